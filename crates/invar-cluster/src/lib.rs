@@ -1,0 +1,1 @@
+//! Clustering, projection and scores over embeddings.

@@ -1,0 +1,57 @@
+use crate::{DatasetError, View, ViewShape};
+
+/// A finite collection of samples with random access. Streams are ingested to shards first.
+pub trait Dataset: Send + Sync {
+    /// What the domain calls a sample.
+    type Sample;
+
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sample `index`, 0-based.
+    ///
+    /// # Errors
+    /// When the stored bytes of the sample are damaged.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    fn get(&self, index: usize) -> Result<Self::Sample, DatasetError>;
+}
+
+/// Gives the views of a sample as they are embedded: nothing random, nothing augmented.
+pub trait ViewSource: Send + Sync {
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What every view looks like.
+    fn view_shape(&self) -> ViewShape;
+
+    /// The views of sample `index` (one, or the windows of a long sample), at least one. The embedding of the
+    /// sample is the normalised mean of theirs.
+    ///
+    /// # Errors
+    /// When the sample cannot be read.
+    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError>;
+
+    /// Names of the symmetries that the embedding is to ignore ("reverse complement", "rotated by 15 degrees").
+    fn symmetries(&self) -> Vec<String>;
+
+    /// The views of sample `index` after symmetry number `symmetry` has acted on the sample.
+    ///
+    /// # Errors
+    /// When the sample cannot be read.
+    ///
+    /// # Panics
+    /// When `symmetry >= symmetries().len()`.
+    fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError>;
+}

@@ -1,0 +1,43 @@
+//! The vocabulary of Invar.
+//!
+//! ```text
+//! Dataset  ->  PairSource (views)  ->  Encoder  ->  Loss  ->  Trainer  ->  EmbeddingWriter  ->  analysis
+//! ```
+//!
+//! A *domain* (reads, micrographs, ...) turns instrument files into a [`Dataset`] of samples and draws
+//! [`Pair`]s of [`View`]s from it: two looks at one sample that the encoder must learn to call the same. The
+//! domain ends at [`PairSource`] (training) and [`ViewSource`] (embedding); nothing behind them knows what a
+//! read or a grain is.
+//!
+//! Everything random is a pure function of `(index, seed)`: see [`seed`] and [`order`].
+//!
+//! ```
+//! use invar_dataset::order::BatchOrder;
+//! // 10 samples, batches of 4: each epoch is 2 whole batches in an order of its own.
+//! let order = BatchOrder::new(10, 4, 42).unwrap();
+//! assert_eq!(order.batch(0).len(), 4);
+//! assert_eq!(order.batch(0), order.batch(0));
+//! assert_ne!(order.batch(0), order.batch(1));
+//! ```
+
+pub mod atomic;
+pub mod manifest;
+pub mod order;
+pub mod seed;
+pub mod split;
+
+mod dataset;
+mod error;
+mod pair;
+mod progress;
+mod sample;
+mod table;
+mod view;
+
+pub use dataset::{Dataset, ViewSource};
+pub use error::DatasetError;
+pub use pair::{Link, Pair, PairSource};
+pub use progress::{NoProgress, Progress};
+pub use sample::SampleId;
+pub use table::{Column, ColumnData, SampleTable};
+pub use view::{View, ViewShape};

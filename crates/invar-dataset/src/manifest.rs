@@ -1,0 +1,226 @@
+//! The manifest of a dataset directory: what is in it, where it came from, and whether it is whole.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{DatasetError, atomic};
+
+/// Version of the directory layout. A reader refuses a directory of another one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const FILE_NAME: &str = "manifest.json";
+
+/// `manifest.json` of a dataset directory. It is written last: a directory without it is not a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Version of the program that wrote it.
+    pub tool_version: String,
+    /// The domain of the samples: `reads`, `micrographs`.
+    pub domain: String,
+    /// Every parameter of the ingest, defaults written out.
+    pub parameters: serde_json::Value,
+    /// The files that were read, in order.
+    pub inputs: Vec<Input>,
+    /// The shards, in order: sample `i` is in the first shard whose rows, summed up, exceed `i`.
+    pub shards: Vec<Shard>,
+    /// Totals by name: samples kept, and dropped by reason.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// An input file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// As the user gave it; `-` for standard input.
+    pub path: String,
+    /// Size in bytes, as stored (compressed).
+    pub size_bytes: u64,
+    /// SHA-256 of the stored bytes, hexadecimal.
+    pub sha256: String,
+    /// Counts by name.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// A shard file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// File name inside the directory.
+    pub file: String,
+    /// Samples in it.
+    pub num_rows: u64,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Number of samples in all shards.
+    pub fn num_rows(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.num_rows).sum()
+    }
+
+    /// Reads the manifest of dataset directory `dir`.
+    ///
+    /// # Errors
+    /// When there is none, it is not JSON of this shape, or its schema version is another.
+    pub fn read(dir: &Path) -> Result<Self, DatasetError> {
+        let path = dir.join(FILE_NAME);
+        let bytes = std::fs::read(&path).map_err(DatasetError::io(&path))?;
+        let corrupt = |what: &str, expected: String, found: String| DatasetError::Corrupt {
+            path: path.clone(),
+            what: what.into(),
+            expected,
+            found,
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|error| corrupt("manifest", "a JSON object".into(), error.to_string()))?;
+        let version = value["schema_version"].as_u64();
+        if version != Some(u64::from(SCHEMA_VERSION)) {
+            let found = version.map_or("none".into(), |v| v.to_string());
+            return Err(corrupt("schema version", SCHEMA_VERSION.to_string(), found));
+        }
+        serde_json::from_value(value)
+            .map_err(|error| corrupt("manifest", "the fields of schema version 1".into(), error.to_string()))
+    }
+
+    /// Writes it into `dir`, atomically.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<(), DatasetError> {
+        let path = dir.join(FILE_NAME);
+        let mut json = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
+        json.push(b'\n');
+        atomic::write(&path, &json).map_err(DatasetError::io(&path))
+    }
+
+    /// Whether `dir` holds a finished dataset.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(FILE_NAME).is_file()
+    }
+
+    /// Reads every shard and compares size and checksum.
+    ///
+    /// # Errors
+    /// At the first shard that is missing or differs.
+    pub fn verify(&self, dir: &Path) -> Result<(), DatasetError> {
+        for shard in &self.shards {
+            let path = dir.join(&shard.file);
+            let (size, sha256) = file_digest(&path)?;
+            let mismatch = |what: &str, expected: String, found: String| DatasetError::Corrupt {
+                path: path.clone(),
+                what: what.into(),
+                expected,
+                found,
+            };
+            if size != shard.size_bytes {
+                return Err(mismatch("size in bytes", shard.size_bytes.to_string(), size.to_string()));
+            }
+            if sha256 != shard.sha256 {
+                return Err(mismatch("SHA-256", shard.sha256.clone(), sha256));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Size and SHA-256 (hexadecimal) of a file, read in one pass.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn file_digest(path: &Path) -> Result<(u64, String), DatasetError> {
+    let mut file = File::open(path).map_err(DatasetError::io(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0;
+    loop {
+        let n = file.read(&mut buffer).map_err(DatasetError::io(path))?;
+        if n == 0 {
+            return Ok((size, hex(&hasher.finalize())));
+        }
+        size += n as u64;
+        hasher.update(&buffer[..n]);
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The shard that holds sample `index`, and its row there, given the running row totals of the shards
+/// (`ends[s]` = rows in shards `0..=s`).
+///
+/// # Panics
+/// When `index` is at or past the last total.
+pub fn locate(ends: &[u64], index: u64) -> (usize, u64) {
+    let shard = ends.partition_point(|&end| end <= index);
+    assert!(shard < ends.len(), "sample {index} of {}", ends.last().unwrap_or(&0));
+    (shard, index - if shard == 0 { 0 } else { ends[shard - 1] })
+}
+
+/// Path of the manifest of dataset directory `dir`.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            schema_version: SCHEMA_VERSION,
+            tool_version: "0.1.0".into(),
+            domain: "reads".into(),
+            parameters: serde_json::json!({"min_length_bp": 0}),
+            inputs: vec![],
+            shards: vec![],
+            counts: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn round_trip_and_verify() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut written = manifest();
+        std::fs::write(dir.path().join("s0"), b"abc").unwrap();
+        written.shards.push(Shard {
+            file: "s0".into(),
+            num_rows: 1,
+            size_bytes: 3,
+            // printf abc | sha256sum
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
+        });
+        written.write(dir.path()).unwrap();
+        let read = Manifest::read(dir.path()).unwrap();
+        assert_eq!(read, written);
+        read.verify(dir.path()).unwrap();
+        std::fs::write(dir.path().join("s0"), b"abd").unwrap();
+        assert!(matches!(read.verify(dir.path()), Err(DatasetError::Corrupt { what, .. }) if what == "SHA-256"));
+    }
+
+    #[test]
+    fn another_schema_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Manifest { schema_version: 99, ..manifest() }.write(dir.path()).unwrap();
+        let error = Manifest::read(dir.path()).unwrap_err();
+        assert!(error.to_string().ends_with("schema version: expected 1, found 99"), "{error}");
+    }
+
+    #[test]
+    fn locate_finds_rows_and_skips_empty_shards() {
+        let ends = [3, 3, 5];
+        let all: Vec<_> = (0..5).map(|i| locate(&ends, i)).collect();
+        assert_eq!(all, [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)]);
+    }
+}

@@ -1,0 +1,51 @@
+use crate::{DatasetError, SampleId, View, ViewShape};
+
+/// A weighted positive between an item of the anchor view and an item of the key view (a sample, a pixel, a
+/// node, a moment). Weight 0 means *ignore*: neither positive nor negative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// Item of the first view, 0-based.
+    pub anchor: u32,
+    /// Item of the second view, 0-based.
+    pub key: u32,
+    /// How strongly the two are positives for each other.
+    pub weight: f32,
+}
+
+/// Two (or more) views of one sample or one moment: positives for each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// The sample that the views look at.
+    pub sample: SampleId,
+    /// The views, anchor first.
+    pub views: Vec<View>,
+    /// Which items of the first two views belong together; `None` when the views belong together as wholes.
+    pub links: Option<Vec<Link>>,
+}
+
+/// Draws positive pairs. The domain ends here.
+///
+/// `(index, seed)` fixes the pair to the last bit, whatever the thread that draws it: implementations take all
+/// their randomness from [`crate::seed::rng`].
+pub trait PairSource: Send + Sync {
+    /// Number of samples that a pair can be drawn from.
+    fn len(&self) -> usize;
+
+    /// Whether there is nothing to draw from.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What every view looks like.
+    fn view_shape(&self) -> ViewShape;
+
+    /// Draws a pair of sample `index`.
+    ///
+    /// # Errors
+    /// When the sample cannot be read or holds too little to draw a view from.
+    fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError>;
+
+    /// The key by which sample `index` is put into the training or the validation part: its group (genome,
+    /// specimen, site, image) where it has one, so that no group lands in both, else its own id.
+    fn split_key(&self, index: usize) -> SampleId;
+}

@@ -1,0 +1,82 @@
+//! The training and the validation part of a source, split by group.
+
+use std::sync::Arc;
+
+use crate::{DatasetError, Pair, PairSource, SampleId, ViewShape, seed};
+
+/// A part of another source.
+pub struct Subset {
+    source: Arc<dyn PairSource>,
+    indices: Vec<u32>,
+}
+
+/// Splits by [`PairSource::split_key`]: samples of one group always land in the same part, and which part depends
+/// only on the key and the seed, not on what else is there.
+///
+/// Returns `(training, validation)`. Where the keys are so few that one part would stay empty, it stays empty.
+pub fn split(source: Arc<dyn PairSource>, validation_fraction: f64, split_seed: u64) -> (Subset, Subset) {
+    let threshold = (validation_fraction.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
+    let (validation, training) = (0..source.len() as u32)
+        .partition(|&index| seed::mix(split_seed, source.split_key(index as usize).0) < threshold);
+    (
+        Subset { source: Arc::clone(&source), indices: training },
+        Subset { source, indices: validation },
+    )
+}
+
+impl PairSource for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.source.view_shape()
+    }
+
+    fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
+        self.source.pair(self.indices[index] as usize, seed)
+    }
+
+    fn split_key(&self, index: usize) -> SampleId {
+        self.source.split_key(self.indices[index] as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Groups;
+
+    impl PairSource for Groups {
+        fn len(&self) -> usize {
+            10_000
+        }
+        fn view_shape(&self) -> ViewShape {
+            ViewShape::Dense(vec![1])
+        }
+        fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
+            Ok(Pair { sample: SampleId(index as u64), views: vec![], links: None })
+        }
+        fn split_key(&self, index: usize) -> SampleId {
+            SampleId(index as u64 / 10)
+        }
+    }
+
+    #[test]
+    fn groups_stay_whole_and_the_fraction_is_met() {
+        let (training, validation) = split(Arc::new(Groups), 0.2, 3);
+        assert_eq!(training.len() + validation.len(), 10_000);
+        assert!((1_700..2_300).contains(&validation.len()), "{}", validation.len());
+        let keys = |s: &Subset| (0..s.len()).map(|i| s.split_key(i)).collect::<std::collections::HashSet<_>>();
+        assert!(keys(&training).is_disjoint(&keys(&validation)));
+        // The pair is of the sample that the index stands for.
+        assert_eq!(validation.pair(0, 0).unwrap().sample.0 / 10, validation.split_key(0).0);
+    }
+
+    #[test]
+    fn fraction_zero_leaves_validation_empty() {
+        let (training, validation) = split(Arc::new(Groups), 0.0, 3);
+        assert_eq!((training.len(), validation.len()), (10_000, 0));
+    }
+}

@@ -1,0 +1,60 @@
+/// What an encoder is fed, on the host: a closed set of three shapes.
+///
+/// New domains come often and new shapes rarely, so this is an enum, and the compiler lists what to change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum View {
+    /// A dense array, row-major: a k-mer profile `[F]`, an image `[C, H, W]`.
+    Dense {
+        /// Extent of each dimension; their product is `data.len()`.
+        shape: Vec<usize>,
+        /// Values, row-major.
+        data: Vec<f32>,
+    },
+    /// A sequence of token numbers, of any length: bases, residues, words.
+    Tokens {
+        /// Token numbers, `0 <= id < vocabulary`.
+        ids: Vec<i32>,
+        /// For a masked-token loss: the true token at each position, or -1 where nothing is asked.
+        targets: Option<Vec<i32>>,
+    },
+    /// A graph: node features and directed edges.
+    Graph {
+        /// Node features `[num_nodes, num_features]`, row-major.
+        x: Vec<f32>,
+        /// Number of features of a node.
+        num_features: usize,
+        /// `(source, target)` node numbers, 0-based.
+        edge_index: Vec<(u32, u32)>,
+        /// One weight an edge.
+        edge_weight: Option<Vec<f32>>,
+    },
+}
+
+impl View {
+    /// A token view without targets.
+    pub fn tokens(ids: Vec<i32>) -> Self {
+        Self::Tokens { ids, targets: None }
+    }
+
+    /// A dense vector of features.
+    pub fn features(data: Vec<f32>) -> Self {
+        Self::Dense { shape: vec![data.len()], data }
+    }
+}
+
+/// What is the same in all views of one source, so that an encoder can be built before the first view is drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewShape {
+    /// Every view is [`View::Dense`] of this shape.
+    Dense(Vec<usize>),
+    /// Every view is [`View::Tokens`] with ids below `vocabulary`; lengths differ.
+    Tokens {
+        /// Number of different tokens.
+        vocabulary: usize,
+    },
+    /// Every view is [`View::Graph`] with this many features a node.
+    Graph {
+        /// Number of features of a node.
+        num_features: usize,
+    },
+}

@@ -1,0 +1,1 @@
+//! Embeddings in Parquet: schema, writer, reader and SQL.

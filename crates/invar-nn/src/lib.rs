@@ -1,0 +1,1 @@
+//! Batches on a device, and encoders: the LibTorch boundary.

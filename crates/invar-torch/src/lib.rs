@@ -1,0 +1,1 @@
+//! A C++ shim beside torch-sys for what tch does not bind.
