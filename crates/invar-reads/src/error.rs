@@ -136,15 +136,15 @@ pub enum Error {
         mate: String,
     },
     /// Two mate files, or the two halves of an interleaved one, do not hold the same number of records.
-    #[error("{}: {count} records, but {} holds {mate_count}", path.display(), mate_path.display())]
+    #[error("{}: {count} first mates, but {mate_count} second mates in {}", path.display(), mate_path.display())]
     MateCountMismatch {
         /// The first file.
         path: PathBuf,
-        /// Its records (at least so many, where the other ended first).
+        /// Its first mates (at least so many, where the other file ended first).
         count: u64,
         /// The second file.
         mate_path: PathBuf,
-        /// Its records.
+        /// Its second mates (likewise).
         mate_count: u64,
     },
     /// A CRAM file needs a reference sequence that was not given.
