@@ -11,6 +11,7 @@
 //! bytes do not depend on the number of threads.
 
 use std::{
+    cell::OnceCell,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -129,7 +130,15 @@ fn run(
 
     let finished_units = output.checkpoints.last().map_or(0, |checkpoint| checkpoint.finished_units);
     let (sender, fed) = bounded(WORK_AHEAD);
-    Feed { units: units[finished_units..].to_vec(), inputs: inputs.clone(), decoder, workers }.start(sender);
+    let feed = Feed {
+        units: units[finished_units..].to_vec(),
+        inputs: inputs.clone(),
+        decoder,
+        workers,
+        scratch: directory.clone(),
+        reference: OnceCell::new(),
+    };
+    feed.start(sender);
 
     let (shards, inputs, skipped) = std::thread::scope(|scope| {
         let mut assembler = Assembler::start(scope, output, config, &paths, &units);
