@@ -1,63 +1,53 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted.
 
-use std::{fmt, process::ExitCode};
+use std::process::ExitCode;
 
-/// The user stopped the program; everything finished so far is kept.
-#[derive(Debug)]
-pub struct Interrupted;
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted; the same command continues from here")
-    }
-}
-
-impl std::error::Error for Interrupted {}
+use thiserror::Error;
 
 /// The command was understood but asks for something that cannot be.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct Usage(pub String);
 
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
-/// The data that a user gave do not fit together: a label for no read, two labels for one.
-#[derive(Debug)]
+/// The data that a user gave do not fit together: a label for no sample, two labels for one.
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct BadInput(pub String);
-
-impl fmt::Display for BadInput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadInput {}
 
 /// The exit code that an error stands for: the first cause that has one decides.
 pub fn code(error: &anyhow::Error) -> ExitCode {
     error.chain().find_map(code_of).unwrap_or(1).into()
 }
 
-fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if cause.is::<Interrupted>() {
-        return Some(130);
+type Cause = dyn std::error::Error + 'static;
+
+fn code_of(cause: &Cause) -> Option<u8> {
+    if is_interrupted(cause) {
+        Some(130)
+    } else if cause.is::<Usage>() {
+        Some(2)
+    } else if cause.is::<BadInput>() || is_bad_input(cause) {
+        Some(3)
+    } else {
+        None
     }
-    if cause.is::<Usage>() {
-        return Some(2);
-    }
-    if cause.is::<BadInput>() || is_bad_input(cause) {
-        return Some(3);
-    }
-    None
 }
 
-fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<invar_dataset::DatasetError>().is_some_and(invar_dataset::DatasetError::is_bad_input)
-        || cause.downcast_ref::<invar_reads::Error>().is_some_and(invar_reads::Error::is_bad_input)
-        || cause.downcast_ref::<invar_embeddings::Error>().is_some_and(invar_embeddings::Error::is_bad_input)
+fn is_interrupted(cause: &Cause) -> bool {
+    #[cfg(feature = "torch")]
+    if matches!(cause.downcast_ref(), Some(invar_train::Error::Interrupted { .. })) {
+        return true;
+    }
+    matches!(cause.downcast_ref(), Some(invar_reads::Error::Interrupted { .. }))
+        || matches!(cause.downcast_ref(), Some(invar_cluster::ClusterError::Cancelled))
+}
+
+fn is_bad_input(cause: &Cause) -> bool {
+    use invar_cluster::ClusterError;
+    use invar_dataset::DatasetError;
+    use invar_embeddings::EmbeddingsError;
+    cause.downcast_ref().is_some_and(DatasetError::is_bad_input)
+        || cause.downcast_ref().is_some_and(invar_reads::Error::is_bad_input)
+        || cause.downcast_ref().is_some_and(EmbeddingsError::is_bad_input)
+        || cause.downcast_ref().is_some_and(ClusterError::is_bad_input)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     cli::{Common, IngestReads},
-    exit::{Interrupted, Usage},
+    exit::Usage,
     ui::{Summary, Ui, Unit, thousands},
 };
 
@@ -33,17 +33,9 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
     };
     let summary = {
         let bar = ui.bar("ingest", Unit::Bytes);
-        invar_reads::ingest(&inputs, &args.out, &config, &bar).map_err(interrupted)?
+        invar_reads::ingest(&inputs, &args.out, &config, &bar)?
     };
     Ok(describe(&summary, &args.out))
-}
-
-/// A cancelled ingest is the user's wish, not a failure.
-pub fn interrupted(error: invar_reads::Error) -> anyhow::Error {
-    match error.kind() {
-        invar_reads::ErrorKind::Interrupted => Interrupted.into(),
-        _ => error.into(),
-    }
 }
 
 /// What was kept, and what was dropped and why.
