@@ -195,6 +195,9 @@ pub struct Cluster {
     /// Neighbours that make a point dense for HDBSCAN [default: the smallest cluster]
     #[arg(long, value_name = "N")]
     pub min_samples: Option<usize>,
+    /// Rows that HDBSCAN looks at, drawn at random; the others join the nearest [default: all, at most 30,000]
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
     /// Also draw the 2-D projection, coloured by cluster
     #[arg(long, value_name = "SVG")]
     pub plot: Option<PathBuf>,

@@ -94,7 +94,7 @@ impl Recipe {
             None => parse(name_or_path, &read(name_or_path)?, overrides)?,
         };
         recipe.seed = seed.unwrap_or(recipe.seed);
-        recipe.check(name_or_path)?;
+        recipe.source.resolve(&recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
         Ok(recipe)
     }
 
@@ -112,10 +112,6 @@ impl Recipe {
     /// The recipe with every default written out.
     pub fn to_toml(&self) -> String {
         toml_edit::ser::to_string_pretty(self).expect("a recipe has string keys and plain values")
-    }
-
-    fn check(&self, name: &str) -> Result<()> {
-        self.source.check(&self.encoder).map_err(|reason| Usage(format!("{name}: {reason}")).into())
     }
 }
 

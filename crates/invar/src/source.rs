@@ -9,8 +9,8 @@ use anyhow::Result;
 use invar_dataset::{PairSource, Progress, SampleTable, ViewSource};
 use invar_nn::EncoderConfig;
 use invar_reads::{
-    EmbedConfig, IngestConfig, Inputs, KmerConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews,
-    Representation,
+    EmbedConfig, IngestConfig, Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation,
+    kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,8 @@ pub struct ReadsSource {
     pub reference: Option<PathBuf>,
     /// What is kept.
     pub ingest: IngestConfig,
+    /// What the encoder is shown of a read; by default what it needs.
+    pub view: Option<Representation>,
     /// Which two views are called the same.
     pub pairs: ReadPairsConfig,
     /// Which views make up the embedding of a read.
@@ -47,13 +49,29 @@ pub struct Samples {
 }
 
 impl SourceConfig {
-    /// Whether the encoder can see what this source shows.
+    /// Writes out what follows from the encoder, and checks that it can see what this source shows.
     ///
     /// # Errors
     /// A sentence that names both.
-    pub fn check(&self, encoder: &EncoderConfig) -> Result<(), String> {
+    pub fn resolve(&mut self, encoder: &EncoderConfig) -> Result<(), String> {
         match self {
-            Self::Reads(_) => representation(encoder).map(drop),
+            Self::Reads(reads) => {
+                let needed = match encoder {
+                    EncoderConfig::KmerMlp(_) => Representation::Kmers(KmerConfig::default()),
+                    EncoderConfig::Conv(_) | EncoderConfig::Transformer(_) => Representation::Tokens,
+                };
+                let view = reads.view.get_or_insert_with(|| needed.clone());
+                if std::mem::discriminant(view) != std::mem::discriminant(&needed) {
+                    let name = |r: &Representation| if *r == Representation::Tokens { "tokens" } else { "kmers" };
+                    return Err(format!(
+                        "encoder `{}` needs source.view of type `{}`, found `{}`",
+                        encoder.name(),
+                        name(&needed),
+                        name(view)
+                    ));
+                }
+                Ok(())
+            }
         }
     }
 
@@ -76,11 +94,11 @@ impl SourceConfig {
     ///
     /// # Errors
     /// When a directory is no whole dataset, or the pairs that the recipe asks for cannot be drawn from it.
-    pub fn pairs(&self, data: &[PathBuf], encoder: &EncoderConfig) -> Result<Arc<dyn PairSource>> {
+    pub fn pairs(&self, data: &[PathBuf]) -> Result<Arc<dyn PairSource>> {
         match self {
             Self::Reads(reads) => {
                 let dataset = Arc::new(ReadDataset::open(data)?);
-                Ok(Arc::new(ReadPairs::new(dataset, reads.pairs.clone(), checked(encoder))?))
+                Ok(Arc::new(ReadPairs::new(dataset, &reads.pairs, &reads.representation())?))
             }
         }
     }
@@ -89,25 +107,19 @@ impl SourceConfig {
     ///
     /// # Errors
     /// When a directory is no whole dataset.
-    pub fn samples(&self, data: &[PathBuf], encoder: &EncoderConfig) -> Result<Samples> {
+    pub fn samples(&self, data: &[PathBuf]) -> Result<Samples> {
         match self {
             Self::Reads(reads) => {
                 let dataset = Arc::new(ReadDataset::open(data)?);
-                let views = ReadViews::new(dataset.clone(), reads.embed.clone(), checked(encoder))?;
+                let views = ReadViews::new(dataset.clone(), &reads.embed, &reads.representation())?;
                 Ok(Samples { views: Box::new(views), table: dataset })
             }
         }
     }
 }
 
-/// How a read is shown to an encoder.
-fn representation(encoder: &EncoderConfig) -> Result<Representation, String> {
-    match encoder {
-        EncoderConfig::KmerMlp(config) => Ok(Representation::Kmers(KmerConfig { ks: config.ks.clone(), ..KmerConfig::default() })),
-        EncoderConfig::Conv(_) | EncoderConfig::Transformer(_) => Ok(Representation::Tokens),
+impl ReadsSource {
+    fn representation(&self) -> Representation {
+        self.view.clone().expect("the recipe was resolved when it was loaded")
     }
-}
-
-fn checked(encoder: &EncoderConfig) -> Representation {
-    representation(encoder).expect("the recipe was checked when it was loaded")
 }
