@@ -119,16 +119,16 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// Moves to an absolute position.
+    /// Does something that prints while the bar is out of the way.
     #[cfg(feature = "torch")]
-    pub fn set_position(&self, position: u64) {
-        self.bar.set_position(position);
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
     }
 
-    /// Prints a line above the bar.
+    /// Whether nobody sees it.
     #[cfg(feature = "torch")]
-    pub fn println(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+    pub fn is_hidden(&self) -> bool {
+        self.bar.is_hidden()
     }
 }
 
