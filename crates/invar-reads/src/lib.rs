@@ -1,7 +1,12 @@
 //! Sequencing reads: FASTQ, FASTA, BAM and CRAM to shards, and positive pairs of reads.
 
+pub mod error_model;
+pub mod kmer;
 pub mod packed;
 pub mod reads;
 
+mod config_error;
+
+pub use config_error::ConfigError;
 pub use packed::{PackedSequence, PackedSlice};
 pub use reads::{Alignment, MemoryReads, Read, Reads};
