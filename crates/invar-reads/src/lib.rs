@@ -4,6 +4,7 @@ pub mod error_model;
 pub mod kmer;
 pub mod packed;
 pub mod reads;
+pub mod views;
 
 mod config_error;
 
