@@ -3,6 +3,7 @@
 pub mod error_model;
 pub mod kmer;
 pub mod packed;
+pub mod pairs;
 pub mod reads;
 pub mod views;
 
@@ -10,4 +11,6 @@ mod config_error;
 
 pub use config_error::ConfigError;
 pub use packed::{PackedSequence, PackedSlice};
+pub use pairs::{PairsError, ReadPairs, ReadPairsConfig};
 pub use reads::{Alignment, MemoryReads, Read, Reads};
+pub use views::{EmbedConfig, ReadViews, Representation};
