@@ -82,9 +82,11 @@ def write_reads(out, stem, prefix, rng, draws, length_bp, errors):
     """`draws`: (species, genome) per read, already shuffled. Writes OUT/stem.fastq.gz and OUT/stem.truth.tsv."""
     digits = len(str(len(draws)))
     bases = 0
-    with open(out / f"{stem}.fastq.gz", "wb") as raw, gzip.GzipFile(
-        filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0
-    ) as fastq, open(out / f"{stem}.truth.tsv", "w") as truth:
+    with (
+        open(out / f"{stem}.fastq.gz", "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as fastq,
+        open(out / f"{stem}.truth.tsv", "w") as truth,
+    ):
         truth.write("id\tspecies\tgenome\tsequence\tstart\tend\tstrand\n")
         for number, (species, genome) in enumerate(draws):
             sequence, start = genome.draw(rng, length_bp)
@@ -182,7 +184,14 @@ def main():
         draws = shuffled_draws(stream, community, even)
         summary[f"frag_{kb}kb"] = write_reads(args.out, f"frag_{kb}kb", f"f{kb}kb", stream, draws, 1000 * kb, errors)
     (args.out / "mixture.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print(f"{len(community)} species: " + ", ".join(f"{k} {v['reads']} reads, {v['bases']} bp" for k, v in summary.items() if isinstance(v, dict) and "bases" in v))
+    print(
+        f"{len(community)} species: "
+        + ", ".join(
+            f"{k} {v['reads']} reads, {v['bases']} bp"
+            for k, v in summary.items()
+            if isinstance(v, dict) and "bases" in v
+        )
+    )
 
 
 if __name__ == "__main__":
