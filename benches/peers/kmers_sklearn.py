@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
-from score import load_truth, print_scores, score  # noqa: E402
+from score import load_truth, print_scores, score
 
 CODE = np.full(256, 255, dtype=np.uint8)
 for _code, _pair in enumerate(("Aa", "Cc", "Gg", "TtUu")):

@@ -73,7 +73,7 @@ def load_truth(path, ids, column="species"):
 
 def load_embeddings(path):
     """(ids, embeddings [N, D]) of a Parquet file or a directory of them."""
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     table = parquet.read_table(path, columns=["id", "embedding"])
     column = table["embedding"].combine_chunks()

@@ -18,9 +18,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
-import real  # noqa: E402
-import specimens  # noqa: E402
-from debian import Packages  # noqa: E402
+import real
+import specimens
+from debian import Packages
 
 HEADER = """\
 # The specimens of reads: what `invar ingest reads` must accept, and what it must refuse.

@@ -3,7 +3,7 @@
 import gzip
 import importlib.util
 
-from formats import bam, cram, filtered, gz, samtools
+from formats import bam, cram, gz, samtools
 
 EXPAT = "Expat (MIT)"
 

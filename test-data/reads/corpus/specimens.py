@@ -85,7 +85,7 @@ def text(c):
     c.invalid("blank-lines-only.fastq", b"\n\n\r\n", "blank lines and nothing else", "empty")
     h, s, q = three[1]
     around = fastq(three[:1]), fastq(three[2:])
-    middle = lambda record: record.join(around)  # noqa: E731
+    middle = lambda record: record.join(around)
     c.invalid(
         "quality-too-short.fastq", middle(fastq([(h, s, q[:-2])])), "60 qualities for 62 bases", "length-mismatch", 2
     )
@@ -214,7 +214,7 @@ def compression(c):
     c.valid(
         "empty-block-inside.fastq.bgz", middle, "two BGZF files joined: an end-of-file block in the middle", 400, bases
     )
-    frame = lambda data: filtered(["zstd", "-19", "-c", "-q"], data)  # noqa: E731
+    frame = lambda data: filtered(["zstd", "-19", "-c", "-q"], data)
     c.valid("reads.fastq.zst", frame(plain), "Zstandard", 400, bases)
     c.valid("frames.fastq.zst", frame(plain[:half]) + frame(plain[half:]), "Zstandard in two frames", 400, bases)
     c.valid("reads.fasta.gz", gz(fasta([(h, s) for h, s, _ in recs])), "FASTA in gzip", 400, bases)
@@ -253,7 +253,7 @@ def mates(c):
     two = [(b"pair%d/2" % i, sequence(45, 90 + i), qualities(45, i)) for i in range(1, 5)]
     second = c.write("valid/slash_2.fastq", fastq(two))
     c.valid("slash_1.fastq", fastq(one), "mates in two files, named /1 and /2", 8, 4 * 95, mates=second)
-    casava = lambda recs, n: [(h[:-2] + b" %d:N:0:ACGT" % n, s, q) for h, s, q in recs]  # noqa: E731
+    casava = lambda recs, n: [(h[:-2] + b" %d:N:0:ACGT" % n, s, q) for h, s, q in recs]
     second = c.write("valid/casava_2.fastq.gz", gz(fastq(casava(two, 2))))
     c.valid(
         "casava_1.fastq",
@@ -316,7 +316,7 @@ def row(name, flag, bases, quals=None, reference=b"chr1", position=100, cigar=No
 
 def alignments(c):
     """BAM."""
-    s = lambda i: sequence(80, 200 + i)  # noqa: E731
+    s = lambda i: sequence(80, 200 + i)
     kinds = [
         row(b"forward", 0, s(1)),
         row(b"reverse", 16, s(2), qualities(80, 2), position=300),
@@ -386,7 +386,7 @@ def alignments(c):
     c.invalid("header-only.bam", bam(sam([])), "a header without records", "empty")
     at = stream.index(b"forward\0") - 36  # the record's size, then 32 bytes, then its name
     (size,) = struct.unpack_from("<I", stream, at)
-    patched = lambda offset, value: bgzf(stream[: at + offset] + value + stream[at + offset + len(value) :])  # noqa: E731
+    patched = lambda offset, value: bgzf(stream[: at + offset] + value + stream[at + offset + len(value) :])
     c.invalid(
         "record-too-small.bam",
         patched(0, struct.pack("<I", size - 60)),
@@ -435,6 +435,6 @@ def crams(c):
 
 def png():
     """The smallest image: one grey pixel."""
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))  # noqa: E731
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0\x80")) + chunk(b"IEND", b"")

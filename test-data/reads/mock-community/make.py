@@ -30,7 +30,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from debian import Packages  # noqa: E402
+from debian import Packages
 
 SEED = 20_250_101
 READS_PER_SPECIES = 400
@@ -120,7 +120,8 @@ def sequences(packages, package, path, sha256):
     file = packages.file(package, path, sha256)
     data = {".gz": gzip.decompress, ".xz": lzma.decompress}.get(file.suffix, bytes)(file.read_bytes())
     if member:
-        data = tarfile.open(fileobj=io.BytesIO(data)).extractfile(member).read()
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            data = archive.extractfile(member).read()
     if data.startswith(b"LOCUS"):
         return [genbank(entry) for entry in data.split(b"\n//")[:-1]]
     entries = [entry.partition(b"\n") for entry in data.split(b">")[1:]]
