@@ -1,9 +1,14 @@
 //! Sequencing reads: FASTQ, FASTA, BAM and CRAM to shards, and positive pairs of reads.
 
+pub mod error_model;
+pub mod kmer;
 pub mod packed;
+pub mod pairs;
 pub mod reads;
+pub mod views;
 
 mod config;
+mod config_error;
 mod counts;
 mod cram;
 mod dataset;
@@ -19,8 +24,11 @@ mod sniff;
 mod source;
 
 pub use config::{IngestConfig, Inputs, Pairing};
+pub use config_error::ConfigError;
 pub use dataset::ReadDataset;
 pub use error::{Error, ErrorKind, Place};
 pub use ingest::{Summary, ingest};
 pub use packed::{PackedSequence, PackedSlice};
+pub use pairs::{PairsError, ReadPairs, ReadPairsConfig};
 pub use reads::{Alignment, MemoryReads, Read, Reads};
+pub use views::{EmbedConfig, ReadViews, Representation};

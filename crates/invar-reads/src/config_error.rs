@@ -1,0 +1,27 @@
+use std::fmt::Display;
+
+use thiserror::Error;
+
+/// A setting of a recipe whose value cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{setting} = {found}: {reason}")]
+pub struct ConfigError {
+    /// The setting, as the recipe spells it.
+    pub setting: String,
+    /// Its value.
+    pub found: String,
+    /// What the value must be.
+    pub reason: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: impl Into<String>, found: impl Display, reason: impl Into<String>) -> Self {
+        Self { setting: setting.into(), found: found.to_string(), reason: reason.into() }
+    }
+
+    /// The same complaint about a setting inside `outer`.
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        self.setting = format!("{outer}.{}", self.setting);
+        self
+    }
+}

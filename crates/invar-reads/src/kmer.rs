@@ -1,0 +1,483 @@
+//! Canonical k-mer profiles: what a stretch of DNA is made of, whichever strand was read.
+//!
+//! A k-mer and its reverse complement are one feature, counted together; a k-mer that is its own reverse complement
+//! counts once. Features are in lexicographic order of the smaller of the two (`AAAAAA` first). Windows that touch an
+//! N are skipped. Counts are integers, so the profiles of a sequence and of its reverse complement are equal to the
+//! last bit.
+//!
+//! ```text
+//! k         1  2   3    4    5     6     7      8
+//! features  2  10  32  136  512  2080  8192  32896        (4^k + palindromes) / 2; palindromes: 4^(k/2), none if k is odd
+//! ```
+//!
+//! ```
+//! use invar_reads::{PackedSequence, kmer::{KmerConfig, KmerProfiler, KmerTransform}};
+//! let profiler = KmerProfiler::new(&KmerConfig { ks: vec![2], transform: KmerTransform::Frequency }).unwrap();
+//! let profile = |letters: &[u8]| {
+//!     let sequence = PackedSequence::from_ascii(letters).unwrap();
+//!     profiler.profile(sequence.as_slice(), 0..letters.len())
+//! };
+//! assert_eq!(profiler.feature_names()[..4], ["AA", "AC", "AG", "AT"]);
+//! assert_eq!(profile(b"AACCNG"), profile(b"CNGGTT"));
+//! assert_eq!(profile(b"AACCNG")[0], 1.0 / 3.0); // AA AC CC
+//! ```
+
+use std::{cell::RefCell, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ConfigError,
+    packed::{NRun, PackedSlice, packed_len},
+};
+
+/// Largest k.
+pub const MAX_K: u8 = 8;
+
+/// Which k-mers are counted and how counts become features.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KmerConfig {
+    /// The values of k, 1 to 8 each. More than one: their profiles side by side, each with the same share of the
+    /// vector.
+    pub ks: Vec<u8>,
+    /// How counts become features.
+    pub transform: KmerTransform,
+}
+
+impl Default for KmerConfig {
+    fn default() -> Self {
+        Self { ks: vec![6], transform: KmerTransform::Sqrt }
+    }
+}
+
+/// How the counts `c` of one k become features; `n` is their sum and `m` the number of ks.
+///
+/// A sequence without any k-mer (too short, or nothing but N) has a profile of zeros under each of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KmerTransform {
+    /// `c / (n m)`: the vector sums up to 1.
+    Frequency,
+    /// `sqrt(c / (n m))`: the vector has length 1, and the distance of two is their Hellinger distance.
+    #[default]
+    Sqrt,
+    /// Centred log-ratio (Aitchison 1982) with pseudo-count 0.5: `ln(c + 0.5) - mean(ln(c + 0.5))`.
+    Clr,
+}
+
+/// Computes profiles.
+#[derive(Clone, Debug)]
+pub struct KmerProfiler {
+    ks: Vec<CanonicalKmers>,
+    transform: KmerTransform,
+    num_features: usize,
+}
+
+impl KmerProfiler {
+    /// Prepares the tables.
+    ///
+    /// # Errors
+    /// When there is no k, one is not 1 to 8, or one comes twice.
+    pub fn new(config: &KmerConfig) -> Result<Self, ConfigError> {
+        let refuse = |reason: &str| Err(ConfigError::new("ks", format!("{:?}", config.ks), reason));
+        if config.ks.is_empty() {
+            return refuse("name at least one k");
+        }
+        for (i, k) in config.ks.iter().enumerate() {
+            if !(1..=MAX_K).contains(k) {
+                return refuse("every k is between 1 and 8");
+            }
+            if config.ks[..i].contains(k) {
+                return refuse("every k comes once");
+            }
+        }
+        let ks: Vec<_> = config.ks.iter().map(|&k| CanonicalKmers::new(k)).collect();
+        let num_features = ks.iter().map(CanonicalKmers::len).sum();
+        Ok(Self { ks, transform: config.transform, num_features })
+    }
+
+    /// Length of a profile.
+    pub fn num_features(&self) -> usize {
+        self.num_features
+    }
+
+    /// The k-mer that each feature counts: the smaller of the two strands.
+    pub fn feature_names(&self) -> Vec<String> {
+        self.ks.iter().flat_map(CanonicalKmers::names).collect()
+    }
+
+    /// The profile of the bases in `range`: `[num_features]`.
+    ///
+    /// # Panics
+    /// When `range` leaves the sequence.
+    pub fn profile(&self, sequence: PackedSlice<'_>, range: Range<usize>) -> Vec<f32> {
+        assert!(range.start <= range.end && range.end <= sequence.len(), "{range:?} of {} bases", sequence.len());
+        SCRATCH.with_borrow_mut(|Scratch { counter, .. }| self.profile_with(counter, sequence, range))
+    }
+
+    /// The profile of codes (0 to 3, 4 for N): `[num_features]`.
+    ///
+    /// # Panics
+    /// When a code is above 4, or there are more than 2^32 - 1.
+    pub fn profile_codes(&self, codes: &[u8]) -> Vec<f32> {
+        SCRATCH.with_borrow_mut(|Scratch { counter, bytes, n_runs }| {
+            bytes.clear();
+            n_runs.clear();
+            crate::packed::pack_codes_into(codes, bytes, n_runs).expect("codes 0 to 4");
+            let sequence = PackedSlice::new(bytes, codes.len(), n_runs).expect("what was packed is a sequence");
+            self.profile_with(counter, sequence, 0..codes.len())
+        })
+    }
+
+    fn profile_with(&self, counter: &mut Counter, sequence: PackedSlice<'_>, range: Range<usize>) -> Vec<f32> {
+        let mut features = Vec::with_capacity(self.num_features);
+        for kmers in &self.ks {
+            let (counts, total) = counter.count(kmers, sequence, range.clone());
+            if total == 0 {
+                features.resize(features.len() + counts.len(), 0.0);
+                continue;
+            }
+            let share = (total * self.ks.len() as u64) as f64;
+            match self.transform {
+                KmerTransform::Frequency => {
+                    features.extend(counts.iter().map(|&count| (f64::from(count) / share) as f32));
+                }
+                KmerTransform::Sqrt => {
+                    let scale = (1.0 / share.sqrt()) as f32;
+                    features.extend(counts.iter().map(|&count| (count as f32).sqrt() * scale));
+                }
+                KmerTransform::Clr => {
+                    let mean = counts.iter().map(|&count| (f64::from(count) + 0.5).ln()).sum::<f64>();
+                    let mean = mean / counts.len() as f64;
+                    features.extend(counts.iter().map(|&count| ((f64::from(count) + 0.5).ln() - mean) as f32));
+                }
+            }
+        }
+        features
+    }
+}
+
+/// Number of canonical k-mers.
+pub const fn num_canonical(k: u8) -> usize {
+    let palindromes = if k.is_multiple_of(2) { 1 << k } else { 0 };
+    ((1 << (2 * k)) + palindromes) / 2
+}
+
+/// The canonical k-mers of one k. An *index* has the first base in its lowest bits, as the packed bytes have.
+#[derive(Clone, Debug)]
+struct CanonicalKmers {
+    k: u8,
+    /// Index of the canonical k-mer of each feature.
+    forward: Vec<u16>,
+    /// Index of its reverse complement.
+    reverse: Vec<u16>,
+    /// Features whose two indices are the same.
+    palindromes: Vec<u16>,
+}
+
+impl CanonicalKmers {
+    fn new(k: u8) -> Self {
+        let mut kmers = Self { k, forward: Vec::new(), reverse: Vec::new(), palindromes: Vec::new() };
+        let mask = ((1u32 << (2 * k)) - 1) as u16;
+        // A code has the first base in its highest bits: numeric order is lexicographic order. The bases of a code
+        // read from the other end are its index, so the complement of a code is the index of the reverse complement.
+        for code in 0..=mask {
+            let index = reverse_bases(code, k);
+            let (reverse_index, reverse_code) = (!code & mask, !index & mask);
+            if code == reverse_code {
+                kmers.palindromes.push(kmers.forward.len() as u16);
+            }
+            if code <= reverse_code {
+                kmers.forward.push(index);
+                kmers.reverse.push(reverse_index);
+            }
+        }
+        debug_assert_eq!(kmers.len(), num_canonical(k));
+        kmers
+    }
+
+    fn len(&self) -> usize {
+        self.forward.len()
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        let letter = |index: u16, base: u8| char::from(b"ACGT"[usize::from(index >> (2 * base)) & 3]);
+        self.forward.iter().map(move |&index| (0..self.k).map(|base| letter(index, base)).collect())
+    }
+}
+
+fn reverse_bases(code: u16, k: u8) -> u16 {
+    (0..k).fold(0, |reversed, base| (reversed << 2) | ((code >> (2 * base)) & 3))
+}
+
+struct Scratch {
+    counter: Counter,
+    bytes: Vec<u8>,
+    n_runs: Vec<NRun>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { counter: Counter::new(), bytes: Vec::new(), n_runs: Vec::new() });
+}
+
+/// As many entries as an index of [`MAX_K`] bases has values, so that no index is out of bounds.
+type Table = [u16; 1 << (2 * MAX_K)];
+
+struct Counter {
+    /// Counts of all 4^k k-mers by index; zero between two profiles.
+    table: Box<Table>,
+    /// Counts of the canonical k-mers.
+    canonical: Vec<u32>,
+}
+
+impl Counter {
+    fn new() -> Self {
+        let table = vec![0; size_of::<Table>() / size_of::<u16>()].into_boxed_slice();
+        Self { table: table.try_into().expect("a table has this length"), canonical: Vec::new() }
+    }
+
+    /// Counts of the canonical k-mers in `range`, and their sum.
+    fn count(&mut self, kmers: &CanonicalKmers, sequence: PackedSlice<'_>, range: Range<usize>) -> (&[u32], u64) {
+        self.canonical.clear();
+        self.canonical.resize(kmers.len(), 0);
+        let (mut total, mut in_table, mut start) = (0, 0, range.start);
+        let runs = sequence.n_runs_in(range.clone()).chain([range.end..range.end]);
+        for run in runs {
+            let num_kmers = (run.start - start + 1).saturating_sub(usize::from(kmers.k));
+            // No entry of the table can overflow before it is folded.
+            for first in (0..num_kmers).step_by(usize::from(u16::MAX)) {
+                let chunk = (num_kmers - first).min(usize::from(u16::MAX));
+                if in_table + chunk > usize::from(u16::MAX) {
+                    self.fold(kmers);
+                    in_table = 0;
+                }
+                self.count_kmers(kmers.k, sequence.bytes(), start + first, chunk);
+                in_table += chunk;
+            }
+            total += num_kmers as u64;
+            start = run.end;
+        }
+        self.fold(kmers);
+        (&self.canonical, total)
+    }
+
+    /// Moves the counts of the table to the canonical ones.
+    fn fold(&mut self, kmers: &CanonicalKmers) {
+        let both = kmers.forward.iter().zip(&kmers.reverse);
+        for (count, (&forward, &reverse)) in self.canonical.iter_mut().zip(both) {
+            *count += u32::from(self.table[usize::from(forward)]) + u32::from(self.table[usize::from(reverse)]);
+        }
+        for &feature in &kmers.palindromes {
+            let index = kmers.forward[usize::from(feature)];
+            self.canonical[usize::from(feature)] -= u32::from(self.table[usize::from(index)]);
+        }
+        self.table[..1 << (2 * kmers.k)].fill(0);
+    }
+
+    /// Counts the `num_kmers` k-mers that begin at base `start` and the ones after it; none of them touches an N.
+    fn count_kmers(&mut self, k: u8, bytes: &[u8], start: usize, num_kmers: usize) {
+        let bytes = &bytes[start / 4..packed_len(start + num_kmers + usize::from(k) - 1)];
+        let count = match k {
+            1 => count_aligned::<1>,
+            2 => count_aligned::<2>,
+            3 => count_aligned::<3>,
+            4 => count_aligned::<4>,
+            5 => count_aligned::<5>,
+            6 => count_aligned::<6>,
+            7 => count_aligned::<7>,
+            _ => count_aligned::<8>,
+        };
+        count(&mut self.table, bytes, start % 4, num_kmers);
+    }
+}
+
+/// Counts the `num_kmers` K-mers that begin at base `offset` (below 4) of `bytes` and after it: all that begin in the
+/// first bytes of a 64-bit word are counted from that word by shifts.
+fn count_aligned<const K: usize>(table: &mut Table, bytes: &[u8], offset: usize, num_kmers: usize) {
+    let mask = (1usize << (2 * K)) - 1;
+    // Bases of a word at which a whole K-mer begins, in whole bytes.
+    let step = (33 - K) / 4 * 4;
+    let mut count = |word: u64| {
+        let entry = &mut table[(word as usize & mask) as u16 as usize];
+        *entry = entry.wrapping_add(1);
+    };
+    let (mut first, mut rest) = (offset, offset + num_kmers);
+    let mut words = bytes;
+    // Whole words, from an aligned start; the first word may begin with bases before `offset`.
+    while rest >= step
+        && let Some(word) = words.first_chunk::<8>()
+    {
+        let word = u64::from_le_bytes(*word);
+        if first == 0 {
+            for base in 0..step {
+                count(word >> (2 * base));
+            }
+        } else {
+            for base in first..step {
+                count(word >> (2 * base));
+            }
+            first = 0;
+        }
+        rest -= step;
+        words = &words[step / 4..];
+    }
+    while rest > 0 {
+        let mut word = [0; 8];
+        let len = words.len().min(8);
+        word[..len].copy_from_slice(&words[..len]);
+        let word = u64::from_le_bytes(word);
+        for base in first..rest.min(step) {
+            count(word >> (2 * base));
+        }
+        first = 0;
+        rest = rest.saturating_sub(step);
+        words = words.get(step / 4..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packed::{CODE_N, PackedSequence, codes_to_ascii, reverse_complement_codes};
+    use bio::alphabets::dna;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn profiler(ks: &[u8], transform: KmerTransform) -> KmerProfiler {
+        KmerProfiler::new(&KmerConfig { ks: ks.to_vec(), transform }).unwrap()
+    }
+
+    /// Second implementation: letters, bio's reverse complement, and a map ordered by the letters.
+    fn naive_counts(letters: &[u8], k: usize) -> BTreeMap<Vec<u8>, u32> {
+        let canonical = |kmer: &[u8]| kmer.to_vec().min(dna::revcomp(kmer));
+        let mut all = BTreeMap::new();
+        for number in 0..4usize.pow(k as u32) {
+            let kmer: Vec<u8> = (0..k).map(|i| b"ACGT"[(number >> (2 * i)) & 3]).collect();
+            all.insert(canonical(&kmer), 0);
+        }
+        for kmer in letters.windows(k).filter(|kmer| !kmer.contains(&b'N')) {
+            *all.get_mut(&canonical(kmer)).unwrap() += 1;
+        }
+        all
+    }
+
+    fn codes(max_len: usize) -> impl Strategy<Value = Vec<u8>> {
+        // Bases far more often than N, and some stretches of one base.
+        let base = prop_oneof![40 => 0u8..4, 1 => Just(CODE_N)];
+        let piece = prop_oneof![
+            4 => proptest::collection::vec(base, 0..120),
+            1 => (0u8..5, 0usize..60).prop_map(|(code, len)| vec![code; len]),
+        ];
+        proptest::collection::vec(piece, 0..6).prop_map(move |pieces| {
+            let mut codes = pieces.concat();
+            codes.truncate(max_len);
+            codes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn counts_agree_with_the_naive_ones(codes in codes(400), k in 1u8..=6, a: prop::sample::Index) {
+            let start = a.index(codes.len() + 1);
+            let packed = PackedSequence::from_codes(&codes).unwrap();
+            let mut letters = codes[start..].to_vec();
+            codes_to_ascii(&mut letters);
+            let expected = naive_counts(&letters, usize::from(k));
+            let profiler = profiler(&[k], KmerTransform::Frequency);
+            let mut counter = Counter::new();
+            let (counts, total) = counter.count(&profiler.ks[0], packed.as_slice(), start..codes.len());
+            prop_assert_eq!(counts.to_vec(), expected.values().copied().collect::<Vec<_>>());
+            prop_assert_eq!(total, expected.values().map(|&count| u64::from(count)).sum::<u64>());
+            let names: Vec<_> = expected.keys().map(|kmer| String::from_utf8(kmer.clone()).unwrap()).collect();
+            prop_assert_eq!(profiler.feature_names(), names);
+        }
+
+        #[test]
+        fn both_strands_have_the_same_profile(codes in codes(600), k in 1u8..=8, clr: bool) {
+            let transform = if clr { KmerTransform::Clr } else { KmerTransform::Sqrt };
+            let ks = if k == 4 { vec![4] } else { vec![4, k] };
+            let profiler = profiler(&ks, transform);
+            let mut other = codes.clone();
+            reverse_complement_codes(&mut other);
+            let bits = |codes: &[u8]| profiler.profile_codes(codes).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&codes), bits(&other));
+        }
+
+        #[test]
+        fn packed_and_codes_agree(codes in codes(300), a: prop::sample::Index, b: prop::sample::Index) {
+            let (a, b) = (a.index(codes.len() + 1), b.index(codes.len() + 1));
+            let range = a.min(b)..a.max(b);
+            let packed = PackedSequence::from_codes(&codes).unwrap();
+            let profiler = profiler(&[3, 5], KmerTransform::Sqrt);
+            let profile = profiler.profile(packed.as_slice(), range.clone());
+            prop_assert_eq!(&profile, &profiler.profile_codes(&codes[range]));
+            let norm = profile.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+            // Length 1, or less where a k had no k-mer.
+            prop_assert!(norm < 1.0 + 1e-6);
+        }
+    }
+
+    // OEIS A007582 and A004171: numbers of k-mers up to strand.
+    #[test]
+    fn numbers_of_features() {
+        let numbers: Vec<_> = (1..=8).map(|k| profiler(&[k], KmerTransform::Sqrt).num_features()).collect();
+        assert_eq!(numbers, [2, 10, 32, 136, 512, 2080, 8192, 32896]);
+    }
+
+    // By hand: AACGTT holds AA AC CG GT TT; AA = TT twice, AC = GT twice, CG once.
+    #[test]
+    fn transforms_by_hand() {
+        let codes = [0, 0, 1, 2, 3, 3];
+        let of = |transform| {
+            let profiler = profiler(&[2], transform);
+            let profile = profiler.profile_codes(&codes);
+            let names = profiler.feature_names();
+            move |kmer: &str| profile[names.iter().position(|name| name == kmer).unwrap()]
+        };
+        let frequency = of(KmerTransform::Frequency);
+        assert_eq!(["AA", "AC", "CG", "GC"].map(frequency), [0.4, 0.4, 0.2, 0.0]);
+        let root = of(KmerTransform::Sqrt);
+        assert!((root("AA") - 0.4f32.sqrt()).abs() < 1e-7 && (root("CG") - 0.2f32.sqrt()).abs() < 1e-7);
+        // mean = (2 ln 2.5 + ln 1.5 + 7 ln 0.5) / 10
+        let mean = (2.0 * 2.5f64.ln() + 1.5f64.ln() + 7.0 * 0.5f64.ln()) / 10.0;
+        let ratio = of(KmerTransform::Clr);
+        assert!((f64::from(ratio("CG")) - (1.5f64.ln() - mean)).abs() < 1e-6);
+    }
+
+    /// More k-mers of one kind than 16 bits count.
+    #[test]
+    fn long_sequences_do_not_overflow() {
+        let mut codes = vec![0; 200_000];
+        codes[70_000] = CODE_N;
+        codes.extend([1; 100_000]);
+        let packed = PackedSequence::from_codes(&codes).unwrap();
+        let mut counter = Counter::new();
+        let kmers = CanonicalKmers::new(6);
+        let (counts, total) = counter.count(&kmers, packed.as_slice(), 0..codes.len());
+        // 6 windows touch the N, 5 the border between A and C.
+        assert_eq!((counts[0], total), (200_000 - 5 - 6, 300_000 - 5 - 6));
+        assert_eq!(counts.iter().max(), Some(&(200_000 - 5 - 6)));
+    }
+
+    #[test]
+    fn nothing_to_count_gives_zeros() {
+        for transform in [KmerTransform::Frequency, KmerTransform::Sqrt, KmerTransform::Clr] {
+            for codes in [vec![], vec![1, 2, 3], vec![CODE_N; 1000]] {
+                assert_eq!(profiler(&[4], transform).profile_codes(&codes), vec![0.0; 136]);
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_ks_are_refused() {
+        let error = |ks: &[u8]| {
+            let config = KmerConfig { ks: ks.to_vec(), ..KmerConfig::default() };
+            KmerProfiler::new(&config).unwrap_err().to_string()
+        };
+        assert_eq!(error(&[]), "ks = []: name at least one k");
+        assert_eq!(error(&[4, 9]), "ks = [4, 9]: every k is between 1 and 8");
+        assert_eq!(error(&[4, 4]), "ks = [4, 4]: every k comes once");
+    }
+}

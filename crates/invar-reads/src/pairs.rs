@@ -1,0 +1,386 @@
+//! Positive pairs of reads: two views that the encoder is to call the same.
+//!
+//! | kind | the two views |
+//! |---|---|
+//! | `strand` | a window of a read, and the same window of its reverse complement |
+//! | `windows` | two windows of one read, at a distance within limits |
+//! | `mates` | the two mates of a fragment |
+//! | `overlap` | two aligned reads of different molecules that cover the same locus |
+//!
+//! The recipe mixes kinds by weight. Views are of a random strand (the two of a `strand` pair of opposite ones) and
+//! go through a model of sequencing errors. A sample is a fragment: two mates are one. A sample that cannot give the
+//! kind that was drawn (too short, no mate, nothing that overlaps) gives the next one of
+//!
+//! ```text
+//! overlap -> mates -> windows -> strand
+//! ```
+//!
+//! that the recipe names, and at last a strand pair, with the window and the errors of the kind that was drawn if the
+//! recipe names no `strand`. A kind that no sample can give is an error when the source is made.
+//!
+//! Reads of different samples may overlap: of `overlap` pairs, the partner can lie in the other part of a split into
+//! training and validation.
+
+mod config;
+mod describe;
+mod draw;
+mod error;
+mod overlap;
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use invar_dataset::{
+    DatasetError, Pair, PairSource, SampleId, View, ViewShape,
+    seed::{self, Rng},
+};
+use rayon::prelude::*;
+
+pub use config::{
+    MatesConfig, OverlapConfig, PairKindConfig, ReadPairsConfig, StrandConfig, WindowLength, WindowsConfig,
+};
+pub use error::PairsError;
+
+use crate::{
+    Reads,
+    error_model::{ErrorCounts, ErrorModel},
+    packed::reverse_complement_codes,
+    views::{Representation, ViewMaker},
+};
+use overlap::OverlapIndex;
+
+/// A kind of pair, in the order in which a sample falls back from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PairKind {
+    /// Two aligned reads over one locus.
+    Overlap,
+    /// The two mates of a fragment.
+    Mates,
+    /// Two windows of one read.
+    Windows,
+    /// A window and its reverse complement.
+    Strand,
+}
+
+impl fmt::Display for PairKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overlap => "overlap",
+            Self::Mates => "mates",
+            Self::Windows => "windows",
+            Self::Strand => "strand",
+        })
+    }
+}
+
+impl PairKindConfig {
+    /// Which kind it configures.
+    pub fn kind(&self) -> PairKind {
+        match self {
+            Self::Overlap(_) => PairKind::Overlap,
+            Self::Mates(_) => PairKind::Mates,
+            Self::Windows(_) => PairKind::Windows,
+            Self::Strand(_) => PairKind::Strand,
+        }
+    }
+}
+
+/// Draws pairs from reads.
+pub struct ReadPairs {
+    reads: Arc<dyn Reads>,
+    /// First read of each fragment; `None` where every read is a fragment of its own.
+    fragments: Option<Vec<u32>>,
+    kinds: Vec<Kind>,
+    /// Sums of the weights up to each kind.
+    cumulated_weights: Vec<f64>,
+    maker: ViewMaker,
+}
+
+/// A kind of the recipe, ready to draw.
+struct Kind {
+    config: PairKindConfig,
+    errors: ErrorModel,
+    /// Of `overlap` only.
+    index: Option<OverlapIndex>,
+    num_able: usize,
+}
+
+/// Where a view comes from.
+struct Region {
+    read: usize,
+    range: Range<usize>,
+}
+
+/// A view before it becomes the encoder's input.
+#[derive(Debug, PartialEq)]
+struct DrawnView {
+    read: usize,
+    range: Range<usize>,
+    is_reverse: bool,
+    codes: Vec<u8>,
+    errors: ErrorCounts,
+}
+
+#[derive(Debug, PartialEq)]
+struct DrawnPair {
+    kind: PairKind,
+    /// The kind that was drawn before any falling back.
+    asked: PairKind,
+    views: [DrawnView; 2],
+}
+
+impl ReadPairs {
+    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is asked for (16 bytes a read), and
+    /// counts which samples can give which kind.
+    ///
+    /// # Errors
+    /// When a setting cannot be, there are no reads, or none of them can give a kind that the recipe gives a weight.
+    ///
+    /// # Panics
+    /// When there are 2^32 reads or more.
+    pub fn new(
+        reads: Arc<dyn Reads>,
+        config: &ReadPairsConfig,
+        representation: &Representation,
+    ) -> Result<Self, PairsError> {
+        config.validate()?;
+        assert!(u32::try_from(reads.len()).is_ok(), "{} reads are too many to be numbered in 32 bits", reads.len());
+        if reads.is_empty() {
+            return Err(DatasetError::TooFew { what: "drawing pairs".into(), needed: 1, found: 0 }.into());
+        }
+        let mut source = Self {
+            fragments: find_fragments(reads.as_ref()),
+            kinds: Vec::new(),
+            cumulated_weights: Vec::new(),
+            maker: ViewMaker::new(representation).map_err(|error| error.within("representation"))?,
+            reads,
+        };
+        let mut weight = 0.0;
+        for (i, kind) in config.kinds.iter().enumerate() {
+            weight += kind.weight();
+            source.cumulated_weights.push(weight);
+            let errors = match kind.error_model() {
+                Some(model) => ErrorModel::new(&model).map_err(|e| e.within(&format!("kinds[{i}].error_model")))?,
+                None => ErrorModel::new(&config.error_model).map_err(|e| e.within("error_model"))?,
+            };
+            let kind = source.prepare(kind, errors)?;
+            source.kinds.push(kind);
+        }
+        Ok(source)
+    }
+
+    /// The kinds of the recipe, in its order, and how many samples can give each: the others fall back.
+    pub fn able(&self) -> Vec<(PairKind, usize)> {
+        self.kinds.iter().map(|kind| (kind.config.kind(), kind.num_able)).collect()
+    }
+
+    fn prepare(&self, config: &PairKindConfig, errors: ErrorModel) -> Result<Kind, PairsError> {
+        let index = match config {
+            PairKindConfig::Overlap(config) => Some(OverlapIndex::new(self.reads.as_ref(), config)),
+            _ => None,
+        };
+        let mut kind = Kind { config: config.clone(), errors, index, num_able: 0 };
+        let able = |sample| Ok(usize::from(self.regions(&kind, sample, &mut seed::rng(0, sample as u64))?.is_some()));
+        kind.num_able =
+            (0..self.len()).into_par_iter().map(able).try_reduce(|| 0, |a, b| Ok::<_, DatasetError>(a + b))?;
+        if kind.num_able == 0 && config.weight() > 0.0 {
+            return Err(self.impossible(&kind)?);
+        }
+        Ok(kind)
+    }
+
+    fn impossible(&self, kind: &Kind) -> Result<PairsError, DatasetError> {
+        let mut longest = 0;
+        for read in 0..self.reads.len() {
+            longest = longest.max(self.reads.sequence(read)?.len());
+        }
+        let reason = match &kind.config {
+            PairKindConfig::Strand(_) => "no read has a base".into(),
+            PairKindConfig::Windows(config) => {
+                let needed = 2 * i64::from(config.window_bp.min) + config.min_distance();
+                format!("two windows need a read of {needed} bp, the longest has {longest} bp")
+            }
+            PairKindConfig::Mates(_) => "no read has a mate".into(),
+            PairKindConfig::Overlap(config) => {
+                let usable = kind.index.as_ref().map_or(0, OverlapIndex::len);
+                let wanted = config.min_overlap_bp;
+                format!("no two reads overlap by {wanted} bp, and {usable} reads are aligned over as many")
+            }
+        };
+        Ok(PairsError::Impossible { kind: kind.config.kind(), num_samples: self.len(), reason })
+    }
+
+    fn first_read(&self, sample: usize) -> usize {
+        self.fragments.as_ref().map_or(sample, |first| first[sample] as usize)
+    }
+
+    /// The reads of a sample, in random order.
+    fn reads_of(&self, sample: usize, rng: &mut Rng) -> impl Iterator<Item = usize> + use<> {
+        let first = self.first_read(sample);
+        let second = self.reads.mate_of(first);
+        let (a, b) = match second {
+            Some(second) if draw::coin(rng) => (second, Some(first)),
+            _ => (first, second),
+        };
+        [a].into_iter().chain(b)
+    }
+
+    fn draw(&self, index: usize, seed: u64) -> Result<DrawnPair, DatasetError> {
+        let mut rng = seed::rng(seed, index as u64);
+        let drawn = &self.kinds[draw::weighted(&self.cumulated_weights, &mut rng)];
+        let asked = drawn.config.kind();
+        let mut fallback = Some(drawn);
+        while let Some(kind) = fallback {
+            if let Some(regions) = self.regions(kind, index, &mut rng)? {
+                let views = self.sequence(regions, kind.config.kind(), &kind.errors, &mut rng)?;
+                return Ok(DrawnPair { kind: kind.config.kind(), asked, views });
+            }
+            let tried = kind.config.kind();
+            let later = self.kinds.iter().filter(|kind| kind.config.kind() > tried);
+            // The first of the kinds that come next; `min_by_key` keeps the order of the recipe among equals.
+            fallback = later.min_by_key(|kind| kind.config.kind());
+        }
+        let window = drawn.config.window_bp();
+        match self.strand_regions(window, index, &mut rng)? {
+            Some(regions) => {
+                let views = self.sequence(regions, PairKind::Strand, &drawn.errors, &mut rng)?;
+                Ok(DrawnPair { kind: PairKind::Strand, asked, views })
+            }
+            None => {
+                let id = self.reads.name(self.first_read(index))?.to_owned();
+                Err(DatasetError::Sample { id, reason: "it has 0 bases, a view needs at least 1".into() })
+            }
+        }
+    }
+
+    /// The two regions of a pair of this kind, or `None` where the sample can give none.
+    fn regions(&self, kind: &Kind, sample: usize, rng: &mut Rng) -> Result<Option<[Region; 2]>, DatasetError> {
+        match &kind.config {
+            PairKindConfig::Strand(config) => self.strand_regions(config.window_bp, sample, rng),
+            PairKindConfig::Windows(config) => {
+                for read in self.reads_of(sample, rng) {
+                    let num_bases = self.reads.sequence(read)?.len();
+                    if let Some(windows) = draw::two_windows(num_bases, config, rng) {
+                        let mut regions = windows.map(|range| Region { read, range });
+                        if draw::coin(rng) {
+                            regions.reverse();
+                        }
+                        return Ok(Some(regions));
+                    }
+                }
+                Ok(None)
+            }
+            PairKindConfig::Mates(config) => {
+                let first = self.first_read(sample);
+                let Some(second) = self.reads.mate_of(first) else { return Ok(None) };
+                let num_bases = [self.reads.sequence(first)?.len(), self.reads.sequence(second)?.len()];
+                Ok((num_bases[0].min(num_bases[1]) > 0).then(|| {
+                    let ranges = num_bases.map(|len| draw::window(len, config.window_bp, rng));
+                    regions([first, second], ranges)
+                }))
+            }
+            PairKindConfig::Overlap(config) => {
+                let Some(index) = &kind.index else { return Ok(None) };
+                for read in self.reads_of(sample, rng) {
+                    let Some((other, places)) = index.partner(self.reads.as_ref(), read, rng) else { continue };
+                    let num_bases = [self.reads.sequence(read)?.len(), self.reads.sequence(other)?.len()];
+                    if num_bases[0].min(num_bases[1]) > 0 {
+                        let ranges = overlap::windows_at_locus(places, num_bases, config.window_bp, rng);
+                        return Ok(Some(regions([read, other], ranges)));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn strand_regions(
+        &self,
+        window: Option<WindowLength>,
+        sample: usize,
+        rng: &mut Rng,
+    ) -> Result<Option<[Region; 2]>, DatasetError> {
+        for read in self.reads_of(sample, rng) {
+            let num_bases = self.reads.sequence(read)?.len();
+            if num_bases > 0 {
+                let range = draw::window(num_bases, window, rng);
+                return Ok(Some(regions([read, read], [range.clone(), range])));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the two regions as a sequencer would: a strand each, with errors.
+    fn sequence(
+        &self,
+        regions: [Region; 2],
+        kind: PairKind,
+        errors: &ErrorModel,
+        rng: &mut Rng,
+    ) -> Result<[DrawnView; 2], DatasetError> {
+        let first_reverse = draw::coin(rng);
+        let second_reverse = if kind == PairKind::Strand { !first_reverse } else { draw::coin(rng) };
+        let [first, second] = regions;
+        Ok([
+            self.sequence_region(first, first_reverse, errors, rng)?,
+            self.sequence_region(second, second_reverse, errors, rng)?,
+        ])
+    }
+
+    fn sequence_region(
+        &self,
+        Region { read, range }: Region,
+        is_reverse: bool,
+        model: &ErrorModel,
+        rng: &mut Rng,
+    ) -> Result<DrawnView, DatasetError> {
+        let mut truth = Vec::new();
+        self.reads.sequence(read)?.unpack_codes(range.clone(), &mut truth);
+        if is_reverse {
+            reverse_complement_codes(&mut truth);
+        }
+        let mut codes = Vec::new();
+        let mut errors = model.apply(&truth, rng, &mut codes);
+        if codes.is_empty() {
+            // Every base of a tiny window deleted: a view has at least one base.
+            (codes, errors) = (truth, ErrorCounts::default());
+        }
+        Ok(DrawnView { read, range, is_reverse, codes, errors })
+    }
+}
+
+impl PairSource for ReadPairs {
+    fn len(&self) -> usize {
+        self.fragments.as_ref().map_or_else(|| self.reads.len(), Vec::len)
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.maker.shape()
+    }
+
+    fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
+        let drawn = self.draw(index, seed)?;
+        let views: Vec<View> = drawn.views.iter().map(|view| self.maker.of_codes(&view.codes)).collect();
+        Ok(Pair { sample: self.split_key(index), views, links: None })
+    }
+
+    /// The id of the fragment: of its only read, or of its first mate.
+    fn split_key(&self, index: usize) -> SampleId {
+        self.reads.sample_id(self.first_read(index))
+    }
+}
+
+fn regions(reads: [usize; 2], ranges: [Range<usize>; 2]) -> [Region; 2] {
+    let [first, second] = ranges;
+    [Region { read: reads[0], range: first }, Region { read: reads[1], range: second }]
+}
+
+/// First reads of the fragments, if any fragment has two.
+fn find_fragments(reads: &dyn Reads) -> Option<Vec<u32>> {
+    let is_second = |read: usize| reads.mate_of(read).is_some_and(|mate| mate < read);
+    (0..reads.len())
+        .any(is_second)
+        .then(|| (0..reads.len()).filter(|&read| !is_second(read)).map(|r| r as u32).collect())
+}
+
+#[cfg(test)]
+mod tests;
