@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    io::{self, Read},
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -115,20 +115,6 @@ pub(crate) fn open_reference(
     match path {
         None => Ok(Reference::none()),
         Some(path) => Reference::read(SourceReader::new(open(path)?, Vec::new()), path, scratch),
-    }
-}
-
-impl SourceReader {
-    /// Copies all that is left.
-    fn copy_to(&mut self, path: &Path, out: &mut impl io::Write) -> Result<(), Error> {
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match self.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(n) => out.write_all(&buffer[..n]).map_err(Error::io(path))?,
-                Err(error) => return Err(self.failure.take().unwrap_or_else(|| Error::io(path)(error))),
-            }
-        }
     }
 }
 

@@ -122,9 +122,10 @@ fn run(
         .build()
         .map_err(|error| Error::io(&output.directory)(std::io::Error::other(error)))?;
     let bytes_read = Arc::new(AtomicU64::new(0));
-    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read) };
+    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read), buffers: Arc::default() };
     let paths: Arc<Vec<PathBuf>> = Arc::new(inputs.files.clone());
-    let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths) };
+    let buffers = Arc::clone(&workers.buffers);
+    let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths), buffers };
     let (directory, parameters) = (output.directory.clone(), output.key.parameters.clone());
     progress.set_total(output.key.inputs.iter().filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
 

@@ -1,6 +1,7 @@
 use std::{
+    collections::HashMap,
     fs::File,
-    io::{self, BufReader, BufWriter, Seek, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -8,12 +9,9 @@ use std::{
     },
 };
 
-use noodles::{
-    core::Region,
-    fasta::{self, fai},
-};
+use noodles::fasta;
 
-use crate::{Error, error::Place, source::SourceReader};
+use crate::{Error, error::Place, frame::split_head, source::SourceReader};
 
 /// Bases of the reference that are kept in memory before all are forgotten and read again as needed.
 const CACHED_BP: u64 = 64_000_000;
@@ -43,34 +41,48 @@ impl Reference {
         Self::new(None)
     }
 
-    /// Indexes the FASTA that `stored` gives. The index stays in memory; the text goes to a nameless file in `scratch`,
-    /// so that it can be read at any place also when it was compressed or came through a pipe.
-    pub fn read(mut stored: SourceReader, path: &Path, scratch: &Path) -> Result<Self, Error> {
+    /// Indexes the FASTA that `stored` gives. Its sequences go without line ends to a nameless file in `scratch`, so
+    /// that each can be read at once, also when the FASTA was compressed, came through a pipe or has uneven lines.
+    pub fn read(stored: SourceReader, path: &Path, scratch: &Path) -> Result<Self, Error> {
+        let mut stored = BufReader::with_capacity(1 << 16, stored);
         let mut spool = BufWriter::new(tempfile::tempfile_in(scratch).map_err(Error::io(scratch))?);
-        stored.copy_to(path, &mut spool)?;
-        let mut file = spool.into_inner().map_err(|error| Error::io(scratch)(error.into_error()))?;
-        file.flush().and_then(|()| file.rewind()).map_err(Error::io(scratch))?;
-        let mut reader = BufReader::with_capacity(1 << 18, file);
-        let mut records = Vec::new();
-        let mut indexer = fasta::io::Indexer::new(&mut reader);
+        let mut index: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();
+        let (mut offset, mut current) = (0, None);
+        let mut line = Vec::new();
         loop {
-            match indexer.index_record() {
-                Ok(Some(record)) => records.push(record),
-                Ok(None) => break,
-                Err(error) => {
-                    let place = Place { record: Some(records.len() as u64 + 1), ..Place::file(path) };
-                    return Err(Error::corrupt(place, "reference", "FASTA with lines of equal length", error));
+            line.clear();
+            if let Err(error) = stored.read_until(b'\n', &mut line) {
+                return Err(stored.get_mut().failure.take().unwrap_or_else(|| Error::io(path)(error)));
+            }
+            let text = line.trim_ascii_end();
+            match text {
+                [b'>', head @ ..] => {
+                    let name = split_head(head).0.to_vec();
+                    index.insert(name.clone(), (offset, 0));
+                    current = Some(name);
+                }
+                [] if line.is_empty() => break,
+                [] => {}
+                letters => {
+                    let Some(entry) = current.as_ref().and_then(|name| index.get_mut(name)) else {
+                        let found = String::from_utf8_lossy(&letters[..letters.len().min(30)]).into_owned();
+                        let place = Place { line: Some(1), ..Place::file(path) };
+                        return Err(Error::BadMarker { place, expected: '>', found });
+                    };
+                    spool.write_all(letters).map_err(Error::io(scratch))?;
+                    entry.1 += letters.len() as u64;
+                    offset += letters.len() as u64;
                 }
             }
         }
-        if records.is_empty() {
+        if index.is_empty() {
             return Err(Error::Empty { path: path.into(), found: "no reference sequence".into() });
         }
-        let reader = fasta::io::IndexedReader::new(reader, fai::Index::from(records));
-        Ok(Self::new(Some((reader, path.to_path_buf()))))
+        let file = spool.into_inner().map_err(|error| Error::io(scratch)(error.into_error()))?;
+        Ok(Self::new(Some(Spool { file, index, path: path.to_path_buf() })))
     }
 
-    fn new(file: Option<(fasta::io::IndexedReader<BufReader<File>>, PathBuf)>) -> Self {
+    fn new(file: Option<Spool>) -> Self {
         let state = Arc::new(State::default());
         let sequences = Sequences { file, state: Arc::clone(&state) };
         Self { repository: fasta::Repository::new(sequences), state }
@@ -94,9 +106,17 @@ impl Reference {
     }
 }
 
+/// Sequences one after the other, without line ends.
+struct Spool {
+    file: File,
+    /// Offset and length by name.
+    index: HashMap<Vec<u8>, (u64, u64)>,
+    path: PathBuf,
+}
+
 /// Fetches sequences for the decoder, which panics when one is simply absent.
 struct Sequences {
-    file: Option<(fasta::io::IndexedReader<BufReader<File>>, PathBuf)>,
+    file: Option<Spool>,
     state: Arc<State>,
 }
 
@@ -106,22 +126,28 @@ impl Sequences {
         self.state.missing().get_or_insert((name, found));
         io::Error::new(io::ErrorKind::NotFound, "missing reference sequence")
     }
+
+    fn read(spool: &mut Spool, (offset, len): (u64, u64)) -> io::Result<Vec<u8>> {
+        let mut letters = vec![0; len as usize];
+        spool.file.seek(SeekFrom::Start(offset))?;
+        spool.file.read_exact(&mut letters)?;
+        // Soft-masked references are in lower case.
+        letters.make_ascii_uppercase();
+        Ok(letters)
+    }
 }
 
 impl fasta::repository::Adapter for Sequences {
     fn get(&mut self, name: &[u8]) -> Option<io::Result<fasta::Record>> {
-        let Some((reader, path)) = &mut self.file else {
+        let Some(spool) = &mut self.file else {
             return Some(Err(self.lack(name, "no reference (use --reference FASTA)".into())));
         };
-        if !reader.index().as_ref().iter().any(|record| *record.name() == *name) {
-            let found = format!("{} without it", path.display());
+        let Some(&place) = spool.index.get(name) else {
+            let found = format!("{} without it", spool.path.display());
             return Some(Err(self.lack(name, found)));
-        }
-        Some(reader.query(&Region::new(name, ..)).map(|record| {
-            // Soft-masked references are in lower case.
-            let letters = record.sequence().as_ref().to_ascii_uppercase();
-            self.state.cached_bp.fetch_add(letters.len() as u64, Ordering::Relaxed);
-            fasta::Record::new(record.definition().clone(), letters.into())
-        }))
+        };
+        self.state.cached_bp.fetch_add(place.1, Ordering::Relaxed);
+        let definition = fasta::record::Definition::new(name, None);
+        Some(Self::read(spool, place).map(|letters| fasta::Record::new(definition, letters.into())))
     }
 }

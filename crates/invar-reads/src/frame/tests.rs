@@ -12,7 +12,7 @@ fn framer(text: &[u8], block_bytes: usize, format: Format, interleaved: bool, go
         }
         Ok(InputDigest { size_bytes: 0, sha256: String::new() })
     });
-    TextFramer::new(source, Vec::new(), format, 0, interleaved, goes_on)
+    TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on)
 }
 
 type Parts = (Vec<u8>, Vec<u8>, Vec<u8>, u64);

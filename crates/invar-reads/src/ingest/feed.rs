@@ -116,7 +116,7 @@ impl Feed {
             let found = format!("BAM or CRAM: {}", source.path().display());
             return Err(Error::Config { what: "mates or interleaved".into(), expected, found }.into());
         }
-        let mut framer = BamFramer::new(source, start, input, self.decoder.config.pending_mates_bytes)?;
+        let mut framer = BamFramer::new(source, start, &self.workers, input, self.decoder.config.pending_mates_bytes)?;
         line.send(Fed::References(Arc::clone(framer.references())))?;
         while let Some(slab) = framer.next_slab()? {
             self.submit(Work::Bam(slab), line)?;
@@ -178,7 +178,8 @@ impl Feed {
 
     fn text_framer(&self, opened: Opened, input: u32, interleaved: bool) -> TextFramer {
         let goes_on = self.decoder.config.skip_bad_records;
-        TextFramer::new(opened.source, opened.start, opened.format, input, interleaved, goes_on)
+        let buffers = Arc::clone(&self.workers.buffers);
+        TextFramer::new((opened.source, opened.start), buffers, opened.format, input, interleaved, goes_on)
     }
 
     /// Opens an input and looks at its first bytes.

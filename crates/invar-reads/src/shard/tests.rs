@@ -31,7 +31,7 @@ fn rows(specimens: &[Specimen]) -> (Rows, References) {
             mean_quality: *mean_quality,
             flags: mate | if placement.is_some() { FLAG_ALIGNED | FLAG_REVERSE } else { 0 },
             source: u32::from(*mate) + 7,
-            placement: placement.unwrap_or_default(),
+            placement,
         });
     }
     (rows, references)

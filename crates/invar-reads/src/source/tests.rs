@@ -9,7 +9,7 @@ use crate::ErrorKind;
 
 fn workers() -> Workers {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    Workers { pool: Arc::new(pool), bytes_read: Arc::default() }
+    Workers { pool: Arc::new(pool), bytes_read: Arc::default(), buffers: Arc::default() }
 }
 
 fn read_all(stored: &[u8]) -> (Vec<u8>, Result<InputDigest, Error>) {
