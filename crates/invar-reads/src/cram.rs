@@ -118,5 +118,3 @@ pub(crate) fn open_reference(
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,9 @@
 //! Sequencing reads: FASTQ, FASTA, BAM and CRAM to shards, and positive pairs of reads.
 
 pub mod error_model;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kmer;
 pub mod packed;
 pub mod pairs;

@@ -110,6 +110,16 @@ impl Source {
         Self { path: path.into(), blocks, digest: None }
     }
 
+    /// A source of bytes in memory.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn of_blocks<'a>(path: &Path, blocks: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let blocks = blocks.map(|block| Block::Ready(block.to_vec()));
+        let end = Block::End(InputDigest { size_bytes: 0, sha256: String::new() });
+        blocks.chain([end]).for_each(|block| sender.send(block).expect("the receiver is here"));
+        Self { path: path.into(), blocks: receiver, digest: None }
+    }
+
     /// The input as the user named it.
     pub fn path(&self) -> &Path {
         &self.path

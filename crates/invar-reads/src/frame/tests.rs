@@ -1,17 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ErrorKind, source::Block, source::InputDigest};
+use crate::ErrorKind;
 
 /// Frames `text` that arrives in blocks of `block_bytes`.
 fn framer(text: &[u8], block_bytes: usize, format: Format, interleaved: bool, goes_on: bool) -> TextFramer {
-    let blocks: Vec<Vec<u8>> = text.chunks(block_bytes).map(<[u8]>::to_vec).collect();
-    let source = Source::generate(Path::new("x"), move |outlet| {
-        for block in blocks {
-            outlet.send(Block::Ready(block))?;
-        }
-        Ok(InputDigest { size_bytes: 0, sha256: String::new() })
-    });
+    let source = Source::of_blocks(Path::new("x"), text.chunks(block_bytes));
     TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on)
 }
 

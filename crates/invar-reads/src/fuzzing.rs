@@ -1,0 +1,111 @@
+//! What the fuzz targets call (`fuzz/`): the readers without threads and files. Not for other use.
+
+use std::{cell::Cell, path::Path, sync::Arc};
+
+use crate::{
+    Error, IngestConfig,
+    cram::{self, Reference},
+    decode::{Decoder, Work},
+    frame::{TextFramer, bam::BamFramer},
+    shard::ShardFile,
+    sniff::Format,
+    source::{Source, Workers},
+};
+
+/// The text formats.
+#[derive(Clone, Copy, Debug)]
+pub enum Text {
+    /// FASTQ.
+    Fastq,
+    /// FASTA.
+    Fasta,
+}
+
+/// Reads FASTQ or FASTA text. The first byte says how the text arrives and what is done about bad records.
+pub fn text(bytes: &[u8], format: Text) {
+    let Some((&how, text)) = bytes.split_first() else { return };
+    let format = match format {
+        Text::Fastq => Format::Fastq,
+        Text::Fasta => Format::Fasta,
+    };
+    let (interleaved, goes_on) = (how & 1 != 0, how & 2 != 0);
+    let source = Source::of_blocks(Path::new("x"), text.chunks(usize::from(how / 4) + 1));
+    let decoder = decoder(goes_on);
+    let mut framer =
+        TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on);
+    while let Ok(Some(slab)) = framer.next_slab() {
+        let num_records = slab.records.len();
+        let work = if interleaved { Work::Interleaved(slab) } else { Work::Single(slab) };
+        check(&decoder, work, num_records);
+    }
+}
+
+/// Reads decompressed BAM. The first byte says how it arrives and whether mates can wait.
+pub fn bam(bytes: &[u8]) {
+    let Some((&how, stream)) = bytes.split_first() else { return };
+    let source = Source::of_blocks(Path::new("x"), stream.chunks(usize::from(how / 4) + 1));
+    alignments(source, if how & 1 == 0 { 1 << 20 } else { 300 });
+}
+
+/// Reads CRAM without a reference.
+pub fn cram(bytes: &[u8]) {
+    let source = Source::of_blocks(Path::new("x"), bytes.chunks(1 << 16));
+    alignments(cram::convert(source, Vec::new(), Reference::none()), 1 << 20);
+}
+
+/// Opens a shard and reads all that is in it.
+pub fn shard(bytes: &[u8]) {
+    thread_local! {
+        static DIRECTORY: Cell<Option<tempfile::TempDir>> = const { Cell::new(None) };
+    }
+    let directory = DIRECTORY.take().unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"));
+    let path = directory.path().join("x");
+    std::fs::write(&path, bytes).expect("room for a file");
+    if let Ok(shard) = ShardFile::open(&path) {
+        read_everything(&shard);
+    }
+    DIRECTORY.set(Some(directory));
+}
+
+fn read_everything(shard: &ShardFile) {
+    let _ = shard.reference_names();
+    for row in 0..shard.num_rows() {
+        let _ = (shard.name(row), shard.description(row), shard.alignment(row), shard.mate(row));
+        let _ = (shard.gc(row), shard.mean_quality(row), shard.source(row), shard.length_bp(row));
+        if let Ok(sequence) = shard.sequence(row) {
+            sequence.to_codes();
+        }
+    }
+}
+
+fn alignments(source: Source, waiting_bytes: u64) {
+    let Ok(mut framer) = BamFramer::new(source, Vec::new(), &workers(), 0, waiting_bytes) else { return };
+    let decoder = decoder(true);
+    while let Ok(Some(slab)) = framer.next_slab() {
+        let num_records = slab.fragments.iter().map(|f| 1 + usize::from(f.second.is_some())).sum();
+        check(&decoder, Work::Bam(slab), num_records);
+    }
+}
+
+/// Every record is a row, or counted, or ends the reading with an error.
+fn check(decoder: &Decoder, work: Work, num_records: usize) {
+    let batch = decoder.decode(work);
+    let counted: u64 = batch.counts.iter().map(|(_, counts)| counts.records).sum();
+    let kept: u64 = batch.counts.iter().map(|(_, counts)| counts.kept).sum();
+    assert_eq!(batch.rows.len() as u64, kept);
+    assert!(batch.error.is_some() || counted == num_records as u64, "{counted} of {num_records} records");
+    assert!(!matches!(batch.error, Some(Error::Interrupted { .. })));
+}
+
+fn decoder(goes_on: bool) -> Decoder {
+    let config = IngestConfig { skip_bad_records: goes_on, ..IngestConfig::default() };
+    Decoder { config: Arc::new(config), paths: Arc::new(vec!["x".into()]), buffers: Arc::default() }
+}
+
+fn workers() -> Workers {
+    thread_local! {
+        static POOL: Arc<rayon::ThreadPool> =
+            Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"));
+    }
+    Workers { pool: POOL.with(Arc::clone), bytes_read: Arc::default(), buffers: Arc::default() }
+}
