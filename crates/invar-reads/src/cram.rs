@@ -19,9 +19,13 @@ use crate::{
 mod reference;
 
 pub(crate) use reference::Reference;
+use reference::Complaint;
 
 /// Decompressed bytes in a block.
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// Bytes after the header of the container that marks the end (section 9), which noodles leaves unread.
+const END_BYTES: u64 = 15;
 
 /// A source of the records of a CRAM file; `start` are the bytes that were taken from `source` already.
 pub(crate) fn convert(source: Source, start: Vec<u8>, reference: Reference) -> Source {
@@ -42,9 +46,17 @@ fn decode(stored: SourceReader, reference: &Reference, outlet: &Outlet) -> Resul
     let mut num_records = 0;
     let result = send_records(&mut reader, reference, outlet, &mut num_records);
     let mut stored = reader.into_inner();
-    let result = result.and_then(|()| io::copy(&mut stored, &mut io::sink()).map(|_| ()).map_err(Failure::Read));
+    let result = result.and_then(|()| io::copy(&mut stored, &mut io::sink()).map_err(Failure::Read));
     match result {
-        Ok(()) => stored.source().digest().cloned().ok_or(Stop::Unwanted),
+        Ok(END_BYTES) => stored.source().digest().cloned().ok_or(Stop::Unwanted),
+        Ok(0..END_BYTES) => {
+            let error = io::ErrorKind::UnexpectedEof.into();
+            Err(Stop::Failed(explain(error, &mut stored, reference, num_records)))
+        }
+        Ok(found) => {
+            let place = Place::file(stored.source().path());
+            Err(Error::corrupt(place, "bytes in the last CRAM container", END_BYTES, found).into())
+        }
         Err(Failure::Unwanted) => Err(Stop::Unwanted),
         Err(Failure::Read(error)) => Err(Stop::Failed(explain(error, &mut stored, reference, num_records))),
     }
@@ -68,6 +80,7 @@ fn send_records(
     num_records: &mut u64,
 ) -> Result<(), Failure> {
     let header = reader.read_header()?;
+    reference.expect(&header);
     let mut writer = bam::io::Writer::from(Vec::new());
     writer.write_header(&header)?;
     let send = |bytes: Vec<u8>| outlet.send(Block::Ready(bytes)).map_err(|_| Failure::Unwanted);
@@ -88,8 +101,14 @@ fn explain(error: io::Error, stored: &mut SourceReader, reference: &Reference, n
     if let Some(failure) = stored.failure.take() {
         return failure;
     }
-    if let Some((name, found)) = reference.missing() {
-        return Error::MissingReference { place, reference: name, found };
+    match reference.complaint() {
+        Some(Complaint::Missing { name, found }) => {
+            return Error::MissingReference { place, reference: name, found };
+        }
+        Some(Complaint::Another { name, expected, found }) => {
+            return Error::corrupt(place, format!("MD5 of reference sequence {name:?}"), expected, found);
+        }
+        None => {}
     }
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::Truncated {

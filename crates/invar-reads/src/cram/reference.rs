@@ -9,7 +9,12 @@ use std::{
     },
 };
 
-use noodles::fasta;
+use invar_dataset::manifest;
+use md5::{Digest, Md5};
+use noodles::{
+    fasta,
+    sam::{self, header::record::value::map::reference_sequence as sam_header},
+};
 
 use crate::{Error, error::Place, frame::split_head, source::SourceReader};
 
@@ -23,16 +28,26 @@ pub(crate) struct Reference {
     state: Arc<State>,
 }
 
+/// Why a sequence could not be given to the decoder.
+#[derive(Clone, Debug)]
+pub(crate) enum Complaint {
+    /// It is not here; what is here instead.
+    Missing { name: String, found: String },
+    /// It is not the one that the header means: both checksums.
+    Another { name: String, expected: String, found: String },
+}
+
 #[derive(Default)]
 struct State {
     cached_bp: AtomicU64,
-    missing: Mutex<Option<(String, String)>>,
+    complaint: Mutex<Option<Complaint>>,
+    /// MD5 of the sequences in the header of the current file (tag M5), hexadecimal.
+    checksums: Mutex<HashMap<Vec<u8>, String>>,
 }
 
-impl State {
-    fn missing(&self) -> MutexGuard<'_, Option<(String, String)>> {
-        self.missing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+/// What a mutex guards, also when a thread that held it died.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Reference {
@@ -100,9 +115,20 @@ impl Reference {
         }
     }
 
-    /// Name of the first sequence that was asked for and is not here, and what is here instead.
-    pub fn missing(&self) -> Option<(String, String)> {
-        self.state.missing().clone()
+    /// Takes the checksums of a file's header for those that the sequences must have. What was read for an earlier file
+    /// is forgotten, so that it is compared anew.
+    pub fn expect(&self, header: &sam::Header) {
+        let checksums = header.reference_sequences().iter().filter_map(|(name, map)| {
+            let checksum = map.other_fields().get(&sam_header::tag::MD5_CHECKSUM)?;
+            Some((name.to_vec(), checksum.to_string().to_ascii_lowercase()))
+        });
+        *lock(&self.state.checksums) = checksums.collect();
+        self.repository.clear();
+    }
+
+    /// The first thing that was wrong with a sequence that was asked for.
+    pub fn complaint(&self) -> Option<Complaint> {
+        lock(&self.state.complaint).clone()
     }
 }
 
@@ -121,10 +147,24 @@ struct Sequences {
 }
 
 impl Sequences {
+    fn refuse(&self, complaint: Complaint) -> io::Error {
+        lock(&self.state.complaint).get_or_insert(complaint);
+        io::Error::other("no such reference sequence")
+    }
+
     fn lack(&self, name: &[u8], found: String) -> io::Error {
+        self.refuse(Complaint::Missing { name: String::from_utf8_lossy(name).into_owned(), found })
+    }
+
+    /// Compares the sequence with the checksum in the header, if that has one.
+    fn check(&self, name: &[u8], letters: &[u8]) -> io::Result<()> {
+        let Some(expected) = lock(&self.state.checksums).get(name).cloned() else { return Ok(()) };
+        let found = manifest::hex(&Md5::digest(letters));
+        if found == expected {
+            return Ok(());
+        }
         let name = String::from_utf8_lossy(name).into_owned();
-        self.state.missing().get_or_insert((name, found));
-        io::Error::new(io::ErrorKind::NotFound, "missing reference sequence")
+        Err(self.refuse(Complaint::Another { name, expected, found }))
     }
 
     fn read(spool: &mut Spool, (offset, len): (u64, u64)) -> io::Result<Vec<u8>> {
@@ -147,7 +187,11 @@ impl fasta::repository::Adapter for Sequences {
             return Some(Err(self.lack(name, found)));
         };
         self.state.cached_bp.fetch_add(place.1, Ordering::Relaxed);
+        let letters = match Self::read(spool, place) {
+            Ok(letters) => letters,
+            Err(error) => return Some(Err(error)),
+        };
         let definition = fasta::record::Definition::new(name, None);
-        Some(Self::read(spool, place).map(|letters| fasta::Record::new(definition, letters.into())))
+        Some(self.check(name, &letters).map(|()| fasta::Record::new(definition, letters.into())))
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
             let place = window.place(record, Some(head), first_line);
             Error::LengthMismatch { place, sequence: num_bases, quality: num_values }
         };
-        return bad(error, next);
+        // Where a line is missing, the next head was taken for the qualities.
+        return bad(error, if text.get(quality_start) == Some(&b'@') { quality_start } else { next });
     }
     let span = Span {
         head: (head_start as u32 + 1, head_end as u32),
