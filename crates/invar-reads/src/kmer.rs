@@ -22,7 +22,7 @@
 //! assert_eq!(profile(b"AACCNG")[0], 1.0 / 3.0); // AA AC CC
 //! ```
 
-use std::{cell::RefCell, ops::Range};
+use std::{cell::RefCell, iter::once, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -243,7 +243,7 @@ impl Counter {
         self.canonical.clear();
         self.canonical.resize(kmers.len(), 0);
         let (mut total, mut in_table, mut start) = (0, 0, range.start);
-        let runs = sequence.n_runs_in(range.clone()).chain([range.end..range.end]);
+        let runs = sequence.n_runs_in(range.clone()).chain(once(range.end..range.end));
         for run in runs {
             let num_kmers = (run.start - start + 1).saturating_sub(usize::from(kmers.k));
             // No entry of the table can overflow before it is folded.
