@@ -34,6 +34,9 @@ pub struct Manifest {
     pub shards: Vec<Shard>,
     /// Totals by name: samples kept, and dropped by reason.
     pub counts: BTreeMap<String, u64>,
+    /// The first hundred bad records that were left out on request, as the error each would have been.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// An input file.

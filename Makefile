@@ -1,0 +1,63 @@
+# Provisions LibTorch, which cargo cannot, then calls cargo. `make demo` and `make test` are all a newcomer needs.
+
+CARGO ?= cargo
+PYTHON ?= python3
+TORCH_VERSION := 2.11.0
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+INVAR := $(TARGET_DIR)/release/invar
+DEMO := demo-output
+
+.PHONY: build demo test lint fmt bench docs clean libtorch help
+
+help:
+	@echo "make demo   provision LibTorch, build, and run reads end to end on test-data"
+	@echo "make test   all tests, on the CPU"
+	@echo "make build  the release binary at target/release/invar"
+	@echo "make lint   rustfmt, clippy (with and without LibTorch), dependency rules"
+	@echo "make bench  benchmarks side by side with their peers; see benches/README.md"
+	@echo "make docs   API documentation with warnings as errors"
+
+# An outside LibTorch wins; else a private Python environment holds the one that tch is made for.
+ifdef LIBTORCH
+libtorch:
+	@echo "LibTorch: LIBTORCH=$(LIBTORCH)"
+else ifdef LIBTORCH_USE_PYTORCH
+libtorch:
+	@echo "LibTorch: that of $$(command -v $(PYTHON))"
+else
+libtorch: .libtorch/lib/libtorch_cpu.so
+
+.libtorch/lib/libtorch_cpu.so:
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH_VERSION)
+	ln -sfn "$$(.venv/bin/python -c 'import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path("purelib"), "torch"))')" .libtorch
+	test -e $@
+endif
+
+build: libtorch
+	$(CARGO) build --release --locked --package invar
+	@if [ "$(TARGET_DIR)" != target ]; then mkdir -p target/release && ln -sfn "$(abspath $(INVAR))" target/release/invar; fi
+
+demo: build
+	$(INVAR) run reads/quickstart --input test-data/reads/mock-community/reads.fastq.gz \
+	  --labels test-data/reads/mock-community/truth.tsv --out $(DEMO)/reads
+
+test: libtorch
+	$(CARGO) test --workspace --locked
+
+lint: libtorch
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package invar --no-default-features --locked -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all
+
+docs: libtorch
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+bench: build
+	bash benches/run.sh $(INVAR)
+
+clean:
+	rm -rf target $(DEMO)

@@ -1,0 +1,279 @@
+use std::{
+    collections::HashMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use invar_dataset::{
+    Column, ColumnData, Dataset, DatasetError, SampleId, SampleTable,
+    manifest::{self, Manifest},
+};
+
+use crate::{
+    Alignment, PackedSlice, Read, Reads,
+    ingest::DOMAIN,
+    shard::{ShardAlignment, ShardFile},
+};
+
+/// Reads in one or more dataset directories, memory-mapped: opening is quick and takes little memory, whatever the size.
+///
+/// The reads of the directories follow each other in the order in which these are given, those of one directory in the
+/// order of its inputs. References of the same name are one, also across directories.
+pub struct ReadDataset {
+    shards: Vec<Shard>,
+    /// Rows in shards `0..=s`.
+    ends: Vec<u64>,
+    directories: Vec<Directory>,
+    references: Vec<String>,
+}
+
+struct Shard {
+    file: ShardFile,
+    directory: usize,
+    /// Numbers of the shard's references in the dataset.
+    references: Vec<u32>,
+}
+
+struct Directory {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl ReadDataset {
+    /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
+    ///
+    /// # Errors
+    /// When a directory holds no finished dataset of reads, or a file is not what the manifest says.
+    pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
+        let mut dataset = Self { shards: vec![], ends: vec![], directories: vec![], references: vec![] };
+        let mut numbers = HashMap::new();
+        for path in directories {
+            let manifest = Manifest::read(path)?;
+            if manifest.domain != DOMAIN {
+                return Err(corrupt(path, "domain", DOMAIN, &manifest.domain));
+            }
+            for shard in &manifest.shards {
+                let file = open_shard(path, shard)?;
+                let references = dataset.number_references(&file, &mut numbers)?;
+                let end = dataset.ends.last().copied().unwrap_or(0) + shard.num_rows;
+                dataset.ends.push(end);
+                dataset.shards.push(Shard { file, directory: dataset.directories.len(), references });
+            }
+            dataset.directories.push(Directory { path: path.clone(), manifest });
+        }
+        Ok(dataset)
+    }
+
+    /// The directories and their manifests.
+    pub fn manifests(&self) -> impl Iterator<Item = (&Path, &Manifest)> {
+        self.directories.iter().map(|directory| (directory.path.as_path(), &directory.manifest))
+    }
+
+    /// Names of the reference sequences that reads lie on, by number.
+    pub fn references(&self) -> &[String] {
+        &self.references
+    }
+
+    /// Number of bases of read `index`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn length_bp(&self, index: usize) -> u32 {
+        let (shard, row) = self.locate(index);
+        shard.file.length_bp(row)
+    }
+
+    fn number_references(
+        &mut self,
+        file: &ShardFile,
+        numbers: &mut HashMap<String, u32>,
+    ) -> Result<Vec<u32>, DatasetError> {
+        let mut of_shard = Vec::new();
+        for name in file.reference_names()? {
+            let number = *numbers.entry(name.into()).or_insert_with(|| {
+                self.references.push(name.into());
+                self.references.len() as u32 - 1
+            });
+            of_shard.push(number);
+        }
+        Ok(of_shard)
+    }
+
+    fn locate(&self, index: usize) -> (&Shard, usize) {
+        let (shard, row) = manifest::locate(&self.ends, index as u64);
+        (&self.shards[shard], row as usize)
+    }
+}
+
+fn open_shard(directory: &Path, shard: &manifest::Shard) -> Result<ShardFile, DatasetError> {
+    let path = directory.join(&shard.file);
+    let file = ShardFile::open(&path)?;
+    if file.size_bytes() != shard.size_bytes {
+        return Err(corrupt(&path, "size in bytes", shard.size_bytes, file.size_bytes()));
+    }
+    if file.num_rows() as u64 != shard.num_rows {
+        return Err(corrupt(&path, "number of rows", shard.num_rows, file.num_rows()));
+    }
+    Ok(file)
+}
+
+fn corrupt(path: &Path, what: &str, expected: impl ToString, found: impl ToString) -> DatasetError {
+    DatasetError::Corrupt {
+        path: path.into(),
+        what: what.into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
+}
+
+impl Shard {
+    fn place(&self, alignment: ShardAlignment) -> Option<Alignment> {
+        Some(Alignment {
+            reference: *self.references.get(alignment.reference as usize)?,
+            position: alignment.position,
+            span_bp: alignment.span_bp,
+            is_reverse: alignment.is_reverse,
+            mapping_quality: alignment.mapping_quality,
+        })
+    }
+
+    /// The alignment of a row; an error where its reference is not in the dictionary.
+    fn alignment(&self, row: usize) -> Result<Option<Alignment>, DatasetError> {
+        let Some(stored) = self.file.alignment(row) else { return Ok(None) };
+        let num_references = self.references.len();
+        self.place(stored).map(Some).ok_or_else(|| {
+            let what = format!("reference of row {row}");
+            corrupt(self.file.path(), &what, format!("below {num_references}"), stored.reference)
+        })
+    }
+}
+
+impl Reads for ReadDataset {
+    fn len(&self) -> usize {
+        self.ends.last().map_or(0, |&end| end as usize)
+    }
+
+    fn name(&self, index: usize) -> Result<&str, DatasetError> {
+        let (shard, row) = self.locate(index);
+        shard.file.name(row)
+    }
+
+    fn sequence(&self, index: usize) -> Result<PackedSlice<'_>, DatasetError> {
+        let (shard, row) = self.locate(index);
+        shard.file.sequence(row)
+    }
+
+    fn sample_id(&self, index: usize) -> SampleId {
+        SampleId::from_name(self.name(index).unwrap_or_default().as_bytes())
+    }
+
+    fn mate_of(&self, index: usize) -> Option<usize> {
+        let (shard, row) = self.locate(index);
+        match shard.file.mate(row)? {
+            1 => (row + 1 < shard.file.num_rows() && shard.file.mate(row + 1) == Some(2)).then(|| index + 1),
+            _ => (row > 0 && shard.file.mate(row - 1) == Some(1)).then(|| index - 1),
+        }
+    }
+
+    fn alignment(&self, index: usize) -> Option<Alignment> {
+        let (shard, row) = self.locate(index);
+        shard.place(shard.file.alignment(row)?)
+    }
+
+    fn reference_name(&self, reference: u32) -> Option<&str> {
+        self.references.get(reference as usize).map(String::as_str)
+    }
+}
+
+impl Dataset for ReadDataset {
+    type Sample = Read;
+
+    fn len(&self) -> usize {
+        Reads::len(self)
+    }
+
+    fn get(&self, index: usize) -> Result<Read, DatasetError> {
+        let (shard, row) = self.locate(index);
+        Ok(Read {
+            name: shard.file.name(row)?.into(),
+            description: shard.file.description(row)?.into(),
+            sequence: shard.file.sequence(row)?.to_owned(),
+            mean_quality: shard.file.mean_quality(row),
+            mate: shard.file.mate(row),
+            alignment: shard.alignment(row)?,
+        })
+    }
+}
+
+impl SampleTable for ReadDataset {
+    /// `id`, `source`, `description` (null where empty), `length_bp`, `mean_quality`, `gc`, `mate`, and from BAM and CRAM
+    /// `reference`, `position` (1-based), `mapping_quality`, `is_reverse`.
+    fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
+        let mut columns = Columns::default();
+        for index in range {
+            let (shard, row) = self.locate(index);
+            let file = &shard.file;
+            let alignment = shard.alignment(row)?;
+            columns.id.push(Some(file.name(row)?.into()));
+            columns.source.push(Some(self.source(shard, row)?.into()));
+            columns.description.push(Some(file.description(row)?).filter(|text| !text.is_empty()).map(Into::into));
+            columns.length_bp.push(Some(file.length_bp(row)));
+            columns.mean_quality.push(file.mean_quality(row));
+            columns.gc.push(Some(file.gc(row)));
+            columns.mate.push(file.mate(row));
+            columns.reference.push(alignment.map(|a| self.references[a.reference as usize].clone()));
+            columns.position.push(alignment.map(|a| a.position));
+            columns.mapping_quality.push(alignment.and_then(|a| a.mapping_quality));
+            columns.is_reverse.push(alignment.map(|a| a.is_reverse));
+        }
+        Ok(columns.named())
+    }
+}
+
+impl ReadDataset {
+    fn source(&self, shard: &Shard, row: usize) -> Result<&str, DatasetError> {
+        let inputs = &self.directories[shard.directory].manifest.inputs;
+        let number = shard.file.source(row);
+        match inputs.get(number as usize) {
+            Some(input) => Ok(&input.path),
+            None => {
+                let expected = format!("below {}", inputs.len());
+                Err(corrupt(shard.file.path(), &format!("input of row {row}"), expected, number))
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Columns {
+    id: Vec<Option<String>>,
+    source: Vec<Option<String>>,
+    description: Vec<Option<String>>,
+    length_bp: Vec<Option<u32>>,
+    mean_quality: Vec<Option<f32>>,
+    gc: Vec<Option<f32>>,
+    mate: Vec<Option<u8>>,
+    reference: Vec<Option<String>>,
+    position: Vec<Option<u32>>,
+    mapping_quality: Vec<Option<u8>>,
+    is_reverse: Vec<Option<bool>>,
+}
+
+impl Columns {
+    fn named(self) -> Vec<Column> {
+        let columns = [
+            ("id", ColumnData::Str(self.id)),
+            ("source", ColumnData::Str(self.source)),
+            ("description", ColumnData::Str(self.description)),
+            ("length_bp", ColumnData::U32(self.length_bp)),
+            ("mean_quality", ColumnData::F32(self.mean_quality)),
+            ("gc", ColumnData::F32(self.gc)),
+            ("mate", ColumnData::U8(self.mate)),
+            ("reference", ColumnData::Str(self.reference)),
+            ("position", ColumnData::U32(self.position)),
+            ("mapping_quality", ColumnData::U8(self.mapping_quality)),
+            ("is_reverse", ColumnData::Bool(self.is_reverse)),
+        ];
+        columns.into_iter().map(|(name, data)| Column { name: name.into(), data }).collect()
+    }
+}

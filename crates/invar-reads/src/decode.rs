@@ -1,0 +1,147 @@
+//! What the workers do: look inside the records that were cut, filter them and turn them into rows.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    Error, IngestConfig,
+    counts::{Counts, Reason},
+    frame::{Slab, bam::BamSlab},
+    rows::Rows,
+};
+
+mod alignment;
+mod text;
+
+/// Records for one worker.
+pub(crate) enum Work {
+    /// Single reads.
+    Single(Slab),
+    /// Records 1 and 2, 3 and 4, ... are mates.
+    Interleaved(Slab),
+    /// Records with the same number are mates; both hold equally many.
+    Mates(Slab, Slab),
+    /// BAM records, mates joined already.
+    Bam(BamSlab),
+}
+
+impl Work {
+    /// Memory it takes.
+    pub fn num_bytes(&self) -> usize {
+        match self {
+            Self::Single(slab) | Self::Interleaved(slab) => slab.text.len(),
+            Self::Mates(first, second) => first.text.len() + second.text.len(),
+            Self::Bam(slab) => slab.bytes.len(),
+        }
+    }
+}
+
+/// What became of the records of one piece of work.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub rows: Rows,
+    /// By number of the input.
+    pub counts: Vec<(u32, Counts)>,
+    /// Bad records that were left out, for a person; at most [`MAX_LISTED`].
+    pub skipped: Vec<String>,
+    /// Why the ingest must end here.
+    pub error: Option<Error>,
+}
+
+/// Bad records that are listed.
+pub(crate) const MAX_LISTED: usize = 100;
+
+/// A record that was looked at.
+type Outcome = Result<Option<Reason>, Box<Error>>;
+
+/// Turns records into rows.
+#[derive(Clone)]
+pub(crate) struct Decoder {
+    pub config: Arc<IngestConfig>,
+    /// Names of the inputs, by number.
+    pub paths: Arc<Vec<PathBuf>>,
+}
+
+impl Decoder {
+    /// Looks at all records of `work`, up to the first bad one unless those are skipped.
+    pub fn decode(&self, work: Work) -> Batch {
+        let mut batch = Batch::default();
+        let result = match work {
+            Work::Single(mut slab) => self.single(&mut slab, &mut batch),
+            Work::Interleaved(mut slab) => self.interleaved(&mut slab, &mut batch),
+            Work::Mates(mut first, mut second) => self.mates(&mut first, &mut second, &mut batch),
+            Work::Bam(slab) => self.alignments(&slab, &mut batch),
+        };
+        batch.error = result.err().map(|error| *error);
+        batch
+    }
+
+    /// Settles a fragment of one or two records, whose rows (those of the kept ones) begin at `first_row`.
+    fn settle<const N: usize>(
+        &self,
+        batch: &mut Batch,
+        first_row: usize,
+        inputs: [u32; N],
+        outcomes: [Outcome; N],
+    ) -> Result<(), Box<Error>> {
+        let all_kept = outcomes.iter().all(|outcome| matches!(outcome, Ok(None)));
+        let lengths = batch.rows.len() - first_row;
+        for (i, (input, outcome)) in inputs.into_iter().zip(outcomes).enumerate() {
+            let length_bp = if all_kept && i < lengths { batch.rows.lengths_bp[first_row + i] } else { 0 };
+            let reason = match outcome {
+                Ok(reason) => reason.or((!all_kept).then_some(Reason::MateDropped)),
+                Err(error) if self.config.skip_bad_records => {
+                    if batch.skipped.len() < MAX_LISTED {
+                        batch.skipped.push(error.to_string());
+                    }
+                    Some(Reason::Bad)
+                }
+                Err(error) => {
+                    batch.rows.truncate(first_row);
+                    return Err(error);
+                }
+            };
+            let counts = batch.counts_of(input);
+            counts.records += 1;
+            match reason {
+                Some(reason) => counts.drop_for(reason),
+                None => {
+                    counts.kept += 1;
+                    counts.kept_bp += u64::from(length_bp);
+                }
+            }
+        }
+        if !all_kept {
+            batch.rows.truncate(first_row);
+        }
+        Ok(())
+    }
+
+    /// The filters that need no look at the bases.
+    fn filter(&self, length_bp: usize, mean_quality: impl FnOnce() -> Option<f32>) -> (Option<Reason>, Option<f32>) {
+        if length_bp == 0 {
+            return (Some(Reason::Empty), None);
+        }
+        if length_bp < self.config.min_length_bp as usize {
+            return (Some(Reason::TooShort), None);
+        }
+        if self.config.max_length_bp.is_some_and(|max| length_bp > max as usize) {
+            return (Some(Reason::TooLong), None);
+        }
+        let mean_quality = mean_quality();
+        let is_low = self.config.min_mean_quality.zip(mean_quality).is_some_and(|(min, mean)| mean < min);
+        (is_low.then_some(Reason::LowQuality), mean_quality)
+    }
+}
+
+impl Batch {
+    fn counts_of(&mut self, input: u32) -> &mut Counts {
+        let index = match self.counts.iter().position(|(number, _)| *number == input) {
+            Some(index) => index,
+            None => {
+                self.counts.push((input, Counts::default()));
+                self.counts.len() - 1
+            }
+        };
+        &mut self.counts[index].1
+    }
+}

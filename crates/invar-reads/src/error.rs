@@ -1,0 +1,321 @@
+use std::{fmt, io, path::PathBuf};
+
+use invar_dataset::DatasetError;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Where in an input something is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The input as the user named it; `-` for standard input.
+    pub path: PathBuf,
+    /// Record number, 1-based.
+    pub record: Option<u64>,
+    /// The record's name, as far as it could be read.
+    pub name: Option<String>,
+    /// Line number of a text format, 1-based.
+    pub line: Option<u64>,
+    /// Offset in bytes, 0-based, into the decompressed stream (BAM) or the stored file (BGZF blocks).
+    pub offset: Option<u64>,
+}
+
+impl Place {
+    /// The whole of a file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..Self::default() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        let mut separator = ": ";
+        if let Some(record) = self.record {
+            write!(f, "{separator}record {record}")?;
+            if let Some(name) = &self.name {
+                write!(f, " {name:?}")?;
+            }
+            separator = ", ";
+        }
+        if let Some(line) = self.line {
+            write!(f, "{separator}line {line}")?;
+            separator = ", ";
+        }
+        if let Some(offset) = self.offset {
+            write!(f, "{separator}byte {offset}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What went wrong while reads were taken in.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The first bytes are of no format that holds reads.
+    #[error("{}: expected FASTQ, FASTA, BAM or CRAM, found {found}", path.display())]
+    NotAReadFile {
+        /// The input.
+        path: PathBuf,
+        /// What it looks like, with the repair where there is one.
+        found: String,
+    },
+    /// There is not one record in the input.
+    #[error("{}: expected at least one read, found {found}", path.display())]
+    Empty {
+        /// The input.
+        path: PathBuf,
+        /// "an empty file", or "a BAM header without records".
+        found: String,
+    },
+    /// The input ends in the middle of something.
+    #[error("{place}: the file is cut off: expected {expected}, found {found}")]
+    Truncated {
+        /// Where it ends.
+        place: Place,
+        /// What should have come.
+        expected: String,
+        /// What was left.
+        found: String,
+    },
+    /// A FASTQ record has more or fewer quality values than bases.
+    #[error("{place}: {sequence} bases but {quality} quality values")]
+    LengthMismatch {
+        /// The record.
+        place: Place,
+        /// Number of bases.
+        sequence: usize,
+        /// Number of quality values.
+        quality: usize,
+    },
+    /// A line does not begin with the character that its format asks for.
+    #[error("{place}: expected a line that begins with {expected:?}, found {found:?}")]
+    BadMarker {
+        /// The line.
+        place: Place,
+        /// `@`, `+` or `>`.
+        expected: char,
+        /// The beginning of the line.
+        found: String,
+    },
+    /// A byte of a sequence is no letter of the nucleotide alphabet.
+    #[error("{place}: expected a nucleotide (IUPAC letter) at base {position}, found {found:?}")]
+    BadBase {
+        /// The record.
+        place: Place,
+        /// Position in the sequence, 1-based.
+        position: usize,
+        /// The character.
+        found: char,
+    },
+    /// A byte of a quality string is no printable character.
+    #[error("{place}: expected a quality from '!' to '~' at base {position}, found {found:?}")]
+    BadQuality {
+        /// The record.
+        place: Place,
+        /// Position in the quality string, 1-based.
+        position: usize,
+        /// The character.
+        found: char,
+    },
+    /// Two records that should be mates have different names.
+    #[error("{place}: its mate in {} is named {mate:?}", mate_path.display())]
+    MateMismatch {
+        /// The first mate.
+        place: Place,
+        /// The file of the second.
+        mate_path: PathBuf,
+        /// The name of the second.
+        mate: String,
+    },
+    /// Two mate files, or the two halves of an interleaved one, do not hold the same number of records.
+    #[error("{}: {count} first mates, but {mate_count} second mates in {}", path.display(), mate_path.display())]
+    MateCountMismatch {
+        /// The first file.
+        path: PathBuf,
+        /// Its first mates (at least so many, where the other file ended first).
+        count: u64,
+        /// The second file.
+        mate_path: PathBuf,
+        /// Its second mates (likewise).
+        mate_count: u64,
+    },
+    /// A CRAM file needs a reference sequence that was not given.
+    #[error("{place}: needs reference sequence {reference:?}, found {found}")]
+    MissingReference {
+        /// The CRAM file.
+        place: Place,
+        /// Name of the sequence in the CRAM header.
+        reference: String,
+        /// "no --reference", or the FASTA that lacks it.
+        found: String,
+    },
+    /// Stored bytes that cannot be right.
+    #[error("{place}: {what}: expected {expected}, found {found}")]
+    Corrupt {
+        /// Where.
+        place: Place,
+        /// What was read.
+        what: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A record that is larger than Invar holds in memory.
+    #[error("{place}: expected a record of at most {limit_bytes} bytes, found more than that")]
+    TooLong {
+        /// The record.
+        place: Place,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The output directory holds something else.
+    #[error("{}: {reason} (use --force to replace it)", path.display())]
+    OutputExists {
+        /// The directory.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
+    /// The parameters contradict themselves or the inputs.
+    #[error("{what}: expected {expected}, found {found}")]
+    Config {
+        /// The parameter.
+        what: String,
+        /// What is allowed.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// The user asked to stop. Finished shards stay, and the next run goes on from them.
+    #[error("{}: interrupted; run the same command again to go on", path.display())]
+    Interrupted {
+        /// The output directory.
+        path: PathBuf,
+    },
+    /// The manifest or a stored shard.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+}
+
+/// The kinds of [`Error`], by name: what a test or a script asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// [`Error::Io`].
+    Io,
+    /// [`Error::NotAReadFile`].
+    NotAReadFile,
+    /// [`Error::Empty`].
+    Empty,
+    /// [`Error::Truncated`].
+    Truncated,
+    /// [`Error::LengthMismatch`].
+    LengthMismatch,
+    /// [`Error::BadMarker`].
+    BadMarker,
+    /// [`Error::BadBase`].
+    BadBase,
+    /// [`Error::BadQuality`].
+    BadQuality,
+    /// [`Error::MateMismatch`].
+    MateMismatch,
+    /// [`Error::MateCountMismatch`].
+    MateCountMismatch,
+    /// [`Error::MissingReference`].
+    MissingReference,
+    /// [`Error::Corrupt`].
+    Corrupt,
+    /// [`Error::TooLong`].
+    TooLong,
+    /// [`Error::OutputExists`].
+    OutputExists,
+    /// [`Error::Config`].
+    Config,
+    /// [`Error::Interrupted`].
+    Interrupted,
+    /// [`Error::Dataset`].
+    Dataset,
+}
+
+impl ErrorKind {
+    /// The kebab-case name (`length-mismatch`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Io => "io",
+            Self::NotAReadFile => "not-a-read-file",
+            Self::Empty => "empty",
+            Self::Truncated => "truncated",
+            Self::LengthMismatch => "length-mismatch",
+            Self::BadMarker => "bad-marker",
+            Self::BadBase => "bad-base",
+            Self::BadQuality => "bad-quality",
+            Self::MateMismatch => "mate-mismatch",
+            Self::MateCountMismatch => "mate-count-mismatch",
+            Self::MissingReference => "missing-reference",
+            Self::Corrupt => "corrupt",
+            Self::TooLong => "too-long",
+            Self::OutputExists => "output-exists",
+            Self::Config => "config",
+            Self::Interrupted => "interrupted",
+            Self::Dataset => "dataset",
+        }
+    }
+}
+
+impl Error {
+    /// Which kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Io,
+            Self::NotAReadFile { .. } => ErrorKind::NotAReadFile,
+            Self::Empty { .. } => ErrorKind::Empty,
+            Self::Truncated { .. } => ErrorKind::Truncated,
+            Self::LengthMismatch { .. } => ErrorKind::LengthMismatch,
+            Self::BadMarker { .. } => ErrorKind::BadMarker,
+            Self::BadBase { .. } => ErrorKind::BadBase,
+            Self::BadQuality { .. } => ErrorKind::BadQuality,
+            Self::MateMismatch { .. } => ErrorKind::MateMismatch,
+            Self::MateCountMismatch { .. } => ErrorKind::MateCountMismatch,
+            Self::MissingReference { .. } => ErrorKind::MissingReference,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::TooLong { .. } => ErrorKind::TooLong,
+            Self::OutputExists { .. } => ErrorKind::OutputExists,
+            Self::Config { .. } => ErrorKind::Config,
+            Self::Interrupted { .. } => ErrorKind::Interrupted,
+            Self::Dataset(_) => ErrorKind::Dataset,
+        }
+    }
+
+    /// Whether the input is to blame, rather than the machine or the caller: the command line then exits with 3.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Dataset(error) => error.is_bad_input(),
+            Self::Io { .. } | Self::OutputExists { .. } | Self::Config { .. } | Self::Interrupted { .. } => false,
+            _ => true,
+        }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn corrupt(
+        place: Place,
+        what: impl Into<String>,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
+        Self::Corrupt { place, what: what.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+}

@@ -1,0 +1,374 @@
+//! Cuts a decompressed BAM stream into records (SAM specification, section 4.2) and joins mates by name.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::MAX_RECORD_BYTES;
+use crate::{Error, error::Place, source::Source};
+
+/// Records that are given to one worker, unless one is longer.
+const SLAB_BYTES: usize = 1 << 20;
+
+/// Bytes of the fixed part of a record, after its size.
+pub(crate) const FIXED_BYTES: usize = 32;
+
+pub(crate) const PAIRED: u16 = 0x1;
+pub(crate) const UNMAPPED: u16 = 0x4;
+pub(crate) const REVERSE: u16 = 0x10;
+const FIRST: u16 = 0x40;
+const LAST: u16 = 0x80;
+/// Secondary or supplementary.
+pub(crate) const NOT_PRIMARY: u16 = 0x900;
+
+/// A record in [`BamSlab::bytes`], without its size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BamSpan {
+    pub start: u32,
+    pub len: u32,
+    /// Number in the input, 1-based.
+    pub record: u64,
+}
+
+/// One read, or the two mates of a fragment, R1 first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fragment {
+    pub first: BamSpan,
+    pub second: Option<BamSpan>,
+    /// A paired read whose mate was not found.
+    pub is_singleton: bool,
+}
+
+/// Whole records, each long enough for what its fixed part says.
+pub(crate) struct BamSlab {
+    pub bytes: Vec<u8>,
+    pub fragments: Vec<Fragment>,
+    /// Number of the input.
+    pub input: u32,
+    /// Number of reference sequences in the header.
+    pub num_references: u32,
+}
+
+/// The fields of a record that are needed to find the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fixed {
+    pub reference: i32,
+    pub position: i32,
+    pub name_len: usize,
+    pub mapping_quality: u8,
+    pub num_cigar_ops: usize,
+    pub flags: u16,
+    pub length_bp: usize,
+}
+
+impl Fixed {
+    /// Reads the fixed part of a record (at least [`FIXED_BYTES`] long).
+    pub fn of(record: &[u8]) -> Self {
+        let word = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().expect("four bytes"));
+        let half = |at: usize| u16::from_le_bytes([record[at], record[at + 1]]);
+        Self {
+            reference: word(0).cast_signed(),
+            position: word(4).cast_signed(),
+            name_len: usize::from(record[8]),
+            mapping_quality: record[9],
+            num_cigar_ops: usize::from(half(12)),
+            flags: half(14),
+            length_bp: word(16) as usize,
+        }
+    }
+
+    /// Where the CIGAR operations begin.
+    pub fn cigar_start(&self) -> usize {
+        FIXED_BYTES + self.name_len
+    }
+
+    /// Where the bases begin.
+    pub fn sequence_start(&self) -> usize {
+        self.cigar_start() + 4 * self.num_cigar_ops
+    }
+
+    /// Where the qualities begin.
+    pub fn quality_start(&self) -> usize {
+        self.sequence_start() + self.length_bp.div_ceil(2)
+    }
+
+    /// Where the tags begin.
+    pub fn end(&self) -> usize {
+        self.quality_start() + self.length_bp
+    }
+}
+
+/// A record's name without the NUL at its end.
+pub(crate) fn name(record: &[u8]) -> &[u8] {
+    let end = FIXED_BYTES + usize::from(record[8]).saturating_sub(1);
+    &record[FIXED_BYTES..end]
+}
+
+/// Cuts one input.
+pub(crate) struct BamFramer {
+    source: Source,
+    input: u32,
+    references: Arc<Vec<String>>,
+    buffer: Vec<u8>,
+    /// Where the next record begins in the buffer, and the buffer in the stream.
+    position: usize,
+    buffer_offset: u64,
+    num_records: u64,
+    waiting: Waiting,
+    finished: bool,
+}
+
+impl BamFramer {
+    /// Reads the header of what `source` holds; `start` are the bytes that were taken from it already.
+    ///
+    /// # Errors
+    /// When the header is cut off or contradicts itself.
+    pub fn new(source: Source, start: Vec<u8>, input: u32, waiting_bytes: u64) -> Result<Self, Error> {
+        let mut framer = Self {
+            source,
+            input,
+            references: Arc::default(),
+            buffer: start,
+            position: 0,
+            buffer_offset: 0,
+            num_records: 0,
+            waiting: Waiting { limit_bytes: waiting_bytes, ..Waiting::default() },
+            finished: false,
+        };
+        framer.references = Arc::new(framer.read_header()?);
+        Ok(framer)
+    }
+
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Names of the reference sequences in the header.
+    pub fn references(&self) -> &Arc<Vec<String>> {
+        &self.references
+    }
+
+    /// Records so far.
+    pub fn num_records(&self) -> u64 {
+        self.num_records
+    }
+
+    /// The next records; `None` at the end.
+    ///
+    /// # Errors
+    /// When the stream is cut off or a record contradicts itself.
+    pub fn next_slab(&mut self) -> Result<Option<BamSlab>, Error> {
+        let mut slab = BamSlab {
+            bytes: Vec::with_capacity(SLAB_BYTES + (1 << 16)),
+            fragments: Vec::new(),
+            input: self.input,
+            num_references: self.references.len() as u32,
+        };
+        while !self.finished && slab.bytes.len() < SLAB_BYTES {
+            let Some(size) = self.next_record_size()? else {
+                self.finished = true;
+                break;
+            };
+            self.num_records += 1;
+            let start = self.position + 4;
+            self.position = start + size;
+            let record = &self.buffer[start..self.position];
+            self.waiting.take(record, self.num_records, &mut slab);
+        }
+        if self.finished {
+            // What is left has no mate in this input.
+            while slab.bytes.len() < SLAB_BYTES && self.waiting.release_oldest(&mut slab) {}
+        }
+        Ok((!slab.fragments.is_empty() || !self.finished).then_some(slab))
+    }
+
+    /// Size of the next record, which is in the buffer with all that its fixed part promises.
+    fn next_record_size(&mut self) -> Result<Option<usize>, Error> {
+        if !self.need(1)? {
+            return Ok(None);
+        }
+        self.require(4, "the size of a record")?;
+        let size = self.word(0) as usize;
+        if size < FIXED_BYTES {
+            return Err(self.corrupt("record size in bytes", format!("at least {FIXED_BYTES}"), size));
+        }
+        if size > MAX_RECORD_BYTES {
+            return Err(Error::TooLong { place: self.place(), limit_bytes: MAX_RECORD_BYTES as u64 });
+        }
+        self.require(4 + size, "the rest of a record")?;
+        let fixed = Fixed::of(&self.buffer[self.position + 4..]);
+        if fixed.name_len == 0 {
+            return Err(self.corrupt("length of a read name", "at least 1", 0));
+        }
+        if fixed.end() > size {
+            return Err(self.corrupt("record size in bytes", format!("at least {}", fixed.end()), size));
+        }
+        Ok(Some(size))
+    }
+
+    fn read_header(&mut self) -> Result<Vec<String>, Error> {
+        self.require(8, "the BAM header")?;
+        self.position += 4;
+        self.skip_sized("the text of the BAM header")?;
+        self.require(4, "the number of reference sequences")?;
+        let num_references = self.word(0);
+        if num_references > i32::MAX as u32 {
+            return Err(self.corrupt("number of reference sequences", "at least 0", num_references.cast_signed()));
+        }
+        self.position += 4;
+        let mut references = Vec::new();
+        for _ in 0..num_references {
+            let name = self.skip_sized("the name of a reference sequence")?;
+            references.push(String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(&name)).into_owned());
+            self.require(4, "the length of a reference sequence")?;
+            self.position += 4;
+        }
+        Ok(references)
+    }
+
+    /// Passes over bytes that follow their own number.
+    fn skip_sized(&mut self, what: &str) -> Result<Vec<u8>, Error> {
+        self.require(4, what)?;
+        let len = self.word(0);
+        if len > i32::MAX as u32 {
+            return Err(self.corrupt(what, "a size of at least 0", len.cast_signed()));
+        }
+        self.require(4 + len as usize, what)?;
+        let start = self.position + 4;
+        self.position = start + len as usize;
+        Ok(self.buffer[start..self.position].to_vec())
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        let start = self.position + at;
+        u32::from_le_bytes(self.buffer[start..start + 4].try_into().expect("four bytes"))
+    }
+
+    /// Reads until `len` bytes follow the position; `false` where the stream ends before the first of them.
+    fn need(&mut self, len: usize) -> Result<bool, Error> {
+        while self.buffer.len() - self.position < len {
+            let Some(block) = self.source.next_block()? else { return Ok(self.buffer.len() > self.position) };
+            if self.position > 0 {
+                self.buffer.drain(..self.position);
+                self.buffer_offset += self.position as u64;
+                self.position = 0;
+            }
+            if self.buffer.is_empty() {
+                self.buffer = block;
+            } else {
+                self.buffer.extend_from_slice(&block);
+            }
+        }
+        Ok(true)
+    }
+
+    fn require(&mut self, len: usize, what: &str) -> Result<(), Error> {
+        self.need(len)?;
+        let found = self.buffer.len() - self.position;
+        if found >= len {
+            return Ok(());
+        }
+        Err(Error::Truncated {
+            place: self.place(),
+            expected: format!("{len} bytes for {what}"),
+            found: format!("{found}"),
+        })
+    }
+
+    fn corrupt(&self, what: &str, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Error {
+        Error::corrupt(self.place(), what, expected, found)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            record: Some(self.num_records + 1),
+            offset: Some(self.buffer_offset + self.position as u64),
+            ..Place::file(self.source.path())
+        }
+    }
+}
+
+/// First mates that wait for the second. A paired record leaves together with its mate; the oldest ones leave alone
+/// when too much is waiting, and all at the end.
+#[derive(Default)]
+struct Waiting {
+    by_name: HashMap<Box<[u8]>, u64>,
+    records: BTreeMap<u64, Vec<u8>>,
+    num_bytes: u64,
+    limit_bytes: u64,
+}
+
+/// What a waiting record takes beside its own bytes and its name.
+const OVERHEAD_BYTES: u64 = 128;
+
+impl Waiting {
+    /// Puts `record` into the slab, alone or with its mate, or lets it wait.
+    fn take(&mut self, record: &[u8], number: u64, slab: &mut BamSlab) {
+        let flags = Fixed::of(record).flags;
+        if flags & PAIRED == 0 || flags & NOT_PRIMARY != 0 {
+            let first = push(slab, record, number);
+            slab.fragments.push(Fragment { first, second: None, is_singleton: false });
+            return;
+        }
+        if let Some((other, other_number)) = self.remove(name(record)) {
+            let sides = (Fixed::of(&other).flags & (FIRST | LAST), flags & (FIRST | LAST));
+            let (first, second) = match sides {
+                (FIRST, LAST) => {
+                    let first = push(slab, &other, other_number);
+                    (first, push(slab, record, number))
+                }
+                (LAST, FIRST) => {
+                    let first = push(slab, record, number);
+                    (first, push(slab, &other, other_number))
+                }
+                _ => {
+                    // Two records of one name that are no R1 and R2: the earlier one will find no mate.
+                    let first = push(slab, &other, other_number);
+                    slab.fragments.push(Fragment { first, second: None, is_singleton: true });
+                    return self.wait(record, number, slab);
+                }
+            };
+            slab.fragments.push(Fragment { first, second: Some(second), is_singleton: false });
+            return;
+        }
+        self.wait(record, number, slab);
+    }
+
+    fn wait(&mut self, record: &[u8], number: u64, slab: &mut BamSlab) {
+        self.num_bytes += waiting_bytes(record);
+        self.by_name.insert(name(record).into(), number);
+        self.records.insert(number, record.to_vec());
+        while self.num_bytes > self.limit_bytes && self.release_oldest(slab) {}
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Option<(Vec<u8>, u64)> {
+        if self.by_name.is_empty() {
+            return None;
+        }
+        let number = self.by_name.remove(name)?;
+        let record = self.records.remove(&number)?;
+        self.num_bytes -= waiting_bytes(&record);
+        Some((record, number))
+    }
+
+    /// Lets the oldest record go alone; `false` when none waits.
+    fn release_oldest(&mut self, slab: &mut BamSlab) -> bool {
+        let Some((number, record)) = self.records.pop_first() else { return false };
+        self.by_name.remove(name(&record));
+        self.num_bytes -= waiting_bytes(&record);
+        let first = push(slab, &record, number);
+        slab.fragments.push(Fragment { first, second: None, is_singleton: true });
+        true
+    }
+}
+
+fn waiting_bytes(record: &[u8]) -> u64 {
+    (record.len() + name(record).len()) as u64 + OVERHEAD_BYTES
+}
+
+fn push(slab: &mut BamSlab, record: &[u8], number: u64) -> BamSpan {
+    let start = slab.bytes.len() as u32;
+    slab.bytes.extend_from_slice(record);
+    BamSpan { start, len: record.len() as u32, record: number }
+}

@@ -1,0 +1,177 @@
+//! From files of reads to a dataset directory.
+//!
+//! ```text
+//! source thread(s)      read, hash, gunzip         one an input
+//! feeding thread        cut into records           records in the order of the input
+//! workers               inflate BGZF, decode       in parallel, results taken in order
+//! calling thread        collect rows into shards   a shard closes after a fixed number of bases or rows
+//! writing thread        write, sync, journal
+//! ```
+//! Every queue is bounded, so memory does not grow with the input. Where a shard closes depends only on the rows, so the
+//! bytes do not depend on the number of threads.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use invar_dataset::{
+    Progress,
+    manifest::{Manifest, SCHEMA_VERSION},
+};
+
+use crate::{Error, IngestConfig, Inputs, Pairing, counts::Counts, decode::Decoder, source::Workers};
+
+use self::{
+    assemble::Assembler,
+    feed::{Fed, Feed, Unit},
+    output::{Output, State},
+};
+
+mod assemble;
+mod feed;
+mod output;
+
+/// What an ingest did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The manifest of the dataset, with the counts.
+    pub manifest: Manifest,
+    /// Whether the dataset was there already, from the same inputs and parameters; nothing was written.
+    pub already_done: bool,
+    /// Shards that an interrupted ingest had finished, and that were kept.
+    pub resumed_shards: usize,
+}
+
+/// Name of the domain in the manifest.
+pub(crate) const DOMAIN: &str = "reads";
+
+/// Pieces of work between the feeding and the collecting thread.
+const WORK_AHEAD: usize = 32;
+
+/// How often the user's wish to stop is looked at, and progress told.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Reads all `inputs` and writes the dataset directory `out`.
+///
+/// Runs on as many threads as the current rayon pool has; the result does not depend on them. Where `out` holds the
+/// same dataset, nothing is done; where it holds an unfinished ingest of the same inputs and parameters, its shards are
+/// kept. Read names need not be unique.
+///
+/// # Errors
+/// The first thing that is wrong in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had
+/// been written), an output that holds something else, or the system's refusal.
+pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn Progress) -> Result<Summary, Error> {
+    config.validate()?;
+    let units = units(inputs)?;
+    let key = output::key(inputs, config)?;
+    let output = match Output::prepare(out, key, config.force)? {
+        State::Done(manifest) => return Ok(Summary { manifest: *manifest, already_done: true, resumed_shards: 0 }),
+        State::Open(output) => *output,
+    };
+    let resumed_shards = output.checkpoints.len();
+    let result = run(inputs, units, config, output, progress);
+    match result {
+        Ok(manifest) => Ok(Summary { manifest, already_done: false, resumed_shards }),
+        Err(error) => {
+            if error.is_bad_input() {
+                output::discard(out);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Which inputs are read together.
+fn units(inputs: &Inputs) -> Result<Vec<Unit>, Error> {
+    let refuse = |what: &str, expected: &str, found: String| {
+        Err(Error::Config { what: what.into(), expected: expected.into(), found })
+    };
+    let num_files = inputs.files.len() as u32;
+    if num_files == 0 {
+        return refuse("inputs", "at least one file", "none".into());
+    }
+    if inputs.files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
+        return refuse("inputs", "standard input (-) once", "it more than once".into());
+    }
+    if inputs.pairing != Pairing::Files {
+        return Ok((0..num_files).map(Unit::One).collect());
+    }
+    if num_files % 2 == 1 {
+        return refuse("mates", "an even number of files (R1 R2 ...)", num_files.to_string());
+    }
+    Ok((0..num_files).step_by(2).map(|first| Unit::Two(first, first + 1)).collect())
+}
+
+fn run(
+    inputs: &Inputs,
+    units: Vec<Unit>,
+    config: &IngestConfig,
+    output: Output,
+    progress: &dyn Progress,
+) -> Result<Manifest, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(rayon::current_num_threads())
+        .thread_name(|number| format!("invar-decode-{number}"))
+        .build()
+        .map_err(|error| Error::io(&output.directory)(std::io::Error::other(error)))?;
+    let bytes_read = Arc::new(AtomicU64::new(0));
+    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read) };
+    let paths: Arc<Vec<PathBuf>> = Arc::new(inputs.files.clone());
+    let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths) };
+    let (directory, parameters) = (output.directory.clone(), output.key.parameters.clone());
+    progress.set_total(output.key.inputs.iter().filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
+
+    let finished_units = output.checkpoints.last().map_or(0, |checkpoint| checkpoint.finished_units);
+    let (sender, fed) = bounded(WORK_AHEAD);
+    Feed { units: units[finished_units..].to_vec(), inputs: inputs.clone(), decoder, workers }.start(sender);
+
+    let (shards, inputs, skipped) = std::thread::scope(|scope| {
+        let mut assembler = Assembler::start(scope, output, config, &paths, &units);
+        let mut told = assembler.bytes_resumed();
+        progress.advance(told);
+        loop {
+            match fed.recv_timeout(TICK) {
+                Ok(Fed::End) => return assembler.finish(),
+                Ok(fed) => assembler.take(fed)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::io(&directory)(std::io::Error::other("the feeding thread died")));
+                }
+            }
+            let read = assembler.bytes_resumed() + bytes_read.load(Ordering::Relaxed);
+            progress.advance(read.saturating_sub(told));
+            told = told.max(read);
+            if progress.is_cancelled() {
+                return Err(Error::Interrupted { path: directory.clone() });
+            }
+        }
+    })?;
+    let mut totals = std::collections::BTreeMap::new();
+    for (name, number) in inputs.iter().flat_map(|input| &input.counts) {
+        *totals.entry(name.clone()).or_insert(0) += number;
+    }
+    for (name, number) in Counts::default().to_map() {
+        totals.entry(name).or_insert(number);
+    }
+    let manifest = Manifest {
+        schema_version: SCHEMA_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        domain: DOMAIN.into(),
+        parameters,
+        inputs,
+        shards,
+        counts: totals,
+        skipped,
+    };
+    output::finish(&directory, &manifest)?;
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! Collects decoded rows into shards, in order, and has these written by a thread of its own.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    thread::{Scope, ScopedJoinHandle},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use invar_dataset::manifest::{Input, Shard};
+
+use super::{
+    feed::{Fed, Unit},
+    output::{self, Output},
+};
+use crate::{
+    Error, IngestConfig,
+    counts::Counts,
+    decode::{Batch, MAX_LISTED},
+    journal::Checkpoint,
+    rows::{FLAG_ALIGNED, FLAG_MATE, Rows},
+    shard::{self, References},
+    source::InputDigest,
+};
+
+/// Names and descriptions in a shard, in bytes, after which it is closed.
+const SHARD_TEXT_BYTES: usize = 64 << 20;
+
+/// Runs of N in a shard after which it is closed.
+const SHARD_RUNS: usize = 4 << 20;
+
+/// A finished dataset: shards, inputs, and the bad records that were skipped.
+type Finished = (Vec<Shard>, Vec<Input>, Vec<String>);
+
+/// Rows that make a shard.
+struct ClosedShard {
+    file: String,
+    rows: Rows,
+    references: References,
+    finished_units: usize,
+    rows_of_unit: u64,
+    inputs: Vec<Input>,
+    skipped: Vec<String>,
+}
+
+pub(super) struct Assembler<'scope, 'env> {
+    config: &'env IngestConfig,
+    paths: &'env [PathBuf],
+    units: &'env [Unit],
+    rows: Rows,
+    references: References,
+    /// Names of the references of the current input, and their numbers in `references`.
+    dictionary: Arc<Vec<String>>,
+    numbers: Vec<Option<u32>>,
+    num_shards: usize,
+    finished_units: usize,
+    rows_of_unit: u64,
+    /// Rows of the current unit that finished shards hold already.
+    rows_to_skip: u64,
+    counts: BTreeMap<u32, Counts>,
+    /// Of the finished units.
+    inputs: Vec<Input>,
+    skipped: Vec<String>,
+    skipped_of_unit: Vec<String>,
+    bytes_resumed: u64,
+    closed: Option<Sender<ClosedShard>>,
+    writer: Option<ScopedJoinHandle<'scope, Result<Vec<Shard>, Error>>>,
+}
+
+impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
+    /// Starts where `output` stands.
+    pub fn start(
+        scope: &'scope Scope<'scope, 'env>,
+        output: Output,
+        config: &'env IngestConfig,
+        paths: &'env [PathBuf],
+        units: &'env [Unit],
+    ) -> Self {
+        let last = output.checkpoints.last().cloned();
+        let num_shards = output.checkpoints.len();
+        // Without room: at most one closed shard waits, beside the one that is written and the one that is filled.
+        let (closed, receiver) = bounded(0);
+        let writer = scope.spawn(move || write_shards(output, &receiver));
+        let inputs = last.as_ref().map(|last| last.inputs.clone()).unwrap_or_default();
+        Self {
+            config,
+            paths,
+            units,
+            rows: Rows::default(),
+            references: References::default(),
+            dictionary: Arc::default(),
+            numbers: Vec::new(),
+            num_shards,
+            finished_units: last.as_ref().map_or(0, |last| last.finished_units),
+            rows_of_unit: 0,
+            rows_to_skip: last.as_ref().map_or(0, |last| last.rows_of_unit),
+            counts: BTreeMap::new(),
+            bytes_resumed: inputs.iter().map(|input| input.size_bytes).sum(),
+            inputs,
+            skipped: last.map(|last| last.skipped).unwrap_or_default(),
+            skipped_of_unit: Vec::new(),
+            closed: Some(closed),
+            writer: Some(writer),
+        }
+    }
+
+    /// Stored bytes of the inputs that an earlier run finished.
+    pub fn bytes_resumed(&self) -> u64 {
+        self.bytes_resumed
+    }
+
+    /// The next thing in the order of the inputs.
+    ///
+    /// # Errors
+    /// What the feeding thread, a worker or the writing thread met.
+    pub fn take(&mut self, fed: Fed) -> Result<(), Error> {
+        match fed {
+            Fed::Decoded(decoded, _permit) => {
+                let died = |_| Error::io(&self.paths[0])(std::io::Error::other("a decoding thread died"));
+                let batch = decoded.recv().map_err(died)?;
+                self.add(batch)
+            }
+            Fed::References(names) => {
+                self.dictionary = names;
+                self.forget_numbers();
+                Ok(())
+            }
+            Fed::UnitEnd(digests) => {
+                self.end_unit(digests);
+                Ok(())
+            }
+            Fed::Failed(error) => Err(error),
+            Fed::End => Ok(()),
+        }
+    }
+
+    /// Closes the last shard and waits until all are on the disk.
+    ///
+    /// # Errors
+    /// What the writing thread met.
+    pub fn finish(mut self) -> Result<Finished, Error> {
+        if self.rows.len() > 0 {
+            self.close_shard()?;
+        }
+        let shards = self.join_writer()?;
+        Ok((shards, self.inputs, self.skipped))
+    }
+
+    fn add(&mut self, batch: Batch) -> Result<(), Error> {
+        for (input, counts) in &batch.counts {
+            self.counts.entry(*input).or_default().add(counts);
+        }
+        let room = MAX_LISTED.saturating_sub(self.skipped.len() + self.skipped_of_unit.len());
+        self.skipped_of_unit.extend(batch.skipped.into_iter().take(room));
+        let num_rows = batch.rows.len();
+        let mut start = (self.rows_to_skip.min(num_rows as u64)) as usize;
+        self.rows_to_skip -= start as u64;
+        self.rows_of_unit += start as u64;
+        while start < num_rows {
+            let (end, is_full) = self.fitting(&batch.rows, start);
+            self.append(&batch.rows, start, end);
+            self.rows_of_unit += (end - start) as u64;
+            start = end;
+            if is_full {
+                self.close_shard()?;
+            }
+        }
+        batch.error.map_or(Ok(()), Err)
+    }
+
+    /// The rows from `start` on that go into the current shard, and whether they fill it. Mates stay together.
+    fn fitting(&self, rows: &Rows, start: usize) -> (usize, bool) {
+        let mut num_bp = self.rows.total_bp;
+        let text_before = |row: usize| {
+            if row == 0 { 0 } else { rows.name_ends[row - 1] as usize + rows.description_ends[row - 1] as usize }
+        };
+        let runs_before = |row: usize| if row == 0 { 0 } else { rows.n_run_ends[row - 1] as usize };
+        let text = self.rows.names.len() + self.rows.descriptions.len();
+        for row in start..rows.len() {
+            num_bp += u64::from(rows.lengths_bp[row]);
+            let num_rows = self.rows.len() + row + 1 - start;
+            let is_full = num_bp >= self.config.shard_bp
+                || num_rows >= self.config.shard_rows as usize
+                || text + text_before(row + 1) - text_before(start) >= SHARD_TEXT_BYTES
+                || self.rows.n_runs.len() + runs_before(row + 1) - runs_before(start) >= SHARD_RUNS;
+            if is_full && rows.flags[row] & FLAG_MATE != 1 {
+                return (row + 1, true);
+            }
+        }
+        (rows.len(), false)
+    }
+
+    fn append(&mut self, rows: &Rows, start: usize, end: usize) {
+        let first = self.rows.len();
+        self.rows.append(rows, start..end);
+        for row in first..self.rows.len() {
+            if self.rows.flags[row] & FLAG_ALIGNED != 0 {
+                let placement = &mut self.rows.placements[row];
+                let reference = placement.reference as usize;
+                let number = &mut self.numbers[reference];
+                placement.reference =
+                    *number.get_or_insert_with(|| self.references.number(&self.dictionary[reference]));
+            }
+        }
+    }
+
+    fn close_shard(&mut self) -> Result<(), Error> {
+        let shard = ClosedShard {
+            file: output::shard_file(self.num_shards),
+            rows: std::mem::take(&mut self.rows),
+            references: std::mem::take(&mut self.references),
+            finished_units: self.finished_units,
+            rows_of_unit: self.rows_of_unit,
+            inputs: self.inputs.clone(),
+            skipped: self.skipped.clone(),
+        };
+        self.num_shards += 1;
+        self.forget_numbers();
+        match self.closed.as_ref().map(|closed| closed.send(shard)) {
+            Some(Ok(())) => Ok(()),
+            // The writer ends early only with an error.
+            _ => self.join_writer().map(|_| ()),
+        }
+    }
+
+    fn forget_numbers(&mut self) {
+        self.numbers.clear();
+        self.numbers.resize(self.dictionary.len(), None);
+    }
+
+    fn end_unit(&mut self, digests: Vec<InputDigest>) {
+        let numbers = match self.units[self.finished_units] {
+            Unit::One(input) => vec![input],
+            Unit::Two(first, second) => vec![first, second],
+        };
+        for (number, digest) in numbers.into_iter().zip(digests) {
+            self.inputs.push(Input {
+                path: self.paths[number as usize].to_string_lossy().into_owned(),
+                size_bytes: digest.size_bytes,
+                sha256: digest.sha256,
+                counts: self.counts.remove(&number).unwrap_or_default().to_map(),
+            });
+        }
+        self.skipped.append(&mut self.skipped_of_unit);
+        self.finished_units += 1;
+        self.rows_of_unit = 0;
+        self.rows_to_skip = 0;
+    }
+
+    fn join_writer(&mut self) -> Result<Vec<Shard>, Error> {
+        drop(self.closed.take());
+        match self.writer.take().map(ScopedJoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn write_shards(mut output: Output, closed: &Receiver<ClosedShard>) -> Result<Vec<Shard>, Error> {
+    let mut shards: Vec<Shard> = output.checkpoints.drain(..).map(|checkpoint| checkpoint.shard).collect();
+    for closed in closed {
+        let shard = shard::write(&output.directory, &closed.file, &closed.rows, &closed.references)?;
+        output.journal.push(&Checkpoint {
+            shard: shard.clone(),
+            finished_units: closed.finished_units,
+            rows_of_unit: closed.rows_of_unit,
+            inputs: closed.inputs,
+            skipped: closed.skipped,
+        })?;
+        shards.push(shard);
+    }
+    Ok(shards)
+}

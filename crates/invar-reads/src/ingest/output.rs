@@ -1,0 +1,234 @@
+//! The dataset directory: what is in it before an ingest, and what is left of it after one.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, Metadata, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use invar_dataset::manifest::{self, Manifest};
+
+use super::DOMAIN;
+use crate::{
+    Error, IngestConfig, Inputs,
+    journal::{self, Checkpoint, FileIdentity, InputIdentity, Journal, Key},
+};
+
+const SHARD_PREFIX: &str = "reads-";
+const SHARD_SUFFIX: &str = ".shard";
+const MANIFEST: &str = "manifest.json";
+
+/// What was found at the output.
+pub(super) enum State {
+    /// The dataset that would be written.
+    Done(Box<Manifest>),
+    /// Room for it, perhaps with a part of it.
+    Open(Box<Output>),
+}
+
+/// A directory that is being written.
+pub(super) struct Output {
+    pub directory: PathBuf,
+    pub key: Key,
+    pub journal: Journal,
+    /// Shards that are finished.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Keeps other ingests out while it is open.
+    _lock: File,
+}
+
+/// Name of shard `number`.
+pub(super) fn shard_file(number: usize) -> String {
+    format!("{SHARD_PREFIX}{number:05}{SHARD_SUFFIX}")
+}
+
+/// What the dataset is made from.
+pub(super) fn key(inputs: &Inputs, config: &IngestConfig) -> Result<Key, Error> {
+    let mut parameters = serde_json::to_value(config).expect("the configuration is plain data");
+    parameters["pairing"] = serde_json::to_value(inputs.pairing).expect("a name");
+    parameters["reference"] = inputs.reference.as_ref().map(|path| path.to_string_lossy().into_owned()).into();
+    if let Some(reference) = &inputs.reference {
+        fs::metadata(reference).map_err(Error::io(reference))?;
+    }
+    let inputs = inputs.files.iter().map(|path| identity(path)).collect::<Result<_, _>>()?;
+    Ok(Key { tool_version: env!("CARGO_PKG_VERSION").into(), parameters, inputs })
+}
+
+fn identity(path: &Path) -> Result<InputIdentity, Error> {
+    if path == Path::new("-") {
+        return Ok(InputIdentity { path: path.into(), file: None });
+    }
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    if metadata.is_dir() {
+        return Err(Error::io(path)(io::ErrorKind::IsADirectory.into()));
+    }
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let file = modified.filter(|_| metadata.is_file()).map(|modified| FileIdentity {
+        size_bytes: metadata.len(),
+        modified_ns: modified.as_nanos(),
+    });
+    Ok(InputIdentity { path: path.into(), file })
+}
+
+impl Output {
+    /// Looks at `directory` and makes room there.
+    ///
+    /// # Errors
+    /// [`Error::OutputExists`] when something else is there and `force` is not set.
+    pub fn prepare(directory: &Path, key: Key, force: bool) -> Result<State, Error> {
+        fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        let lock = lock(directory)?;
+        let exists = |reason: String| Err(Error::OutputExists { path: directory.into(), reason });
+        if Manifest::exists(directory) && !force {
+            let manifest = Manifest::read(directory)?;
+            return match difference(directory, &manifest, &key)? {
+                None => {
+                    journal::remove(directory)?;
+                    Ok(State::Done(Box::new(manifest)))
+                }
+                Some(difference) => exists(format!("holds another dataset: {difference}")),
+            };
+        }
+        let mut checkpoints = Vec::new();
+        match journal::read(directory)? {
+            Some((old, finished)) if old == key && key.inputs.iter().all(|input| input.file.is_some()) => {
+                checkpoints = whole(directory, finished)?;
+            }
+            Some((old, _)) if !force && old != key => {
+                return exists("holds an unfinished ingest of other inputs or parameters".into());
+            }
+            None if !force && !shard_files(directory)?.is_empty() => {
+                return exists("holds shards without a manifest".into());
+            }
+            _ => {}
+        }
+        remove_if_there(&directory.join(MANIFEST))?;
+        let kept: HashSet<PathBuf> = checkpoints.iter().map(|c| directory.join(&c.shard.file)).collect();
+        for path in shard_files(directory)?.iter().filter(|path| !kept.contains(*path)) {
+            fs::remove_file(path).map_err(Error::io(path))?;
+        }
+        let journal = Journal::create(directory, &key, &checkpoints)?;
+        Ok(State::Open(Box::new(Self { directory: directory.into(), key, journal, checkpoints, _lock: lock })))
+    }
+}
+
+/// Writes the manifest, which makes the directory a dataset.
+pub(super) fn finish(directory: &Path, manifest: &Manifest) -> Result<(), Error> {
+    manifest.write(directory)?;
+    journal::remove(directory)
+}
+
+/// Takes away what an ingest wrote that cannot be finished; the directory too, when nothing else is in it.
+pub(super) fn discard(directory: &Path) {
+    for path in shard_files(directory).unwrap_or_default() {
+        let _ = fs::remove_file(path);
+    }
+    let _ = journal::remove(directory);
+    let _ = fs::remove_dir(directory);
+}
+
+fn lock(directory: &Path) -> Result<File, Error> {
+    let file = File::open(directory).map_err(Error::io(directory))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let busy = io::Error::new(io::ErrorKind::ResourceBusy, "another ingest is writing to this directory");
+            Err(Error::io(directory)(busy))
+        }
+        // A file system without locks.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// The checkpoints up to the first whose shard is not whole.
+fn whole(directory: &Path, checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>, Error> {
+    let mut kept = Vec::new();
+    for checkpoint in checkpoints {
+        let path = directory.join(&checkpoint.shard.file);
+        if checkpoint.shard.file != shard_file(kept.len()) || !path.is_file() {
+            break;
+        }
+        if manifest::file_digest(&path)? != (checkpoint.shard.size_bytes, checkpoint.shard.sha256.clone()) {
+            break;
+        }
+        kept.push(checkpoint);
+    }
+    Ok(kept)
+}
+
+/// In what a finished dataset differs from the one that is asked for.
+fn difference(directory: &Path, manifest: &Manifest, key: &Key) -> Result<Option<String>, Error> {
+    if manifest.domain != DOMAIN {
+        return Ok(Some(format!("of {} instead of {DOMAIN}", manifest.domain)));
+    }
+    if manifest.parameters != key.parameters {
+        return Ok(Some(format!("its parameters are {} instead of {}", manifest.parameters, key.parameters)));
+    }
+    let paths = |paths: Vec<&str>| paths.join(" ");
+    let old = paths(manifest.inputs.iter().map(|input| input.path.as_str()).collect());
+    let new: Vec<_> = key.inputs.iter().map(|input| input.path.to_string_lossy()).collect();
+    let new = paths(new.iter().map(|path| &**path).collect());
+    if old != new {
+        return Ok(Some(format!("its inputs are {old} instead of {new}")));
+    }
+    let written = fs::metadata(directory.join(MANIFEST)).map_err(Error::io(directory))?;
+    for (old, new) in manifest.inputs.iter().zip(&key.inputs) {
+        let Some(file) = &new.file else {
+            return Ok(Some(format!("made from {}, which cannot be read again to compare", old.path)));
+        };
+        let is_same = file.size_bytes == old.size_bytes
+            && (is_older(&new.path, &written)? || manifest::file_digest(&new.path)?.1 == old.sha256);
+        if !is_same {
+            return Ok(Some(format!("{} has changed since", old.path)));
+        }
+    }
+    for shard in &manifest.shards {
+        let size = fs::metadata(directory.join(&shard.file)).map(|metadata| metadata.len()).unwrap_or(0);
+        if size != shard.size_bytes {
+            return Ok(Some(format!("{} has {size} bytes instead of {}", shard.file, shard.size_bytes)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the file was neither changed nor renamed since `written`.
+fn is_older(path: &Path, written: &Metadata) -> Result<bool, Error> {
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    let then = written.modified().unwrap_or(UNIX_EPOCH);
+    Ok(last_change(&metadata) < then)
+}
+
+#[cfg(unix)]
+fn last_change(metadata: &Metadata) -> SystemTime {
+    use std::{os::unix::fs::MetadataExt, time::Duration};
+    let changed = UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0).cast_unsigned());
+    metadata.modified().map_or(changed, |modified| modified.max(changed))
+}
+
+#[cfg(not(unix))]
+fn last_change(_: &Metadata) -> SystemTime {
+    // Unknown: the checksum decides.
+    SystemTime::now()
+}
+
+fn shard_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(Error::io(directory))? {
+        let entry = entry.map_err(Error::io(directory))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_partial = name.starts_with(&format!(".{SHARD_PREFIX}")) && name.ends_with(".partial");
+        if is_partial || (name.starts_with(SHARD_PREFIX) && name.ends_with(SHARD_SUFFIX)) {
+            paths.push(entry.path());
+        }
+    }
+    Ok(paths)
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,118 @@
+//! What a file is, told from its first bytes and never from its name.
+
+use std::path::Path;
+
+use crate::Error;
+
+/// How the bytes of a file are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// Gzip members of at most 64 KiB that state their size (SAM specification, section 4.1).
+    Bgzf,
+    /// RFC 8878, any number of frames.
+    Zstd,
+}
+
+/// What the decompressed bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Fastq,
+    Fasta,
+    Bam,
+    Cram,
+}
+
+/// Bytes that [`compression`] needs to see.
+pub(crate) const COMPRESSION_PREFIX: usize = 18;
+
+/// Bytes that [`format`] needs to see, past blank lines.
+pub(crate) const FORMAT_PREFIX: usize = 16;
+
+/// Tells the compression from the first bytes (fewer than [`COMPRESSION_PREFIX`] only where the file is shorter).
+pub(crate) fn compression(prefix: &[u8]) -> Compression {
+    match prefix {
+        [0x1f, 0x8b, 8, flags, _, _, _, _, _, _, _, _, b'B', b'C', 2, 0, ..] if flags & 4 != 0 => Compression::Bgzf,
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        // Skippable frames, which pzstd writes first.
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
+/// Tells the format from the first decompressed bytes; blank lines before the first record are passed over.
+///
+/// # Errors
+/// [`Error::NotAReadFile`], naming what it looks like instead.
+pub(crate) fn format(path: &Path, prefix: &[u8]) -> Result<Format, Error> {
+    const SAM_HEADERS: [&[u8]; 5] = [b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t", b"@CO\t"];
+    if prefix.starts_with(b"BAM\x01") {
+        return Ok(Format::Bam);
+    }
+    if prefix.starts_with(b"CRAM") {
+        return Ok(Format::Cram);
+    }
+    let text = prefix.trim_ascii_start();
+    if !SAM_HEADERS.iter().any(|header| text.starts_with(header)) {
+        match text.first() {
+            Some(b'@') => return Ok(Format::Fastq),
+            Some(b'>') => return Ok(Format::Fasta),
+            _ => {}
+        }
+    }
+    Err(Error::NotAReadFile { path: path.into(), found: describe(text) })
+}
+
+fn describe(prefix: &[u8]) -> String {
+    let known: [(&[u8], &str); 13] = [
+        (b"@HD\t", "SAM text: convert it with `samtools view -b`"),
+        (b"@SQ\t", "SAM text: convert it with `samtools view -b`"),
+        (b"@", "SAM text: convert it with `samtools view -b`"),
+        (b"PK\x03\x04", "a zip archive: unpack it first"),
+        (b"BZh", "bzip2: decompress it first"),
+        (b"\xfd7zXZ", "xz: decompress it first"),
+        (b"\x1f\x8b", "gzip inside gzip: decompress it once"),
+        (b"\x89HDF", "HDF5 (FAST5 signal): basecall it first"),
+        (b"\x8bPOD", "POD5 signal: basecall it first"),
+        (b"NCBI.sra", "an SRA archive: convert it with `fasterq-dump`"),
+        (b".sff", "SFF: convert it to FASTQ first"),
+        (b"PAR1", "Parquet"),
+        (b"LOCUS", "GenBank: convert it to FASTA first"),
+    ];
+    match known.iter().find(|(magic, _)| prefix.starts_with(magic)) {
+        Some((_, name)) => (*name).into(),
+        None => format!("a file that begins with {:?}", String::from_utf8_lossy(&prefix[..prefix.len().min(16)])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressions_are_told_apart() {
+        // The BGZF end-of-file block of the SAM specification, section 4.1.2.
+        let eof = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0\x42\x43\x02\0\x1b\0\x03\0\0\0\0\0\0\0\0\0";
+        assert_eq!(compression(eof), Compression::Bgzf);
+        assert_eq!(compression(b"\x1f\x8b\x08\0\0\0\0\0\0\x03"), Compression::Gzip);
+        assert_eq!(compression(b"\x28\xb5\x2f\xfd\x24"), Compression::Zstd);
+        assert_eq!(compression(b"@read\n"), Compression::None);
+        assert_eq!(compression(b""), Compression::None);
+    }
+
+    #[test]
+    fn formats_are_told_apart() {
+        let of = |bytes: &[u8]| format(Path::new("x"), bytes);
+        assert_eq!(of(b"@read 1\nACGT").unwrap(), Format::Fastq);
+        assert_eq!(of(b"\r\n\n>read 1\nACGT").unwrap(), Format::Fasta);
+        assert_eq!(of(b"BAM\x01\0\0").unwrap(), Format::Bam);
+        assert_eq!(of(b"CRAM\x03\0").unwrap(), Format::Cram);
+        for (bytes, expected) in [(&b"@HD\tVN:1.6\n"[..], "SAM"), (b"PK\x03\x04", "zip"), (b"hello", "hello")] {
+            let error = of(bytes).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

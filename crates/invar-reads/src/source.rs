@@ -1,0 +1,326 @@
+//! Inputs as ordered blocks of decompressed bytes, read and inflated ahead of their use.
+//!
+//! Each source has a thread that reads the stored bytes, counts them and feeds their SHA-256. Gzip and zstd, which can
+//! only be decompressed in one piece, are inflated in that thread too; the blocks of BGZF are inflated by the workers.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use flate2::bufread::MultiGzDecoder;
+use invar_dataset::manifest;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error,
+    error::Place,
+    sniff::{self, Compression},
+};
+
+mod bgzf;
+
+/// Decompressed bytes in a block.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Blocks that wait to be used.
+const BLOCKS_AHEAD: usize = 4;
+
+/// Size and checksum of an input as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct InputDigest {
+    pub size_bytes: u64,
+    pub sha256: String,
+}
+
+/// What every source shares.
+#[derive(Clone)]
+pub(crate) struct Workers {
+    /// Where BGZF blocks are inflated and records decoded.
+    pub pool: Arc<rayon::ThreadPool>,
+    /// Stored bytes read so far, of all inputs.
+    pub bytes_read: Arc<AtomicU64>,
+}
+
+/// An input being read. Dropping it stops its thread.
+pub(crate) struct Source {
+    path: PathBuf,
+    blocks: Receiver<Block>,
+    digest: Option<InputDigest>,
+}
+
+/// What a reading thread sends.
+pub(crate) enum Block {
+    Ready(Vec<u8>),
+    Pending(Receiver<Result<Vec<u8>, Error>>),
+    Failed(Error),
+    End(InputDigest),
+}
+
+impl Source {
+    /// Opens `path` (`-` is standard input) and starts to read it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path, workers: &Workers) -> Result<Self, Error> {
+        let stored: Box<dyn Read + Send> = if path == Path::new("-") {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(path).map_err(Error::io(path))?)
+        };
+        let metered = Metered {
+            inner: stored,
+            hasher: Sha256::new(),
+            size_bytes: 0,
+            bytes_read: Arc::clone(&workers.bytes_read),
+        };
+        let (sender, workers, owned_path) = (Outlet::new(), workers.clone(), path.to_path_buf());
+        let (outlet, blocks) = sender;
+        spawn("invar-read", move || {
+            if let Err(Stop::Failed(error)) = read_input(metered, &owned_path, &workers, &outlet) {
+                let _ = outlet.0.send(Block::Failed(error));
+            }
+        });
+        Ok(Self { path: path.into(), blocks, digest: None })
+    }
+
+    /// A source whose blocks are made by `make` in a thread of its own.
+    pub fn generate(path: &Path, make: impl FnOnce(&Outlet) -> Result<InputDigest, Stop> + Send + 'static) -> Self {
+        let (outlet, blocks) = Outlet::new();
+        spawn("invar-convert", move || {
+            let last = match make(&outlet) {
+                Ok(digest) => Block::End(digest),
+                Err(Stop::Failed(error)) => Block::Failed(error),
+                Err(Stop::Unwanted) => return,
+            };
+            let _ = outlet.0.send(last);
+        });
+        Self { path: path.into(), blocks, digest: None }
+    }
+
+    /// The input as the user named it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next decompressed bytes, never an empty block; `None` at the end.
+    ///
+    /// # Errors
+    /// What the reading thread met.
+    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        while self.digest.is_none() {
+            let bytes = match self.blocks.recv() {
+                Ok(Block::Ready(bytes)) => bytes,
+                Ok(Block::Pending(inflated)) => inflated.recv().unwrap_or_else(|_| Err(self.died()))?,
+                Ok(Block::Failed(error)) => return Err(error),
+                Ok(Block::End(digest)) => {
+                    self.digest = Some(digest);
+                    return Ok(None);
+                }
+                Err(_) => return Err(self.died()),
+            };
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Size and checksum, once the end was reached.
+    pub fn digest(&self) -> Option<&InputDigest> {
+        self.digest.as_ref()
+    }
+
+    fn died(&self) -> Error {
+        Error::Io { path: self.path.clone(), source: io::Error::other("the reading thread died") }
+    }
+}
+
+/// Reads a source as a stream.
+pub(crate) struct SourceReader {
+    source: Source,
+    block: Vec<u8>,
+    used: usize,
+    /// What the source failed with: `io::Error` cannot carry it.
+    pub failure: Option<Error>,
+}
+
+impl SourceReader {
+    /// Goes on after `block`, which was taken from `source` already.
+    pub fn new(source: Source, block: Vec<u8>) -> Self {
+        Self { source, block, used: 0, failure: None }
+    }
+
+    /// The source, for its digest.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+impl Read for SourceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.block.len() {
+            match self.source.next_block() {
+                Ok(Some(block)) => (self.block, self.used) = (block, 0),
+                Ok(None) => return Ok(0),
+                Err(error) => {
+                    let text = error.to_string();
+                    self.failure = Some(error);
+                    return Err(io::Error::other(text));
+                }
+            }
+        }
+        let n = buffer.len().min(self.block.len() - self.used);
+        buffer[..n].copy_from_slice(&self.block[self.used..self.used + n]);
+        self.used += n;
+        Ok(n)
+    }
+}
+
+/// Why a reading thread ends early.
+pub(crate) enum Stop {
+    Failed(Error),
+    /// Nobody listens any more.
+    Unwanted,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Where a reading thread puts its blocks.
+pub(crate) struct Outlet(Sender<Block>);
+
+impl Outlet {
+    fn new() -> (Self, Receiver<Block>) {
+        let (sender, receiver) = bounded(BLOCKS_AHEAD);
+        (Self(sender), receiver)
+    }
+
+    pub fn send(&self, block: Block) -> Result<(), Stop> {
+        self.0.send(block).map_err(|_| Stop::Unwanted)
+    }
+}
+
+/// Counts and hashes what is read through it.
+struct Metered {
+    inner: Box<dyn Read + Send>,
+    hasher: Sha256,
+    size_bytes: u64,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Metered {
+    fn finish(self) -> InputDigest {
+        InputDigest { size_bytes: self.size_bytes, sha256: manifest::hex(&self.hasher.finalize()) }
+    }
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        self.size_bytes += n as u64;
+        self.bytes_read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name(name.into()).spawn(work).expect("the system gives a thread");
+}
+
+fn read_input(stored: Metered, path: &Path, workers: &Workers, outlet: &Outlet) -> Result<(), Stop> {
+    let mut stored = BufReader::with_capacity(1 << 18, stored);
+    let prefix = peek(&mut stored, sniff::COMPRESSION_PREFIX).map_err(Error::io(path))?;
+    let compression = sniff::compression(&prefix);
+    let stored = io::Cursor::new(prefix).chain(stored);
+    let stored = match compression {
+        Compression::None => {
+            let mut stored = stored;
+            send_blocks(&mut stored, path, outlet)?;
+            stored
+        }
+        Compression::Gzip => {
+            let mut decoder = MultiGzDecoder::new(stored);
+            send_blocks(&mut decoder, path, outlet)?;
+            decoder.into_inner()
+        }
+        Compression::Bgzf => {
+            let mut stored = stored;
+            bgzf::send_blocks(&mut stored, path, workers, outlet)?;
+            stored
+        }
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(stored).map_err(Error::io(path))?;
+            send_blocks(&mut decoder, path, outlet)?;
+            decoder.finish()
+        }
+    };
+    outlet.send(Block::End(stored.into_inner().1.into_inner().finish()))
+}
+
+/// The first `len` bytes, or all where there are fewer.
+fn peek(stored: &mut impl BufRead, len: usize) -> io::Result<Vec<u8>> {
+    let mut prefix = Vec::with_capacity(len);
+    stored.take(len as u64).read_to_end(&mut prefix)?;
+    Ok(prefix)
+}
+
+fn send_blocks(decoder: &mut impl Read, path: &Path, outlet: &Outlet) -> Result<(), Stop> {
+    let mut offset = 0u64;
+    loop {
+        let mut block = vec![0; BLOCK_BYTES];
+        let mut filled = 0;
+        while filled < block.len() {
+            match decoder.read(&mut block[filled..]) {
+                Ok(0) => {
+                    block.truncate(filled);
+                    return outlet.send(Block::Ready(block));
+                }
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // What could be read goes first, so that an earlier error in it is the one that is reported.
+                    block.truncate(filled);
+                    outlet.send(Block::Ready(block))?;
+                    return Err(decompression_error(path, offset + filled as u64, error).into());
+                }
+            }
+        }
+        offset += filled as u64;
+        outlet.send(Block::Ready(block))?;
+    }
+}
+
+/// Sorts what a decoder says into cut off, damaged, and the system's own errors.
+fn decompression_error(path: &Path, offset: u64, error: io::Error) -> Error {
+    let place = Place { offset: Some(offset), ..Place::file(path) };
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Truncated {
+            place,
+            expected: "the rest of the compressed stream".into(),
+            found: "the end of the file".into(),
+        },
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            Error::corrupt(place, "compressed data", "an intact stream", error)
+        }
+        // zstd reports damage as "other"; the system's own errors have a code.
+        io::ErrorKind::Other if error.raw_os_error().is_none() => {
+            Error::corrupt(place, "compressed data", "an intact stream", error)
+        }
+        _ => Error::Io { path: path.into(), source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! The grammar of the command line. What each command does is under `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Worker threads [default: all cores]; results do not depend on it
+    #[arg(long, global = true, value_name = "N", help_heading = "Common")]
+    pub threads: Option<usize>,
+    /// Where networks run: auto, cpu, cuda:N or mps
+    #[cfg(feature = "torch")]
+    #[arg(long, global = true, default_value = "auto", help_heading = "Common")]
+    pub device: String,
+    /// Seed of everything random [default: the recipe's, else 0]
+    #[arg(long, global = true, value_name = "N", help_heading = "Common")]
+    pub seed: Option<u64>,
+    /// Print a machine-readable summary on stdout
+    #[arg(long, global = true, help_heading = "Common")]
+    pub json: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common")]
+    pub verbose: u8,
+    /// Say only warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common")]
+    pub quiet: bool,
+    /// Replace an output that exists
+    #[arg(long, global = true, help_heading = "Common")]
+    pub force: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read instrument files into a dataset directory
+    #[command(subcommand)]
+    Ingest(Ingest),
+    /// Train an encoder on the pairs that a recipe describes; resumes by itself
+    #[cfg(feature = "torch")]
+    Train(Train),
+    /// Write the embedding of every sample to Parquet
+    #[cfg(feature = "torch")]
+    Embed(Embed),
+    /// Group embeddings: a cluster number and 2-D coordinates for each
+    Cluster(Cluster),
+    /// Measure embeddings: invariance, uniformity and, with labels, neighbours and clusters
+    Evaluate(Evaluate),
+    /// Ask SQL of the Parquet files
+    Query(Query),
+    /// Every stage in order, skipping the finished ones
+    #[cfg(feature = "torch")]
+    Run(Run),
+    /// What is this file or directory, who made it, is it whole
+    Info(Info),
+}
+
+/// The domains that can be ingested.
+#[derive(Debug, Subcommand)]
+pub enum Ingest {
+    /// FASTQ, FASTA (plain, gzip, BGZF, zstd), BAM and CRAM; told apart by content
+    Reads(IngestReads),
+}
+
+/// `invar ingest reads`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest reads run1.fastq.gz run2.fastq.gz --out data --min-length 1000
+  invar ingest reads --mates R1.fastq.gz R2.fastq.gz --out data
+  samtools view -u aln.bam chr1 | invar ingest reads - --out data
+  invar ingest reads sample.cram --reference genome.fa --out data")]
+pub struct IngestReads {
+    /// Files, in order; `-` is standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// The dataset directory to make
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// The inputs are R1 R2 (R1 R2 ...) of read pairs
+    #[arg(long)]
+    pub mates: bool,
+    /// Mates follow each other in every input
+    #[arg(long, conflicts_with = "mates")]
+    pub interleaved: bool,
+    /// Reference genome (FASTA) of CRAM input
+    #[arg(long, value_name = "FASTA")]
+    pub reference: Option<PathBuf>,
+    /// Drop shorter reads
+    #[arg(long, value_name = "BP")]
+    pub min_length: Option<u32>,
+    /// Drop longer reads
+    #[arg(long, value_name = "BP")]
+    pub max_length: Option<u32>,
+    /// Drop reads whose mean Phred quality (of the mean error probability) is lower
+    #[arg(long, value_name = "Q")]
+    pub min_quality: Option<f32>,
+    /// Keep secondary and supplementary alignments too
+    #[arg(long)]
+    pub all_alignments: bool,
+    /// Count and list bad records instead of stopping at the first
+    #[arg(long)]
+    pub skip_bad_records: bool,
+}
+
+/// `invar train`
+#[cfg(feature = "torch")]
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar train reads/quickstart --data data --out run
+  invar train my.toml --data lane1 --data lane2 --out run --set train.steps=2000
+The directory resumes where it holds a checkpoint of the same recipe; a finished one is left as it is.")]
+pub struct Train {
+    /// A recipe file, or the name of a built-in one (`invar run --help` lists them)
+    pub recipe: String,
+    /// Dataset directory; several are trained on as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The run directory to make or continue
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Override a key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `invar embed`
+#[cfg(feature = "torch")]
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar embed --model run --data data --out embeddings
+  invar embed --model run --data data --out embeddings.parquet
+A directory is written part by part and continues after an interruption; a .parquet file is written in one piece.")]
+pub struct Embed {
+    /// The run directory of a trained model
+    #[arg(long, value_name = "RUN")]
+    pub model: PathBuf,
+    /// Dataset directory; several are embedded as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// A directory of part files, or a file ending in .parquet
+    #[arg(long, value_name = "EMB")]
+    pub out: PathBuf,
+    /// Samples on which the invariance is measured and written beside the embeddings; 0 for none
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub probe: usize,
+}
+
+/// How to cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// k-means++ with restarts
+    Kmeans,
+    /// Density-based; finds the number of clusters and leaves noise out
+    Hdbscan,
+}
+
+/// `invar cluster`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar cluster embeddings --out clusters.parquet --k 12
+  invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
+  invar cluster embeddings --out clusters.parquet --plot clusters.svg")]
+pub struct Cluster {
+    /// Embeddings: a Parquet file or a directory of part files
+    #[arg(value_name = "EMB")]
+    pub embeddings: PathBuf,
+    /// The Parquet file to write: id, cluster (-1 is noise), probability, x, y
+    #[arg(long, value_name = "CLUSTERS")]
+    pub out: PathBuf,
+    /// How
+    #[arg(long, value_enum, default_value = "kmeans")]
+    pub method: Method,
+    /// Number of clusters for k-means, or `auto`
+    #[arg(long, default_value = "auto")]
+    pub k: String,
+    /// Restarts of k-means, the best of which is kept [default: 10]
+    #[arg(long)]
+    pub restarts: Option<usize>,
+    /// Smallest group that HDBSCAN calls a cluster
+    #[arg(long, value_name = "N")]
+    pub min_cluster_size: Option<usize>,
+    /// Neighbours that make a point dense for HDBSCAN [default: the smallest cluster]
+    #[arg(long, value_name = "N")]
+    pub min_samples: Option<usize>,
+    /// Rows that HDBSCAN looks at, drawn at random; the others join the nearest [default: all, at most 30,000]
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
+    /// Also draw the 2-D projection, coloured by cluster
+    #[arg(long, value_name = "SVG")]
+    pub plot: Option<PathBuf>,
+}
+
+/// `invar evaluate`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar evaluate embeddings
+  invar evaluate embeddings --labels truth.tsv --label-column species
+  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json")]
+pub struct Evaluate {
+    /// Embeddings: a Parquet file or a directory of part files
+    #[arg(value_name = "EMB")]
+    pub embeddings: PathBuf,
+    /// Tab-separated table with a header: one column `id`, one of labels
+    #[arg(long, value_name = "TSV")]
+    pub labels: Option<PathBuf>,
+    /// The column of labels [default: the first that is not `id`]
+    #[arg(long, value_name = "NAME", requires = "labels")]
+    pub label_column: Option<String>,
+    /// Score these clusters too
+    #[arg(long, value_name = "CLUSTERS", requires = "labels")]
+    pub clusters: Option<PathBuf>,
+    /// Runs of k-means with the true number of labels, each from a seed of its own
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub kmeans_runs: usize,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For reading
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+}
+
+/// `invar query`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar query embeddings \"SELECT source, COUNT(*) AS reads, AVG(gc) AS gc FROM embeddings GROUP BY source\"
+  invar query embeddings --clusters clusters.parquet \\
+    \"SELECT cluster, COUNT(*) AS n, AVG(length_bp) AS mean_bp FROM embeddings JOIN clusters USING (id) GROUP BY cluster ORDER BY n DESC\"")]
+pub struct Query {
+    /// Embeddings, known to the SQL as `embeddings`
+    #[arg(value_name = "EMB")]
+    pub embeddings: PathBuf,
+    /// One SELECT (the SQL of polars)
+    pub sql: String,
+    /// Clusters, known to the SQL as `clusters`
+    #[arg(long, value_name = "CLUSTERS")]
+    pub clusters: Option<PathBuf>,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Write the answer to a Parquet file instead
+    #[arg(long, value_name = "PARQUET")]
+    pub out: Option<PathBuf>,
+}
+
+/// `invar run`
+#[cfg(feature = "torch")]
+#[derive(Args, Debug)]
+#[command(after_help = crate::recipe::builtin_help())]
+pub struct Run {
+    /// A recipe file, or the name of a built-in one
+    pub recipe: String,
+    /// Instrument files
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub input: Vec<PathBuf>,
+    /// The directory that all results go to
+    #[arg(long, value_name = "RUNDIR")]
+    pub out: PathBuf,
+    /// Tab-separated table of true labels, to measure the result against
+    #[arg(long, value_name = "TSV")]
+    pub labels: Option<PathBuf>,
+    /// The column of labels [default: the first that is not `id`]
+    #[arg(long, value_name = "NAME", requires = "labels")]
+    pub label_column: Option<String>,
+    /// Override a key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `invar info`
+#[derive(Args, Debug)]
+pub struct Info {
+    /// A dataset, run or embedding directory, a Parquet file, or an instrument file
+    pub path: PathBuf,
+    /// Read everything and compare checksums
+    #[arg(long)]
+    pub verify: bool,
+}

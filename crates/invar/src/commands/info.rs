@@ -1,0 +1,100 @@
+//! `invar info`
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use invar_dataset::manifest::Manifest;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::Info,
+    ui::{Summary, Ui, thousands},
+};
+
+/// `invar info`
+pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
+    let path = args.path.as_path();
+    if Manifest::exists(path) {
+        return dataset(path, args.verify, ui);
+    }
+    #[cfg(feature = "torch")]
+    if path.join("recipe.toml").is_file() {
+        return super::train::describe(path);
+    }
+    if path.is_dir() || is_parquet(path)? {
+        return parquet(path);
+    }
+    let format = invar_reads::sniff_path(path)?;
+    Ok(Summary { text: format!("{}: {format}", path.display()), json: json!({"path": path, "kind": format.to_string()}) })
+}
+
+fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
+    let manifest = Manifest::read(path)?;
+    if verify {
+        ui.detail("reading every shard");
+        manifest.verify(path)?;
+    }
+    let mut text = format!(
+        "{}: a dataset of {}, {} samples in {} shards, written by invar {}\n",
+        path.display(),
+        manifest.domain,
+        thousands(manifest.num_rows()),
+        manifest.shards.len(),
+        manifest.tool_version
+    );
+    for input in &manifest.inputs {
+        text += &format!("  from {} ({} bytes, SHA-256 {}...)\n", input.path, thousands(input.size_bytes), &input.sha256[..12.min(input.sha256.len())]);
+    }
+    for (name, count) in &manifest.counts {
+        text += &format!("  {name:<20} {:>14}\n", thousands(*count));
+    }
+    text += if verify { "  whole: every checksum is right" } else { "  finished (--verify reads every checksum)" };
+    let mut json = serde_json::to_value(&manifest)?;
+    json["kind"] = Value::from("dataset");
+    json["verified"] = Value::from(verify);
+    Ok(Summary { text, json })
+}
+
+fn parquet(path: &Path) -> Result<Summary> {
+    let info = invar_embeddings::info(path)?;
+    let kind = format!("{:?}", info.kind).to_lowercase();
+    let mut text = format!(
+        "{}: {kind}, {} rows in {} Parquet files, {} bytes, whole\n",
+        path.display(),
+        thousands(info.num_rows as u64),
+        info.num_parts,
+        thousands(info.size_bytes)
+    );
+    if let Some(provenance) = &info.provenance {
+        text += &format!("  written by invar {}", provenance.tool_version);
+        if let Some(sha256) = &provenance.model_sha256 {
+            text += &format!(", model {}...", &sha256[..12.min(sha256.len())]);
+        }
+        if let Some(seed) = provenance.seed {
+            text += &format!(", seed {seed}");
+        }
+        text += "\n";
+        for input in &provenance.inputs {
+            text += &format!("  from {}\n", input.path);
+        }
+        for (name, value) in &provenance.invariance {
+            text += &format!("  {:<20} {value:.3e}\n", name.replace('_', " "));
+        }
+    }
+    let columns: Vec<String> = info.columns.iter().map(|c| format!("{} {}", c.name, c.data_type)).collect();
+    text += &format!("  columns: {}", columns.join(", "));
+    let json = json!({
+        "kind": kind, "num_rows": info.num_rows, "num_parts": info.num_parts, "size_bytes": info.size_bytes, "dim": info.dim,
+        "columns": info.columns.iter().map(|c| json!({"name": c.name, "type": c.data_type})).collect::<Vec<_>>(),
+        "provenance": info.provenance, "whole": true,
+    });
+    Ok(Summary { text, json })
+}
+
+fn is_parquet(path: &Path) -> Result<bool> {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    let file = std::fs::File::open(path);
+    let Ok(mut file) = file else { bail!("{}: {}", path.display(), file.unwrap_err()) };
+    Ok(file.read_exact(&mut magic).is_ok() && &magic == b"PAR1")
+}

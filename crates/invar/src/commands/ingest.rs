@@ -1,0 +1,54 @@
+//! `invar ingest`
+
+use anyhow::Result;
+use invar_reads::{IngestConfig, Inputs, Pairing};
+use serde_json::json;
+
+use crate::{
+    cli::{Common, IngestReads},
+    exit::Usage,
+    ui::{Summary, Ui, Unit, thousands},
+};
+
+/// `invar ingest reads`
+pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
+    if args.mates && args.inputs.len() % 2 != 0 {
+        return Err(Usage(format!("--mates needs R1 R2 (R1 R2 ...), {} files were given", args.inputs.len())).into());
+    }
+    let pairing = match (args.mates, args.interleaved) {
+        (true, _) => Pairing::Files,
+        (_, true) => Pairing::Interleaved,
+        _ => Pairing::Flags,
+    };
+    let inputs = Inputs { files: args.inputs.clone(), pairing, reference: args.reference.clone() };
+    let defaults = IngestConfig::default();
+    let config = IngestConfig {
+        min_length_bp: args.min_length.unwrap_or(defaults.min_length_bp),
+        max_length_bp: args.max_length,
+        min_mean_quality: args.min_quality,
+        primary_only: !args.all_alignments,
+        skip_bad_records: args.skip_bad_records,
+        force: common.force,
+        ..defaults
+    };
+    let summary = {
+        let bar = ui.bar("ingest", Unit::Bytes);
+        invar_reads::ingest(&inputs, &args.out, &config, &bar)?
+    };
+    Ok(describe(&summary, &args.out))
+}
+
+/// What was kept, and what was dropped and why.
+pub fn describe(summary: &invar_reads::Summary, out: &std::path::Path) -> Summary {
+    let manifest = &summary.manifest;
+    let mut text = format!(
+        "{}: {} reads in {} shards",
+        out.display(),
+        thousands(manifest.num_rows()),
+        manifest.shards.len()
+    );
+    for (name, count) in &manifest.counts {
+        text += &format!("\n  {name:<20} {:>14}", thousands(*count));
+    }
+    Summary { text, json: json!({"out": out, "num_rows": manifest.num_rows(), "counts": manifest.counts}) }
+}

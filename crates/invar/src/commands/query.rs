@@ -1,0 +1,45 @@
+//! `invar query`
+
+use std::io::IsTerminal;
+
+use anyhow::Result;
+use invar_embeddings::Provenance;
+use serde_json::json;
+
+use crate::{
+    cli::{Common, Format, Query},
+    exit::Usage,
+    ui::{Summary, Ui, thousands},
+};
+
+/// `invar query`
+pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
+    let mut query = invar_embeddings::Query::new(&args.embeddings)?;
+    if let Some(path) = &args.clusters {
+        query = query.with_table("clusters", path)?;
+    }
+    let table = query.run(&args.sql)?;
+    if let Some(out) = &args.out {
+        if out.exists() && !common.force {
+            return Err(Usage(format!("{}: exists already (use --force to replace it)", out.display())).into());
+        }
+        let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
+        provenance.extra.insert("query".into(), json!(args.sql));
+        table.write_parquet(out, &provenance)?;
+        let text = format!("{}: {} rows", out.display(), thousands(table.num_rows() as u64));
+        return Ok(Summary { text, json: json!({"out": out, "num_rows": table.num_rows()}) });
+    }
+    let text = match args.format {
+        Format::Table => table.to_text(width()),
+        Format::Csv => table.to_csv(),
+        Format::Ndjson => table.to_ndjson(),
+    };
+    let rows: Vec<serde_json::Value> =
+        table.to_ndjson().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    Ok(Summary { text, json: json!({"columns": table.column_names(), "rows": rows}) })
+}
+
+/// Characters of a line: what the terminal has, and no limit into a pipe.
+fn width() -> usize {
+    if std::io::stdout().is_terminal() { usize::from(console::Term::stdout().size().1) } else { 0 }
+}

@@ -1,0 +1,91 @@
+//! `invar run`
+
+use anyhow::Result;
+use invar_embeddings::ClusterTable;
+use serde_json::{Value, json};
+
+use super::{
+    cluster::{self, Output},
+    embed,
+    evaluate::{self, Truth},
+    ingest,
+    labels::Labels,
+    train,
+};
+use crate::{
+    cli::{Common, Embed, Run},
+    recipe::Recipe,
+    ui::{Summary, Ui, Unit, thousands},
+};
+
+/// Runs of k-means against the labels.
+const KMEANS_RUNS: usize = 5;
+
+/// `invar run`
+pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
+    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    let labels = args.labels.as_deref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
+    std::fs::create_dir_all(&args.out)?;
+    let (data, model, embeddings) = (args.out.join("data"), args.out.join("run"), args.out.join("embeddings"));
+    let mut stages = Stages { ui, json: serde_json::Map::new() };
+    stages.add("ingest", {
+        let bar = ui.bar("ingest", Unit::Bytes);
+        let summary = recipe.source.ingest(&args.input, &data, common.force, &bar)?;
+        ingest::describe(&summary, &data)
+    });
+    stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, common, ui)?);
+    let request = Embed { model, data: vec![data], out: embeddings.clone(), probe: 1000 };
+    stages.add("embed", embed::embed(&recipe, &request, common, ui)?);
+    let output = Output { clusters: args.out.join("clusters.parquet"), plot: Some(args.out.join("clusters.svg")) };
+    let clustered = match done_before(&recipe, &output, &embeddings, common) {
+        Some(summary) => summary,
+        None => cluster::cluster(&embeddings, &output, &recipe.cluster, ui)?,
+    };
+    stages.add("cluster", clustered);
+    let truth = labels.as_ref().map(|labels| Truth { labels, clusters: Some(&output.clusters) });
+    let evaluated = evaluate::evaluate(&embeddings, truth, KMEANS_RUNS, recipe.seed)?;
+    let text = format!(
+        "{}\n\nembeddings  {}\nclusters    {}\npicture     {}",
+        evaluated.text.trim_end(),
+        embeddings.display(),
+        output.clusters.display(),
+        args.out.join("clusters.svg").display(),
+    );
+    stages.json.insert("evaluate".into(), evaluated.json);
+    Ok(Summary { text, json: json!({"out": args.out, "recipe": recipe.name, "stages": stages.json}) })
+}
+
+struct Stages<'a> {
+    ui: &'a Ui,
+    json: serde_json::Map<String, Value>,
+}
+
+impl Stages<'_> {
+    fn add(&mut self, name: &str, summary: Summary) {
+        self.ui.note(&summary.text);
+        self.json.insert(name.into(), summary.json);
+    }
+}
+
+/// The clustering that is there, where it is of these embeddings and by this method.
+fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, common: &Common) -> Option<Summary> {
+    if common.force || !output.plot.as_ref().is_some_and(|plot| plot.is_file()) {
+        return None;
+    }
+    let table = ClusterTable::read(&output.clusters).ok()?;
+    let of_embeddings = invar_embeddings::info(embeddings).ok()?.provenance?;
+    let same_embeddings = table.provenance.model_sha256 == of_embeddings.model_sha256
+        && table.provenance.inputs == of_embeddings.inputs
+        && table.provenance.recipe == of_embeddings.recipe;
+    if !same_embeddings || table.parameters != serde_json::to_value(&recipe.cluster).ok()? {
+        return None;
+    }
+    let num_clusters = table.clusters.iter().max().map_or(0, |&most| most + 1);
+    let rows = table.ids.len();
+    let text = format!(
+        "{}: {num_clusters} clusters of {} samples, done before",
+        output.clusters.display(),
+        thousands(rows as u64)
+    );
+    Some(Summary { text, json: json!({"out": output.clusters, "num_rows": rows, "num_clusters": num_clusters, "done_before": true}) })
+}

@@ -1,0 +1,231 @@
+//! `invar train`
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use invar_dataset::{Progress, atomic, manifest};
+use invar_nn::DeviceChoice;
+use invar_train::{Observer, StepMetrics, TrainSummary, ValidationMetrics};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Common, Train},
+    exit::Usage,
+    recipe::Recipe,
+    ui::{Bar, Summary, Ui, Unit, thousands},
+};
+
+/// `invar train`
+pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
+    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    train(&recipe, &args.data, &args.out, common, ui)
+}
+
+/// Trains into `out`, or goes on there.
+pub fn train(recipe: &Recipe, data: &[PathBuf], out: &Path, common: &Common, ui: &Ui) -> Result<Summary> {
+    let settings = invar_train::Recipe {
+        encoder: recipe.encoder.clone(),
+        loss: recipe.loss.clone(),
+        train: recipe.train.clone(),
+        data: data_identity(recipe, data)?,
+    };
+    if common.force {
+        clear(out)?;
+    }
+    claim(recipe, out)?;
+    if let Some(done) = finished(out)? {
+        return Ok(done);
+    }
+    let device = device(common, ui)?;
+    let pairs = recipe.source.pairs(data)?;
+    ui.note(&format!("training {} on {} samples", recipe.name, thousands(pairs.len() as u64)));
+    let watch = Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
+    let summary = invar_train::train(&settings, pairs, device, out, &watch)?;
+    drop(watch);
+    let path = out.join(SUMMARY);
+    let json = serde_json::to_vec_pretty(&Stored::of(&summary))?;
+    atomic::write(&path, &json).with_context(|| path.display().to_string())?;
+    Ok(describe_summary(out, &Stored::of(&summary), Some(&summary)))
+}
+
+/// `invar info RUN`
+pub fn describe(run: &Path) -> Result<Summary> {
+    let recipe = Recipe::of_run(run)?;
+    let state = match finished(run)? {
+        Some(done) => done,
+        None => Summary {
+            text: format!("{}: a run of {}, not finished (the same `invar train` continues it)", run.display(), recipe.name),
+            json: json!({"finished": false}),
+        },
+    };
+    let mut json = state.json;
+    json["kind"] = Value::from("run");
+    json["recipe"] = serde_json::to_value(&recipe)?;
+    let text = format!("{}\n  recipe {}, encoder {}, seed {}", state.text, recipe.name, recipe.encoder.name(), recipe.seed);
+    Ok(Summary { text, json })
+}
+
+/// The device that the user asked for; says which it is.
+pub fn device(common: &Common, ui: &Ui) -> Result<tch::Device> {
+    let choice: DeviceChoice = common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;
+    let chosen = choice.resolve().map_err(|error| Usage(error.to_string()))?;
+    ui.note(&chosen.sentence);
+    Ok(chosen.device)
+}
+
+const RECIPE: &str = "recipe.toml";
+const SUMMARY: &str = "summary.json";
+
+/// What a finished run says of itself; nothing in it tells the time, so it is the same after a resume.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stored {
+    outcome: invar_train::Outcome,
+    steps: u64,
+    model_step: u64,
+    best_validation_loss: Option<f64>,
+    model_sha256: String,
+}
+
+impl Stored {
+    fn of(summary: &TrainSummary) -> Self {
+        Self {
+            outcome: summary.outcome,
+            steps: summary.steps,
+            model_step: summary.model_step,
+            best_validation_loss: summary.best_validation_loss,
+            model_sha256: summary.model_sha256.clone(),
+        }
+    }
+}
+
+/// The samples and how pairs are drawn from them: a run is not resumed when it changed.
+fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<String> {
+    let shards: Vec<String> = data
+        .iter()
+        .map(|dir| Ok(manifest::Manifest::read(dir)?.shards.into_iter().map(|shard| shard.sha256).collect::<Vec<_>>()))
+        .collect::<Result<Vec<_>>>()?
+        .concat();
+    Ok(format!("shards {}; source {}", shards.join(","), serde_json::to_string(&recipe.source)?))
+}
+
+/// Makes the run directory this recipe's, or refuses where it is another's.
+fn claim(recipe: &Recipe, out: &Path) -> Result<()> {
+    let path = out.join(RECIPE);
+    let text = recipe.to_toml();
+    match fs::read_to_string(&path) {
+        Ok(existing) if existing == text => Ok(()),
+        Ok(existing) => {
+            let differs = existing.lines().zip(text.lines()).find(|(a, b)| a != b);
+            let (found, expected) = differs.unwrap_or(("another length", "this one"));
+            let reason = format!("{}: was made with `{found}`, now it is `{expected}` (--force starts over)", path.display());
+            Err(Usage(reason).into())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+            atomic::write(&path, text.as_bytes()).with_context(|| path.display().to_string())
+        }
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Removes what a run left, and nothing else.
+fn clear(out: &Path) -> Result<()> {
+    let gone = |result: std::io::Result<()>, path: &Path| match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+        _ => Ok(()),
+    };
+    for name in [SUMMARY, "model.safetensors", "metrics.jsonl", RECIPE] {
+        let path = out.join(name);
+        gone(fs::remove_file(&path), &path)?;
+    }
+    let checkpoints = out.join("checkpoints");
+    gone(fs::remove_dir_all(&checkpoints), &checkpoints)
+}
+
+fn finished(out: &Path) -> Result<Option<Summary>> {
+    let path = out.join(SUMMARY);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let stored: Stored = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
+            Ok(Some(describe_summary(out, &stored, None)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+fn describe_summary(out: &Path, stored: &Stored, fresh: Option<&TrainSummary>) -> Summary {
+    let mut text = format!("{}: trained {} steps, model of step {}", out.display(), thousands(stored.steps), stored.model_step);
+    if let Some(loss) = stored.best_validation_loss {
+        text += &format!(", validation loss {loss:.4}");
+    }
+    let mut json = serde_json::to_value(stored).expect("a summary has string keys");
+    json["out"] = json!(out);
+    json["finished"] = Value::from(true);
+    if let Some(fresh) = fresh.filter(|fresh| fresh.elapsed_s > 0.0) {
+        let waited = 100.0 * fresh.wait_s / fresh.elapsed_s;
+        let rate = fresh.pairs as f64 / fresh.elapsed_s;
+        text += &format!("\n  {:.1} s, {rate:.0} pairs/s, {waited:.1} % of the time waiting for data", fresh.elapsed_s);
+        json["timing"] = json!({"elapsed_s": fresh.elapsed_s, "wait_s": fresh.wait_s, "pairs_per_s": rate});
+    }
+    Summary { text, json }
+}
+
+/// Draws the bar, or says a line now and then where there is no terminal.
+struct Watch<'a> {
+    bar: Bar,
+    ui: &'a Ui,
+    said: Mutex<Instant>,
+    steps: u64,
+}
+
+/// Between two lines without a terminal.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress for Watch<'_> {
+    fn set_total(&self, total: u64) {
+        self.bar.set_total(total);
+    }
+
+    fn advance(&self, amount: u64) {
+        self.bar.advance(amount);
+    }
+
+    fn message(&self, text: &str) {
+        self.bar.message(text);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.bar.is_cancelled()
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn step(&self, metrics: &StepMetrics) {
+        let accuracy = metrics.metrics.get("accuracy").copied().unwrap_or(f64::NAN);
+        let text = format!("loss {:.3}, in-batch accuracy {accuracy:.3}", metrics.loss);
+        self.bar.message(&text);
+        let mut said = self.said.lock().expect("no thread panics while it holds this");
+        if self.bar.is_hidden() && said.elapsed() > SAY_EVERY {
+            *said = Instant::now();
+            self.ui.note(&format!("step {}/{}: {text}", metrics.step, self.steps));
+        }
+    }
+
+    fn validation(&self, metrics: &ValidationMetrics) {
+        let text = format!(
+            "step {}: validation loss {:.4}, alignment {:.3}, uniformity {:.3}",
+            metrics.step, metrics.validation_loss, metrics.alignment, metrics.uniformity
+        );
+        self.bar.suspend(|| self.ui.detail(&text));
+    }
+
+    fn warning(&self, text: &str) {
+        self.bar.suspend(|| self.ui.warn(text));
+    }
+}

@@ -1,0 +1,235 @@
+//! Recipes: complete, named training jobs as TOML, checked so that a slip is told with its line and the remedy.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use invar_nn::EncoderConfig;
+use invar_loss::LossConfig;
+use invar_train::TrainConfig;
+use serde::{Deserialize, Serialize};
+use toml_edit::{DocumentMut, Item, Table};
+
+use crate::{exit::Usage, source::SourceConfig};
+
+/// Everything that fixes a result, except the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it is called.
+    pub name: String,
+    /// What it is for, in a sentence.
+    #[serde(default)]
+    pub description: String,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// The domain: how files are read, pairs are drawn and samples are embedded.
+    pub source: SourceConfig,
+    /// The network.
+    pub encoder: EncoderConfig,
+    /// What the network is asked to do.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// How long and how.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// How the embeddings are grouped.
+    #[serde(default)]
+    pub cluster: invar_cluster::ClusterConfig,
+    /// What a run of it should come to, for a person and for the tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+}
+
+/// What a run of a recipe should come to on the data it names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The data.
+    pub data: String,
+    /// Least adjusted Rand index of k-means with the true number of labels.
+    pub min_ari: f64,
+    /// Least accuracy of the nearest neighbour.
+    pub min_nearest_neighbour: f64,
+}
+
+struct Builtin {
+    name: &'static str,
+    text: &'static str,
+}
+
+macro_rules! builtin {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Builtin { name: $name, text: include_str!(concat!("../../../pipelines/", $name, ".toml")) }),+]
+    };
+}
+
+const BUILTIN: &[Builtin] = builtin!["reads/quickstart", "reads/long-reads", "reads/short-read-pairs", "reads/mapped-bam"];
+
+/// The list of built-in recipes and examples, for `invar run --help`.
+pub fn builtin_help() -> String {
+    let mut help = String::from("Built-in recipes:\n");
+    for builtin in BUILTIN {
+        let description = parse(builtin.name, builtin.text, &[]).map(|r| r.description).unwrap_or_default();
+        help += &format!("  {:<24} {description}\n", builtin.name);
+    }
+    help + "
+Examples:
+  invar run reads/quickstart --input sample.fastq.gz --out result
+  invar run reads/short-read-pairs --input R1.fastq.gz R2.fastq.gz --out result
+  invar run reads/quickstart --input sample.fastq.gz --out result --set train.steps=2000 --set source.ingest.min_length_bp=2000
+
+To write a recipe of your own, start from `recipe.toml` of a finished run: it holds every key."
+}
+
+impl Recipe {
+    /// Reads a recipe file, or a built-in one of that name, and applies `key=value` overrides.
+    ///
+    /// # Errors
+    /// When there is none, it is not TOML, or a key or a value is wrong; the message names the line.
+    pub fn load(name_or_path: &str, overrides: &[String], seed: Option<u64>) -> Result<Self> {
+        let builtin = BUILTIN.iter().find(|b| b.name == name_or_path);
+        let mut recipe = match builtin {
+            Some(builtin) => parse(name_or_path, builtin.text, overrides)?,
+            None => parse(name_or_path, &read(name_or_path)?, overrides)?,
+        };
+        recipe.seed = seed.unwrap_or(recipe.seed);
+        recipe.source.resolve(&recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
+        Ok(recipe)
+    }
+
+    /// Reads the resolved recipe of a run directory.
+    ///
+    /// # Errors
+    /// When the directory holds none.
+    pub fn of_run(run: &Path) -> Result<Self> {
+        let path = run.join("recipe.toml");
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{}: not a run directory, it has no readable recipe.toml", run.display()))?;
+        parse(&path.display().to_string(), &text, &[])
+    }
+
+    /// The recipe with every default written out.
+    pub fn to_toml(&self) -> String {
+        toml_edit::ser::to_string_pretty(self).expect("a recipe has string keys and plain values")
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| {
+        let names: Vec<&str> = BUILTIN.iter().map(|b| b.name).collect();
+        Usage(format!("{path}: {error}; built-in recipes are {}", names.join(", "))).into()
+    })
+}
+
+fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
+    let mut document: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| Usage(format!("{name}: {}", error.to_string().trim_end())))?;
+    for assignment in overrides {
+        apply(&mut document, assignment)?;
+    }
+    let resolved = document.to_string();
+    toml_edit::de::from_str(&resolved).map_err(|error| Usage(explain(name, &resolved, &error)).into())
+}
+
+fn apply(document: &mut DocumentMut, assignment: &str) -> Result<()> {
+    let bad = |why: &str| Usage(format!("--set {assignment:?}: {why}"));
+    let (key, value) = assignment.split_once('=').ok_or_else(|| bad("expected KEY=VALUE"))?;
+    // A bare word is a string, so that --set encoder.type=conv needs no inner quotes.
+    let value: toml_edit::Value = value.parse().unwrap_or_else(|_| value.into());
+    let mut path: Vec<&str> = key.trim().split('.').collect();
+    let last = path.pop().filter(|k| !k.is_empty()).ok_or_else(|| bad("the key is empty"))?;
+    let mut table: &mut Table = document.as_table_mut();
+    for part in path {
+        table = table
+            .entry(part)
+            .or_insert_with(|| Item::Table(Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| bad(&format!("{part:?} is not a table")))?;
+    }
+    table[last] = Item::Value(value);
+    Ok(())
+}
+
+/// Turns serde's complaint into file, line, key, and the nearest valid key.
+fn explain(name: &str, text: &str, error: &toml_edit::de::Error) -> String {
+    let message = error.message();
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (Some(unknown), true) = (quoted.first(), message.starts_with("unknown")) else {
+        let line = error.span().map_or(String::new(), |span| format!(":{}", line_of(text, span.start)));
+        return format!("{name}{line}: {message}");
+    };
+    let what = if message.starts_with("unknown variant") { "value" } else { "key" };
+    let line = find_word(text, unknown, what).map_or(String::new(), |line| format!(":{line}"));
+    let valid = &quoted[1..];
+    let nearest = valid.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    let remedy = match nearest {
+        Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.75 => format!("; did you mean `{nearest}`?"),
+        _ => String::new(),
+    };
+    format!("{name}{line}: unknown {what} `{unknown}`{remedy} (valid here: {})", valid.join(", "))
+}
+
+/// The 1-based line on which a key is assigned or a table of that name opens, or a value stands.
+fn find_word(text: &str, word: &str, what: &str) -> Option<usize> {
+    let is_it = |line: &str| {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if what == "value" {
+            return line.contains(&format!("\"{word}\""));
+        }
+        let inside_header = line.trim_matches(['[', ']']);
+        let assigned = |part: &str| part.split('=').next().is_some_and(|key| key.trim() == word);
+        (line.starts_with('[') && inside_header.split('.').any(|part| part.trim() == word))
+            || (line.contains('=') && line.split(['{', ',']).any(assigned))
+    };
+    text.lines().position(is_it).map(|index| index + 1)
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builtin_recipes_load_and_survive_a_round_trip() {
+        for builtin in BUILTIN {
+            let recipe = Recipe::load(builtin.name, &[], None).unwrap();
+            assert!(!recipe.description.is_empty(), "{}", builtin.name);
+            let again = parse(builtin.name, &recipe.to_toml(), &[]).unwrap();
+            assert_eq!(again, recipe, "{}", builtin.name);
+            assert_eq!(again.to_toml(), recipe.to_toml());
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_key() {
+        let text = BUILTIN[0].text.replace("[train]", "[train]\nstpes = 3");
+        let error = parse("my.toml", &text, &[]).unwrap_err().to_string();
+        let line = text.lines().position(|l| l.starts_with("stpes")).unwrap() + 1;
+        assert!(error.starts_with(&format!("my.toml:{line}: unknown key `stpes`; did you mean `steps`?")), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_encoder_is_named() {
+        let error = Recipe::load("reads/quickstart", &["encoder.type=kmer-mpl".into()], None).unwrap_err().to_string();
+        assert!(error.contains("unknown value `kmer-mpl`; did you mean `kmer-mlp`?"), "{error}");
+    }
+
+    #[test]
+    fn overrides_set_nested_keys() {
+        let overrides = ["train.steps=7".to_owned(), "seed=9".to_owned()];
+        let recipe = Recipe::load("reads/quickstart", &overrides, None).unwrap();
+        assert_eq!((recipe.train.steps, recipe.seed), (7, 9));
+        assert_eq!(Recipe::load("reads/quickstart", &overrides, Some(11)).unwrap().seed, 11);
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_line() {
+        let text = BUILTIN[0].text.replace("[train]", "[train]\nearly_stop_patience = \"soon\"");
+        let error = parse("my.toml", &text, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("my.toml:") && error.contains("string"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Whole commands, as a user types them: a temporary directory, a command, what comes out.
+#![cfg(feature = "torch")]
+
+mod support;
+
+use support::{Bench, fastq, tree_digest};
+
+/// A recipe small enough for a test: the built-in one with everything cut down.
+const TINY: &[&str] = &[
+    "--set", "train.steps=12", "--set", "train.batch_size=16", "--set", "train.checkpoint_every=4",
+    "--set", "train.validate_every=6", "--set", "train.log_every=1", "--set", "encoder.hidden=[32]",
+    "--set", "encoder.dim=16", "--set", "source.view.ks=[4]", "--set", "cluster.k=3",
+];
+
+#[test]
+fn run_does_every_stage_and_a_second_run_does_none() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", &fastq(3, 40, 2500));
+    bench.write("truth.tsv", &support::truth(3, 40));
+    let args = ["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--labels", "truth.tsv", "--json"];
+    let first = bench.json(&[&args[..], TINY].concat());
+    assert_eq!(first["stages"]["ingest"]["num_rows"], 120);
+    assert_eq!(first["stages"]["embed"]["num_rows"], 120);
+    assert_eq!(first["stages"]["cluster"]["num_clusters"], 3);
+    assert!(first["stages"]["evaluate"]["kmeans"]["ari"].as_f64().is_some());
+    assert!(first["stages"]["evaluate"]["symmetry_gap_max"].as_f64().unwrap() <= 1e-6);
+    for file in ["data/manifest.json", "run/recipe.toml", "run/metrics.jsonl", "embeddings/part-00000.parquet", "clusters.parquet", "clusters.svg"] {
+        assert!(bench.path("out").join(file).exists(), "{file}");
+    }
+    let before = tree_digest(&bench.path("out"));
+    bench.json(&[&args[..], TINY].concat());
+    assert_eq!(tree_digest(&bench.path("out")), before);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_at_one_and_two_threads() {
+    let digests: Vec<_> = ["1", "2"]
+        .iter()
+        .map(|threads| {
+            let bench = Bench::new();
+            bench.write("reads.fastq", &fastq(3, 40, 2500));
+            bench.ok(&[&["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--threads", threads], TINY].concat());
+            let out = bench.path("out");
+            let file = |name: &str| std::fs::read(out.join(name)).unwrap();
+            (tree_digest(&out.join("data")), tree_digest(&out.join("embeddings")), file("clusters.parquet"), file("run/model.safetensors"))
+        })
+        .collect();
+    assert!(digests[0] == digests[1]);
+}
+
+#[test]
+fn queries_answer_in_every_format() {
+    let bench = Bench::trained();
+    let sql = "SELECT COUNT(*) AS n, MIN(length_bp) AS shortest FROM embeddings";
+    assert_eq!(bench.ok(&["query", "emb", sql, "--format", "csv"]), "n,shortest\n60,2500\n");
+    assert_eq!(bench.ok(&["query", "emb", sql, "--format", "ndjson"]), "{\"n\":60,\"shortest\":2500}\n");
+    bench.ok(&["cluster", "emb", "--out", "clusters.parquet", "--k", "3"]);
+    let joined = "SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (id)";
+    assert_eq!(bench.ok(&["query", "emb", joined, "--clusters", "clusters.parquet", "--format", "csv"]), "n\n60\n");
+    let error = bench.fails(1, &["query", "emb", "SELECT lenght FROM embeddings"]);
+    assert!(error.contains("lenght"), "{error}");
+}
+
+#[test]
+fn info_knows_every_file() {
+    let bench = Bench::trained();
+    bench.ok(&["cluster", "emb", "--out", "clusters.parquet", "--k", "3"]);
+    for (path, kind) in [("data", "dataset"), ("run", "run"), ("emb", "embeddings"), ("clusters.parquet", "clusters")] {
+        assert_eq!(bench.json(&["info", path, "--json"])["kind"], kind, "{path}");
+    }
+    bench.ok(&["info", "data", "--verify"]);
+    let shard = std::fs::read_dir(bench.path("data")).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e != "json")).unwrap();
+    let mut bytes = std::fs::read(&shard).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    let error = bench.fails(3, &["info", "data", "--verify"]);
+    assert!(error.contains("SHA-256"), "{error}");
+}
+
+#[test]
+fn none_one_and_two_reads_have_a_defined_outcome() {
+    let bench = Bench::new();
+    bench.write("0.fastq", "");
+    let error = bench.fails(3, &["ingest", "reads", "0.fastq", "--out", "d0"]);
+    assert!(error.contains("0.fastq: expected at least one read"), "{error}");
+    assert!(!bench.path("d0").join("manifest.json").exists());
+    bench.write("1.fastq", &fastq(1, 1, 2500));
+    bench.ok(&["ingest", "reads", "1.fastq", "--out", "d1"]);
+    let error = bench.fails(3, &[&["train", "reads/quickstart", "--data", "d1", "--out", "r1"], TINY].concat());
+    assert!(error.contains("at least 2"), "{error}");
+    // Two reads can be trained on, embedded, clustered and evaluated.
+    bench.write("2.fastq", &fastq(2, 1, 2500));
+    bench.write("2.tsv", &support::truth(2, 1));
+    let two = bench.json(&[&["run", "reads/quickstart", "--input", "2.fastq", "--out", "r2", "--labels", "2.tsv", "--json"], TINY].concat());
+    assert_eq!(two["stages"]["embed"]["num_rows"], 2);
+    // One read can be embedded by a model that was trained on others.
+    bench.ok(&["embed", "--model", "r2/run", "--data", "d1", "--out", "e1"]);
+    bench.ok(&["cluster", "e1", "--out", "c1.parquet"]);
+    assert_eq!(bench.json(&["evaluate", "e1", "--json"])["num_rows"], 1);
+}
+
+#[test]
+fn another_recipe_does_not_continue_a_run() {
+    let bench = Bench::trained();
+    let args = ["train", "reads/quickstart", "--data", "data", "--out", "run"];
+    let changed = [&args[..], support::TRAINED, &["--set", "train.learning_rate=0.5"]].concat();
+    let error = bench.fails(2, &changed);
+    assert!(error.contains("learning_rate"), "{error}");
+    bench.ok(&[&changed[..], &["--force"]].concat());
+}
+
+#[test]
+fn outputs_are_not_overwritten_without_force() {
+    let bench = Bench::trained();
+    bench.ok(&["cluster", "emb", "--out", "c.parquet", "--k", "2"]);
+    bench.fails(2, &["cluster", "emb", "--out", "c.parquet", "--k", "3"]);
+    bench.ok(&["cluster", "emb", "--out", "c.parquet", "--k", "3", "--force"]);
+}
+
+#[test]
+fn help_names_the_recipes_and_gives_examples() {
+    let bench = Bench::new();
+    let help = bench.ok(&["run", "--help"]);
+    for word in ["reads/quickstart", "reads/mapped-bam", "Examples:"] {
+        assert!(help.contains(word), "{help}");
+    }
+    bench.fails(2, &["trian"]);
+}
+
+#[test]
+fn an_unknown_key_and_an_unknown_recipe_are_usage_errors() {
+    let bench = Bench::new();
+    let error = bench.fails(2, &["train", "reads/quickstart", "--data", "d", "--out", "r", "--set", "train.stpes=3"]);
+    assert!(error.contains("did you mean `steps`?"), "{error}");
+    let error = bench.fails(2, &["train", "reads/quickstrat", "--data", "d", "--out", "r"]);
+    assert!(error.contains("reads/quickstart"), "{error}");
+}
+
+#[test]
+fn every_encoder_is_strand_invariant_after_training() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", &fastq(3, 16, 400));
+    bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
+    bench.write("conv.toml", &support::recipe("type = \"conv\"", "tokens"));
+    bench.write("transformer.toml", &support::recipe("type = \"transformer\"", "tokens"));
+    bench.write("kmer.toml", &support::recipe("type = \"kmer-mlp\"", "kmers"));
+    for name in ["conv", "transformer", "kmer"] {
+        let (run, emb) = (format!("run-{name}"), format!("emb-{name}"));
+        bench.ok(&["train", &format!("{name}.toml"), "--data", "data", "--out", &run]);
+        bench.ok(&["embed", "--model", &run, "--data", "data", "--out", &emb]);
+        let gap = bench.json(&["evaluate", &emb, "--json"])["symmetry_gap_max"].as_f64().unwrap();
+        assert!(gap <= 1e-6, "{name}: {gap}");
+    }
+}

@@ -1,0 +1,58 @@
+//! kill -9 in every stage, then the same command again: the bytes are those of a run that was never interrupted.
+#![cfg(all(feature = "torch", unix))]
+
+mod support;
+
+use std::{os::unix::process::ExitStatusExt, path::Path, time::Duration};
+
+use support::{Bench, fastq, tree_digest};
+
+/// Shards of a few reads, a checkpoint every other step, and more reads than fit one part of the embeddings.
+const ARGS: &[&str] = &[
+    "run", "reads/quickstart", "--input", "reads.fastq", "--set", "source.ingest.shard_rows=10000",
+    "--set", "source.view.ks=[2]", "--set", "encoder.hidden=[8]", "--set", "encoder.dim=4", "--set", "cluster.k=3",
+    "--set", "cluster.restarts=1", "--set", "train.steps=200", "--set", "train.batch_size=64",
+    "--set", "train.checkpoint_every=2", "--set", "source.pairs.kinds=[{ type = \"windows\", window_bp = [20, 30] }]",
+    "--out", "out",
+];
+
+/// Files that show that a stage has begun to finish something.
+const SIGNS: &[&str] = &["out/data", "out/run/checkpoints", "out/embeddings"];
+
+#[test]
+fn killed_in_every_stage_and_run_again_gives_the_same_bytes() {
+    let reads = fastq(3, 24_000, 70);
+    let (whole, killed) = (Bench::new(), Bench::new());
+    for bench in [&whole, &killed] {
+        bench.write("reads.fastq", &reads);
+    }
+    whole.ok(ARGS);
+    for sign in SIGNS {
+        let mut child = killed.command(ARGS).stderr(std::process::Stdio::null()).spawn().unwrap();
+        while !has_files(&killed.path(sign)) && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "the run ended before {sign} was met");
+    }
+    killed.ok(ARGS);
+    let (expected, found) = (digest(&whole), digest(&killed));
+    assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+    for (path, bytes) in &expected {
+        assert!(found[path] == *bytes, "{} differs", path.display());
+    }
+}
+
+fn has_files(dir: &Path) -> bool {
+    let visible = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+    };
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(visible))
+}
+
+/// Everything but what tells the time.
+fn digest(bench: &Bench) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = tree_digest(&bench.path("out"));
+    files.retain(|path, _| !path.ends_with("metrics.jsonl"));
+    files
+}
