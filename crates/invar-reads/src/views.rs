@@ -23,12 +23,39 @@ use crate::{
 
 /// What an encoder of reads is fed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(from = "TaggedRepresentation", into = "TaggedRepresentation")]
 pub enum Representation {
     /// Canonical k-mer profiles: [`View::Dense`] `[num_features]`. They have no strand.
     Kmers(KmerConfig),
     /// One token a base, A C G T N = 0 to 4: [`View::Tokens`]. The strand is the encoder's to ignore.
     Tokens,
+}
+
+/// How a recipe spells it: `{ type = "kmers", ks = [6] }`, `{ type = "tokens" }`. The braces of `Tokens` make serde
+/// refuse keys that it does not know; beside a unit variant it would ignore them.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+enum TaggedRepresentation {
+    Kmers(KmerConfig),
+    Tokens {},
+}
+
+impl From<TaggedRepresentation> for Representation {
+    fn from(tagged: TaggedRepresentation) -> Self {
+        match tagged {
+            TaggedRepresentation::Kmers(config) => Self::Kmers(config),
+            TaggedRepresentation::Tokens {} => Self::Tokens,
+        }
+    }
+}
+
+impl From<Representation> for TaggedRepresentation {
+    fn from(representation: Representation) -> Self {
+        match representation {
+            Representation::Kmers(config) => Self::Kmers(config),
+            Representation::Tokens => Self::Tokens {},
+        }
+    }
 }
 
 impl Default for Representation {
@@ -212,7 +239,7 @@ impl ViewSource for ReadViews {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemoryReads, PackedSequence, Read};
+    use crate::{MemoryReads, PackedSequence, Read, kmer::KmerTransform};
     use proptest::prelude::*;
 
     fn config() -> impl Strategy<Value = EmbedConfig> {
@@ -314,5 +341,19 @@ mod tests {
         assert_eq!(error(Some(0), None, None), "window_bp = 0: it must be at least 1");
         assert_eq!(error(None, None, Some(4)), "max_windows = 4: it needs window_bp, which is not set");
         assert!(error(Some(10), Some(11), None).starts_with("stride_bp = 11: it must be at most window_bp = 10"));
+    }
+
+    #[test]
+    fn recipe_syntax() {
+        let parse = |text: &str| toml::from_str::<Representation>(text).map_err(|error| error.to_string());
+        assert_eq!(parse("type = 'tokens'"), Ok(Representation::Tokens));
+        assert_eq!(parse("type = 'kmers'"), Ok(Representation::default()));
+        let kmers = Representation::Kmers(KmerConfig { ks: vec![4, 6], transform: KmerTransform::Clr });
+        assert_eq!(parse("type = 'kmers'\nks = [4, 6]\ntransform = 'clr'"), Ok(kmers.clone()));
+        assert!(parse("type = 'tokens'\nks = [4]").unwrap_err().contains("ks"));
+        assert!(parse("type = 'kmers'\nk = 4").unwrap_err().contains("unknown field `k`"));
+        for representation in [kmers, Representation::Tokens] {
+            assert_eq!(parse(&toml::to_string(&representation).unwrap()), Ok(representation));
+        }
     }
 }
