@@ -91,8 +91,7 @@ impl TrainConfig {
         at_least("train.threads", self.threads as u64, 1)?;
         at_least("train.view_workers", self.view_workers as u64, 1)?;
         let within = |key, value: f64, low: f64, high: f64| {
-            let error =
-                || Error::Config { key, expected: format!("in [{low}, {high})"), found: value.to_string() };
+            let error = || Error::Config { key, expected: format!("in [{low}, {high})"), found: value.to_string() };
             if (low..high).contains(&value) { Ok(()) } else { Err(error()) }
         };
         within("train.learning_rate", self.learning_rate, 0.0, f64::INFINITY)?;

@@ -42,7 +42,9 @@ pub enum Error {
         found: String,
     },
     /// The run directory belongs to another recipe.
-    #[error("{path} was made with {key} = {found}, this recipe has {expected}: use another run directory or start over")]
+    #[error(
+        "{path} was made with {key} = {found}, this recipe has {expected}: use another run directory or start over"
+    )]
     OtherRecipe {
         /// The checkpoint.
         path: PathBuf,

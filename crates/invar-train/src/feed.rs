@@ -47,8 +47,7 @@ pub struct Feed {
 impl Feed {
     /// Starts the workers.
     pub fn start(source: &Arc<dyn PairSource>, plan: &Plan) -> Self {
-        let mut feed =
-            Self { receivers: vec![], workers: vec![], next: plan.steps.clone(), first: plan.steps.start };
+        let mut feed = Self { receivers: vec![], workers: vec![], next: plan.steps.clone(), first: plan.steps.start };
         for worker in 0..plan.workers {
             let (sender, receiver) = bounded(DEPTH);
             let (source, plan) = (Arc::clone(source), plan.clone());
