@@ -9,7 +9,7 @@ use tch::{Device, Tensor, nn};
 use crate::{
     Error, checkpoint,
     optimizer::copy_named,
-    step::{TRUNK, host_rows},
+    step::{TRUNK, hold_generator, host_rows},
 };
 
 /// A trained encoder. Heads are not part of it.
@@ -67,8 +67,10 @@ impl Model {
     pub fn load(path: &Path, device: Device) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
         let (tensors, header): (HashMap<String, Tensor>, Header) = checkpoint::parse(path, &bytes)?;
+        let guard = hold_generator();
         let mut store = nn::VarStore::new(Device::Cpu);
         let encoder = header.encoder.init(&(store.root() / TRUNK), &header.views.clone().into())?;
+        drop(guard);
         for (name, own) in store.variables() {
             copy_named(&tensors, &name, &own).map_err(|found| Error::Corrupt {
                 path: path.into(),

@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use invar_dataset::{ViewShape, seed};
@@ -17,8 +17,13 @@ use crate::{
 /// Parameters whose names start so are the encoder: what a model keeps.
 pub(crate) const TRUNK: &str = "trunk";
 
-/// LibTorch's generator is one for the whole process: whoever seeds it and draws holds this.
+/// LibTorch's generator is one for the whole process: whoever draws initial weights from it holds this.
 static GENERATOR: Mutex<()> = Mutex::new(());
+
+/// Keeps other networks from being built meanwhile.
+pub(crate) fn hold_generator() -> MutexGuard<'static, ()> {
+    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// One optimizer step and all that it changes: towers, loss, optimizer. The loop around it knows none of them.
 pub trait Step {
@@ -88,7 +93,7 @@ impl ContrastiveStep {
     /// # Errors
     /// When the recipe does not fit the shape of the views.
     pub fn new(recipe: &Recipe, shape: &ViewShape, device: Device) -> Result<Self, Error> {
-        let _guard = GENERATOR.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _guard = hold_generator();
         tch::manual_seed(seed::mix(recipe.train.seed, 0) as i64);
         let mut store = nn::VarStore::new(Device::Cpu);
         let encoder = recipe.encoder.init(&(store.root() / TRUNK), shape)?;

@@ -3,7 +3,7 @@
 mod synthetic;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::Path,
     sync::{
@@ -46,11 +46,13 @@ fn run(recipe: &Recipe, dir: &Path, observer: &dyn Observer) -> Result<invar_tra
     train(recipe, Arc::new(Clouds::default()), Device::Cpu, dir, observer)
 }
 
-/// Everything in the newest checkpoint: weights, optimizer, generator.
+/// Weights and optimizer state of the newest checkpoint. LibTorch's generator is left out, because the tests of this
+/// file share it; `dropout.rs` has it for itself.
 fn newest(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
-    let (tensors, _): (_, serde_json::Value) = checkpoint::read(&path).unwrap();
-    tensors.into_iter().map(|(name, tensor)| (name, bytes(&tensor))).collect()
+    let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path).unwrap();
+    let own = tensors.into_iter().filter(|(name, _)| !name.starts_with("generator."));
+    own.map(|(name, tensor)| (name, bytes(&tensor))).collect()
 }
 
 fn bytes(tensor: &Tensor) -> Vec<u8> {
@@ -126,7 +128,7 @@ fn an_interrupted_run_ends_with_the_same_bytes_as_an_uninterrupted_one() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert_eq!(newest(whole.path()), newest(broken.path()));
+    assert!(newest(whole.path()) == newest(broken.path()), "the tensors differ");
     assert_eq!(metrics(whole.path()), metrics(broken.path()));
 }
 
@@ -144,7 +146,7 @@ fn a_killed_run_goes_back_to_its_checkpoint_and_repeats() {
     fs::write(&log, &text[..text.find("\"step\":50").unwrap()]).unwrap();
     let summary = run(&recipe(), killed.path(), &NoProgress).unwrap();
     assert_eq!(summary.resumed_from, Some(40));
-    assert_eq!(newest(whole.path()), newest(killed.path()));
+    assert!(newest(whole.path()) == newest(killed.path()), "the tensors differ");
     assert_eq!(metrics(whole.path()), metrics(killed.path()));
 }
 
@@ -160,7 +162,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     let summary = run(&recipe(), dir.path(), &watcher).unwrap();
     assert_eq!(summary.resumed_from, Some(40));
     assert!(watcher.warnings.lock().unwrap()[0].starts_with("passed over a damaged checkpoint: "));
-    assert_eq!(newest(dir.path()), expected);
+    assert!(newest(dir.path()) == expected, "the tensors differ");
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn the_loop_can_be_entered_again() {
         assert_eq!(trainer.steps_done(), until);
     }
     trainer.finish().unwrap();
-    assert_eq!(newest(once.path()), newest(twice.path()));
+    assert!(newest(once.path()) == newest(twice.path()), "the tensors differ");
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn a_loss_that_is_no_number_stops_before_the_weights_change() {
     let Error::NonFinite { step, what: "loss", value } = error else { panic!("{error}") };
     assert!(value.is_nan());
     // What is on the disk is healthy.
-    let (tensors, state): (std::collections::HashMap<String, Tensor>, serde_json::Value) =
+    let (tensors, state): (HashMap<String, Tensor>, serde_json::Value) =
         checkpoint::read(&checkpoint::list(&dir.path().join("checkpoints")).unwrap()[0].1).unwrap();
     assert_eq!(state["step"], step - 1);
     assert!(
