@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -145,19 +145,17 @@ fn check_magic(file: &mut File, path: &Path) -> Result<u64, EmbeddingsError> {
     Ok(size)
 }
 
-/// Runs the Parquet library on a file whose bytes may be damaged. It panics on some damage: that is an error of the
-/// file, not of the program.
+/// Runs the Parquet library on a file whose bytes may be damaged.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> pl::PolarsResult<T>) -> Result<T, EmbeddingsError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(EmbeddingsError::parquet(path)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("damaged");
-            let error = pl::PolarsError::IO {
-                error: io::Error::new(io::ErrorKind::InvalidData, text.to_owned()).into(),
-                msg: None,
-            };
-            Err(EmbeddingsError::Parquet { path: path.into(), source: error })
-        }
-    }
+    unpanicked(work).map_err(EmbeddingsError::parquet(path))
+}
+
+/// Runs polars, which panics on some damaged files and on some SQL that it does not support: those are errors of the
+/// file or the query, not of the program.
+pub(crate) fn unpanicked<T>(work: impl FnOnce() -> pl::PolarsResult<T>) -> pl::PolarsResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("internal error");
+        Err(pl::PolarsError::ComputeError(text.to_owned().into()))
+    })
 }

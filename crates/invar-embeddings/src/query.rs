@@ -5,12 +5,13 @@ use polars::{
     sql::SQLContext,
 };
 
-use crate::{EmbeddingsError, Table, layout::Whole};
+use crate::{EMBEDDING, EmbeddingsError, Table, layout::Whole, parquet::unpanicked};
 
 /// SQL over an EMB, and over the clusters found in it.
 ///
 /// The tables are `embeddings` (also `emb` and `self`) and, where given, `clusters`. Files are read when the query
-/// needs them, and only the columns it names.
+/// needs them, and only the columns it names. In SQL the embedding is a list: `embedding[1]` is its first value,
+/// `ARRAY_SUM(embedding)` and the like work.
 pub struct Query {
     context: SQLContext,
 }
@@ -44,7 +45,7 @@ impl Query {
     /// When the SQL is wrong, or names what is not there.
     pub fn run(&mut self, sql: &str) -> Result<Table, EmbeddingsError> {
         let error = |error: pl::PolarsError| EmbeddingsError::Sql { reason: reason(&error), sql: sql.into() };
-        self.context.execute(sql).and_then(pl::LazyFrame::collect).map(Table::new).map_err(error)
+        unpanicked(|| self.context.execute(sql)?.collect()).map(Table::new).map_err(error)
     }
 }
 
@@ -52,9 +53,16 @@ fn scan(path: &Path) -> Result<pl::LazyFrame, EmbeddingsError> {
     let whole = Whole::open(path)?;
     let paths = whole.paths().map(PlRefPath::try_from_path).collect::<Result<Vec<_>, _>>();
     let arguments = pl::ScanArgsParquet { glob: false, ..Default::default() };
-    paths
+    let frame = paths
         .and_then(|paths| pl::LazyFrame::scan_parquet_files(paths.into(), arguments))
-        .map_err(EmbeddingsError::parquet(path))
+        .map_err(EmbeddingsError::parquet(path))?;
+    match whole.parts[0].column(EMBEDDING) {
+        // The functions of SQL are for lists, not for arrays of fixed size.
+        Some(pl::DataType::Array(inner, _)) => {
+            Ok(frame.with_columns([pl::col(EMBEDDING).cast(pl::DataType::List(inner.clone()))]))
+        }
+        _ => Ok(frame),
+    }
 }
 
 /// The first line of what polars says: the rest is its query plan.

@@ -3,7 +3,7 @@ use std::path::Path;
 use polars::prelude as pl;
 use serde_json::Value;
 
-use crate::{EmbeddingsError, Provenance, parquet::FrameWriter};
+use crate::{EMBEDDING, EmbeddingsError, Provenance, parquet::FrameWriter};
 
 /// The answer to a query.
 #[derive(Clone, Debug)]
@@ -75,13 +75,22 @@ impl Table {
         (0..self.num_rows()).map(object).collect()
     }
 
-    /// Writes it as Parquet, atomically, with `provenance` where it has one.
+    /// Writes it as Parquet, atomically. A column `embedding` of the dimension in `provenance` stays one, so that
+    /// the answer to `SELECT *` is an EMB.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_parquet(&self, path: &Path, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
-        let mut writer = FrameWriter::create(path, self.frame.schema(), "query", provenance)?;
-        writer.write(&self.frame)?;
+        let mut frame = self.frame.clone();
+        let array = pl::DataType::Array(Box::new(pl::DataType::Float32), provenance.dim);
+        if let Ok(column) = frame.column(EMBEDDING)
+            && *column.dtype() == pl::DataType::List(Box::new(pl::DataType::Float32))
+            && let Ok(column) = column.strict_cast(&array)
+        {
+            frame.replace(EMBEDDING, column).map_err(EmbeddingsError::parquet(path))?;
+        }
+        let mut writer = FrameWriter::create(path, frame.schema(), "query", provenance)?;
+        writer.write(&frame)?;
         writer.finish()
     }
 
@@ -102,8 +111,8 @@ fn json(value: &pl::AnyValue<'_>) -> Value {
         AnyValue::Boolean(value) => Value::from(*value),
         AnyValue::String(text) => Value::from(*text),
         AnyValue::StringOwned(text) => Value::from(text.as_str()),
-        // As f32, not as its f64 with more digits.
-        AnyValue::Float32(value) => value.to_string().parse::<serde_json::Number>().map_or(Value::Null, Value::Number),
+        // The digits of the f32, not those of its f64.
+        AnyValue::Float32(value) => format!("{value:?}").parse().map_or(Value::Null, Value::Number),
         AnyValue::Float64(value) => Value::from(*value),
         AnyValue::UInt8(value) => Value::from(*value),
         AnyValue::UInt16(value) => Value::from(*value),
@@ -159,7 +168,7 @@ fn shown(value: &pl::AnyValue<'_>) -> String {
             format!("[{}{rest}]", first.join(", "))
         }
         other => match json(other) {
-            Value::String(text) => text.escape_debug().to_string(),
+            Value::String(text) => text.replace(char::is_control, " "),
             value => value.to_string(),
         },
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use invar_dataset::{Column, ColumnData};
-use invar_embeddings::{ClusterTable, EmbeddingWriter, Provenance, Query, Table};
+use invar_embeddings::{ClusterTable, EmbeddingWriter, Embeddings, Provenance, Query, Table};
 
 fn provenance() -> Provenance {
     Provenance::new("0.1.0", 2)
@@ -83,7 +83,11 @@ fn join_with_clusters() {
 #[test]
 fn functions_of_numbers_and_of_the_embedding() {
     assert_eq!(csv("SELECT ROUND(COS(0.0) + SQRT(4.0), 1) AS v FROM emb LIMIT 1"), "v\n3.0\n");
-    assert_eq!(csv("SELECT id FROM emb WHERE ARRAY_GET(embedding, 1) > 0.9"), "id\nr1\n");
+    assert_eq!(csv("SELECT id FROM emb WHERE embedding[1] > 0.9"), "id\nr1\n");
+    assert_eq!(csv("SELECT ARRAY_LENGTH(embedding) AS d FROM emb LIMIT 1"), "d\n2\n");
+    let sql = "SELECT id, ROUND(ARRAY_SUM(embedding), 2) AS s FROM emb WHERE length_bp > 100 ORDER BY s";
+    assert_eq!(csv(sql), "id,s\nr3,1.0\nr2,1.4\n");
+    assert_eq!(csv("SELECT ROUND(STDDEV(length_bp), 1) AS s, MEDIAN(length_bp) AS m FROM emb"), "s,m\n228.8,100.0\n");
 }
 
 #[test]
@@ -101,6 +105,8 @@ fn wrong_sql_is_explained() {
     assert!(error.contains("SELEC"), "{error}");
     let error = refused("SELECT id FROM reads");
     assert!(error.contains("reads"), "{error}");
+    let error = refused("SELECT RANK() OVER (ORDER BY id) FROM emb");
+    assert!(error.starts_with("unsupported function 'rank'"), "{error}");
 }
 
 #[test]
@@ -113,11 +119,11 @@ fn forms_of_output() {
                   {\"id\":\"x2\",\"length_bp\":null,\"embedding\":[0.0,-1.0]}\n\
                   {\"id\":\"x,\\\"3\",\"length_bp\":70,\"embedding\":[0.8,-0.6]}\n";
     assert_eq!(table.to_ndjson(), ndjson);
-    let text = "id       length_bp  embedding\n\
-                -------  ---------  -----------\n\
-                x1              50  [-1, 0]\n\
-                x2            null  [0, -1]\n\
-                x,\\\"3          70  [0.8, -0.6]\n";
+    let text = "id    length_bp  embedding\n\
+                ----  ---------  -----------\n\
+                x1           50  [-1, 0]\n\
+                x2         null  [0, -1]\n\
+                x,\"3         70  [0.8, -0.6]\n";
     assert_eq!(table.to_text(0), text);
 }
 
@@ -128,6 +134,9 @@ fn an_answer_can_be_queried_again() {
     run("SELECT id, embedding FROM emb WHERE id LIKE 'r%'").write_parquet(&path, &provenance()).unwrap();
     let mut query = Query::new(&path).unwrap();
     assert_eq!(query.run("SELECT COUNT(*) AS n FROM self").unwrap().to_csv(), "n\n3\n");
+    // It is still an EMB.
+    let read = Embeddings::read(&path).unwrap();
+    assert_eq!((read.dim, read.values.as_slice()), (2, [1.0, 0.0, 0.6, 0.8, 0.0, 1.0].as_slice()));
 }
 
 #[test]
