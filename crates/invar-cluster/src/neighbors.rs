@@ -90,7 +90,8 @@ pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> R
         Metric::Euclidean => None,
     };
     let values = normalized.as_deref().unwrap_or(data.values());
-    let asked: Vec<f32> = queries.iter().flat_map(|&q| values[q * data.dim()..][..data.dim()].iter().copied()).collect();
+    let asked: Vec<f32> =
+        queries.iter().flat_map(|&q| values[q * data.dim()..][..data.dim()].iter().copied()).collect();
     let base = Base::new(values, data.dim(), metric);
     Ok(base.search(&asked, k.min(data.len().saturating_sub(1)), |query| Some(queries[query])))
 }

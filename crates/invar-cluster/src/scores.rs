@@ -149,7 +149,8 @@ impl Contingency {
     }
 
     fn hungarian_accuracy(&self) -> Option<f64> {
-        let (rows, columns) = (self.classes.len().min(self.clusters.len()), self.classes.len().max(self.clusters.len()));
+        let (rows, columns) =
+            (self.classes.len().min(self.clusters.len()), self.classes.len().max(self.clusters.len()));
         if columns > HUNGARIAN_MAX_LABELS {
             return None;
         }

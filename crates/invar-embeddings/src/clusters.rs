@@ -53,10 +53,8 @@ impl ClusterTable {
         let float = |name: &str, values: &[f32]| -> pl::Column {
             <pl::Series as pl::NamedFrom<_, _>>::new(name.into(), values).into()
         };
-        let ids = Column {
-            name: "id".into(),
-            data: ColumnData::Str(self.ids.iter().map(|id| Some(id.clone())).collect()),
-        };
+        let ids =
+            Column { name: "id".into(), data: ColumnData::Str(self.ids.iter().map(|id| Some(id.clone())).collect()) };
         let columns = vec![
             frame::to_polars(&ids),
             <pl::Series as pl::NamedFrom<_, _>>::new("cluster".into(), self.clusters.as_slice()).into(),

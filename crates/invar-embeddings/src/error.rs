@@ -103,9 +103,6 @@ impl EmbeddingsError {
 
     /// Whether the data is to blame, rather than the machine or the command: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
-            Self::NotParquet { .. } | Self::Parquet { .. } | Self::Corrupt { .. } | Self::Incomplete { .. }
-        )
+        matches!(self, Self::NotParquet { .. } | Self::Parquet { .. } | Self::Corrupt { .. } | Self::Incomplete { .. })
     }
 }

@@ -82,7 +82,7 @@ impl EndMarker {
         let marker: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|e| corrupt("end marker", "JSON".into(), e.to_string()))?;
         let version = &marker["provenance"]["schema_version"];
-        if *version != serde_json::Value::from(SCHEMA_VERSION) {
+        if version.as_u64() != Some(u64::from(SCHEMA_VERSION)) {
             return Err(corrupt("schema version", SCHEMA_VERSION.to_string(), version.to_string()));
         }
         let fields = "the fields of schema version 1";

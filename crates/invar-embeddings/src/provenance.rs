@@ -92,7 +92,7 @@ impl Provenance {
             fields.insert(field.into(), value);
         }
         let Some(version) = fields.get("schema_version") else { return Ok(None) };
-        if *version != Value::from(SCHEMA_VERSION) {
+        if version.as_u64() != Some(u64::from(SCHEMA_VERSION)) {
             return Err(("schema version".into(), SCHEMA_VERSION.to_string(), version.to_string()));
         }
         serde_json::from_value(Value::Object(fields))

@@ -261,9 +261,7 @@ impl EmbeddingWriter {
             return Err(EmbeddingsError::OtherProvenance { path, field, expected, found });
         };
         match self.provenance.difference(found) {
-            Some((field, expected, found)) => {
-                Err(EmbeddingsError::OtherProvenance { path, field, expected, found })
-            }
+            Some((field, expected, found)) => Err(EmbeddingsError::OtherProvenance { path, field, expected, found }),
             None => Ok(()),
         }
     }

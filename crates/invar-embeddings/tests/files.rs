@@ -65,9 +65,12 @@ fn bytes(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all.extend(bytes(&path).into_iter().map(|(name, bytes)| (path.file_name().unwrap().into(), bytes, name)).map(
-                |(directory, bytes, name): (PathBuf, _, _)| (directory.join(name), bytes),
-            ));
+            all.extend(
+                bytes(&path)
+                    .into_iter()
+                    .map(|(name, bytes)| (path.file_name().unwrap().into(), bytes, name))
+                    .map(|(directory, bytes, name): (PathBuf, _, _)| (directory.join(name), bytes)),
+            );
         } else {
             all.insert(path.file_name().unwrap().into(), fs::read(&path).unwrap());
         }
@@ -215,7 +218,10 @@ fn rows_that_do_not_fit_are_refused_with_both_values() {
     let fresh = || EmbeddingWriter::create(&dir.path().join("emb"), provenance()).unwrap();
     let refused = |columns: &[Column], embeddings: &[f32]| fresh().write(columns, embeddings).unwrap_err().to_string();
     let (columns, embeddings) = rows(0..2);
-    assert_eq!(refused(&columns, &embeddings[..5]), "number of values: expected a multiple of the dimension 3, found 5");
+    assert_eq!(
+        refused(&columns, &embeddings[..5]),
+        "number of values: expected a multiple of the dimension 3, found 5"
+    );
     assert_eq!(refused(&columns, &embeddings[..3]), "length of column \"id\": expected 1, found 2");
     assert_eq!(refused(&columns[1..], &embeddings), "first column: expected id str, found length_bp u32");
     assert_eq!(refused(&[], &embeddings), "first column: expected id str, found none");

@@ -33,11 +33,8 @@ pub(super) fn by_silhouette(
     let distances = distances(sample);
     let mut best = (1, 0.0);
     for k in 2..=config.k_max.min(sample.len() - 1) {
-        let trial = KMeansConfig {
-            k: NumClusters::Fixed(k),
-            restarts: config.restarts.min(RESTARTS),
-            ..config.clone()
-        };
+        let trial =
+            KMeansConfig { k: NumClusters::Fixed(k), restarts: config.restarts.min(RESTARTS), ..config.clone() };
         if progress.is_cancelled() {
             return Err(ClusterError::Cancelled);
         }

@@ -105,9 +105,8 @@ impl<'a> State<'a> {
             .enumerate()
             .map(|(chunk, closest)| {
                 let first = chunk * CHUNK;
-                let active = |&(_, &(squared, center)): &(usize, &(f32, u32))| {
-                    to_candidate[center as usize] < 4.0 * squared
-                };
+                let active =
+                    |&(_, &(squared, center)): &(usize, &(f32, u32))| to_candidate[center as usize] < 4.0 * squared;
                 let rows: Vec<u32> =
                     closest.iter().enumerate().filter(active).map(|(row, _)| (first + row) as u32).collect();
                 let squared_distances = self.squared_distances(&rows, &candidate_rows, &norms);

@@ -166,9 +166,8 @@ fn threads_change_no_byte() {
 #[test]
 fn bad_parameters_are_named() {
     let data = [1.0, 2.0];
-    let refused = |config: KMeansConfig| {
-        kmeans(Rows::new(&data, 1).unwrap(), &config, &NoProgress).unwrap_err().to_string()
-    };
+    let refused =
+        |config: KMeansConfig| kmeans(Rows::new(&data, 1).unwrap(), &config, &NoProgress).unwrap_err().to_string();
     assert_eq!(refused(config(0)), "k = 0: must be at least 1, or \"auto\"");
     assert_eq!(refused(KMeansConfig { restarts: 0, ..config(1) }), "restarts = 0: must be at least 1");
     let refusal = refused(KMeansConfig { tolerance: f64::NAN, ..config(1) });

@@ -53,9 +53,8 @@ fn a_zero_row_is_no_nan() {
 fn threads_change_no_bit() {
     let values = sines(2500, 5);
     let queries: Vec<usize> = (0..2500).step_by(3).collect();
-    let all = |threads| {
-        on_threads(threads, || nearest(Rows::new(&values, 5).unwrap(), &queries, 7, Metric::Cosine).unwrap())
-    };
+    let all =
+        |threads| on_threads(threads, || nearest(Rows::new(&values, 5).unwrap(), &queries, 7, Metric::Cosine).unwrap());
     assert_eq!(all(1), all(2));
 }
 
