@@ -40,7 +40,7 @@ impl Default for IngestConfig {
             primary_only: true,
             skip_bad_records: false,
             shard_bp: 64_000_000,
-            shard_rows: 1_000_000,
+            shard_rows: 250_000,
             pending_mates_bytes: 64 << 20,
             force: false,
         }

@@ -7,6 +7,7 @@ use crate::{
     counts::{Counts, Reason},
     frame::{Slab, bam::BamSlab},
     rows::Rows,
+    source::Buffers,
 };
 
 mod alignment;
@@ -30,7 +31,7 @@ impl Work {
         match self {
             Self::Single(slab) | Self::Interleaved(slab) => slab.text.len(),
             Self::Mates(first, second) => first.text.len() + second.text.len(),
-            Self::Bam(slab) => slab.bytes.len(),
+            Self::Bam(slab) => slab.num_bytes(),
         }
     }
 }
@@ -59,6 +60,8 @@ pub(crate) struct Decoder {
     pub config: Arc<IngestConfig>,
     /// Names of the inputs, by number.
     pub paths: Arc<Vec<PathBuf>>,
+    /// Where the text goes when it was looked at.
+    pub buffers: Arc<Buffers>,
 }
 
 impl Decoder {
@@ -66,10 +69,27 @@ impl Decoder {
     pub fn decode(&self, work: Work) -> Batch {
         let mut batch = Batch::default();
         let result = match work {
-            Work::Single(mut slab) => self.single(&mut slab, &mut batch),
-            Work::Interleaved(mut slab) => self.interleaved(&mut slab, &mut batch),
-            Work::Mates(mut first, mut second) => self.mates(&mut first, &mut second, &mut batch),
-            Work::Bam(slab) => self.alignments(&slab, &mut batch),
+            Work::Single(mut slab) => {
+                let result = self.single(&mut slab, &mut batch);
+                self.buffers.put_shared(slab.text);
+                result
+            }
+            Work::Interleaved(mut slab) => {
+                let result = self.interleaved(&mut slab, &mut batch);
+                self.buffers.put_shared(slab.text);
+                result
+            }
+            Work::Mates(mut first, mut second) => {
+                let result = self.mates(&mut first, &mut second, &mut batch);
+                self.buffers.put_shared(first.text);
+                self.buffers.put_shared(second.text);
+                result
+            }
+            Work::Bam(slab) => {
+                let result = self.alignments(&slab, &mut batch);
+                self.buffers.put(slab.into_buffer());
+                result
+            }
         };
         batch.error = result.err().map(|error| *error);
         batch

@@ -9,7 +9,7 @@ use crate::{
     Error,
     error::Place,
     sniff::Format,
-    source::Source,
+    source::{Buffers, Source},
 };
 
 pub(crate) mod bam;
@@ -97,6 +97,7 @@ pub(crate) fn split_head(head: &[u8]) -> (&[u8], &[u8]) {
 /// Cuts one input.
 pub(crate) struct TextFramer {
     source: Source,
+    buffers: Arc<Buffers>,
     format: Format,
     input: u32,
     /// Whether slabs hold whole pairs of records.
@@ -113,10 +114,18 @@ pub(crate) struct TextFramer {
 }
 
 impl TextFramer {
-    /// Frames what `source` holds; `start` are the bytes that were taken from it already.
-    pub fn new(source: Source, start: Vec<u8>, format: Format, input: u32, interleaved: bool, goes_on: bool) -> Self {
+    /// Frames what the source holds; the bytes beside it were taken from it already.
+    pub fn new(
+        (source, start): (Source, Vec<u8>),
+        buffers: Arc<Buffers>,
+        format: Format,
+        input: u32,
+        interleaved: bool,
+        goes_on: bool,
+    ) -> Self {
         Self {
             source,
+            buffers,
             format,
             input,
             interleaved,
@@ -190,8 +199,13 @@ impl TextFramer {
     fn fill(&mut self, wanted: usize) {
         while self.buffer.len() < wanted && !self.is_last && self.failure.is_none() {
             match self.source.next_block() {
-                Ok(Some(block)) if self.buffer.is_empty() => self.buffer = block,
-                Ok(Some(block)) => self.buffer.extend_from_slice(&block),
+                Ok(Some(block)) if self.buffer.is_empty() => {
+                    self.buffers.put(std::mem::replace(&mut self.buffer, block));
+                }
+                Ok(Some(block)) => {
+                    self.buffer.extend_from_slice(&block);
+                    self.buffers.put(block);
+                }
                 Ok(None) => self.is_last = true,
                 Err(error) => self.failure = Some(error),
             }
@@ -243,8 +257,7 @@ impl TextFramer {
         self.num_lines = num_lines;
         self.num_records = first_record + records.len() as u64;
         if !self.finished {
-            self.buffer.reserve(SLAB_BYTES + (1 << 20));
-            self.buffer.extend_from_slice(&text[position..]);
+            self.buffer = self.buffers.copy_of(&text[position..]);
         }
         Slab { text: Arc::new(text), records, format: self.format, input: self.input, first_record }
     }

@@ -11,6 +11,7 @@
 //! bytes do not depend on the number of threads.
 
 use std::{
+    cell::OnceCell,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -121,15 +122,24 @@ fn run(
         .build()
         .map_err(|error| Error::io(&output.directory)(std::io::Error::other(error)))?;
     let bytes_read = Arc::new(AtomicU64::new(0));
-    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read) };
+    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read), buffers: Arc::default() };
     let paths: Arc<Vec<PathBuf>> = Arc::new(inputs.files.clone());
-    let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths) };
+    let buffers = Arc::clone(&workers.buffers);
+    let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths), buffers };
     let (directory, parameters) = (output.directory.clone(), output.key.parameters.clone());
     progress.set_total(output.key.inputs.iter().filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
 
     let finished_units = output.checkpoints.last().map_or(0, |checkpoint| checkpoint.finished_units);
     let (sender, fed) = bounded(WORK_AHEAD);
-    Feed { units: units[finished_units..].to_vec(), inputs: inputs.clone(), decoder, workers }.start(sender);
+    let feed = Feed {
+        units: units[finished_units..].to_vec(),
+        inputs: inputs.clone(),
+        decoder,
+        workers,
+        scratch: directory.clone(),
+        reference: OnceCell::new(),
+    };
+    feed.start(sender);
 
     let (shards, inputs, skipped) = std::thread::scope(|scope| {
         let mut assembler = Assembler::start(scope, output, config, &paths, &units);

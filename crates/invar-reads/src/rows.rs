@@ -42,8 +42,13 @@ pub(crate) struct Rows {
     pub description_ends: Vec<u32>,
     /// Number of the input.
     pub sources: Vec<u32>,
-    /// Zeros in rows without [`FLAG_ALIGNED`].
-    pub placements: Vec<Placement>,
+    /// Zeros in rows without [`FLAG_ALIGNED`], and so in the columns below.
+    pub references: Vec<u32>,
+    /// 1-based.
+    pub positions: Vec<u32>,
+    pub spans_bp: Vec<u32>,
+    /// [`NO_MAPPING_QUALITY`] in rows without [`FLAG_ALIGNED`].
+    pub mapping_qualities: Vec<u8>,
     /// Sum of `lengths_bp`.
     pub total_bp: u64,
 }
@@ -71,7 +76,11 @@ impl Rows {
         push_text(&mut self.descriptions, row.description);
         self.description_ends.push(self.descriptions.len() as u32);
         self.sources.push(row.source);
-        self.placements.push(row.placement);
+        let placement = row.placement.unwrap_or(Placement { mapping_quality: NO_MAPPING_QUALITY, ..Placement::default() });
+        self.references.push(placement.reference);
+        self.positions.push(placement.position);
+        self.spans_bp.push(placement.span_bp);
+        self.mapping_qualities.push(placement.mapping_quality);
     }
 
     /// Forgets rows `len..` and whatever was appended for an unfinished one.
@@ -89,8 +98,10 @@ impl Rows {
         self.mean_qualities.truncate(len);
         self.gcs.truncate(len);
         self.flags.truncate(len);
-        self.sources.truncate(len);
-        self.placements.truncate(len);
+        for words in [&mut self.sources, &mut self.references, &mut self.positions, &mut self.spans_bp] {
+            words.truncate(len);
+        }
+        self.mapping_qualities.truncate(len);
     }
 
     /// Copies rows `range` of `other` to the end.
@@ -106,7 +117,10 @@ impl Rows {
         self.gcs.extend_from_slice(&other.gcs[range.clone()]);
         self.flags.extend_from_slice(&other.flags[range.clone()]);
         self.sources.extend_from_slice(&other.sources[range.clone()]);
-        self.placements.extend_from_slice(&other.placements[range]);
+        self.references.extend_from_slice(&other.references[range.clone()]);
+        self.positions.extend_from_slice(&other.positions[range.clone()]);
+        self.spans_bp.extend_from_slice(&other.spans_bp[range.clone()]);
+        self.mapping_qualities.extend_from_slice(&other.mapping_qualities[range]);
     }
 }
 
@@ -118,7 +132,7 @@ pub(crate) struct Row<'a> {
     pub mean_quality: Option<f32>,
     pub flags: u8,
     pub source: u32,
-    pub placement: Placement,
+    pub placement: Option<Placement>,
 }
 
 /// Names that are not UTF-8 are taken for Latin-1, in which every byte is a letter, so that nothing is lost.
@@ -165,7 +179,7 @@ mod tests {
                 mean_quality: None,
                 flags: 0,
                 source: 0,
-                placement: Placement::default(),
+                placement: None,
             });
         }
         rows

@@ -26,6 +26,9 @@ use crate::{
 };
 
 mod bgzf;
+mod buffers;
+
+pub(crate) use buffers::Buffers;
 
 /// Decompressed bytes in a block.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -47,6 +50,8 @@ pub(crate) struct Workers {
     pub pool: Arc<rayon::ThreadPool>,
     /// Stored bytes read so far, of all inputs.
     pub bytes_read: Arc<AtomicU64>,
+    /// Memory for blocks.
+    pub buffers: Arc<Buffers>,
 }
 
 /// An input being read. Dropping it stops its thread.
@@ -247,12 +252,12 @@ fn read_input(stored: Metered, path: &Path, workers: &Workers, outlet: &Outlet) 
     let stored = match compression {
         Compression::None => {
             let mut stored = stored;
-            send_blocks(&mut stored, path, outlet)?;
+            send_blocks(&mut stored, path, workers, outlet)?;
             stored
         }
         Compression::Gzip => {
             let mut decoder = MultiGzDecoder::new(stored);
-            send_blocks(&mut decoder, path, outlet)?;
+            send_blocks(&mut decoder, path, workers, outlet)?;
             decoder.into_inner()
         }
         Compression::Bgzf => {
@@ -262,7 +267,7 @@ fn read_input(stored: Metered, path: &Path, workers: &Workers, outlet: &Outlet) 
         }
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(stored).map_err(Error::io(path))?;
-            send_blocks(&mut decoder, path, outlet)?;
+            send_blocks(&mut decoder, path, workers, outlet)?;
             decoder.finish()
         }
     };
@@ -276,10 +281,10 @@ fn peek(stored: &mut impl BufRead, len: usize) -> io::Result<Vec<u8>> {
     Ok(prefix)
 }
 
-fn send_blocks(decoder: &mut impl Read, path: &Path, outlet: &Outlet) -> Result<(), Stop> {
+fn send_blocks(decoder: &mut impl Read, path: &Path, workers: &Workers, outlet: &Outlet) -> Result<(), Stop> {
     let mut offset = 0u64;
     loop {
-        let mut block = vec![0; BLOCK_BYTES];
+        let mut block = workers.buffers.take(BLOCK_BYTES);
         let mut filled = 0;
         while filled < block.len() {
             match decoder.read(&mut block[filled..]) {

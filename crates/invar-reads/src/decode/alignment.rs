@@ -69,7 +69,7 @@ impl Decoder {
         letters: &mut Vec<u8>,
         rows: &mut Rows,
     ) -> Outcome {
-        let record = &slab.bytes[span.start as usize..][..span.len as usize];
+        let record = slab.record(span);
         let fixed = Fixed::of(record);
         if self.config.primary_only && fixed.flags & bam::NOT_PRIMARY != 0 {
             return Ok(Some(Reason::NotPrimary));
@@ -103,7 +103,7 @@ impl Decoder {
             mean_quality,
             flags: mate | aligned | reverse,
             source: slab.input,
-            placement: placement.unwrap_or_default(),
+            placement,
         });
         Ok((num_n == fixed.length_bp).then_some(Reason::NoAcgt))
     }

@@ -8,7 +8,7 @@ use crate::{
     frame::{Slab, Span, split_head},
     packed::{NRun, PackedError, pack_into},
     quality,
-    rows::{Placement, Row, Rows},
+    rows::{Row, Rows},
     sniff::Format,
 };
 
@@ -90,7 +90,7 @@ impl Decoder {
             mean_quality,
             flags: mate,
             source: slab.input,
-            placement: Placement::default(),
+            placement: None,
         });
         Ok((num_n == length_bp).then_some(Reason::NoAcgt))
     }

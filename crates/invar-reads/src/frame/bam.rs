@@ -6,9 +6,13 @@ use std::{
 };
 
 use super::MAX_RECORD_BYTES;
-use crate::{Error, error::Place, source::Source};
+use crate::{
+    Error,
+    error::Place,
+    source::{Source, Workers},
+};
 
-/// Records that are given to one worker, unless one is longer.
+/// Records that waited for their mate that are given to one worker, unless one is longer.
 const SLAB_BYTES: usize = 1 << 20;
 
 /// Bytes of the fixed part of a record, after its size.
@@ -22,11 +26,13 @@ const LAST: u16 = 0x80;
 /// Secondary or supplementary.
 pub(crate) const NOT_PRIMARY: u16 = 0x900;
 
-/// A record in [`BamSlab::bytes`], without its size.
+/// A record in a [`BamSlab`], without its size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BamSpan {
-    pub start: u32,
-    pub len: u32,
+    start: u32,
+    len: u32,
+    /// Whether it is in the bytes that waited.
+    has_waited: bool,
     /// Number in the input, 1-based.
     pub record: u64,
 }
@@ -42,12 +48,39 @@ pub(crate) struct Fragment {
 
 /// Whole records, each long enough for what its fixed part says.
 pub(crate) struct BamSlab {
-    pub bytes: Vec<u8>,
+    /// A part of the stream.
+    bytes: Vec<u8>,
+    /// Records of earlier parts, which waited for their mate.
+    waited: Vec<u8>,
     pub fragments: Vec<Fragment>,
     /// Number of the input.
     pub input: u32,
     /// Number of reference sequences in the header.
     pub num_references: u32,
+}
+
+impl BamSlab {
+    /// The bytes of a record, from its fixed part on.
+    pub fn record(&self, span: BamSpan) -> &[u8] {
+        let bytes = if span.has_waited { &self.waited } else { &self.bytes };
+        &bytes[span.start as usize..][..span.len as usize]
+    }
+
+    /// Memory it takes.
+    pub fn num_bytes(&self) -> usize {
+        self.bytes.len() + self.waited.len()
+    }
+
+    /// The buffers, for their memory.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn push_waited(&mut self, record: &[u8], number: u64) -> BamSpan {
+        let start = self.waited.len() as u32;
+        self.waited.extend_from_slice(record);
+        BamSpan { start, len: record.len() as u32, has_waited: true, record: number }
+    }
 }
 
 /// The fields of a record that are needed to find the others.
@@ -108,6 +141,7 @@ pub(crate) fn name(record: &[u8]) -> &[u8] {
 /// Cuts one input.
 pub(crate) struct BamFramer {
     source: Source,
+    workers: Workers,
     input: u32,
     references: Arc<Vec<String>>,
     buffer: Vec<u8>,
@@ -124,9 +158,16 @@ impl BamFramer {
     ///
     /// # Errors
     /// When the header is cut off or contradicts itself.
-    pub fn new(source: Source, start: Vec<u8>, input: u32, waiting_bytes: u64) -> Result<Self, Error> {
+    pub fn new(
+        source: Source,
+        start: Vec<u8>,
+        workers: &Workers,
+        input: u32,
+        waiting_bytes: u64,
+    ) -> Result<Self, Error> {
         let mut framer = Self {
             source,
+            workers: workers.clone(),
             input,
             references: Arc::default(),
             buffer: start,
@@ -160,32 +201,43 @@ impl BamFramer {
     /// When the stream is cut off or a record contradicts itself.
     pub fn next_slab(&mut self) -> Result<Option<BamSlab>, Error> {
         let mut slab = BamSlab {
-            bytes: Vec::with_capacity(SLAB_BYTES + (1 << 16)),
+            bytes: Vec::new(),
+            waited: Vec::new(),
             fragments: Vec::new(),
             input: self.input,
             num_references: self.references.len() as u32,
         };
-        while !self.finished && slab.bytes.len() < SLAB_BYTES {
-            let Some(size) = self.next_record_size()? else {
-                self.finished = true;
-                break;
-            };
+        // What is in the buffer now, at least one record, becomes the slab.
+        let mut is_first = true;
+        while !self.finished && slab.waited.len() < SLAB_BYTES {
+            let Some(size) = self.next_record_size(is_first)? else { break };
+            is_first = false;
             self.num_records += 1;
             let start = self.position + 4;
             self.position = start + size;
-            let record = &self.buffer[start..self.position];
-            self.waiting.take(record, self.num_records, &mut slab);
+            let span = BamSpan { start: start as u32, len: size as u32, has_waited: false, record: self.num_records };
+            self.waiting.take(&self.buffer[start..self.position], span, &mut slab);
         }
         if self.finished {
             // What is left has no mate in this input.
-            while slab.bytes.len() < SLAB_BYTES && self.waiting.release_oldest(&mut slab) {}
+            while slab.waited.len() < SLAB_BYTES && self.waiting.release_oldest(&mut slab) {}
         }
+        let rest = self.workers.buffers.copy_of(&self.buffer[self.position..]);
+        slab.bytes = std::mem::replace(&mut self.buffer, rest);
+        self.buffer_offset += self.position as u64;
+        self.position = 0;
         Ok((!slab.fragments.is_empty() || !self.finished).then_some(slab))
     }
 
-    /// Size of the next record, which is in the buffer with all that its fixed part promises.
-    fn next_record_size(&mut self) -> Result<Option<usize>, Error> {
-        if !self.need(1)? {
+    /// Size of the next record, which is in the buffer with all that its fixed part promises. `None` at the end, and
+    /// when it is not in the buffer and `may_read` is not set.
+    fn next_record_size(&mut self, may_read: bool) -> Result<Option<usize>, Error> {
+        let left = self.buffer.len() - self.position;
+        if !may_read && (left < 4 || left < 4 + self.word(0) as usize) {
+            return Ok(None);
+        }
+        if may_read && !self.need(1)? {
+            self.finished = true;
             return Ok(None);
         }
         self.require(4, "the size of a record")?;
@@ -255,9 +307,10 @@ impl BamFramer {
                 self.position = 0;
             }
             if self.buffer.is_empty() {
-                self.buffer = block;
+                self.workers.buffers.put(std::mem::replace(&mut self.buffer, block));
             } else {
                 self.buffer.extend_from_slice(&block);
+                self.workers.buffers.put(block);
             }
         }
         Ok(true)
@@ -304,35 +357,28 @@ const OVERHEAD_BYTES: u64 = 128;
 
 impl Waiting {
     /// Puts `record` into the slab, alone or with its mate, or lets it wait.
-    fn take(&mut self, record: &[u8], number: u64, slab: &mut BamSlab) {
+    fn take(&mut self, record: &[u8], span: BamSpan, slab: &mut BamSlab) {
         let flags = Fixed::of(record).flags;
         if flags & PAIRED == 0 || flags & NOT_PRIMARY != 0 {
-            let first = push(slab, record, number);
-            slab.fragments.push(Fragment { first, second: None, is_singleton: false });
+            slab.fragments.push(Fragment { first: span, second: None, is_singleton: false });
             return;
         }
         if let Some((other, other_number)) = self.remove(name(record)) {
             let sides = (Fixed::of(&other).flags & (FIRST | LAST), flags & (FIRST | LAST));
+            let other = slab.push_waited(&other, other_number);
             let (first, second) = match sides {
-                (FIRST, LAST) => {
-                    let first = push(slab, &other, other_number);
-                    (first, push(slab, record, number))
-                }
-                (LAST, FIRST) => {
-                    let first = push(slab, record, number);
-                    (first, push(slab, &other, other_number))
-                }
+                (FIRST, LAST) => (other, span),
+                (LAST, FIRST) => (span, other),
                 _ => {
                     // Two records of one name that are no R1 and R2: the earlier one will find no mate.
-                    let first = push(slab, &other, other_number);
-                    slab.fragments.push(Fragment { first, second: None, is_singleton: true });
-                    return self.wait(record, number, slab);
+                    slab.fragments.push(Fragment { first: other, second: None, is_singleton: true });
+                    return self.wait(record, span.record, slab);
                 }
             };
             slab.fragments.push(Fragment { first, second: Some(second), is_singleton: false });
             return;
         }
-        self.wait(record, number, slab);
+        self.wait(record, span.record, slab);
     }
 
     fn wait(&mut self, record: &[u8], number: u64, slab: &mut BamSlab) {
@@ -357,7 +403,7 @@ impl Waiting {
         let Some((number, record)) = self.records.pop_first() else { return false };
         self.by_name.remove(name(&record));
         self.num_bytes -= waiting_bytes(&record);
-        let first = push(slab, &record, number);
+        let first = slab.push_waited(&record, number);
         slab.fragments.push(Fragment { first, second: None, is_singleton: true });
         true
     }
@@ -365,10 +411,4 @@ impl Waiting {
 
 fn waiting_bytes(record: &[u8]) -> u64 {
     (record.len() + name(record).len()) as u64 + OVERHEAD_BYTES
-}
-
-fn push(slab: &mut BamSlab, record: &[u8], number: u64) -> BamSpan {
-    let start = slab.bytes.len() as u32;
-    slab.bytes.extend_from_slice(record);
-    BamSpan { start, len: record.len() as u32, record: number }
 }

@@ -65,6 +65,8 @@ pub(super) struct Assembler<'scope, 'env> {
     skipped_of_unit: Vec<String>,
     bytes_resumed: u64,
     closed: Option<Sender<ClosedShard>>,
+    /// Rows that were written, emptied for their memory.
+    written: Receiver<Rows>,
     writer: Option<ScopedJoinHandle<'scope, Result<Vec<Shard>, Error>>>,
 }
 
@@ -81,7 +83,8 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         let num_shards = output.checkpoints.len();
         // Without room: at most one closed shard waits, beside the one that is written and the one that is filled.
         let (closed, receiver) = bounded(0);
-        let writer = scope.spawn(move || write_shards(output, &receiver));
+        let (emptied, written) = bounded(1);
+        let writer = scope.spawn(move || write_shards(output, &receiver, &emptied));
         let inputs = last.as_ref().map(|last| last.inputs.clone()).unwrap_or_default();
         Self {
             config,
@@ -101,6 +104,7 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
             skipped: last.map(|last| last.skipped).unwrap_or_default(),
             skipped_of_unit: Vec::new(),
             closed: Some(closed),
+            written,
             writer: Some(writer),
         }
     }
@@ -196,10 +200,9 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         self.rows.append(rows, start..end);
         for row in first..self.rows.len() {
             if self.rows.flags[row] & FLAG_ALIGNED != 0 {
-                let placement = &mut self.rows.placements[row];
-                let reference = placement.reference as usize;
+                let reference = self.rows.references[row] as usize;
                 let number = &mut self.numbers[reference];
-                placement.reference =
+                self.rows.references[row] =
                     *number.get_or_insert_with(|| self.references.number(&self.dictionary[reference]));
             }
         }
@@ -208,7 +211,7 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
     fn close_shard(&mut self) -> Result<(), Error> {
         let shard = ClosedShard {
             file: output::shard_file(self.num_shards),
-            rows: std::mem::take(&mut self.rows),
+            rows: std::mem::replace(&mut self.rows, self.written.try_recv().unwrap_or_default()),
             references: std::mem::take(&mut self.references),
             finished_units: self.finished_units,
             rows_of_unit: self.rows_of_unit,
@@ -258,9 +261,13 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
     }
 }
 
-fn write_shards(mut output: Output, closed: &Receiver<ClosedShard>) -> Result<Vec<Shard>, Error> {
+fn write_shards(
+    mut output: Output,
+    closed: &Receiver<ClosedShard>,
+    emptied: &Sender<Rows>,
+) -> Result<Vec<Shard>, Error> {
     let mut shards: Vec<Shard> = output.checkpoints.drain(..).map(|checkpoint| checkpoint.shard).collect();
-    for closed in closed {
+    for mut closed in closed {
         let shard = shard::write(&output.directory, &closed.file, &closed.rows, &closed.references)?;
         output.journal.push(&Checkpoint {
             shard: shard.clone(),
@@ -270,6 +277,8 @@ fn write_shards(mut output: Output, closed: &Receiver<ClosedShard>) -> Result<Ve
             skipped: closed.skipped,
         })?;
         shards.push(shard);
+        closed.rows.truncate(0);
+        let _ = emptied.try_send(closed.rows);
     }
     Ok(shards)
 }

@@ -1,6 +1,10 @@
 //! The thread that opens the inputs one after the other, cuts them into records and hands these to the workers.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex},
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -44,6 +48,9 @@ pub(super) struct Feed {
     pub inputs: Inputs,
     pub decoder: Decoder,
     pub workers: Workers,
+    /// A directory for nameless files.
+    pub scratch: PathBuf,
+    pub reference: OnceCell<cram::Reference>,
 }
 
 /// Why the feeding ends early.
@@ -96,7 +103,7 @@ impl Feed {
             }
             Format::Bam => self.alignments(opened.source, opened.start, input, line)?,
             Format::Cram => {
-                let source = cram::convert(opened.source, opened.start, self.inputs.reference.as_deref());
+                let source = cram::convert(opened.source, opened.start, self.reference()?);
                 self.alignments(source, Vec::new(), input, line)?
             }
         };
@@ -109,12 +116,24 @@ impl Feed {
             let found = format!("BAM or CRAM: {}", source.path().display());
             return Err(Error::Config { what: "mates or interleaved".into(), expected, found }.into());
         }
-        let mut framer = BamFramer::new(source, start, input, self.decoder.config.pending_mates_bytes)?;
+        let mut framer = BamFramer::new(source, start, &self.workers, input, self.decoder.config.pending_mates_bytes)?;
         line.send(Fed::References(Arc::clone(framer.references())))?;
         while let Some(slab) = framer.next_slab()? {
             self.submit(Work::Bam(slab), line)?;
         }
         digest_of(framer.source(), framer.num_records(), "a header without records")
+    }
+
+    /// The reference of CRAM files, read at the first of them.
+    fn reference(&self) -> Result<cram::Reference, Error> {
+        if let Some(reference) = self.reference.get() {
+            return Ok(reference.clone());
+        }
+        // Its bytes are not among those of the inputs.
+        let workers = Workers { bytes_read: Arc::default(), ..self.workers.clone() };
+        let open = |path: &Path| Source::open(path, &workers);
+        let reference = cram::open_reference(self.inputs.reference.as_deref(), open, &self.scratch)?;
+        Ok(self.reference.get_or_init(|| reference).clone())
     }
 
     fn two(&self, first: u32, second: u32, line: &Line) -> Result<Vec<InputDigest>, Stop> {
@@ -159,7 +178,8 @@ impl Feed {
 
     fn text_framer(&self, opened: Opened, input: u32, interleaved: bool) -> TextFramer {
         let goes_on = self.decoder.config.skip_bad_records;
-        TextFramer::new(opened.source, opened.start, opened.format, input, interleaved, goes_on)
+        let buffers = Arc::clone(&self.workers.buffers);
+        TextFramer::new((opened.source, opened.start), buffers, opened.format, input, interleaved, goes_on)
     }
 
     /// Opens an input and looks at its first bytes.

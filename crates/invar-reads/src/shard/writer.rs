@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use super::{ALIGNMENT, ENTRY_BYTES, HEADER_BYTES, MAGIC, Section, VERSION};
 use crate::{
     Error,
-    rows::{FLAG_ALIGNED, NO_MAPPING_QUALITY, Rows},
+    packed::NRun,
+    rows::{FLAG_ALIGNED, Rows},
 };
 
 /// Names of the reference sequences that the rows of one shard lie on, in the order of their first use.
@@ -91,53 +92,71 @@ fn write_sections(out: &mut Hashed, rows: &Rows, sections: &[(Section, Cow<'_, [
 }
 
 fn sections<'a>(rows: &'a Rows, references: &References) -> Vec<(Section, Cow<'a, [u8]>)> {
-    let runs = rows.n_runs.iter().flat_map(|run| [run.start, run.len]);
     let mut sections = vec![
-        (Section::LengthBp, words(rows.lengths_bp.iter().copied())),
+        (Section::LengthBp, words(&rows.lengths_bp)),
         (Section::Packed, Cow::from(&rows.packed)),
-        (Section::PackedEnds, words(rows.packed_ends.iter().copied())),
-        (Section::NRuns, words(runs)),
-        (Section::NRunEnds, words(rows.n_run_ends.iter().copied())),
-        (Section::MeanQuality, words(rows.mean_qualities.iter().map(|q| q.to_bits()))),
-        (Section::Gc, words(rows.gcs.iter().map(|gc| gc.to_bits()))),
+        (Section::PackedEnds, words(&rows.packed_ends)),
+        (Section::NRuns, words(&rows.n_runs)),
+        (Section::NRunEnds, words(&rows.n_run_ends)),
+        (Section::MeanQuality, words(&rows.mean_qualities)),
+        (Section::Gc, words(&rows.gcs)),
         (Section::Flags, Cow::from(&rows.flags)),
         (Section::Names, Cow::from(&rows.names)),
-        (Section::NameEnds, words(rows.name_ends.iter().copied())),
+        (Section::NameEnds, words(&rows.name_ends)),
         (Section::Descriptions, Cow::from(&rows.descriptions)),
-        (Section::DescriptionEnds, words(rows.description_ends.iter().copied())),
-        (Section::Source, words(rows.sources.iter().copied())),
+        (Section::DescriptionEnds, words(&rows.description_ends)),
+        (Section::Source, words(&rows.sources)),
     ];
     if rows.flags.iter().any(|flags| flags & FLAG_ALIGNED != 0) {
-        sections.extend(alignment_sections(rows, references));
+        let mut end = 0;
+        let name_ends = references.names.iter().map(|name| {
+            end += name.len() as u32;
+            end
+        });
+        let name_ends: Vec<u32> = name_ends.collect();
+        sections.extend([
+            (Section::Reference, words(&rows.references)),
+            (Section::Position, words(&rows.positions)),
+            (Section::SpanBp, words(&rows.spans_bp)),
+            (Section::MappingQuality, Cow::from(&rows.mapping_qualities)),
+            (Section::ReferenceNames, references.names.concat().into_bytes().into()),
+            (Section::ReferenceNameEnds, words(&name_ends).into_owned().into()),
+        ]);
     }
     sections
 }
 
-fn alignment_sections(rows: &Rows, references: &References) -> [(Section, Cow<'static, [u8]>); 6] {
-    let placements = || rows.placements.iter();
-    let qualities = placements().zip(&rows.flags).map(|(placement, flags)| match flags & FLAG_ALIGNED {
-        0 => NO_MAPPING_QUALITY,
-        _ => placement.mapping_quality,
-    });
-    let mut end = 0;
-    let name_ends = references.names.iter().map(|name| {
-        end += name.len() as u32;
-        end
-    });
-    [
-        (Section::Reference, words(placements().map(|placement| placement.reference))),
-        (Section::Position, words(placements().map(|placement| placement.position))),
-        (Section::SpanBp, words(placements().map(|placement| placement.span_bp))),
-        (Section::MappingQuality, qualities.collect::<Vec<_>>().into()),
-        (Section::ReferenceNames, references.names.concat().into_bytes().into()),
-        (Section::ReferenceNameEnds, words(name_ends)),
-    ]
+/// A number or a pair of numbers of 32 bits.
+trait Word: Copy {
+    fn to_le_bytes(self) -> impl IntoIterator<Item = u8>;
 }
 
-fn words(values: impl Iterator<Item = u32>) -> Cow<'static, [u8]> {
-    let mut bytes = Vec::with_capacity(4 * values.size_hint().0);
-    for value in values {
-        bytes.extend_from_slice(&value.to_le_bytes());
+impl Word for u32 {
+    fn to_le_bytes(self) -> impl IntoIterator<Item = u8> {
+        u32::to_le_bytes(self)
     }
-    bytes.into()
+}
+
+impl Word for f32 {
+    fn to_le_bytes(self) -> impl IntoIterator<Item = u8> {
+        f32::to_le_bytes(self)
+    }
+}
+
+impl Word for NRun {
+    fn to_le_bytes(self) -> impl IntoIterator<Item = u8> {
+        [self.start, self.len].into_iter().flat_map(u32::to_le_bytes)
+    }
+}
+
+/// The little-endian bytes of numbers: on most machines those in memory.
+fn words<T: Word>(values: &[T]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        // SAFETY: the three types consist of numbers of 32 bits without padding, so that every byte is initialised.
+        let (head, bytes, tail) = unsafe { values.align_to::<u8>() };
+        debug_assert!(head.is_empty() && tail.is_empty());
+        Cow::from(bytes)
+    } else {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
 }

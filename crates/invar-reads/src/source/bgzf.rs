@@ -5,12 +5,13 @@ use std::{
     cell::RefCell,
     io::{self, BufRead, Read},
     path::Path,
+    sync::Arc,
 };
 
 use crossbeam_channel::bounded;
 use libdeflater::Decompressor;
 
-use super::{Block, Outlet, Stop, Workers};
+use super::{Block, Buffers, Outlet, Stop, Workers};
 use crate::{Error, error::Place};
 
 /// Compressed bytes that one worker inflates at a time.
@@ -54,7 +55,8 @@ pub(super) fn send_blocks(
             Err(error) => break Err(error),
         }
         if group.bytes.len() >= GROUP_BYTES {
-            let next = Group { offset: group.offset + group.bytes.len() as u64, ..Group::default() };
+            let bytes = workers.buffers.copy_of(&[]);
+            let next = Group { offset: group.offset + group.bytes.len() as u64, bytes, ..Group::default() };
             submit(std::mem::replace(&mut group, next), path, workers, outlet)?;
         }
     };
@@ -141,14 +143,17 @@ fn block_size(mut extra: &[u8]) -> Option<usize> {
 fn submit(group: Group, path: &Path, workers: &Workers, outlet: &Outlet) -> Result<(), Stop> {
     let (sender, receiver) = bounded(1);
     let path = path.to_path_buf();
-    workers.pool.spawn(move || {
-        let _ = sender.send(inflate(&group, &path));
+    let buffers = Arc::clone(&workers.buffers);
+    workers.pool.spawn_fifo(move || {
+        let result = inflate(&group, &path, &buffers);
+        buffers.put(group.bytes);
+        let _ = sender.send(result);
     });
     outlet.send(Block::Pending(receiver))
 }
 
-fn inflate(group: &Group, path: &Path) -> Result<Vec<u8>, Error> {
-    let mut output = vec![0; group.inflated_bytes];
+fn inflate(group: &Group, path: &Path, buffers: &Buffers) -> Result<Vec<u8>, Error> {
+    let mut output = buffers.take(group.inflated_bytes);
     let (mut start, mut filled) = (0, 0);
     for &end in &group.ends {
         let place = || Place { offset: Some(group.offset + start as u64), ..Place::file(path) };
