@@ -102,9 +102,7 @@ class Windows(Dataset):
 
 
 def network():
-    return nn.Sequential(
-        nn.Linear(NUM_COLUMNS, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 128)
-    )
+    return nn.Sequential(nn.Linear(NUM_COLUMNS, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 128))
 
 
 def info_nce(a, b, tau):
