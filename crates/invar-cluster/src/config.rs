@@ -41,6 +41,24 @@ impl ClusterConfig {
         }
     }
 
+    /// The same configuration under another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        match &mut self {
+            Self::KMeans(config) => config.seed = seed,
+            Self::Hdbscan(config) => config.seed = seed,
+        }
+        self
+    }
+
+    /// The seed, which is not part of the serialised form.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::KMeans(config) => config.seed,
+            Self::Hdbscan(config) => config.seed,
+        }
+    }
+
     /// Clusters `data`. Clusters are numbered by falling size, of equal sizes by their first member, so that the
     /// largest is cluster 0.
     ///

@@ -17,12 +17,12 @@ const MAX_ROWS: usize = 30_000;
 
 /// HDBSCAN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct HdbscanConfig {
     /// Least rows of a cluster, at least 2.
     pub min_cluster_size: usize,
     /// Neighbours, the row itself counted, that fix the density at a row: more make the clustering more
-    /// conservative. `min-cluster-size` where not given.
+    /// conservative. `min_cluster_size` where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_samples: Option<usize>,
     /// The rows are projected to so many principal components first where they have more dimensions: density
@@ -36,7 +36,8 @@ pub struct HdbscanConfig {
     /// of them; noise where that one is noise, or where the row is farther from it than the sparsest member of the
     /// cluster is from its own neighbours. 0 takes all rows, and refuses more than 30,000.
     pub sample: usize,
-    /// Fixes the sample.
+    /// Fixes the sample. Not a key of its own in a recipe, which has one seed for everything.
+    #[serde(skip)]
     pub seed: u64,
 }
 
@@ -97,7 +98,7 @@ impl HdbscanConfig {
         let refuse = |parameter, value: String, must| Err(ClusterError::Parameter { parameter, value, must });
         match self {
             Self { min_cluster_size: 0 | 1, .. } => {
-                refuse("min-cluster-size", self.min_cluster_size.to_string(), "at least 2")
+                refuse("min_cluster_size", self.min_cluster_size.to_string(), "at least 2")
             }
             Self { min_samples: Some(0), .. } => refuse("min-samples", "0".into(), "at least 1"),
             Self { epsilon, .. } if !(*epsilon >= 0.0 && epsilon.is_finite()) => {

@@ -29,7 +29,7 @@ pub enum NumClusters {
 
 /// k-means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct KMeansConfig {
     /// Number of clusters: a number, or `"auto"`.
     pub k: NumClusters,
@@ -41,7 +41,8 @@ pub struct KMeansConfig {
     pub max_iterations: usize,
     /// A start ends when the centres' squared movement is at most this share of the mean variance of a dimension.
     pub tolerance: f64,
-    /// Fixes every random choice.
+    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    #[serde(skip)]
     pub seed: u64,
     /// Spherical k-means (Dhillon and Modha 2001): rows and centres are scaled to unit length, so that clusters are
     /// cones. Inertia and centres are those of the scaled rows.
@@ -124,9 +125,9 @@ impl KMeansConfig {
         let refuse = |parameter, value: String, must| Err(ClusterError::Parameter { parameter, value, must });
         match self {
             Self { k: NumClusters::Fixed(0), .. } => refuse("k", "0".into(), "at least 1, or \"auto\""),
-            Self { k_max: 0 | 1, .. } => refuse("k-max", self.k_max.to_string(), "at least 2"),
+            Self { k_max: 0 | 1, .. } => refuse("k_max", self.k_max.to_string(), "at least 2"),
             Self { restarts: 0, .. } => refuse("restarts", "0".into(), "at least 1"),
-            Self { max_iterations: 0, .. } => refuse("max-iterations", "0".into(), "at least 1"),
+            Self { max_iterations: 0, .. } => refuse("max_iterations", "0".into(), "at least 1"),
             // Written so that NaN is refused too.
             Self { tolerance, .. } if !(*tolerance >= 0.0 && tolerance.is_finite()) => {
                 refuse("tolerance", tolerance.to_string(), "0 or a positive number")

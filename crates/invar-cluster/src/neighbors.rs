@@ -33,7 +33,7 @@ pub struct Neighbors {
 
 /// How neighbours are scored against labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct KnnConfig {
     /// Neighbours of the k-NN majority and of recall@k.
     pub k: usize,

@@ -43,8 +43,14 @@ pub struct TrainConfig {
     pub threads: usize,
     /// Threads that draw views. Does not change any result.
     pub view_workers: usize,
-    /// Seed of the initial weights, the order of samples, the views and dropout.
+    /// Seed of the initial weights, the order of samples, the views and dropout. Not a key of its own in a recipe,
+    /// which has one seed for everything.
+    #[serde(skip, default = "default_seed")]
     pub seed: u64,
+}
+
+fn default_seed() -> u64 {
+    TrainConfig::default().seed
 }
 
 impl Default for TrainConfig {

@@ -464,6 +464,7 @@ fn identity(recipe: &Recipe, shape: &ViewShape, num_samples: usize) -> Value {
         "encoder": recipe.encoder,
         "loss": recipe.loss,
         "num_samples": num_samples,
+        "seed": recipe.train.seed,
         "train": train,
         "views": format!("{shape:?}"),
     })

@@ -83,7 +83,7 @@ fn too_many_rows_are_refused_with_a_way_out() {
 fn bad_parameters_are_named() {
     let config = HdbscanConfig { min_cluster_size: 1, ..Default::default() };
     let error = hdbscan(Rows::new(&[], 1).unwrap(), &config, &NoProgress).unwrap_err();
-    assert_eq!(error.to_string(), "min-cluster-size = 1: must be at least 2");
+    assert_eq!(error.to_string(), "min_cluster_size = 1: must be at least 2");
 }
 
 #[test]
