@@ -56,8 +56,15 @@ fmt:
 docs: libtorch
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
+# GENOMES: a directory of genomes as benches/README.md describes; without it, what needs a mixture is left out.
 bench: build
-	bash benches/run.sh $(INVAR)
+	$(CARGO) bench --locked --package invar-reads --bench views
+	INVAR=$(INVAR) benches/ingest.sh
+ifdef GENOMES
+	benches/quality/make_mixture.py $(GENOMES) target/bench/mixture
+	INVAR=$(INVAR) benches/quality/run.sh target/bench/mixture target/bench/quality
+	INVAR=$(INVAR) benches/train.sh target/bench/mixture/train.fastq.gz
+endif
 
 clean:
 	rm -rf target $(DEMO)

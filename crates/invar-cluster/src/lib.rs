@@ -1,1 +1,45 @@
 //! Clustering, projection and scores over embeddings.
+//!
+//! Everything here is a pure function of row-major `f32` values, wrapped in [`Rows`]: nothing prints, nothing
+//! reads files, and the same seed gives byte-identical results at any number of rayon threads.
+//!
+//! ```text
+//! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means or HDBSCAN
+//!               +-- pca::project_2d ------> x, y                                 for the eye
+//!               +-- neighbors ------------> k-NN accuracy, recall@k              with known labels
+//!               +-- geometry -------------> alignment, uniformity, rank          without labels
+//! labels x labels ----- scores -----------> ARI, NMI, V-measure, purity, ...
+//! ```
+//!
+//! ```
+//! use invar_cluster::{KMeansConfig, NumClusters, Rows, kmeans};
+//! use invar_dataset::NoProgress;
+//!
+//! let values = [0.0, 0.0, 0.1, 0.0, 9.0, 9.0, 9.0, 9.1];
+//! let rows = Rows::new(&values, 2).unwrap();
+//! let config = KMeansConfig { k: NumClusters::Fixed(2), ..Default::default() };
+//! let found = kmeans(rows, &config, &NoProgress).unwrap();
+//! assert_eq!(found.labels[0], found.labels[1]);
+//! assert_ne!(found.labels[1], found.labels[2]);
+//! ```
+
+pub mod geometry;
+pub mod neighbors;
+pub mod pca;
+pub mod scores;
+
+mod config;
+mod error;
+mod gemm;
+mod hdbscan;
+mod kmeans;
+mod rows;
+mod sample;
+#[cfg(test)]
+mod specimen;
+
+pub use config::{ClusterConfig, Clustering};
+pub use error::ClusterError;
+pub use hdbscan::{HdbscanConfig, hdbscan};
+pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
+pub use rows::Rows;

@@ -1,1 +1,57 @@
 //! Embeddings in Parquet: schema, writer, reader and SQL.
+//!
+//! ```text
+//! EMB = one file, name.parquet            or a directory
+//!                                         part-00000.parquet   65,536 rows, whole or absent
+//!                                         part-00001.parquet
+//!                                         invar.json           the end marker: written last
+//!
+//! columns         id | source | the domain's own ... | embedding FixedSizeList(f32, D)
+//! file metadata   invar.kind, invar.schema_version, invar.recipe, invar.model_sha256, invar.seed, ...
+//! ```
+//!
+//! A part is written beside and renamed, so a killed run keeps every finished part; [`EmbeddingWriter::resume`] goes
+//! on after the last. A single file is collected in hidden parts beside it in the same way, and appears when whole.
+//!
+//! ```
+//! use invar_dataset::{Column, ColumnData};
+//! use invar_embeddings::{EmbeddingWriter, Embeddings, Provenance, Query};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("reads.parquet");
+//! let ids = Column { name: "id".into(), data: ColumnData::Str(vec![Some("r1".into()), Some("r2".into())]) };
+//! let mut writer = EmbeddingWriter::create(&path, Provenance::new("0.1.0", 2))?;
+//! writer.write(&[ids], &[1.0, 0.0, 0.6, 0.8])?;
+//! writer.finish(&Default::default())?;
+//!
+//! let embeddings = Embeddings::read(&path)?;
+//! assert_eq!((embeddings.dim, embeddings.ids.len()), (2, 2));
+//! let table = Query::new(&path)?.run("SELECT COUNT(*) AS n FROM embeddings")?;
+//! assert_eq!(table.to_csv(), "n\n2\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod clusters;
+mod error;
+mod frame;
+mod info;
+mod layout;
+mod parquet;
+mod provenance;
+mod query;
+mod reader;
+mod table;
+mod writer;
+
+pub use clusters::ClusterTable;
+pub use error::EmbeddingsError;
+pub use info::{ColumnInfo, Info, Kind, info};
+pub use layout::remove;
+pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};
+pub use query::Query;
+pub use reader::Embeddings;
+pub use table::Table;
+pub use writer::{EmbeddingWriter, Summary};
+
+/// Name of the column that holds the embedding.
+pub const EMBEDDING: &str = "embedding";

@@ -1,1 +1,36 @@
-//! Batches on a device, and encoders: the LibTorch boundary.
+//! The LibTorch boundary: views become tensors on a device, tensors become embeddings.
+//!
+//! ```text
+//! &[&View]  --collate-->  Batch (host)  --to_device-->  Batch  --Encoder-->  Encoded { embedding [B, D] }
+//! ```
+//!
+//! Shapes: `B` batch, `F` features, `L` positions, `C` channels, `D` embedding dimensions.
+//!
+//! Every embedding that leaves an [`Encoder`] has unit length. Sequence encoders are exactly blind to the strand: see
+//! [`strands`]. Trunk parameters are named `trunk.*`; a loss names its own `head.<loss>.*`.
+//!
+//! ```no_run
+//! use invar_dataset::{View, ViewShape};
+//! use invar_nn::{Batch, EncoderConfig};
+//! let store = tch::nn::VarStore::new(tch::Device::Cpu);
+//! let encoder = EncoderConfig::default().init(&(store.root() / "trunk"), &ViewShape::Dense(vec![2080]))?;
+//! let view = View::features(vec![0.5; 2080]);
+//! let encoded = encoder.encode(&Batch::collate(&[&view])?, false)?;
+//! assert_eq!(encoded.embedding.size(), [1, 128]);
+//! # Ok::<(), invar_nn::Error>(())
+//! ```
+
+pub mod device;
+pub mod encoder;
+pub mod layers;
+pub mod strands;
+
+mod batch;
+mod error;
+mod towers;
+
+pub use batch::Batch;
+pub use device::DeviceChoice;
+pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, unit_length};
+pub use error::Error;
+pub use towers::{Towers, Views};

@@ -10,7 +10,7 @@
 //!                                       ...============|
 //! ```
 
-use std::{ops::Range, sync::Arc};
+use std::{cmp::Ordering, iter::once, ops::Range, sync::Arc};
 
 use invar_dataset::{DatasetError, View, ViewShape, ViewSource};
 use serde::{Deserialize, Serialize};
@@ -23,12 +23,39 @@ use crate::{
 
 /// What an encoder of reads is fed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(from = "TaggedRepresentation", into = "TaggedRepresentation")]
 pub enum Representation {
     /// Canonical k-mer profiles: [`View::Dense`] `[num_features]`. They have no strand.
     Kmers(KmerConfig),
     /// One token a base, A C G T N = 0 to 4: [`View::Tokens`]. The strand is the encoder's to ignore.
     Tokens,
+}
+
+/// How a recipe spells it: `{ type = "kmers", ks = [6] }`, `{ type = "tokens" }`. The braces of `Tokens` make serde
+/// refuse keys that it does not know; beside a unit variant it would ignore them.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+enum TaggedRepresentation {
+    Kmers(KmerConfig),
+    Tokens {},
+}
+
+impl From<TaggedRepresentation> for Representation {
+    fn from(tagged: TaggedRepresentation) -> Self {
+        match tagged {
+            TaggedRepresentation::Kmers(config) => Self::Kmers(config),
+            TaggedRepresentation::Tokens {} => Self::Tokens,
+        }
+    }
+}
+
+impl From<Representation> for TaggedRepresentation {
+    fn from(representation: Representation) -> Self {
+        match representation {
+            Representation::Kmers(config) => Self::Kmers(config),
+            Representation::Tokens => Self::Tokens {},
+        }
+    }
 }
 
 impl Default for Representation {
@@ -135,7 +162,7 @@ impl EmbedConfig {
     pub fn windows(&self, num_bases: usize) -> Vec<Range<usize>> {
         let window = match self.window_bp {
             Some(window) if (window as usize) < num_bases => window as usize,
-            _ => return vec![0..num_bases],
+            _ => return once(0..num_bases).collect(),
         };
         let stride = self.stride_bp.map_or(window, |stride| stride as usize).max(1);
         let slack = num_bases - window;
@@ -148,9 +175,9 @@ impl EmbedConfig {
         let place = |i: usize| {
             let mirror = number - 1 - i;
             match i.cmp(&mirror) {
-                std::cmp::Ordering::Less => start(i)..start(i) + window,
-                std::cmp::Ordering::Equal => slack / 2..slack.div_ceil(2) + window,
-                std::cmp::Ordering::Greater => slack - start(mirror)..slack - start(mirror) + window,
+                Ordering::Less => start(i)..start(i) + window,
+                Ordering::Equal => slack / 2..slack.div_ceil(2) + window,
+                Ordering::Greater => slack - start(mirror)..slack - start(mirror) + window,
             }
         };
         (0..number).map(place).collect()
@@ -212,7 +239,7 @@ impl ViewSource for ReadViews {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemoryReads, PackedSequence, Read};
+    use crate::{MemoryReads, PackedSequence, Read, kmer::KmerTransform};
     use proptest::prelude::*;
 
     fn config() -> impl Strategy<Value = EmbedConfig> {
@@ -240,7 +267,7 @@ mod tests {
             if num_bases > window {
                 prop_assert!(windows.iter().all(|w| w.len() == window || w.len() == window + 1));
             } else {
-                prop_assert_eq!(&windows, &vec![0..num_bases]);
+                prop_assert_eq!((windows.len(), &windows[0]), (1, &(0..num_bases)));
             }
             match config.max_windows {
                 Some(most) => prop_assert!(windows.len() <= most as usize),
@@ -287,8 +314,9 @@ mod tests {
         assert_eq!(config(None, None).windows(25), [0..10, 7..18, 15..25]);
         assert_eq!(config(Some(5), None).windows(25), [0..10, 5..15, 10..20, 15..25]);
         assert_eq!(config(None, Some(2)).windows(25), [0..10, 15..25]);
-        assert_eq!(config(None, Some(1)).windows(25), [7..18]);
-        assert_eq!(EmbedConfig::default().windows(25), [0..25]);
+        let only = |config: EmbedConfig| config.windows(25).into_iter().reduce(|_, _| panic!("one window")).unwrap();
+        assert_eq!(only(config(None, Some(1))), 7..18);
+        assert_eq!(only(EmbedConfig::default()), 0..25);
         // As long as a read can be, without overflow.
         let longest = config(Some(1), Some(3)).windows(u32::MAX as usize);
         assert_eq!(longest[2], u32::MAX as usize - 10..u32::MAX as usize);
@@ -313,5 +341,19 @@ mod tests {
         assert_eq!(error(Some(0), None, None), "window_bp = 0: it must be at least 1");
         assert_eq!(error(None, None, Some(4)), "max_windows = 4: it needs window_bp, which is not set");
         assert!(error(Some(10), Some(11), None).starts_with("stride_bp = 11: it must be at most window_bp = 10"));
+    }
+
+    #[test]
+    fn recipe_syntax() {
+        let parse = |text: &str| toml::from_str::<Representation>(text).map_err(|error| error.to_string());
+        assert_eq!(parse("type = 'tokens'"), Ok(Representation::Tokens));
+        assert_eq!(parse("type = 'kmers'"), Ok(Representation::default()));
+        let kmers = Representation::Kmers(KmerConfig { ks: vec![4, 6], transform: KmerTransform::Clr });
+        assert_eq!(parse("type = 'kmers'\nks = [4, 6]\ntransform = 'clr'"), Ok(kmers.clone()));
+        assert!(parse("type = 'tokens'\nks = [4]").unwrap_err().contains("ks"));
+        assert!(parse("type = 'kmers'\nk = 4").unwrap_err().contains("unknown field `k`"));
+        for representation in [kmers, Representation::Tokens] {
+            assert_eq!(parse(&toml::to_string(&representation).unwrap()), Ok(representation));
+        }
     }
 }

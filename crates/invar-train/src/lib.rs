@@ -1,1 +1,41 @@
-//! The training loop: optimizer, schedule, checkpoints, metrics, resume.
+//! The training loop, and what is done with a trained model.
+//!
+//! ```text
+//! PairSource --Feed (view workers)--> Views --Step (towers, loss, optimizer)--> weights
+//!                                       |            |
+//!                                   Trainer: schedule, validation, metrics.jsonl, checkpoints, resume
+//!
+//! ViewSource --embed (view workers)--> Model --> [f32; D] per sample --> sink
+//! ```
+//!
+//! The trainer knows no domain: data come as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`].
+//!
+//! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, optimizer, generator and state in one
+//! file, written atomically), `checkpoints/best.safetensors`, `metrics.jsonl` and, at the end, `model.safetensors`.
+//! Batch number `s` is a pure function of the seed and `s`, so a run that was killed and resumed ends with the same
+//! weights, bit for bit, as one that was not.
+
+pub mod checkpoint;
+pub mod embed;
+pub mod feed;
+pub mod metrics;
+pub mod optimizer;
+pub mod quality;
+pub mod schedule;
+
+mod config;
+mod error;
+mod model;
+mod observer;
+mod step;
+mod trainer;
+
+pub use config::{Recipe, TrainConfig};
+pub use embed::{EmbedConfig, embed};
+pub use error::Error;
+pub use metrics::{StepMetrics, Timing, ValidationMetrics};
+pub use model::Model;
+pub use observer::Observer;
+pub use quality::{InvarianceReport, PairQuality, SymmetryGap, invariance, pair_quality};
+pub use step::{ContrastiveStep, Step, StepReport, ValidationReport};
+pub use trainer::{Outcome, TrainSummary, Trainer, train};

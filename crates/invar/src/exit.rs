@@ -24,7 +24,7 @@ type Cause = dyn std::error::Error + 'static;
 fn code_of(cause: &Cause) -> Option<u8> {
     if is_interrupted(cause) {
         Some(130)
-    } else if cause.is::<Usage>() {
+    } else if cause.is::<Usage>() || cause.is::<invar_reads::ConfigError>() {
         Some(2)
     } else if cause.is::<BadInput>() || is_bad_input(cause) {
         Some(3)
@@ -35,7 +35,7 @@ fn code_of(cause: &Cause) -> Option<u8> {
 
 fn is_interrupted(cause: &Cause) -> bool {
     #[cfg(feature = "torch")]
-    if matches!(cause.downcast_ref(), Some(invar_train::Error::Interrupted { .. })) {
+    if matches!(cause.downcast_ref(), Some(invar_train::Error::Interrupted)) {
         return true;
     }
     matches!(cause.downcast_ref(), Some(invar_reads::Error::Interrupted { .. }))
@@ -43,10 +43,15 @@ fn is_interrupted(cause: &Cause) -> bool {
 }
 
 fn is_bad_input(cause: &Cause) -> bool {
+    #[cfg(feature = "torch")]
+    if cause.downcast_ref().is_some_and(invar_train::Error::is_bad_input) {
+        return true;
+    }
     use invar_cluster::ClusterError;
     use invar_dataset::DatasetError;
     use invar_embeddings::EmbeddingsError;
     cause.downcast_ref().is_some_and(DatasetError::is_bad_input)
+        || cause.downcast_ref().is_some_and(invar_reads::PairsError::is_bad_input)
         || cause.downcast_ref().is_some_and(invar_reads::Error::is_bad_input)
         || cause.downcast_ref().is_some_and(EmbeddingsError::is_bad_input)
         || cause.downcast_ref().is_some_and(ClusterError::is_bad_input)

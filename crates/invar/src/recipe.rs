@@ -94,8 +94,31 @@ impl Recipe {
             None => parse(name_or_path, &read(name_or_path)?, overrides)?,
         };
         recipe.seed = seed.unwrap_or(recipe.seed);
+        recipe.spread_seed();
         recipe.source.resolve(&recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
         Ok(recipe)
+    }
+
+    /// Whether training by either gives the same model from the same data.
+    pub fn trains_like(&self, other: &Self) -> bool {
+        let trained = |recipe: &Self| {
+            // How often something is written, and by how many threads, changes no result.
+            let train = TrainConfig {
+                checkpoint_every: 1,
+                keep_checkpoints: 1,
+                log_every: 1,
+                view_workers: 1,
+                ..recipe.train.clone()
+            };
+            (recipe.encoder.clone(), recipe.loss.clone(), train, recipe.source.drawing())
+        };
+        trained(self) == trained(other)
+    }
+
+    /// One seed for everything.
+    fn spread_seed(&mut self) {
+        self.train.seed = self.seed;
+        self.cluster = self.cluster.clone().with_seed(self.seed);
     }
 
     /// Reads the resolved recipe of a run directory.
@@ -106,7 +129,9 @@ impl Recipe {
         let path = run.join("recipe.toml");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("{}: not a run directory, it has no readable recipe.toml", run.display()))?;
-        parse(&path.display().to_string(), &text, &[])
+        let mut recipe = parse(&path.display().to_string(), &text, &[])?;
+        recipe.spread_seed();
+        Ok(recipe)
     }
 
     /// The recipe with every default written out.

@@ -75,6 +75,13 @@ impl SourceConfig {
         }
     }
 
+    /// The part of it that training depends on.
+    pub fn drawing(&self) -> serde_json::Value {
+        match self {
+            Self::Reads(reads) => serde_json::json!({"type": "reads", "view": reads.view, "pairs": reads.pairs}),
+        }
+    }
+
     /// Reads instrument files into a dataset directory.
     ///
     /// # Errors
@@ -111,7 +118,7 @@ impl SourceConfig {
         match self {
             Self::Reads(reads) => {
                 let dataset = Arc::new(ReadDataset::open(data)?);
-                let views = ReadViews::new(dataset.clone(), &reads.embed, &reads.representation())?;
+                let views = ReadViews::new(dataset.clone(), reads.embed, &reads.representation())?;
                 Ok(Samples { views: Box::new(views), table: dataset })
             }
         }

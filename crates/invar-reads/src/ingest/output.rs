@@ -5,7 +5,8 @@ use std::{
     fs::{self, File, Metadata, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use invar_dataset::manifest::{self, Manifest};
@@ -129,16 +130,23 @@ pub(super) fn discard(directory: &Path) {
     let _ = fs::remove_dir(directory);
 }
 
+/// How long another ingest may take to let go: one that was killed holds on until its last write has ended.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
 fn lock(directory: &Path) -> Result<File, Error> {
     let file = File::open(directory).map_err(Error::io(directory))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let busy = io::Error::new(io::ErrorKind::ResourceBusy, "another ingest is writing to this directory");
-            Err(Error::io(directory)(busy))
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PATIENCE / 100),
+            Err(TryLockError::WouldBlock) => {
+                let busy = io::Error::new(io::ErrorKind::ResourceBusy, "another ingest is writing to this directory");
+                return Err(Error::io(directory)(busy));
+            }
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => return Ok(file),
         }
-        // A file system without locks.
-        Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 
@@ -202,7 +210,7 @@ fn is_older(path: &Path, written: &Metadata) -> Result<bool, Error> {
 
 #[cfg(unix)]
 fn last_change(metadata: &Metadata) -> SystemTime {
-    use std::{os::unix::fs::MetadataExt, time::Duration};
+    use std::os::unix::fs::MetadataExt;
     let changed = UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0).cast_unsigned());
     metadata.modified().map_or(changed, |modified| modified.max(changed))
 }

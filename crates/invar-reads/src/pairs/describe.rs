@@ -84,5 +84,5 @@ fn distance(pair: &DrawnPair) -> Option<String> {
         return Some("  the same window\n".into());
     }
     let distance = second.range.start as i64 - first.range.end as i64;
-    Some(if distance < 0 { format!("  {} bases shared\n", -distance) } else { format!("  {distance} bases apart\n") })
+    Some(format!("  {} bp {}\n", distance.abs(), if distance < 0 { "shared" } else { "apart" }))
 }

@@ -311,5 +311,5 @@ fn a_pair_in_words() {
     reads.extend(mates("fragment", [100, 100]));
     let text = pairs(reads, vec![every_mates(), windows(100)]).describe(0, 1).unwrap();
     assert!(text.starts_with("sample 0 (alone): windows pair"), "{text}");
-    assert!(text.contains("bases apart") && text.contains("..."), "{text}");
+    assert!(text.contains("bp apart") && text.contains("..."), "{text}");
 }

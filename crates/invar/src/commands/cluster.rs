@@ -61,7 +61,7 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
             .provenance
             .unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),
         method: config.method().to_owned(),
-        parameters: serde_json::to_value(config).expect("a configuration has string keys"),
+        parameters: parameters(config),
     };
     table.write(&output.clusters)?;
     let shown: Vec<String> = sizes.iter().take(20).map(|&n| thousands(n)).collect();
@@ -85,6 +85,13 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
     });
     Ok(Summary { text, json })
+}
+
+/// Everything that fixes a clustering, as it is stored beside it.
+pub fn parameters(config: &ClusterConfig) -> serde_json::Value {
+    let mut parameters = serde_json::to_value(config).expect("a configuration has string keys");
+    parameters["seed"] = json!(config.seed());
+    parameters
 }
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {

@@ -24,7 +24,7 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     if path.is_dir() || is_parquet(path)? {
         return parquet(path);
     }
-    let format = invar_reads::sniff_path(path)?;
+    let format = invar_reads::identify(path)?;
     Ok(Summary { text: format!("{}: {format}", path.display()), json: json!({"path": path, "kind": format.to_string()}) })
 }
 

@@ -77,7 +77,7 @@ fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, c
     let same_embeddings = table.provenance.model_sha256 == of_embeddings.model_sha256
         && table.provenance.inputs == of_embeddings.inputs
         && table.provenance.recipe == of_embeddings.recipe;
-    if !same_embeddings || table.parameters != serde_json::to_value(&recipe.cluster).ok()? {
+    if !same_embeddings || table.parameters != cluster::parameters(&recipe.cluster) {
         return None;
     }
     let num_clusters = table.clusters.iter().max().map_or(0, |&most| most + 1);

@@ -110,27 +110,25 @@ fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<String> {
         .map(|dir| Ok(manifest::Manifest::read(dir)?.shards.into_iter().map(|shard| shard.sha256).collect::<Vec<_>>()))
         .collect::<Result<Vec<_>>>()?
         .concat();
-    Ok(format!("shards {}; source {}", shards.join(","), serde_json::to_string(&recipe.source)?))
+    Ok(format!("shards {}; source {}", shards.join(","), recipe.source.drawing()))
 }
 
-/// Makes the run directory this recipe's, or refuses where it is another's.
+/// Makes the run directory this recipe's, or refuses where another one trained there.
 fn claim(recipe: &Recipe, out: &Path) -> Result<()> {
     let path = out.join(RECIPE);
     let text = recipe.to_toml();
-    match fs::read_to_string(&path) {
-        Ok(existing) if existing == text => Ok(()),
-        Ok(existing) => {
+    if path.is_file() {
+        let existing = Recipe::of_run(out)?;
+        if !existing.trains_like(recipe) {
+            let existing = existing.to_toml();
             let differs = existing.lines().zip(text.lines()).find(|(a, b)| a != b);
             let (found, expected) = differs.unwrap_or(("another length", "this one"));
             let reason = format!("{}: was made with `{found}`, now it is `{expected}` (--force starts over)", path.display());
-            Err(Usage(reason).into())
+            return Err(Usage(reason).into());
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-            atomic::write(&path, text.as_bytes()).with_context(|| path.display().to_string())
-        }
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
+    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    atomic::write(&path, text.as_bytes()).with_context(|| path.display().to_string())
 }
 
 /// Removes what a run left, and nothing else.

@@ -1,0 +1,110 @@
+//! What an embedding looks like without labels: alignment and uniformity (Wang and Isola 2020), effective rank (Roy
+//! and Vetterli 2007), and the spread whose vanishing is called collapse.
+
+use invar_dataset::seed;
+use nalgebra::{DMatrix, SymmetricEigen};
+use rayon::prelude::*;
+
+use crate::{ClusterError, Rows, gemm, pca, rows, sample};
+
+/// Rows up to which [`uniformity`] takes every pair.
+pub const UNIFORMITY_MAX_ROWS: usize = 8192;
+
+/// Rows of one matrix product.
+const BLOCK: usize = 64;
+
+/// Mean squared distance of the two rows of each pair; 0 where there are no pairs. Less is better. Wang and Isola's
+/// `L_align` with alpha = 2; for unit rows it is `2 - 2 cos`.
+///
+/// # Errors
+/// When the two lists are not of the same shape.
+pub fn alignment(anchors: Rows<'_>, keys: Rows<'_>) -> Result<f64, ClusterError> {
+    let length = |what, expected, found| Err(ClusterError::Length { what, expected, found });
+    if anchors.dim() != keys.dim() {
+        return length("dimension of the keys", anchors.dim(), keys.dim());
+    }
+    if anchors.len() != keys.len() {
+        return length("number of keys", anchors.len(), keys.len());
+    }
+    let squared: Vec<f64> = anchors
+        .values()
+        .par_chunks(anchors.dim())
+        .zip(keys.values().par_chunks(keys.dim()))
+        .map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum())
+        .collect();
+    Ok(squared.iter().sum::<f64>() / squared.len().max(1) as f64)
+}
+
+/// `ln mean exp(-2 |x - y|^2)` over all pairs of different rows: Wang and Isola's `L_uniform` with t = 2. 0 where
+/// all rows are the same; -4 and a little more for unit rows spread evenly over a sphere of many dimensions. Less is
+/// more uniform. `None` where there are fewer than two rows.
+///
+/// Above [`UNIFORMITY_MAX_ROWS`] the pairs are those of a random sample of so many rows, fixed by `sample_seed`.
+pub fn uniformity(data: Rows<'_>, sample_seed: u64) -> Option<f64> {
+    let dim = data.dim();
+    let gathered;
+    let values = if data.len() > UNIFORMITY_MAX_ROWS {
+        gathered = data.gather(&sample::subset(&mut seed::rng(sample_seed, 0), data.len(), UNIFORMITY_MAX_ROWS));
+        &gathered
+    } else {
+        data.values()
+    };
+    let n = values.len() / dim;
+    if n < 2 {
+        return None;
+    }
+    let norms: Vec<f32> = values.chunks(dim).map(|row| rows::squared_norm(row) as f32).collect();
+    let blocks: Vec<f64> = values
+        .par_chunks(BLOCK * dim)
+        .enumerate()
+        .map(|(block, rows)| {
+            // Pairs of this block with itself and the later rows.
+            let first = block * BLOCK;
+            let width = n - first;
+            let mut products = vec![0.0; rows.len() / dim * width];
+            gemm::products(rows, &values[first * dim..], dim, &mut products);
+            products.chunks(width).enumerate().fold(0.0, |sum, (row, products)| {
+                let later = products.iter().zip(&norms[first..]).skip(row + 1);
+                sum + later
+                    .map(|(product, norm)| f64::from((norms[first + row] + norm - 2.0 * product).max(0.0)))
+                    .map(|squared| (-2.0 * squared).exp())
+                    .sum::<f64>()
+            })
+        })
+        .collect();
+    Some((blocks.iter().sum::<f64>() / (n as f64 * (n - 1) as f64 / 2.0)).ln())
+}
+
+/// `exp` of the entropy of the singular values' shares: between 1, where all rows lie on one line through the
+/// origin, and D, where they fill all dimensions evenly. 0 where every value is 0. The rows are not centred (as
+/// RankMe, Garrido et al. 2023).
+pub fn effective_rank(data: Rows<'_>) -> f64 {
+    let dim = data.dim();
+    let gram = pca::gram(data, &vec![0.0; dim]);
+    let eigenvalues = SymmetricEigen::new(DMatrix::from_vec(dim, dim, gram)).eigenvalues;
+    let largest = eigenvalues.iter().fold(0.0, |a: f64, &b| a.max(b));
+    // Eigenvalues below the rounding error of the largest are zeros.
+    let singular = eigenvalues.iter().filter(|&&v| v > largest * 1e-14).map(|v| v.sqrt());
+    let singular: Vec<f64> = singular.collect();
+    let total: f64 = singular.iter().sum();
+    if total == 0.0 {
+        return 0.0;
+    }
+    let entropy: f64 = singular.iter().map(|s| s / total).map(|share| -share * share.ln()).sum();
+    entropy.exp()
+}
+
+/// Mean over the dimensions of the standard deviation of the rows at unit length: about `1 / sqrt(D)` in good health,
+/// 0 when all rows have collapsed to one (Chen and He 2021, section 4.1). 0 where there are no rows.
+pub fn embedding_std(data: Rows<'_>) -> f64 {
+    let normalized = data.normalized();
+    let data = Rows::new(&normalized, data.dim()).expect("finite values of the same shape");
+    let mean = pca::mean(data);
+    let gram = pca::gram(data, &mean);
+    let dim = data.dim();
+    let variances = (0..dim).map(|d| gram[d * dim + d] / data.len().max(1) as f64);
+    variances.map(|variance| variance.max(0.0).sqrt()).sum::<f64>() / dim as f64
+}
+
+#[cfg(test)]
+mod tests;

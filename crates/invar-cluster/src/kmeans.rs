@@ -1,0 +1,318 @@
+//! k-means: greedy k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's iteration with Hamerly's bounds (2010),
+//! which skip the points that cannot have changed their centre. Exact: the bounds save time, not work that counts.
+//!
+//! Shapes: n rows, D dimensions, k centres. Sums run over chunks of fixed size and are added up in chunk order, or
+//! over the members of a centre in row order, so labels and centres are byte-identical at any number of threads.
+
+mod choose_k;
+mod init;
+mod lloyd;
+mod nearest;
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use invar_dataset::{Progress, seed};
+use rayon::prelude::*;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{ClusterError, Rows, rows};
+
+/// How many clusters to look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumClusters {
+    /// So many; where there are fewer rows, as many as there are rows.
+    Fixed(usize),
+    /// The number, from 2 to `k_max`, with the best mean silhouette (Rousseeuw 1987) on a random sample of at most
+    /// 4,000 rows. It never answers 1: the silhouette of one cluster is not defined.
+    Auto,
+}
+
+/// k-means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KMeansConfig {
+    /// Number of clusters: a number, or `"auto"`.
+    pub k: NumClusters,
+    /// Largest number of clusters that `"auto"` tries.
+    pub k_max: usize,
+    /// Independent starts; the one of least inertia wins (scikit-learn's `n_init`).
+    pub restarts: usize,
+    /// Most iterations of one start.
+    pub max_iterations: usize,
+    /// A start ends when the centres' squared movement is at most this share of the mean variance of a dimension.
+    pub tolerance: f64,
+    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    #[serde(skip)]
+    pub seed: u64,
+    /// Spherical k-means (Dhillon and Modha 2001): rows and centres are scaled to unit length, so that clusters are
+    /// cones. Inertia and centres are those of the scaled rows.
+    pub spherical: bool,
+}
+
+impl Default for KMeansConfig {
+    fn default() -> Self {
+        Self {
+            k: NumClusters::Auto,
+            k_max: 50,
+            restarts: 10,
+            max_iterations: 300,
+            tolerance: 1e-4,
+            seed: 0,
+            spherical: false,
+        }
+    }
+}
+
+/// What k-means found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KMeans {
+    /// Cluster of each row, `0..k`.
+    pub labels: Vec<i32>,
+    /// Centres, `[k, D]`. Where there are fewer distinct rows than `k`, some coincide and have no members.
+    pub centers: Vec<f32>,
+    /// Number of centres: what was asked, at most the number of rows.
+    pub k: usize,
+    /// Sum of squared distances to the own centre.
+    pub inertia: f64,
+    /// How clearly a row belongs to its cluster, `[0, 1]`: `1 - d1 / d2` for the distances to the nearest and the
+    /// second nearest centre. 0 half-way between the two, 1 on the centre; 1 everywhere when `k` is 1.
+    pub probability: Vec<f32>,
+    /// Iterations of the winning start.
+    pub iterations: usize,
+    /// Whether the winning start ended before `max_iterations`.
+    pub converged: bool,
+}
+
+/// Clusters `data`. No rows give no labels and no centres.
+///
+/// # Errors
+/// When a parameter is out of range, or the user cancels.
+pub fn kmeans(data: Rows<'_>, config: &KMeansConfig, progress: &dyn Progress) -> Result<KMeans, ClusterError> {
+    config.validate()?;
+    let k = match config.k {
+        NumClusters::Fixed(k) => k.min(data.len()),
+        NumClusters::Auto => choose_k::by_silhouette(data, config, progress)?,
+    };
+    if data.len() > u32::MAX as usize {
+        return Err(ClusterError::TooManyRows {
+            method: "k-means",
+            rows: data.len(),
+            max_rows: u32::MAX as usize,
+            hint: "cluster a part",
+        });
+    }
+    if k == 0 {
+        return Ok(KMeans::empty());
+    }
+    progress.set_total(config.restarts as u64);
+    let prepared = Prepared::new(data, config.spherical);
+    let tolerance = config.tolerance * prepared.variance / data.dim() as f64;
+    let mut best: Option<lloyd::Run> = None;
+    for restart in 0..config.restarts {
+        let mut rng = seed::rng(config.seed, restart as u64);
+        let centers = init::greedy_plus_plus(&prepared, k, &mut rng);
+        let run = lloyd::run(&prepared, centers, config.max_iterations, tolerance, progress)?;
+        if best.as_ref().is_none_or(|best| run.inertia < best.inertia) {
+            best = Some(run);
+        }
+        progress.advance(1);
+    }
+    Ok(prepared.finish(best.expect("at least one start")))
+}
+
+impl KMeansConfig {
+    fn validate(&self) -> Result<(), ClusterError> {
+        let refuse = |parameter, value: String, must| Err(ClusterError::Parameter { parameter, value, must });
+        match self {
+            Self { k: NumClusters::Fixed(0), .. } => refuse("k", "0".into(), "at least 1, or \"auto\""),
+            Self { k_max: 0 | 1, .. } => refuse("k_max", self.k_max.to_string(), "at least 2"),
+            Self { restarts: 0, .. } => refuse("restarts", "0".into(), "at least 1"),
+            Self { max_iterations: 0, .. } => refuse("max_iterations", "0".into(), "at least 1"),
+            // Written so that NaN is refused too.
+            Self { tolerance, .. } if !(*tolerance >= 0.0 && tolerance.is_finite()) => {
+                refuse("tolerance", tolerance.to_string(), "0 or a positive number")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl KMeans {
+    fn empty() -> Self {
+        Self {
+            labels: vec![],
+            centers: vec![],
+            k: 0,
+            inertia: 0.0,
+            probability: vec![],
+            iterations: 0,
+            converged: true,
+        }
+    }
+}
+
+/// The rows as the iteration wants them.
+struct Prepared<'a> {
+    /// `[n, D]`: unit length when spherical; less `offset` where the mean is so far from the origin that
+    /// `|x|^2 - 2 x.c + |c|^2` would lose its digits.
+    values: Cow<'a, [f32]>,
+    dim: usize,
+    /// Subtracted from every row, `[D]`.
+    offset: Option<Vec<f64>>,
+    /// Squared norm of each row.
+    squared_norms: Vec<f32>,
+    /// Sum of the variances of the dimensions.
+    variance: f64,
+    spherical: bool,
+}
+
+/// Rows in a chunk: the unit of parallel work, and of the order of sums.
+const CHUNK: usize = 4096;
+
+impl<'a> Prepared<'a> {
+    fn new(data: Rows<'a>, spherical: bool) -> Self {
+        let dim = data.dim();
+        let mut values = if spherical { Cow::Owned(data.normalized()) } else { Cow::Borrowed(data.values()) };
+        let (mean, variance) = moments(&values, dim);
+        let squared_mean: f64 = mean.iter().map(|m| m * m).sum();
+        let far = !spherical && squared_mean > 16.0 * variance;
+        if far {
+            values.to_mut().par_chunks_mut(dim).for_each(|row| {
+                row.iter_mut().zip(&mean).for_each(|(value, mean)| *value = (f64::from(*value) - mean) as f32);
+            });
+        }
+        let squared_norms = values.par_chunks(dim).map(|row| rows::squared_norm(row) as f32).collect();
+        Self { values, dim, offset: far.then_some(mean), squared_norms, variance, spherical }
+    }
+
+    fn len(&self) -> usize {
+        self.squared_norms.len()
+    }
+
+    fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.dim..][..self.dim]
+    }
+
+    fn finish(&self, run: lloyd::Run) -> KMeans {
+        let k = run.centers.len() / self.dim;
+        let two = nearest::all(self, &run.centers);
+        let mut centers = run.centers;
+        if let Some(offset) = &self.offset {
+            for center in centers.chunks_mut(self.dim) {
+                center.iter_mut().zip(offset).for_each(|(value, mean)| *value = (f64::from(*value) + mean) as f32);
+            }
+        }
+        KMeans {
+            labels: two.iter().map(|two| two.first as i32).collect(),
+            centers,
+            k,
+            inertia: run.inertia,
+            probability: two.iter().map(|two| margin(two.first_squared, two.second_squared)).collect(),
+            iterations: run.iterations,
+            converged: run.converged,
+        }
+    }
+}
+
+/// `1 - d1 / d2`, of squared distances; `second` is infinite where there is one centre.
+fn margin(first_squared: f32, second_squared: f32) -> f32 {
+    if second_squared == 0.0 { 0.0 } else { 1.0 - (first_squared / second_squared).sqrt() }
+}
+
+/// Mean of each dimension, and the sum of the dimensions' variances.
+fn moments(values: &[f32], dim: usize) -> (Vec<f64>, f64) {
+    let n = (values.len() / dim) as f64;
+    let sums = |add: &(dyn Fn(&mut [f64], &[f32]) + Sync)| {
+        let chunks: Vec<Vec<f64>> = values
+            .par_chunks(CHUNK * 16 * dim)
+            .map(|chunk| {
+                let mut sum = vec![0.0; dim];
+                chunk.chunks(dim).for_each(|row| add(&mut sum, row));
+                sum
+            })
+            .collect();
+        chunks.iter().fold(vec![0.0; dim], |mut total: Vec<f64>, chunk| {
+            total.iter_mut().zip(chunk).for_each(|(total, sum)| *total += sum);
+            total
+        })
+    };
+    let mut mean = sums(&|sum, row| sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x)));
+    mean.iter_mut().for_each(|sum| *sum /= n);
+    let squares = sums(&|sum, row| {
+        for ((sum, &x), mean) in sum.iter_mut().zip(row).zip(&mean) {
+            *sum += (f64::from(x) - mean).powi(2);
+        }
+    });
+    (mean, squares.iter().sum::<f64>() / n)
+}
+
+impl fmt::Display for NumClusters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(k) => write!(f, "{k}"),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl FromStr for NumClusters {
+    type Err = ClusterError;
+
+    fn from_str(text: &str) -> Result<Self, ClusterError> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Self::Auto),
+            (_, Ok(k)) if k > 0 => Ok(Self::Fixed(k)),
+            _ => Err(ClusterError::Parameter {
+                parameter: "k",
+                value: text.into(),
+                must: "a number of at least 1, or \"auto\"",
+            }),
+        }
+    }
+}
+
+impl Serialize for NumClusters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(k) => serializer.serialize_u64(*k as u64),
+            Self::Auto => serializer.serialize_str("auto"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NumClusters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = NumClusters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of clusters of at least 1, or \"auto\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, k: u64) -> Result<NumClusters, E> {
+                match usize::try_from(k) {
+                    Ok(k) if k > 0 => Ok(NumClusters::Fixed(k)),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(k), &self)),
+                }
+            }
+
+            fn visit_i64<E: de::Error>(self, k: i64) -> Result<NumClusters, E> {
+                match u64::try_from(k) {
+                    Ok(k) => self.visit_u64(k),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(k), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NumClusters, E> {
+                text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Exact nearest neighbours, and what known labels say about them.
+//!
+//! Brute force by blocks of matrix products: the cost is `queries x n x D`, the memory `queries x k`.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use invar_dataset::seed;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterError, Rows, gemm, rows, sample};
+
+/// What "near" means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Largest cosine of the angle. A row of zeros has cosine 0 with every other.
+    Cosine,
+    /// Least Euclidean distance.
+    Euclidean,
+}
+
+/// The neighbours of some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbors {
+    /// Neighbours of a query: `k`, or as many as there are other rows.
+    pub k: usize,
+    /// Row numbers, nearest first, of equally near ones the first; `[queries, k]`.
+    pub indices: Vec<u32>,
+    /// Cosine, or Euclidean distance; `[queries, k]`.
+    pub values: Vec<f32>,
+}
+
+/// How neighbours are scored against labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KnnConfig {
+    /// Neighbours of the k-NN majority and of recall@k.
+    pub k: usize,
+    /// Rows whose neighbours are looked for, drawn at random where there are more. All rows are always looked in.
+    pub max_queries: usize,
+    /// Fixes the draw.
+    pub seed: u64,
+}
+
+impl Default for KnnConfig {
+    fn default() -> Self {
+        Self { k: 10, max_queries: 10_000, seed: 0 }
+    }
+}
+
+/// How well the neighbours of a row know its label; shares of the queries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnnScores {
+    /// Queries.
+    pub num_queries: usize,
+    /// Neighbours that were asked.
+    pub k: usize,
+    /// The nearest neighbour has the query's label (leave-one-out 1-NN accuracy).
+    pub accuracy_1nn: f64,
+    /// The most frequent label of the `k` nearest is the query's; of equally frequent ones that whose nearest
+    /// member is nearest.
+    pub accuracy_knn: f64,
+    /// At least one of the `k` nearest has the query's label (recall@k of metric learning).
+    pub recall_at_k: f64,
+}
+
+/// Queries of one matrix product, and rows.
+const QUERIES: usize = 64;
+const TILE: usize = 1024;
+
+/// The `k` nearest other rows of rows `queries` (all of them: `0..n`), a row never being its own neighbour.
+///
+/// # Errors
+/// When there are more than `u32::MAX` rows.
+///
+/// # Panics
+/// When a query is no row.
+pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> Result<Neighbors, ClusterError> {
+    if data.len() > u32::MAX as usize {
+        return Err(ClusterError::TooManyRows {
+            method: "nearest neighbours",
+            rows: data.len(),
+            max_rows: u32::MAX as usize,
+            hint: "take a part",
+        });
+    }
+    let normalized = match metric {
+        Metric::Cosine => Some(data.normalized()),
+        Metric::Euclidean => None,
+    };
+    let values = normalized.as_deref().unwrap_or(data.values());
+    let asked: Vec<f32> =
+        queries.iter().flat_map(|&q| values[q * data.dim()..][..data.dim()].iter().copied()).collect();
+    let base = Base::new(values, data.dim(), metric);
+    Ok(base.search(&asked, k.min(data.len().saturating_sub(1)), |query| Some(queries[query])))
+}
+
+/// The `k` nearest of `data` to foreign rows `asked`.
+pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize) -> Neighbors {
+    Base::new(data.values(), data.dim(), Metric::Euclidean).search(asked.values(), k.min(data.len()), |_| None)
+}
+
+/// Scores the cosine neighbours against `labels`, one a row. Rows whose label is `None` are left out altogether.
+///
+/// # Errors
+/// When there are not as many labels as rows.
+pub fn knn_scores<L: Eq + Hash + Sync>(
+    data: Rows<'_>,
+    labels: &[Option<L>],
+    config: &KnnConfig,
+) -> Result<KnnScores, ClusterError> {
+    if labels.len() != data.len() {
+        return Err(ClusterError::Length { what: "labels", expected: data.len(), found: labels.len() });
+    }
+    let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
+    let values = data.gather(&labelled);
+    let data = Rows::new(&values, data.dim())?;
+    let labels: Vec<&L> = labels.iter().flatten().collect();
+    let queries = sample::subset(&mut seed::rng(config.seed, 0), labels.len(), config.max_queries);
+    let found = nearest(data, &queries, config.k.max(1), Metric::Cosine)?;
+    let mut hits = [0usize; 3];
+    if found.k > 0 {
+        for (&query, neighbors) in queries.iter().zip(found.indices.chunks(found.k)) {
+            let own = labels[query];
+            hits[0] += usize::from(labels[neighbors[0] as usize] == own);
+            hits[1] += usize::from(majority(neighbors.iter().map(|&row| labels[row as usize])) == Some(own));
+            hits[2] += usize::from(neighbors.iter().any(|&row| labels[row as usize] == own));
+        }
+    }
+    let share = |hits: usize| if queries.is_empty() { 0.0 } else { hits as f64 / queries.len() as f64 };
+    Ok(KnnScores {
+        num_queries: queries.len(),
+        k: found.k,
+        accuracy_1nn: share(hits[0]),
+        accuracy_knn: share(hits[1]),
+        recall_at_k: share(hits[2]),
+    })
+}
+
+/// The most frequent label; of equally frequent ones the one met first.
+fn majority<'a, L: Eq + Hash>(labels: impl Iterator<Item = &'a L>) -> Option<&'a L> {
+    let mut counts: HashMap<&L, (usize, usize)> = HashMap::new();
+    for (position, label) in labels.enumerate() {
+        counts.entry(label).or_insert((0, position)).0 += 1;
+    }
+    counts.into_iter().max_by_key(|&(_, (count, first))| (count, usize::MAX - first)).map(|(label, _)| label)
+}
+
+/// The rows that are searched.
+struct Base<'a> {
+    values: &'a [f32],
+    dim: usize,
+    metric: Metric,
+    /// Half the squared norms, for Euclidean distance.
+    half_norms: Vec<f32>,
+}
+
+impl<'a> Base<'a> {
+    fn new(values: &'a [f32], dim: usize, metric: Metric) -> Self {
+        let half = |row: &[f32]| (rows::squared_norm(row) / 2.0) as f32;
+        let half_norms = match metric {
+            Metric::Cosine => vec![0.0; values.len() / dim],
+            Metric::Euclidean => values.par_chunks(dim).map(half).collect(),
+        };
+        Self { values, dim, metric, half_norms }
+    }
+
+    fn search(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize> + Sync) -> Neighbors {
+        let blocks: Vec<Vec<(f32, u32)>> = asked
+            .par_chunks(QUERIES * self.dim)
+            .enumerate()
+            .map(|(block, asked)| self.search_block(asked, k, |query| itself(block * QUERIES + query)))
+            .collect();
+        let found = blocks.concat();
+        let indices = found.iter().map(|&(_, row)| row).collect();
+        let values = found.iter().map(|&(value, _)| value).collect();
+        Neighbors { k, indices, values }
+    }
+
+    fn search_block(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize>) -> Vec<(f32, u32)> {
+        let num_queries = asked.len() / self.dim;
+        if k == 0 {
+            return vec![];
+        }
+        let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::with_capacity(k + 1); num_queries];
+        let mut products = Vec::new();
+        for (tile, rows) in self.values.chunks(TILE * self.dim).enumerate() {
+            let first = tile * TILE;
+            let half_norms = &self.half_norms[first..][..rows.len() / self.dim];
+            products.resize(num_queries * half_norms.len(), 0.0);
+            gemm::products(asked, rows, self.dim, &mut products);
+            for (query, products) in products.chunks(half_norms.len()).enumerate() {
+                let own = itself(query).unwrap_or(usize::MAX);
+                for (offset, (product, half_norm)) in products.iter().zip(half_norms).enumerate() {
+                    if first + offset != own {
+                        insert(&mut best[query], k, product - half_norm, (first + offset) as u32);
+                    }
+                }
+            }
+        }
+        let measured = |(query, best): (usize, Vec<(f32, u32)>)| self.measure(&asked[query * self.dim..], best);
+        best.into_iter().enumerate().flat_map(measured).collect()
+    }
+
+    /// Turns scores into the metric's own values.
+    fn measure(&self, query: &[f32], mut best: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
+        if self.metric == Metric::Euclidean {
+            for (value, row) in &mut best {
+                let row = &self.values[*row as usize * self.dim..][..self.dim];
+                *value = rows::squared_distance(&query[..self.dim], row).sqrt();
+            }
+            best.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        }
+        best
+    }
+}
+
+/// Keeps the `k` largest scores, falling; of equal ones the first.
+fn insert(best: &mut Vec<(f32, u32)>, k: usize, score: f32, row: u32) {
+    if best.len() == k && best[k - 1].0 >= score {
+        return;
+    }
+    let at = best.partition_point(|&(other, _)| other >= score);
+    best.insert(at, (score, row));
+    best.truncate(k);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::specimen::{on_threads, sines};
+
+#[test]
+fn against_numpy() {
+    // Z = sin(1 + 3 i + 7 d + i d), 40 x 6, labels i % 3; cosines with the diagonal left out, stable argsort.
+    let values = sines(40, 6);
+    let rows = Rows::new(&values, 6).unwrap();
+    let found = nearest(rows, &[0], 5, Metric::Cosine).unwrap();
+    assert_eq!(found.indices, [11, 36, 19, 25, 30]);
+    let expected = [0.983054636194307, 0.8373534501656816, 0.7750046714468285, 0.7153339190387016, 0.5895161387769029];
+    assert!(found.values.iter().zip(expected).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-6), "{:?}", found.values);
+    let labels: Vec<Option<usize>> = (0..40).map(|i| Some(i % 3)).collect();
+    let scores = knn_scores(rows, &labels, &KnnConfig { k: 5, ..Default::default() }).unwrap();
+    assert_eq!((scores.accuracy_1nn, scores.accuracy_knn, scores.recall_at_k), (0.35, 0.15, 0.75));
+}
+
+#[test]
+fn unlabelled_rows_are_left_out() {
+    // The nearest of each row is a row without a label.
+    let values = [1.0, 0.0, 1.0, 0.001, 0.9, 0.1, 0.0, 1.0, 0.001, 1.0, 0.1, 0.9];
+    let labels = [Some("a"), None, Some("a"), Some("b"), None, Some("b")];
+    let scores = knn_scores(Rows::new(&values, 2).unwrap(), &labels, &KnnConfig::default()).unwrap();
+    assert_eq!((scores.num_queries, scores.k, scores.accuracy_1nn), (4, 3, 1.0));
+}
+
+#[test]
+fn too_few_rows_are_defined() {
+    for n in 0..2 {
+        let values = vec![1.0; n * 3];
+        let scores = knn_scores(Rows::new(&values, 3).unwrap(), &vec![Some(1); n], &KnnConfig::default()).unwrap();
+        assert_eq!((scores.num_queries, scores.k, scores.accuracy_1nn), (n, 0, 0.0));
+    }
+    let scores = knn_scores(Rows::new(&[1.0, 2.0], 1).unwrap(), &[Some(1), Some(1)], &KnnConfig::default()).unwrap();
+    assert_eq!((scores.k, scores.accuracy_1nn, scores.accuracy_knn, scores.recall_at_k), (1, 1.0, 1.0, 1.0));
+}
+
+#[test]
+fn a_tie_goes_to_the_nearest() {
+    assert_eq!(majority(["b", "a", "a", "b"].iter()), Some(&"b"));
+    assert_eq!(majority(["b", "a", "a"].iter()), Some(&"a"));
+}
+
+#[test]
+fn a_zero_row_is_no_nan() {
+    let found = nearest(Rows::new(&[0.0, 0.0, 1.0, 0.0, 1.0, 1.0], 2).unwrap(), &[0], 2, Metric::Cosine).unwrap();
+    assert_eq!((found.indices.as_slice(), found.values.as_slice()), ([1, 2].as_slice(), [0.0, 0.0].as_slice()));
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let values = sines(2500, 5);
+    let queries: Vec<usize> = (0..2500).step_by(3).collect();
+    let all =
+        |threads| on_threads(threads, || nearest(Rows::new(&values, 5).unwrap(), &queries, 7, Metric::Cosine).unwrap());
+    assert_eq!(all(1), all(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Against a sort of all distances; coordinates are small integers, so the arithmetic is exact and ties are many.
+    #[test]
+    fn euclidean_neighbours_are_those_of_a_full_sort(
+        values in prop::collection::vec(-9i8..9, 6..300), k in 1usize..12,
+    ) {
+        let values: Vec<f32> = values.chunks_exact(3).flatten().map(|&x| f32::from(x)).collect();
+        let rows = Rows::new(&values, 3).unwrap();
+        let queries: Vec<usize> = (0..rows.len()).collect();
+        let found = nearest(rows, &queries, k, Metric::Euclidean).unwrap();
+        for &query in &queries {
+            let mut all: Vec<(f32, u32)> = (0..rows.len())
+                .filter(|&other| other != query)
+                .map(|other| (rows::squared_distance(rows.row(query), rows.row(other)).sqrt(), other as u32))
+                .collect();
+            all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            all.truncate(k);
+            let ours = found.indices.chunks(found.k.max(1)).nth(query).unwrap_or(&[]);
+            prop_assert_eq!(ours, all.iter().map(|&(_, row)| row).collect::<Vec<_>>());
+        }
+    }
+}

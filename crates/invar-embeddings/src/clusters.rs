@@ -1,0 +1,113 @@
+use std::path::Path;
+
+use invar_dataset::{Column, ColumnData};
+use polars::prelude as pl;
+use serde_json::Value;
+
+use crate::{
+    EmbeddingsError, Provenance, frame,
+    parquet::{self, Footer, FrameWriter},
+};
+
+const KIND: &str = "clusters";
+const COLUMNS: [&str; 5] = ["id", "cluster", "probability", "x", "y"];
+
+/// CLUSTERS: a cluster and a place in the plane for every row of an EMB, in its order. Parquet columns `id`, `cluster`
+/// (i32, -1 = noise), `probability`, `x`, `y` (f32).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterTable {
+    /// Name of each row.
+    pub ids: Vec<String>,
+    /// Cluster of each row; -1 is noise.
+    pub clusters: Vec<i32>,
+    /// How surely the row belongs to its cluster, by the method's own measure, `[0, 1]`.
+    pub probability: Vec<f32>,
+    /// First coordinate of the projection.
+    pub x: Vec<f32>,
+    /// Second coordinate of the projection.
+    pub y: Vec<f32>,
+    /// That of the embeddings that were clustered.
+    pub provenance: Provenance,
+    /// Name of the method (`kmeans`).
+    pub method: String,
+    /// Every parameter of the method, defaults written out.
+    pub parameters: Value,
+}
+
+impl ClusterTable {
+    /// Writes it to `path`, atomically. Method and parameters go into the provenance as `extra.clustering`.
+    ///
+    /// # Errors
+    /// When the columns are not of one length, or the disk is full.
+    pub fn write(&self, path: &Path) -> Result<u64, EmbeddingsError> {
+        let lengths = [self.clusters.len(), self.probability.len(), self.x.len(), self.y.len()];
+        for (name, found) in COLUMNS[1..].iter().zip(lengths) {
+            if found != self.ids.len() {
+                return Err(EmbeddingsError::Rows {
+                    what: format!("length of column {name:?}"),
+                    expected: self.ids.len().to_string(),
+                    found: found.to_string(),
+                });
+            }
+        }
+        let float = |name: &str, values: &[f32]| -> pl::Column {
+            <pl::Series as pl::NamedFrom<_, _>>::new(name.into(), values).into()
+        };
+        let ids =
+            Column { name: "id".into(), data: ColumnData::Str(self.ids.iter().map(|id| Some(id.clone())).collect()) };
+        let columns = vec![
+            frame::to_polars(&ids),
+            <pl::Series as pl::NamedFrom<_, _>>::new("cluster".into(), self.clusters.as_slice()).into(),
+            float("probability", &self.probability),
+            float("x", &self.x),
+            float("y", &self.y),
+        ];
+        let mut provenance = self.provenance.clone();
+        let clustering = serde_json::json!({"method": self.method, "parameters": self.parameters});
+        provenance.extra.insert("clustering".into(), clustering);
+        let frame = pl::DataFrame::new(self.ids.len(), columns).map_err(EmbeddingsError::parquet(path))?;
+        let mut writer = FrameWriter::create(path, frame.schema(), KIND, &provenance)?;
+        writer.write(&frame)?;
+        writer.finish()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the file is damaged or no table of clusters.
+    pub fn read(path: &Path) -> Result<Self, EmbeddingsError> {
+        let footer = Footer::read(path)?;
+        let corrupt = |what: &str, expected: &str, found: String| EmbeddingsError::Corrupt {
+            path: path.into(),
+            what: what.into(),
+            expected: expected.into(),
+            found,
+        };
+        let (Some(KIND), Some(mut provenance)) = (footer.kind.as_deref(), footer.provenance) else {
+            return Err(corrupt("kind of file", KIND, footer.kind.unwrap_or("none".into())));
+        };
+        let mut clustering = provenance.extra.remove("clustering").unwrap_or_default();
+        let Some(method) = clustering["method"].as_str().map(str::to_owned) else {
+            return Err(corrupt("method", "a name", clustering["method"].to_string()));
+        };
+        let frame = parquet::read(path, Some(&COLUMNS))?;
+        let column = |name: &str| frame.column(name).map_err(EmbeddingsError::parquet(path));
+        let null = |name: &str| corrupt(&format!("column {name:?}"), "a value in every row", "null".into());
+        let floats = |name: &str| -> Result<Vec<f32>, EmbeddingsError> {
+            let values = column(name)?.f32().map_err(EmbeddingsError::parquet(path))?;
+            values.iter().collect::<Option<_>>().ok_or_else(|| null(name))
+        };
+        let ids = column("id")?.str().map_err(EmbeddingsError::parquet(path))?;
+        let clusters = column("cluster")?.i32().map_err(EmbeddingsError::parquet(path))?;
+        Ok(Self {
+            ids: ids.iter().map(|id| id.map(str::to_owned)).collect::<Option<_>>().ok_or_else(|| null("id"))?,
+            clusters: clusters.iter().collect::<Option<_>>().ok_or_else(|| null("cluster"))?,
+            probability: floats("probability")?,
+            x: floats("x")?,
+            y: floats("y")?,
+            provenance,
+            method,
+            parameters: clustering["parameters"].take(),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+use std::{io, path::PathBuf};
+
+use polars::prelude::PolarsError;
+use thiserror::Error;
+
+/// What can be wrong with a file of embeddings or clusters, or with what is asked of it.
+#[derive(Debug, Error)]
+pub enum EmbeddingsError {
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file does not begin and end as a Parquet file does.
+    #[error("{path}: not a whole Parquet file: {reason}")]
+    NotParquet {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// The Parquet library refused the file.
+    #[error("{path}: {source}")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: PolarsError,
+    },
+    /// A file does not hold what it must hold.
+    #[error("{path}: {what}: expected {expected}, found {found}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was checked.
+        what: String,
+        /// The value it must have.
+        expected: String,
+        /// The value met.
+        found: String,
+    },
+    /// A directory of parts that was never finished.
+    #[error("{path}: incomplete: {num_parts} parts, no end marker (run the same command again to finish it)")]
+    Incomplete {
+        /// The directory.
+        path: PathBuf,
+        /// Finished parts in it.
+        num_parts: usize,
+    },
+    /// The output is there already.
+    #[error("{path}: exists already")]
+    Exists {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// The parts that are there were made by something else.
+    #[error("{path}: cannot be continued: {field} was {found}, is now {expected}")]
+    OtherProvenance {
+        /// The file or directory.
+        path: PathBuf,
+        /// The first field that differs.
+        field: String,
+        /// Its value in this run.
+        expected: String,
+        /// Its value in the file.
+        found: String,
+    },
+    /// The rows given to a writer do not fit.
+    #[error("{what}: expected {expected}, found {found}")]
+    Rows {
+        /// What does not fit.
+        what: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The SQL is wrong, or asks for what is not there.
+    #[error("{reason} (in the query: {sql})")]
+    Sql {
+        /// What is wrong.
+        reason: String,
+        /// The query.
+        sql: String,
+    },
+}
+
+impl EmbeddingsError {
+    /// Wraps an I/O error with the path it happened on.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Wraps an error of the Parquet library with the file it happened on.
+    pub(crate) fn parquet(path: impl Into<PathBuf>) -> impl FnOnce(PolarsError) -> Self {
+        let path = path.into();
+        move |source| Self::Parquet { path, source }
+    }
+
+    /// Whether the data is to blame, rather than the machine or the command: the command line then exits with 3.
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::NotParquet { .. } | Self::Parquet { .. } | Self::Corrupt { .. } | Self::Incomplete { .. })
+    }
+}

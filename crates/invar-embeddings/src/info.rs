@@ -1,0 +1,77 @@
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{EMBEDDING, EmbeddingsError, Provenance, layout::Whole};
+
+/// What a Parquet file or directory of parts is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Info {
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether it is a directory of parts.
+    pub is_directory: bool,
+    /// Part files; 1 for a single file.
+    pub num_parts: usize,
+    /// Rows of all parts.
+    pub num_rows: usize,
+    /// Size of all parts.
+    pub size_bytes: u64,
+    /// Dimension of the column `embedding`.
+    pub dim: Option<usize>,
+    /// Columns in order.
+    pub columns: Vec<ColumnInfo>,
+    /// Who made it; `None` where Invar did not.
+    pub provenance: Option<Provenance>,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An EMB.
+    Embeddings,
+    /// A table of clusters.
+    Clusters,
+    /// Any other Parquet file.
+    Parquet,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// Its type, as SQL calls it.
+    pub data_type: String,
+}
+
+/// Looks at the file or directory at `path`, and whether it is whole: every part there, with the size and the rows
+/// that the end marker says.
+///
+/// # Errors
+/// When it is not whole: [`EmbeddingsError::Incomplete`] where a run was interrupted.
+pub fn info(path: &Path) -> Result<Info, EmbeddingsError> {
+    let whole = Whole::open(path)?;
+    let first = &whole.parts[0];
+    let kind = match first.kind.as_deref() {
+        Some("embeddings") => Kind::Embeddings,
+        Some("clusters") => Kind::Clusters,
+        _ => Kind::Parquet,
+    };
+    let dim = match first.column(EMBEDDING) {
+        Some(polars::prelude::DataType::Array(_, dim)) => Some(*dim),
+        _ => None,
+    };
+    let columns = first.columns.iter();
+    Ok(Info {
+        kind,
+        is_directory: whole.is_directory,
+        num_parts: whole.parts.len(),
+        num_rows: whole.num_rows(),
+        size_bytes: whole.parts.iter().map(|part| part.size_bytes).sum(),
+        dim,
+        columns: columns.map(|(name, dtype)| ColumnInfo { name: name.clone(), data_type: dtype.to_string() }).collect(),
+        provenance: whole.provenance.clone(),
+    })
+}

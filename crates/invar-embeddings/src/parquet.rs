@@ -1,0 +1,161 @@
+//! One Parquet file: the only place that opens or writes one.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use invar_dataset::atomic::AtomicFile;
+use polars::prelude::{self as pl, SerReader};
+
+use crate::{EmbeddingsError, Provenance};
+
+/// Rows of a row group.
+pub(crate) const ROW_GROUP: usize = 65_536;
+
+/// The key that says what a file is: `embeddings` or `clusters`.
+const KIND_KEY: &str = "invar.kind";
+
+/// What the footer of a file says.
+#[derive(Clone, Debug)]
+pub(crate) struct Footer {
+    pub path: PathBuf,
+    pub size_bytes: u64,
+    pub num_rows: usize,
+    /// Columns in order.
+    pub columns: Vec<(String, pl::DataType)>,
+    /// `embeddings` or `clusters`, of a file that Invar wrote.
+    pub kind: Option<String>,
+    pub provenance: Option<Provenance>,
+}
+
+impl Footer {
+    /// Reads the footer of `path`.
+    ///
+    /// # Errors
+    /// When it is no whole Parquet file, or its provenance is of another schema version.
+    pub fn read(path: &Path) -> Result<Self, EmbeddingsError> {
+        let mut file = File::open(path).map_err(EmbeddingsError::io(path))?;
+        let size_bytes = check_magic(&mut file, path)?;
+        guarded(path, || {
+            let mut reader = pl::ParquetReader::new(file);
+            let schema = reader.schema()?;
+            let columns = schema
+                .iter_values()
+                .map(|field| (field.name.to_string(), pl::DataType::from_arrow_field(field)))
+                .collect();
+            let metadata = reader.get_metadata()?;
+            let key_values = || {
+                let all = metadata.key_value_metadata().iter().flatten();
+                all.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?)))
+            };
+            let kind = key_values().find(|&(key, _)| key == KIND_KEY).map(|(_, kind)| kind.to_owned());
+            let provenance = Provenance::from_key_values(key_values().filter(|&(key, _)| key != KIND_KEY));
+            Ok((metadata.num_rows, columns, kind, provenance))
+        })
+        .and_then(|(num_rows, columns, kind, provenance)| {
+            let provenance = provenance.map_err(|(what, expected, found)| EmbeddingsError::Corrupt {
+                path: path.into(),
+                what,
+                expected,
+                found,
+            })?;
+            Ok(Self { path: path.into(), size_bytes, num_rows, columns, kind, provenance })
+        })
+    }
+
+    /// The type of column `name`.
+    pub fn column(&self, name: &str) -> Option<&pl::DataType> {
+        self.columns.iter().find(|(column, _)| column == name).map(|(_, dtype)| dtype)
+    }
+}
+
+/// Reads some columns of `path`, or all of them.
+pub(crate) fn read(path: &Path, columns: Option<&[&str]>) -> Result<pl::DataFrame, EmbeddingsError> {
+    let file = File::open(path).map_err(EmbeddingsError::io(path))?;
+    let columns = columns.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+    guarded(path, || pl::ParquetReader::new(file).with_columns(columns).finish())
+}
+
+/// A file that is written frame by frame and appears when it is whole.
+pub(crate) struct FrameWriter {
+    file: AtomicFile,
+    writer: polars::io::parquet::write::BatchedWriter<File>,
+    path: PathBuf,
+}
+
+impl FrameWriter {
+    /// Starts `path` with the columns of `schema`.
+    pub fn create(
+        path: &Path,
+        schema: &pl::Schema,
+        kind: &str,
+        provenance: &Provenance,
+    ) -> Result<Self, EmbeddingsError> {
+        let file = AtomicFile::create(path).map_err(EmbeddingsError::io(path))?;
+        let sink = File::options().write(true).open(file.partial_path()).map_err(EmbeddingsError::io(path))?;
+        let mut key_values = vec![(KIND_KEY.to_owned(), kind.to_owned())];
+        key_values.extend(provenance.to_key_values());
+        let writer = pl::ParquetWriter::new(sink)
+            // `None` is zstd's own default, level 3.
+            .with_compression(pl::ParquetCompression::Zstd(None))
+            .with_key_value_metadata(Some(pl::KeyValueMetadata::from_static(key_values)))
+            .batched(schema)
+            .map_err(EmbeddingsError::parquet(path))?;
+        Ok(Self { file, writer, path: path.into() })
+    }
+
+    /// Adds the rows of `frame`, in row groups of [`ROW_GROUP`].
+    pub fn write(&mut self, frame: &pl::DataFrame) -> Result<(), EmbeddingsError> {
+        for first in (0..frame.height()).step_by(ROW_GROUP) {
+            let mut group = frame.slice(first as i64, ROW_GROUP);
+            group.align_chunks_par();
+            self.writer.write_batch(&group).map_err(EmbeddingsError::parquet(&self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the footer and gives the file its name. Its size in bytes.
+    pub fn finish(self) -> Result<u64, EmbeddingsError> {
+        let size = self.writer.finish().map_err(EmbeddingsError::parquet(&self.path))?;
+        self.file.commit().map_err(EmbeddingsError::io(&self.path))?;
+        Ok(size)
+    }
+}
+
+/// A Parquet file begins and ends with `PAR1`. Its size.
+fn check_magic(file: &mut File, path: &Path) -> Result<u64, EmbeddingsError> {
+    const MAGIC: [u8; 4] = *b"PAR1";
+    let not = |reason: String| EmbeddingsError::NotParquet { path: path.into(), reason };
+    let size = file.seek(SeekFrom::End(0)).map_err(EmbeddingsError::io(path))?;
+    if size < 12 {
+        return Err(not(format!("{size} bytes, the least is 12")));
+    }
+    for (from, place) in [(SeekFrom::Start(0), "begins"), (SeekFrom::End(-4), "ends")] {
+        let mut found = [0; 4];
+        let read = file.seek(from).and_then(|_| file.read_exact(&mut found));
+        read.map_err(EmbeddingsError::io(path))?;
+        if found != MAGIC {
+            return Err(not(format!("it {place} with {:?}, not \"PAR1\"", String::from_utf8_lossy(&found))));
+        }
+    }
+    file.seek(SeekFrom::Start(0)).map_err(EmbeddingsError::io(path))?;
+    Ok(size)
+}
+
+/// Runs the Parquet library on a file whose bytes may be damaged.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> pl::PolarsResult<T>) -> Result<T, EmbeddingsError> {
+    unpanicked(work).map_err(EmbeddingsError::parquet(path))
+}
+
+/// Runs polars, which panics on some damaged files and on some SQL that it does not support: those are errors of the
+/// file or the query, not of the program.
+pub(crate) fn unpanicked<T>(work: impl FnOnce() -> pl::PolarsResult<T>) -> pl::PolarsResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("internal error");
+        Err(pl::PolarsError::ComputeError(text.to_owned().into()))
+    })
+}

@@ -1,0 +1,327 @@
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use invar_dataset::{Column, ColumnData};
+use polars::prelude as pl;
+
+use crate::{
+    EMBEDDING, EmbeddingsError, Provenance,
+    frame::{self, ColumnType},
+    layout::{self, EndMarker, Part},
+    parquet::{self, Footer, FrameWriter},
+};
+
+/// Most rows of a part.
+const MAX_PART_ROWS: usize = 65_536;
+/// Most values of the embeddings of a part: 64 MiB.
+const MAX_PART_VALUES: usize = 1 << 24;
+
+const KIND: &str = "embeddings";
+
+/// Streams rows into an EMB: a single file where the path ends in `.parquet`, else a directory of parts.
+///
+/// Memory: one part (65,536 rows, fewer where the embedding has more than 256 dimensions), whatever the number of
+/// rows. The bytes depend only on the rows, not on how they were split over calls, nor on the number of threads.
+#[derive(Debug)]
+pub struct EmbeddingWriter {
+    path: PathBuf,
+    parts_dir: PathBuf,
+    provenance: Provenance,
+    rows_per_part: usize,
+    /// Known from the first rows on.
+    types: Option<Vec<ColumnType>>,
+    /// Rows of the part that is being filled.
+    columns: Vec<Column>,
+    embeddings: Vec<f32>,
+    parts: Vec<Part>,
+    /// Rows of an output that was already whole.
+    whole: Option<Summary>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows.
+    pub num_rows: u64,
+    /// Part files; 1 for a single file.
+    pub num_parts: usize,
+    /// Size of all parts.
+    pub size_bytes: u64,
+}
+
+impl EmbeddingWriter {
+    /// Starts a new EMB at `path`; its parent directory must exist.
+    ///
+    /// # Errors
+    /// When there is one already, whole or half-written.
+    pub fn create(path: &Path, provenance: Provenance) -> Result<Self, EmbeddingsError> {
+        let (writer, rows) = Self::resume(path, provenance)?;
+        if rows > 0 || writer.whole.is_some() {
+            return Err(EmbeddingsError::Exists { path: path.into() });
+        }
+        Ok(writer)
+    }
+
+    /// Continues the EMB at `path`, or starts it. Returns the number of rows that are there already: the caller goes
+    /// on with the next one. Where the EMB is whole, that is all of them, and the writer takes no more.
+    ///
+    /// # Errors
+    /// When what is there has another provenance (but for the invariance figures), or is damaged.
+    pub fn resume(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
+        if provenance.dim == 0 {
+            return Err(misfit("dimension of the embedding", "at least 1", 0));
+        }
+        let single = layout::is_single_file(path);
+        let parts_dir = if single { layout::hidden_parts(path) } else { path.to_owned() };
+        let mut writer = Self {
+            path: path.into(),
+            parts_dir,
+            rows_per_part: (MAX_PART_VALUES / provenance.dim).clamp(1, MAX_PART_ROWS),
+            provenance,
+            types: None,
+            columns: vec![],
+            embeddings: vec![],
+            parts: vec![],
+            whole: None,
+        };
+        let is_whole = if single { path.exists() } else { EndMarker::read(path)?.is_some() };
+        if is_whole {
+            let whole = layout::Whole::open(path)?;
+            writer.check_provenance(whole.provenance.as_ref())?;
+            let summary = Summary {
+                num_rows: whole.num_rows() as u64,
+                num_parts: whole.parts.len(),
+                size_bytes: whole.parts.iter().map(|part| part.size_bytes).sum(),
+            };
+            writer.whole = Some(summary);
+            return Ok((writer, summary.num_rows));
+        }
+        for part in layout::finished_parts(&writer.parts_dir) {
+            writer.take_up(&Footer::read(&part)?)?;
+        }
+        writer.reopen_last()?;
+        let rows = writer.rows_written();
+        Ok((writer, rows))
+    }
+
+    /// Fixes the rows of a part, which otherwise follow from the dimension.
+    ///
+    /// # Panics
+    /// When `rows` is 0.
+    #[must_use]
+    pub fn with_rows_per_part(mut self, rows: usize) -> Self {
+        assert!(rows > 0, "a part holds at least one row");
+        self.rows_per_part = rows;
+        self
+    }
+
+    /// Rows written so far, those of an earlier run counted.
+    pub fn rows_written(&self) -> u64 {
+        let parts = self.parts.iter().map(|part| part.num_rows).sum::<u64>();
+        self.whole.map_or(parts + (self.embeddings.len() / self.provenance.dim) as u64, |whole| whole.num_rows)
+    }
+
+    /// Whether the EMB was whole when it was resumed.
+    pub fn is_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// Adds rows: `columns` of one length, `id` (text, no nulls) first and the same ones in every call, and as many
+    /// `embeddings`, `[rows, D]` row-major. No rows at all fix the columns of an empty EMB.
+    ///
+    /// # Errors
+    /// When the lengths, names or types do not fit, or the disk is full.
+    pub fn write(&mut self, columns: &[Column], embeddings: &[f32]) -> Result<(), EmbeddingsError> {
+        if self.whole.is_some() {
+            return Err(EmbeddingsError::Exists { path: self.path.clone() });
+        }
+        self.check_rows(columns, embeddings)?;
+        for (all, more) in self.columns.iter_mut().zip(columns) {
+            frame::append(&mut all.data, &more.data);
+        }
+        self.embeddings.extend_from_slice(embeddings);
+        while self.embeddings.len() >= self.rows_per_part * self.provenance.dim {
+            self.write_part(self.rows_per_part)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and makes the EMB whole, with the figures that are known now only.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn finish(mut self, invariance: &BTreeMap<String, f64>) -> Result<Summary, EmbeddingsError> {
+        if let Some(whole) = self.whole {
+            return Ok(whole);
+        }
+        let single = layout::is_single_file(&self.path);
+        self.provenance.invariance = invariance.clone();
+        if self.types.is_none() {
+            self.types = Some(vec![ColumnType { name: "id".into(), dtype: pl::DataType::String }]);
+            self.columns = self.types.iter().flatten().map(ColumnType::empty).collect();
+        }
+        if single {
+            return self.merge();
+        }
+        // A part must not know more than the parts of a run that was killed.
+        let end = std::mem::replace(&mut self.provenance, Provenance::new("", 0));
+        self.provenance = Provenance { invariance: BTreeMap::new(), ..end.clone() };
+        if !self.embeddings.is_empty() || self.parts.is_empty() {
+            self.write_part(self.embeddings.len() / self.provenance.dim)?;
+        }
+        let num_rows = self.rows_written();
+        let summary = self.summary(num_rows);
+        EndMarker { provenance: end, num_rows, parts: self.parts }.write(&self.parts_dir)?;
+        Ok(summary)
+    }
+
+    fn summary(&self, num_rows: u64) -> Summary {
+        let size_bytes = self.parts.iter().map(|part| part.size_bytes).sum();
+        Summary { num_rows, num_parts: self.parts.len(), size_bytes }
+    }
+
+    fn check_rows(&mut self, columns: &[Column], embeddings: &[f32]) -> Result<(), EmbeddingsError> {
+        let types: Vec<ColumnType> = columns.iter().map(ColumnType::of).collect();
+        match &self.types {
+            Some(known) if *known != types => {
+                return Err(misfit("columns", describe(known), describe(&types)));
+            }
+            Some(_) => {}
+            None => {
+                check_types(&types)?;
+                self.columns = types.iter().map(ColumnType::empty).collect();
+                self.types = Some(types);
+            }
+        }
+        let dim = self.provenance.dim;
+        if !embeddings.len().is_multiple_of(dim) {
+            return Err(misfit("number of values", format!("a multiple of the dimension {dim}"), embeddings.len()));
+        }
+        let rows = embeddings.len() / dim;
+        for column in columns {
+            if column.data.len() != rows {
+                return Err(misfit(&format!("length of column {:?}", column.name), rows, column.data.len()));
+            }
+        }
+        if let ColumnData::Str(ids) = &columns[0].data
+            && let Some(row) = ids.iter().position(Option::is_none)
+        {
+            return Err(misfit("id", "a name", format!("null in row {}", self.rows_written() + row as u64)));
+        }
+        Ok(())
+    }
+
+    /// Writes the first `rows` rows that wait as the next part.
+    fn write_part(&mut self, rows: usize) -> Result<(), EmbeddingsError> {
+        let frame = self.take_rows(rows)?;
+        fs::create_dir_all(&self.parts_dir).map_err(EmbeddingsError::io(&self.parts_dir))?;
+        let file = layout::part_name(self.parts.len());
+        let mut writer = FrameWriter::create(&self.parts_dir.join(&file), frame.schema(), KIND, &self.provenance)?;
+        writer.write(&frame)?;
+        let size_bytes = writer.finish()?;
+        self.parts.push(Part { file, num_rows: rows as u64, size_bytes });
+        Ok(())
+    }
+
+    fn take_rows(&mut self, rows: usize) -> Result<pl::DataFrame, EmbeddingsError> {
+        let take = |column: &mut Column| Column {
+            name: column.name.clone(),
+            data: frame::split_off_front(&mut column.data, rows),
+        };
+        let columns: Vec<Column> = self.columns.iter_mut().map(take).collect();
+        let rest = self.embeddings.split_off(rows * self.provenance.dim);
+        let embeddings = std::mem::replace(&mut self.embeddings, rest);
+        frame::with_embedding(&columns, embeddings, self.provenance.dim).map_err(EmbeddingsError::parquet(&self.path))
+    }
+
+    /// Copies the hidden parts and the rows that wait into the single file, in row groups of the same rows whether
+    /// the run was killed or not.
+    fn merge(mut self) -> Result<Summary, EmbeddingsError> {
+        let last = self.take_rows(self.embeddings.len() / self.provenance.dim)?;
+        let mut writer = FrameWriter::create(&self.path, last.schema(), KIND, &self.provenance)?;
+        let mut num_rows = last.height() as u64;
+        for part in &self.parts {
+            let frame = parquet::read(&self.parts_dir.join(&part.file), None)?;
+            writer.write(&frame)?;
+            num_rows += part.num_rows;
+        }
+        writer.write(&last)?;
+        let size_bytes = writer.finish()?;
+        layout::remove_parts(&self.parts_dir)?;
+        Ok(Summary { num_rows, num_parts: 1, size_bytes })
+    }
+
+    fn check_provenance(&self, found: Option<&Provenance>) -> Result<(), EmbeddingsError> {
+        let path = self.path.clone();
+        let Some(found) = found else {
+            let (field, expected, found) = ("provenance".into(), "one of this program".into(), "none".into());
+            return Err(EmbeddingsError::OtherProvenance { path, field, expected, found });
+        };
+        match self.provenance.difference(found) {
+            Some((field, expected, found)) => Err(EmbeddingsError::OtherProvenance { path, field, expected, found }),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a part of an earlier run.
+    fn take_up(&mut self, part: &Footer) -> Result<(), EmbeddingsError> {
+        self.check_provenance(part.provenance.as_ref())?;
+        let types = part.columns.iter().filter(|(name, _)| name != EMBEDDING);
+        let types: Vec<ColumnType> =
+            types.map(|(name, dtype)| ColumnType { name: name.clone(), dtype: dtype.clone() }).collect();
+        match &self.types {
+            Some(known) if *known != types => return Err(misfit("columns", describe(known), describe(&types))),
+            _ => {
+                self.columns = types.iter().map(ColumnType::empty).collect();
+                self.types = Some(types);
+            }
+        }
+        let file = part.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.parts.push(Part { file, num_rows: part.num_rows as u64, size_bytes: part.size_bytes });
+        Ok(())
+    }
+
+    /// Takes the rows of a last part that is not full back into memory: more may follow them. It stays on disk until
+    /// the part is written anew.
+    fn reopen_last(&mut self) -> Result<(), EmbeddingsError> {
+        if self.parts.last().is_none_or(|part| part.num_rows >= self.rows_per_part as u64) {
+            return Ok(());
+        }
+        let part = self.parts.pop().expect("a last part");
+        let path = self.parts_dir.join(&part.file);
+        let frame = parquet::read(&path, None)?;
+        for column in &mut self.columns {
+            let found = frame.column(&column.name).map_err(EmbeddingsError::parquet(&path))?;
+            *column = frame::from_polars(found)?;
+        }
+        let embedding = frame.column(EMBEDDING).map_err(EmbeddingsError::parquet(&path))?;
+        self.embeddings = crate::reader::values(embedding, self.provenance.dim, &path)?;
+        Ok(())
+    }
+}
+
+fn check_types(types: &[ColumnType]) -> Result<(), EmbeddingsError> {
+    match types.first() {
+        Some(ColumnType { name, dtype: pl::DataType::String }) if name == "id" => {}
+        first => {
+            let found = first.map_or("none".into(), |first| format!("{} {}", first.name, first.dtype));
+            return Err(misfit("first column", "id str", found));
+        }
+    }
+    let mut names = HashSet::from([EMBEDDING]);
+    match types.iter().find(|column| !names.insert(&column.name)) {
+        Some(column) => Err(misfit("column names", "all different, none \"embedding\"", format!("{:?}", column.name))),
+        None => Ok(()),
+    }
+}
+
+fn describe(types: &[ColumnType]) -> String {
+    types.iter().map(|column| format!("{} {}", column.name, column.dtype)).collect::<Vec<_>>().join(", ")
+}
+
+fn misfit(what: &str, expected: impl ToString, found: impl ToString) -> EmbeddingsError {
+    EmbeddingsError::Rows { what: what.into(), expected: expected.to_string(), found: found.to_string() }
+}

@@ -1,0 +1,46 @@
+use thiserror::Error;
+
+/// What can be wrong with a loss or with what it is given.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The loss is defined for another number of views.
+    #[error("loss {loss} compares {expected} views of a pair, got {found}")]
+    Views {
+        /// The loss, as the recipe names it.
+        loss: &'static str,
+        /// Views it compares.
+        expected: usize,
+        /// Views it was given.
+        found: usize,
+    },
+    /// The embeddings of the views do not match.
+    #[error("loss {loss}: view 0 has embeddings {first:?}, view {view} has {found:?}")]
+    Shape {
+        /// The loss, as the recipe names it.
+        loss: &'static str,
+        /// Shape of the first view's embeddings.
+        first: Vec<i64>,
+        /// Number of the view that differs.
+        view: usize,
+        /// Shape of its embeddings.
+        found: Vec<i64>,
+    },
+    /// A batch without negatives.
+    #[error("loss {loss} needs at least 2 pairs in a batch, got {found}")]
+    TooFew {
+        /// The loss, as the recipe names it.
+        loss: &'static str,
+        /// Pairs in the batch.
+        found: i64,
+    },
+    /// A setting out of range.
+    #[error("{key} must be {expected}, got {found}")]
+    Config {
+        /// The setting, dotted as in a recipe.
+        key: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+}

@@ -1,0 +1,222 @@
+use invar_dataset::View;
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, error::describe_view};
+
+/// Views collated into tensors, on the host or on a device.
+#[derive(Debug)]
+pub enum Batch {
+    /// Dense views of one shape, stacked.
+    Dense {
+        /// `[B, ...]`, f32.
+        x: Tensor,
+    },
+    /// Token views, padded at the end to the longest.
+    Tokens {
+        /// Token numbers `[B, L]`, i32; -1 is padding.
+        ids: Tensor,
+        /// Number of tokens of each view `[B]`, i32.
+        lengths: Tensor,
+        /// True tokens for a masked-token loss `[B, L]`, i32; -1 where nothing is asked.
+        targets: Option<Tensor>,
+    },
+}
+
+impl Batch {
+    /// Collates views on the host.
+    ///
+    /// # Errors
+    /// When there is no view, the views are not alike, or they are graphs.
+    pub fn collate(views: &[&View]) -> Result<Self, Error> {
+        let Some(first) = views.first() else { return Err(Error::Empty) };
+        for (index, view) in views.iter().enumerate() {
+            if !alike(first, view) {
+                return Err(Error::Unlike { index, first: describe_view(first), found: describe_view(view) });
+            }
+        }
+        match first {
+            View::Dense { shape, .. } => collate_dense(views, shape),
+            View::Tokens { targets, .. } => Ok(collate_tokens(views, targets.is_some())),
+            View::Graph { .. } => Err(Error::Unsupported("graph")),
+        }
+    }
+
+    /// Number of views.
+    pub fn len(&self) -> usize {
+        let rows = match self {
+            Self::Dense { x } => x,
+            Self::Tokens { ids, .. } => ids,
+        };
+        rows.size()[0] as usize
+    }
+
+    /// Whether there are no views; [`Batch::collate`] never makes such a batch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where the tensors are.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Dense { x } => x.device(),
+            Self::Tokens { ids, .. } => ids.device(),
+        }
+    }
+
+    /// Moves the batch into page-locked memory where `device` is CUDA, so that the copy to it need not block.
+    pub fn pin(self, device: Device) -> Self {
+        if device.is_cuda() { self.map(|t| t.pin_memory(device)) } else { self }
+    }
+
+    /// Copies the batch to a device, without waiting for a copy out of page-locked memory.
+    pub fn to_device(&self, device: Device) -> Self {
+        let copy = |t: &Tensor| t.to_device_(device, t.kind(), device.is_cuda(), false);
+        match self {
+            Self::Dense { x } => Self::Dense { x: copy(x) },
+            Self::Tokens { ids, lengths, targets } => {
+                Self::Tokens { ids: copy(ids), lengths: copy(lengths), targets: targets.as_ref().map(copy) }
+            }
+        }
+    }
+
+    /// The dense values `[B, F]`, for an encoder that reads vectors of `num_features`.
+    ///
+    /// # Errors
+    /// When the batch is of another shape.
+    pub fn features(&self, encoder: &'static str, num_features: i64) -> Result<&Tensor, Error> {
+        match self {
+            Self::Dense { x } if x.dim() == 2 && x.size()[1] == num_features => Ok(x),
+            other => {
+                Err(Error::Shape { encoder, expected: format!("dense [{num_features}]"), found: other.describe() })
+            }
+        }
+    }
+
+    /// The tokens `[B, L]` and lengths `[B]`, for an encoder that reads sequences.
+    ///
+    /// # Errors
+    /// When the batch is of another shape.
+    pub fn sequences(&self, encoder: &'static str) -> Result<(&Tensor, &Tensor), Error> {
+        match self {
+            Self::Tokens { ids, lengths, .. } => Ok((ids, lengths)),
+            other => Err(Error::Shape { encoder, expected: "tokens".into(), found: other.describe() }),
+        }
+    }
+
+    fn map(self, f: impl Fn(Tensor) -> Tensor) -> Self {
+        match self {
+            Self::Dense { x } => Self::Dense { x: f(x) },
+            Self::Tokens { ids, lengths, targets } => {
+                Self::Tokens { ids: f(ids), lengths: f(lengths), targets: targets.map(f) }
+            }
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Dense { x } => format!("dense {:?}", &x.size()[1..]),
+            Self::Tokens { .. } => "tokens".into(),
+        }
+    }
+}
+
+fn alike(a: &View, b: &View) -> bool {
+    match (a, b) {
+        (View::Dense { shape: a, .. }, View::Dense { shape: b, .. }) => a == b,
+        (View::Tokens { targets: a, .. }, View::Tokens { targets: b, .. }) => a.is_some() == b.is_some(),
+        (View::Graph { .. }, View::Graph { .. }) => true,
+        _ => false,
+    }
+}
+
+fn collate_dense(views: &[&View], shape: &[usize]) -> Result<Batch, Error> {
+    let row: usize = shape.iter().product();
+    let size: Vec<i64> = [views.len()].iter().chain(shape).map(|&extent| extent as i64).collect();
+    let mut x = Tensor::empty(&size[..], (Kind::Float, Device::Cpu));
+    let values = host_slice::<f32>(&mut x);
+    for (index, view) in views.iter().enumerate() {
+        let View::Dense { data, .. } = view else { unreachable!("the views are alike") };
+        if data.len() != row {
+            return Err(Error::Values { index, shape: shape.to_vec(), found: data.len() });
+        }
+        values[index * row..][..row].copy_from_slice(data);
+    }
+    Ok(Batch::Dense { x })
+}
+
+fn collate_tokens(views: &[&View], with_targets: bool) -> Batch {
+    // At least one position, so that a batch of empty sequences is still a matrix.
+    let longest = views.iter().map(|view| tokens(view).0.len()).max().unwrap_or(0).max(1);
+    let pad = |rows: &dyn Fn(&View) -> &[i32]| {
+        let mut tensor = Tensor::full([views.len() as i64, longest as i64], -1, (Kind::Int, Device::Cpu));
+        for (view, row) in views.iter().zip(host_slice::<i32>(&mut tensor).chunks_exact_mut(longest)) {
+            let values = rows(view);
+            let length = values.len().min(longest);
+            row[..length].copy_from_slice(&values[..length]);
+        }
+        tensor
+    };
+    let lengths: Vec<i32> = views.iter().map(|view| tokens(view).0.len() as i32).collect();
+    Batch::Tokens {
+        ids: pad(&|view| tokens(view).0),
+        lengths: Tensor::from_slice(&lengths),
+        targets: with_targets.then(|| pad(&|view| tokens(view).1)),
+    }
+}
+
+/// The tokens and targets of a view known to be of tokens.
+fn tokens(view: &View) -> (&[i32], &[i32]) {
+    match view {
+        View::Tokens { ids, targets } => (ids, targets.as_deref().unwrap_or_default()),
+        _ => unreachable!("the views are alike"),
+    }
+}
+
+/// The values of a fresh, contiguous host tensor.
+fn host_slice<T>(tensor: &mut Tensor) -> &mut [T] {
+    debug_assert!(tensor.is_contiguous() && tensor.device() == Device::Cpu);
+    debug_assert_eq!(tensor.kind().elt_size_in_bytes(), size_of::<T>());
+    if tensor.numel() == 0 {
+        return &mut [];
+    }
+    // SAFETY: the tensor is contiguous, on the host, of this element size, and borrowed mutably for as long as the
+    // slice lives; the callers have just made it, so no other tensor shares its storage.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dense_views_are_stacked() {
+        let views = [View::features(vec![1., 2.]), View::features(vec![3., 4.])];
+        let Batch::Dense { x } = Batch::collate(&[&views[0], &views[1]]).unwrap() else { panic!("dense") };
+        assert_eq!(x.size(), [2, 2]);
+        assert_eq!(Vec::<f32>::try_from(x.flatten(0, 1)).unwrap(), [1., 2., 3., 4.]);
+    }
+
+    #[test]
+    fn tokens_are_padded_at_the_end() {
+        let views = [View::tokens(vec![0, 1, 2]), View::tokens(vec![]), View::tokens(vec![3])];
+        let batch = Batch::collate(&views.each_ref()).unwrap();
+        let (ids, lengths) = batch.sequences("test").unwrap();
+        assert_eq!(Vec::<i32>::try_from(ids.flatten(0, 1)).unwrap(), [0, 1, 2, -1, -1, -1, 3, -1, -1]);
+        assert_eq!(Vec::<i32>::try_from(lengths).unwrap(), [3, 0, 1]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let (a, b) = (View::features(vec![1., 2.]), View::features(vec![1.]));
+        let error = Batch::collate(&[&a, &b]).unwrap_err();
+        assert_eq!(error.to_string(), "collate: view 1 is dense [1], view 0 is dense [2]");
+        assert!(matches!(Batch::collate(&[]), Err(Error::Empty)));
+        let short = View::Dense { shape: vec![2, 2], data: vec![0.] };
+        assert!(matches!(Batch::collate(&[&short]), Err(Error::Values { index: 0, found: 1, .. })));
+        let graph = View::Graph { x: vec![], num_features: 3, edge_index: vec![], edge_weight: None };
+        assert!(matches!(Batch::collate(&[&graph]), Err(Error::Unsupported("graph"))));
+        let batch = Batch::collate(&[&a]).unwrap();
+        let error = batch.features("kmer-mlp", 3).unwrap_err();
+        assert_eq!(error.to_string(), "encoder kmer-mlp reads dense [3], but the views are dense [2]");
+    }
+}

@@ -1,0 +1,161 @@
+//! Dilated residual convolutions over one-hot bases, both strands through the same weights (see [`crate::strands`]).
+
+use invar_dataset::ViewShape;
+use serde::{Deserialize, Serialize};
+use tch::{
+    Tensor,
+    nn::{self, Module},
+};
+
+use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
+use crate::{
+    Batch, Error,
+    error::describe_shape,
+    layers::{RmsNorm, linear},
+    strands,
+};
+
+/// The name in a recipe.
+pub const NAME: &str = "conv";
+
+/// Settings of [`Conv`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConvConfig {
+    /// Channels of the trunk, `C`.
+    pub channels: usize,
+    /// Residual blocks; block `i` dilates by `2^(i mod 6)`.
+    pub depth: usize,
+    /// Width of a block's kernel, odd, in strides.
+    pub kernel: usize,
+    /// Width of the first kernel, odd, in bases.
+    pub stem_kernel: usize,
+    /// Bases between neighbouring positions after the first kernel.
+    pub stride: usize,
+    /// Embedding dimensions, `D`.
+    pub dim: usize,
+    /// Probability that a value inside a block is dropped in training.
+    pub dropout: f64,
+}
+
+impl Default for ConvConfig {
+    fn default() -> Self {
+        Self { channels: 64, depth: 5, kernel: 5, stem_kernel: 15, stride: 4, dim: 128, dropout: 0.0 }
+    }
+}
+
+impl ConvConfig {
+    /// Builds the network for sequences of bases.
+    ///
+    /// # Errors
+    /// When the views are not tokens of a vocabulary of at least 4, or a setting is out of range.
+    pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<Conv, Error> {
+        check_bases(NAME, shape)?;
+        check_positive("encoder.channels", self.channels)?;
+        check_positive("encoder.stride", self.stride)?;
+        check_positive("encoder.dim", self.dim)?;
+        check_dropout(self.dropout)?;
+        for (key, width) in [("encoder.kernel", self.kernel), ("encoder.stem_kernel", self.stem_kernel)] {
+            if width.is_multiple_of(2) {
+                return Err(Error::config(key, "odd", width));
+            }
+        }
+        let stem = convolution(path / "stem", strands::NUM_BASES as usize, self.channels, self.stem_kernel, |c| {
+            c.stride = self.stride as i64;
+            c.padding = (self.stem_kernel / 2) as i64;
+        });
+        let blocks = (0..self.depth).map(|i| Block::new(self, &(path / format!("block{i}")), 1 << (i % 6))).collect();
+        let norm = RmsNorm::new(path / "norm", self.channels, 1);
+        Ok(Conv { config: self.clone(), stem, blocks, norm, out: linear(path / "out", 2 * self.channels, self.dim) })
+    }
+}
+
+/// `tokens -> both strands -> stem -> blocks -> mean and max over positions -> mean of strands -> linear -> [B, D]`,
+/// unit length.
+#[derive(Debug)]
+pub struct Conv {
+    config: ConvConfig,
+    stem: nn::Conv1D,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    out: nn::Linear,
+}
+
+impl Encoder for Conv {
+    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+        let (ids, lengths) = batch.sequences(NAME)?;
+        let (ids, lengths) = strands::both(ids, lengths); // [2B, L], [2B]
+        let mut x = self.stem.forward(&strands::one_hot(&ids)); // [2B, C, P], P = L / stride
+        let lengths = strands::strided(&lengths, self.config.stride as i64);
+        let mask = strands::mask(&lengths, x.size()[2]).unsqueeze(1); // [2B, 1, P]
+        x *= &mask;
+        for block in &self.blocks {
+            x = block.forward(&x, &mask, if train { self.config.dropout } else { 0.0 });
+        }
+        let x = self.norm.forward(&x);
+        let largest = (&x + (&mask - 1.0) * 1e9).amax([-1i64], false); // [2B, C]
+        let pooled = Tensor::cat(&[strands::masked_mean(&x, &mask), largest], 1); // [2B, 2C]
+        let embedding = unit_length(&self.out.forward(&strands::merge(&pooled)));
+        Ok(Encoded { embedding, tokens: None, grid: None })
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+}
+
+/// `x + pointwise(gelu(dilated(norm(x))))`, zero in the padding.
+#[derive(Debug)]
+struct Block {
+    norm: RmsNorm,
+    dilated: nn::Conv1D,
+    pointwise: nn::Conv1D,
+}
+
+impl Block {
+    fn new(config: &ConvConfig, path: &nn::Path, dilation: i64) -> Self {
+        let channels = config.channels;
+        Self {
+            norm: RmsNorm::new(path / "norm", channels, 1),
+            dilated: convolution(path / "dilated", channels, channels, config.kernel, |c| {
+                c.dilation = dilation;
+                c.padding = dilation * (config.kernel / 2) as i64;
+            }),
+            pointwise: convolution(path / "pointwise", channels, channels, 1, |_| {}),
+        }
+    }
+
+    /// `x` `[B, C, P]`, zero where `mask` `[B, 1, P]` is.
+    fn forward(&self, x: &Tensor, mask: &Tensor, dropout: f64) -> Tensor {
+        let mut y = self.dilated.forward(&self.norm.forward(x)).gelu("none");
+        if dropout > 0.0 {
+            y = y.dropout(dropout, true);
+        }
+        (x + self.pointwise.forward(&y)) * mask
+    }
+}
+
+/// Refuses everything but tokens that hold the four bases.
+pub(super) fn check_bases(encoder: &'static str, shape: &ViewShape) -> Result<(), Error> {
+    match shape {
+        ViewShape::Tokens { vocabulary } if *vocabulary >= strands::NUM_BASES as usize => Ok(()),
+        other => Err(Error::Shape {
+            encoder,
+            expected: "tokens of a vocabulary of at least 4 (bases)".into(),
+            found: describe_shape(other),
+        }),
+    }
+}
+
+/// A convolution `[B, in, L] -> [B, out, L']`, initialised as PyTorch's.
+pub(super) fn convolution(
+    path: nn::Path,
+    num_in: usize,
+    num_out: usize,
+    kernel: usize,
+    adjust: impl FnOnce(&mut nn::ConvConfig),
+) -> nn::Conv1D {
+    let mut config = nn::ConvConfig::default();
+    adjust(&mut config);
+    nn::conv1d(path, num_in as i64, num_out as i64, kernel as i64, config)
+}

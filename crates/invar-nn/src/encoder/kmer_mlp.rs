@@ -1,0 +1,107 @@
+//! Multi-layer perceptron on a k-mer profile: the encoder of metagenome binners (VAMB, SemiBin2, COMEBin), fast on a
+//! CPU.
+//!
+//! The profile is canonical (a k-mer and its reverse complement are one feature), so the embedding is blind to the
+//! strand before the first weight. Which k, and how counts become features, is the source's choice.
+
+use invar_dataset::ViewShape;
+use serde::{Deserialize, Serialize};
+use tch::{
+    Tensor,
+    nn::{self, Module},
+};
+
+use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
+use crate::{
+    Batch, Error,
+    error::describe_shape,
+    layers::{LayerNorm, linear},
+};
+
+/// The name in a recipe.
+pub const NAME: &str = "kmer-mlp";
+
+/// Settings of [`KmerMlp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KmerMlpConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Embedding dimensions, `D`.
+    pub dim: usize,
+    /// Probability that a hidden value is dropped in training.
+    pub dropout: f64,
+    /// Whether the profile is first scaled to mean 0 and variance 1, each view by itself.
+    pub input_norm: bool,
+    /// Whether each hidden layer is normalised before its activation.
+    pub norm: bool,
+}
+
+impl Default for KmerMlpConfig {
+    fn default() -> Self {
+        Self { hidden: vec![512, 512], dim: 128, dropout: 0.0, input_norm: true, norm: true }
+    }
+}
+
+impl KmerMlpConfig {
+    /// Builds the network for profiles `[F]`.
+    ///
+    /// # Errors
+    /// When the views are not dense vectors, or a width is 0.
+    pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<KmerMlp, Error> {
+        let ViewShape::Dense(extents) = shape else { return Err(wrong_shape(shape)) };
+        let &[num_features] = extents.as_slice() else { return Err(wrong_shape(shape)) };
+        check_positive("encoder.dim", self.dim)?;
+        check_dropout(self.dropout)?;
+        let mut width = num_features;
+        let mut layers = Vec::with_capacity(self.hidden.len());
+        for (number, &hidden) in self.hidden.iter().enumerate() {
+            check_positive("encoder.hidden", hidden)?;
+            let path = path / format!("layer{number}");
+            let norm = self.norm.then(|| LayerNorm::new(&path / "norm", hidden));
+            layers.push((linear(&path / "linear", width, hidden), norm));
+            width = hidden;
+        }
+        let out = linear(path / "out", width, self.dim);
+        Ok(KmerMlp { num_features: num_features as i64, config: self.clone(), layers, out })
+    }
+}
+
+fn wrong_shape(shape: &ViewShape) -> Error {
+    Error::Shape { encoder: NAME, expected: "dense [F] (a k-mer profile)".into(), found: describe_shape(shape) }
+}
+
+/// `[B, F] -> (linear, layer norm, ReLU)* -> linear -> [B, D]`, unit length.
+#[derive(Debug)]
+pub struct KmerMlp {
+    num_features: i64,
+    config: KmerMlpConfig,
+    layers: Vec<(nn::Linear, Option<LayerNorm>)>,
+    out: nn::Linear,
+}
+
+impl Encoder for KmerMlp {
+    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+        let x = batch.features(NAME, self.num_features)?; // [B, F]
+        let mut x = if self.config.input_norm {
+            x.layer_norm([self.num_features], None::<Tensor>, None::<Tensor>, 1e-12, true)
+        } else {
+            x.shallow_clone()
+        };
+        for (linear, norm) in &self.layers {
+            x = linear.forward(&x); // [B, hidden]
+            if let Some(norm) = norm {
+                x = norm.forward(&x);
+            }
+            x = x.relu();
+            if train && self.config.dropout > 0.0 {
+                x = x.dropout(self.config.dropout, true);
+            }
+        }
+        Ok(Encoded { embedding: unit_length(&self.out.forward(&x)), tokens: None, grid: None })
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+}

@@ -1,0 +1,90 @@
+use invar_dataset::{View, ViewShape};
+use thiserror::Error;
+
+/// What can be wrong between views, encoders and devices.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// An encoder cannot read views of this shape.
+    #[error("encoder {encoder} reads {expected}, but the views are {found}")]
+    Shape {
+        /// The encoder, as the recipe names it.
+        encoder: &'static str,
+        /// The shape it reads.
+        expected: String,
+        /// The shape it was given.
+        found: String,
+    },
+    /// The views of one batch are not alike.
+    #[error("collate: view {index} is {found}, view 0 is {first}")]
+    Unlike {
+        /// Number of the first view that differs, 0-based.
+        index: usize,
+        /// The shape of view 0.
+        first: String,
+        /// The shape of that view.
+        found: String,
+    },
+    /// A dense view whose values do not fill its shape.
+    #[error("collate: view {index} has shape {shape:?}, but {found} values")]
+    Values {
+        /// Number of the view, 0-based.
+        index: usize,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its number of values.
+        found: usize,
+    },
+    /// Nothing to collate.
+    #[error("collate: a batch needs at least 1 view, got 0")]
+    Empty,
+    /// A kind of view that no encoder of this version reads.
+    #[error("{0} views are not supported yet: no encoder reads them")]
+    Unsupported(&'static str),
+    /// A setting out of range.
+    #[error("{key} must be {expected}, got {found}")]
+    Config {
+        /// The setting, dotted as in a recipe.
+        key: String,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A device that is not there.
+    #[error("device {asked} cannot be used: {reason}")]
+    Device {
+        /// The device asked for.
+        asked: String,
+        /// Why not.
+        reason: String,
+    },
+    /// LibTorch refused.
+    #[error("LibTorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    /// A setting out of range.
+    pub fn config(key: &str, expected: &str, found: impl ToString) -> Self {
+        Self::Config { key: key.into(), expected: expected.into(), found: found.to_string() }
+    }
+}
+
+/// A view's shape in words, for messages.
+pub(crate) fn describe_view(view: &View) -> String {
+    match view {
+        View::Dense { shape, .. } => describe_shape(&ViewShape::Dense(shape.clone())),
+        View::Tokens { targets: None, .. } => "tokens".into(),
+        View::Tokens { targets: Some(_), .. } => "tokens with targets".into(),
+        View::Graph { num_features, .. } => describe_shape(&ViewShape::Graph { num_features: *num_features }),
+    }
+}
+
+/// A source's shape in words, for messages.
+pub(crate) fn describe_shape(shape: &ViewShape) -> String {
+    match shape {
+        ViewShape::Dense(shape) => format!("dense {shape:?}"),
+        ViewShape::Tokens { vocabulary } => format!("tokens of a vocabulary of {vocabulary}"),
+        ViewShape::Graph { num_features } => format!("a graph with {num_features} features a node"),
+    }
+}

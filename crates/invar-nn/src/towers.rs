@@ -1,0 +1,46 @@
+use crate::{Batch, Encoded, Encoder, Error};
+
+/// The views of a batch of pairs, stacked: rows `0..B` are the anchors, `B..2B` the second views, and so on.
+#[derive(Debug)]
+pub struct Views {
+    /// All views `[num_views * B, ...]`.
+    pub stacked: Batch,
+    /// Views of one pair.
+    pub num_views: usize,
+}
+
+impl Views {
+    /// Number of pairs, `B`.
+    pub fn num_pairs(&self) -> usize {
+        self.stacked.len() / self.num_views
+    }
+}
+
+/// Which encoder sees which view.
+pub enum Towers {
+    /// One encoder sees every view.
+    Siamese(Box<dyn Encoder>),
+}
+
+impl Towers {
+    /// Encodes the views: one [`Encoded`] of `B` rows for each view.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode(&self, views: &Views, train: bool) -> Result<Vec<Encoded>, Error> {
+        match self {
+            Self::Siamese(encoder) => {
+                let encoded = encoder.encode(&views.stacked, train)?;
+                let rows = views.num_pairs() as i64;
+                Ok((0..views.num_views as i64).map(|view| encoded.rows(view * rows, rows)).collect())
+            }
+        }
+    }
+
+    /// Embedding dimensions, `D`.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Siamese(encoder) => encoder.dim(),
+        }
+    }
+}

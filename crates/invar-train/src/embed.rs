@@ -1,0 +1,286 @@
+//! From samples to embeddings, with a trained model: view workers draw and collate while the network computes.
+//!
+//! Samples go through in *blocks* that lie at multiples of `block_samples`, and the batches of a block depend on the
+//! block alone. So a sample's embedding is the same, bit for bit, in every run over whole blocks: at any number of
+//! workers, and when a broken-off run goes on at a block's edge.
+
+use std::ops::Range;
+
+use crossbeam_channel::{Sender, bounded};
+use invar_dataset::{DatasetError, Progress, View, ViewSource};
+use invar_nn::Batch;
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::{Error, Model};
+
+/// Batches that wait for the network, a worker.
+const DEPTH: usize = 2;
+
+/// Sequences are sorted by length among this many batches' worth of tokens, so that padding stays small.
+const SORTED_BATCHES: usize = 8;
+
+/// How much is embedded at a time. Changes results in the last bit at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbedConfig {
+    /// Samples of a block: the sink gets a block at a time.
+    pub block_samples: usize,
+    /// Most dense views of a batch.
+    pub batch_views: usize,
+    /// Most tokens of a batch, padding included; a longer view makes a batch of its own.
+    pub batch_tokens: usize,
+    /// Threads that draw views. Does not change any result.
+    pub view_workers: usize,
+}
+
+impl Default for EmbedConfig {
+    fn default() -> Self {
+        Self { block_samples: 512, batch_views: 512, batch_tokens: 262_144, view_workers: 2 }
+    }
+}
+
+/// What takes the embeddings of samples `range`: `[range.len(), D]`, row-major.
+pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
+
+/// Embeds samples `range` of a source, in order. A sample's embedding is the mean of its views', scaled to unit
+/// length. Memory is bounded by a few batches and the views of one sample, a worker.
+///
+/// Progress is told in samples.
+///
+/// # Errors
+/// When a sample cannot be read, the views are not those of the model, the sink refuses, or the user cancels.
+///
+/// # Panics
+/// When `range` reaches past the source.
+pub fn embed(
+    model: &Model,
+    source: &dyn ViewSource,
+    range: Range<usize>,
+    config: &EmbedConfig,
+    sink: &mut Sink,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    assert!(range.end <= source.len(), "samples {range:?} of {}", source.len());
+    check(config)?;
+    tch::set_num_threads(model.threads() as i32);
+    progress.set_total(range.len() as u64);
+    let blocks = blocks(range, config.block_samples);
+    let workers = config.view_workers.min(blocks.len()).max(1);
+    let device = model.device();
+    std::thread::scope(|scope| {
+        let receivers: Vec<_> = (0..workers)
+            .map(|worker| {
+                let (sender, receiver) = bounded(DEPTH);
+                let own: Vec<Range<usize>> = blocks.iter().skip(worker).step_by(workers).cloned().collect();
+                scope.spawn(move || produce(source, &own, config, device, &sender));
+                receiver
+            })
+            .collect();
+        for (number, block) in blocks.iter().enumerate() {
+            let receiver = &receivers[number % workers];
+            let mut means = Means::new(block.len(), model.dim());
+            loop {
+                if progress.is_cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                match receiver.recv().map_err(|_| Error::Worker)? {
+                    Message::Batch(batch, samples) => means.add(&model.encode(&batch)?, &samples),
+                    Message::BlockEnd => break,
+                    Message::Failed(error) => return Err(error),
+                }
+            }
+            let stored = sink(block.clone(), &means.finish());
+            stored.map_err(|source| Error::Sink { first: block.start, end: block.end, source })?;
+            progress.advance(block.len() as u64);
+        }
+        Ok(())
+    })
+}
+
+fn check(config: &EmbedConfig) -> Result<(), Error> {
+    for (key, value) in [
+        ("embed.block_samples", config.block_samples),
+        ("embed.batch_views", config.batch_views),
+        ("embed.batch_tokens", config.batch_tokens),
+        ("embed.view_workers", config.view_workers),
+    ] {
+        if value == 0 {
+            return Err(Error::Config { key, expected: "at least 1".into(), found: "0".into() });
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a range at the multiples of `size`.
+fn blocks(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
+    let first = range.start / size;
+    let end = range.end.div_ceil(size);
+    (first..end)
+        .map(|block| (block * size).max(range.start)..((block + 1) * size).min(range.end))
+        .filter(|block| !block.is_empty())
+        .collect()
+}
+
+enum Message {
+    /// A batch, and which sample of the block each row belongs to.
+    Batch(Batch, Vec<u32>),
+    BlockEnd,
+    Failed(Error),
+}
+
+/// Why a worker stops before its blocks are done.
+enum Stop {
+    Failed(Error),
+    NobodyListens,
+}
+
+impl From<DatasetError> for Stop {
+    fn from(error: DatasetError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<invar_nn::Error> for Stop {
+    fn from(error: invar_nn::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn produce(
+    source: &dyn ViewSource,
+    blocks: &[Range<usize>],
+    config: &EmbedConfig,
+    device: Device,
+    sender: &Sender<Message>,
+) {
+    for block in blocks {
+        match produce_block(source, block.clone(), config, device, sender) {
+            Ok(()) => {}
+            Err(Stop::NobodyListens) => return,
+            Err(Stop::Failed(error)) => {
+                let _ = sender.send(Message::Failed(error));
+                return;
+            }
+        }
+    }
+}
+
+fn produce_block(
+    source: &dyn ViewSource,
+    block: Range<usize>,
+    config: &EmbedConfig,
+    device: Device,
+    sender: &Sender<Message>,
+) -> Result<(), Stop> {
+    let mut pending = Pending { config, device, sender, views: vec![], num_tokens: 0 };
+    for (offset, index) in block.enumerate() {
+        let views = source.views(index)?;
+        if views.is_empty() {
+            return Err(Stop::Failed(Error::NoView(index)));
+        }
+        for view in views {
+            pending.push(offset as u32, view)?;
+        }
+    }
+    pending.flush()?;
+    sender.send(Message::BlockEnd).map_err(|_| Stop::NobodyListens)
+}
+
+/// Views that are not yet in a batch.
+struct Pending<'a> {
+    config: &'a EmbedConfig,
+    device: Device,
+    sender: &'a Sender<Message>,
+    views: Vec<(u32, View)>,
+    num_tokens: usize,
+}
+
+impl Pending<'_> {
+    fn push(&mut self, sample: u32, view: View) -> Result<(), Stop> {
+        self.num_tokens += num_tokens(&view);
+        self.views.push((sample, view));
+        let full = self.views.len() >= self.config.batch_views && self.num_tokens == 0
+            || self.num_tokens >= SORTED_BATCHES * self.config.batch_tokens;
+        if full { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        let mut views = std::mem::take(&mut self.views);
+        self.num_tokens = 0;
+        // The longest first; views of equal length keep their order.
+        views.sort_by_key(|(_, view)| std::cmp::Reverse(num_tokens(view)));
+        let mut rest = views.as_slice();
+        while let Some((_, longest)) = rest.first() {
+            let most = match num_tokens(longest) {
+                0 => self.config.batch_views,
+                tokens => (self.config.batch_tokens / tokens).max(1),
+            };
+            let (batch, others) = rest.split_at(most.min(rest.len()));
+            rest = others;
+            let collated = Batch::collate(&batch.iter().map(|(_, view)| view).collect::<Vec<_>>())?;
+            let samples = batch.iter().map(|(sample, _)| *sample).collect();
+            let message = Message::Batch(collated.pin(self.device), samples);
+            self.sender.send(message).map_err(|_| Stop::NobodyListens)?;
+        }
+        Ok(())
+    }
+}
+
+fn num_tokens(view: &View) -> usize {
+    match view {
+        View::Tokens { ids, .. } => ids.len(),
+        View::Dense { .. } | View::Graph { .. } => 0,
+    }
+}
+
+/// Sums of the views' embeddings, in double precision.
+struct Means {
+    sums: Vec<f64>,
+    dim: usize,
+}
+
+impl Means {
+    fn new(num_samples: usize, dim: usize) -> Self {
+        Self { sums: vec![0.0; num_samples * dim], dim }
+    }
+
+    fn add(&mut self, rows: &[f32], samples: &[u32]) {
+        for (row, &sample) in rows.chunks_exact(self.dim).zip(samples) {
+            let sums = &mut self.sums[sample as usize * self.dim..][..self.dim];
+            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+    }
+
+    /// Unit vectors. Views that cancel out exactly leave a vector of zeros.
+    fn finish(self) -> Vec<f32> {
+        let mut unit = Vec::with_capacity(self.sums.len());
+        for sums in self.sums.chunks_exact(self.dim) {
+            let norm = sums.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let scale = if norm > 0.0 { norm.recip() } else { 0.0 };
+            unit.extend(sums.iter().map(|x| (x * scale) as f32));
+        }
+        unit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_lie_on_a_grid() {
+        assert_eq!(blocks(0..10, 4), [0..4, 4..8, 8..10]);
+        assert_eq!(blocks(3..9, 4), [3..4, 4..8, 8..9]);
+        assert_eq!(blocks(4..8, 4), [4..8]);
+        assert!(blocks(5..5, 4).is_empty());
+    }
+
+    #[test]
+    fn means_are_of_unit_length() {
+        let mut means = Means::new(3, 2);
+        means.add(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.8], &[0, 0, 1]);
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert_eq!(means.finish(), [half, half, 0.6, 0.8, 0.0, 0.0]);
+    }
+}

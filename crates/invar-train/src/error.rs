@@ -1,0 +1,122 @@
+use std::{io, path::PathBuf};
+
+use invar_dataset::DatasetError;
+use thiserror::Error;
+
+/// What can go wrong while training or embedding.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
+    /// Batches, encoders, devices.
+    #[error(transparent)]
+    Nn(#[from] invar_nn::Error),
+    /// The loss.
+    #[error(transparent)]
+    Loss(#[from] invar_loss::Error),
+    /// LibTorch, beside what tch binds.
+    #[error(transparent)]
+    Shim(#[from] invar_torch::Error),
+    /// LibTorch.
+    #[error("LibTorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A checkpoint or model file does not hold what it should.
+    #[error("{path}: {what}: expected {expected}, found {found}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was checked.
+        what: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The run directory belongs to another recipe.
+    #[error(
+        "{path} was made with {key} = {found}, this recipe has {expected}: use another run directory or start over"
+    )]
+    OtherRecipe {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The first setting that differs, dotted.
+        key: String,
+        /// Its value in this recipe.
+        expected: String,
+        /// Its value in the checkpoint.
+        found: String,
+    },
+    /// The loss or its gradient is no number any more; the weights were not touched.
+    #[error("step {step}: {what} is {value}, training stopped before the weights were changed")]
+    NonFinite {
+        /// The step, 1-based.
+        step: u64,
+        /// "loss" or "gradient norm".
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A pair that the loop cannot collate.
+    #[error("sample {sample}: {reason}")]
+    Pair {
+        /// The sample's id.
+        sample: String,
+        /// What is wrong, both values named.
+        reason: String,
+    },
+    /// A sample without a view.
+    #[error("sample {0} gave no view to embed")]
+    NoView(usize),
+    /// A setting out of range.
+    #[error("{key} must be {expected}, got {found}")]
+    Config {
+        /// The setting, dotted as in a recipe.
+        key: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The sink of embeddings refused them.
+    #[error("embeddings of samples {first}..{end} could not be stored: {source}")]
+    Sink {
+        /// First sample.
+        first: usize,
+        /// One past the last sample.
+        end: usize,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A worker thread ended without its result.
+    #[error("a view worker stopped before its batch was done")]
+    Worker,
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Wraps an I/O error with the path it happened on.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Whether the data is to blame: the command line then exits with 3.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Data(error) => error.is_bad_input(),
+            Self::Corrupt { .. } | Self::Pair { .. } | Self::NoView(_) => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! View workers: threads that draw and collate batches ahead of the trainer.
+//!
+//! Worker `w` of `W` makes the batches whose number is `w` modulo `W`, and sends them through a bounded channel of its
+//! own, from which the trainer takes them in turn. So batches arrive in order, memory is bounded by
+//! `W * (depth + 1)` batches, and what is in a batch depends on nothing but its number.
+
+use std::{
+    ops::Range,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use invar_dataset::{Pair, PairSource, View, order::BatchOrder, seed};
+use invar_nn::{Batch, Views};
+use tch::Device;
+
+use crate::Error;
+
+/// Batches that wait for the trainer, a worker.
+const DEPTH: usize = 2;
+
+/// Which batches a [`Feed`] makes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The samples of each batch.
+    pub order: BatchOrder,
+    /// Batch `s` draws its pairs under `mix(seed, s)`.
+    pub seed: u64,
+    /// Numbers of the batches.
+    pub steps: Range<u64>,
+    /// Threads.
+    pub workers: usize,
+    /// Where the batches will go: they are put into page-locked memory when it is CUDA.
+    pub device: Device,
+}
+
+/// Batches in order, made ahead of time.
+pub struct Feed {
+    receivers: Vec<Receiver<Result<Views, Error>>>,
+    workers: Vec<JoinHandle<()>>,
+    next: Range<u64>,
+    first: u64,
+}
+
+impl Feed {
+    /// Starts the workers.
+    pub fn start(source: &Arc<dyn PairSource>, plan: &Plan) -> Self {
+        let mut feed = Self { receivers: vec![], workers: vec![], next: plan.steps.clone(), first: plan.steps.start };
+        for worker in 0..plan.workers {
+            let (sender, receiver) = bounded(DEPTH);
+            let (source, plan) = (Arc::clone(source), plan.clone());
+            feed.receivers.push(receiver);
+            feed.workers.push(std::thread::spawn(move || work(&*source, &plan, worker, &sender)));
+        }
+        feed
+    }
+
+    /// The next batch, and how long the caller had to wait for it; `None` after the last.
+    ///
+    /// # Errors
+    /// When a pair of the batch cannot be drawn or collated.
+    pub fn next(&mut self) -> Option<Result<(Views, Duration), Error>> {
+        let step = self.next.next()?;
+        let receiver = &self.receivers[((step - self.first) % self.receivers.len() as u64) as usize];
+        let start = Instant::now();
+        let received = receiver.recv().unwrap_or(Err(Error::Worker));
+        Some(received.map(|views| (views, start.elapsed())))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // A worker that waits for room in a channel sees it close, and ends.
+        self.receivers.clear();
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}
+
+fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Result<Views, Error>>) {
+    for step in plan.steps.clone().skip(worker).step_by(plan.workers) {
+        let views = draw(source, &plan.order.batch(step), seed::mix(plan.seed, step));
+        let views = views.map(|v| Views { stacked: v.stacked.pin(plan.device), ..v });
+        if sender.send(views).is_err() {
+            return;
+        }
+    }
+}
+
+/// Draws the pairs of samples `indices` and stacks their views.
+///
+/// # Errors
+/// When a pair cannot be drawn, or the pairs are not alike.
+pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Result<Views, Error> {
+    let pairs = indices.iter().map(|&index| source.pair(index, pair_seed)).collect::<Result<Vec<_>, _>>()?;
+    let num_views = pairs.first().map_or(0, |pair| pair.views.len());
+    for pair in &pairs {
+        check_pair(pair, num_views)?;
+    }
+    let by_view: Vec<&View> = (0..num_views).flat_map(|view| pairs.iter().map(move |pair| &pair.views[view])).collect();
+    Ok(Views { stacked: Batch::collate(&by_view)?, num_views })
+}
+
+fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {
+    let complain = |reason| Err(Error::Pair { sample: pair.sample.to_string(), reason });
+    if pair.views.len() != num_views {
+        return complain(format!("{} views, the first pair of the batch has {num_views}", pair.views.len()));
+    }
+    match &pair.links {
+        Some(links) => complain(format!("{} links between items, but no loss of this version takes them", links.len())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,154 @@
+use std::{collections::HashMap, fs, path::Path};
+
+use invar_dataset::ViewShape;
+use invar_nn::{Batch, Encoder, EncoderConfig};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tch::{Device, Tensor, nn};
+
+use crate::{
+    Error, checkpoint,
+    optimizer::copy_named,
+    step::{TRUNK, hold_generator, host_rows},
+};
+
+/// A trained encoder. Heads are not part of it.
+pub struct Model {
+    encoder: Box<dyn Encoder>,
+    device: Device,
+    header: Header,
+    sha256: String,
+}
+
+/// What a model file says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Header {
+    encoder: EncoderConfig,
+    views: StoredShape,
+    threads: usize,
+    trained_steps: u64,
+}
+
+/// [`ViewShape`], as stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredShape {
+    Dense(Vec<usize>),
+    Tokens { vocabulary: usize },
+    Graph { num_features: usize },
+}
+
+impl Model {
+    /// Writes a model file, atomically, and returns its SHA-256 in hexadecimal. Of `tensors`, those named `trunk.*`
+    /// are kept.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(
+        path: &Path,
+        encoder: &EncoderConfig,
+        views: &ViewShape,
+        threads: usize,
+        trained_steps: u64,
+        tensors: &[(String, Tensor)],
+    ) -> Result<String, Error> {
+        let header = Header { encoder: encoder.clone(), views: views.into(), threads, trained_steps };
+        let is_trunk = |name: &str| name.strip_prefix(TRUNK).is_some_and(|rest| rest.starts_with('.'));
+        let trunk: Vec<(String, Tensor)> =
+            tensors.iter().filter(|(name, _)| is_trunk(name)).map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+        let bytes = checkpoint::write(path, &trunk, &header)?;
+        Ok(hex(&Sha256::digest(bytes)))
+    }
+
+    /// Reads a model file and puts the model on a device.
+    ///
+    /// # Errors
+    /// When the file is damaged, or its tensors are not those of its encoder.
+    pub fn load(path: &Path, device: Device) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let (tensors, header): (HashMap<String, Tensor>, Header) = checkpoint::parse(path, &bytes)?;
+        let guard = hold_generator();
+        let mut store = nn::VarStore::new(Device::Cpu);
+        let encoder = header.encoder.init(&(store.root() / TRUNK), &header.views.clone().into())?;
+        drop(guard);
+        for (name, own) in store.variables() {
+            copy_named(&tensors, &name, &own).map_err(|found| Error::Corrupt {
+                path: path.into(),
+                what: "weights".into(),
+                expected: format!("those of encoder {}", header.encoder.name()),
+                found,
+            })?;
+        }
+        store.set_device(device);
+        store.freeze();
+        Ok(Self { encoder, device, header, sha256: hex(&Sha256::digest(&bytes)) })
+    }
+
+    /// The encoder's settings.
+    pub fn encoder_config(&self) -> &EncoderConfig {
+        &self.header.encoder
+    }
+
+    /// The views it reads.
+    pub fn view_shape(&self) -> ViewShape {
+        self.header.views.clone().into()
+    }
+
+    /// Embedding dimensions, `D`.
+    pub fn dim(&self) -> usize {
+        self.encoder.dim()
+    }
+
+    /// Steps that it was trained for.
+    pub fn trained_steps(&self) -> u64 {
+        self.header.trained_steps
+    }
+
+    /// LibTorch's threads in training: embedding uses as many, so that it repeats to the last bit.
+    pub fn threads(&self) -> usize {
+        self.header.threads
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// SHA-256 of the model file, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Embeds a batch: unit vectors `[B, D]`, row-major.
+    ///
+    /// # Errors
+    /// When the batch is not of the model's shape.
+    pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
+        let _no_grad = tch::no_grad_guard();
+        host_rows(&self.encoder.encode(&batch.to_device(self.device), false)?.embedding)
+    }
+}
+
+impl From<&ViewShape> for StoredShape {
+    fn from(shape: &ViewShape) -> Self {
+        match shape {
+            ViewShape::Dense(extents) => Self::Dense(extents.clone()),
+            ViewShape::Tokens { vocabulary } => Self::Tokens { vocabulary: *vocabulary },
+            ViewShape::Graph { num_features } => Self::Graph { num_features: *num_features },
+        }
+    }
+}
+
+impl From<StoredShape> for ViewShape {
+    fn from(shape: StoredShape) -> Self {
+        match shape {
+            StoredShape::Dense(extents) => Self::Dense(extents),
+            StoredShape::Tokens { vocabulary } => Self::Tokens { vocabulary },
+            StoredShape::Graph { num_features } => Self::Graph { num_features },
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

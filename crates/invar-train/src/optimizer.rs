@@ -1,0 +1,176 @@
+//! AdamW whose state is ours, so that it can be saved: the fused kernel of LibTorch on tensors that this module owns.
+
+use std::collections::HashMap;
+
+use invar_torch::{AdamW, AdamWState, fused_adamw};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, TrainConfig};
+
+const EPS: f64 = 1e-8;
+
+/// AdamW over named parameters in two groups: matrices, which decay, and the rest (biases, norms, temperatures),
+/// which does not.
+pub struct Optimizer {
+    groups: [Group; 2],
+    betas: [f64; 2],
+}
+
+struct Group {
+    weight_decay: f64,
+    names: Vec<String>,
+    params: Vec<Tensor>,
+    exp_avgs: Vec<Tensor>,
+    exp_avg_sqs: Vec<Tensor>,
+    steps: Vec<Tensor>,
+}
+
+impl Optimizer {
+    /// Over `(name, parameter)`, whose order is kept.
+    pub fn new(config: &TrainConfig, params: Vec<(String, Tensor)>) -> Self {
+        let (matrices, rest) = params.into_iter().partition(|(_, param)| param.dim() >= 2);
+        let groups = [Group::new(config.weight_decay, matrices), Group::new(0.0, rest)];
+        Self { groups, betas: config.betas }
+    }
+
+    /// The parameters, in the order of [`Optimizer::step`]'s gradients.
+    pub fn params(&self) -> Vec<&Tensor> {
+        self.groups.iter().flat_map(|group| &group.params).collect()
+    }
+
+    /// One step along `gradients`, one for each of [`Optimizer::params`]. An undefined gradient leaves its parameter
+    /// as it is.
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> Result<(), Error> {
+        let mut gradients = gradients;
+        for group in &self.groups {
+            let (own, others) = gradients.split_at(group.params.len());
+            gradients = others;
+            group.step(own, learning_rate, self.betas)?;
+        }
+        Ok(())
+    }
+
+    /// The state, named `optimizer.<part>.<parameter>`.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.named_state().map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
+    }
+
+    /// Takes over a state that [`Optimizer::state`] gave.
+    ///
+    /// # Errors
+    /// The name of a tensor that is missing or of another shape.
+    pub fn load_state(&mut self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
+        for (name, own) in self.named_state() {
+            copy_named(tensors, &name, own)?;
+        }
+        Ok(())
+    }
+
+    fn named_state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.groups.iter().flat_map(|group| {
+            group.names.iter().enumerate().flat_map(|(i, name)| {
+                [
+                    (format!("optimizer.exp_avg.{name}"), &group.exp_avgs[i]),
+                    (format!("optimizer.exp_avg_sq.{name}"), &group.exp_avg_sqs[i]),
+                    (format!("optimizer.step.{name}"), &group.steps[i]),
+                ]
+            })
+        })
+    }
+}
+
+impl Group {
+    fn new(weight_decay: f64, params: Vec<(String, Tensor)>) -> Self {
+        let zeros = |size: &[i64], device: Device| Tensor::zeros(size, (Kind::Float, device));
+        let exp_avgs = params.iter().map(|(_, p)| p.zeros_like().detach()).collect();
+        let exp_avg_sqs = params.iter().map(|(_, p)| p.zeros_like().detach()).collect();
+        let steps = params.iter().map(|(_, p)| zeros(&[], p.device())).collect();
+        let (names, params) = params.into_iter().unzip();
+        Self { weight_decay, names, params, exp_avgs, exp_avg_sqs, steps }
+    }
+
+    fn step(&self, gradients: &[Tensor], learning_rate: f64, [beta1, beta2]: [f64; 2]) -> Result<(), Error> {
+        let defined: Vec<usize> = (0..gradients.len()).filter(|&i| gradients[i].defined()).collect();
+        let pick = |list: &[Tensor]| defined.iter().map(|&i| list[i].shallow_clone()).collect::<Vec<_>>();
+        let (exp_avgs, exp_avg_sqs) = (pick(&self.exp_avgs), pick(&self.exp_avg_sqs));
+        let state = AdamWState { exp_avgs: &exp_avgs, exp_avg_sqs: &exp_avg_sqs, steps: &pick(&self.steps) };
+        let adamw = AdamW { learning_rate, beta1, beta2, weight_decay: self.weight_decay, eps: EPS };
+        Ok(fused_adamw(adamw, &pick(&self.params), &pick(gradients), &state)?)
+    }
+}
+
+/// The L2 norm of all gradients together, a scalar on their device.
+pub fn global_norm(gradients: &[Tensor]) -> Tensor {
+    let norms: Vec<Tensor> = gradients.iter().filter(|g| g.defined()).map(Tensor::norm).collect();
+    Tensor::stack(&norms, 0).norm()
+}
+
+/// Scales the gradients down to a global norm of `max_norm`, given their `norm` (Pascanu, Mikolov and Bengio 2013).
+/// With `max_norm` 0 nothing is bounded.
+pub fn clip(gradients: &mut [Tensor], norm: f64, max_norm: f64) {
+    if max_norm > 0.0 && norm > max_norm {
+        for gradient in gradients.iter_mut().filter(|g| g.defined()) {
+            *gradient *= max_norm / (norm + 1e-6);
+        }
+    }
+}
+
+/// Copies the tensor of this name into `own`, whatever the devices.
+///
+/// # Errors
+/// The name, when it is missing or of another shape or kind.
+pub(crate) fn copy_named(tensors: &HashMap<String, Tensor>, name: &str, own: &Tensor) -> Result<(), String> {
+    let stored = tensors.get(name).ok_or_else(|| format!("tensor {name} is missing"))?;
+    if stored.size() != own.size() || stored.kind() != own.kind() {
+        let shape = |t: &Tensor| format!("{:?} {:?}", t.kind(), t.size());
+        return Err(format!("tensor {name} is {}, not {}", shape(stored), shape(own)));
+    }
+    tch::no_grad(|| own.shallow_clone().copy_(stored));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipping_bounds_the_norm_and_keeps_the_direction() {
+        let mut gradients = [Tensor::from_slice(&[3f64, 0.]), Tensor::from_slice(&[0., 4f64]), Tensor::new()];
+        let norm = global_norm(&gradients).double_value(&[]);
+        assert_eq!(norm, 5.0); // 3-4-5 triangle
+        clip(&mut gradients, norm, 0.0);
+        assert_eq!(global_norm(&gradients).double_value(&[]), 5.0);
+        clip(&mut gradients, norm, 10.0);
+        assert_eq!(global_norm(&gradients).double_value(&[]), 5.0);
+        clip(&mut gradients, norm, 1.0);
+        assert!((global_norm(&gradients).double_value(&[]) - 1.0).abs() < 1e-6);
+        assert!((gradients[0].double_value(&[0]) - 0.6).abs() < 1e-6);
+    }
+
+    #[test]
+    fn only_matrices_decay() {
+        let matrix = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
+        let bias = Tensor::ones([2], (Kind::Float, Device::Cpu));
+        let config = TrainConfig { weight_decay: 0.5, ..TrainConfig::default() };
+        let params = vec![("bias".into(), bias.shallow_clone()), ("weight".into(), matrix.shallow_clone())];
+        let mut optimizer = Optimizer::new(&config, params);
+        let zeros: Vec<Tensor> = optimizer.params().iter().map(|p| p.zeros_like()).collect();
+        optimizer.step(&zeros, 0.1).unwrap();
+        // A zero gradient moves nothing; decay shrinks by learning rate times weight decay.
+        assert_eq!(Vec::<f32>::try_from(&bias).unwrap(), [1.0, 1.0]);
+        assert!((matrix.double_value(&[0, 0]) - 0.95).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_wrong_state_is_refused_by_name() {
+        let mut optimizer =
+            Optimizer::new(&TrainConfig::default(), vec![("w".into(), Tensor::ones([2], (Kind::Float, Device::Cpu)))]);
+        let mut state: HashMap<String, Tensor> = optimizer.state().into_iter().collect();
+        optimizer.load_state(&state).unwrap();
+        state.insert("optimizer.exp_avg.w".into(), Tensor::ones([3], (Kind::Float, Device::Cpu)));
+        assert_eq!(optimizer.load_state(&state).unwrap_err(), "tensor optimizer.exp_avg.w is Float [3], not Float [2]");
+    }
+}

@@ -1,0 +1,45 @@
+//! One test alone, because it needs LibTorch's generator, which is one for the process, for itself.
+
+mod synthetic;
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use invar_dataset::NoProgress;
+use invar_loss::{InfoNceConfig, LossConfig};
+use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
+use invar_train::{Recipe, TrainConfig, Trainer, checkpoint};
+use synthetic::Clouds;
+use tch::{Device, Tensor};
+
+fn recipe() -> Recipe {
+    let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
+    let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
+    let train = TrainConfig { steps: 40, batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
+    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() }
+}
+
+fn run_to(dir: &Path, until: u64) -> HashMap<String, Tensor> {
+    let source = Arc::new(Clouds::default());
+    let mut trainer = Trainer::new(&recipe(), source, Device::Cpu, dir, &NoProgress).unwrap();
+    trainer.run(until, &NoProgress).unwrap();
+    let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
+    let (tensors, _): (_, serde_json::Value) = checkpoint::read(&path).unwrap();
+    tensors
+}
+
+#[test]
+fn dropout_goes_on_where_it_stopped() {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = run_to(whole.path(), 40);
+    run_to(broken.path(), 13);
+    // Whatever else draws from the generator between the two runs.
+    tch::manual_seed(999);
+    let found = run_to(broken.path(), 40);
+    assert_eq!(found.len(), expected.len());
+    for name in ["generator.cpu", "trunk.out.weight", "head.info_nce.logit_scale", "head.info_nce.projection1.bias"] {
+        assert!(expected.contains_key(name), "{name}");
+    }
+    for (name, tensor) in &expected {
+        assert!(found[name] == *tensor, "{name}");
+    }
+}

@@ -1,0 +1,84 @@
+//! A source without a domain: points around cloud centres; the two views of a sample are noisy copies of one point.
+#![allow(dead_code, missing_docs)]
+
+use invar_dataset::{DatasetError, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
+
+pub const NUM_FEATURES: usize = 24;
+
+pub struct Clouds {
+    pub num_samples: usize,
+    /// From this sample on, views hold values that are no number.
+    pub poisoned_from: usize,
+    /// Every view of every sample is the same.
+    pub all_alike: bool,
+}
+
+impl Default for Clouds {
+    fn default() -> Self {
+        Self { num_samples: 500, poisoned_from: usize::MAX, all_alike: false }
+    }
+}
+
+impl Clouds {
+    fn point(&self, index: usize, noise_seed: u64, noise: f32) -> Vec<f32> {
+        if self.all_alike {
+            return (0..NUM_FEATURES).map(|i| i as f32).collect();
+        }
+        let (mut own, mut noisy) = (seed::rng(11, index as u64), seed::rng(noise_seed, index as u64));
+        (0..NUM_FEATURES).map(|_| uniform(&mut own) + noise * uniform(&mut noisy)).collect()
+    }
+}
+
+/// In `[-1, 1)`.
+fn uniform(rng: &mut seed::Rng) -> f32 {
+    use rand::Rng as _;
+    (rng.next_u64() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+}
+
+impl PairSource for Clouds {
+    fn len(&self) -> usize {
+        self.num_samples
+    }
+    fn view_shape(&self) -> ViewShape {
+        ViewShape::Dense(vec![NUM_FEATURES])
+    }
+    fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
+        let views = [1, 2].map(|view| self.point(index, seed::mix(pair_seed, view), 0.3));
+        let mut views = views.map(View::features).to_vec();
+        if index >= self.poisoned_from
+            && let View::Dense { data, .. } = &mut views[0]
+        {
+            data[0] = f32::NAN;
+        }
+        Ok(Pair { sample: SampleId(index as u64), views, links: None })
+    }
+    fn split_key(&self, index: usize) -> SampleId {
+        SampleId(index as u64)
+    }
+}
+
+impl ViewSource for Clouds {
+    fn len(&self) -> usize {
+        self.num_samples
+    }
+    fn view_shape(&self) -> ViewShape {
+        ViewShape::Dense(vec![NUM_FEATURES])
+    }
+    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
+        Ok((0..1 + index as u64 % 3).map(|view| View::features(self.point(index, view, 0.1))).collect())
+    }
+    fn symmetries(&self) -> Vec<String> {
+        vec!["scaled by 2".into(), "features turned round".into()]
+    }
+    fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError> {
+        let mut views = self.views(index)?;
+        for view in &mut views {
+            let View::Dense { data, .. } = view else { unreachable!("all views are dense") };
+            match symmetry {
+                0 => data.iter_mut().for_each(|x| *x *= 2.0),
+                _ => data.reverse(),
+            }
+        }
+        Ok(views)
+    }
+}
