@@ -1,7 +1,7 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
 use crate::{
@@ -24,7 +24,7 @@ pub struct Identity {
 pub fn identify(path: &Path) -> Result<Identity, Error> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = threads.map_err(|error| Error::Io { path: path.into(), source: std::io::Error::other(error) })?;
-    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::new(AtomicU64::new(0)) };
+    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::default(), buffers: Arc::default() };
     let mut source = Source::open(path, &workers)?;
     let Some(block) = source.next_block()? else {
         return Err(Error::Empty { path: path.into(), found: "an empty file".into() });
