@@ -93,6 +93,7 @@ impl ContrastiveStep {
     /// # Errors
     /// When the recipe does not fit the shape of the views.
     pub fn new(recipe: &Recipe, shape: &ViewShape, device: Device) -> Result<Self, Error> {
+        invar_torch::set_deterministic(true)?;
         let _guard = hold_generator();
         tch::manual_seed(seed::mix(recipe.train.seed, 0) as i64);
         let mut store = nn::VarStore::new(Device::Cpu);
