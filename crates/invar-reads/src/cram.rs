@@ -18,8 +18,8 @@ use crate::{
 
 mod reference;
 
-pub(crate) use reference::Reference;
 use reference::Complaint;
+pub(crate) use reference::Reference;
 
 /// Decompressed bytes in a block.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -136,4 +136,3 @@ pub(crate) fn open_reference(
         Some(path) => Reference::read(SourceReader::new(open(path)?, Vec::new()), path, scratch),
     }
 }
-

@@ -161,12 +161,8 @@ impl TextFramer {
             if self.interleaved && slab.records.len() % 2 == 1 && self.is_last && !self.stops(&slab) {
                 let path = self.source.path().to_path_buf();
                 let mate_count = self.num_records / 2;
-                let error = Error::MateCountMismatch {
-                    path: path.clone(),
-                    count: mate_count + 1,
-                    mate_path: path,
-                    mate_count,
-                };
+                let error =
+                    Error::MateCountMismatch { path: path.clone(), count: mate_count + 1, mate_path: path, mate_count };
                 slab.records.pop();
                 self.failure = Some(error);
             }
@@ -219,8 +215,7 @@ impl TextFramer {
     /// Takes the whole records off the buffer.
     fn scan(&mut self) -> Slab {
         let text = std::mem::take(&mut self.buffer);
-        let window =
-            Window { path: self.source.path(), text: &text, is_last: self.is_last, goes_on: self.goes_on };
+        let window = Window { path: self.source.path(), text: &text, is_last: self.is_last, goes_on: self.goes_on };
         let first_record = self.num_records;
         let mut records = Vec::new();
         let (mut position, mut num_lines) = (0, self.num_lines);
