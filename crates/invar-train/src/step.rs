@@ -179,9 +179,12 @@ fn named(store: &nn::VarStore) -> Vec<(String, Tensor)> {
     variables
 }
 
-/// The values of scalars, in one copy from the device.
+/// The values of scalars, in one copy from the device (Metal has no double precision, and copies each).
 fn host_scalars(scalars: &[Tensor]) -> Result<Vec<f64>, Error> {
-    let device = scalars[0].device();
+    let device = match scalars[0].device() {
+        Device::Mps => Device::Cpu,
+        device => device,
+    };
     let flat: Vec<Tensor> = scalars.iter().map(|s| s.to_device(device).to_kind(Kind::Double).view([1])).collect();
     Ok(Vec::<f64>::try_from(Tensor::f_cat(&flat, 0)?)?)
 }

@@ -429,8 +429,7 @@ fn draw_validation(
     };
     let num_batches = order.batches_per_epoch().min(config.validation_batches) as u64;
     let plan = Plan { order, seed: validation_seed, steps: 0..num_batches, workers: config.view_workers, device };
-    let mut feed = Feed::start(&held_out, &plan);
-    std::iter::from_fn(|| feed.next()).map(|next| Ok(next?.0)).collect()
+    Feed::start(&held_out, &plan).map(|next| Ok(next?.0)).collect()
 }
 
 /// What is alarming about a step, said at most once in [`WARN_EVERY`] steps.
