@@ -8,14 +8,6 @@
 //! L    = 1/2 mean_i [ logsumexp_j l_ij - l_ii ] + 1/2 mean_j [ logsumexp_i l_ij - l_jj ]
 //! ```
 //!
-//! Where several samples of a batch are of one kind (reads of one genome), they repel each other wrongly. `debias`, the
-//! share `p` of the negatives that are taken to be such false ones, corrects the sum over the negatives for it (Chuang,
-//! Robinson, Lin, Torralba and Jegelka, *Debiased contrastive learning*, 2020, with one positive), in each direction:
-//!
-//! ```text
-//! sum_{j != i} e^{l_ij}   becomes   N max( (mean_{j != i} e^{l_ij} - p e^{l_ii}) / (1 - p), e^{-s} ),   N = B - 1
-//! ```
-//!
 //! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet.
 
 use invar_nn::{Encoded, layers::linear, unit_length};
@@ -42,15 +34,13 @@ pub struct InfoNceConfig {
     /// Whether the temperature is learned, as `head.info_nce.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
-    /// Share of the negatives that are taken to be positives in truth, in `[0, 1)`; 0 is plain InfoNCE.
-    pub debias: f64,
     /// Widths of a projection head, ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
 }
 
 impl Default for InfoNceConfig {
     fn default() -> Self {
-        Self { temperature: 0.1, learn_temperature: false, debias: 0.0, projection: Vec::new() }
+        Self { temperature: 0.1, learn_temperature: false, projection: Vec::new() }
     }
 }
 
@@ -66,9 +56,6 @@ impl InfoNceConfig {
         }
         if self.learn_temperature && !(0.01..=1.0).contains(&self.temperature) {
             return Err(Error::Config { key: "loss.temperature", expected: "in [0.01, 1] to be learned", found });
-        }
-        if !(0.0..1.0).contains(&self.debias) {
-            return Err(Error::Config { key: "loss.debias", expected: "in [0, 1)", found: self.debias.to_string() });
         }
         let logit_scale = -self.temperature.ln();
         let scale = if self.learn_temperature {
@@ -89,7 +76,7 @@ impl InfoNceConfig {
             projection.push(linear(path / format!("projection{number}"), width, next));
             width = next;
         }
-        Ok(InfoNce { scale, debias: self.debias, projection })
+        Ok(InfoNce { scale, projection })
     }
 }
 
@@ -97,7 +84,6 @@ impl InfoNceConfig {
 #[derive(Debug)]
 pub struct InfoNce {
     scale: Scale,
-    debias: f64,
     projection: Vec<nn::Linear>,
 }
 
@@ -121,11 +107,7 @@ impl Loss for InfoNce {
             Scale::Learned(logit_scale) => (logit_scale.exp(), f64::NAN),
         };
         let logits = scaled_logits(&q, &k, &scale); // [B, B]
-        let loss = if self.debias > 0.0 {
-            (debiased(&logits, &scale, self.debias) + debiased(&logits.tr(), &scale, self.debias)) * 0.5
-        } else {
-            symmetric_cross_entropy(&logits)
-        };
+        let loss = symmetric_cross_entropy(&logits);
         let metrics = tch::no_grad(|| {
             let temperature = if temperature.is_nan() { scale.reciprocal() } else { Tensor::from(temperature) };
             vec![
@@ -179,20 +161,6 @@ fn symmetric_cross_entropy(logits: &Tensor) -> Tensor {
     let columns = logits.logsumexp([0i64], false); // [B]
     let positives = logits.diagonal(0, 0, 1); // [B]
     ((rows + columns) * 0.5 - positives).mean(None::<Kind>)
-}
-
-/// The debiased loss of the rows, the positives on the diagonal: a scalar. Exponentials are relative to the largest
-/// logit of the row.
-fn debiased(logits: &Tensor, scale: &Tensor, share: f64) -> Tensor {
-    let num_negatives = logits.size()[0] as f64 - 1.0;
-    let positives = logits.diagonal(0, 0, 1); // [B]
-    let top = logits.amax([1i64], false).detach(); // [B]
-    let exponentials = (logits - top.unsqueeze(1)).exp(); // [B, B]
-    let positive = exponentials.diagonal(0, 0, 1); // [B]
-    let mean_negative = (exponentials.sum_dim_intlist(1, false, None::<Kind>) - &positive) / num_negatives; // [B]
-    let least = (-scale - &top).exp(); // [B]
-    let corrected = ((mean_negative - &positive * share) / (1.0 - share)).maximum(&least); // [B]
-    ((positive + corrected * num_negatives).log() + top - positives).mean(None::<Kind>)
 }
 
 /// How often the positive is the nearest in the batch, mean over both directions: a scalar in `[0, 1]`.
