@@ -188,6 +188,7 @@ mod tests {
             parameters: serde_json::json!({"min_length_bp": 0}),
             inputs: vec![],
             shards: vec![],
+            skipped: vec![],
             counts: BTreeMap::new(),
         }
     }
