@@ -130,9 +130,7 @@ impl Recipe {
         let path = run.join("recipe.toml");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("{}: not a run directory, it has no readable recipe.toml", run.display()))?;
-        let mut recipe = parse(&path.display().to_string(), &text, &[])?;
-        recipe.spread_seed();
-        Ok(recipe)
+        parse(&path.display().to_string(), &text, &[])
     }
 
     /// The recipe with every default written out.
@@ -156,7 +154,10 @@ fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
         apply(&mut document, assignment)?;
     }
     let resolved = document.to_string();
-    toml_edit::de::from_str(&resolved).map_err(|error| Usage(explain(name, &resolved, &error)).into())
+    let mut recipe: Recipe =
+        toml_edit::de::from_str(&resolved).map_err(|error| Usage(explain(name, &resolved, &error)))?;
+    recipe.spread_seed();
+    Ok(recipe)
 }
 
 fn apply(document: &mut DocumentMut, assignment: &str) -> Result<()> {

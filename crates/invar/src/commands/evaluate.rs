@@ -145,6 +145,7 @@ fn composition(classes: &[&str], clusters: &[i32]) -> String {
         let shown: Vec<String> = shares
             .iter()
             .take(4)
+            .filter(|&&(_, n)| 100 * n >= total)
             .map(|&(cluster, n)| format!("{} ({:.0} %)", name(cluster), 100.0 * n as f64 / total as f64))
             .collect();
         text += &format!("  {class:<width$} {:>8}  {}\n", thousands(total as u64), shown.join(", "));
