@@ -22,7 +22,14 @@ fn main() {
         Ok(summary) => {
             let seconds = start.elapsed().as_secs_f64();
             let data = ReadDataset::open(&[out.into()]).unwrap();
-            println!("{seconds:.3} s, {} reads, done {} resumed {}, {:?} {:?}", Reads::len(&data), summary.already_done, summary.resumed_shards, summary.manifest.counts, summary.manifest.skipped);
+            println!(
+                "{seconds:.3} s, {} reads, done {} resumed {}, {:?} {:?}",
+                Reads::len(&data),
+                summary.already_done,
+                summary.resumed_shards,
+                summary.manifest.counts,
+                summary.manifest.skipped
+            );
         }
         Err(error) => println!("{}: {error}", error.kind().name()),
     }

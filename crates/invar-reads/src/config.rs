@@ -53,11 +53,14 @@ impl IngestConfig {
     /// # Errors
     /// [`Error::Config`], naming the field, what is allowed and what was given.
     pub fn validate(&self) -> Result<(), Error> {
-        let refuse = |what: &str, expected: String, found: String| {
-            Err(Error::Config { what: what.into(), expected, found })
-        };
+        let refuse =
+            |what: &str, expected: String, found: String| Err(Error::Config { what: what.into(), expected, found });
         if let Some(max) = self.max_length_bp.filter(|&max| max < self.min_length_bp) {
-            return refuse("max_length_bp", format!("at least min_length_bp = {}", self.min_length_bp), max.to_string());
+            return refuse(
+                "max_length_bp",
+                format!("at least min_length_bp = {}", self.min_length_bp),
+                max.to_string(),
+            );
         }
         if let Some(quality) = self.min_mean_quality.filter(|q| !(0.0..=93.0).contains(q)) {
             return refuse("min_mean_quality", "a Phred value from 0 to 93".into(), quality.to_string());

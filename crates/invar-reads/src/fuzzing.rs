@@ -31,8 +31,7 @@ pub fn text(bytes: &[u8], format: Text) {
     let (interleaved, goes_on) = (how & 1 != 0, how & 2 != 0);
     let source = Source::of_blocks(Path::new("x"), text.chunks(usize::from(how / 4) + 1));
     let decoder = decoder(goes_on);
-    let mut framer =
-        TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on);
+    let mut framer = TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on);
     while let Ok(Some(slab)) = framer.next_slab() {
         let num_records = slab.records.len();
         let work = if interleaved { Work::Interleaved(slab) } else { Work::Single(slab) };

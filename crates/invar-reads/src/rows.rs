@@ -76,7 +76,8 @@ impl Rows {
         push_text(&mut self.descriptions, row.description);
         self.description_ends.push(self.descriptions.len() as u32);
         self.sources.push(row.source);
-        let placement = row.placement.unwrap_or(Placement { mapping_quality: NO_MAPPING_QUALITY, ..Placement::default() });
+        let placement =
+            row.placement.unwrap_or(Placement { mapping_quality: NO_MAPPING_QUALITY, ..Placement::default() });
         self.references.push(placement.reference);
         self.positions.push(placement.position);
         self.spans_bp.push(placement.span_bp);

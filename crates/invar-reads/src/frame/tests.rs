@@ -127,17 +127,57 @@ proptest! {
 #[test]
 fn errors_name_kind_record_and_line() {
     let cases = [
-        ("@a\nAC\n+\nII\n@b\nACG\n+\nII\n", ErrorKind::LengthMismatch, "x: record 2 \"b\", line 5: 3 bases but 2 quality values"),
+        (
+            "@a\nAC\n+\nII\n@b\nACG\n+\nII\n",
+            ErrorKind::LengthMismatch,
+            "x: record 2 \"b\", line 5: 3 bases but 2 quality values",
+        ),
         ("@a\nAC\n+\nIII\n", ErrorKind::LengthMismatch, "x: record 1 \"a\", line 1: 2 bases but 3 quality values"),
-        ("@a\nAC\n+\nII\nb\nAC\n+\nII\n", ErrorKind::BadMarker, "x: record 2, line 5: expected a line that begins with '@', found \"b\""),
-        ("@a d\nAC\nAC\n+\nIIII\n", ErrorKind::BadMarker, "x: record 1 \"a\", line 3: expected a line that begins with '+', found \"AC\""),
-        ("@a\nAC\n+\nI", ErrorKind::Truncated, "x: record 1 \"a\", line 4: the file is cut off: expected 2 quality values, found the end of the file after 1"),
-        ("@a\nAC\n+\n", ErrorKind::Truncated, "x: record 1 \"a\", line 4: the file is cut off: expected 2 quality values, found the end of the file after 0"),
-        ("@a\nAC\n+", ErrorKind::Truncated, "x: record 1 \"a\", line 4: the file is cut off: expected 2 quality values, found the end of the file after 0"),
-        ("@a\nAC\n", ErrorKind::Truncated, "x: record 1 \"a\", line 2: the file is cut off: expected a line with '+', found the end of the file"),
-        ("@a\nAC", ErrorKind::Truncated, "x: record 1 \"a\", line 2: the file is cut off: expected a line with '+', found the end of the file"),
-        ("@a", ErrorKind::Truncated, "x: record 1 \"a\", line 1: the file is cut off: expected a line of bases, found the end of the file"),
-        ("\n@a\nAC\n+\nII\n\n\n>b\nAC\n", ErrorKind::BadMarker, "x: record 2, line 8: expected a line that begins with '@', found \">b\""),
+        (
+            "@a\nAC\n+\nII\nb\nAC\n+\nII\n",
+            ErrorKind::BadMarker,
+            "x: record 2, line 5: expected a line that begins with '@', found \"b\"",
+        ),
+        (
+            "@a d\nAC\nAC\n+\nIIII\n",
+            ErrorKind::BadMarker,
+            "x: record 1 \"a\", line 3: expected a line that begins with '+', found \"AC\"",
+        ),
+        (
+            "@a\nAC\n+\nI",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 4: the file is cut off: expected 2 quality values, found the end of the file after 1",
+        ),
+        (
+            "@a\nAC\n+\n",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 4: the file is cut off: expected 2 quality values, found the end of the file after 0",
+        ),
+        (
+            "@a\nAC\n+",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 4: the file is cut off: expected 2 quality values, found the end of the file after 0",
+        ),
+        (
+            "@a\nAC\n",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 2: the file is cut off: expected a line with '+', found the end of the file",
+        ),
+        (
+            "@a\nAC",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 2: the file is cut off: expected a line with '+', found the end of the file",
+        ),
+        (
+            "@a",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 1: the file is cut off: expected a line of bases, found the end of the file",
+        ),
+        (
+            "\n@a\nAC\n+\nII\n\n\n>b\nAC\n",
+            ErrorKind::BadMarker,
+            "x: record 2, line 8: expected a line that begins with '@', found \">b\"",
+        ),
     ];
     for (text, kind, message) in cases {
         let (_, errors) = read_all(framer(text.as_bytes(), 5, Format::Fastq, false, false));

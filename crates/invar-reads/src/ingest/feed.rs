@@ -9,8 +9,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    Error, Inputs, Pairing,
-    cram,
+    Error, Inputs, Pairing, cram,
     decode::{Batch, Decoder, Work},
     frame::{Slab, TextFramer, bam::BamFramer},
     sniff::{self, Format},

@@ -66,10 +66,9 @@ fn identity(path: &Path) -> Result<InputIdentity, Error> {
         return Err(Error::io(path)(io::ErrorKind::IsADirectory.into()));
     }
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let file = modified.filter(|_| metadata.is_file()).map(|modified| FileIdentity {
-        size_bytes: metadata.len(),
-        modified_ns: modified.as_nanos(),
-    });
+    let file = modified
+        .filter(|_| metadata.is_file())
+        .map(|modified| FileIdentity { size_bytes: metadata.len(), modified_ns: modified.as_nanos() });
     Ok(InputIdentity { path: path.into(), file })
 }
 

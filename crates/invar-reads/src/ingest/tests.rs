@@ -123,7 +123,8 @@ fn fasta_of_many_lines() {
 
 #[test]
 fn what_is_dropped_is_counted_by_reason() {
-    let text = b"@short\nACG\n+\nIII\n@long\nACGTACGTACGT\n+\nIIIIIIIIIIII\n@low\nACGTA\n+\nIIII!\n@n\nNNNNN\n+\nIIIII\n\
+    let text =
+        b"@short\nACG\n+\nIII\n@long\nACGTACGTACGT\n+\nIIIIIIIIIIII\n@low\nACGTA\n+\nIIII!\n@n\nNNNNN\n+\nIIIII\n\
         @empty\n\n+\n\n@good\nACGTA\n+\nIIIII\n";
     let mut bench = Bench::new(&[("x", text)]);
     bench.config = IngestConfig {
@@ -156,11 +157,27 @@ fn bad_inputs_are_named_and_leave_nothing() {
     let cases: [(&[u8], ErrorKind, &str); 7] = [
         (b"", ErrorKind::Empty, "x: expected at least one read, found an empty file"),
         (b"\n\r\n", ErrorKind::Empty, "x: expected at least one read, found blank lines only"),
-        (b"hello", ErrorKind::NotAReadFile, "x: expected FASTQ, FASTA, BAM or CRAM, found a file that begins with \"hello\""),
-        (b"@a\nAC-T\n+\nIIII\n", ErrorKind::BadBase, "x: record 1 \"a\", line 1: expected a nucleotide (IUPAC letter) at base 3, found '-'"),
-        (b"@a\nACGT\n+\nII I\n", ErrorKind::BadQuality, "x: record 1 \"a\", line 1: expected a quality from '!' to '~' at base 3, found ' '"),
+        (
+            b"hello",
+            ErrorKind::NotAReadFile,
+            "x: expected FASTQ, FASTA, BAM or CRAM, found a file that begins with \"hello\"",
+        ),
+        (
+            b"@a\nAC-T\n+\nIIII\n",
+            ErrorKind::BadBase,
+            "x: record 1 \"a\", line 1: expected a nucleotide (IUPAC letter) at base 3, found '-'",
+        ),
+        (
+            b"@a\nACGT\n+\nII I\n",
+            ErrorKind::BadQuality,
+            "x: record 1 \"a\", line 1: expected a quality from '!' to '~' at base 3, found ' '",
+        ),
         (b"@a\nACGT\n+\nII\nI\n", ErrorKind::LengthMismatch, "x: record 1 \"a\", line 1: 4 bases but 2 quality values"),
-        (b">a\nACGT\n>b\nAC*\n", ErrorKind::BadBase, "x: record 2 \"b\", line 3: expected a nucleotide (IUPAC letter) at base 3, found '*'"),
+        (
+            b">a\nACGT\n>b\nAC*\n",
+            ErrorKind::BadBase,
+            "x: record 2 \"b\", line 3: expected a nucleotide (IUPAC letter) at base 3, found '*'",
+        ),
     ];
     for (text, kind, message) in cases {
         let bench = Bench::new(&[("x", text)]);
@@ -199,7 +216,9 @@ fn mates_in_two_files_become_neighbours() {
     // The same, interleaved.
     let mut text = Vec::new();
     for (one, two) in one.split_inclusive(|&b| b == b'@').zip(two.split_inclusive(|&b| b == b'@')).skip(1) {
-        text.extend([&b"@"[..], one.strip_suffix(b"@").unwrap_or(one), b"@", two.strip_suffix(b"@").unwrap_or(two)].concat());
+        text.extend(
+            [&b"@"[..], one.strip_suffix(b"@").unwrap_or(one), b"@", two.strip_suffix(b"@").unwrap_or(two)].concat(),
+        );
     }
     let mut interleaved = Bench::new(&[("i", &text)]).paired(Pairing::Interleaved);
     interleaved.config = bench.config;

@@ -62,8 +62,7 @@ impl ShardFile {
         // SAFETY: shards are written once, under a temporary name, and never changed; should another program change the
         // file, every value is checked again when it is used, so that a wrong one is an error.
         let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io(path))?;
-        let mut shard =
-            Self { path: path.into(), map, sections: [const { None }; NUM_SECTIONS + 1], num_rows: 0 };
+        let mut shard = Self { path: path.into(), map, sections: [const { None }; NUM_SECTIONS + 1], num_rows: 0 };
         shard.read_layout()?;
         Ok(shard)
     }

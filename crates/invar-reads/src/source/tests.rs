@@ -55,12 +55,7 @@ fn text(len: usize) -> Vec<u8> {
 
 type Compress = fn(&[u8]) -> Vec<u8>;
 
-const ALL: [(&str, Compress); 4] = [
-    ("plain", <[u8]>::to_vec),
-    ("gzip", gzip),
-    ("bgzf", bgzip),
-    ("zstd", zstd),
-];
+const ALL: [(&str, Compress); 4] = [("plain", <[u8]>::to_vec), ("gzip", gzip), ("bgzf", bgzip), ("zstd", zstd)];
 
 #[test]
 fn every_compression_gives_the_bytes_and_the_checksum_of_what_is_stored() {

@@ -70,8 +70,7 @@ fn alignments_are_columns_and_sequences_are_turned_back() {
     assert_eq!(sequences(&dataset), pairs(&[("f", "ACGTNAC"), ("r", "GTNACGT"), ("u", "ACGT"), ("w", "ACGT")]));
     assert_eq!((count(&summary, "not_primary"), count(&summary, "no_sequence")), (2, 1));
     let alignments: Vec<_> = (0..4).map(|index| Reads::alignment(&dataset, index)).collect();
-    let forward =
-        Alignment { reference: 0, position: 5, span_bp: 6, is_reverse: false, mapping_quality: Some(60) };
+    let forward = Alignment { reference: 0, position: 5, span_bp: 6, is_reverse: false, mapping_quality: Some(60) };
     let reverse = Alignment { reference: 1, position: 7, span_bp: 7, is_reverse: true, mapping_quality: None };
     assert_eq!(alignments, [Some(forward), Some(reverse), None, None]);
     assert_eq!((dataset.reference_name(1), dataset.reference_name(2)), (Some("two"), None));
@@ -95,7 +94,10 @@ fn an_unmapped_bam_needs_no_references() {
     let (_, dataset) = Bench::new(&[("x", &bam(text))]).dataset();
     assert_eq!(sequences(&dataset), pairs(&[("u", "ACGT")]));
     let bench = Bench::new(&[("x", &bam(HEADER))]);
-    assert_eq!(bench.error(), (ErrorKind::Empty, "x: expected at least one read, found a header without records".into()));
+    assert_eq!(
+        bench.error(),
+        (ErrorKind::Empty, "x: expected at least one read, found a header without records".into())
+    );
 }
 
 #[test]
@@ -141,8 +143,7 @@ fn a_cigar_of_too_many_operations_has_the_right_span() {
     // 70,000 operations: the record holds two and the tag CG the rest. 35,000 bases aligned, 35,000 deleted.
     let letters = "ACGTG".repeat(7_000);
     let cigar = "1M1D".repeat(35_000);
-    let text =
-        format!("@HD\tVN:1.6\n@SQ\tSN:one\tLN:100000\nf\t0\tone\t5\t60\t{cigar}\t*\t0\t0\t{letters}\t*\n");
+    let text = format!("@HD\tVN:1.6\n@SQ\tSN:one\tLN:100000\nf\t0\tone\t5\t60\t{cigar}\t*\t0\t0\t{letters}\t*\n");
     let (_, dataset) = Bench::new(&[("x", &bam(&text))]).dataset();
     assert_eq!(Reads::alignment(&dataset, 0).unwrap().span_bp, 70_000);
     assert_eq!(dataset.sequence(0).unwrap().to_ascii(), letters.as_bytes());
