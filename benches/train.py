@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 PEER = Path(__file__).resolve().parent / "peers"
@@ -31,30 +32,51 @@ def keep_min(times, name, seconds):
     times[name] = min(times.get(name, seconds), seconds)
 
 
+def peer_settings(recipe):
+    """The peer's arguments for a recipe; refuses one whose work the peer does not do."""
+    recipe = tomllib.loads(recipe.read_text())
+    pairs = recipe["source"]["pairs"]
+    (kind,) = pairs["kinds"]
+    model = kind.get("error_model", pairs.get("error_model", {"type": "none"}))["type"]
+    for what, found, expected in [
+        ("source.view", recipe["source"]["view"], {"type": "kmers", "ks": [6], "transform": "sqrt"}),
+        ("kind", kind["type"], "windows"),
+        ("encoder", recipe["encoder"], {"type": "kmer-mlp", "hidden": [512, 512], "dim": 128}),
+        ("loss.type", recipe["loss"]["type"], "info-nce"),
+        ("error_model is none or ont", model in ("none", "ont"), True),
+    ]:
+        if found != expected:
+            sys.exit(f"the peer does not know this recipe: {what} is {found}, not {expected}")
+    train = recipe["train"]
+    return [
+        *("--window-bp", *kind["window_bp"], "--batch", train["batch_size"], "--steps", train["steps"]),
+        *("--lr", train["learning_rate"], "--tau", recipe["loss"]["temperature"]),
+        "--no-errors" if model == "none" else "--errors",
+    ]
+
+
 def measure_training(args, data, run):
     """{name: seconds}; `invar train` first."""
     times = {}
+    settings = peer_settings(args.recipe)
     for _ in range(args.rounds):
         shutil.rmtree(run, ignore_errors=True)
         keep_min(times, "invar train", timed([args.invar, "train", args.recipe, "--data", data, "--out", run, "-q"]))
         for precision in ([], ["--bf16"]):
             for workers in (0, 1, 2):
-                made = peer(
-                    "train_torch.py", "--reads", args.reads, "--steps", args.steps, "--workers", workers, *precision
-                )
+                made = peer("train_torch.py", "--reads", args.reads, "--workers", workers, *settings, *precision)
                 keep_min(times, f"PyTorch + NumPy, {made['precision']}, {workers} workers", made["seconds"])
     return times
 
 
 def waited_share(run):
-    """The share of the run's time that its metrics say was spent waiting for data, if they do."""
-    path = run / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    waited = [v for row in rows for k, v in row.items() if "wait" in k and isinstance(v, (int, float))]
-    return f"{waited}"[:200] if waited else "not stated"
+    """Which part of the run's time its metrics say the trainer waited for data, or None."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    timings = [row["timing"] for row in rows if "timing" in row]
+    return sum(t["wait_s"] for t in timings) / timings[-1]["elapsed_s"] if timings else None
 
 
-def windows_fastq(path):
+def write_windows(path):
     """Random windows of 2 kb as FASTA, for embedding."""
     import numpy as np
 
@@ -66,13 +88,14 @@ def windows_fastq(path):
 def measure_embedding(args, run):
     """{name: windows/s}; `invar embed` first, as a whole command."""
     fasta, data, out = args.out / "windows.fasta", args.out / "windows", args.out / "windows.parquet"
-    windows_fastq(fasta)
+    write_windows(fasta)
     shutil.rmtree(data, ignore_errors=True)
     timed([args.invar, "ingest", "reads", fasta, "--out", data, "-q"])
     rates = {}
     for _ in range(max(3, args.rounds)):
-        for name in (out,):
-            shutil.rmtree(name, ignore_errors=True) if name.is_dir() else name.unlink(missing_ok=True)
+        if out.is_dir():
+            shutil.rmtree(out)
+        out.unlink(missing_ok=True)
         seconds = timed([args.invar, "embed", "--model", run, "--data", data, "--out", out, "-q"])
         rates["invar embed"] = max(rates.get("invar embed", 0), EMBED_WINDOWS / seconds)
         for bf16 in ([], ["--bf16"]):
@@ -92,7 +115,6 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--invar", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     data, run = args.out / "data", args.out / "run"
@@ -100,10 +122,10 @@ def main():
         timed([args.invar, "ingest", "reads", args.reads, "--out", data, "-q"])
     times = measure_training(args, data, run)
     own = times["invar train"]
-    print("| training, 600 steps of 512 pairs | s | ratio |\n|---|---:|---:|")
+    print("| training | s | ratio |\n|---|---:|---:|")
     for name, seconds in times.items():
         print(f"| {name} | {seconds:.1f} | {own / seconds:.2f} |")
-    print(f"\nwaiting for data, from metrics.jsonl: {waited_share(run)}\n", flush=True)
+    print(f"\nshare of invar's time that it waited for data (metrics.jsonl): {waited_share(run):.3f}\n", flush=True)
     rates = measure_embedding(args, run)
     own = rates["invar embed"]
     print("| embedding, windows of 2 kb | windows/s | invar / this |\n|---|---:|---:|")

@@ -4,8 +4,9 @@
     train_torch.py [--reads FASTQ] [--workers 0] [--json]            # 600 steps of 512 pairs
     train_torch.py --embed [--windows 20000]                         # windows of 2 kb through the network
 
-What it does: a pair is two windows of one read, each with sequencing errors and on a random strand, as canonical 6-mer profiles
-[2080]; an MLP 2080-512-512-128; symmetric InfoNCE; AdamW with warm-up and cosine, gradient clipping.
+What it does: a pair is two windows of one read, each with sequencing errors (--no-errors: none) and on a random strand, as
+canonical 6-mer profiles [2080]; layer norm, an MLP 2080-512-512-128 with layer norms; symmetric InfoNCE; AdamW with warm-up and
+cosine, gradient clipping.
 
 What is done for speed: reads are kept as one array of codes; a window's 6-mers come from three shift-and-add passes, not six; errors
 are drawn with one float32 per base; a worker makes a whole batch at a time (`__getitems__`), so that nothing is stacked or copied
@@ -77,8 +78,8 @@ def profile(window):
 class Windows(Dataset):
     """Pairs of windows of reads of equal length; pair i is of read order[i] and depends on (seed, i) only."""
 
-    def __init__(self, reads, order, window_bp, seed):
-        self.reads, self.order, self.window_bp, self.seed = reads, order, window_bp, seed
+    def __init__(self, reads, order, window_bp, errors, seed):
+        self.reads, self.order, self.window_bp, self.errors, self.seed = reads, order, window_bp, errors, seed
 
     def __len__(self):
         return len(self.order)
@@ -86,7 +87,9 @@ class Windows(Dataset):
     def view(self, rng, read):
         length = int(rng.integers(self.window_bp[0], self.window_bp[1] + 1))
         start = int(rng.integers(len(read) - length + 1))
-        window = add_errors(rng, read[start : start + length])
+        window = read[start : start + length]
+        if self.errors:
+            window = add_errors(rng, window)
         if rng.random() < 0.5:
             window = 3 - window[::-1]
         return profile(window)
@@ -102,7 +105,17 @@ class Windows(Dataset):
 
 
 def network():
-    return nn.Sequential(nn.Linear(NUM_COLUMNS, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 128))
+    """`kmer-mlp`, as Invar's default: [B, 2080] -> [B, 128]."""
+    return nn.Sequential(
+        nn.LayerNorm(NUM_COLUMNS, elementwise_affine=False),
+        nn.Linear(NUM_COLUMNS, 512),
+        nn.LayerNorm(512),
+        nn.ReLU(),
+        nn.Linear(512, 512),
+        nn.LayerNorm(512),
+        nn.ReLU(),
+        nn.Linear(512, 128),
+    )
 
 
 def info_nce(a, b, tau):
@@ -117,7 +130,7 @@ def train(args, reads):
     epochs = math.ceil(args.steps * args.batch / len(reads))
     order = np.concatenate([rng.permutation(len(reads)) for _ in range(epochs)])[: args.steps * args.batch]
     loader = DataLoader(
-        Windows(reads, order, args.window_bp, args.seed),
+        Windows(reads, order, args.window_bp, args.errors, args.seed),
         batch_size=args.batch,
         num_workers=args.workers,
         collate_fn=torch.from_numpy,
@@ -203,6 +216,7 @@ def main():
     parser.add_argument("--num-reads", type=int, default=20_000, help="random reads")
     parser.add_argument("--read-bp", type=int, default=10_000, help="of random reads")
     parser.add_argument("--window-bp", type=int, nargs=2, default=[2000, 5000], metavar=("MIN", "MAX"))
+    parser.add_argument("--errors", action=argparse.BooleanOptionalAction, default=True, help="5 %% sequencing errors")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--tau", type=float, default=0.1)

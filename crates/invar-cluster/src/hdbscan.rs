@@ -100,7 +100,7 @@ impl HdbscanConfig {
             Self { min_cluster_size: 0 | 1, .. } => {
                 refuse("min_cluster_size", self.min_cluster_size.to_string(), "at least 2")
             }
-            Self { min_samples: Some(0), .. } => refuse("min-samples", "0".into(), "at least 1"),
+            Self { min_samples: Some(0), .. } => refuse("min_samples", "0".into(), "at least 1"),
             Self { epsilon, .. } if !(*epsilon >= 0.0 && epsilon.is_finite()) => {
                 refuse("epsilon", epsilon.to_string(), "0 or a positive number")
             }

@@ -18,10 +18,7 @@ pub fn split(source: Arc<dyn PairSource>, validation_fraction: f64, split_seed: 
     let threshold = (validation_fraction.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
     let (validation, training) = (0..source.len() as u32)
         .partition(|&index| seed::mix(split_seed, source.split_key(index as usize).0) < threshold);
-    (
-        Subset { source: Arc::clone(&source), indices: training },
-        Subset { source, indices: validation },
-    )
+    (Subset { source: Arc::clone(&source), indices: training }, Subset { source, indices: validation })
 }
 
 impl PairSource for Subset {

@@ -2,15 +2,20 @@
 // caller frees with `invar_torch_free`.
 
 #include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <c10/core/GradMode.h>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <dlfcn.h>
+#include <future>
 #include <mutex>
+#include <pthread.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -77,9 +82,32 @@ char *invar_torch_set_rng_state(int cuda_index, const at::Tensor *state) {
 
 char *invar_torch_set_deterministic(bool on, bool warn_only) {
   return guarded([&] {
+    if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
     at::globalContext().setDeterministicAlgorithms(on, warn_only);
+    // Memory that is not written need not be filled to repeat what is.
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
     at::globalContext().setDeterministicCuDNN(on);
     at::globalContext().setBenchmarkCuDNN(false);
+  });
+}
+
+char *invar_torch_stop_spinning(unsigned num_threads) {
+  return guarded([&] {
+    // Of GNU's OpenMP, the one in LibTorch's Linux builds: run a function in a team of threads.
+    using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
+    auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    if (parallel == nullptr) return;
+    std::promise<void> started;
+    std::thread([&started, parallel, num_threads] {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      parallel([](void *) {}, nullptr, num_threads, 0);
+      started.set_value();
+      // The team lives as long as the thread that made it.
+      for (;;) pause();
+    }).detach();
+    started.get_future().wait();
   });
 }
 }

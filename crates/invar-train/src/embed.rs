@@ -64,6 +64,7 @@ pub fn embed(
     assert!(range.end <= source.len(), "samples {range:?} of {}", source.len());
     check(config)?;
     tch::set_num_threads(model.threads() as i32);
+    invar_torch::share_cores(config.view_workers)?;
     progress.set_total(range.len() as u64);
     let blocks = blocks(range, config.block_samples);
     let workers = config.view_workers.min(blocks.len()).max(1);

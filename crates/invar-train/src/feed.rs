@@ -56,12 +56,14 @@ impl Feed {
         }
         feed
     }
+}
 
-    /// The next batch, and how long the caller had to wait for it; `None` after the last.
-    ///
-    /// # Errors
-    /// When a pair of the batch cannot be drawn or collated.
-    pub fn next(&mut self) -> Option<Result<(Views, Duration), Error>> {
+/// Gives each batch, and how long the caller had to wait for it; an error when a pair of the batch cannot be drawn or
+/// collated.
+impl Iterator for Feed {
+    type Item = Result<(Views, Duration), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         let step = self.next.next()?;
         let receiver = &self.receivers[((step - self.first) % self.receivers.len() as u64) as usize];
         let start = Instant::now();

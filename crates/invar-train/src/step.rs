@@ -93,6 +93,7 @@ impl ContrastiveStep {
     /// # Errors
     /// When the recipe does not fit the shape of the views.
     pub fn new(recipe: &Recipe, shape: &ViewShape, device: Device) -> Result<Self, Error> {
+        invar_torch::set_deterministic(true)?;
         let _guard = hold_generator();
         tch::manual_seed(seed::mix(recipe.train.seed, 0) as i64);
         let mut store = nn::VarStore::new(Device::Cpu);
@@ -178,9 +179,12 @@ fn named(store: &nn::VarStore) -> Vec<(String, Tensor)> {
     variables
 }
 
-/// The values of scalars, in one copy from the device.
+/// The values of scalars, in one copy from the device (Metal has no double precision, and copies each).
 fn host_scalars(scalars: &[Tensor]) -> Result<Vec<f64>, Error> {
-    let device = scalars[0].device();
+    let device = match scalars[0].device() {
+        Device::Mps => Device::Cpu,
+        device => device,
+    };
     let flat: Vec<Tensor> = scalars.iter().map(|s| s.to_device(device).to_kind(Kind::Double).view([1])).collect();
     Ok(Vec::<f64>::try_from(Tensor::f_cat(&flat, 0)?)?)
 }

@@ -185,6 +185,7 @@ impl Trainer {
     pub fn run(&mut self, until: u64, observer: &dyn Observer) -> Result<(), Error> {
         let config = self.recipe.train.clone();
         tch::set_num_threads(config.threads as i32);
+        invar_torch::share_cores(config.view_workers)?;
         let until = until.min(config.steps);
         observer.set_total(config.steps);
         observer.advance(self.state.step - std::mem::replace(&mut self.announced, self.state.step));
@@ -428,8 +429,7 @@ fn draw_validation(
     };
     let num_batches = order.batches_per_epoch().min(config.validation_batches) as u64;
     let plan = Plan { order, seed: validation_seed, steps: 0..num_batches, workers: config.view_workers, device };
-    let mut feed = Feed::start(&held_out, &plan);
-    std::iter::from_fn(|| feed.next()).map(|next| Ok(next?.0)).collect()
+    Feed::start(&held_out, &plan).map(|next| Ok(next?.0)).collect()
 }
 
 /// What is alarming about a step, said at most once in [`WARN_EVERY`] steps.

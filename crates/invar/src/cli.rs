@@ -6,7 +6,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted.")]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use invar_nn::EncoderConfig;
 use invar_loss::LossConfig;
+use invar_nn::EncoderConfig;
 use invar_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table};
@@ -64,7 +64,8 @@ macro_rules! builtin {
     };
 }
 
-const BUILTIN: &[Builtin] = builtin!["reads/quickstart", "reads/long-reads", "reads/short-read-pairs", "reads/mapped-bam"];
+const BUILTIN: &[Builtin] =
+    builtin!["reads/quickstart", "reads/long-reads", "reads/short-read-pairs", "reads/mapped-bam"];
 
 /// The list of built-in recipes and examples, for `invar run --help`.
 pub fn builtin_help() -> String {
@@ -148,8 +149,9 @@ fn read(path: &str) -> Result<String> {
 }
 
 fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
-    let mut document: DocumentMut =
-        text.parse().map_err(|error: toml_edit::TomlError| Usage(format!("{name}: {}", error.to_string().trim_end())))?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| Usage(format!("{name}: {}", error.to_string().trim_end())))?;
     for assignment in overrides {
         apply(&mut document, assignment)?;
     }
@@ -187,7 +189,8 @@ fn explain(name: &str, text: &str, error: &toml_edit::de::Error) -> String {
     let what = if message.starts_with("unknown variant") { "value" } else { "key" };
     let line = find_word(text, unknown, what).map_or(String::new(), |line| format!(":{line}"));
     let valid = &quoted[1..];
-    let nearest = valid.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    let nearest =
+        valid.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
     let remedy = match nearest {
         Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.75 => format!("; did you mean `{nearest}`?"),
         _ => String::new(),

@@ -86,7 +86,13 @@ impl SourceConfig {
     ///
     /// # Errors
     /// Those of the domain.
-    pub fn ingest(&self, files: &[PathBuf], out: &Path, force: bool, progress: &dyn Progress) -> Result<invar_reads::Summary> {
+    pub fn ingest(
+        &self,
+        files: &[PathBuf],
+        out: &Path,
+        force: bool,
+        progress: &dyn Progress,
+    ) -> Result<invar_reads::Summary> {
         match self {
             Self::Reads(reads) => {
                 let inputs =

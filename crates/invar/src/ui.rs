@@ -85,8 +85,11 @@ impl Ui {
 
     /// A progress bar of `unit`s: on a terminal only, gone when finished.
     pub fn bar(&self, title: &str, unit: Unit) -> Bar {
-        let target =
-            if self.quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let bar = ProgressBar::with_draw_target(None, target);
         let style = ProgressStyle::with_template(unit.template()).expect("the templates are valid");
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));

@@ -7,9 +7,24 @@ use support::{Bench, fastq, tree_digest};
 
 /// A recipe small enough for a test: the built-in one with everything cut down.
 const TINY: &[&str] = &[
-    "--set", "train.steps=12", "--set", "train.batch_size=16", "--set", "train.checkpoint_every=4",
-    "--set", "train.validate_every=6", "--set", "train.log_every=1", "--set", "encoder.hidden=[32]",
-    "--set", "encoder.dim=16", "--set", "source.view.ks=[4]", "--set", "cluster.k=3",
+    "--set",
+    "train.steps=12",
+    "--set",
+    "train.batch_size=16",
+    "--set",
+    "train.checkpoint_every=4",
+    "--set",
+    "train.validate_every=6",
+    "--set",
+    "train.log_every=1",
+    "--set",
+    "encoder.hidden=[32]",
+    "--set",
+    "encoder.dim=16",
+    "--set",
+    "source.view.ks=[4]",
+    "--set",
+    "cluster.k=3",
 ];
 
 #[test]
@@ -24,7 +39,14 @@ fn run_does_every_stage_and_a_second_run_does_none() {
     assert_eq!(first["stages"]["cluster"]["num_clusters"], 3);
     assert!(first["stages"]["evaluate"]["kmeans"]["ari"].as_f64().is_some());
     assert!(first["stages"]["evaluate"]["symmetry_gap_max"].as_f64().unwrap() <= 1e-6);
-    for file in ["data/manifest.json", "run/recipe.toml", "run/metrics.jsonl", "embeddings/part-00000.parquet", "clusters.parquet", "clusters.svg"] {
+    for file in [
+        "data/manifest.json",
+        "run/recipe.toml",
+        "run/metrics.jsonl",
+        "embeddings/part-00000.parquet",
+        "clusters.parquet",
+        "clusters.svg",
+    ] {
         assert!(bench.path("out").join(file).exists(), "{file}");
     }
     let before = tree_digest(&bench.path("out"));
@@ -39,10 +61,19 @@ fn the_same_seed_gives_the_same_bytes_at_one_and_two_threads() {
         .map(|threads| {
             let bench = Bench::new();
             bench.write("reads.fastq", &fastq(3, 40, 2500));
-            bench.ok(&[&["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--threads", threads], TINY].concat());
+            bench.ok(&[
+                &["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--threads", threads],
+                TINY,
+            ]
+            .concat());
             let out = bench.path("out");
             let file = |name: &str| std::fs::read(out.join(name)).unwrap();
-            (tree_digest(&out.join("data")), tree_digest(&out.join("embeddings")), file("clusters.parquet"), file("run/model.safetensors"))
+            (
+                tree_digest(&out.join("data")),
+                tree_digest(&out.join("embeddings")),
+                file("clusters.parquet"),
+                file("run/model.safetensors"),
+            )
         })
         .collect();
     assert!(digests[0] == digests[1]);
@@ -69,7 +100,11 @@ fn info_knows_every_file() {
         assert_eq!(bench.json(&["info", path, "--json"])["kind"], kind, "{path}");
     }
     bench.ok(&["info", "data", "--verify"]);
-    let shard = std::fs::read_dir(bench.path("data")).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e != "json")).unwrap();
+    let shard = std::fs::read_dir(bench.path("data"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|e| e != "json"))
+        .unwrap();
     let mut bytes = std::fs::read(&shard).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
@@ -92,7 +127,10 @@ fn none_one_and_two_reads_have_a_defined_outcome() {
     // Two reads can be trained on, embedded, clustered and evaluated.
     bench.write("2.fastq", &fastq(2, 1, 2500));
     bench.write("2.tsv", &support::truth(2, 1));
-    let two = bench.json(&[&["run", "reads/quickstart", "--input", "2.fastq", "--out", "r2", "--labels", "2.tsv", "--json"], TINY].concat());
+    let two = bench.json(
+        &[&["run", "reads/quickstart", "--input", "2.fastq", "--out", "r2", "--labels", "2.tsv", "--json"], TINY]
+            .concat(),
+    );
     assert_eq!(two["stages"]["embed"]["num_rows"], 2);
     // One read can be embedded by a model that was trained on others.
     bench.ok(&["embed", "--model", "r2/run", "--data", "d1", "--out", "e1"]);

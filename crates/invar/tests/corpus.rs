@@ -110,8 +110,9 @@ fn invalid_specimens_are_named_and_leave_nothing() {
         assert!(!bench.path("data").exists(), "{name} left something behind");
 
         let dir = tempfile::tempdir().unwrap();
-        let error = invar_reads::ingest(&specimen.inputs(), &dir.path().join("data"), &IngestConfig::default(), &NoProgress)
-            .expect_err(name);
+        let error =
+            invar_reads::ingest(&specimen.inputs(), &dir.path().join("data"), &IngestConfig::default(), &NoProgress)
+                .expect_err(name);
         assert_eq!(Some(error.kind().name()), specimen.error.as_deref(), "{name}: {error}");
     }
 }

@@ -58,7 +58,8 @@ fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> 
 fn crates_depend_only_on_what_the_contract_allows() {
     let edges = edges(&metadata());
     for (name, dependencies) in edges.iter().filter(|(name, _)| name.starts_with("invar-")) {
-        let allowed = ALLOWED.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("{name} is not in the contract")).1;
+        let allowed =
+            ALLOWED.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("{name} is not in the contract")).1;
         for dependency in dependencies.iter().filter(|d| d.starts_with("invar") || *d == "tch" || *d == "torch-sys") {
             assert!(allowed.contains(&dependency.as_str()), "{name} must not depend on {dependency}");
         }

@@ -9,11 +9,32 @@ use support::{Bench, fastq, tree_digest};
 
 /// Shards of a few reads, a checkpoint every other step, and more reads than fit one part of the embeddings.
 const ARGS: &[&str] = &[
-    "run", "reads/quickstart", "--input", "reads.fastq", "--set", "source.ingest.shard_rows=10000",
-    "--set", "source.view.ks=[2]", "--set", "encoder.hidden=[8]", "--set", "encoder.dim=4", "--set", "cluster.k=3",
-    "--set", "cluster.restarts=1", "--set", "train.steps=200", "--set", "train.batch_size=64",
-    "--set", "train.checkpoint_every=2", "--set", "source.pairs.kinds=[{ type = \"windows\", window_bp = [20, 30] }]",
-    "--out", "out",
+    "run",
+    "reads/quickstart",
+    "--input",
+    "reads.fastq",
+    "--set",
+    "source.ingest.shard_rows=10000",
+    "--set",
+    "source.view.ks=[2]",
+    "--set",
+    "encoder.hidden=[8]",
+    "--set",
+    "encoder.dim=4",
+    "--set",
+    "cluster.k=3",
+    "--set",
+    "cluster.restarts=1",
+    "--set",
+    "train.steps=200",
+    "--set",
+    "train.batch_size=64",
+    "--set",
+    "train.checkpoint_every=2",
+    "--set",
+    "source.pairs.kinds=[{ type = \"windows\", window_bp = [20, 30] }]",
+    "--out",
+    "out",
 ];
 
 /// Files that show that a stage has begun to finish something.

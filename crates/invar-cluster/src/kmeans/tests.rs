@@ -154,6 +154,12 @@ fn the_number_of_clusters_is_found() {
 }
 
 #[test]
+fn what_has_no_clusters_is_one() {
+    let (values, _) = blobs(1000, 16, 1, 1.0, 6);
+    assert_eq!(run(&values, 16, &KMeansConfig { k_max: 12, ..Default::default() }).k, 1);
+}
+
+#[test]
 fn threads_change_no_byte() {
     // Several chunks, so that there is something to reorder.
     let (values, _) = blobs(3 * CHUNK + 17, 6, 8, 1.5, 4);

@@ -57,9 +57,7 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
         probability: clustering.probability,
         x,
         y,
-        provenance: embeddings
-            .provenance
-            .unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),
+        provenance: embeddings.provenance.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),
         method: config.method().to_owned(),
         parameters: parameters(config),
     };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
-use invar_dataset::{PairSource, SampleTable, manifest::Manifest, order::Permutation};
+use invar_dataset::{manifest::Manifest, order::Permutation};
 use invar_embeddings::{EmbeddingWriter, InputChecksum, Provenance};
 use invar_train::{EmbedConfig, Model, invariance, pair_quality};
 use serde_json::json;
@@ -26,7 +26,9 @@ pub fn run(args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
 pub fn embed(recipe: &Recipe, args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
     let path = args.model.join("model.safetensors");
     if !path.is_file() {
-        return Err(Usage(format!("{}: not trained to the end, it has no model.safetensors", args.model.display())).into());
+        return Err(
+            Usage(format!("{}: not trained to the end, it has no model.safetensors", args.model.display())).into()
+        );
     }
     let samples = recipe.source.samples(&args.data)?;
     let device = train::device(common, ui)?;

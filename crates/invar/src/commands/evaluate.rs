@@ -77,8 +77,15 @@ fn against(
     let num_labelled = labels.iter().flatten().count();
     let classes: Vec<&str> = labels.iter().flatten().copied().collect();
     let num_classes = classes.iter().collect::<std::collections::HashSet<_>>().len();
-    report.heading(&format!("against {} ({num_classes} labels on {} samples)", truth.labels.column, thousands(num_labelled as u64)));
-    report.json.insert("labels".into(), json!({"column": truth.labels.column, "num_labels": num_classes, "num_rows": num_labelled}));
+    report.heading(&format!(
+        "against {} ({num_classes} labels on {} samples)",
+        truth.labels.column,
+        thousands(num_labelled as u64)
+    ));
+    report.json.insert(
+        "labels".into(),
+        json!({"column": truth.labels.column, "num_labels": num_classes, "num_rows": num_labelled}),
+    );
     if num_labelled > 1 {
         let knn = knn_scores(rows, &labels, &KnnConfig { seed, ..KnnConfig::default() })?;
         report.number("1-NN accuracy", "nearest_neighbour_accuracy", json!(knn.accuracy_1nn));
@@ -91,7 +98,11 @@ fn against(
         let labelled = Rows::new(&values, rows.dim())?;
         let mut runs = Vec::with_capacity(kmeans_runs);
         for run in 0..kmeans_runs as u64 {
-            let config = KMeansConfig { k: NumClusters::Fixed(num_classes), seed: seed::mix(seed, run), ..KMeansConfig::default() };
+            let config = KMeansConfig {
+                k: NumClusters::Fixed(num_classes),
+                seed: seed::mix(seed, run),
+                ..KMeansConfig::default()
+            };
             let found = kmeans(labelled, &config, &NoProgress)?;
             runs.push(Scores::new(&classes, &found.labels)?);
         }
@@ -100,10 +111,16 @@ fn against(
     if let Some(path) = truth.clusters {
         let table = ClusterTable::read(path)?;
         if table.ids != embeddings.ids {
-            let reason = format!("{}: {} rows that are not the {} samples of the embeddings, in their order", path.display(), table.ids.len(), embeddings.ids.len());
+            let reason = format!(
+                "{}: {} rows that are not the {} samples of the embeddings, in their order",
+                path.display(),
+                table.ids.len(),
+                embeddings.ids.len()
+            );
             return Err(BadInput(reason).into());
         }
-        let clusters: Vec<i32> = (0..labels.len()).filter(|&i| labels[i].is_some()).map(|i| table.clusters[i]).collect();
+        let clusters: Vec<i32> =
+            (0..labels.len()).filter(|&i| labels[i].is_some()).map(|i| table.clusters[i]).collect();
         report.scores(&path.display().to_string(), "clusters", &[Scores::new(&classes, &clusters)?]);
         if num_classes <= MAX_TABLE_LABELS {
             report.text += &composition(&classes, &clusters);

@@ -25,7 +25,10 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
         return parquet(path);
     }
     let format = invar_reads::identify(path)?;
-    Ok(Summary { text: format!("{}: {format}", path.display()), json: json!({"path": path, "kind": format.to_string()}) })
+    Ok(Summary {
+        text: format!("{}: {format}", path.display()),
+        json: json!({"path": path, "kind": format.to_string()}),
+    })
 }
 
 fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
@@ -43,7 +46,12 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
         manifest.tool_version
     );
     for input in &manifest.inputs {
-        text += &format!("  from {} ({} bytes, SHA-256 {}...)\n", input.path, thousands(input.size_bytes), &input.sha256[..12.min(input.sha256.len())]);
+        text += &format!(
+            "  from {} ({} bytes, SHA-256 {}...)\n",
+            input.path,
+            thousands(input.size_bytes),
+            &input.sha256[..12.min(input.sha256.len())]
+        );
     }
     for (name, count) in &manifest.counts {
         text += &format!("  {name:<20} {:>14}\n", thousands(*count));

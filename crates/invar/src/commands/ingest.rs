@@ -41,12 +41,8 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
 /// What was kept, and what was dropped and why.
 pub fn describe(summary: &invar_reads::Summary, out: &std::path::Path) -> Summary {
     let manifest = &summary.manifest;
-    let mut text = format!(
-        "{}: {} reads in {} shards",
-        out.display(),
-        thousands(manifest.num_rows()),
-        manifest.shards.len()
-    );
+    let mut text =
+        format!("{}: {} reads in {} shards", out.display(), thousands(manifest.num_rows()), manifest.shards.len());
     for (name, count) in &manifest.counts {
         text += &format!("\n  {name:<20} {:>14}", thousands(*count));
     }

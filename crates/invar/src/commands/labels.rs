@@ -68,7 +68,11 @@ impl Labels {
         let labels: Vec<_> = ids.iter().map(|id| self.by_id.get(id).map(String::as_str)).collect();
         if !ids.is_empty() && labels.iter().all(Option::is_none) {
             let first = self.by_id.keys().min().map_or("none at all", String::as_str);
-            let reason = format!("not one of {} samples has a label: the samples are named like {:?}, the labels like {first:?}", ids.len(), ids[0]);
+            let reason = format!(
+                "not one of {} samples has a label: the samples are named like {:?}, the labels like {first:?}",
+                ids.len(),
+                ids[0]
+            );
             return Err(BadInput(reason).into());
         }
         Ok(labels)

@@ -34,8 +34,7 @@ pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
         Format::Csv => table.to_csv(),
         Format::Ndjson => table.to_ndjson(),
     };
-    let rows: Vec<serde_json::Value> =
-        table.to_ndjson().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let rows: Vec<serde_json::Value> = table.to_ndjson().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     Ok(Summary { text, json: json!({"columns": table.column_names(), "rows": rows}) })
 }
 

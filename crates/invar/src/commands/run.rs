@@ -87,5 +87,8 @@ fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, c
         output.clusters.display(),
         thousands(rows as u64)
     );
-    Some(Summary { text, json: json!({"out": output.clusters, "num_rows": rows, "num_clusters": num_clusters, "done_before": true}) })
+    Some(Summary {
+        text,
+        json: json!({"out": output.clusters, "num_rows": rows, "num_clusters": num_clusters, "done_before": true}),
+    })
 }

@@ -44,7 +44,8 @@ pub fn train(recipe: &Recipe, data: &[PathBuf], out: &Path, common: &Common, ui:
     let device = device(common, ui)?;
     let pairs = recipe.source.pairs(data)?;
     ui.note(&format!("training {} on {} samples", recipe.name, thousands(pairs.len() as u64)));
-    let watch = Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
+    let watch =
+        Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
     let summary = invar_train::train(&settings, pairs, device, out, &watch)?;
     drop(watch);
     let path = out.join(SUMMARY);
@@ -59,20 +60,26 @@ pub fn describe(run: &Path) -> Result<Summary> {
     let state = match finished(run)? {
         Some(done) => done,
         None => Summary {
-            text: format!("{}: a run of {}, not finished (the same `invar train` continues it)", run.display(), recipe.name),
+            text: format!(
+                "{}: a run of {}, not finished (the same `invar train` continues it)",
+                run.display(),
+                recipe.name
+            ),
             json: json!({"finished": false}),
         },
     };
     let mut json = state.json;
     json["kind"] = Value::from("run");
     json["recipe"] = serde_json::to_value(&recipe)?;
-    let text = format!("{}\n  recipe {}, encoder {}, seed {}", state.text, recipe.name, recipe.encoder.name(), recipe.seed);
+    let text =
+        format!("{}\n  recipe {}, encoder {}, seed {}", state.text, recipe.name, recipe.encoder.name(), recipe.seed);
     Ok(Summary { text, json })
 }
 
 /// The device that the user asked for; says which it is.
 pub fn device(common: &Common, ui: &Ui) -> Result<tch::Device> {
-    let choice: DeviceChoice = common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;
+    let choice: DeviceChoice =
+        common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;
     let chosen = choice.resolve().map_err(|error| Usage(error.to_string()))?;
     ui.note(&chosen.sentence);
     Ok(chosen.device)
@@ -123,7 +130,8 @@ fn claim(recipe: &Recipe, out: &Path) -> Result<()> {
             let existing = existing.to_toml();
             let differs = existing.lines().zip(text.lines()).find(|(a, b)| a != b);
             let (found, expected) = differs.unwrap_or(("another length", "this one"));
-            let reason = format!("{}: was made with `{found}`, now it is `{expected}` (--force starts over)", path.display());
+            let reason =
+                format!("{}: was made with `{found}`, now it is `{expected}` (--force starts over)", path.display());
             return Err(Usage(reason).into());
         }
     }
@@ -134,7 +142,9 @@ fn claim(recipe: &Recipe, out: &Path) -> Result<()> {
 /// Removes what a run left, and nothing else.
 fn clear(out: &Path) -> Result<()> {
     let gone = |result: std::io::Result<()>, path: &Path| match result {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
         _ => Ok(()),
     };
     for name in [SUMMARY, "model.safetensors", "metrics.jsonl", RECIPE] {
@@ -158,7 +168,8 @@ fn finished(out: &Path) -> Result<Option<Summary>> {
 }
 
 fn describe_summary(out: &Path, stored: &Stored, fresh: Option<&TrainSummary>) -> Summary {
-    let mut text = format!("{}: trained {} steps, model of step {}", out.display(), thousands(stored.steps), stored.model_step);
+    let mut text =
+        format!("{}: trained {} steps, model of step {}", out.display(), thousands(stored.steps), stored.model_step);
     if let Some(loss) = stored.best_validation_loss {
         text += &format!(", validation loss {loss:.4}");
     }

@@ -18,8 +18,16 @@ pub struct Bench {
 
 /// The overrides with which [`Bench::trained`] trained.
 pub const TRAINED: &[&str] = &[
-    "--set", "train.steps=4", "--set", "train.batch_size=16", "--set", "encoder.hidden=[32]", "--set", "encoder.dim=16",
-    "--set", "source.view.ks=[4]",
+    "--set",
+    "train.steps=4",
+    "--set",
+    "train.batch_size=16",
+    "--set",
+    "encoder.hidden=[32]",
+    "--set",
+    "encoder.dim=16",
+    "--set",
+    "source.view.ks=[4]",
 ];
 
 impl Bench {
