@@ -103,7 +103,7 @@ fn explain(error: io::Error, stored: &mut SourceReader, reference: &Reference, n
     }
     match reference.complaint() {
         Some(Complaint::Missing { name, found }) => {
-            return Error::MissingReference { place, reference: name, found };
+            return Error::MissingReference { place: place.into(), reference: name, found };
         }
         Some(Complaint::Another { name, expected, found }) => {
             return Error::corrupt(place, format!("MD5 of reference sequence {name:?}"), expected, found);
@@ -112,7 +112,7 @@ fn explain(error: io::Error, stored: &mut SourceReader, reference: &Reference, n
     }
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::Truncated {
-            place,
+            place: place.into(),
             expected: "the CRAM container that marks the end of the file".into(),
             found: "the end of the file".into(),
         },

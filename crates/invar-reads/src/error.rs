@@ -79,7 +79,7 @@ pub enum Error {
     #[error("{place}: the file is cut off: expected {expected}, found {found}")]
     Truncated {
         /// Where it ends.
-        place: Place,
+        place: Box<Place>,
         /// What should have come.
         expected: String,
         /// What was left.
@@ -89,7 +89,7 @@ pub enum Error {
     #[error("{place}: {sequence} bases but {quality} quality values")]
     LengthMismatch {
         /// The record.
-        place: Place,
+        place: Box<Place>,
         /// Number of bases.
         sequence: usize,
         /// Number of quality values.
@@ -99,7 +99,7 @@ pub enum Error {
     #[error("{place}: expected a line that begins with {expected:?}, found {found:?}")]
     BadMarker {
         /// The line.
-        place: Place,
+        place: Box<Place>,
         /// `@`, `+` or `>`.
         expected: char,
         /// The beginning of the line.
@@ -109,7 +109,7 @@ pub enum Error {
     #[error("{place}: expected a nucleotide (IUPAC letter) at base {position}, found {found:?}")]
     BadBase {
         /// The record.
-        place: Place,
+        place: Box<Place>,
         /// Position in the sequence, 1-based.
         position: usize,
         /// The character.
@@ -119,7 +119,7 @@ pub enum Error {
     #[error("{place}: expected a quality from '!' to '~' at base {position}, found {found:?}")]
     BadQuality {
         /// The record.
-        place: Place,
+        place: Box<Place>,
         /// Position in the quality string, 1-based.
         position: usize,
         /// The character.
@@ -129,7 +129,7 @@ pub enum Error {
     #[error("{place}: its mate in {} is named {mate:?}", mate_path.display())]
     MateMismatch {
         /// The first mate.
-        place: Place,
+        place: Box<Place>,
         /// The file of the second.
         mate_path: PathBuf,
         /// The name of the second.
@@ -151,7 +151,7 @@ pub enum Error {
     #[error("{place}: needs reference sequence {reference:?}, found {found}")]
     MissingReference {
         /// The CRAM file.
-        place: Place,
+        place: Box<Place>,
         /// Name of the sequence in the CRAM header.
         reference: String,
         /// "no --reference", or the FASTA that lacks it.
@@ -161,7 +161,7 @@ pub enum Error {
     #[error("{place}: {what}: expected {expected}, found {found}")]
     Corrupt {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// What was read.
         what: String,
         /// What it should be.
@@ -173,7 +173,7 @@ pub enum Error {
     #[error("{place}: expected a record of at most {limit_bytes} bytes, found more than that")]
     TooLong {
         /// The record.
-        place: Place,
+        place: Box<Place>,
         /// The limit.
         limit_bytes: u64,
     },
@@ -311,11 +311,16 @@ impl Error {
     }
 
     pub(crate) fn corrupt(
-        place: Place,
+        place: impl Into<Box<Place>>,
         what: impl Into<String>,
         expected: impl fmt::Display,
         found: impl fmt::Display,
     ) -> Self {
-        Self::Corrupt { place, what: what.into(), expected: expected.to_string(), found: found.to_string() }
+        Self::Corrupt {
+            place: place.into(),
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
     }
 }

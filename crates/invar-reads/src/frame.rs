@@ -15,6 +15,7 @@ use crate::{
 pub(crate) mod bam;
 mod fasta;
 mod fastq;
+mod mates;
 
 /// Text that is given to one worker, unless a record is longer.
 const SLAB_BYTES: usize = 1 << 20;
@@ -173,8 +174,8 @@ impl TextFramer {
                 self.finished = true;
                 return Err(error);
             }
-            // Twice as much each time, so that a long record is not searched again and again.
-            wanted = self.buffer.len() * 2;
+            // More by a share each time, so that a long record is not searched again and again.
+            wanted = self.buffer.len() + SLAB_BYTES.max(self.buffer.len() / 4);
             if self.buffer.len() > MAX_RECORD_BYTES {
                 self.finished = true;
                 let place = Place {
@@ -182,7 +183,7 @@ impl TextFramer {
                     line: Some(self.num_lines + 1),
                     ..Place::file(self.source.path())
                 };
-                return Err(Error::TooLong { place, limit_bytes: MAX_RECORD_BYTES as u64 });
+                return Err(Error::TooLong { place: place.into(), limit_bytes: MAX_RECORD_BYTES as u64 });
             }
         }
         match self.failure.take() {
@@ -242,11 +243,12 @@ impl TextFramer {
                 break false;
             }
         };
-        if self.interleaved && records.len() % 2 == 1 && !self.finished && !(self.is_last && !more) {
+        let is_at_end = self.is_last && !more;
+        if self.interleaved && records.len() % 2 == 1 && !self.finished && !is_at_end {
             records.pop();
             (position, num_lines) = last_start;
         }
-        if !more && self.is_last {
+        if is_at_end {
             self.finished = true;
         }
         self.num_lines = num_lines;

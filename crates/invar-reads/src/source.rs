@@ -322,7 +322,7 @@ fn decompression_error(path: &Path, offset: u64, error: io::Error) -> Error {
     let place = Place { offset: Some(offset), ..Place::file(path) };
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::Truncated {
-            place,
+            place: place.into(),
             expected: "the rest of the compressed stream".into(),
             found: "the end of the file".into(),
         },

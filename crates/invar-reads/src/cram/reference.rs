@@ -82,7 +82,7 @@ impl Reference {
                     let Some(entry) = current.as_ref().and_then(|name| index.get_mut(name)) else {
                         let found = String::from_utf8_lossy(&letters[..letters.len().min(30)]).into_owned();
                         let place = Place { line: Some(1), ..Place::file(path) };
-                        return Err(Error::BadMarker { place, expected: '>', found });
+                        return Err(Error::BadMarker { place: place.into(), expected: '>', found });
                     };
                     spool.write_all(letters).map_err(Error::io(scratch))?;
                     entry.1 += letters.len() as u64;

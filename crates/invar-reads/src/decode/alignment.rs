@@ -91,7 +91,7 @@ impl Decoder {
         pack_into(letters, &mut rows.packed, &mut rows.n_runs).map_err(|_| {
             let position = letters.iter().position(|&letter| letter == b'=').unwrap_or(0);
             let position = if is_reverse { letters.len() - position } else { position + 1 };
-            Box::new(Error::BadBase { place: place(), position, found: '=' })
+            Box::new(Error::BadBase { place: place().into(), position, found: '=' })
         })?;
         let num_n: usize = rows.n_runs[first_run..].iter().map(|run| run.len as usize).sum();
         let aligned = if placement.is_some() { FLAG_ALIGNED } else { 0 };

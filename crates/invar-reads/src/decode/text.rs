@@ -63,8 +63,8 @@ impl Decoder {
         let values = slice(text, span.quality);
         if let Some(position) = quality::first_bad(values) {
             return Err(Box::new(match values[position] {
-                b'\n' => Error::LengthMismatch { place: place(), sequence: letters.len(), quality: position },
-                byte => Error::BadQuality { place: place(), position: position + 1, found: char::from(byte) },
+                b'\n' => Error::LengthMismatch { place: place().into(), sequence: letters.len(), quality: position },
+                byte => Error::BadQuality { place: place().into(), position: position + 1, found: char::from(byte) },
             }));
         }
         let length_bp = match slab.format {
@@ -103,7 +103,7 @@ impl Decoder {
             return Ok(());
         }
         Err(Box::new(Error::MateMismatch {
-            place: self.place(one.0, one.1, *first),
+            place: self.place(one.0, one.1, *first).into(),
             mate_path: self.paths[two.0.input as usize].clone(),
             mate: String::from_utf8_lossy(&second_name).into_owned(),
         }))
@@ -135,7 +135,7 @@ fn slice(text: &[u8], (start, end): (u32, u32)) -> &[u8] {
 fn bad_base(place: Place, error: PackedError) -> Box<Error> {
     Box::new(match error {
         PackedError::BadBase { position, byte } => {
-            Error::BadBase { place, position: position + 1, found: char::from(byte) }
+            Error::BadBase { place: place.into(), position: position + 1, found: char::from(byte) }
         }
         other => Error::corrupt(place, "sequence", "at most 2^32 - 1 bases", other),
     })

@@ -1,11 +1,8 @@
 //! Cuts a decompressed BAM stream into records (SAM specification, section 4.2) and joins mates by name.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use super::MAX_RECORD_BYTES;
+use super::{MAX_RECORD_BYTES, mates::Waiting};
 use crate::{
     Error,
     error::Place,
@@ -21,8 +18,8 @@ pub(crate) const FIXED_BYTES: usize = 32;
 pub(crate) const PAIRED: u16 = 0x1;
 pub(crate) const UNMAPPED: u16 = 0x4;
 pub(crate) const REVERSE: u16 = 0x10;
-const FIRST: u16 = 0x40;
-const LAST: u16 = 0x80;
+pub(super) const FIRST: u16 = 0x40;
+pub(super) const LAST: u16 = 0x80;
 /// Secondary or supplementary.
 pub(crate) const NOT_PRIMARY: u16 = 0x900;
 
@@ -76,7 +73,8 @@ impl BamSlab {
         self.bytes
     }
 
-    fn push_waited(&mut self, record: &[u8], number: u64) -> BamSpan {
+    /// Adds a record that waited.
+    pub(super) fn push_waited(&mut self, record: &[u8], number: u64) -> BamSpan {
         let start = self.waited.len() as u32;
         self.waited.extend_from_slice(record);
         BamSpan { start, len: record.len() as u32, has_waited: true, record: number }
@@ -174,7 +172,7 @@ impl BamFramer {
             position: 0,
             buffer_offset: 0,
             num_records: 0,
-            waiting: Waiting { limit_bytes: waiting_bytes, ..Waiting::default() },
+            waiting: Waiting::new(waiting_bytes),
             finished: false,
         };
         framer.references = Arc::new(framer.read_header()?);
@@ -246,7 +244,7 @@ impl BamFramer {
             return Err(self.corrupt("record size in bytes", format!("at least {FIXED_BYTES}"), size));
         }
         if size > MAX_RECORD_BYTES {
-            return Err(Error::TooLong { place: self.place(), limit_bytes: MAX_RECORD_BYTES as u64 });
+            return Err(Error::TooLong { place: self.place().into(), limit_bytes: MAX_RECORD_BYTES as u64 });
         }
         self.require(4 + size, "the rest of a record")?;
         let fixed = Fixed::of(&self.buffer[self.position + 4..]);
@@ -323,7 +321,7 @@ impl BamFramer {
             return Ok(());
         }
         Err(Error::Truncated {
-            place: self.place(),
+            place: self.place().into(),
             expected: format!("{len} bytes for {what}"),
             found: format!("{found}"),
         })
@@ -340,75 +338,4 @@ impl BamFramer {
             ..Place::file(self.source.path())
         }
     }
-}
-
-/// First mates that wait for the second. A paired record leaves together with its mate; the oldest ones leave alone
-/// when too much is waiting, and all at the end.
-#[derive(Default)]
-struct Waiting {
-    by_name: HashMap<Box<[u8]>, u64>,
-    records: BTreeMap<u64, Vec<u8>>,
-    num_bytes: u64,
-    limit_bytes: u64,
-}
-
-/// What a waiting record takes beside its own bytes and its name.
-const OVERHEAD_BYTES: u64 = 128;
-
-impl Waiting {
-    /// Puts `record` into the slab, alone or with its mate, or lets it wait.
-    fn take(&mut self, record: &[u8], span: BamSpan, slab: &mut BamSlab) {
-        let flags = Fixed::of(record).flags;
-        if flags & PAIRED == 0 || flags & NOT_PRIMARY != 0 {
-            slab.fragments.push(Fragment { first: span, second: None, is_singleton: false });
-            return;
-        }
-        if let Some((other, other_number)) = self.remove(name(record)) {
-            let sides = (Fixed::of(&other).flags & (FIRST | LAST), flags & (FIRST | LAST));
-            let other = slab.push_waited(&other, other_number);
-            let (first, second) = match sides {
-                (FIRST, LAST) => (other, span),
-                (LAST, FIRST) => (span, other),
-                _ => {
-                    // Two records of one name that are no R1 and R2: the earlier one will find no mate.
-                    slab.fragments.push(Fragment { first: other, second: None, is_singleton: true });
-                    return self.wait(record, span.record, slab);
-                }
-            };
-            slab.fragments.push(Fragment { first, second: Some(second), is_singleton: false });
-            return;
-        }
-        self.wait(record, span.record, slab);
-    }
-
-    fn wait(&mut self, record: &[u8], number: u64, slab: &mut BamSlab) {
-        self.num_bytes += waiting_bytes(record);
-        self.by_name.insert(name(record).into(), number);
-        self.records.insert(number, record.to_vec());
-        while self.num_bytes > self.limit_bytes && self.release_oldest(slab) {}
-    }
-
-    fn remove(&mut self, name: &[u8]) -> Option<(Vec<u8>, u64)> {
-        if self.by_name.is_empty() {
-            return None;
-        }
-        let number = self.by_name.remove(name)?;
-        let record = self.records.remove(&number)?;
-        self.num_bytes -= waiting_bytes(&record);
-        Some((record, number))
-    }
-
-    /// Lets the oldest record go alone; `false` when none waits.
-    fn release_oldest(&mut self, slab: &mut BamSlab) -> bool {
-        let Some((number, record)) = self.records.pop_first() else { return false };
-        self.by_name.remove(name(&record));
-        self.num_bytes -= waiting_bytes(&record);
-        let first = slab.push_waited(&record, number);
-        slab.fragments.push(Fragment { first, second: None, is_singleton: true });
-        true
-    }
-}
-
-fn waiting_bytes(record: &[u8]) -> u64 {
-    (record.len() + name(record).len()) as u64 + OVERHEAD_BYTES
 }

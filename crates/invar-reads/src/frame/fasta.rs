@@ -22,7 +22,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
     if text[head_start] != b'>' {
         let place = window.place(record, None, first_line);
         let found = excerpt(&text[head_start..head_end]);
-        return Scan::Bad(Box::new(Error::BadMarker { place, expected: '>', found }), next, lines);
+        return Scan::Bad(Box::new(Error::BadMarker { place: place.into(), expected: '>', found }), next, lines);
     }
     let span = Span {
         head: (head_start as u32 + 1, head_end as u32),

@@ -23,11 +23,11 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
     if text[head_start] != b'@' {
         let place = window.place(record, None, first_line);
         let found = excerpt(&text[head_start..head_end]);
-        return bad(Error::BadMarker { place, expected: '@', found }, sequence_start);
+        return bad(Error::BadMarker { place: place.into(), expected: '@', found }, sequence_start);
     }
     let head = &text[head_start + 1..head_end];
     let cut_off = |line_number: u64, expected: &str| Error::Truncated {
-        place: window.place(record, Some(head), line_number),
+        place: window.place(record, Some(head), line_number).into(),
         expected: expected.into(),
         found: "the end of the file".into(),
     };
@@ -43,7 +43,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
         let place = window.place(record, Some(head), first_line + 2);
         let found = excerpt(&text[plus_start..plus_end]);
         // A record may begin in any of the lines after the head.
-        return bad(Error::BadMarker { place, expected: '+', found }, sequence_start);
+        return bad(Error::BadMarker { place: place.into(), expected: '+', found }, sequence_start);
     }
     let num_bases = sequence_end - sequence_start;
     let is_cut = quality_start == text.len() && text[quality_start - 1] != b'\n';
@@ -54,10 +54,10 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
         let error = if num_values < num_bases && !has_line_end {
             let place = window.place(record, Some(head), first_line + 3);
             let expected = format!("{num_bases} quality values");
-            Error::Truncated { place, expected, found: format!("the end of the file after {num_values}") }
+            Error::Truncated { place: place.into(), expected, found: format!("the end of the file after {num_values}") }
         } else {
             let place = window.place(record, Some(head), first_line);
-            Error::LengthMismatch { place, sequence: num_bases, quality: num_values }
+            Error::LengthMismatch { place: place.into(), sequence: num_bases, quality: num_values }
         };
         // Where a line is missing, the next head was taken for the qualities.
         return bad(error, if text.get(quality_start) == Some(&b'@') { quality_start } else { next });

@@ -220,8 +220,8 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         };
         self.num_shards += 1;
         self.forget_numbers();
-        match self.closed.as_ref().map(|closed| closed.send(shard)) {
-            Some(Ok(())) => Ok(()),
+        match &self.closed {
+            Some(closed) if closed.send(shard).is_ok() => Ok(()),
             // The writer ends early only with an error.
             _ => self.join_writer().map(|_| ()),
         }

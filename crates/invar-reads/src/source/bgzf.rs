@@ -66,7 +66,7 @@ pub(super) fn send_blocks(
     match last_size {
         Some(0) => Ok(()),
         size => Err(Error::Truncated {
-            place: Place { offset: Some(end), ..Place::file(path) },
+            place: Place { offset: Some(end), ..Place::file(path) }.into(),
             expected: "the empty BGZF block that marks the end of the file".into(),
             found: format!("the end of the file after a block of {} bytes", size.unwrap_or(0)),
         }
@@ -121,7 +121,7 @@ fn take(
     }
     bytes.truncate(before);
     Err(Error::Truncated {
-        place: place(),
+        place: place().into(),
         expected: format!("{len} more bytes of a BGZF block"),
         found: format!("{found} bytes"),
     })
