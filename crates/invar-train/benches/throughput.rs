@@ -1,7 +1,7 @@
 //! How near training and embedding come to what the network's matrix products alone allow, as ratios of one run.
 //!
 //! `cargo bench -p invar-train`; `-- 100` sets the microseconds that drawing a view takes (default 30, about what a
-//! 6-mer profile of a few kilobases costs).
+//! 6-mer profile of a few kilobases costs), `-- bf16` the products of the hidden layers.
 
 use std::{
     hint::black_box,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
+use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig, layers::Precision};
 use invar_train::{EmbedConfig, Model, Recipe, TrainConfig, embed, train};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor};
@@ -76,24 +77,25 @@ impl ViewSource for Profiles {
 }
 
 fn main() {
+    let precision = if std::env::args().any(|arg| arg == "bf16") { Precision::Bf16 } else { Precision::F32 };
     let given = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
     let cost = Duration::from_micros(given.unwrap_or(30));
     tch::set_num_threads(THREADS as i32);
     invar_torch::share_cores(THREADS).expect("threads can be started");
     let dir = std::env::temp_dir().join(format!("invar-bench-{}", std::process::id()));
-    let products = matrix_products();
+    let products = matrix_products(precision);
     println!("matrix products alone          {products:9.0} views/s");
-    let products_and_gradients = products_with_gradients();
+    let products_and_gradients = products_with_gradients(precision);
     println!("  and those of the gradients   {products_and_gradients:9.0} views/s");
     for (name, cost) in [("free views", Duration::ZERO), ("drawn views", cost)] {
         println!("{name} ({} us)", cost.as_micros());
-        let model = bench_training(&dir, cost, products_and_gradients);
+        let model = bench_training(&dir, cost, precision, products_and_gradients);
         bench_embedding(&model, cost, products);
     }
     std::fs::remove_dir_all(&dir).expect("the directory is ours");
 }
 
-fn bench_training(dir: &std::path::Path, cost: Duration, products: f64) -> Model {
+fn bench_training(dir: &std::path::Path, cost: Duration, precision: Precision, products: f64) -> Model {
     let config = TrainConfig {
         steps: STEPS,
         threads: THREADS,
@@ -101,8 +103,8 @@ fn bench_training(dir: &std::path::Path, cost: Duration, products: f64) -> Model
         checkpoint_every: STEPS,
         ..TrainConfig::default()
     };
-    let recipe =
-        Recipe { encoder: Default::default(), loss: Default::default(), train: config, data: format!("{cost:?}") };
+    let encoder = EncoderConfig::KmerMlp(KmerMlpConfig { precision, ..KmerMlpConfig::default() });
+    let recipe = Recipe { encoder, loss: Default::default(), train: config, data: format!("{cost:?}") };
     let run = dir.join(format!("{cost:?}"));
     let summary = train(&recipe, Arc::new(Profiles::new(cost)), Device::Cpu, &run, &NoProgress).expect("trains");
     let views_per_s = 2.0 * summary.pairs as f64 / summary.elapsed_s;
@@ -138,13 +140,18 @@ fn bench_embedding(model: &Model, cost: Duration, products: f64) {
 /// The layers of the default `kmer-mlp`: in, out.
 const LAYERS: [(i64, i64); 3] = [(NUM_FEATURES as i64, 512), (512, 512), (512, 128)];
 
-fn matrices(rows: i64) -> Vec<(Tensor, Tensor, Tensor)> {
-    let random = |a, b| Tensor::rand([a, b], (Kind::Float, Device::Cpu));
-    LAYERS.iter().map(|&(i, o)| (random(rows, i), random(i, o), random(rows, o))).collect()
+fn matrices(rows: i64, precision: Precision) -> Vec<(Tensor, Tensor, Tensor)> {
+    let factors = |&(i, o): &(i64, i64)| {
+        let is_hidden = o == 512;
+        let kind = if precision == Precision::Bf16 && is_hidden { Kind::BFloat16 } else { Kind::Float };
+        let random = |a, b| Tensor::rand([a, b], (Kind::Float, Device::Cpu)).to_kind(kind);
+        (random(rows, i), random(i, o), random(rows, o))
+    };
+    LAYERS.iter().map(factors).collect()
 }
 
-fn matrix_products() -> f64 {
-    let layers = matrices(512);
+fn matrix_products(precision: Precision) -> f64 {
+    let layers = matrices(512, precision);
     rate(512, || {
         for (x, w, _) in &layers {
             let _ = black_box(x.matmul(w));
@@ -153,8 +160,8 @@ fn matrix_products() -> f64 {
 }
 
 /// Forward, gradients of the weights, and gradients of the inputs but for the first layer's.
-fn products_with_gradients() -> f64 {
-    let layers = matrices(1024);
+fn products_with_gradients(precision: Precision) -> f64 {
+    let layers = matrices(1024, precision);
     rate(1024, || {
         for (number, (x, w, y)) in layers.iter().enumerate() {
             let _ = black_box(x.matmul(w));

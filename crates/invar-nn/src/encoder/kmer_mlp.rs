@@ -15,7 +15,7 @@ use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
-    layers::{LayerNorm, linear},
+    layers::{LayerNorm, Precision, linear},
 };
 
 /// The name in a recipe.
@@ -35,11 +35,13 @@ pub struct KmerMlpConfig {
     pub input_norm: bool,
     /// Whether each hidden layer is normalised before its activation.
     pub norm: bool,
+    /// Format of the factors in the hidden layers' products; the last layer is always f32.
+    pub precision: Precision,
 }
 
 impl Default for KmerMlpConfig {
     fn default() -> Self {
-        Self { hidden: vec![512, 512], dim: 128, dropout: 0.0, input_norm: true, norm: true }
+        Self { hidden: vec![512, 512], dim: 128, dropout: 0.0, input_norm: true, norm: true, precision: Precision::F32 }
     }
 }
 
@@ -89,7 +91,7 @@ impl Encoder for KmerMlp {
             x.shallow_clone()
         };
         for (linear, norm) in &self.layers {
-            x = linear.forward(&x); // [B, hidden]
+            x = self.config.precision.apply(linear, &x); // [B, hidden]
             if let Some(norm) = norm {
                 x = norm.forward(&x);
             }
