@@ -30,8 +30,8 @@ const TINY: &[&str] = &[
 #[test]
 fn run_does_every_stage_and_a_second_run_does_none() {
     let bench = Bench::new();
-    bench.write("reads.fastq", &fastq(3, 40, 2500));
-    bench.write("truth.tsv", &support::truth(3, 40));
+    bench.write("reads.fastq", fastq(3, 40, 2500));
+    bench.write("truth.tsv", support::truth(3, 40));
     let args = ["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--labels", "truth.tsv", "--json"];
     let first = bench.json(&[&args[..], TINY].concat());
     assert_eq!(first["stages"]["ingest"]["num_rows"], 120);
@@ -60,7 +60,7 @@ fn the_same_seed_gives_the_same_bytes_at_one_and_two_threads() {
         .iter()
         .map(|threads| {
             let bench = Bench::new();
-            bench.write("reads.fastq", &fastq(3, 40, 2500));
+            bench.write("reads.fastq", fastq(3, 40, 2500));
             bench.ok(&[
                 &["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--threads", threads],
                 TINY,
@@ -120,13 +120,13 @@ fn none_one_and_two_reads_have_a_defined_outcome() {
     let error = bench.fails(3, &["ingest", "reads", "0.fastq", "--out", "d0"]);
     assert!(error.contains("0.fastq: expected at least one read"), "{error}");
     assert!(!bench.path("d0").join("manifest.json").exists());
-    bench.write("1.fastq", &fastq(1, 1, 2500));
+    bench.write("1.fastq", fastq(1, 1, 2500));
     bench.ok(&["ingest", "reads", "1.fastq", "--out", "d1"]);
     let error = bench.fails(3, &[&["train", "reads/quickstart", "--data", "d1", "--out", "r1"], TINY].concat());
     assert!(error.contains("at least 2"), "{error}");
     // Two reads can be trained on, embedded, clustered and evaluated.
-    bench.write("2.fastq", &fastq(2, 1, 2500));
-    bench.write("2.tsv", &support::truth(2, 1));
+    bench.write("2.fastq", fastq(2, 1, 2500));
+    bench.write("2.tsv", support::truth(2, 1));
     let two = bench.json(
         &[&["run", "reads/quickstart", "--input", "2.fastq", "--out", "r2", "--labels", "2.tsv", "--json"], TINY]
             .concat(),
@@ -178,11 +178,11 @@ fn an_unknown_key_and_an_unknown_recipe_are_usage_errors() {
 #[test]
 fn every_encoder_is_strand_invariant_after_training() {
     let bench = Bench::new();
-    bench.write("reads.fastq", &fastq(3, 16, 400));
+    bench.write("reads.fastq", fastq(3, 16, 400));
     bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
-    bench.write("conv.toml", &support::recipe("type = \"conv\"", "tokens"));
-    bench.write("transformer.toml", &support::recipe("type = \"transformer\"", "tokens"));
-    bench.write("kmer.toml", &support::recipe("type = \"kmer-mlp\"", "kmers"));
+    bench.write("conv.toml", support::recipe("type = \"conv\"", "tokens"));
+    bench.write("transformer.toml", support::recipe("type = \"transformer\"", "tokens"));
+    bench.write("kmer.toml", support::recipe("type = \"kmer-mlp\"", "kmers"));
     for name in ["conv", "transformer", "kmer"] {
         let (run, emb) = (format!("run-{name}"), format!("emb-{name}"));
         bench.ok(&["train", &format!("{name}.toml"), "--data", "data", "--out", &run]);

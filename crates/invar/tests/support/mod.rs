@@ -38,7 +38,7 @@ impl Bench {
     /// With a dataset `data` of 60 reads, a model `run` and embeddings `emb`.
     pub fn trained() -> Self {
         let bench = Self::new();
-        bench.write("reads.fastq", &fastq(3, 20, 2500));
+        bench.write("reads.fastq", fastq(3, 20, 2500));
         bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
         bench.ok(&[&["train", "reads/quickstart", "--data", "data", "--out", "run"], TRAINED].concat());
         bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
