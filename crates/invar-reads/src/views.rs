@@ -314,7 +314,11 @@ mod tests {
         assert_eq!(config(None, None).windows(25), [0..10, 7..18, 15..25]);
         assert_eq!(config(Some(5), None).windows(25), [0..10, 5..15, 10..20, 15..25]);
         assert_eq!(config(None, Some(2)).windows(25), [0..10, 15..25]);
-        let only = |config: EmbedConfig| config.windows(25).into_iter().reduce(|_, _| panic!("one window")).unwrap();
+        let only = |config: EmbedConfig| {
+            let windows = config.windows(25);
+            assert_eq!(windows.len(), 1);
+            windows[0].clone()
+        };
         assert_eq!(only(config(None, Some(1))), 7..18);
         assert_eq!(only(EmbedConfig::default()), 0..25);
         // As long as a read can be, without overflow.
