@@ -41,6 +41,7 @@ impl Ui {
     }
 
     /// Said unless `--quiet`.
+    #[cfg(feature = "torch")]
     pub fn note(&self, text: &str) {
         if !self.quiet {
             eprintln!("{text}");
@@ -55,6 +56,7 @@ impl Ui {
     }
 
     /// Always said.
+    #[cfg(feature = "torch")]
     pub fn warn(&self, text: &str) {
         eprintln!("{} {text}", paint("warning:", "33"));
     }

@@ -12,7 +12,7 @@ use crate::{
 
 /// `invar ingest reads`
 pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
-    if args.mates && args.inputs.len() % 2 != 0 {
+    if args.mates && !args.inputs.len().is_multiple_of(2) {
         return Err(Usage(format!("--mates needs R1 R2 (R1 R2 ...), {} files were given", args.inputs.len())).into());
     }
     let pairing = match (args.mates, args.interleaved) {
