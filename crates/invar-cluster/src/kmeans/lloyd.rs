@@ -130,7 +130,7 @@ impl<'a> State<'a> {
                     }
                     *bounds = Bounds {
                         label: two.first,
-                        upper: two.first_squared.sqrt() * (1.0 + 1e-6),
+                        upper: (two.first_squared + error).sqrt() * (1.0 + 1e-6),
                         lower: (two.second_squared - error).max(0.0).sqrt(),
                     };
                 });
