@@ -166,8 +166,9 @@ fn symmetric_cross_entropy(logits: &Tensor) -> Tensor {
 /// How often the positive is the nearest in the batch, mean over both directions: a scalar in `[0, 1]`.
 fn accuracy(logits: &Tensor) -> Tensor {
     let truth = Tensor::arange(logits.size()[0], (Kind::Int64, logits.device()));
-    let hits = |dim: i64| logits.argmax(dim, false).eq_tensor(&truth).to_kind(Kind::Float).mean(None::<Kind>);
-    (hits(1) + hits(0)) * 0.5
+    // Along rows that are contiguous, which is many times faster than along columns.
+    let hits = |l: &Tensor| l.argmax(1, false).eq_tensor(&truth).to_kind(Kind::Float).mean(None::<Kind>);
+    (hits(logits) + hits(&logits.tr().contiguous())) * 0.5
 }
 
 /// Standard deviation of each dimension over the batch, averaged, times `sqrt(D)`: about 1 when the embeddings fill
@@ -175,7 +176,8 @@ fn accuracy(logits: &Tensor) -> Tensor {
 fn embedding_std(views: &[&Tensor]) -> Tensor {
     let all = Tensor::cat(views, 0); // [2B, D]
     let root_dim = (all.size()[1] as f64).sqrt();
-    all.std_dim(&[0i64][..], false, false).mean(None::<Kind>) * root_dim
+    let variance = (&all - all.mean_dim(0, true, None::<Kind>)).square().mean_dim(0, false, None::<Kind>); // [D]
+    variance.sqrt().mean(None::<Kind>) * root_dim
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <future>
+#include <malloc.h>
 #include <mutex>
 #include <pthread.h>
 #include <thread>
@@ -89,6 +90,13 @@ char *invar_torch_set_deterministic(bool on, bool warn_only) {
     at::globalContext().setDeterministicCuDNN(on);
     at::globalContext().setBenchmarkCuDNN(false);
   });
+}
+
+void invar_torch_keep_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 256 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
 }
 
 char *invar_torch_stop_spinning(unsigned num_threads) {

@@ -65,6 +65,7 @@ pub fn embed(
     check(config)?;
     tch::set_num_threads(model.threads() as i32);
     invar_torch::share_cores(config.view_workers)?;
+    invar_torch::keep_memory();
     progress.set_total(range.len() as u64);
     let blocks = blocks(range, config.block_samples);
     let workers = config.view_workers.min(blocks.len()).max(1);

@@ -83,12 +83,25 @@ impl Drop for Feed {
 }
 
 fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Result<Views, Error>>) {
+    step_back();
     for step in plan.steps.clone().skip(worker).step_by(plan.workers) {
         let views = draw(source, &plan.order.batch(step), seed::mix(plan.seed, step));
         let views = views.map(|v| Views { stacked: v.stacked.pin(plan.device), ..v });
         if sender.send(views).is_err() {
             return;
         }
+    }
+}
+
+/// Lets the network's threads go first where cores are short: one of them that is held up keeps all the others waiting
+/// at the end of each operation. Measured on two cores, a fifth to a third more pairs a second; at a niceness of 10 the
+/// trainer begins to wait for data instead.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        const NICENESS: libc::c_int = 5;
+        // SAFETY: no pointers. On Linux this changes the calling thread alone, and a refusal changes nothing.
+        unsafe { libc::nice(NICENESS) };
     }
 }
 

@@ -186,6 +186,7 @@ impl Trainer {
         let config = self.recipe.train.clone();
         tch::set_num_threads(config.threads as i32);
         invar_torch::share_cores(config.view_workers)?;
+        invar_torch::keep_memory();
         let until = until.min(config.steps);
         observer.set_total(config.steps);
         observer.advance(self.state.step - std::mem::replace(&mut self.announced, self.state.step));
