@@ -38,10 +38,12 @@ def peer_settings(recipe):
     pairs = recipe["source"]["pairs"]
     (kind,) = pairs["kinds"]
     model = kind.get("error_model", pairs.get("error_model", {"type": "none"}))["type"]
+    view, encoder = dict(recipe["source"]["view"]), dict(recipe["encoder"])
+    transform, norm = view.pop("transform", "sqrt"), encoder.pop("norm", True)
     for what, found, expected in [
-        ("source.view", recipe["source"]["view"], {"type": "kmers", "ks": [6], "transform": "sqrt"}),
+        ("source.view", view, {"type": "kmers", "ks": [6]}),
         ("kind", kind["type"], "windows"),
-        ("encoder", recipe["encoder"], {"type": "kmer-mlp", "hidden": [512, 512], "dim": 128}),
+        ("encoder", encoder, {"type": "kmer-mlp", "hidden": [512, 512], "dim": 128}),
         ("loss.type", recipe["loss"]["type"], "info-nce"),
         ("error_model is none or ont", model in ("none", "ont"), True),
     ]:
@@ -51,6 +53,7 @@ def peer_settings(recipe):
     return [
         *("--window-bp", *kind["window_bp"], "--batch", train["batch_size"], "--steps", train["steps"]),
         *("--lr", train["learning_rate"], "--tau", recipe["loss"]["temperature"]),
+        *("--transform", transform, "--norm" if norm else "--no-norm"),
         "--no-errors" if model == "none" else "--errors",
     ]
 
@@ -85,7 +88,7 @@ def write_windows(path):
     path.write_bytes(b"".join(b">w%d\n%s\n" % (i, row.tobytes()) for i, row in enumerate(bases)))
 
 
-def measure_embedding(args, run):
+def measure_embedding(args, run, settings):
     """{name: windows/s}; `invar embed` first, as a whole command."""
     fasta, data, out = args.out / "windows.fasta", args.out / "windows", args.out / "windows.parquet"
     write_windows(fasta)
@@ -100,7 +103,9 @@ def measure_embedding(args, run):
         rates["invar embed"] = max(rates.get("invar embed", 0), EMBED_WINDOWS / seconds)
         for bf16 in ([], ["--bf16"]):
             for workers in (0, 2):
-                made = peer("train_torch.py", "--embed", "--windows", EMBED_WINDOWS, "--workers", workers, *bf16)
+                made = peer(
+                    "train_torch.py", *settings, "--embed", "--windows", EMBED_WINDOWS, "--workers", workers, *bf16
+                )
                 name = f"PyTorch + NumPy, {'bf16' if bf16 else 'f32'}, {workers} workers"
                 rates[name] = max(rates.get(name, 0), made["windows_per_s"])
             made = peer("gemm_floor.py", *bf16)
@@ -126,7 +131,7 @@ def main():
     for name, seconds in times.items():
         print(f"| {name} | {seconds:.1f} | {own / seconds:.2f} |")
     print(f"\nshare of invar's time that it waited for data (metrics.jsonl): {waited_share(run):.3f}\n", flush=True)
-    rates = measure_embedding(args, run)
+    rates = measure_embedding(args, run, peer_settings(args.recipe))
     own = rates["invar embed"]
     print("| embedding, windows of 2 kb | windows/s | invar / this |\n|---|---:|---:|")
     for name, rate in rates.items():

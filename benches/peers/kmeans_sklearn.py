@@ -42,7 +42,9 @@ def ours(program, values, k, restarts, seed):
         before = cpu_seconds(resource.RUSAGE_CHILDREN)
         out = subprocess.run(
             [program, source, str(values.shape[1]), str(k), str(restarts), str(seed), labels],
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout.split()
         cpu = cpu_seconds(resource.RUSAGE_CHILDREN) - before
         return float(out[0]), cpu, float(out[1]), int(out[2]), np.fromfile(labels, dtype=np.int32)

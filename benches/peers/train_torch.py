@@ -5,7 +5,7 @@
     train_torch.py --embed [--windows 20000]                         # windows of 2 kb through the network
 
 What it does: a pair is two windows of one read, each with sequencing errors (--no-errors: none) and on a random strand, as
-canonical 6-mer profiles [2080]; layer norm, an MLP 2080-512-512-128 with layer norms; symmetric InfoNCE; AdamW with warm-up and
+canonical 6-mer profiles [2080]; layer norm, an MLP 2080-512-512-128; symmetric InfoNCE; AdamW with warm-up and
 cosine, gradient clipping.
 
 What is done for speed: reads are kept as one array of codes; a window's 6-mers come from three shift-and-add passes, not six; errors
@@ -66,36 +66,41 @@ def add_errors(rng, window):
     return out
 
 
-def profile(window):
-    """[2080] square roots of the canonical 6-mer frequencies, f32. `window`: int16 codes 0..3."""
+def profile(window, transform):
+    """[2080] canonical 6-mer features, f32; `transform` as in a recipe. `window`: int16 codes 0..3."""
     two = (window[:-1] << 2) + window[1:]
     four = (two[:-2] << 4) + two[2:]
     six = (four[:-2] << 4) + two[4:]
     counts = np.bincount(COLUMNS[six], minlength=NUM_COLUMNS)
-    return np.sqrt(counts.astype(np.float32) / max(1, len(six)))
+    counts = counts.astype(np.float32)
+    if transform == "clr":
+        logs = np.log(counts + np.float32(0.5))
+        return logs - logs.mean()
+    frequencies = counts / max(1, len(six))
+    return np.sqrt(frequencies) if transform == "sqrt" else frequencies
 
 
 class Windows(Dataset):
-    """Pairs of windows of reads of equal length; pair i is of read order[i] and depends on (seed, i) only."""
+    """Pairs of windows of reads of equal length; pair i is of read order[i] and depends on the seed and its batch only."""
 
-    def __init__(self, reads, order, window_bp, errors, seed):
-        self.reads, self.order, self.window_bp, self.errors, self.seed = reads, order, window_bp, errors, seed
+    def __init__(self, reads, order, args):
+        self.reads, self.order, self.args = reads, order, args
 
     def __len__(self):
         return len(self.order)
 
     def view(self, rng, read):
-        length = int(rng.integers(self.window_bp[0], self.window_bp[1] + 1))
+        length = int(rng.integers(self.args.window_bp[0], self.args.window_bp[1] + 1))
         start = int(rng.integers(len(read) - length + 1))
         window = read[start : start + length]
-        if self.errors:
+        if self.args.errors:
             window = add_errors(rng, window)
         if rng.random() < 0.5:
             window = 3 - window[::-1]
-        return profile(window)
+        return profile(window, self.args.transform)
 
     def __getitems__(self, indices):
-        rng = np.random.default_rng((self.seed, indices[0]))
+        rng = np.random.default_rng((self.args.seed, indices[0]))
         batch = np.empty((2, len(indices), NUM_COLUMNS), dtype=np.float32)
         for row, index in enumerate(indices):
             read = self.reads[self.order[index]]
@@ -104,18 +109,13 @@ class Windows(Dataset):
         return batch
 
 
-def network():
-    """`kmer-mlp`, as Invar's default: [B, 2080] -> [B, 128]."""
-    return nn.Sequential(
-        nn.LayerNorm(NUM_COLUMNS, elementwise_affine=False),
-        nn.Linear(NUM_COLUMNS, 512),
-        nn.LayerNorm(512),
-        nn.ReLU(),
-        nn.Linear(512, 512),
-        nn.LayerNorm(512),
-        nn.ReLU(),
-        nn.Linear(512, 128),
-    )
+def network(norm):
+    """`kmer-mlp`: [B, 2080] -> [B, 128]. The input is normalised; with `norm` each hidden layer is too."""
+    layers, width = [nn.LayerNorm(NUM_COLUMNS, elementwise_affine=False)], NUM_COLUMNS
+    for hidden in (512, 512):
+        layers += [nn.Linear(width, hidden), *([nn.LayerNorm(hidden)] if norm else []), nn.ReLU()]
+        width = hidden
+    return nn.Sequential(*layers, nn.Linear(width, 128))
 
 
 def info_nce(a, b, tau):
@@ -130,13 +130,13 @@ def train(args, reads):
     epochs = math.ceil(args.steps * args.batch / len(reads))
     order = np.concatenate([rng.permutation(len(reads)) for _ in range(epochs)])[: args.steps * args.batch]
     loader = DataLoader(
-        Windows(reads, order, args.window_bp, args.errors, args.seed),
+        Windows(reads, order, args),
         batch_size=args.batch,
         num_workers=args.workers,
         collate_fn=torch.from_numpy,
         prefetch_factor=4 if args.workers else None,
     )
-    model = network()
+    model = network(args.norm)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, fused=True)
     warmup = max(1, args.steps // 20)
 
@@ -177,21 +177,21 @@ def train(args, reads):
 class Sequences(Dataset):
     """Whole windows to embed, as profiles."""
 
-    def __init__(self, windows):
-        self.windows = windows
+    def __init__(self, windows, transform):
+        self.windows, self.transform = windows, transform
 
     def __len__(self):
         return len(self.windows)
 
     def __getitems__(self, indices):
-        return np.stack([profile(self.windows[i]) for i in indices])
+        return np.stack([profile(self.windows[i], self.transform) for i in indices])
 
 
 @torch.inference_mode()
 def embed(args, model, windows):
     """[N, 128] and the seconds it took."""
     loader = DataLoader(
-        Sequences(windows), batch_size=args.batch, num_workers=args.workers, collate_fn=torch.from_numpy
+        Sequences(windows, args.transform), batch_size=args.batch, num_workers=args.workers, collate_fn=torch.from_numpy
     )
     start = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
@@ -217,6 +217,8 @@ def main():
     parser.add_argument("--read-bp", type=int, default=10_000, help="of random reads")
     parser.add_argument("--window-bp", type=int, nargs=2, default=[2000, 5000], metavar=("MIN", "MAX"))
     parser.add_argument("--errors", action=argparse.BooleanOptionalAction, default=True, help="5 %% sequencing errors")
+    parser.add_argument("--transform", choices=["frequency", "sqrt", "clr"], default="sqrt", help="of the counts")
+    parser.add_argument("--norm", action=argparse.BooleanOptionalAction, default=True, help="normalise hidden layers")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--tau", type=float, default=0.1)
@@ -234,7 +236,7 @@ def main():
     rng = np.random.default_rng(args.seed)
     if args.embed:
         windows = rng.integers(0, 4, (args.windows, 2000), dtype=np.int16)
-        _, seconds = embed(args, network().eval(), windows)
+        _, seconds = embed(args, network(args.norm).eval(), windows)
         result = {"workers": args.workers, "seconds": round(seconds, 2), "windows_per_s": round(args.windows / seconds)}
     else:
         if args.reads:

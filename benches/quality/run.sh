@@ -17,13 +17,13 @@ invar=${INVAR:-$root/target/release/invar}
 python=${PYTHON:-python3}
 mkdir -p "$out"
 
-[ -e "$out/train-data" ] || "$invar" ingest reads "$mixture/train.fastq.gz" --out "$out/train-data" -q
-"$invar" train "$recipe" --data "$out/train-data" --out "$out/run" -q
+[ -e "$out/train-data" ] || "$invar" ingest reads "$mixture/train.fastq.gz" --out "$out/train-data" -q >&2
+"$invar" train "$recipe" --data "$out/train-data" --out "$out/run" -q >&2
 for kb in 1 2 5; do
     fragments=$mixture/frag_${kb}kb
-    [ -e "$out/data_${kb}kb" ] || "$invar" ingest reads "$fragments.fastq.gz" --out "$out/data_${kb}kb" -q
+    [ -e "$out/data_${kb}kb" ] || "$invar" ingest reads "$fragments.fastq.gz" --out "$out/data_${kb}kb" -q >&2
     [ -e "$out/emb_${kb}kb.parquet" ] ||
-        "$invar" embed --model "$out/run" --data "$out/data_${kb}kb" --out "$out/emb_${kb}kb.parquet" -q
+        "$invar" embed --model "$out/run" --data "$out/data_${kb}kb" --out "$out/emb_${kb}kb.parquet" -q >&2
     "$invar" evaluate "$out/emb_${kb}kb.parquet" --labels "$fragments.truth.tsv" --json > "$out/evaluate_${kb}kb.json"
     "$python" "$here/score.py" "$out/emb_${kb}kb.parquet" "$fragments.truth.tsv" --json > "$out/invar_${kb}kb.json"
     [ -e "$out/kmers_${kb}kb.json" ] ||

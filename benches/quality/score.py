@@ -9,7 +9,8 @@ TRUTH has a column `id` and the label's column. Rows are L2-normalised first. Re
 * k-means with the true number of labels, `n_init=10` k-means++ starts, once a seed; the mean over the seeds of the adjusted Rand
   index, normalised mutual information (arithmetic mean), homogeneity and completeness;
 * `nn1`: the share of reads whose nearest other read (cosine) has the same label;
-* `recall10`: the mean share, of a read's ten nearest other reads, with the same label.
+* `recall10`: the share of reads with at least one of the same label among their ten nearest others (recall@K of metric learning);
+* `precision10`: the mean share of the same label among the ten nearest.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, completeness_score, homogeneity_score, normalized_mutual_info_score
 
-COLUMNS = ("ari", "nmi", "homogeneity", "completeness", "nn1", "recall10")
+COLUMNS = ("ari", "nmi", "homogeneity", "completeness", "nn1", "recall10", "precision10")
 
 
 def score(embeddings, labels, seeds):
@@ -40,7 +41,8 @@ def score(embeddings, labels, seeds):
         "homogeneity": float(np.mean([homogeneity_score(y, c) for c in clusterings])),
         "completeness": float(np.mean([completeness_score(y, c) for c in clusterings])),
         "nn1": float(same[:, 0].mean()),
-        "recall10": float(same.mean()),
+        "recall10": float(same.any(axis=1).mean()),
+        "precision10": float(same.mean()),
         "reads": len(y),
         "labels": int(y.max() + 1),
     }

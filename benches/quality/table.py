@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-COLUMNS = ("ari", "nmi", "homogeneity", "completeness", "nn1", "recall10")
+from score import COLUMNS
 
 
 def main():
