@@ -6,6 +6,7 @@ use crate::{
     Error, IngestConfig,
     counts::{Counts, Reason},
     frame::{Slab, bam::BamSlab},
+    quality,
     rows::Rows,
     source::Buffers,
 };
@@ -136,8 +137,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// The filters that need no look at the bases.
-    fn filter(&self, length_bp: usize, mean_quality: impl FnOnce() -> Option<f32>) -> (Option<Reason>, Option<f32>) {
+    /// The filters that need no look at the bases, and the mean error probability.
+    fn filter(&self, length_bp: usize, mean_error: impl FnOnce() -> Option<f32>) -> (Option<Reason>, Option<f32>) {
         if length_bp == 0 {
             return (Some(Reason::Empty), None);
         }
@@ -147,9 +148,9 @@ impl Decoder {
         if self.config.max_length_bp.is_some_and(|max| length_bp > max as usize) {
             return (Some(Reason::TooLong), None);
         }
-        let mean_quality = mean_quality();
-        let is_low = self.config.min_mean_quality.zip(mean_quality).is_some_and(|(min, mean)| mean < min);
-        (is_low.then_some(Reason::LowQuality), mean_quality)
+        let mean_error = mean_error();
+        let is_low = self.config.min_mean_quality.zip(mean_error).is_some_and(|(min, mean)| quality::phred(mean) < min);
+        (is_low.then_some(Reason::LowQuality), mean_error)
     }
 }
 

@@ -22,8 +22,8 @@ static PROBABILITIES: std::sync::LazyLock<Table> = std::sync::LazyLock::new(|| {
     Table(table)
 });
 
-/// Mean quality of Phred values stored with `offset` added (33 in FASTQ, 0 in BAM). `None` where there are none.
-pub(crate) fn mean_quality(values: &[u8], offset: u8) -> Option<f32> {
+/// Mean error probability of Phred values stored with `offset` added (33 in FASTQ, 0 in BAM). `None` where there are none.
+pub(crate) fn mean_error(values: &[u8], offset: u8) -> Option<f32> {
     if values.is_empty() {
         return None;
     }
@@ -39,8 +39,13 @@ pub(crate) fn mean_quality(values: &[u8], offset: u8) -> Option<f32> {
     for value in rest {
         sum += table[usize::from(value.wrapping_sub(offset))];
     }
-    let mean = sum as f64 / SCALE / values.len() as f64;
-    Some((-10.0 * mean.log10()) as f32 + 0.0)
+    Some((sum as f64 / SCALE / values.len() as f64) as f32)
+}
+
+/// The Phred value of an error probability.
+pub(crate) fn phred(error: f32) -> f32 {
+    // Not -0 for an error that is certain.
+    (-10.0 * f64::from(error).log10()) as f32 + 0.0
 }
 
 /// Position (0-based) of the first byte that is no FASTQ quality (`!` to `~`).
@@ -54,6 +59,10 @@ pub(crate) fn first_bad(values: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn mean_quality(values: &[u8], offset: u8) -> Option<f32> {
+        mean_error(values, offset).map(phred)
+    }
 
     #[test]
     fn known_means() {

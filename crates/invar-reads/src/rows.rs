@@ -31,8 +31,8 @@ pub(crate) struct Rows {
     pub packed_ends: Vec<u32>,
     pub n_runs: Vec<NRun>,
     pub n_run_ends: Vec<u32>,
-    /// Phred; NaN for none.
-    pub mean_qualities: Vec<f32>,
+    /// Mean error probability; NaN for none.
+    pub mean_errors: Vec<f32>,
     /// Share of G and C among the known bases.
     pub gcs: Vec<f32>,
     pub flags: Vec<u8>,
@@ -69,7 +69,7 @@ impl Rows {
         self.total_bp += u64::from(row.length_bp);
         self.packed_ends.push(self.packed.len() as u32);
         self.n_run_ends.push(self.n_runs.len() as u32);
-        self.mean_qualities.push(row.mean_quality.unwrap_or(f32::NAN));
+        self.mean_errors.push(row.mean_error.unwrap_or(f32::NAN));
         self.flags.push(row.flags);
         push_text(&mut self.names, row.name);
         self.name_ends.push(self.names.len() as u32);
@@ -96,7 +96,7 @@ impl Rows {
             ends.truncate(len);
         }
         self.lengths_bp.truncate(len);
-        self.mean_qualities.truncate(len);
+        self.mean_errors.truncate(len);
         self.gcs.truncate(len);
         self.flags.truncate(len);
         for words in [&mut self.sources, &mut self.references, &mut self.positions, &mut self.spans_bp] {
@@ -114,7 +114,7 @@ impl Rows {
         append_blob(descriptions.0, descriptions.1, &other.descriptions, &other.description_ends, &range);
         self.total_bp += other.lengths_bp[range.clone()].iter().map(|&l| u64::from(l)).sum::<u64>();
         self.lengths_bp.extend_from_slice(&other.lengths_bp[range.clone()]);
-        self.mean_qualities.extend_from_slice(&other.mean_qualities[range.clone()]);
+        self.mean_errors.extend_from_slice(&other.mean_errors[range.clone()]);
         self.gcs.extend_from_slice(&other.gcs[range.clone()]);
         self.flags.extend_from_slice(&other.flags[range.clone()]);
         self.sources.extend_from_slice(&other.sources[range.clone()]);
@@ -130,7 +130,7 @@ pub(crate) struct Row<'a> {
     pub name: &'a [u8],
     pub description: &'a [u8],
     pub length_bp: u32,
-    pub mean_quality: Option<f32>,
+    pub mean_error: Option<f32>,
     pub flags: u8,
     pub source: u32,
     pub placement: Option<Placement>,
@@ -177,7 +177,7 @@ mod tests {
                 name: name.as_bytes(),
                 description: b"",
                 length_bp: letters.len() as u32,
-                mean_quality: None,
+                mean_error: None,
                 flags: 0,
                 source: 0,
                 placement: None,

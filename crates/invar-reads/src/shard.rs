@@ -6,7 +6,7 @@
 //! sections:          each begins at a multiple of 64 bytes; the gaps are zero
 //! ```
 //! All numbers are little-endian. Row `i` of a section of bytes, text or runs is what lies between `ends[i - 1]` (0 for
-//! the first row) and `ends[i]` of its section of ends (u32). Two shards of the same rows are the same bytes.
+//! the first row) and `ends[i]` of its section of ends (u32); where all rows are empty, both sections are. Two shards of the same rows are the same bytes.
 
 mod reader;
 mod writer;
@@ -35,8 +35,8 @@ pub(crate) enum Section {
     /// `start` u32, `len` u32 a run.
     NRuns,
     NRunEnds,
-    /// f32 a row, NaN for none.
-    MeanQuality,
+    /// f32 a row, a probability; NaN for none.
+    MeanError,
     /// f32 a row.
     Gc,
     /// u8 a row: bits 0 and 1 mate number, bit 2 aligned, bit 3 reverse strand.

@@ -14,22 +14,40 @@ use crate::{
 /// Letters of the 4-bit codes; IUPAC codes for several bases are N to us.
 const LETTERS: &[u8; 16] = b"=ACNGNNNTNNNNNNN";
 
-/// Two letters of each byte of bases.
-const FORWARD: [[u8; 2]; 256] = pairs(false);
+/// Set in a pair of codes of which one is no plain base.
+const NOT_PLAIN: u8 = 0x80;
 
-/// The same, on the other strand and in reverse.
-const REVERSED: [[u8; 2]; 256] = pairs(true);
+/// The two bases of each byte at 2 bits a base (see [`crate::packed`]).
+const FORWARD: [u8; 256] = pairs(false);
 
-const fn pairs(is_reverse: bool) -> [[u8; 2]; 256] {
-    let mut table = [[0; 2]; 256];
+/// The same on the other strand, in reverse.
+const REVERSED: [u8; 256] = pairs(true);
+
+const fn pairs(is_reverse: bool) -> [u8; 256] {
+    let mut table = [NOT_PLAIN; 256];
     let mut byte = 0;
     while byte < 256 {
-        let (high, low) = (LETTERS[byte >> 4], LETTERS[byte & 15]);
-        table[byte] = if is_reverse { [complement(low), complement(high)] } else { [high, low] };
+        if let (Some(high), Some(low)) = (code(byte >> 4), code(byte & 15)) {
+            table[byte] = if is_reverse { (3 - low) | (3 - high) << 2 } else { high | low << 2 };
+        }
         byte += 1;
     }
     table
 }
+
+/// The 2-bit code of a 4-bit one.
+const fn code(nibble: usize) -> Option<u8> {
+    match LETTERS[nibble] {
+        b'A' => Some(0),
+        b'C' => Some(1),
+        b'G' => Some(2),
+        b'T' => Some(3),
+        _ => None,
+    }
+}
+
+/// The 4-bit code of A, to fill a pair.
+const A: u8 = 1;
 
 const fn complement(letter: u8) -> u8 {
     match letter {
@@ -79,20 +97,23 @@ impl Decoder {
         }
         let place = || self.alignment_place(slab, span, record);
         let values = &record[fixed.quality_start()..fixed.end()];
-        let mean_quality = || if values[0] == 0xff { None } else { quality::mean_quality(values, 0) };
-        let (reason, mean_quality) = self.filter(fixed.length_bp, mean_quality);
+        let mean_error = || if values[0] == 0xff { None } else { quality::mean_error(values, 0) };
+        let (reason, mean_error) = self.filter(fixed.length_bp, mean_error);
         if reason.is_some() {
             return Ok(reason);
         }
         let placement = placement(&fixed, record, slab.num_references, place)?;
         let is_reverse = fixed.flags & bam::REVERSE != 0;
-        decode_bases(&record[fixed.sequence_start()..fixed.quality_start()], fixed.length_bp, is_reverse, letters);
+        let bases = &record[fixed.sequence_start()..fixed.quality_start()];
         let first_run = rows.n_runs.len();
-        pack_into(letters, &mut rows.packed, &mut rows.n_runs).map_err(|_| {
-            let position = letters.iter().position(|&letter| letter == b'=').unwrap_or(0);
-            let position = if is_reverse { letters.len() - position } else { position + 1 };
-            Box::new(Error::BadBase { place: place().into(), position, found: '=' })
-        })?;
+        if !pack_plain(bases, fixed.length_bp, is_reverse, &mut rows.packed) {
+            decode_bases(bases, fixed.length_bp, is_reverse, letters);
+            pack_into(letters, &mut rows.packed, &mut rows.n_runs).map_err(|_| {
+                let position = letters.iter().position(|&letter| letter == b'=').unwrap_or(0);
+                let position = if is_reverse { letters.len() - position } else { position + 1 };
+                Box::new(Error::BadBase { place: place().into(), position, found: '=' })
+            })?;
+        }
         let num_n: usize = rows.n_runs[first_run..].iter().map(|run| run.len as usize).sum();
         let aligned = if placement.is_some() { FLAG_ALIGNED } else { 0 };
         let reverse = if placement.is_some() && is_reverse { FLAG_REVERSE } else { 0 };
@@ -100,7 +121,7 @@ impl Decoder {
             name: bam::name(record),
             description: b"",
             length_bp: fixed.length_bp as u32,
-            mean_quality,
+            mean_error,
             flags: mate | aligned | reverse,
             source: slab.input,
             placement,
@@ -155,22 +176,99 @@ fn reference_span(cigar: &[u8]) -> u64 {
         .sum()
 }
 
-/// Writes the letters of packed 4-bit bases in the order in which the sequencer read them.
-fn decode_bases(bytes: &[u8], length_bp: usize, is_reverse: bool, letters: &mut Vec<u8>) {
-    letters.clear();
-    letters.resize(2 * bytes.len(), 0);
-    let (pairs, _) = letters.as_chunks_mut::<2>();
+/// Packs 4-bit bases in the order in which the sequencer read them, if all are plain; else `packed` stays as it was.
+fn pack_plain(bases: &[u8], length_bp: usize, is_reverse: bool, packed: &mut Vec<u8>) -> bool {
+    let first_byte = packed.len();
+    // The unused half of the last byte is no base.
+    let (pairs, single) = match bases.split_last() {
+        Some((last, pairs)) if length_bp % 2 == 1 => (pairs, Some(last >> 4)),
+        _ => (bases, None),
+    };
+    let mut packer = Packer { packed, bits: 0, num_bits: 0, seen: 0 };
     if is_reverse {
-        for (pair, &byte) in pairs.iter_mut().zip(bytes.iter().rev()) {
-            *pair = REVERSED[usize::from(byte)];
+        if let Some(single) = single {
+            packer.push(REVERSED[usize::from(A << 4 | single)], 2);
         }
-        // The unused half of the last byte came first.
-        letters.drain(..2 * bytes.len() - length_bp);
+        let (rest, eights) = pairs.as_rchunks::<8>();
+        for eight in eights.iter().rev() {
+            packer.push_eight(eight.iter().rev(), &REVERSED);
+        }
+        rest.iter().rev().for_each(|&byte| packer.push(REVERSED[usize::from(byte)], 4));
     } else {
-        for (pair, &byte) in pairs.iter_mut().zip(bytes) {
-            *pair = FORWARD[usize::from(byte)];
+        let (eights, rest) = pairs.as_chunks::<8>();
+        for eight in eights {
+            packer.push_eight(eight.iter(), &FORWARD);
         }
-        letters.truncate(length_bp);
+        rest.iter().for_each(|&byte| packer.push(FORWARD[usize::from(byte)], 4));
+        if let Some(single) = single {
+            packer.push(FORWARD[usize::from(single << 4 | A)], 2);
+        }
+    }
+    let is_plain = packer.finish();
+    if !is_plain {
+        packed.truncate(first_byte);
+    }
+    is_plain
+}
+
+/// Gathers codes to whole bytes.
+struct Packer<'a> {
+    packed: &'a mut Vec<u8>,
+    bits: u64,
+    /// Below 8 between two calls.
+    num_bits: u32,
+    /// All pairs so far, for [`NOT_PLAIN`].
+    seen: u8,
+}
+
+impl Packer<'_> {
+    /// Appends the low `num_bits` bits of a pair.
+    #[inline]
+    fn push(&mut self, pair: u8, num_bits: u32) {
+        self.seen |= pair;
+        self.bits |= u64::from(pair & ((1 << num_bits) - 1)) << self.num_bits;
+        self.num_bits += num_bits;
+        if self.num_bits >= 8 {
+            self.packed.push(self.bits as u8);
+            self.bits >>= 8;
+            self.num_bits -= 8;
+        }
+    }
+
+    /// Appends the pairs of eight bytes.
+    #[inline]
+    fn push_eight<'b>(&mut self, bytes: impl Iterator<Item = &'b u8>, table: &[u8; 256]) {
+        let (mut pairs, mut seen) = (0u64, 0);
+        for (number, &byte) in bytes.enumerate() {
+            let pair = table[usize::from(byte)];
+            seen |= pair;
+            pairs |= u64::from(pair & 15) << (4 * number);
+        }
+        self.seen |= seen;
+        self.bits |= pairs << self.num_bits;
+        self.packed.extend_from_slice(&(self.bits as u32).to_le_bytes());
+        self.bits >>= 32;
+    }
+
+    /// Writes the last bits; whether all bases were plain.
+    fn finish(self) -> bool {
+        if self.num_bits > 0 {
+            self.packed.push(self.bits as u8);
+        }
+        self.seen & NOT_PLAIN == 0
+    }
+}
+
+/// Writes the letters of 4-bit bases in the order in which the sequencer read them.
+fn decode_bases(bases: &[u8], length_bp: usize, is_reverse: bool, letters: &mut Vec<u8>) {
+    letters.clear();
+    for &byte in bases {
+        letters.extend([LETTERS[usize::from(byte >> 4)], LETTERS[usize::from(byte & 15)]]);
+    }
+    letters.truncate(length_bp);
+    if is_reverse {
+        letters.reverse();
+        letters.iter_mut().for_each(|letter| *letter = complement(*letter));
     }
 }
 
@@ -188,13 +286,25 @@ mod tests {
     proptest! {
         // Second implementation: bio's reverse complement.
         #[test]
-        fn bases_decode_on_both_strands(letters in proptest::collection::vec(proptest::sample::select(b"ACGTN".to_vec()), 0..40)) {
+        fn bases_decode_on_both_strands(letters in prop_oneof!["[ACGT]{0,90}", "[ACGTN]{0,30}"]) {
+            let letters = letters.into_bytes();
             let bytes = encode(&letters);
             let mut decoded = Vec::new();
             decode_bases(&bytes, letters.len(), false, &mut decoded);
             prop_assert_eq!(&decoded, &letters);
+            let reversed = bio::alphabets::dna::revcomp(&letters);
             decode_bases(&bytes, letters.len(), true, &mut decoded);
-            prop_assert_eq!(decoded, bio::alphabets::dna::revcomp(&letters));
+            prop_assert_eq!(&decoded, &reversed);
+            // Third: packing the letters. Sequences with N are left to it.
+            let is_plain = !letters.contains(&b'N');
+            for (is_reverse, letters) in [(false, &letters), (true, &reversed)] {
+                let (mut packed, mut expected) = (vec![7], vec![7]);
+                prop_assert_eq!(pack_plain(&bytes, letters.len(), is_reverse, &mut packed), is_plain);
+                if is_plain {
+                    pack_into(letters, &mut expected, &mut vec![]).unwrap();
+                }
+                prop_assert_eq!(packed, expected);
+            }
         }
     }
 

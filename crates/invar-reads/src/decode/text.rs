@@ -71,7 +71,7 @@ impl Decoder {
             Format::Fasta => letters.len() - letters.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count(),
             _ => letters.len(),
         };
-        let (reason, mean_quality) = self.filter(length_bp, || quality::mean_quality(values, 33));
+        let (reason, mean_error) = self.filter(length_bp, || quality::mean_error(values, 33));
         if reason.is_some() {
             return Ok(reason);
         }
@@ -87,7 +87,7 @@ impl Decoder {
             name,
             description,
             length_bp: length_bp as u32,
-            mean_quality,
+            mean_error,
             flags: mate,
             source: slab.input,
             placement: None,

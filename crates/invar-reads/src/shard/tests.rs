@@ -6,17 +6,17 @@ use crate::{
     rows::{FLAG_ALIGNED, FLAG_REVERSE, Placement, Row, Rows},
 };
 
-type Specimen = (String, String, String, Option<f32>, u8, Option<(u32, u32, u8)>);
+type Specimen = (String, String, String, Option<u8>, u8, Option<(u32, u32, u8)>);
 
 fn specimen() -> impl Strategy<Value = Vec<Specimen>> {
     let alignment = proptest::option::of((1u32..5_000, 1u32..400, any::<u8>()));
-    let quality = proptest::option::of(0f32..90.0);
+    let quality = proptest::option::of(0u8..90);
     proptest::collection::vec((".{0,6}", "[ -~]{0,9}", "[ACGTNRacgt]{0,50}", quality, 0u8..3, alignment), 0..20)
 }
 
 fn rows(specimens: &[Specimen]) -> (Rows, References) {
     let (mut rows, mut references) = (Rows::default(), References::default());
-    for (name, description, letters, mean_quality, mate, alignment) in specimens {
+    for (name, description, letters, quality, mate, alignment) in specimens {
         pack_into(letters.as_bytes(), &mut rows.packed, &mut rows.n_runs).unwrap();
         let placement = alignment.map(|(position, span_bp, mapping_quality)| Placement {
             reference: references.number(if position % 2 == 0 { "even" } else { "odd" }),
@@ -28,7 +28,7 @@ fn rows(specimens: &[Specimen]) -> (Rows, References) {
             name: name.as_bytes(),
             description: description.as_bytes(),
             length_bp: letters.len() as u32,
-            mean_quality: *mean_quality,
+            mean_error: quality.map(|phred| 10f32.powf(-f32::from(phred) / 10.0)),
             flags: mate | if placement.is_some() { FLAG_ALIGNED | FLAG_REVERSE } else { 0 },
             source: u32::from(*mate) + 7,
             placement,
@@ -62,7 +62,7 @@ proptest! {
             prop_assert_eq!(shard.description(row).unwrap(), description);
             let expected = crate::PackedSequence::from_ascii(letters.as_bytes()).unwrap();
             prop_assert_eq!(shard.sequence(row).unwrap(), expected.as_slice());
-            prop_assert_eq!(shard.mean_quality(row), *quality);
+            prop_assert_eq!(shard.mean_quality(row).map(|phred| (phred * 1e4).round()), quality.map(|q| f32::from(q) * 1e4));
             prop_assert_eq!(shard.mate(row), (*mate > 0).then_some(*mate));
             prop_assert_eq!(shard.source(row), u32::from(*mate) + 7);
             let found = shard.alignment(row).map(|a| (a.position, a.span_bp, a.mapping_quality.unwrap_or(255)));

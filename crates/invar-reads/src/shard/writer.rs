@@ -97,14 +97,14 @@ fn sections<'a>(rows: &'a Rows, references: &References) -> Vec<(Section, Cow<'a
         (Section::Packed, Cow::from(&rows.packed)),
         (Section::PackedEnds, words(&rows.packed_ends)),
         (Section::NRuns, words(&rows.n_runs)),
-        (Section::NRunEnds, words(&rows.n_run_ends)),
-        (Section::MeanQuality, words(&rows.mean_qualities)),
+        (Section::NRunEnds, ends(&rows.n_runs, &rows.n_run_ends)),
+        (Section::MeanError, words(&rows.mean_errors)),
         (Section::Gc, words(&rows.gcs)),
         (Section::Flags, Cow::from(&rows.flags)),
         (Section::Names, Cow::from(&rows.names)),
         (Section::NameEnds, words(&rows.name_ends)),
         (Section::Descriptions, Cow::from(&rows.descriptions)),
-        (Section::DescriptionEnds, words(&rows.description_ends)),
+        (Section::DescriptionEnds, ends(&rows.descriptions, &rows.description_ends)),
         (Section::Source, words(&rows.sources)),
     ];
     if rows.flags.iter().any(|flags| flags & FLAG_ALIGNED != 0) {
@@ -124,6 +124,11 @@ fn sections<'a>(rows: &'a Rows, references: &References) -> Vec<(Section, Cow<'a
         ]);
     }
     sections
+}
+
+/// The ends of rows, unless all are empty.
+fn ends<'a, T>(items: &[T], ends: &'a [u32]) -> Cow<'a, [u8]> {
+    words(if items.is_empty() { &[] } else { ends })
 }
 
 /// A number or a pair of numbers of 32 bits.
