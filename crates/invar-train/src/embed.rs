@@ -36,7 +36,7 @@ pub struct EmbedConfig {
 
 impl Default for EmbedConfig {
     fn default() -> Self {
-        Self { block_samples: 512, batch_views: 512, batch_tokens: 262_144, view_workers: 2 }
+        Self { block_samples: 2048, batch_views: 2048, batch_tokens: 262_144, view_workers: 2 }
     }
 }
 
