@@ -1,8 +1,8 @@
 //! From samples to embeddings, with a trained model: view workers draw and collate while the network computes.
 //!
 //! Samples go through in *blocks* that lie at multiples of `block_samples`, and the batches of a block depend on the
-//! block alone. So a sample's embedding is the same, bit for bit, in every run over whole blocks: at any number of
-//! workers, and when a broken-off run goes on at a block's edge.
+//! block alone: one that a range begins or ends in is embedded whole all the same. So a sample's embedding is the same,
+//! bit for bit, in every run: at any number of workers, and wherever a broken-off run goes on.
 
 use std::ops::Range;
 
@@ -67,7 +67,7 @@ pub fn embed(
     invar_torch::share_cores(config.view_workers)?;
     invar_torch::keep_memory();
     progress.set_total(range.len() as u64);
-    let blocks = blocks(range, config.block_samples);
+    let blocks = blocks(&range, config.block_samples, source.len());
     let workers = config.view_workers.min(blocks.len()).max(1);
     let device = model.device();
     std::thread::scope(|scope| {
@@ -92,9 +92,11 @@ pub fn embed(
                     Message::Failed(error) => return Err(error),
                 }
             }
-            let stored = sink(block.clone(), &means.finish());
-            stored.map_err(|source| Error::Sink { first: block.start, end: block.end, source })?;
-            progress.advance(block.len() as u64);
+            let wanted = block.start.max(range.start)..block.end.min(range.end);
+            let rows = (wanted.start - block.start) * model.dim()..(wanted.end - block.start) * model.dim();
+            let stored = sink(wanted.clone(), &means.finish()[rows]);
+            stored.map_err(|source| Error::Sink { first: wanted.start, end: wanted.end, source })?;
+            progress.advance(wanted.len() as u64);
         }
         Ok(())
     })
@@ -114,14 +116,12 @@ fn check(config: &EmbedConfig) -> Result<(), Error> {
     Ok(())
 }
 
-/// Cuts a range at the multiples of `size`.
-fn blocks(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
-    let first = range.start / size;
-    let end = range.end.div_ceil(size);
-    (first..end)
-        .map(|block| (block * size).max(range.start)..((block + 1) * size).min(range.end))
-        .filter(|block| !block.is_empty())
-        .collect()
+/// The blocks of a source of `len` samples that a range touches.
+fn blocks(range: &Range<usize>, size: usize, len: usize) -> Vec<Range<usize>> {
+    if range.is_empty() {
+        return vec![];
+    }
+    (range.start / size..range.end.div_ceil(size)).map(|block| block * size..((block + 1) * size).min(len)).collect()
 }
 
 enum Message {
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn blocks_lie_on_a_grid() {
-        assert_eq!(blocks(0..10, 4), [0..4, 4..8, 8..10]);
-        assert_eq!(blocks(3..9, 4), [3..4, 4..8, 8..9]);
-        assert_eq!(blocks(4..8, 4), std::slice::from_ref(&(4..8)));
-        assert!(blocks(5..5, 4).is_empty());
+        assert_eq!(blocks(&(0..10), 4, 10), [0..4, 4..8, 8..10]);
+        assert_eq!(blocks(&(3..9), 4, 20), [0..4, 4..8, 8..12]);
+        assert_eq!(blocks(&(4..8), 4, 9), [4..8]);
+        assert!(blocks(&(5..5), 4, 9).is_empty());
     }
 
     #[test]

@@ -278,6 +278,8 @@ fn embedding_is_the_same_at_any_number_of_workers_and_when_resumed() {
     assert_eq!(whole.len(), 500 * 16);
     assert_eq!(whole, collect(0..500, 3));
     assert_eq!(whole[128 * 16..], collect(128..500, 2));
+    // Also in the midst of a block.
+    assert_eq!(whole[77 * 16..333 * 16], collect(77..333, 2));
     let norms = whole.chunks_exact(16).map(|row| row.iter().map(|x| x * x).sum::<f32>());
     assert!(norms.into_iter().all(|n| (n - 1.0).abs() < 1e-5));
 }
