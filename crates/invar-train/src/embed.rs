@@ -274,7 +274,7 @@ mod tests {
     fn blocks_lie_on_a_grid() {
         assert_eq!(blocks(&(0..10), 4, 10), [0..4, 4..8, 8..10]);
         assert_eq!(blocks(&(3..9), 4, 20), [0..4, 4..8, 8..12]);
-        assert_eq!(blocks(&(4..8), 4, 9), [4..8]);
+        assert_eq!(blocks(&(4..12), 4, 12), [4..8, 8..12]);
         assert!(blocks(&(5..5), 4, 9).is_empty());
     }
 

@@ -1,19 +1,24 @@
+mod clock;
+mod identity;
+
 use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use invar_dataset::{PairSource, ViewShape, order::BatchOrder, seed, split};
+use clock::Clock;
+use identity::{first_difference, identity};
+use invar_dataset::{PairSource, order::BatchOrder, seed, split};
 use invar_nn::Views;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tch::{Device, Tensor};
 
 use crate::{
-    ContrastiveStep, Error, Model, Observer, Recipe, Step, StepMetrics, Timing, ValidationMetrics, checkpoint,
+    ContrastiveStep, Error, Model, Observer, Recipe, Step, StepMetrics, ValidationMetrics, checkpoint,
     feed::{Feed, Plan},
     metrics::{Event, MetricsLog},
     schedule,
@@ -105,14 +110,6 @@ struct State {
     validations_without_gain: u64,
     early_stopped: bool,
     identity: Value,
-}
-
-#[derive(Default)]
-struct Clock {
-    elapsed: Duration,
-    waited: Duration,
-    pairs: u64,
-    since_log: (Duration, Duration, u64),
 }
 
 impl Trainer {
@@ -337,39 +334,6 @@ impl State {
     }
 }
 
-impl Clock {
-    fn lap(&mut self, lap: &mut Instant, waited: Duration, pairs: usize) {
-        let now = Instant::now();
-        self.elapsed += now - *lap;
-        self.waited += waited;
-        self.pairs += pairs as u64;
-        *lap = now;
-    }
-
-    /// Time spent on validation, logs and checkpoints counts as elapsed too.
-    fn resume(&mut self, lap: Instant) -> Instant {
-        let now = Instant::now();
-        self.elapsed += now - lap;
-        now
-    }
-
-    fn timing(&self) -> Timing {
-        let (elapsed, waited, pairs) = self.since_log;
-        let elapsed_s = (self.elapsed - elapsed).as_secs_f64().max(f64::MIN_POSITIVE);
-        let wait_s = (self.waited - waited).as_secs_f64();
-        Timing {
-            pairs_per_s: (self.pairs - pairs) as f64 / elapsed_s,
-            wait_s,
-            wait_fraction: wait_s / elapsed_s,
-            elapsed_s: self.elapsed.as_secs_f64(),
-        }
-    }
-
-    fn logged(&mut self) {
-        self.since_log = (self.elapsed, self.waited, self.pairs);
-    }
-}
-
 /// Loads the newest whole checkpoint into the step.
 fn resume(dir: &Path, identity: &Value, step: &mut dyn Step, observer: &dyn Observer) -> Result<Option<State>, Error> {
     for (_, path) in checkpoint::list(dir)? {
@@ -450,41 +414,4 @@ fn warnings(metrics: &StepMetrics) -> Vec<String> {
         warnings.push(format!("the embeddings have collapsed: their spread is {std:.4} of that of random directions"));
     }
     warnings
-}
-
-/// All that fixes the weights: what may not change between a run and its resumption.
-fn identity(recipe: &Recipe, shape: &ViewShape, num_samples: usize) -> Value {
-    let mut train = json!(recipe.train);
-    if let Some(settings) = train.as_object_mut() {
-        for free in ["checkpoint_every", "keep_checkpoints", "log_every", "view_workers"] {
-            settings.remove(free);
-        }
-    }
-    json!({
-        "data": recipe.data,
-        "encoder": recipe.encoder,
-        "loss": recipe.loss,
-        "num_samples": num_samples,
-        "seed": recipe.train.seed,
-        "train": train,
-        "views": format!("{shape:?}"),
-    })
-}
-
-/// The first key, in order, under which two values differ, and both values.
-fn first_difference(a: &Value, b: &Value, key: String) -> Option<(String, String, String)> {
-    match (a, b) {
-        (Value::Object(x), Value::Object(y)) => {
-            let mut keys: Vec<&String> = x.keys().chain(y.keys()).collect();
-            keys.sort();
-            keys.dedup();
-            let dot = if key.is_empty() { "" } else { "." };
-            keys.into_iter().find_map(|k| {
-                let at = |map: &serde_json::Map<String, Value>| map.get(k).cloned().unwrap_or(Value::Null);
-                first_difference(&at(x), &at(y), format!("{key}{dot}{k}"))
-            })
-        }
-        _ if a == b => None,
-        _ => Some((key, a.to_string(), b.to_string())),
-    }
 }
