@@ -11,20 +11,23 @@ import tomllib
 from pathlib import Path
 
 PEER = Path(__file__).resolve().parent / "peers"
-EMBED_WINDOWS = 20_000
+EMBED_WINDOWS = 100_000  # enough that the start of the command does not count
 
 
 def timed(command):
     """Wall seconds of a command that must succeed."""
     start = time.perf_counter()
     subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    print(f"{seconds:.2f} s", *command, file=sys.stderr, flush=True)
+    return seconds
 
 
 def peer(script, *arguments):
     """The JSON a peer prints."""
     command = [sys.executable, PEER / script, "--json", *arguments]
     made = subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE)
+    print(script, made.stdout.decode().strip(), file=sys.stderr, flush=True)
     return json.loads(made.stdout)
 
 

@@ -13,9 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
+import numpy as np
 from score import load_truth, print_scores, score
 
 CODE = np.full(256, 255, dtype=np.uint8)

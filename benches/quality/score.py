@@ -15,8 +15,13 @@ TRUTH has a column `id` and the label's column. Rows are L2-normalised first. Re
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
+
+# A few thousand rows: threads would wait for each other, and on a busy machine for minutes.
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 import numpy as np
 from sklearn.cluster import KMeans
