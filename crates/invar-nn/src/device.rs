@@ -67,12 +67,15 @@ fn on_cuda(index: usize) -> Chosen {
 
 /// The reason why CUDA device `index` cannot be used, or `None` when it can.
 pub fn why_not_cuda(index: usize) -> Option<String> {
+    if let Err(reason) = invar_torch::load_cuda() {
+        return Some(format!("this LibTorch has no CUDA build that can be loaded ({reason})"));
+    }
     let count = Cuda::device_count().max(0) as usize;
     if index < count && Cuda::is_available() {
         return None;
     }
     Some(if !tch::utils::has_cudart() {
-        "this LibTorch has no CUDA build, or the program was linked without libtorch_cuda".into()
+        "the CUDA build of this LibTorch did not register itself".into()
     } else if count > 0 {
         format!("device {index} was asked for, {count} visible (0 to {})", count - 1)
     } else {

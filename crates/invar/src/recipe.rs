@@ -45,7 +45,7 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// The data.
+    /// The data: a directory of the project with `reads.fastq.gz` and `truth.tsv`.
     pub data: String,
     /// Least adjusted Rand index of k-means with the true number of labels.
     pub min_ari: f64,

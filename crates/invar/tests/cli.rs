@@ -149,6 +149,27 @@ fn another_recipe_does_not_continue_a_run() {
 }
 
 #[test]
+fn other_data_do_not_continue_a_finished_run() {
+    let bench = Bench::trained();
+    bench.write("others.fastq", fastq(2, 20, 2500));
+    bench.ok(&["ingest", "reads", "others.fastq", "--out", "others"]);
+    let args = [&["train", "reads/quickstart", "--data", "others", "--out", "run"][..], support::TRAINED].concat();
+    let error = bench.fails(2, &args);
+    assert!(error.contains("other data"), "{error}");
+}
+
+#[test]
+fn bad_records_are_left_out_and_listed_on_request() {
+    let bench = Bench::new();
+    bench.write("bad.fastq", "@a\nACGT\n+\nIIII\n@b\nACGT\n+\nIII\n@c\nACGT\n+\nIIII\n");
+    bench.fails(3, &["ingest", "reads", "bad.fastq", "--out", "data"]);
+    let summary = bench.json(&["ingest", "reads", "bad.fastq", "--out", "data", "--skip-bad-records", "--json"]);
+    assert_eq!((summary["num_rows"].as_u64(), summary["counts"]["bad_record"].as_u64()), (Some(2), Some(1)));
+    let listed = summary["skipped"][0].as_str().unwrap();
+    assert!(listed.contains("record 2") && listed.contains("4 bases but 3 quality values"), "{listed}");
+}
+
+#[test]
 fn outputs_are_not_overwritten_without_force() {
     let bench = Bench::trained();
     bench.ok(&["cluster", "emb", "--out", "c.parquet", "--k", "2"]);

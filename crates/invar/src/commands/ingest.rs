@@ -46,5 +46,12 @@ pub fn describe(summary: &invar_reads::Summary, out: &std::path::Path) -> Summar
     for (name, count) in &manifest.counts {
         text += &format!("\n  {name:<20} {:>14}", thousands(*count));
     }
-    Summary { text, json: json!({"out": out, "num_rows": manifest.num_rows(), "counts": manifest.counts}) }
+    for skipped in &manifest.skipped {
+        text += &format!("\n  left out: {skipped}");
+    }
+    let json = json!({
+        "out": out, "num_rows": manifest.num_rows(), "counts": manifest.counts, "skipped": manifest.skipped,
+        "done_before": summary.already_done,
+    });
+    Summary { text, json }
 }

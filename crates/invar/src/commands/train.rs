@@ -34,12 +34,17 @@ pub fn train(recipe: &Recipe, data: &[PathBuf], out: &Path, common: &Common, ui:
         train: recipe.train.clone(),
         data: data_identity(recipe, data)?,
     };
+    let identity = settings.data.clone();
     if common.force {
         clear(out)?;
     }
     claim(recipe, out)?;
     if let Some(done) = finished(out)? {
-        return Ok(done);
+        if done.data != identity {
+            let reason = format!("{}: was trained on other data (--force starts over)", out.display());
+            return Err(Usage(reason).into());
+        }
+        return Ok(describe_summary(out, &done, None));
     }
     let device = device(common, ui)?;
     let pairs = recipe.source.pairs(data)?;
@@ -49,16 +54,17 @@ pub fn train(recipe: &Recipe, data: &[PathBuf], out: &Path, common: &Common, ui:
     let summary = invar_train::train(&settings, pairs, device, out, &watch)?;
     drop(watch);
     let path = out.join(SUMMARY);
-    let json = serde_json::to_vec_pretty(&Stored::of(&summary))?;
+    let stored = Stored::of(&summary, identity);
+    let json = serde_json::to_vec_pretty(&stored)?;
     atomic::write(&path, &json).with_context(|| path.display().to_string())?;
-    Ok(describe_summary(out, &Stored::of(&summary), Some(&summary)))
+    Ok(describe_summary(out, &stored, Some(&summary)))
 }
 
 /// `invar info RUN`
 pub fn describe(run: &Path) -> Result<Summary> {
     let recipe = Recipe::of_run(run)?;
     let state = match finished(run)? {
-        Some(done) => done,
+        Some(done) => describe_summary(run, &done, None),
         None => Summary {
             text: format!(
                 "{}: a run of {}, not finished (the same `invar train` continues it)",
@@ -96,16 +102,19 @@ struct Stored {
     model_step: u64,
     best_validation_loss: Option<f64>,
     model_sha256: String,
+    /// The shards trained on, and how pairs were drawn from them.
+    data: String,
 }
 
 impl Stored {
-    fn of(summary: &TrainSummary) -> Self {
+    fn of(summary: &TrainSummary, data: String) -> Self {
         Self {
             outcome: summary.outcome,
             steps: summary.steps,
             model_step: summary.model_step,
             best_validation_loss: summary.best_validation_loss,
             model_sha256: summary.model_sha256.clone(),
+            data,
         }
     }
 }
@@ -155,13 +164,10 @@ fn clear(out: &Path) -> Result<()> {
     gone(fs::remove_dir_all(&checkpoints), &checkpoints)
 }
 
-fn finished(out: &Path) -> Result<Option<Summary>> {
+fn finished(out: &Path) -> Result<Option<Stored>> {
     let path = out.join(SUMMARY);
     match fs::read(&path) {
-        Ok(bytes) => {
-            let stored: Stored = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
-            Ok(Some(describe_summary(out, &stored, None)))
-        }
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }

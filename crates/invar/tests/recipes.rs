@@ -1,0 +1,58 @@
+//! Every built-in recipe on real or realistic input: the one that says what it should come to in full, the others for a
+//! few steps, so that none is shipped that its own kind of data refuses.
+#![cfg(feature = "torch")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use support::Bench;
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path).canonicalize().unwrap()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// `[expected]` of a recipe file.
+fn expected(recipe: &str) -> toml::Table {
+    let file = std::fs::read_to_string(project(&format!("pipelines/{recipe}.toml"))).unwrap();
+    file.parse::<toml::Table>().unwrap()["expected"].as_table().unwrap().clone()
+}
+
+#[test]
+fn the_quickstart_comes_to_what_it_says() {
+    let (bench, expected) = (Bench::new(), expected("reads/quickstart"));
+    let data = project(expected["data"].as_str().unwrap());
+    let (reads, truth) = (text(&data.join("reads.fastq.gz")), text(&data.join("truth.tsv")));
+    let args = ["run", "reads/quickstart", "--input", &reads, "--labels", &truth, "--out", "out", "--json", "-q"];
+    let found = bench.json(&args)["stages"]["evaluate"].clone();
+    let figure = |value: &serde_json::Value| value.as_f64().unwrap();
+    assert!(figure(&found["kmeans"]["ari"]) >= expected["min_ari"].as_float().unwrap(), "{found}");
+    let least = expected["min_nearest_neighbour"].as_float().unwrap();
+    assert!(figure(&found["nearest_neighbour_accuracy"]) >= least, "{found}");
+    assert!(figure(&found["symmetry_gap_max"]) <= 1e-6, "{found}");
+}
+
+#[test]
+fn the_other_recipes_run_on_their_kind_of_reads() {
+    let cases: [(&str, &[&str], u64); 3] = [
+        ("reads/short-read-pairs", &["hiseq-pairs_1.fastq.gz", "hiseq-pairs_2.fastq.gz"], 500),
+        ("reads/mapped-bam", &["human-chr17.bam"], 300),
+        ("reads/long-reads", &["nanopore.fastq.gz"], 0),
+    ];
+    for (recipe, files, num_reads) in cases {
+        let bench = Bench::new();
+        let inputs: Vec<String> = files.iter().map(|name| text(&project("test-data/reads/real").join(name))).collect();
+        let mut args = vec!["run", recipe, "--out", "out", "--json", "-q", "--set", "train.steps=3", "--set"];
+        args.extend(["train.batch_size=16", "--set", "train.warmup_steps=1", "--input"]);
+        args.extend(inputs.iter().map(String::as_str));
+        let stages = bench.json(&args)["stages"].clone();
+        let embedded = stages["embed"]["num_rows"].as_u64().unwrap();
+        assert_eq!(stages["ingest"]["num_rows"].as_u64(), Some(embedded), "{recipe}");
+        // Long reads below the recipe's least length are dropped; of the others every read is kept.
+        assert!(if num_reads == 0 { embedded > 10 } else { embedded == num_reads }, "{recipe}: {embedded}");
+    }
+}
