@@ -7,6 +7,7 @@ use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand};
 /// What each crate of ours may depend on directly, among ours and tch.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-dataset", &[]),
+    ("invar-micrographs", &["invar-dataset"]),
     ("invar-reads", &["invar-dataset"]),
     ("invar-torch", &["tch", "torch-sys"]),
     ("invar-nn", &["invar-dataset", "invar-torch", "tch", "torch-sys"]),
@@ -17,7 +18,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that must never reach LibTorch, however indirectly.
-const WITHOUT_TORCH: &[&str] = &["invar-dataset", "invar-reads", "invar-embeddings", "invar-cluster"];
+const WITHOUT_TORCH: &[&str] =
+    &["invar-dataset", "invar-reads", "invar-micrographs", "invar-embeddings", "invar-cluster"];
 
 fn metadata() -> Metadata {
     MetadataCommand::new().features(CargoOpt::AllFeatures).other_options(["--locked".to_owned()]).exec().unwrap()

@@ -1,0 +1,118 @@
+//! What a picture is made of, on its way from a file to a view.
+
+use serde::{Deserialize, Serialize};
+
+/// The number type of a pixel in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum SampleType {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    F64,
+}
+
+/// Pixel values as the file holds them, channels interleaved: `[rows, width, channels]`.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Samples {
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+    U16(Vec<u16>),
+    I16(Vec<i16>),
+    U32(Vec<u32>),
+    I32(Vec<i32>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+/// What a file says of one of its pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageInfo {
+    /// Name of the page, where the file gives one.
+    pub name: Option<String>,
+    /// Columns, pixels.
+    pub width: u32,
+    /// Rows, pixels.
+    pub height: u32,
+    /// Values a pixel: 1 grey, 3 RGB; an alpha channel is dropped.
+    pub channels: u16,
+    /// Number type.
+    pub sample_type: SampleType,
+    /// Physical size of a pixel, where the file states one. Never guessed.
+    pub pixel_size: Option<PixelSize>,
+}
+
+/// Physical size of a pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PixelSize {
+    /// Distance of neighbouring columns, nanometres.
+    pub x_nm: f64,
+    /// Distance of neighbouring rows, nanometres.
+    pub y_nm: f64,
+    /// Who says so.
+    pub source: PixelSizeSource,
+}
+
+/// Where a pixel size was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelSizeSource {
+    /// OME-XML, `PhysicalSizeX`.
+    Ome,
+    /// ImageJ's description and resolution tags.
+    Imagej,
+    /// FEI / Thermo Fisher tags 34680 and 34682.
+    Fei,
+    /// Zeiss tag 34118.
+    Zeiss,
+    /// Olympus SIS tag 33560.
+    Olympus,
+    /// JEOL SightX text.
+    Jeol,
+    /// MRC header, cell size over sampling.
+    Mrc,
+    /// Digital Micrograph calibration, in DM files or the TIFFs that the program writes.
+    Dm,
+    /// A column of the sample sheet.
+    Sheet,
+    /// The command line or the recipe.
+    User,
+}
+
+/// A picture in memory or in a mapped file.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRef<'a> {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Planes.
+    pub channels: usize,
+    /// Values, plane after plane: `[channels, height, width]`.
+    pub pixels: PixelsRef<'a>,
+}
+
+/// Stored pixels: 8 and 16 bits as they were, every other number type as single precision.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum PixelsRef<'a> {
+    U8(&'a [u8]),
+    U16(&'a [u16]),
+    F32(&'a [f32]),
+}
+
+/// The values that a view calls 0 and 1: the 1st and 99th percentile of the whole image by default. One pair an image,
+/// so that no tile or grain is stretched by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Levels {
+    /// Becomes 0.
+    pub low: f32,
+    /// Becomes 1; more than `low`, also where the image is all one value.
+    pub high: f32,
+}
