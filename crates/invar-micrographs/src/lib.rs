@@ -19,4 +19,5 @@ mod stand_in;
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
+pub use read::{Band, Format, ImageFile, open};
 pub use region::{LabelMap, Neighbors, Region};
