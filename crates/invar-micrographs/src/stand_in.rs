@@ -171,3 +171,17 @@ pub fn neighbors(map: &LabelMap, _gap: u32) -> Vec<Neighbors> {
     }
     edges.into_iter().map(|((a, b), boundary_px)| Neighbors { a, b, boundary_px }).collect()
 }
+
+pub fn banner(_: ImageRef<'_>) -> Option<(u32, String)> {
+    None
+}
+
+pub fn write_labels(path: &std::path::Path, map: &LabelMap) -> Result<(), Error> {
+    use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, colortype::Gray32};
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    TiffEncoder::new(&mut bytes)
+        .map(|encoder| encoder.with_compression(Compression::Deflate(DeflateLevel::Fast)))
+        .and_then(|mut encoder| encoder.write_image::<Gray32>(map.width as u32, map.height as u32, &map.labels))
+        .map_err(|error| Error::io(path)(std::io::Error::other(error)))?;
+    invar_dataset::atomic::write(path, &bytes.into_inner()).map_err(Error::io(path))
+}
