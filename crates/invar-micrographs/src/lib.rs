@@ -9,8 +9,10 @@
 
 mod error;
 mod image;
+mod read;
 mod region;
 
 pub use error::{Error, Place};
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
+pub use read::{Band, Format, ImageFile, open};
 pub use region::{LabelMap, Neighbors, Region};
