@@ -9,8 +9,12 @@
 
 mod error;
 mod image;
+mod neighbors;
 mod region;
+mod segment;
 
 pub use error::{Error, Place};
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
+pub use neighbors::{count_neighbors, neighbors};
 pub use region::{LabelMap, Neighbors, Region};
+pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
