@@ -10,6 +10,7 @@
 mod error;
 mod image;
 mod region;
+pub mod resample;
 
 pub use error::{Error, Place};
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
