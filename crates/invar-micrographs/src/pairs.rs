@@ -82,7 +82,12 @@ impl GrainPairs {
         Ok(num)
     }
 
-    fn draw(&self, index: usize, grain: &Grain, rng: &mut Rng) -> Result<(&PairKindConfig, [DrawnView; 2]), DatasetError> {
+    fn draw(
+        &self,
+        index: usize,
+        grain: &Grain,
+        rng: &mut Rng,
+    ) -> Result<(&PairKindConfig, [DrawnView; 2]), DatasetError> {
         debug_assert!(index < self.grains.len());
         let kind = &self.config.kinds[draw::weighted(&self.cumulated_weights, rng)];
         let frame = self.maker.frame(grain)?;

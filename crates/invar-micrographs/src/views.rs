@@ -33,12 +33,7 @@ impl GrainViews {
     /// # Errors
     /// When a setting cannot be, or an image does not fit to it: a field in micrometres and a pixel of unknown size,
     /// another number of channels than the first image.
-    pub fn new(
-        grains: Arc<GrainDataset>,
-        view: &ViewConfig,
-        config: EmbedConfig,
-        mirror: bool,
-    ) -> Result<Self, Error> {
+    pub fn new(grains: Arc<GrainDataset>, view: &ViewConfig, config: EmbedConfig, mirror: bool) -> Result<Self, Error> {
         config.validate()?;
         let maker = ViewMaker::new(&grains, view)?;
         Ok(Self { grains, config, mirror, maker })

@@ -23,9 +23,9 @@ impl Grid {
         let matrix = placement.matrix().map(|row| row.map(|step| step / finer as f64));
         let radius = match extent {
             Extent::Square => None,
-            // Half the points that the low-pass filter reaches beyond the view.
+            // The low-pass filter of a pixel reaches so far, to the corners of its square.
             Extent::Disc { margin_px } => {
-                let reach = (num - finer * size_px) as f64 / 2.0;
+                let reach = (num - finer * size_px) as f64 * std::f64::consts::FRAC_1_SQRT_2;
                 Some((size_px as f64 / 2.0 + margin_px) * finer as f64 + reach)
             }
         };

@@ -263,7 +263,7 @@ fn hide(plane: &mut [f32], visible: &[f32]) {
     }
     let fill = if total > 0.0 { (sum / total) as f32 } else { 0.5 };
     for (value, &visible) in plane.iter_mut().zip(visible) {
-        *value = fill + visible * (*value - fill);
+        *value = visible * *value + (1.0 - visible) * fill;
     }
 }
 
