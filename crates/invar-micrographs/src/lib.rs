@@ -8,9 +8,13 @@
 //! (a grain, a particle, a tile), in pixels; a *grain* is a region with the pixels around it and their physical size.
 
 mod banner;
+mod dataset;
 mod error;
 mod grain_size;
 mod image;
+mod ingest;
+mod levels;
+pub mod pairs;
 mod read;
 mod label_map;
 mod neighbors;
@@ -18,15 +22,23 @@ mod region;
 mod segment;
 
 pub use banner::{Banner, find_banner};
+pub mod resample;
+mod shard;
+mod stand_in;
+pub mod views;
+
+pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
 pub use grain_size::{
     GrainSize, Intercepts, PlanimetricField, TestLines, grain_size_by_counting, grain_size_by_intercepts, intercepts,
     planimetric_fields,
 };
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
+pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open};
 pub use region::{LabelMap, Neighbors, Region};
 pub use label_map::{read_label_map, write_label_map};
 pub use neighbors::{count_neighbors, neighbors};
 pub use region::{LabelMap, Neighbors, Region, regions, regions_of_boxes};
 pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
+pub use views::{EmbedConfig, GrainViews, ViewConfig};
