@@ -146,6 +146,7 @@ pub struct Train {
 #[command(after_help = "Examples:
   invar embed --model run --data data --out embeddings
   invar embed --model run --data data --out embeddings.parquet
+  invar embed --model run --data data --out rotated --moved
 A directory is written part by part and continues after an interruption; a .parquet file is written in one piece.")]
 pub struct Embed {
     /// The run directory of a trained model
@@ -160,6 +161,10 @@ pub struct Embed {
     /// Samples on which the invariance is measured and written beside the embeddings; 0 for none
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub probe: usize,
+    /// Move every sample by a random one of its symmetries first (rotate the image, turn the read round), so that
+    /// clusters and neighbours can be measured on samples that lie at random
+    #[arg(long)]
+    pub moved: bool,
 }
 
 /// How to cluster.
@@ -212,7 +217,12 @@ pub struct Cluster {
 #[command(after_help = "Examples:
   invar evaluate embeddings
   invar evaluate embeddings --labels truth.tsv --label-column species
-  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json")]
+  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json
+  invar evaluate embeddings --label-column phase --probe detector --probe magnification
+  invar evaluate embeddings --against rotated --label-column phase
+Unless --probe names others, `source`, `image`, `pixel_size_nm` and every column that a sample sheet added are probed: what
+a linear model can read off the embedding, with whole images held out.")]
+#[command(group = clap::ArgGroup::new("truth").args(["labels", "label_column"]).multiple(true))]
 pub struct Evaluate {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
@@ -220,12 +230,21 @@ pub struct Evaluate {
     /// Tab-separated table with a header: one column `id`, one of labels
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first that is not `id`]
-    #[arg(long, value_name = "NAME", requires = "labels")]
+    /// The column of labels [default: the first of --labels that is not `id`]; without --labels a column of EMB
+    #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Score these clusters too
-    #[arg(long, value_name = "CLUSTERS", requires = "labels")]
+    #[arg(long, value_name = "CLUSTERS", requires = "truth")]
     pub clusters: Option<PathBuf>,
+    /// Other embeddings of the same samples, such as those of `embed --moved`: is each found by its own?
+    #[arg(long, value_name = "EMB2")]
+    pub against: Option<PathBuf>,
+    /// Columns of EMB to be told from the embedding, instead of the usual ones; may be given again
+    #[arg(long, value_name = "COLUMN")]
+    pub probe: Vec<String>,
+    /// Do not probe
+    #[arg(long, conflicts_with = "probe")]
+    pub no_probe: bool,
     /// Runs of k-means with the true number of labels, each from a seed of its own
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub kmeans_runs: usize,
