@@ -1,0 +1,385 @@
+//! Grains, with random access, as [`crate::ingest`] left them or from memory.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use invar_dataset::{
+    Dataset, DatasetError, SampleId,
+    manifest::{self, Manifest},
+};
+
+use crate::{
+    ImageRef, LabelMap, Levels, Neighbors, PixelSize, PixelsRef, Region,
+    shard::{Masks, NO_MASK, ShardFile, mask_bytes},
+};
+
+mod columns;
+
+/// Name of the domain in the manifest.
+pub(crate) const DOMAIN: &str = "micrographs";
+
+/// The grains of one or several dataset directories. The pixels stay on the disk and are mapped; of each grain its
+/// [`Region`] is in memory (about 150 bytes), of each image its name and levels.
+///
+/// The images of the directories follow each other in the order in which these are given, those of one directory in the
+/// order of its inputs; the grains of an image by their labels. An image without grains is there, with none. Each image is
+/// a mapping of its own, of which Linux allows a process 65,530 by default.
+pub struct GrainDataset {
+    images: Vec<Arc<StoredImage>>,
+    /// Grains in images `0..=i`.
+    ends: Vec<u64>,
+    directories: Vec<(PathBuf, Manifest)>,
+    sheet: columns::SheetColumns,
+}
+
+/// An image, cropped, with what is known of it.
+pub struct StoredImage {
+    /// Unique in its dataset directory; without the file's extension.
+    pub name: String,
+    /// The file, as the user named it.
+    pub source: String,
+    /// Page of the file, 1-based.
+    pub page: u32,
+    /// What views call 0 and 1.
+    pub levels: Levels,
+    /// Physical size of a pixel, where it is known.
+    pub pixel_size: Option<PixelSize>,
+    /// What the sample sheet says of it, by column: text, a number, or null.
+    pub columns: BTreeMap<String, serde_json::Value>,
+    /// What was measured on the whole image at ingest (grain-size numbers, ...); null where nothing was.
+    pub facts: serde_json::Value,
+    /// By ascending label.
+    regions: Vec<Region>,
+    mask_offsets: Vec<u64>,
+    store: Store,
+}
+
+enum Store {
+    Mapped(ShardFile),
+    Memory { pixels: Pixels, size: [usize; 3], mask_bits: Vec<u8>, edges: Vec<Neighbors> },
+}
+
+/// Pixels in memory, plane after plane: `[channels, height, width]`.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Pixels {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    F32(Vec<f32>),
+}
+
+/// An image for a dataset in memory; see [`GrainDataset::from_images`].
+#[derive(Clone, Debug)]
+pub struct MemoryImage {
+    /// Its name.
+    pub name: String,
+    /// `[channels, height, width]`.
+    pub size: [usize; 3],
+    /// So many values.
+    pub pixels: Pixels,
+    /// Which pixels are grains; of the image's size. `None` makes the whole image one grain.
+    pub labels: Option<LabelMap>,
+    /// Physical size of a pixel.
+    pub pixel_size: Option<PixelSize>,
+}
+
+/// A region of an image, with the pixels around it.
+#[derive(Clone)]
+pub struct Grain {
+    /// Its image.
+    pub image: Arc<StoredImage>,
+    /// Its number among the grains of the image, from 0.
+    pub index_in_image: usize,
+}
+
+/// Which pixels belong to a grain.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask<'a> {
+    bbox_px: [u32; 4],
+    /// Row after row of the box, lowest bit first; `None` where the grain fills it.
+    bits: Option<&'a [u8]>,
+}
+
+impl GrainDataset {
+    /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
+    ///
+    /// # Errors
+    /// When a directory holds no finished dataset of micrographs, or a file is not what the manifest says.
+    pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
+        let (mut images, mut opened) = (Vec::new(), Vec::new());
+        for path in directories {
+            let manifest = Manifest::read(path)?;
+            if manifest.domain != DOMAIN {
+                return Err(corrupt(path, "domain", DOMAIN, &manifest.domain));
+            }
+            for shard in &manifest.shards {
+                images.push(Arc::new(open_shard(path, shard)?));
+            }
+            opened.push((path.clone(), manifest));
+        }
+        Ok(Self::of(images, opened))
+    }
+
+    /// A dataset in memory, for tests and for callers with images of their own. The levels are the 1st and 99th
+    /// percentile.
+    ///
+    /// # Panics
+    /// When the number of pixels or labels is not what the size says, or an image has no pixel.
+    pub fn from_images(images: Vec<MemoryImage>) -> Self {
+        let images = images.into_iter().map(|image| Arc::new(StoredImage::from_memory(image))).collect();
+        Self::of(images, Vec::new())
+    }
+
+    /// The directories and their manifests.
+    pub fn manifests(&self) -> impl Iterator<Item = (&Path, &Manifest)> {
+        self.directories.iter().map(|(path, manifest)| (path.as_path(), manifest))
+    }
+
+    /// Number of images.
+    pub fn num_images(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Image `index`.
+    ///
+    /// # Panics
+    /// When `index >= num_images()`.
+    pub fn image(&self, index: usize) -> &Arc<StoredImage> {
+        &self.images[index]
+    }
+
+    /// Number of the image that grain `index` is on.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn image_of(&self, index: usize) -> usize {
+        manifest::locate(&self.ends, index as u64).0
+    }
+
+    /// Numbers of the grains of image `index`.
+    ///
+    /// # Panics
+    /// When `index >= num_images()`.
+    pub fn grains_of(&self, index: usize) -> std::ops::Range<usize> {
+        let end = self.ends[index] as usize;
+        end - self.images[index].regions.len()..end
+    }
+
+    /// Grain `index`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn grain(&self, index: usize) -> Grain {
+        let (image, index_in_image) = manifest::locate(&self.ends, index as u64);
+        Grain { image: Arc::clone(&self.images[image]), index_in_image: index_in_image as usize }
+    }
+
+    /// What must not be split between training and validation: the image of grain `index`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn group(&self, index: usize) -> SampleId {
+        SampleId::from_name(self.images[self.image_of(index)].name.as_bytes())
+    }
+
+    fn of(images: Vec<Arc<StoredImage>>, directories: Vec<(PathBuf, Manifest)>) -> Self {
+        let mut end = 0;
+        let ends = images.iter().map(|image| {
+            end += image.regions.len() as u64;
+            end
+        });
+        let ends = ends.collect();
+        let sheet = columns::SheetColumns::of(&images);
+        Self { images, ends, directories, sheet }
+    }
+}
+
+impl Dataset for GrainDataset {
+    type Sample = Grain;
+
+    fn len(&self) -> usize {
+        self.ends.last().map_or(0, |&end| end as usize)
+    }
+
+    fn get(&self, index: usize) -> Result<Grain, DatasetError> {
+        Ok(self.grain(index))
+    }
+}
+
+impl StoredImage {
+    /// Its pixels.
+    pub fn pixels(&self) -> ImageRef<'_> {
+        match &self.store {
+            Store::Mapped(file) => file.image(),
+            Store::Memory { pixels, size, .. } => pixels.image(*size),
+        }
+    }
+
+    /// Its regions, by ascending label.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Which of its regions touch.
+    pub fn neighbors(&self) -> Vec<Neighbors> {
+        match &self.store {
+            Store::Mapped(file) => file.edges(),
+            Store::Memory { edges, .. } => edges.clone(),
+        }
+    }
+
+    /// Area of a pixel in square micrometres, where it is known.
+    pub fn pixel_area_um2(&self) -> Option<f64> {
+        self.pixel_size.map(|size| size.x_nm * size.y_nm * 1e-6)
+    }
+
+    /// Side of the square of the area of a pixel in micrometres, where it is known: what lengths in no given direction are
+    /// measured with.
+    pub fn pixel_um(&self) -> Option<f64> {
+        self.pixel_area_um2().map(f64::sqrt)
+    }
+
+    fn open(file: ShardFile) -> Result<Self, DatasetError> {
+        let metadata = file.metadata()?;
+        let (regions, mask_offsets) = file.regions()?;
+        Ok(Self {
+            name: metadata.name,
+            source: metadata.source,
+            page: metadata.page,
+            levels: metadata.levels,
+            pixel_size: metadata.pixel_size,
+            columns: metadata.columns,
+            facts: metadata.facts,
+            regions,
+            mask_offsets,
+            store: Store::Mapped(file),
+        })
+    }
+
+    fn from_memory(image: MemoryImage) -> Self {
+        let [channels, height, width] = image.size;
+        assert!(channels * height * width > 0, "an image of {channels} x {height} x {width}");
+        let view = image.pixels.image(image.size);
+        let levels = Levels::of(view, [1.0, 99.0]);
+        let (regions, masks, edges) = match &image.labels {
+            Some(map) => {
+                assert_eq!((map.height, map.width), (height, width), "size of the label map");
+                crate::ingest::measure_labels(map, view)
+            }
+            None => crate::ingest::measure_boxes(&[[0, 0, height as u32, width as u32]], view),
+        };
+        Self {
+            source: image.name.clone(),
+            name: image.name,
+            page: 1,
+            levels,
+            pixel_size: image.pixel_size,
+            columns: BTreeMap::new(),
+            facts: serde_json::Value::Null,
+            regions,
+            mask_offsets: masks.offsets,
+            store: Store::Memory { pixels: image.pixels, size: image.size, mask_bits: masks.bits, edges },
+        }
+    }
+
+    fn mask(&self, index: usize) -> Mask<'_> {
+        let bbox_px = self.regions[index].bbox_px;
+        let bits = match &self.store {
+            Store::Mapped(file) => file.masks(),
+            Store::Memory { mask_bits, .. } => mask_bits,
+        };
+        let offset = self.mask_offsets[index];
+        // Offsets were checked when the file was opened.
+        let bits = (offset != NO_MASK).then(|| &bits[offset as usize..offset as usize + mask_bytes(bbox_px)]);
+        Mask { bbox_px, bits }
+    }
+}
+
+impl fmt::Debug for StoredImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "image {:?} with {} regions", self.name, self.regions.len())
+    }
+}
+
+impl Pixels {
+    /// As a picture `[channels, height, width]`.
+    ///
+    /// # Panics
+    /// When the number of values is another.
+    pub fn image(&self, [channels, height, width]: [usize; 3]) -> ImageRef<'_> {
+        let (len, pixels) = match self {
+            Self::U8(values) => (values.len(), PixelsRef::U8(values)),
+            Self::U16(values) => (values.len(), PixelsRef::U16(values)),
+            Self::F32(values) => (values.len(), PixelsRef::F32(values)),
+        };
+        assert_eq!(len, channels * height * width, "values of an image of {channels} x {height} x {width}");
+        ImageRef { width, height, channels, pixels }
+    }
+}
+
+impl Grain {
+    /// Where it is and what was measured on it.
+    pub fn region(&self) -> &Region {
+        &self.image.regions[self.index_in_image]
+    }
+
+    /// Which pixels belong to it.
+    pub fn mask(&self) -> Mask<'_> {
+        self.image.mask(self.index_in_image)
+    }
+
+    /// Its name: `image#label`.
+    pub fn id(&self) -> String {
+        format!("{}#{}", self.image.name, self.region().label)
+    }
+}
+
+impl Mask<'_> {
+    /// `[first row, first column, last row + 1, last column + 1]`, image pixels.
+    pub fn bbox_px(&self) -> [u32; 4] {
+        self.bbox_px
+    }
+
+    /// Whether all of the box belongs to the grain (tiles, whole images).
+    pub fn is_full(&self) -> bool {
+        self.bits.is_none()
+    }
+
+    /// Whether the pixel belongs to the grain; image pixels, also outside of the box.
+    #[inline]
+    pub fn contains(&self, row: u32, column: u32) -> bool {
+        let [top, left, bottom, right] = self.bbox_px;
+        if row < top || row >= bottom || column < left || column >= right {
+            return false;
+        }
+        self.bits.is_none_or(|bits| {
+            let bit = (row - top) as usize * (right - left) as usize + (column - left) as usize;
+            bits[bit / 8] >> (bit % 8) & 1 != 0
+        })
+    }
+}
+
+fn open_shard(directory: &Path, shard: &manifest::Shard) -> Result<StoredImage, DatasetError> {
+    let path = directory.join(&shard.file);
+    let file = ShardFile::open(&path)?;
+    if file.size_bytes() != shard.size_bytes {
+        return Err(corrupt(&path, "size in bytes", shard.size_bytes, file.size_bytes()));
+    }
+    if u64::from(file.num_grains()) != shard.num_rows {
+        return Err(corrupt(&path, "number of grains", shard.num_rows, file.num_grains()));
+    }
+    StoredImage::open(file)
+}
+
+fn corrupt(path: &Path, what: &str, expected: impl ToString, found: impl ToString) -> DatasetError {
+    DatasetError::Corrupt {
+        path: path.into(),
+        what: what.into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
+}

@@ -1,0 +1,126 @@
+//! The grain table.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use invar_dataset::{Column, ColumnData, DatasetError, SampleTable};
+use serde_json::Value;
+
+use super::{Grain, GrainDataset, StoredImage};
+use crate::PixelSizeSource;
+
+/// The columns of the sample sheets, and whether all values of each are numbers.
+#[derive(Debug)]
+pub(super) struct SheetColumns(BTreeMap<String, bool>);
+
+impl SheetColumns {
+    pub fn of(images: &[Arc<StoredImage>]) -> Self {
+        let mut columns = BTreeMap::new();
+        for (name, value) in images.iter().flat_map(|image| &image.columns) {
+            *columns.entry(name.clone()).or_insert(true) &= value.is_number() || value.is_null();
+        }
+        Self(columns)
+    }
+}
+
+impl SampleTable for GrainDataset {
+    /// `id` (`image#label`), `source`, `image`, `page`, `label`; the box `bbox_top_px`, `bbox_left_px`, `bbox_bottom_px`,
+    /// `bbox_right_px` (the last two one past the end); `centroid_x_px`, `centroid_y_px` and in physical units
+    /// `centroid_x_um`, `centroid_y_um` (from the centre of the upper left pixel, y downwards); area, diameter of the circle
+    /// of the same area, perimeter and axes in pixels and micrometres; `aspect_ratio` (major over minor axis; null for a
+    /// line), `orientation_deg` (major axis to the horizontal, counter-clockwise, in (-90, 90]), `eccentricity`, `solidity`,
+    /// `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`, `num_neighbors`, `pixel_size_nm`,
+    /// `pixel_size_source`; then the columns of the sample sheet. Without a pixel size, everything in micrometres is null.
+    /// Where pixels are not square, areas and centroids are exact and other lengths are by the square of the same area.
+    fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
+        let grains: Vec<Grain> = range.map(|index| self.grain(index)).collect();
+        let mut columns = named_columns(&grains);
+        for (name, &is_number) in &self.sheet.0 {
+            let values = grains.iter().map(|grain| grain.image.columns.get(name).filter(|value| !value.is_null()));
+            let data = if is_number {
+                ColumnData::F64(values.map(|value| value.and_then(Value::as_f64)).collect())
+            } else {
+                ColumnData::Str(values.map(|value| value.map(text)).collect())
+            };
+            let is_taken = columns.iter().any(|column| column.name == *name);
+            let name = if is_taken { format!("sheet_{name}") } else { name.clone() };
+            columns.push(Column { name, data });
+        }
+        Ok(columns)
+    }
+}
+
+fn named_columns(grains: &[Grain]) -> Vec<Column> {
+    let mut columns = Vec::new();
+    let mut add = |name: &str, data: ColumnData| columns.push(Column { name: name.into(), data });
+    let texts = |value: &dyn Fn(&Grain) -> Option<String>| ColumnData::Str(grains.iter().map(value).collect());
+    let whole = |value: &dyn Fn(&Grain) -> u32| ColumnData::U32(grains.iter().map(|g| Some(value(g))).collect());
+    let real = |value: &dyn Fn(&Grain) -> Option<f64>| ColumnData::F64(grains.iter().map(value).collect());
+    let um = |grain: &Grain| grain.image.pixel_um();
+
+    add("id", texts(&|g| Some(g.id())));
+    add("source", texts(&|g| Some(g.image.source.clone())));
+    add("image", texts(&|g| Some(g.image.name.clone())));
+    add("page", whole(&|g| g.image.page));
+    add("label", whole(&|g| g.region().label));
+    for (edge, name) in ["bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px"].into_iter().enumerate() {
+        add(name, whole(&|g| g.region().bbox_px[edge]));
+    }
+    add("centroid_x_px", real(&|g| Some(g.region().centroid_px[1])));
+    add("centroid_y_px", real(&|g| Some(g.region().centroid_px[0])));
+    add("centroid_x_um", real(&|g| Some(g.region().centroid_px[1] * g.image.pixel_size?.x_nm * 1e-3)));
+    add("centroid_y_um", real(&|g| Some(g.region().centroid_px[0] * g.image.pixel_size?.y_nm * 1e-3)));
+    add("area_px", ColumnData::I64(grains.iter().map(|g| i64::try_from(g.region().area_px).ok()).collect()));
+    add("area_um2", real(&|g| Some(g.region().area_px as f64 * g.image.pixel_area_um2()?)));
+    add("equivalent_diameter_px", real(&|g| Some(g.region().equivalent_diameter_px)));
+    add("equivalent_diameter_um", real(&|g| Some(g.region().equivalent_diameter_px * um(g)?)));
+    add("perimeter_px", real(&|g| Some(g.region().perimeter_px)));
+    add("perimeter_um", real(&|g| Some(g.region().perimeter_px * um(g)?)));
+    add("major_axis_px", real(&|g| Some(g.region().major_axis_px)));
+    add("minor_axis_px", real(&|g| Some(g.region().minor_axis_px)));
+    add("major_axis_um", real(&|g| Some(g.region().major_axis_px * um(g)?)));
+    add("minor_axis_um", real(&|g| Some(g.region().minor_axis_px * um(g)?)));
+    let aspect_ratio = |g: &Grain| {
+        let region = g.region();
+        (region.minor_axis_px > 0.0).then(|| region.major_axis_px / region.minor_axis_px)
+    };
+    add("aspect_ratio", real(&aspect_ratio));
+    add("orientation_deg", real(&|g| Some(to_horizontal_deg(g.region().orientation_rad))));
+    add("eccentricity", real(&|g| Some(g.region().eccentricity)));
+    add("solidity", real(&|g| Some(g.region().solidity)));
+    add("mean_intensity", real(&|g| Some(g.region().mean_intensity)));
+    add("min_intensity", real(&|g| Some(g.region().min_intensity)));
+    add("max_intensity", real(&|g| Some(g.region().max_intensity)));
+    add("touches_border", ColumnData::Bool(grains.iter().map(|g| Some(g.region().touches_border)).collect()));
+    add("num_neighbors", whole(&|g| g.region().num_neighbors));
+    add("pixel_size_nm", real(&|g| Some(um(g)? * 1e3)));
+    add(
+        "pixel_size_source",
+        texts(&|g| Some(g.image.pixel_size.map_or("unknown", |size| name_of(size.source)).into())),
+    );
+    columns
+}
+
+/// `regionprops` measures from the row axis; people from the horizontal.
+fn to_horizontal_deg(orientation_rad: f64) -> f64 {
+    let degrees = orientation_rad.to_degrees() - 90.0;
+    if degrees <= -90.0 { degrees + 180.0 } else { degrees }
+}
+
+fn name_of(source: PixelSizeSource) -> &'static str {
+    match source {
+        PixelSizeSource::Ome => "ome",
+        PixelSizeSource::Imagej => "imagej",
+        PixelSizeSource::Fei => "fei",
+        PixelSizeSource::Zeiss => "zeiss",
+        PixelSizeSource::Olympus => "olympus",
+        PixelSizeSource::Jeol => "jeol",
+        PixelSizeSource::Mrc => "mrc",
+        PixelSizeSource::Dm => "dm",
+        PixelSizeSource::Sheet => "sheet",
+        PixelSizeSource::User => "user",
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

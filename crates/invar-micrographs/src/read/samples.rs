@@ -1,0 +1,200 @@
+//! Typed pixels from the bytes of a file.
+
+use crate::{Error, SampleType, Samples};
+
+/// How a number is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// As the sample type itself.
+    As(SampleType),
+    /// Half precision, handed over as single precision.
+    F16,
+    /// One byte, of which anything but 0 is 1.
+    Bool,
+}
+
+impl Stored {
+    /// Bytes a number.
+    pub(crate) fn num_bytes(self) -> usize {
+        match self {
+            Self::As(kind) => kind.num_bytes(),
+            Self::F16 => 2,
+            Self::Bool => 1,
+        }
+    }
+
+    /// What it is handed over as.
+    pub(crate) fn sample_type(self) -> SampleType {
+        match self {
+            Self::As(kind) => kind,
+            Self::F16 => SampleType::F32,
+            Self::Bool => SampleType::U8,
+        }
+    }
+}
+
+impl SampleType {
+    /// Bytes a number.
+    pub fn num_bytes(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    /// Its name as NumPy has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "uint8",
+            Self::I8 => "int8",
+            Self::U16 => "uint16",
+            Self::I16 => "int16",
+            Self::U32 => "uint32",
+            Self::I32 => "int32",
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+        }
+    }
+}
+
+macro_rules! each {
+    ($samples:expr, $values:ident => $body:expr) => {
+        match $samples {
+            Samples::U8($values) => $body,
+            Samples::I8($values) => $body,
+            Samples::U16($values) => $body,
+            Samples::I16($values) => $body,
+            Samples::U32($values) => $body,
+            Samples::I32($values) => $body,
+            Samples::F32($values) => $body,
+            Samples::F64($values) => $body,
+        }
+    };
+}
+
+impl Samples {
+    /// `len` zeros.
+    pub fn zeros(kind: SampleType, len: usize) -> Self {
+        match kind {
+            SampleType::U8 => Self::U8(vec![0; len]),
+            SampleType::I8 => Self::I8(vec![0; len]),
+            SampleType::U16 => Self::U16(vec![0; len]),
+            SampleType::I16 => Self::I16(vec![0; len]),
+            SampleType::U32 => Self::U32(vec![0; len]),
+            SampleType::I32 => Self::I32(vec![0; len]),
+            SampleType::F32 => Self::F32(vec![0.0; len]),
+            SampleType::F64 => Self::F64(vec![0.0; len]),
+        }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        each!(self, values => values.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number type.
+    pub fn sample_type(&self) -> SampleType {
+        match self {
+            Self::U8(_) => SampleType::U8,
+            Self::I8(_) => SampleType::I8,
+            Self::U16(_) => SampleType::U16,
+            Self::I16(_) => SampleType::I16,
+            Self::U32(_) => SampleType::U32,
+            Self::I32(_) => SampleType::I32,
+            Self::F32(_) => SampleType::F32,
+            Self::F64(_) => SampleType::F64,
+        }
+    }
+
+    /// The memory they take, in the byte order of the machine.
+    pub fn as_ne_bytes(&self) -> &[u8] {
+        each!(self, values => plain_bytes(values))
+    }
+
+    /// See [`Samples::as_ne_bytes`]. Every pattern of bytes is a value.
+    pub(crate) fn as_ne_bytes_mut(&mut self) -> &mut [u8] {
+        each!(self, values => plain_bytes_mut(values))
+    }
+}
+
+/// Numbers without padding, for which every bit pattern is a value.
+trait Plain: Copy {}
+impl Plain for u8 {}
+impl Plain for i8 {}
+impl Plain for u16 {}
+impl Plain for i16 {}
+impl Plain for u32 {}
+impl Plain for i32 {}
+impl Plain for f32 {}
+impl Plain for f64 {}
+
+fn plain_bytes<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: the bytes of plain numbers are all initialised, and u8 has no alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+fn plain_bytes_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: as above, and whatever is written is a value again.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+}
+
+/// Turns stored numbers of `size` bytes in place to the byte order of the machine.
+pub(crate) fn to_native(bytes: &mut [u8], size: usize, big_endian: bool) {
+    if big_endian == cfg!(target_endian = "big") {
+        return;
+    }
+    match size {
+        2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|n| n.reverse()),
+        4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|n| n.reverse()),
+        8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|n| n.reverse()),
+        _ => {}
+    }
+}
+
+/// A half-precision number as single precision, exactly.
+pub(crate) fn f32_of_f16(bits: u16) -> f32 {
+    let sign = u32::from(bits >> 15) << 31;
+    let exponent = u32::from(bits >> 10) & 31;
+    let fraction = u32::from(bits) & 0x3ff;
+    match exponent {
+        0 => {
+            let magnitude = fraction as f32 * 2f32.powi(-24);
+            if sign == 0 { magnitude } else { -magnitude }
+        }
+        31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+/// Samples of `stored` numbers in the byte order of the machine, `fill` writing their bytes.
+pub(crate) fn collect(
+    stored: Stored,
+    len: usize,
+    fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+) -> Result<Samples, Error> {
+    match stored {
+        Stored::As(kind) => {
+            let mut samples = Samples::zeros(kind, len);
+            fill(samples.as_ne_bytes_mut())?;
+            Ok(samples)
+        }
+        Stored::F16 => {
+            let mut halves = vec![0u16; len];
+            fill(plain_bytes_mut(&mut halves))?;
+            Ok(Samples::F32(halves.into_iter().map(f32_of_f16).collect()))
+        }
+        Stored::Bool => {
+            let mut bytes = vec![0; len];
+            fill(&mut bytes)?;
+            bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+            Ok(Samples::U8(bytes))
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The structure of a TIFF: header, directories, and the values of tags. Classic and BigTIFF, both byte orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Error, Place,
+    read::{Source, samples},
+};
+
+/// Numbers of the tags that are read (TIFF 6.0 and the vendors' own).
+#[allow(missing_docs)]
+pub(crate) mod tag {
+    pub(crate) const SUBFILE_TYPE: u16 = 254;
+    pub(crate) const WIDTH: u16 = 256;
+    pub(crate) const HEIGHT: u16 = 257;
+    pub(crate) const BITS: u16 = 258;
+    pub(crate) const COMPRESSION: u16 = 259;
+    pub(crate) const PHOTOMETRIC: u16 = 262;
+    pub(crate) const FILL_ORDER: u16 = 266;
+    pub(crate) const DESCRIPTION: u16 = 270;
+    pub(crate) const MAKE: u16 = 271;
+    pub(crate) const STRIP_OFFSETS: u16 = 273;
+    pub(crate) const SAMPLES: u16 = 277;
+    pub(crate) const ROWS_PER_STRIP: u16 = 278;
+    pub(crate) const STRIP_BYTES: u16 = 279;
+    pub(crate) const X_RESOLUTION: u16 = 282;
+    pub(crate) const Y_RESOLUTION: u16 = 283;
+    pub(crate) const PLANAR: u16 = 284;
+    pub(crate) const PAGE_NAME: u16 = 285;
+    pub(crate) const RESOLUTION_UNIT: u16 = 296;
+    pub(crate) const PREDICTOR: u16 = 317;
+    pub(crate) const TILE_WIDTH: u16 = 322;
+    pub(crate) const TILE_HEIGHT: u16 = 323;
+    pub(crate) const TILE_OFFSETS: u16 = 324;
+    pub(crate) const TILE_BYTES: u16 = 325;
+    pub(crate) const EXTRA_SAMPLES: u16 = 338;
+    pub(crate) const SAMPLE_FORMAT: u16 = 339;
+    pub(crate) const JPEG_TABLES: u16 = 347;
+}
+
+/// The first bytes of the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) big_endian: bool,
+    pub(crate) is_big: bool,
+    first: u64,
+}
+
+/// A directory of tags: what is said of a page.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    /// 1-based number in the chain.
+    pub(crate) page: u32,
+    entries: BTreeMap<u16, Entry>,
+    next: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    kind: u16,
+    count: u64,
+    /// Where the values lie.
+    offset: u64,
+}
+
+impl Header {
+    pub(crate) fn read(source: &Source) -> Result<Self, Error> {
+        let mut head = [0; 8];
+        source.read_at(0, &mut head, "the header")?;
+        let big_endian = head[0] == b'M';
+        let mut header = Self { big_endian, is_big: false, first: 0 };
+        header.is_big = header.u16(&head[2..]) == 43;
+        if header.is_big {
+            if header.u16(&head[4..]) != 8 {
+                return Err(source.corrupt("the offset size of BigTIFF", "8", header.u16(&head[4..])));
+            }
+            source.read_at(8, &mut head, "the header")?;
+            header.first = header.u64(&head);
+        } else {
+            header.first = u64::from(header.u32(&head[4..]));
+        }
+        Ok(header)
+    }
+
+    fn u16(&self, bytes: &[u8]) -> u16 {
+        let bytes = [bytes[0], bytes[1]];
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    fn u32(&self, bytes: &[u8]) -> u32 {
+        let bytes = [0, 1, 2, 3].map(|i| bytes[i]);
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    fn u64(&self, bytes: &[u8]) -> u64 {
+        let bytes = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| bytes[i]);
+        if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
+    }
+
+    /// All directories of the chain.
+    ///
+    /// # Errors
+    /// Where the chain leaves the file, comes back to itself, or claims more than the file can hold.
+    pub(crate) fn directories(&self, source: &Source) -> Result<Vec<Directory>, Error> {
+        let mut seen = BTreeSet::new();
+        let mut directories = Vec::new();
+        let mut num_bytes = 0;
+        let mut offset = self.first;
+        while offset != 0 {
+            let page = directories.len() as u32 + 1;
+            let place = || Place { offset: Some(offset), ..Place::page(source.path(), page) };
+            if !seen.insert(offset) {
+                return Err(source.corrupt_at(place(), "the next directory", "one not yet seen", "a cycle"));
+            }
+            let directory = self.directory(source, offset, page)?;
+            num_bytes += directory.entries.len() as u64 * 12;
+            if num_bytes > source.len() {
+                return Err(source.corrupt_at(place(), "the directories", "no overlap", "directories that overlap"));
+            }
+            offset = directory.next;
+            directories.push(directory);
+        }
+        if directories.is_empty() {
+            return Err(source.corrupt("the first directory", "an offset", 0));
+        }
+        Ok(directories)
+    }
+
+    fn directory(&self, source: &Source, offset: u64, page: u32) -> Result<Directory, Error> {
+        let what = "a directory";
+        let (count_len, entry_len, inline_len) = if self.is_big { (8, 20, 8) } else { (2, 12, 4) };
+        let count = source.bytes_at(offset, count_len, what)?;
+        let count = if self.is_big { self.u64(&count) } else { u64::from(self.u16(&count)) };
+        let start = offset + count_len;
+        let place = || Place { offset: Some(offset), ..Place::page(source.path(), page) };
+        if count == 0 || count > u64::from(u16::MAX) {
+            return Err(source.corrupt_at(place(), "the number of tags", "1 to 65535", count));
+        }
+        let bytes = source.bytes_at(start, count * entry_len + inline_len, what)?;
+        let mut entries = BTreeMap::new();
+        for (index, entry) in bytes.chunks_exact(entry_len as usize).take(count as usize).enumerate() {
+            let kind = self.u16(&entry[2..]);
+            let count = if self.is_big { self.u64(&entry[4..]) } else { u64::from(self.u32(&entry[4..])) };
+            let Some(size) = size_of_kind(kind) else { continue };
+            let value = &entry[(entry_len - inline_len) as usize..];
+            let here = start + (index as u64 + 1) * entry_len - inline_len;
+            let offset = match count.checked_mul(size) {
+                Some(len) if len <= inline_len => here,
+                _ if self.is_big => self.u64(value),
+                _ => u64::from(self.u32(value)),
+            };
+            entries.entry(self.u16(entry)).or_insert(Entry { kind, count, offset });
+        }
+        let next = &bytes[(count * entry_len) as usize..];
+        let next = if self.is_big { self.u64(next) } else { u64::from(self.u32(next)) };
+        Ok(Directory { page, entries, next })
+    }
+}
+
+/// Bytes a value of a field type.
+fn size_of_kind(kind: u16) -> Option<u64> {
+    match kind {
+        1 | 2 | 6 | 7 => Some(1),
+        3 | 8 => Some(2),
+        4 | 9 | 11 | 13 => Some(4),
+        5 | 10 | 12 | 16 | 17 | 18 => Some(8),
+        _ => None,
+    }
+}
+
+impl Directory {
+    pub(crate) fn has(&self, tag: u16) -> bool {
+        self.entries.contains_key(&tag)
+    }
+
+    /// How many values a tag has.
+    pub(crate) fn count(&self, tag: u16) -> u64 {
+        self.entries.get(&tag).map_or(0, |entry| entry.count)
+    }
+
+    /// The bytes of a tag as they lie in the file; never more than the file has.
+    pub(crate) fn bytes(&self, source: &Source, tag: u16) -> Result<Option<Vec<u8>>, Error> {
+        let Some(entry) = self.entries.get(&tag) else { return Ok(None) };
+        let len = size_of_kind(entry.kind).and_then(|size| size.checked_mul(entry.count)).unwrap_or(u64::MAX);
+        source.bytes_at(entry.offset, len, &format!("tag {tag}")).map(Some)
+    }
+
+    /// The values of a tag of whole numbers.
+    pub(crate) fn unsigned(&self, source: &Source, header: &Header, tag: u16) -> Result<Option<Vec<u64>>, Error> {
+        let Some(bytes) = self.bytes(source, tag)? else { return Ok(None) };
+        let kind = self.entries[&tag].kind;
+        let values = match kind {
+            1 | 7 => bytes.iter().map(|&byte| u64::from(byte)).collect(),
+            3 => bytes.chunks_exact(2).map(|bytes| u64::from(header.u16(bytes))).collect(),
+            4 | 13 => bytes.chunks_exact(4).map(|bytes| u64::from(header.u32(bytes))).collect(),
+            16 | 18 => bytes.chunks_exact(8).map(|bytes| header.u64(bytes)).collect(),
+            _ => {
+                let place = Place::page(source.path(), self.page);
+                return Err(source.corrupt_at(place, format!("the type of tag {tag}"), "a whole number", kind));
+            }
+        };
+        Ok(Some(values))
+    }
+
+    /// The first value of a tag of whole numbers.
+    pub(crate) fn number(&self, source: &Source, header: &Header, tag: u16) -> Result<Option<u64>, Error> {
+        Ok(self.unsigned(source, header, tag)?.and_then(|values| values.first().copied()))
+    }
+
+    /// The first value of any tag of numbers; nothing where it is no number.
+    pub(crate) fn real(&self, source: &Source, header: &Header, tag: u16) -> Option<f64> {
+        let mut bytes = self.bytes(source, tag).ok()??;
+        let value = match self.entries[&tag].kind {
+            5 if bytes.len() >= 8 => f64::from(header.u32(&bytes)) / f64::from(header.u32(&bytes[4..])),
+            11 if bytes.len() >= 4 => f64::from(f32::from_bits(header.u32(&bytes))),
+            12 if bytes.len() >= 8 => {
+                samples::to_native(&mut bytes[..8], 8, header.big_endian);
+                f64::from_ne_bytes(bytes[..8].try_into().ok()?)
+            }
+            _ => self.number(source, header, tag).ok()?? as f64,
+        };
+        value.is_finite().then_some(value)
+    }
+
+    /// The text of a tag, up to the first NUL; UTF-8 or else Latin-1.
+    pub(crate) fn text(&self, source: &Source, tag: u16) -> Option<String> {
+        let bytes = self.bytes(source, tag).ok()??;
+        Some(decode_text(bytes.split(|&byte| byte == 0).next()?))
+    }
+}
+
+/// UTF-8, or else Latin-1, in which vendors write the micro sign.
+pub(crate) fn decode_text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
+    }
+}

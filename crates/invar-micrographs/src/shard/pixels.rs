@@ -1,0 +1,112 @@
+//! Pixel values on their way from a file's number type to the stored one.
+
+use crate::{PixelsRef, SampleType, Samples};
+
+/// The number types that are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoredType {
+    U8,
+    U16,
+    F32,
+}
+
+impl StoredType {
+    /// 8 and 16 bits stay as they are; everything else becomes single precision, which holds integers up to 2^24 exactly.
+    pub fn of(sample_type: SampleType) -> Self {
+        match sample_type {
+            SampleType::U8 => Self::U8,
+            SampleType::U16 => Self::U16,
+            _ => Self::F32,
+        }
+    }
+
+    pub fn code(self) -> u32 {
+        self as u32
+    }
+
+    pub fn from_code(code: u32) -> Option<Self> {
+        [Self::U8, Self::U16, Self::F32].into_iter().find(|stored| stored.code() == code)
+    }
+
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// The bytes of pixels as numbers; `None` where they are not aligned, or on a big-endian machine.
+    pub fn view(self, bytes: &[u8]) -> Option<PixelsRef<'_>> {
+        if cfg!(target_endian = "big") && self != Self::U8 {
+            return None;
+        }
+        // SAFETY: every pattern of bits is a u16, and an f32.
+        match self {
+            Self::U8 => Some(PixelsRef::U8(bytes)),
+            Self::U16 => match unsafe { bytes.align_to::<u16>() } {
+                ([], values, []) => Some(PixelsRef::U16(values)),
+                _ => None,
+            },
+            Self::F32 => match unsafe { bytes.align_to::<f32>() } {
+                ([], values, []) => Some(PixelsRef::F32(values)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Values that are no number, among those that were stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct NotFinite {
+    pub count: u64,
+    /// Number of the first one's pixel in the band, and its value.
+    pub first: Option<(usize, f64)>,
+}
+
+/// Writes the values of `channel`, of `channels` interleaved ones, to `out` as the type that is stored.
+pub(crate) fn plane_bytes(samples: &Samples, channels: usize, channel: usize, out: &mut Vec<u8>) -> NotFinite {
+    out.clear();
+    let mut bad = NotFinite::default();
+    macro_rules! singles {
+        ($values:expr) => {
+            for (pixel, &value) in $values.iter().skip(channel).step_by(channels).enumerate() {
+                let single = value as f32;
+                if !single.is_finite() {
+                    bad.count += 1;
+                    bad.first.get_or_insert((pixel, value as f64));
+                }
+                out.extend_from_slice(&single.to_le_bytes());
+            }
+        };
+    }
+    match samples {
+        Samples::U8(values) if channels == 1 => out.extend_from_slice(values),
+        Samples::U8(values) => out.extend(values.iter().skip(channel).step_by(channels)),
+        Samples::U16(values) => {
+            out.reserve(2 * values.len() / channels);
+            out.extend(values.iter().skip(channel).step_by(channels).flat_map(|value| value.to_le_bytes()));
+        }
+        Samples::I8(values) => singles!(values),
+        Samples::I16(values) => singles!(values),
+        Samples::U32(values) => singles!(values),
+        Samples::I32(values) => singles!(values),
+        Samples::F32(values) => singles!(values),
+        Samples::F64(values) => singles!(values),
+    }
+    bad
+}
+
+/// Number of values, and their type.
+pub(crate) fn shape(samples: &Samples) -> (usize, SampleType) {
+    match samples {
+        Samples::U8(v) => (v.len(), SampleType::U8),
+        Samples::I8(v) => (v.len(), SampleType::I8),
+        Samples::U16(v) => (v.len(), SampleType::U16),
+        Samples::I16(v) => (v.len(), SampleType::I16),
+        Samples::U32(v) => (v.len(), SampleType::U32),
+        Samples::I32(v) => (v.len(), SampleType::I32),
+        Samples::F32(v) => (v.len(), SampleType::F32),
+        Samples::F64(v) => (v.len(), SampleType::F64),
+    }
+}
