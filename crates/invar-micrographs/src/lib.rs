@@ -12,6 +12,7 @@ mod error;
 mod image;
 mod ingest;
 mod levels;
+mod read;
 mod region;
 mod shard;
 mod stand_in;

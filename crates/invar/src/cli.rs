@@ -63,6 +63,10 @@ pub enum Command {
     Cluster(Cluster),
     /// Measure embeddings: invariance, uniformity and, with labels, neighbours and clusters
     Evaluate(Evaluate),
+    /// Draw a contact sheet: the grains nearest to and farthest from the centre of each cluster
+    Gallery(Gallery),
+    /// Paint the clusters back over the images
+    Paint(Paint),
     /// Ask SQL of the Parquet files
     Query(Query),
     /// Every stage in order, skipping the finished ones
@@ -186,7 +190,7 @@ pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
-    /// The Parquet file to write: id, cluster (-1 is noise), probability, x, y
+    /// The Parquet file to write: id, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
     /// How
@@ -248,6 +252,51 @@ pub struct Evaluate {
     /// Runs of k-means with the true number of labels, each from a seed of its own
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub kmeans_runs: usize,
+}
+
+/// `invar gallery`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar gallery clusters.parquet --data data --out gallery.png
+  invar gallery clusters.parquet --data data --out gallery.png --each 10 --cell 64
+Under each picture: the width of the window.")]
+pub struct Gallery {
+    /// Clusters of grains, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the grains are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The picture to write
+    #[arg(long, value_name = "PNG")]
+    pub out: PathBuf,
+    /// Grains shown from either end of a cluster
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    pub each: usize,
+    /// Side of the picture of a grain, pixels
+    #[arg(long, default_value_t = 96, value_name = "PX")]
+    pub cell: u32,
+}
+
+/// `invar paint`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar paint clusters.parquet --data data --out painted
+Writes for each image NAME.png, the clusters over the image with a legend, and NAME.tif, a map of 32-bit labels that
+napari opens: cluster + 1, and 0 for background and noise.")]
+pub struct Paint {
+    /// Clusters of grains, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the grains are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The directory to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Most pixels of a side of the PNG; larger images are shown smaller. The TIFF is always of the image's size
+    #[arg(long, default_value_t = 4096, value_name = "PX")]
+    pub max_side: u32,
 }
 
 /// How a table is printed.

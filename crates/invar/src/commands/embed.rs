@@ -9,16 +9,13 @@ use invar_embeddings::{EmbeddingWriter, InputChecksum, Provenance};
 use invar_train::{EmbedConfig, Model, Orbits, orbits, pair_quality};
 use serde_json::json;
 
-use super::train;
+use super::{evaluate::MOVED, train};
 use crate::{
     cli::{Common, Embed},
     exit::Usage,
     recipe::Recipe,
     ui::{Significant, Summary, Ui, Unit, thousands},
 };
-
-/// The provenance of samples that were moved first: the names of their symmetries.
-pub const MOVED: &str = "moved";
 
 /// The part of the seed that draws symmetries.
 const MOVES: u64 = 0x6d6f_7665;

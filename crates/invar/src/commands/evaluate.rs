@@ -20,6 +20,9 @@ use crate::{
     ui::{Summary, Ui},
 };
 
+/// What the provenance of embeddings says of samples that were moved first: the names of their symmetries.
+pub const MOVED: &str = "moved";
+
 /// `invar evaluate`
 pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
     let column = args.label_column.as_deref();
@@ -89,7 +92,7 @@ pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
     report.number("samples", "num_rows", json!(rows.len()));
     report.number("dimensions", "dim", json!(rows.dim()));
     let provenance = embeddings.provenance.as_ref();
-    if provenance.is_some_and(|provenance| provenance.extra.contains_key("moved")) {
+    if provenance.is_some_and(|provenance| provenance.extra.contains_key(MOVED)) {
         report.text += "  every sample was moved by a random symmetry first\n";
         report.json.insert("moved".into(), json!(true));
     }

@@ -88,7 +88,7 @@ fn parquet(path: &Path) -> Result<Summary> {
         for (name, value) in &provenance.invariance {
             text += &format!("  {:<24} {:>12}\n", name.replace('_', " "), Significant(*value).to_string());
         }
-        if provenance.extra.contains_key("moved") {
+        if provenance.extra.contains_key(super::evaluate::MOVED) {
             text += "  every sample was moved by a random symmetry first\n";
         }
     }
