@@ -18,6 +18,7 @@ pub mod pairs;
 mod read;
 mod label_map;
 mod neighbors;
+mod read;
 mod region;
 mod segment;
 
