@@ -8,22 +8,45 @@
 //! (a grain, a particle, a tile), in pixels; a *grain* is a region with the pixels around it and their physical size.
 
 mod config;
+mod banner;
 mod dataset;
 mod error;
+mod grain_size;
 mod image;
 mod ingest;
 mod journal;
 mod levels;
+pub mod pairs;
+mod read;
+mod label_map;
+mod neighbors;
 mod read;
 mod region;
+mod segment;
+
+pub use banner::{Banner, find_banner};
+pub mod resample;
 mod shard;
 mod stand_in;
+pub mod views;
 
 pub use config::{IngestConfig, Inputs};
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
+pub use grain_size::{
+    GrainSize, Intercepts, PlanimetricField, TestLines, grain_size_by_counting, grain_size_by_intercepts, intercepts,
+    planimetric_fields,
+};
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
 pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest};
 pub use read::{Band, Format, ImageFile, open};
 pub use region::{LabelMap, Neighbors, Region};
 pub use stand_in::{Segmentation, Segments};
+pub use pairs::{GrainPairs, GrainPairsConfig};
+pub use read::{Band, Format, ImageFile, open};
+pub use region::{LabelMap, Neighbors, Region};
+pub use label_map::{read_label_map, write_label_map};
+pub use neighbors::{count_neighbors, neighbors};
+pub use region::{LabelMap, Neighbors, Region, regions, regions_of_boxes};
+pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
+pub use views::{EmbedConfig, GrainViews, ViewConfig};

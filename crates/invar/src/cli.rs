@@ -63,6 +63,10 @@ pub enum Command {
     Cluster(Cluster),
     /// Measure embeddings: invariance, uniformity and, with labels, neighbours and clusters
     Evaluate(Evaluate),
+    /// Draw a contact sheet: the grains nearest to and farthest from the centre of each cluster
+    Gallery(Gallery),
+    /// Paint the clusters back over the images
+    Paint(Paint),
     /// Ask SQL of the Parquet files
     Query(Query),
     /// Every stage in order, skipping the finished ones
@@ -146,6 +150,7 @@ pub struct Train {
 #[command(after_help = "Examples:
   invar embed --model run --data data --out embeddings
   invar embed --model run --data data --out embeddings.parquet
+  invar embed --model run --data data --out rotated --moved
 A directory is written part by part and continues after an interruption; a .parquet file is written in one piece.")]
 pub struct Embed {
     /// The run directory of a trained model
@@ -160,6 +165,10 @@ pub struct Embed {
     /// Samples on which the invariance is measured and written beside the embeddings; 0 for none
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub probe: usize,
+    /// Move every sample by a random one of its symmetries first (rotate the image, turn the read round), so that
+    /// clusters and neighbours can be measured on samples that lie at random
+    #[arg(long)]
+    pub moved: bool,
 }
 
 /// How to cluster.
@@ -181,7 +190,7 @@ pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
-    /// The Parquet file to write: id, cluster (-1 is noise), probability, x, y
+    /// The Parquet file to write: id, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
     /// How
@@ -212,7 +221,12 @@ pub struct Cluster {
 #[command(after_help = "Examples:
   invar evaluate embeddings
   invar evaluate embeddings --labels truth.tsv --label-column species
-  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json")]
+  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json
+  invar evaluate embeddings --label-column phase --probe detector --probe magnification
+  invar evaluate embeddings --against rotated --label-column phase
+Unless --probe names others, `source`, `image`, `pixel_size_nm` and every column that a sample sheet added are probed: what
+a linear model can read off the embedding, with whole images held out.")]
+#[command(group = clap::ArgGroup::new("truth").args(["labels", "label_column"]).multiple(true))]
 pub struct Evaluate {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
@@ -220,15 +234,69 @@ pub struct Evaluate {
     /// Tab-separated table with a header: one column `id`, one of labels
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first that is not `id`]
-    #[arg(long, value_name = "NAME", requires = "labels")]
+    /// The column of labels [default: the first of --labels that is not `id`]; without --labels a column of EMB
+    #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Score these clusters too
-    #[arg(long, value_name = "CLUSTERS", requires = "labels")]
+    #[arg(long, value_name = "CLUSTERS", requires = "truth")]
     pub clusters: Option<PathBuf>,
+    /// Other embeddings of the same samples, such as those of `embed --moved`: is each found by its own?
+    #[arg(long, value_name = "EMB2")]
+    pub against: Option<PathBuf>,
+    /// Columns of EMB to be told from the embedding, instead of the usual ones; may be given again
+    #[arg(long, value_name = "COLUMN")]
+    pub probe: Vec<String>,
+    /// Do not probe
+    #[arg(long, conflicts_with = "probe")]
+    pub no_probe: bool,
     /// Runs of k-means with the true number of labels, each from a seed of its own
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub kmeans_runs: usize,
+}
+
+/// `invar gallery`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar gallery clusters.parquet --data data --out gallery.png
+  invar gallery clusters.parquet --data data --out gallery.png --each 10 --cell 64
+Under each picture: the width of the window.")]
+pub struct Gallery {
+    /// Clusters of grains, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the grains are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The picture to write
+    #[arg(long, value_name = "PNG")]
+    pub out: PathBuf,
+    /// Grains shown from either end of a cluster
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    pub each: usize,
+    /// Side of the picture of a grain, pixels
+    #[arg(long, default_value_t = 96, value_name = "PX")]
+    pub cell: u32,
+}
+
+/// `invar paint`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar paint clusters.parquet --data data --out painted
+Writes for each image NAME.png, the clusters over the image with a legend, and NAME.tif, a map of 32-bit labels that
+napari opens: cluster + 1, and 0 for background and noise.")]
+pub struct Paint {
+    /// Clusters of grains, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the grains are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The directory to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Most pixels of a side of the PNG; larger images are shown smaller. The TIFF is always of the image's size
+    #[arg(long, default_value_t = 4096, value_name = "PX")]
+    pub max_side: u32,
 }
 
 /// How a table is printed.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Info,
-    ui::{Summary, Ui, thousands},
+    ui::{Significant, Summary, Ui, thousands},
 };
 
 /// `invar info`
@@ -86,7 +86,10 @@ fn parquet(path: &Path) -> Result<Summary> {
             text += &format!("  from {}\n", input.path);
         }
         for (name, value) in &provenance.invariance {
-            text += &format!("  {:<20} {value:.3e}\n", name.replace('_', " "));
+            text += &format!("  {:<24} {:>12}\n", name.replace('_', " "), Significant(*value).to_string());
+        }
+        if provenance.extra.contains_key(super::evaluate::MOVED) {
+            text += "  every sample was moved by a random symmetry first\n";
         }
     }
     let columns: Vec<String> = info.columns.iter().map(|c| format!("{} {}", c.name, c.data_type)).collect();
