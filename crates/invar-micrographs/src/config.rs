@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Segmentation};
+use crate::{Error, Segmentation, WatershedConfig};
 
 /// What becomes of the images on their way into the dataset (`[source.ingest]` in a recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct IngestConfig {
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
-            segment: Segmentation::default(),
+            segment: Segmentation::Watershed(WatershedConfig::default()),
             labels: None,
             crop_bottom_px: 0,
             detect_banner: true,
@@ -62,13 +62,7 @@ impl IngestConfig {
         if let Some(size) = self.pixel_size_nm.filter(|size| !(size.is_finite() && *size > 0.0)) {
             return refuse("pixel_size_nm", "more than 0", size.to_string());
         }
-        if let Segmentation::Tiles { size_px, overlap_px } = self.segment {
-            if size_px == 0 || overlap_px >= size_px {
-                let found = format!("tiles of {size_px} that overlap by {overlap_px}");
-                return refuse("segment", "tiles of at least 1 px that overlap by less", found);
-            }
-        }
-        Ok(())
+        self.segment.validate()
     }
 }
 

@@ -32,8 +32,8 @@ use self::{
     page::Task,
 };
 use crate::{
-    Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, journal::Checkpoint, read,
-    shard::Masks, stand_in,
+    Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, journal::Checkpoint,
+    read, shard::Masks,
 };
 
 mod inputs;
@@ -51,6 +51,8 @@ const TABLES: [&str; 2] = [GRAINS_TABLE, NEIGHBORS_TABLE];
 const LABELS: &str = "labels";
 /// Pixels of a band.
 const BAND_PX: u64 = 1 << 22;
+/// Background pixels across which grains still touch: masks often draw boundaries as lines.
+const GAP_PX: usize = 1;
 /// Images of more pixels are taken in one after the other.
 const LARGE_PX: u64 = 1 << 25;
 
@@ -303,29 +305,18 @@ fn warnings(images: &[Value], tasks: &[Task<'_>]) -> Vec<String> {
 
 /// Regions, masks and touching pairs of a label map.
 pub(crate) fn measure_labels(map: &LabelMap, image: ImageRef<'_>) -> (Vec<Region>, Masks, Vec<Neighbors>) {
-    let mut regions = stand_in::regions(map, Some(image));
-    let edges = stand_in::neighbors(map, 1);
-    count_neighbors(&mut regions, &edges);
+    let mut regions = crate::regions(map, Some(image));
+    let edges = crate::neighbors(map, GAP_PX);
+    crate::count_neighbors(&mut regions, &edges);
     let masks = Masks::of_labels(map, &regions);
     (regions, masks, edges)
 }
 
 /// Regions that are boxes: tiles, whole images. They have no neighbours.
 pub(crate) fn measure_boxes(boxes: &[[u32; 4]], image: ImageRef<'_>) -> (Vec<Region>, Masks, Vec<Neighbors>) {
-    let regions = stand_in::regions_of_boxes(boxes, image);
+    let regions = crate::regions_of_boxes(boxes, image);
     let masks = Masks::full(regions.len());
     (regions, masks, Vec::new())
-}
-
-fn count_neighbors(regions: &mut [Region], edges: &[Neighbors]) {
-    for region in regions.iter_mut() {
-        region.num_neighbors = 0;
-    }
-    for label in edges.iter().flat_map(|edge| [edge.a, edge.b]) {
-        if let Ok(place) = regions.binary_search_by_key(&label, |region| region.label) {
-            regions[place].num_neighbors += 1;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -59,17 +59,19 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
 pub(super) fn names(files: &[(&Path, usize)]) -> Vec<Vec<String>> {
     let stems: Vec<Vec<String>> = files.iter().map(|(path, _)| parts(path)).collect();
     let mut depth = vec![1usize; files.len()];
-    let name = |file: usize, depth: usize| stems[file][stems[file].len().saturating_sub(depth)..].join("/");
+    let name_of = |file: usize, depth: usize| stems[file][stems[file].len().saturating_sub(depth)..].join("/");
     loop {
         let mut seen: HashMap<String, Vec<usize>> = HashMap::new();
         for (file, &depth) in depth.iter().enumerate() {
-            seen.entry(name(file, depth)).or_default().push(file);
+            seen.entry(name_of(file, depth)).or_default().push(file);
         }
         let mut is_done = true;
         for same in seen.into_values().filter(|same| same.len() > 1) {
-            for file in same.into_iter().filter(|&file| depth[file] < stems[file].len()) {
-                depth[file] += 1;
-                is_done = false;
+            for file in same {
+                if depth[file] < stems[file].len() {
+                    depth[file] += 1;
+                    is_done = false;
+                }
             }
         }
         if is_done {
@@ -83,7 +85,7 @@ pub(super) fn names(files: &[(&Path, usize)]) -> Vec<Vec<String>> {
         if *count == 1 { name } else { format!("{name}~{count}") }
     };
     let of_file = |(file, &(_, num_pages)): (usize, &(&Path, usize))| {
-        let name = unique(name(file, depth[file]));
+        let name = unique(name_of(file, depth[file]));
         (1..=num_pages).map(|page| if num_pages == 1 { name.clone() } else { format!("{name}-p{page}") }).collect()
     };
     files.iter().enumerate().map(of_file).collect()
@@ -131,7 +133,7 @@ fn expand(path: &Path, out: &Path) -> Result<Vec<PathBuf>, Error> {
     let matches = glob::glob(&text).map_err(|error| bad(format!("{text}: {error}")))?;
     let mut files = Vec::new();
     for found in matches {
-        let found = found.map_err(|error| Error::io(error.path().to_path_buf())(error.into_error()))?;
+        let found = found.map_err(|error| Error::io(error.path().to_path_buf())(error.into()))?;
         if found.is_file() {
             files.push(found);
         }

@@ -38,7 +38,7 @@ pub(super) struct Output {
     /// Pages that are finished.
     pub checkpoints: Vec<Checkpoint>,
     /// Keeps other ingests out while it is open.
-    _lock: File,
+    pub _lock: File,
 }
 
 /// Name of the shard of page `number`.

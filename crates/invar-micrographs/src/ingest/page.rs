@@ -10,13 +10,15 @@ use serde_json::json;
 
 use super::{BAND_PX, LABELS, inputs::Source, mask, measure_boxes, measure_labels, output};
 use crate::{
-    Band, Error, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize, PixelSizeSource, Place, Region,
-    Segmentation, Segments,
+    Band, Banner, Error, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize, PixelSizeSource, Place, Region,
+    Segmentation, Segments, TestLines,
     journal::Checkpoint,
     read,
     shard::{Masks, Metadata, ShardWriter, StoredType},
-    stand_in,
 };
+
+/// Test lines of each direction for the intercept method.
+const LINES: usize = 10;
 
 /// A page that is to be taken in.
 pub(super) struct Task<'a> {
@@ -156,12 +158,13 @@ fn crop(task: &Task<'_>, writer: &mut ShardWriter, config: &IngestConfig) -> Res
         return Ok((0, None));
     }
     let pixels = writer.pixels()?;
-    match stand_in::banner(pixels.image()).filter(|&(rows, _)| 0 < rows && rows < height) {
+    let levels = Levels::of(pixels.image(), config.percentiles);
+    match crate::find_banner(pixels.image(), levels).filter(|banner| banner.rows_px < height) {
         None => Ok((0, None)),
-        Some((rows, why)) => {
+        Some(Banner { rows_px, reason }) => {
             drop(pixels);
-            writer.crop(height - rows)?;
-            Ok((rows, Some(why)))
+            writer.crop(height - rows_px)?;
+            Ok((rows_px, Some(reason)))
         }
     }
 }
@@ -187,14 +190,14 @@ fn find(
             let pages = (task.page, task.num_pages);
             Segments::Labels(mask::read(path, &task.described(), pages, size, cropped_px)?)
         }
-        (None, Segmentation::Labels) => {
+        (None, Segmentation::Labels {}) => {
             return Err(Error::Config {
                 what: "segment".into(),
                 expected: "masks (`labels`, or a column `mask` in the sample sheet)".into(),
                 found: format!("none for {}", task.described()),
             });
         }
-        (None, segmentation) => stand_in::segment(image, levels, segmentation)?,
+        (None, segmentation) => crate::segment(image, levels, segmentation)?,
     };
     match segments {
         Segments::Labels(mut map) => {
@@ -231,7 +234,7 @@ fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<String, Error>
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
     }
-    stand_in::write_labels(&path, map)?;
+    crate::write_label_map(&path, map)?;
     Ok(file)
 }
 
@@ -264,5 +267,23 @@ fn facts(
         "pixel_size": pixel_size,
         "crop_bottom_px": crop_bottom_px,
         "banner": banner,
+        "grain_size": found.map.as_ref().zip(pixel_size).and_then(|(map, size)| grain_size(map, size, regions)),
     })
+}
+
+/// ASTM grain-size numbers where the grains fill the image; loose particles have none.
+fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Option<serde_json::Value> {
+    let covered: u64 = regions.iter().map(|region| region.area_px).sum();
+    if regions.len() < 2 || covered * 2 < map.labels.len() as u64 {
+        return None;
+    }
+    // Fields of some 50 grains, as E112 wants them, but four of them if possible, for a confidence interval.
+    let per_side = if regions.len() < 8 { 1 } else { ((regions.len() as f64 / 50.0).sqrt() as usize).clamp(2, 6) };
+    let fields = crate::planimetric_fields(map, pixel_size, per_side);
+    let lines = [TestLines::Horizontal(LINES), TestLines::Vertical(LINES)];
+    let lines: Vec<_> = lines.into_iter().flat_map(|lines| crate::intercepts(map, pixel_size, lines)).collect();
+    Some(json!({
+        "planimetric": crate::grain_size_by_counting(&fields),
+        "intercept": crate::grain_size_by_intercepts(&lines),
+    }))
 }
