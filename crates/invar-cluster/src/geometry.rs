@@ -13,6 +13,37 @@ pub const UNIFORMITY_MAX_ROWS: usize = 8192;
 /// Rows of one matrix product.
 const BLOCK: usize = 64;
 
+/// How far each row lies from the mean of its cluster, Euclidean; noise (-1) from the nearest mean, and 0 where there is
+/// none.
+///
+/// # Errors
+/// When there are not as many labels as rows.
+pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, ClusterError> {
+    if labels.len() != data.len() {
+        return Err(ClusterError::Length { what: "cluster labels", expected: data.len(), found: labels.len() });
+    }
+    let dim = data.dim();
+    let num_clusters = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
+    let (mut sums, mut counts) = (vec![0f64; num_clusters * dim], vec![0u64; num_clusters]);
+    for (row, cluster) in
+        labels.iter().enumerate().filter_map(|(row, &label)| Some((row, usize::try_from(label).ok()?)))
+    {
+        counts[cluster] += 1;
+        sums[cluster * dim..][..dim].iter_mut().zip(data.row(row)).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    let mean = |cluster: usize| sums[cluster * dim..][..dim].iter().map(move |sum| sum / counts[cluster] as f64);
+    let means: Vec<Option<Vec<f64>>> =
+        (0..num_clusters).map(|cluster| (counts[cluster] > 0).then(|| mean(cluster).collect())).collect();
+    let distance = |row: &[f32], mean: &[f64]| {
+        row.iter().zip(mean).map(|(&x, mean)| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt()
+    };
+    let of_row = |(row, &label): (&[f32], &i32)| match usize::try_from(label).ok().and_then(|at| means[at].as_ref()) {
+        Some(mean) => distance(row, mean) as f32,
+        None => means.iter().flatten().map(|mean| distance(row, mean)).reduce(f64::min).unwrap_or(0.0) as f32,
+    };
+    Ok(data.values().par_chunks(dim).zip(labels).map(of_row).collect())
+}
+
 /// Mean squared distance of the two rows of each pair; 0 where there are no pairs. Less is better. Wang and Isola's
 /// `L_align` with alpha = 2; for unit rows it is `2 - 2 cos`.
 ///

@@ -6,7 +6,8 @@
 //! ```text
 //! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means or HDBSCAN
 //!               +-- pca::project_2d ------> x, y                                 for the eye
-//!               +-- neighbors ------------> k-NN accuracy, recall@k              with known labels
+//!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
+//!               +-- probe ----------------> can a column be told from it?        with columns
 //!               +-- geometry -------------> alignment, uniformity, rank          without labels
 //! labels x labels ----- scores -----------> ARI, NMI, V-measure, purity, ...
 //! ```
@@ -26,6 +27,7 @@
 pub mod geometry;
 pub mod neighbors;
 pub mod pca;
+pub mod probe;
 pub mod scores;
 
 mod config;

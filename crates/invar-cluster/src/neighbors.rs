@@ -56,8 +56,8 @@ pub struct KnnScores {
     pub num_queries: usize,
     /// Neighbours that were asked.
     pub k: usize,
-    /// The nearest neighbour has the query's label (leave-one-out 1-NN accuracy).
-    pub accuracy_1nn: f64,
+    /// The nearest neighbour has the query's label: recall@1 of metric learning, leave-one-out 1-NN accuracy.
+    pub recall_at_1: f64,
     /// The most frequent label of the `k` nearest is the query's; of equally frequent ones that whose nearest
     /// member is nearest.
     pub accuracy_knn: f64,
@@ -77,14 +77,7 @@ const TILE: usize = 1024;
 /// # Panics
 /// When a query is no row.
 pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> Result<Neighbors, ClusterError> {
-    if data.len() > u32::MAX as usize {
-        return Err(ClusterError::TooManyRows {
-            method: "nearest neighbours",
-            rows: data.len(),
-            max_rows: u32::MAX as usize,
-            hint: "take a part",
-        });
-    }
+    check_rows(data)?;
     let normalized = match metric {
         Metric::Cosine => Some(data.normalized()),
         Metric::Euclidean => None,
@@ -99,6 +92,63 @@ pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> R
 /// The `k` nearest of `data` to foreign rows `asked`.
 pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize) -> Neighbors {
     Base::new(data.values(), data.dim(), Metric::Euclidean).search(asked.values(), k.min(data.len()), |_| None)
+}
+
+/// For each query the gallery row of the largest cosine, of equal ones the first; nothing in an empty gallery.
+///
+/// # Errors
+/// When the dimensions differ, or the gallery has more than `u32::MAX` rows.
+pub fn retrieve(gallery: Rows<'_>, queries: Rows<'_>) -> Result<Vec<u32>, ClusterError> {
+    retrieve_where(gallery, queries, |_| None)
+}
+
+/// As [`retrieve`], but query `i` never finds gallery row `own[i]`: which *other* sample is nearest.
+///
+/// # Errors
+/// As [`retrieve`], and when there is not an own row for each query.
+pub fn retrieve_other(gallery: Rows<'_>, queries: Rows<'_>, own: &[usize]) -> Result<Vec<u32>, ClusterError> {
+    check_own(queries, own)?;
+    if gallery.len() < 2 {
+        return Ok(vec![]);
+    }
+    retrieve_where(gallery, queries, |query| Some(own[query]))
+}
+
+/// Share of the queries whose nearest gallery row is their own: query `i` and gallery row `own[i]` are of one sample
+/// (retrieval top-1). One over the size of the gallery by chance.
+///
+/// # Errors
+/// As [`retrieve_other`].
+pub fn self_retrieval(gallery: Rows<'_>, queries: Rows<'_>, own: &[usize]) -> Result<f64, ClusterError> {
+    check_own(queries, own)?;
+    let found = retrieve(gallery, queries)?;
+    let hits = found.iter().zip(own).filter(|&(&row, &own)| row as usize == own).count();
+    Ok(if found.is_empty() { 0.0 } else { hits as f64 / found.len() as f64 })
+}
+
+fn retrieve_where(
+    gallery: Rows<'_>,
+    queries: Rows<'_>,
+    itself: impl Fn(usize) -> Option<usize> + Sync,
+) -> Result<Vec<u32>, ClusterError> {
+    if gallery.dim() != queries.dim() {
+        let (expected, found) = (gallery.dim(), queries.dim());
+        return Err(ClusterError::Length { what: "dimension of the queries", expected, found });
+    }
+    check_rows(gallery)?;
+    let values = gallery.normalized();
+    // The length of a query changes no order.
+    let base = Base::new(&values, gallery.dim(), Metric::Cosine);
+    Ok(base.search(queries.values(), 1.min(gallery.len()), itself).indices)
+}
+
+fn check_own(queries: Rows<'_>, own: &[usize]) -> Result<(), ClusterError> {
+    let (expected, found) = (queries.len(), own.len());
+    if found == expected {
+        Ok(())
+    } else {
+        Err(ClusterError::Length { what: "own rows of the queries", expected, found })
+    }
 }
 
 /// Scores the cosine neighbours against `labels`, one a row. Rows whose label is `None` are left out altogether.
@@ -132,10 +182,19 @@ pub fn knn_scores<L: Eq + Hash + Sync>(
     Ok(KnnScores {
         num_queries: queries.len(),
         k: found.k,
-        accuracy_1nn: share(hits[0]),
+        recall_at_1: share(hits[0]),
         accuracy_knn: share(hits[1]),
         recall_at_k: share(hits[2]),
     })
+}
+
+/// Row numbers are of 32 bits.
+fn check_rows(data: Rows<'_>) -> Result<(), ClusterError> {
+    let (method, rows, max_rows) = ("nearest neighbours", data.len(), u32::MAX as usize);
+    if rows > max_rows {
+        return Err(ClusterError::TooManyRows { method, rows, max_rows, hint: "take a part" });
+    }
+    Ok(())
 }
 
 /// The most frequent label; of equally frequent ones the one met first.

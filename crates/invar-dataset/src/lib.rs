@@ -28,6 +28,7 @@ pub mod split;
 
 mod dataset;
 mod error;
+mod moved;
 mod pair;
 mod progress;
 mod sample;
@@ -36,6 +37,7 @@ mod view;
 
 pub use dataset::{Dataset, ViewSource};
 pub use error::DatasetError;
+pub use moved::{Moved, drawn_symmetry};
 pub use pair::{Link, Pair, PairSource};
 pub use progress::{NoProgress, Progress};
 pub use sample::SampleId;

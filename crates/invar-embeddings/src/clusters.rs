@@ -10,10 +10,10 @@ use crate::{
 };
 
 const KIND: &str = "clusters";
-const COLUMNS: [&str; 5] = ["id", "cluster", "probability", "x", "y"];
+const COLUMNS: [&str; 6] = ["id", "cluster", "probability", "distance", "x", "y"];
 
 /// CLUSTERS: a cluster and a place in the plane for every row of an EMB, in its order. Parquet columns `id`, `cluster`
-/// (i32, -1 = noise), `probability`, `x`, `y` (f32).
+/// (i32, -1 = noise), `probability`, `distance`, `x`, `y` (f32).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterTable {
     /// Name of each row.
@@ -22,6 +22,8 @@ pub struct ClusterTable {
     pub clusters: Vec<i32>,
     /// How surely the row belongs to its cluster, by the method's own measure, `[0, 1]`.
     pub probability: Vec<f32>,
+    /// How far the row lies from the mean of its cluster, Euclidean; noise from the nearest mean.
+    pub distance: Vec<f32>,
     /// First coordinate of the projection.
     pub x: Vec<f32>,
     /// Second coordinate of the projection.
@@ -40,7 +42,7 @@ impl ClusterTable {
     /// # Errors
     /// When the columns are not of one length, or the disk is full.
     pub fn write(&self, path: &Path) -> Result<u64, EmbeddingsError> {
-        let lengths = [self.clusters.len(), self.probability.len(), self.x.len(), self.y.len()];
+        let lengths = [self.clusters.len(), self.probability.len(), self.distance.len(), self.x.len(), self.y.len()];
         for (name, found) in COLUMNS[1..].iter().zip(lengths) {
             if found != self.ids.len() {
                 return Err(EmbeddingsError::Rows {
@@ -59,6 +61,7 @@ impl ClusterTable {
             frame::to_polars(&ids),
             <pl::Series as pl::NamedFrom<_, _>>::new("cluster".into(), self.clusters.as_slice()).into(),
             float("probability", &self.probability),
+            float("distance", &self.distance),
             float("x", &self.x),
             float("y", &self.y),
         ];
@@ -103,6 +106,7 @@ impl ClusterTable {
             ids: ids.iter().map(|id| id.map(str::to_owned)).collect::<Option<_>>().ok_or_else(|| null("id"))?,
             clusters: clusters.iter().collect::<Option<_>>().ok_or_else(|| null("cluster"))?,
             probability: floats("probability")?,
+            distance: floats("distance")?,
             x: floats("x")?,
             y: floats("y")?,
             provenance,

@@ -317,7 +317,7 @@ fn missing_columns_are_named() {
     let path = dir.path().join("clusters.parquet");
     clusters().write(&path).unwrap();
     let error = Embeddings::read(&path).unwrap_err().to_string();
-    let expected = "columns: expected one named \"embedding\", found id, cluster, probability, x, y";
+    let expected = "columns: expected one named \"embedding\", found id, cluster, probability, distance, x, y";
     assert!(error.ends_with(expected), "{error}");
     let path = dir.path().join("emb.parquet");
     write(&path, 2, 2, 10);
@@ -332,6 +332,7 @@ fn clusters() -> ClusterTable {
         ids: vec!["a".into(), "b".into(), "a".into()],
         clusters: vec![0, -1, 4],
         probability: vec![1.0, 0.0, 0.5],
+        distance: vec![0.0, 1.5, 0.25],
         x: vec![0.0, -1.5, 2.0],
         y: vec![3.0, 0.25, -2.0],
         provenance: provenance(),
@@ -376,4 +377,16 @@ fn threads_change_no_byte() {
     let one = of("1");
     assert_eq!(one.len(), 1);
     assert!(one == of("3"));
+}
+
+#[test]
+fn a_directory_of_something_else_is_told_apart_from_an_unfinished_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Embeddings::read(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("embeddings: expected part-00000.parquet and invar.json, found a directory without part files")
+    );
+    std::fs::write(dir.path().join("manifest.json"), "{}").unwrap();
+    let error = Embeddings::read(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("found a dataset directory"), "{error}");
 }

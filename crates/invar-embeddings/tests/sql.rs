@@ -28,6 +28,7 @@ fn specimen(dir: &Path) -> Query {
         ids: ["r1", "r2", "r3", "x1", "x2", "x,\"3"].map(String::from).into(),
         clusters: vec![0, 0, 1, -1, 1, 0],
         probability: vec![0.5; 6],
+        distance: vec![0.25; 6],
         x: vec![0.0; 6],
         y: vec![0.0; 6],
         provenance: provenance(),

@@ -36,6 +36,6 @@ pub use error::Error;
 pub use metrics::{StepMetrics, Timing, ValidationMetrics};
 pub use model::Model;
 pub use observer::Observer;
-pub use quality::{InvarianceReport, PairQuality, SymmetryGap, invariance, pair_quality};
+pub use quality::{InvarianceReport, Orbits, PairQuality, SymmetryGap, invariance, orbits, pair_quality};
 pub use step::{ContrastiveStep, Step, StepReport, ValidationReport};
 pub use trainer::{Outcome, TrainSummary, Trainer, train};

@@ -3,10 +3,23 @@
 
 use std::ops::Range;
 
-use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource};
+use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource, drawn_symmetry, seed};
 use invar_nn::Views;
 
 use crate::{EmbedConfig, Error, Model, embed, feed};
+
+/// Some samples' embeddings, as they are and after each symmetry of their source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orbits {
+    /// D.
+    pub dim: usize,
+    /// As they are, `[N, D]`.
+    pub upright: Vec<f32>,
+    /// Names of the symmetries ("reverse complement").
+    pub symmetries: Vec<String>,
+    /// After each symmetry, `[N, D]`.
+    pub moved: Vec<Vec<f32>>,
+}
 
 /// How far the symmetries of a source move its embeddings.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +28,10 @@ pub struct InvarianceReport {
     pub num_samples: usize,
     /// One entry a symmetry.
     pub symmetries: Vec<SymmetryGap>,
+    /// Mean cosine over samples and symmetries; 1 where there are none.
+    pub cosine_mean: f64,
+    /// First percentile of the cosines, between two of them by straight line; 1 where there are none.
+    pub cosine_p1: f64,
 }
 
 /// `1 - cos` between the embeddings of a sample and of the transformed sample.
@@ -49,17 +66,88 @@ pub fn invariance(
     config: &EmbedConfig,
     progress: &dyn Progress,
 ) -> Result<InvarianceReport, Error> {
-    let plain = embed_selected(model, &Selected { source, indices, symmetry: None }, config, progress)?;
-    let mut symmetries = vec![];
-    for (number, name) in source.symmetries().into_iter().enumerate() {
-        let selected = Selected { source, indices, symmetry: Some(number) };
-        let moved = embed_selected(model, &selected, config, progress)?;
-        let rows = plain.chunks_exact(model.dim()).zip(moved.chunks_exact(model.dim()));
-        let gaps: Vec<f64> = rows.map(|(a, b)| cosine_gap(a, b)).collect();
-        let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
-        symmetries.push(SymmetryGap { name, mean, max: gaps.iter().copied().fold(0.0, f64::max) });
+    Ok(orbits(model, source, indices, config, progress)?.invariance())
+}
+
+/// Embeds samples `indices` as they are and after each symmetry of the source. Memory: `4 N D` bytes each.
+///
+/// # Errors
+/// As [`embed`].
+pub fn orbits(
+    model: &Model,
+    source: &dyn ViewSource,
+    indices: &[usize],
+    config: &EmbedConfig,
+    progress: &dyn Progress,
+) -> Result<Orbits, Error> {
+    let of = |symmetry| embed_selected(model, &Selected { source, indices, symmetry }, config, progress);
+    let symmetries = source.symmetries();
+    let upright = of(None)?;
+    let moved = (0..symmetries.len()).map(|symmetry| of(Some(symmetry))).collect::<Result<_, _>>()?;
+    Ok(Orbits { dim: model.dim(), upright, symmetries, moved })
+}
+
+impl Orbits {
+    /// Number of samples.
+    pub fn num_samples(&self) -> usize {
+        self.upright.len() / self.dim
     }
-    Ok(InvarianceReport { num_samples: indices.len(), symmetries })
+
+    /// How far each symmetry moves the embeddings.
+    pub fn invariance(&self) -> InvarianceReport {
+        let mut all = Vec::with_capacity(self.num_samples() * self.moved.len());
+        let mut symmetries = vec![];
+        for (name, moved) in self.symmetries.iter().zip(&self.moved) {
+            let rows = self.upright.chunks_exact(self.dim).zip(moved.chunks_exact(self.dim));
+            let gaps: Vec<f64> = rows.map(|(a, b)| cosine_gap(a, b)).collect();
+            let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
+            symmetries.push(SymmetryGap { name: name.clone(), mean, max: gaps.iter().copied().fold(0.0, f64::max) });
+            all.extend(gaps);
+        }
+        let cosine_mean = 1.0 - all.iter().sum::<f64>() / all.len().max(1) as f64;
+        let cosine_p1 = 1.0 - percentile(&mut all, 0.99);
+        InvarianceReport { num_samples: self.num_samples(), symmetries, cosine_mean, cosine_p1 }
+    }
+
+    /// The samples after one random symmetry each, and after another one each: `[N, D]` twice. `None` without two
+    /// symmetries.
+    pub fn two_at_random(&self, seed: u64) -> Option<(Vec<f32>, Vec<f32>)> {
+        let num = self.moved.len();
+        if num < 2 {
+            return None;
+        }
+        let draw = |row: usize| {
+            let first = drawn_symmetry(seed, row, num);
+            // Any of the others.
+            (first, (first + 1 + drawn_symmetry(seed::mix(seed, 1), row, num - 1)) % num)
+        };
+        let row = |(symmetry, row): (usize, usize)| self.moved[symmetry][row * self.dim..][..self.dim].iter().copied();
+        let pick = |of: &dyn Fn(usize) -> usize| (0..self.num_samples()).flat_map(|at| row((of(at), at))).collect();
+        Some((pick(&|at| draw(at).0), pick(&|at| draw(at).1)))
+    }
+
+    /// The samples after one random symmetry each, `[N, D]`. `None` without a symmetry.
+    pub fn one_at_random(&self, seed: u64) -> Option<Vec<f32>> {
+        if self.moved.is_empty() {
+            return None;
+        }
+        let rows = (0..self.num_samples()).flat_map(|row| {
+            let symmetry = drawn_symmetry(seed, row, self.moved.len());
+            self.moved[symmetry][row * self.dim..][..self.dim].iter().copied()
+        });
+        Some(rows.collect())
+    }
+}
+
+/// The value below which `share` of the values lie, by straight line between neighbours (numpy's `percentile`); 0
+/// where there are none.
+fn percentile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let position = share * values.len().saturating_sub(1) as f64;
+    let at = |index: usize| values.get(index).copied();
+    let below = at(position as usize).unwrap_or(0.0);
+    let above = at(position as usize + 1).unwrap_or(below);
+    below + (above - below) * position.fract()
 }
 
 /// Alignment and uniformity over pairs of samples `indices`, drawn under `seed`.
@@ -179,5 +267,51 @@ mod tests {
         assert!((cosine_gap(&[1.0, 0.0], &[-1.0, 0.0]) - 2.0).abs() < 1e-12);
         // An angle of 1e-5: 1 - cos = 5e-11, far below the resolution of f32 cosines.
         assert!((cosine_gap(&[1.0, 0.0], &[1.0, 1e-5]) / 5e-11 - 1.0).abs() < 1e-5);
+    }
+
+    /// Two samples in the plane, turned by 0.1 and 0.2 radians, and by a right angle.
+    fn turned() -> Orbits {
+        let at = |angle: f32| [angle.cos(), angle.sin()];
+        let right = std::f32::consts::FRAC_PI_2;
+        Orbits {
+            dim: 2,
+            upright: [at(0.0), at(1.0)].concat(),
+            symmetries: vec!["a little".into(), "a right angle".into()],
+            moved: vec![[at(0.1), at(1.2)].concat(), [at(right), at(1.0 + right)].concat()],
+        }
+    }
+
+    #[test]
+    fn cosines_over_all_symmetries() {
+        let report = turned().invariance();
+        // c = numpy.cos([0.1, 0.2, pi / 2, pi / 2]); c.mean(), numpy.percentile(c, 1)
+        assert!((report.cosine_mean - 0.4937676857798169).abs() < 1e-6, "{report:?}");
+        assert!((report.cosine_p1 - 0.0).abs() < 1e-6, "{report:?}");
+        assert!((report.symmetries[0].max - (1.0 - 0.2f64.cos())).abs() < 1e-6, "{report:?}");
+        let none = Orbits { symmetries: vec![], moved: vec![], ..turned() };
+        assert_eq!((none.invariance().cosine_mean, none.invariance().cosine_p1), (1.0, 1.0));
+        assert_eq!((none.one_at_random(1), none.two_at_random(1)), (None, None));
+    }
+
+    #[test]
+    fn percentiles_as_numpy() {
+        // numpy.percentile([3, 1, 4, 1, 5, 9, 2, 6], 99) == 8.79
+        assert!((percentile(&mut [3., 1., 4., 1., 5., 9., 2., 6.], 0.99) - 8.79).abs() < 1e-12);
+        assert_eq!((percentile(&mut [], 0.99), percentile(&mut [7.0], 0.99)), (0.0, 7.0));
+    }
+
+    #[test]
+    fn two_symmetries_at_random_are_never_the_same() {
+        let num = 7;
+        let moved = (0..num).map(|symmetry| vec![symmetry as f32; 200]).collect();
+        let names = vec![String::new(); num];
+        let orbits = Orbits { dim: 1, upright: vec![-1.0; 200], symmetries: names, moved };
+        let (first, second) = orbits.two_at_random(5).unwrap();
+        assert!(first.iter().zip(&second).all(|(a, b)| a != b));
+        assert_eq!(Some(&first), orbits.one_at_random(5).as_ref());
+        for drawn in [first, second] {
+            // Each symmetry about 200 / 7 = 29 times; standard deviation 4.9.
+            assert!((0..num).all(|s| drawn.iter().filter(|&&d| d == s as f32).count() > 8));
+        }
     }
 }

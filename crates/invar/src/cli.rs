@@ -66,6 +66,10 @@ pub enum Command {
     Cluster(Cluster),
     /// Measure embeddings: invariance, uniformity and, with labels, neighbours and clusters
     Evaluate(Evaluate),
+    /// Draw a contact sheet: the grains nearest to and farthest from the centre of each cluster
+    Gallery(Gallery),
+    /// Paint the clusters back over the images
+    Paint(Paint),
     /// Ask SQL of the Parquet files
     Query(Query),
     /// Every stage in order, skipping the finished ones
@@ -80,6 +84,8 @@ pub enum Command {
 pub enum Ingest {
     /// FASTQ, FASTA (plain, gzip, BGZF, zstd), BAM and CRAM; told apart by content
     Reads(IngestReads),
+    /// TIFF, OME-TIFF, PNG, JPEG, MRC and DM3/DM4; divided into grains, particles or tiles
+    Micrographs(IngestMicrographs),
 }
 
 /// `invar ingest reads`
@@ -120,6 +126,67 @@ pub struct IngestReads {
     /// Count and list bad records instead of stopping at the first
     #[arg(long)]
     pub skip_bad_records: bool,
+}
+
+/// How grains are found on an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Segment {
+    /// Grains that fill the image, parted by boundaries or by contrast
+    Watershed,
+    /// Particles that are brighter or darker than what they lie on
+    Otsu,
+}
+
+/// `invar ingest micrographs`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest micrographs images/ --out data                              grains by watershed
+  invar ingest micrographs 'run*/*.tif' --segment otsu --out data          particles
+  invar ingest micrographs cells/ --labels masks/ --out data               masks of Cellpose, StarDist, ilastik
+  invar ingest micrographs surfaces/ --tiles 128 --overlap 32 --out data   textures without grains
+  invar ingest micrographs --sample-sheet samples.csv --pixel-size 12.5 --out data
+DATA also gets labels/NAME.tif (napari opens them as labels), grains.parquet and neighbors.parquet:
+  invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
+pub struct IngestMicrographs {
+    /// Files, directories (all images below) and patterns; every page of a file is an image
+    #[arg(value_name = "INPUT", required_unless_present = "sample_sheet")]
+    pub inputs: Vec<PathBuf>,
+    /// The dataset directory to make
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// How grains are found
+    #[arg(long, value_enum, default_value = "watershed", group = "how")]
+    pub segment: Segment,
+    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks, ...)
+    #[arg(long, value_name = "MASKS", group = "how")]
+    pub labels: Option<PathBuf>,
+    /// Square tiles of this side instead of grains
+    #[arg(long, value_name = "PX", group = "how")]
+    pub tiles: Option<u32>,
+    /// How far tiles overlap [default: 0]
+    #[arg(long, value_name = "PX", requires = "tiles")]
+    pub overlap: Option<u32>,
+    /// Each image as a whole
+    #[arg(long, group = "how")]
+    pub whole_image: bool,
+    /// Leave out smaller regions
+    #[arg(long, value_name = "PX")]
+    pub min_area: Option<u64>,
+    /// Cut off so many rows at the bottom of every image
+    #[arg(long, value_name = "PX")]
+    pub crop_bottom: Option<u32>,
+    /// Do not look for a data bar at the bottom to cut off
+    #[arg(long)]
+    pub no_banner: bool,
+    /// Physical size of a pixel [default: what the sample sheet or the file says]
+    #[arg(long, value_name = "NM")]
+    pub pixel_size: Option<f64>,
+    /// CSV with a column `image` or `file`; `mask`, `pixel_size_nm` are used, all others kept as columns
+    #[arg(long, value_name = "CSV")]
+    pub sample_sheet: Option<PathBuf>,
+    /// List images that cannot be read instead of stopping at the first
+    #[arg(long)]
+    pub skip_bad_images: bool,
 }
 
 /// `invar views`
@@ -174,6 +241,7 @@ pub struct Train {
 #[command(after_help = "Examples:
   invar embed --model run --data data --out embeddings
   invar embed --model run --data data --out embeddings.parquet
+  invar embed --model run --data data --out rotated --moved
 A directory is written part by part and continues after an interruption; a .parquet file is written in one piece.")]
 pub struct Embed {
     /// The run directory of a trained model
@@ -188,6 +256,10 @@ pub struct Embed {
     /// Samples on which the invariance is measured and written beside the embeddings; 0 for none
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub probe: usize,
+    /// Move every sample by a random one of its symmetries first (rotate the image, turn the read round), so that
+    /// clusters and neighbours can be measured on samples that lie at random
+    #[arg(long)]
+    pub moved: bool,
 }
 
 /// How to cluster.
@@ -209,7 +281,7 @@ pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
-    /// The Parquet file to write: id, cluster (-1 is noise), probability, x, y
+    /// The Parquet file to write: id, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
     /// How
@@ -240,7 +312,12 @@ pub struct Cluster {
 #[command(after_help = "Examples:
   invar evaluate embeddings
   invar evaluate embeddings --labels truth.tsv --label-column species
-  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json")]
+  invar evaluate embeddings --labels truth.tsv --clusters clusters.parquet --json
+  invar evaluate embeddings --label-column phase --probe detector --probe magnification
+  invar evaluate embeddings --against rotated --label-column phase
+Unless --probe names others, `source`, `image`, `pixel_size_nm` and every column that a sample sheet added are probed: what
+a linear model can read off the embedding, with whole images held out.")]
+#[command(group = clap::ArgGroup::new("truth").args(["labels", "label_column"]).multiple(true))]
 pub struct Evaluate {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
@@ -248,15 +325,69 @@ pub struct Evaluate {
     /// Tab-separated table with a header: one column `id`, one of labels
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first that is not `id`]
-    #[arg(long, value_name = "NAME", requires = "labels")]
+    /// The column of labels [default: the first of --labels that is not `id`]; without --labels a column of EMB
+    #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Score these clusters too
-    #[arg(long, value_name = "CLUSTERS", requires = "labels")]
+    #[arg(long, value_name = "CLUSTERS", requires = "truth")]
     pub clusters: Option<PathBuf>,
+    /// Other embeddings of the same samples, such as those of `embed --moved`: is each found by its own?
+    #[arg(long, value_name = "EMB2")]
+    pub against: Option<PathBuf>,
+    /// Columns of EMB to be told from the embedding, instead of the usual ones; may be given again
+    #[arg(long, value_name = "COLUMN")]
+    pub probe: Vec<String>,
+    /// Do not probe
+    #[arg(long, conflicts_with = "probe")]
+    pub no_probe: bool,
     /// Runs of k-means with the true number of labels, each from a seed of its own
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub kmeans_runs: usize,
+}
+
+/// `invar gallery`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar gallery clusters.parquet --data data --out gallery.png
+  invar gallery clusters.parquet --data data --out gallery.png --each 10 --cell 64
+Under each picture: the width of the window.")]
+pub struct Gallery {
+    /// Clusters of grains, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the grains are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The picture to write
+    #[arg(long, value_name = "PNG")]
+    pub out: PathBuf,
+    /// Grains shown from either end of a cluster
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    pub each: usize,
+    /// Side of the picture of a grain, pixels
+    #[arg(long, default_value_t = 96, value_name = "PX")]
+    pub cell: u32,
+}
+
+/// `invar paint`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar paint clusters.parquet --data data --out painted
+Writes for each image NAME.png, the clusters over the image with a legend, and NAME.tif, a map of 32-bit labels that
+napari opens: cluster + 1, and 0 for background and noise.")]
+pub struct Paint {
+    /// Clusters of grains, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the grains are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The directory to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Most pixels of a side of the PNG; larger images are shown smaller. The TIFF is always of the image's size
+    #[arg(long, default_value_t = 4096, value_name = "PX")]
+    pub max_side: u32,
 }
 
 /// How a table is printed.

@@ -1,12 +1,15 @@
 //! One file a subcommand.
 
 mod cluster;
+mod clustered;
 #[cfg(feature = "torch")]
 mod embed;
 mod evaluate;
+mod gallery;
 mod info;
 mod ingest;
 mod labels;
+mod paint;
 mod query;
 #[cfg(feature = "torch")]
 mod run;
@@ -33,6 +36,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
     let common = &cli.common;
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
+        Command::Ingest(Ingest::Micrographs(args)) => ingest::micrographs(&args, common, ui),
         #[cfg(feature = "torch")]
         Command::Views(args) => views::run(&args, common, ui),
         #[cfg(feature = "torch")]
@@ -41,6 +45,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Embed(args) => embed::run(&args, common, ui),
         Command::Cluster(args) => cluster::run(&args, common, ui),
         Command::Evaluate(args) => evaluate::run(&args, common, ui),
+        Command::Gallery(args) => gallery::run(&args, common, ui),
+        Command::Paint(args) => paint::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
         #[cfg(feature = "torch")]
         Command::Run(args) => run::run(&args, common, ui),

@@ -5,6 +5,8 @@
 mod cli;
 mod commands;
 mod exit;
+mod palette;
+mod picture;
 mod plot;
 #[cfg(feature = "torch")]
 mod recipe;

@@ -3,6 +3,8 @@
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
+use crate::palette;
+
 /// Points beyond this number are thinned evenly: a picture of more is only a blot, and a slow one.
 const MAX_POINTS: usize = 6_000;
 
@@ -58,15 +60,10 @@ pub fn scatter(title: &str, xy: &[(f32, f32)], groups: &[i32]) -> Result<String>
     Ok(svg)
 }
 
-/// Hues a golden angle apart: any number of groups stays as distinct as it can be.
+/// As in every other picture.
 fn colour(group: i32) -> RGBAColor {
-    if group < 0 {
-        return RGBColor(170, 170, 170).mix(0.5);
-    }
-    let hue = f64::from(group) * 0.618_033_988_75 % 1.0;
-    let lightness = [0.42, 0.55, 0.32][group as usize / 8 % 3];
-    let (r, g, b) = HSLColor(hue, 0.7, lightness).rgb();
-    RGBColor(r, g, b).mix(0.75)
+    let [red, green, blue] = palette::colour(group);
+    RGBColor(red, green, blue).mix(if group < 0 { 0.5 } else { 0.75 })
 }
 
 fn padded(values: impl Iterator<Item = f32>) -> std::ops::Range<f32> {

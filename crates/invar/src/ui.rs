@@ -171,10 +171,31 @@ pub fn thousands(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
+/// Small figures (a strand gap of 1e-8) in scientific notation, others as they are.
+pub struct Significant(pub f64);
+
+impl std::fmt::Display for Significant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 != 0.0 && self.0.abs() < 1e-3 { write!(f, "{:.2e}", self.0) } else { write!(f, "{:.4}", self.0) }
+    }
+}
+
 fn paint(word: &str, colour: &str) -> String {
     if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[1;{colour}m{word}\x1b[0m")
     } else {
         word.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_figures_are_scientific() {
+        assert_eq!(Significant(1.5e-8).to_string(), "1.50e-8");
+        assert_eq!(Significant(0.25).to_string(), "0.2500");
+        assert_eq!(Significant(0.0).to_string(), "0.0000");
     }
 }

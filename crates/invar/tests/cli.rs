@@ -214,6 +214,75 @@ fn every_encoder_is_strand_invariant_after_training() {
 }
 
 #[test]
+fn labels_may_be_a_column_of_the_embeddings() {
+    let bench = Bench::trained();
+    bench.write("truth.tsv", support::truth(3, 20));
+    // The mate column is null throughout; the source is one file; the description is what the name line says.
+    let found = bench.json(&["evaluate", "emb", "--label-column", "description", "--json"]);
+    assert_eq!(found["labels"]["column"], "description");
+    assert_eq!(found["labels"]["num_labels"], 1);
+    assert_eq!(found["recall_at_1"], 1.0);
+    let error = bench.fails(2, &["evaluate", "emb", "--label-column", "specis"]);
+    assert!(error.contains("expected a column \"specis\", found id, source"), "{error}");
+    let table = bench.json(&["evaluate", "emb", "--labels", "truth.tsv", "--json"]);
+    assert_eq!(table["labels"]["num_labels"], 3);
+    let accuracy = table["kmeans"]["accuracy"].as_f64().unwrap();
+    assert!((1.0 / 3.0..=1.0).contains(&accuracy) && accuracy <= table["kmeans"]["purity"].as_f64().unwrap() + 1e-9);
+    let error = bench.fails(2, &["evaluate", "emb", "--clusters", "c.parquet"]);
+    assert!(error.contains("--labels") || error.contains("--label-column"), "{error}");
+}
+
+#[test]
+fn moved_reads_are_found_by_their_own() {
+    let bench = Bench::trained();
+    let embedded = bench.json(&["info", "emb", "--json"]);
+    let figures = &embedded["provenance"]["invariance"];
+    // The encoder is strand-invariant by construction.
+    assert!(figures["symmetry_cosine_p1"].as_f64().unwrap() > 1.0 - 1e-6, "{figures}");
+    assert_eq!(figures["retrieval_upright_moved"], 1.0);
+    assert!(figures["retrieval_moved_moved"].is_null(), "one symmetry: {figures}");
+    bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "moved", "--moved"]);
+    let found = bench.json(&["evaluate", "emb", "--against", "moved", "--label-column", "description", "--json"]);
+    assert_eq!((&found["against"]["retrieval"], &found["against"]["retrieval_back"]), (&1.0.into(), &1.0.into()));
+    assert!(found["against"]["cosine_mean"].as_f64().unwrap() > 1.0 - 1e-6, "{found}");
+    assert_eq!(found["against"]["recall_at_1"], 1.0);
+    assert_eq!(bench.json(&["evaluate", "moved", "--json"])["moved"], true);
+    // What was moved does not continue what was not.
+    bench.fails(1, &["embed", "--model", "run", "--data", "data", "--out", "emb", "--moved"]);
+    let error = bench.fails(3, &["evaluate", "emb", "--against", "data"]);
+    assert!(error.contains("data"), "{error}");
+}
+
+#[test]
+fn probes_tell_what_the_embedding_gives_away() {
+    let bench = Bench::trained();
+    let found = bench.json(&["evaluate", "emb", "--probe", "gc", "--probe", "source", "--json"]);
+    // The three genomes differ in composition, which the k-mer profile shows; there is but one source.
+    let gc = &found["probes"]["gc"];
+    assert_eq!((&gc["measure"], &gc["num_rows"]), (&"r2".into(), &60.into()), "{found}");
+    assert!(found["probes"]["source"].is_null(), "{found}");
+    let text = bench.ok(&["evaluate", "emb", "--probe", "gc"]);
+    assert!(text.contains("what a linear model tells from the embedding"), "{text}");
+    assert!(bench.json(&["evaluate", "emb", "--json"])["probes"].is_null());
+    let error = bench.fails(2, &["evaluate", "emb", "--probe", "gcc"]);
+    assert!(error.contains("--probe gcc") && error.contains("gc"), "{error}");
+}
+
+#[test]
+fn pictures_are_of_micrographs() {
+    let bench = Bench::trained();
+    bench.ok(&["cluster", "emb", "--out", "c.parquet", "--k", "2"]);
+    for (command, out) in [("gallery", "g.png"), ("paint", "painted")] {
+        let error = bench.fails(3, &[command, "c.parquet", "--data", "data", "--out", out]);
+        assert!(error.contains("micrographs") && error.contains("reads"), "{error}");
+        assert!(!bench.path(out).exists());
+        bench.write(out, "");
+        let error = bench.fails(2, &[command, "c.parquet", "--data", "data", "--out", out]);
+        assert!(error.contains("exists already"), "{error}");
+    }
+}
+
+#[test]
 fn views_of_reads_are_text() {
     let bench = Bench::new();
     bench.write("reads.fastq", fastq(3, 4, 2500));

@@ -83,3 +83,13 @@ fn threads_change_no_bit() {
     };
     assert_eq!(all(1), all(2));
 }
+
+#[test]
+fn distances_to_means_by_hand() {
+    // Means (1, 0) and (4, 4); the noise is 5 from the first and 1 from the second; cluster 1 is empty.
+    let values = [0.0, 0.0, 2.0, 0.0, 4.0, 4.0, 4.0, 5.0];
+    let found = distances_to_means(Rows::new(&values, 2).unwrap(), &[0, 0, 2, -1]).unwrap();
+    assert_eq!(found, [1.0, 1.0, 0.0, 1.0]);
+    assert_eq!(distances_to_means(Rows::new(&values, 2).unwrap(), &[-1; 4]).unwrap(), [0.0; 4]);
+    assert!(distances_to_means(Rows::new(&values, 2).unwrap(), &[0]).is_err());
+}

@@ -14,7 +14,7 @@ fn against_numpy() {
     assert!(found.values.iter().zip(expected).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-6), "{:?}", found.values);
     let labels: Vec<Option<usize>> = (0..40).map(|i| Some(i % 3)).collect();
     let scores = knn_scores(rows, &labels, &KnnConfig { k: 5, ..Default::default() }).unwrap();
-    assert_eq!((scores.accuracy_1nn, scores.accuracy_knn, scores.recall_at_k), (0.35, 0.15, 0.75));
+    assert_eq!((scores.recall_at_1, scores.accuracy_knn, scores.recall_at_k), (0.35, 0.15, 0.75));
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn unlabelled_rows_are_left_out() {
     let values = [1.0, 0.0, 1.0, 0.001, 0.9, 0.1, 0.0, 1.0, 0.001, 1.0, 0.1, 0.9];
     let labels = [Some("a"), None, Some("a"), Some("b"), None, Some("b")];
     let scores = knn_scores(Rows::new(&values, 2).unwrap(), &labels, &KnnConfig::default()).unwrap();
-    assert_eq!((scores.num_queries, scores.k, scores.accuracy_1nn), (4, 3, 1.0));
+    assert_eq!((scores.num_queries, scores.k, scores.recall_at_1), (4, 3, 1.0));
 }
 
 #[test]
@@ -31,10 +31,10 @@ fn too_few_rows_are_defined() {
     for n in 0..2 {
         let values = vec![1.0; n * 3];
         let scores = knn_scores(Rows::new(&values, 3).unwrap(), &vec![Some(1); n], &KnnConfig::default()).unwrap();
-        assert_eq!((scores.num_queries, scores.k, scores.accuracy_1nn), (n, 0, 0.0));
+        assert_eq!((scores.num_queries, scores.k, scores.recall_at_1), (n, 0, 0.0));
     }
     let scores = knn_scores(Rows::new(&[1.0, 2.0], 1).unwrap(), &[Some(1), Some(1)], &KnnConfig::default()).unwrap();
-    assert_eq!((scores.k, scores.accuracy_1nn, scores.accuracy_knn, scores.recall_at_k), (1, 1.0, 1.0, 1.0));
+    assert_eq!((scores.k, scores.recall_at_1, scores.accuracy_knn, scores.recall_at_k), (1, 1.0, 1.0, 1.0));
 }
 
 #[test]
@@ -58,8 +58,55 @@ fn threads_change_no_bit() {
     assert_eq!(all(1), all(2));
 }
 
+#[test]
+fn retrieval_against_numpy() {
+    // G = sin(1 + 3 i + 7 d + i d), 30 x 5; Q = G + 0.6 cos(2 i + 5 d); both scaled to unit length;
+    // top = (Q @ G.T).argmax(1); (top == arange(30)).mean(); top[:8]
+    let gallery = sines(30, 5);
+    let noise = |at: usize| 0.6 * (2.0 * (at / 5) as f64 + 5.0 * (at % 5) as f64).cos() as f32;
+    let queries: Vec<f32> = gallery.iter().enumerate().map(|(at, &x)| x + noise(at)).collect();
+    let (gallery, queries) = (Rows::new(&gallery, 5).unwrap(), Rows::new(&queries, 5).unwrap());
+    assert_eq!(&retrieve(gallery, queries).unwrap()[..8], [19, 1, 29, 8, 29, 5, 6, 29]);
+    assert!(
+        (self_retrieval(gallery, queries, &(0..30).collect::<Vec<_>>()).unwrap() - 0.5666666666666667).abs() < 1e-12
+    );
+}
+
+#[test]
+fn retrieval_of_nothing_and_of_other_shapes_is_defined() {
+    let (none, one, two) = (Rows::new(&[], 2).unwrap(), [1.0, 0.0], [1.0, 0.0, 0.0, 1.0]);
+    let (one, two) = (Rows::new(&one, 2).unwrap(), Rows::new(&two, 2).unwrap());
+    assert_eq!(self_retrieval(none, none, &[]).unwrap(), 0.0);
+    assert!(retrieve(none, two).unwrap().is_empty() && retrieve_other(one, two, &[0, 0]).unwrap().is_empty());
+    assert_eq!(retrieve_other(two, two, &[0, 1]).unwrap(), [1, 0]);
+    let error = self_retrieval(one, two, &[0]).unwrap_err().to_string();
+    assert_eq!(error, "own rows of the queries: expected 2, found 1");
+    let wide = Rows::new(&[1.0, 0.0, 0.0], 3).unwrap();
+    assert_eq!(retrieve(two, wide).unwrap_err().to_string(), "dimension of the queries: expected 2, found 3");
+    // Where all embeddings are one, the first of the gallery is found each time: chance.
+    let same = vec![1.0; 20];
+    let same = Rows::new(&same, 2).unwrap();
+    assert_eq!(self_retrieval(same, same, &(0..10).collect::<Vec<_>>()).unwrap(), 0.1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Against a scan of all cosines; rows of small integers of one length, so that products are exact.
+    #[test]
+    fn retrieval_is_a_full_scan(
+        gallery in prop::collection::vec(prop::sample::select(vec![-1f32, 1.0]), 1..400),
+        queries in prop::collection::vec(-9i8..9, 4..400),
+    ) {
+        let gallery = &gallery[..gallery.len() / 4 * 4];
+        let queries: Vec<f32> = queries.chunks_exact(4).flatten().map(|&x| f32::from(x)).collect();
+        let found = retrieve(Rows::new(gallery, 4).unwrap(), Rows::new(&queries, 4).unwrap()).unwrap();
+        for (query, &found) in queries.chunks(4).zip(&found) {
+            let product = |row: &[f32]| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+            let best = gallery.chunks(4).map(product).fold(f32::NEG_INFINITY, f32::max);
+            prop_assert_eq!(gallery.chunks(4).position(|row| product(row) == best), Some(found as usize));
+        }
+    }
 
     /// Against a sort of all distances; coordinates are small integers, so the arithmetic is exact and ties are many.
     #[test]

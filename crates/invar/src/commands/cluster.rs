@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use invar_cluster::{ClusterConfig, HdbscanConfig, KMeansConfig, Rows, pca};
+use invar_cluster::{ClusterConfig, HdbscanConfig, KMeansConfig, Rows, geometry, pca};
 use invar_dataset::atomic;
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::json;
@@ -42,6 +42,7 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
         config.run(rows, &bar)?
     };
     let (x, y) = pca::project_2d(rows);
+    let distance = geometry::distances_to_means(rows, &clustering.labels)?;
     if let Some(svg) = &output.plot {
         let points: Vec<(f32, f32)> = x.iter().copied().zip(y.iter().copied()).collect();
         let title = format!("{} samples, {} clusters", thousands(points.len() as u64), clustering.num_clusters);
@@ -55,6 +56,7 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
         ids: embeddings.ids,
         clusters: clustering.labels,
         probability: clustering.probability,
+        distance,
         x,
         y,
         provenance: embeddings.provenance.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),

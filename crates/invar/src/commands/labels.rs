@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context, Result};
+use invar_dataset::{Column, ColumnData};
 
 use crate::exit::BadInput;
 
@@ -11,6 +12,22 @@ pub struct Labels {
     /// The column they came from.
     pub column: String,
     by_id: HashMap<String, String>,
+}
+
+/// A column as labels, a text each: what numbers and flags say when they are printed.
+pub fn as_labels(column: &Column) -> Vec<Option<String>> {
+    fn texts<T: ToString>(values: &[Option<T>]) -> Vec<Option<String>> {
+        values.iter().map(|value| value.as_ref().map(T::to_string)).collect()
+    }
+    match &column.data {
+        ColumnData::Str(values) => values.clone(),
+        ColumnData::Bool(values) => texts(values),
+        ColumnData::U8(values) => texts(values),
+        ColumnData::U32(values) => texts(values),
+        ColumnData::I64(values) => texts(values),
+        ColumnData::F32(values) => texts(values),
+        ColumnData::F64(values) => texts(values),
+    }
 }
 
 impl Labels {

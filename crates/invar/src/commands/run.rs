@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     cluster::{self, Output},
     embed,
-    evaluate::{self, Truth},
+    evaluate::{self, LabelSource, Questions},
     ingest,
     labels::Labels,
     train,
@@ -34,7 +34,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         ingest::describe(&summary, &data)
     });
     stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, common, ui)?);
-    let request = Embed { model, data: vec![data], out: embeddings.clone(), probe: 1000 };
+    let request = Embed { model, data: vec![data], out: embeddings.clone(), probe: 1000, moved: false };
     stages.add("embed", embed::embed(&recipe, &request, common, ui)?);
     let output = Output { clusters: args.out.join("clusters.parquet"), plot: Some(args.out.join("clusters.svg")) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
@@ -42,8 +42,14 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         None => cluster::cluster(&embeddings, &output, &recipe.cluster, ui)?,
     };
     stages.add("cluster", clustered);
-    let truth = labels.as_ref().map(|labels| Truth { labels, clusters: Some(&output.clusters) });
-    let evaluated = evaluate::evaluate(&embeddings, truth, KMEANS_RUNS, recipe.seed)?;
+    let questions = Questions {
+        labels: labels.map(LabelSource::Table),
+        clusters: Some(output.clusters.clone()),
+        kmeans_runs: KMEANS_RUNS,
+        seed: recipe.seed,
+        ..Questions::default()
+    };
+    let evaluated = evaluate::evaluate(&embeddings, &questions)?;
     let text = format!(
         "{}\n\nembeddings  {}\nclusters    {}\npicture     {}",
         evaluated.text.trim_end(),

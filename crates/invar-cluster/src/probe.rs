@@ -1,0 +1,458 @@
+//! Linear probes: what a ridge regression can read off an embedding (Alain and Bengio, *Understanding intermediate
+//! layers using linear classifier probes*, 2016). What should not be readable, such as the source image, and is, is
+//! a shortcut.
+//!
+//! Predictions are cross-validated: folds are drawn by class, or by group where the groups are given, so that the rows
+//! of one image are never on both sides. Everything is solved from the folds' second moments in double precision, at
+//! the cost of `n D^2`.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
+
+use invar_dataset::seed;
+use nalgebra::{Cholesky, DMatrix};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterError, Rows, gemm, sample};
+
+/// How a column is probed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeConfig {
+    /// Parts of the cross-validation.
+    pub folds: usize,
+    /// Penalty on the squared weights of the standardised embedding.
+    pub ridge: f64,
+    /// Rows looked at, drawn at random where there are more.
+    pub max_rows: usize,
+    /// Rows a class needs; smaller ones are left out.
+    pub min_class_rows: usize,
+    /// Shuffles of the column that say what chance would reach.
+    pub permutations: usize,
+    /// Fixes the draws.
+    pub seed: u64,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { folds: 5, ridge: 10.0, max_rows: 10_000, min_class_rows: 5, permutations: 3, seed: 0 }
+    }
+}
+
+/// Most classes of a probed column.
+pub const PROBE_MAX_CLASSES: usize = 500;
+
+/// How well a column was predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeScore {
+    /// What the score is.
+    pub measure: Measure,
+    /// Rows predicted.
+    pub num_rows: usize,
+    /// Distinct classes; `None` for numbers.
+    pub num_classes: Option<usize>,
+    /// Whether whole groups were held out.
+    pub grouped: bool,
+    /// Of the held-out predictions, pooled.
+    pub score: f64,
+    /// What knows nothing of the embedding reaches: the share of the commonest class, or the mean score of shuffled
+    /// columns where that is more. For numbers at least 0.
+    pub chance: f64,
+}
+
+/// What a probe is scored by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Share of the rows whose class is predicted.
+    Accuracy,
+    /// Share of the variance that is predicted; below 0 where the mean would do better.
+    R2,
+}
+
+impl ProbeScore {
+    /// Which part of the way from chance to certainty the probe goes; at most 1, about 0 by chance.
+    pub fn above_chance(&self) -> f64 {
+        if self.chance < 1.0 { (self.score - self.chance) / (1.0 - self.chance) } else { 0.0 }
+    }
+
+    /// Whether the column can be told from the embedding: more than a fifth of the way, and more than four standard
+    /// errors of a share.
+    pub fn is_telling(&self) -> bool {
+        let error = (self.chance * (1.0 - self.chance) / self.num_rows.max(1) as f64).sqrt();
+        self.above_chance() > 0.2 && self.score > self.chance + 4.0 * error
+    }
+}
+
+/// Predicts a class. Rows without one are left out, and so are classes of fewer than `min_class_rows`. `None` where
+/// fewer than two classes are left, or more than [`PROBE_MAX_CLASSES`], or less than half of the rows that had a
+/// class: nothing to tell, or a name of every row.
+///
+/// `groups` are held out whole where each class is of two groups at least; a class of one group only cannot be told
+/// from its group, and the folds are then drawn by class.
+///
+/// # Errors
+/// When the lists are not as long as the rows, or the configuration is out of range.
+pub fn probe_classes<L: Eq + Hash>(
+    rows: Rows<'_>,
+    classes: &[Option<L>],
+    groups: Option<&[u32]>,
+    config: &ProbeConfig,
+) -> Result<Option<ProbeScore>, ClusterError> {
+    check(rows, classes.len(), groups, config)?;
+    let with_class: Vec<usize> = (0..classes.len()).filter(|&row| classes[row].is_some()).collect();
+    let mut counts: HashMap<&L, usize> = HashMap::new();
+    classes.iter().flatten().for_each(|class| *counts.entry(class).or_default() += 1);
+    let is_large = |&row: &usize| classes[row].as_ref().is_some_and(|class| counts[class] >= config.min_class_rows);
+    let kept: Vec<usize> = with_class.iter().copied().filter(is_large).collect();
+    if 2 * kept.len() < with_class.len() {
+        return Ok(None);
+    }
+    let chosen = thinned(&kept, config);
+    let mut numbers: HashMap<&L, u32> = HashMap::new();
+    let mut targets = Vec::with_capacity(chosen.len());
+    for class in chosen.iter().filter_map(|&row| classes[row].as_ref()) {
+        let next = numbers.len() as u32;
+        targets.push(*numbers.entry(class).or_insert(next));
+    }
+    let num_classes = numbers.len();
+    if !(2..=PROBE_MAX_CLASSES).contains(&num_classes) {
+        return Ok(None);
+    }
+    let own_groups: Option<Vec<u32>> = groups.map(|groups| chosen.iter().map(|&row| groups[row]).collect());
+    let grouped = own_groups.filter(|groups| each_class_in_two_groups(&targets, groups));
+    let folds = match &grouped {
+        Some(groups) => folds_by_group(groups, config),
+        None => folds_by_class(&targets, config),
+    };
+    let values = rows.gather(&chosen);
+    let design = Design { values: &values, dim: rows.dim(), folds: &folds, num_folds: config.folds };
+    let accuracy = |targets: &[u32]| {
+        let predicted = design.predict(&Target::Classes(targets, num_classes), config.ridge);
+        share(predicted.iter().zip(targets).filter(|(p, t)| **p == f64::from(**t)).count(), targets.len())
+    };
+    let mut sizes = vec![0; num_classes];
+    targets.iter().for_each(|&class| sizes[class as usize] += 1);
+    let majority = share(sizes.into_iter().max().unwrap_or(0), targets.len());
+    let shuffled = mean_over(config.permutations, |round| accuracy(&shuffled(&targets, config, round)));
+    Ok(Some(ProbeScore {
+        measure: Measure::Accuracy,
+        num_rows: targets.len(),
+        num_classes: Some(num_classes),
+        grouped: grouped.is_some(),
+        score: accuracy(&targets),
+        chance: majority.max(shuffled),
+    }))
+}
+
+/// Predicts a number. Rows without a finite one are left out. `None` where all are the same, or there are fewer rows
+/// than two a fold.
+///
+/// `groups` are held out whole where there are as many as folds.
+///
+/// # Errors
+/// As [`probe_classes`].
+pub fn probe_numbers(
+    rows: Rows<'_>,
+    numbers: &[Option<f64>],
+    groups: Option<&[u32]>,
+    config: &ProbeConfig,
+) -> Result<Option<ProbeScore>, ClusterError> {
+    check(rows, numbers.len(), groups, config)?;
+    let known: Vec<usize> = (0..numbers.len()).filter(|&row| numbers[row].is_some_and(f64::is_finite)).collect();
+    let chosen = thinned(&known, config);
+    let targets: Vec<f64> = chosen.iter().filter_map(|&row| numbers[row]).collect();
+    let mean = targets.iter().sum::<f64>() / targets.len().max(1) as f64;
+    let total: f64 = targets.iter().map(|target| (target - mean).powi(2)).sum();
+    if targets.len() < 2 * config.folds || targets.iter().all(|target| *target == targets[0]) || total == 0.0 {
+        return Ok(None);
+    }
+    let own_groups: Option<Vec<u32>> = groups.map(|groups| chosen.iter().map(|&row| groups[row]).collect());
+    let num_distinct = |groups: &[u32]| groups.iter().collect::<std::collections::HashSet<_>>().len();
+    let grouped = own_groups.filter(|groups| num_distinct(groups) >= config.folds);
+    let folds = match &grouped {
+        Some(groups) => folds_by_group(groups, config),
+        None => folds_by_class(&vec![0; targets.len()], config),
+    };
+    let values = rows.gather(&chosen);
+    let design = Design { values: &values, dim: rows.dim(), folds: &folds, num_folds: config.folds };
+    let r2 = |targets: &[f64]| {
+        let predicted = design.predict(&Target::Numbers(targets), config.ridge);
+        1.0 - predicted.iter().zip(targets).map(|(p, t)| (p - t).powi(2)).sum::<f64>() / total
+    };
+    let shuffled = mean_over(config.permutations, |round| r2(&shuffled(&targets, config, round)));
+    Ok(Some(ProbeScore {
+        measure: Measure::R2,
+        num_rows: targets.len(),
+        num_classes: None,
+        grouped: grouped.is_some(),
+        score: r2(&targets),
+        chance: shuffled.max(0.0),
+    }))
+}
+
+fn check(rows: Rows<'_>, found: usize, groups: Option<&[u32]>, config: &ProbeConfig) -> Result<(), ClusterError> {
+    let expected = rows.len();
+    if found != expected {
+        return Err(ClusterError::Length { what: "values of the probed column", expected, found });
+    }
+    if let Some(groups) = groups.filter(|groups| groups.len() != expected) {
+        return Err(ClusterError::Length { what: "groups", expected, found: groups.len() });
+    }
+    if config.folds < 2 {
+        return Err(ClusterError::Parameter {
+            parameter: "folds",
+            value: config.folds.to_string(),
+            must: "at least 2",
+        });
+    }
+    if !(config.ridge > 0.0 && config.ridge.is_finite()) {
+        return Err(ClusterError::Parameter { parameter: "ridge", value: config.ridge.to_string(), must: "above 0" });
+    }
+    Ok(())
+}
+
+fn thinned(rows: &[usize], config: &ProbeConfig) -> Vec<usize> {
+    let chosen = sample::subset(&mut seed::rng(config.seed, 0), rows.len(), config.max_rows);
+    chosen.into_iter().map(|at| rows[at]).collect()
+}
+
+/// The values in a random order of their own for each round.
+fn shuffled<T: Copy>(values: &[T], config: &ProbeConfig, round: usize) -> Vec<T> {
+    let key = seed::mix(config.seed, 1 + round as u64);
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by_key(|&at| (seed::mix(key, at as u64), at));
+    order.into_iter().map(|at| values[at]).collect()
+}
+
+fn each_class_in_two_groups(classes: &[u32], groups: &[u32]) -> bool {
+    let mut first: HashMap<u32, (u32, bool)> = HashMap::new();
+    for (&class, &group) in classes.iter().zip(groups) {
+        let entry = first.entry(class).or_insert((group, false));
+        entry.1 |= entry.0 != group;
+    }
+    first.values().all(|&(_, two)| two)
+}
+
+/// Deals the rows of each class to the folds in turn, in random order.
+fn folds_by_class(classes: &[u32], config: &ProbeConfig) -> Vec<usize> {
+    let key = seed::mix(config.seed, u64::MAX);
+    let mut order: Vec<usize> = (0..classes.len()).collect();
+    order.sort_by_key(|&row| (classes[row], seed::mix(key, row as u64), row));
+    let mut folds = vec![0; classes.len()];
+    order.into_iter().enumerate().for_each(|(turn, row)| folds[row] = turn % config.folds);
+    folds
+}
+
+/// Deals whole groups, the largest first, each to the fold that has the fewest rows.
+fn folds_by_group(groups: &[u32], config: &ProbeConfig) -> Vec<usize> {
+    let key = seed::mix(config.seed, u64::MAX);
+    let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
+    groups.iter().for_each(|&group| *sizes.entry(group).or_default() += 1);
+    let mut order: Vec<(u32, usize)> = sizes.into_iter().collect();
+    order.sort_by_key(|&(group, size)| (Reverse(size), seed::mix(key, u64::from(group)), group));
+    let mut filled = vec![0; config.folds];
+    let mut fold_of: HashMap<u32, usize> = HashMap::new();
+    for (group, size) in order {
+        let emptiest = (0..config.folds).min_by_key(|&fold| (filled[fold], fold)).unwrap_or(0);
+        filled[emptiest] += size;
+        fold_of.insert(group, emptiest);
+    }
+    groups.iter().map(|group| fold_of[group]).collect()
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn mean_over(rounds: usize, of: impl Fn(usize) -> f64) -> f64 {
+    if rounds == 0 { f64::NEG_INFINITY } else { (0..rounds).map(of).sum::<f64>() / rounds as f64 }
+}
+
+/// What is predicted: a class number of so many, or a number.
+enum Target<'a> {
+    Classes(&'a [u32], usize),
+    Numbers(&'a [f64]),
+}
+
+impl Target<'_> {
+    /// Columns of the regression.
+    fn width(&self) -> usize {
+        match self {
+            Self::Classes(_, num_classes) => *num_classes,
+            Self::Numbers(_) => 1,
+        }
+    }
+
+    /// The column and the value in it of one row; every other column is 0.
+    fn of(&self, row: usize) -> (usize, f64) {
+        match self {
+            Self::Classes(classes, _) => (classes[row] as usize, 1.0),
+            Self::Numbers(numbers) => (0, numbers[row]),
+        }
+    }
+}
+
+/// Rows and the fold that each is held out in.
+struct Design<'a> {
+    values: &'a [f32],
+    dim: usize,
+    folds: &'a [usize],
+    num_folds: usize,
+}
+
+/// Sums over rows, from which a ridge regression follows.
+#[derive(Clone)]
+struct Moments {
+    num_rows: f64,
+    /// `[D]`
+    sum: Vec<f64>,
+    /// `[D, D]`
+    gram: Vec<f64>,
+    /// `[T]`
+    target_sum: Vec<f64>,
+    /// `[T, D]`
+    cross: Vec<f64>,
+}
+
+impl Design<'_> {
+    /// The number of the likeliest class, or the number, of each row, from the rows of the other folds.
+    fn predict(&self, target: &Target<'_>, ridge: f64) -> Vec<f64> {
+        let center = self.center();
+        let parts: Vec<Moments> =
+            (0..self.num_folds).into_par_iter().map(|fold| self.moments(fold, &center, target)).collect();
+        let mut total = Moments::zeros(self.dim, target.width());
+        parts.iter().for_each(|part| total.add(part, 1.0));
+        let predicted: Vec<Vec<(usize, f64)>> = parts
+            .par_iter()
+            .enumerate()
+            .map(|(fold, held_out)| {
+                let mut train = total.clone();
+                train.add(held_out, -1.0);
+                let model = train.solve(ridge);
+                self.rows_of(fold).map(|row| (row, model.predict(&self.centered(row, &center), target))).collect()
+            })
+            .collect();
+        let mut all = vec![0.0; self.folds.len()];
+        predicted.into_iter().flatten().for_each(|(row, value)| all[row] = value);
+        all
+    }
+
+    fn rows_of(&self, fold: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.folds.len()).filter(move |&row| self.folds[row] == fold)
+    }
+
+    /// The mean row: sums of squares around it do not cancel.
+    fn center(&self) -> Vec<f64> {
+        let mut mean = vec![0.0; self.dim];
+        for row in self.values.chunks_exact(self.dim) {
+            mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x));
+        }
+        mean.iter_mut().for_each(|mean| *mean /= self.folds.len().max(1) as f64);
+        mean
+    }
+
+    fn centered(&self, row: usize, center: &[f64]) -> Vec<f64> {
+        self.values[row * self.dim..][..self.dim].iter().zip(center).map(|(&x, mean)| f64::from(x) - mean).collect()
+    }
+
+    fn moments(&self, fold: usize, center: &[f64], target: &Target<'_>) -> Moments {
+        let mut moments = Moments::zeros(self.dim, target.width());
+        let mut block = vec![];
+        for row in self.rows_of(fold) {
+            let x = self.centered(row, center);
+            let (column, value) = target.of(row);
+            moments.num_rows += 1.0;
+            moments.target_sum[column] += value;
+            moments.sum.iter_mut().zip(&x).for_each(|(sum, x)| *sum += x);
+            moments.cross[column * self.dim..][..self.dim].iter_mut().zip(&x).for_each(|(sum, x)| *sum += value * x);
+            block.extend_from_slice(&x);
+            if block.len() >= 256 * self.dim {
+                gemm::add_gram(&block, self.dim, &mut moments.gram);
+                block.clear();
+            }
+        }
+        gemm::add_gram(&block, self.dim, &mut moments.gram);
+        moments
+    }
+}
+
+impl Moments {
+    fn zeros(dim: usize, width: usize) -> Self {
+        Self {
+            num_rows: 0.0,
+            sum: vec![0.0; dim],
+            gram: vec![0.0; dim * dim],
+            target_sum: vec![0.0; width],
+            cross: vec![0.0; width * dim],
+        }
+    }
+
+    fn add(&mut self, other: &Self, sign: f64) {
+        self.num_rows += sign * other.num_rows;
+        for (ours, theirs) in [
+            (&mut self.sum, &other.sum),
+            (&mut self.gram, &other.gram),
+            (&mut self.target_sum, &other.target_sum),
+            (&mut self.cross, &other.cross),
+        ] {
+            ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += sign * theirs);
+        }
+    }
+
+    /// `(S + ridge I) w = c` over standardised dimensions and centred targets. A dimension that does not vary is left
+    /// out.
+    fn solve(&self, ridge: f64) -> Linear {
+        let (dim, width) = (self.sum.len(), self.target_sum.len());
+        let n = self.num_rows.max(1.0);
+        let mean: Vec<f64> = self.sum.iter().map(|sum| sum / n).collect();
+        let deviation = |d: usize| (self.gram[d * dim + d] / n - mean[d] * mean[d]).max(0.0).sqrt();
+        let inverse: Vec<f64> = (0..dim).map(deviation).map(|s| if s > 1e-9 { 1.0 / s } else { 0.0 }).collect();
+        let penalised = DMatrix::from_fn(dim, dim, |i, j| {
+            let covariance = (self.gram[i * dim + j] - n * mean[i] * mean[j]) * inverse[i] * inverse[j];
+            if i == j { covariance + ridge } else { covariance }
+        });
+        let right =
+            DMatrix::from_fn(dim, width, |d, t| (self.cross[t * dim + d] - mean[d] * self.target_sum[t]) * inverse[d]);
+        // Positive definite, because of the ridge.
+        let weights = Cholesky::new(penalised).map_or_else(|| DMatrix::zeros(dim, width), |c| c.solve(&right));
+        let offsets = self.target_sum.iter().map(|sum| sum / n).collect();
+        Linear { mean, inverse, weights, offsets }
+    }
+}
+
+struct Linear {
+    mean: Vec<f64>,
+    inverse: Vec<f64>,
+    /// `[D, T]`, column-major.
+    weights: DMatrix<f64>,
+    offsets: Vec<f64>,
+}
+
+impl Linear {
+    fn predict(&self, x: &[f64], target: &Target<'_>) -> f64 {
+        let z: Vec<f64> = x.iter().zip(&self.mean).zip(&self.inverse).map(|((x, mean), s)| (x - mean) * s).collect();
+        let output =
+            |t: usize| self.weights.column(t).iter().zip(&z).map(|(w, z)| w * z).sum::<f64>() + self.offsets[t];
+        match target {
+            Target::Numbers(_) => output(0),
+            Target::Classes(_, num_classes) => {
+                let mut best = (0, f64::NEG_INFINITY);
+                for class in 0..*num_classes {
+                    let value = output(class);
+                    if value > best.1 {
+                        best = (class, value);
+                    }
+                }
+                best.0 as f64
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

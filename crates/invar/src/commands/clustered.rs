@@ -1,0 +1,122 @@
+//! A clustering beside the grains that it is of.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use invar_dataset::Dataset;
+use invar_embeddings::ClusterTable;
+use invar_micrographs::GrainDataset;
+
+use crate::exit::BadInput;
+
+/// The cluster of each grain.
+pub struct Clustered {
+    /// The grains.
+    pub dataset: GrainDataset,
+    /// One a grain: -1 is noise, `None` a grain that was not clustered.
+    pub clusters: Vec<Option<i32>>,
+    /// Distance to the centre of its cluster, one a grain; 0 where it was not clustered.
+    pub distance: Vec<f32>,
+    /// The clusters that occur with the number of their grains, the largest first and noise last.
+    pub sizes: Vec<(i32, usize)>,
+}
+
+impl Clustered {
+    /// Reads a table of clusters and opens the datasets that it is of.
+    ///
+    /// # Errors
+    /// When a dataset is not of micrographs, or a row names no grain of theirs.
+    pub fn open(clusters: &Path, data: &[PathBuf]) -> Result<Self> {
+        let table = ClusterTable::read(clusters)?;
+        let dataset = GrainDataset::open(data)?;
+        let grains = grains_of(&table.ids, &dataset, clusters)?;
+        let mut clustered = Self::new(dataset, vec![], vec![]);
+        for (row, grain) in grains.into_iter().enumerate() {
+            clustered.clusters[grain] = Some(table.clusters[row]);
+            clustered.distance[grain] = table.distance[row];
+        }
+        Ok(Self::new(clustered.dataset, clustered.clusters, clustered.distance))
+    }
+
+    /// Of clusters known grain by grain; without any, none is clustered.
+    pub fn new(dataset: GrainDataset, mut clusters: Vec<Option<i32>>, mut distance: Vec<f32>) -> Self {
+        clusters.resize(dataset.len(), None);
+        distance.resize(dataset.len(), 0.0);
+        let mut counts: HashMap<i32, usize> = HashMap::new();
+        clusters.iter().flatten().for_each(|&cluster| *counts.entry(cluster).or_default() += 1);
+        let mut sizes: Vec<(i32, usize)> = counts.into_iter().collect();
+        sizes.sort_by_key(|&(cluster, size)| (cluster < 0, std::cmp::Reverse(size), cluster));
+        Self { dataset, clusters, distance, sizes }
+    }
+
+    /// Grains that were clustered, noise counted.
+    pub fn num_clustered(&self) -> usize {
+        self.sizes.iter().map(|&(_, size)| size).sum()
+    }
+}
+
+/// "3", or "noise".
+pub fn name(cluster: i32) -> String {
+    if cluster < 0 { "noise".into() } else { cluster.to_string() }
+}
+
+/// The number of the grain that each id names. Rows in the order of the dataset need no names.
+fn grains_of(ids: &[String], dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
+    if ids.len() == dataset.len() && ids.iter().enumerate().all(|(at, id)| *id == dataset.grain(at).id()) {
+        return Ok((0..ids.len()).collect());
+    }
+    let by_id: HashMap<String, usize> = (0..dataset.len()).map(|grain| (dataset.grain(grain).id(), grain)).collect();
+    let find = |id: &String| {
+        let example = || if dataset.is_empty() { "none".into() } else { format!("{:?}", dataset.grain(0).id()) };
+        let missing = || {
+            let reason = format!("sample {id:?} is no grain of the data; those are named like {}", example());
+            BadInput(format!("{}: {reason}", path.display()))
+        };
+        by_id.get(id).copied().ok_or_else(missing)
+    };
+    Ok(ids.iter().map(find).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use invar_micrographs::{LabelMap, MemoryImage, Pixels};
+
+    /// An image of 64 x 64 with 4 x 4 white squares of 8 on black, clusters 0 and 1 in turn.
+    pub fn squares() -> Clustered {
+        let number = |at: usize| ((at % 16) as i64 - 4, (at / 16) as u32);
+        let label = |row: usize, column: usize| {
+            let ((dy, y), (dx, x)) = (number(row), number(column));
+            if (0..8).contains(&dy) && (0..8).contains(&dx) { y * 4 + x + 1 } else { 0 }
+        };
+        let labels: Vec<u32> = (0..64 * 64).map(|at| label(at / 64, at % 64)).collect();
+        let pixels = Pixels::U8(labels.iter().map(|&label| if label > 0 { 200 } else { 10 }).collect());
+        let labels = Some(LabelMap { width: 64, height: 64, labels });
+        let image = MemoryImage { name: "squares".into(), size: [1, 64, 64], pixels, labels, pixel_size: None };
+        let dataset = GrainDataset::from_images(vec![image]);
+        Clustered::new(dataset, (0..16).map(|grain| Some(grain % 2)).collect(), vec![])
+    }
+
+    #[test]
+    fn rows_are_matched_in_order_or_by_name() {
+        let dataset = squares().dataset;
+        let ids: Vec<String> = (0..16).map(|grain| dataset.grain(grain).id()).collect();
+        let path = Path::new("clusters.parquet");
+        assert_eq!(grains_of(&ids, &dataset, path).unwrap(), (0..16).collect::<Vec<_>>());
+        assert_eq!(grains_of(&[ids[7].clone(), ids[2].clone()], &dataset, path).unwrap(), [7, 2]);
+        let error = grains_of(&["other#1".into()], &dataset, path).unwrap_err().to_string();
+        assert!(error.contains("\"other#1\"") && error.contains("\"squares#1\""), "{error}");
+    }
+
+    #[test]
+    fn clusters_are_listed_by_size_and_noise_last() {
+        let mut clustered = squares();
+        clustered.clusters = [&[Some(-1); 9][..], &[Some(0); 2], &[Some(1); 4], &[None]].concat();
+        let clustered = Clustered::new(clustered.dataset, clustered.clusters, vec![]);
+        assert_eq!(clustered.sizes, [(1, 4), (0, 2), (-1, 9)]);
+        assert_eq!(clustered.num_clustered(), 15);
+    }
+}

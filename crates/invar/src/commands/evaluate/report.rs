@@ -1,0 +1,55 @@
+//! The figures of an evaluation.
+
+use invar_cluster::scores::Scores;
+use serde_json::{Value, json};
+
+use crate::ui::{Significant, thousands};
+
+/// What a command found, for a person and for a program.
+#[derive(Default)]
+pub struct Report {
+    /// Lines.
+    pub text: String,
+    /// The same by name.
+    pub json: serde_json::Map<String, Value>,
+}
+
+impl Report {
+    /// A figure: `label` for the person, `key` for the program.
+    pub fn number(&mut self, label: &str, key: &str, value: Value) {
+        let shown = match value.as_u64() {
+            Some(count) => thousands(count),
+            None => Significant(value.as_f64().unwrap_or(f64::NAN)).to_string(),
+        };
+        self.text += &format!("  {label:<24} {shown:>12}\n");
+        self.json.insert(key.into(), value);
+    }
+
+    /// What the next figures are of.
+    pub fn heading(&mut self, text: &str) {
+        self.text += &format!("\n{text}\n");
+    }
+
+    /// Means over runs; accuracy is that of the best one-to-one assignment of clusters to labels.
+    pub fn scores(&mut self, heading: &str, key: &str, runs: &[Scores]) {
+        let mean = |of: fn(&Scores) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
+        // Not known above a thousand labels.
+        let accuracy = mean(|s| s.hungarian_accuracy.unwrap_or(f64::NAN));
+        let figures = [
+            ("accuracy", "accuracy", accuracy),
+            ("ARI", "ari", mean(|s| s.adjusted_rand_index)),
+            ("NMI", "nmi", mean(|s| s.normalized_mutual_info)),
+            ("homogeneity", "homogeneity", mean(|s| s.homogeneity)),
+            ("completeness", "completeness", mean(|s| s.completeness)),
+            ("purity", "purity", mean(|s| s.purity)),
+        ];
+        self.heading(heading);
+        let mut object = serde_json::Map::new();
+        for (label, name, value) in figures.into_iter().filter(|(_, _, value)| !value.is_nan()) {
+            self.text += &format!("  {label:<24} {value:>12.4}\n");
+            object.insert(name.into(), json!(value));
+        }
+        object.insert("num_clusters".into(), json!(runs[0].num_clusters));
+        self.json.insert(key.into(), Value::Object(object));
+    }
+}
