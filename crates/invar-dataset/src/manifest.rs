@@ -37,6 +37,9 @@ pub struct Manifest {
     /// The first hundred bad records that were left out on request, as the error each would have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
+    /// What the domain measured on the way, for people and programs; not needed to read the samples.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, serde_json::Value>,
 }
 
 /// An input file.
@@ -189,6 +192,7 @@ mod tests {
             inputs: vec![],
             shards: vec![],
             skipped: vec![],
+            facts: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }

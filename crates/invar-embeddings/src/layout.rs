@@ -102,6 +102,9 @@ impl Whole {
         }
         let Some(marker) = EndMarker::read(path)? else {
             let num_parts = finished_parts(path).len();
+            if num_parts == 0 {
+                return Err(not_embeddings(path));
+            }
             return Err(EmbeddingsError::Incomplete { path: path.into(), num_parts });
         };
         let parts = marker.parts.iter().map(|part| part.open(path)).collect::<Result<Vec<_>, _>>()?;
@@ -123,6 +126,23 @@ impl Whole {
 
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
+    }
+}
+
+/// For a directory without a single part: what it is instead, as far as its files tell.
+fn not_embeddings(path: &Path) -> EmbeddingsError {
+    let found = if invar_dataset::manifest::Manifest::exists(path) {
+        "a dataset directory (`invar embed` makes embeddings of it)"
+    } else if path.join("recipe.toml").is_file() {
+        "a run directory (`invar embed --model` makes embeddings with it)"
+    } else {
+        "a directory without part files"
+    };
+    EmbeddingsError::Corrupt {
+        path: path.into(),
+        what: "embeddings".into(),
+        expected: format!("{} and {MARKER}", part_name(0)),
+        found: found.into(),
     }
 }
 

@@ -33,6 +33,7 @@
 
 mod clusters;
 mod error;
+mod facts;
 mod frame;
 mod info;
 mod layout;
@@ -45,6 +46,7 @@ mod writer;
 
 pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
+pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, info};
 pub use layout::remove;
 pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};

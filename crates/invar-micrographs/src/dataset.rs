@@ -14,7 +14,7 @@ use invar_dataset::{
 
 use crate::{
     ImageRef, LabelMap, Levels, Neighbors, PixelSize, PixelsRef, Region,
-    shard::{Masks, NO_MASK, ShardFile, mask_bytes},
+    shard::{NO_MASK, ShardFile, mask_bytes},
 };
 
 mod columns;

@@ -119,6 +119,26 @@ pub enum Error {
         /// The image's size.
         size: String,
     },
+    /// A row of the sample sheet, or a mask, that cannot be used.
+    #[error("{}: {what}: expected {expected}, found {found}", path.display())]
+    Sheet {
+        /// The sample sheet, or where masks were looked for.
+        path: PathBuf,
+        /// Which row or image.
+        what: String,
+        /// What is needed.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The output is there already, made otherwise.
+    #[error("{}: {reason}; --force replaces it", path.display())]
+    OutputExists {
+        /// The dataset directory.
+        path: PathBuf,
+        /// In what it differs.
+        reason: String,
+    },
     /// A setting is out of range.
     #[error("{what}: expected {expected}, found {found}")]
     Config {
@@ -159,9 +179,10 @@ impl Error {
             | Self::Corrupt { .. }
             | Self::Unsupported { .. }
             | Self::NotFinite { .. }
-            | Self::MaskSize { .. } => true,
+            | Self::MaskSize { .. }
+            | Self::Sheet { .. } => true,
             Self::Dataset(error) => error.is_bad_input(),
-            Self::Io { .. } | Self::Config { .. } | Self::Interrupted { .. } => false,
+            Self::Io { .. } | Self::OutputExists { .. } | Self::Config { .. } | Self::Interrupted { .. } => false,
         }
     }
 }

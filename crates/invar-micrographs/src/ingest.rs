@@ -1,30 +1,323 @@
 //! From image files to a dataset directory.
+//!
+//! ```text
+//! inputs   files, directories, patterns, sample sheet  ->  pages, each with a name, a mask, columns
+//! page     bands of rows -> pixels of the shard (on the disk) -> banner, levels, grains, label map -> shard whole
+//! output   journal of finished pages -> manifest, last
+//! ```
+//! Each page is a shard of its own, so its bytes depend on nothing else. Pages are taken in in parallel, those of more than
+//! 32 million pixels one after the other (and segmented in parallel inside). Reading needs the memory of a band, levels that
+//! of a table of counts, tiles and whole images no more; masks and segmentation hold the label map (4 bytes a pixel) and what
+//! [`Segmentation`](crate::Segmentation) says of itself.
 
-use crate::{ImageRef, LabelMap, Neighbors, Region, shard::Masks, stand_in};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use invar_dataset::{
+    Progress,
+    manifest::{Input, Manifest, SCHEMA_VERSION},
+};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use self::{
+    inputs::Source,
+    output::{Output, State},
+    page::Task,
+};
+use crate::{
+    Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, journal::Checkpoint,
+    read, shard::Masks,
+};
+
+mod inputs;
+mod mask;
+mod output;
+mod page;
+
+/// The grain table, which the command line writes beside the shards.
+pub const GRAINS_TABLE: &str = "grains.parquet";
+/// The table of touching grains, likewise.
+pub const NEIGHBORS_TABLE: &str = "neighbors.parquet";
+const TABLES: [&str; 2] = [GRAINS_TABLE, NEIGHBORS_TABLE];
+
+/// Where the label maps are inside a dataset directory.
+const LABELS: &str = "labels";
+/// Pixels of a band.
+const BAND_PX: u64 = 1 << 22;
+/// Background pixels across which grains still touch: masks often draw boundaries as lines.
+const GAP_PX: usize = 1;
+/// Images of more pixels are taken in one after the other.
+const LARGE_PX: u64 = 1 << 25;
+
+/// What an ingest did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The manifest of the dataset. Its facts: `images`, one object each, and `warnings`.
+    pub manifest: Manifest,
+    /// Whether the dataset was there already, from the same inputs and parameters; nothing was written.
+    pub already_done: bool,
+    /// Images that an interrupted ingest had finished, and that were kept.
+    pub resumed_images: usize,
+}
+
+/// Reads all images and writes the dataset directory `out`.
+///
+/// Runs on the current rayon pool; the result does not depend on the number of threads. Where `out` holds the same
+/// dataset, nothing is done; where it holds an unfinished ingest of the same inputs and parameters, its images are kept.
+///
+/// # Errors
+/// The first thing that is wrong in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had
+/// been written), an output that holds something else, or the system's refusal.
+pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn Progress) -> Result<Summary, Error> {
+    config.validate()?;
+    let sources = inputs::resolve(inputs, config, out)?;
+    let key = output::key(inputs, &sources, config)?;
+    let output = match Output::prepare(out, key, config.force)? {
+        State::Done(manifest) => return Ok(Summary { manifest: *manifest, already_done: true, resumed_images: 0 }),
+        State::Open(output) => *output,
+    };
+    let resumed_images = output.checkpoints.len();
+    match run(&sources, inputs, output, config, progress) {
+        Ok(manifest) => Ok(Summary { manifest, already_done: false, resumed_images }),
+        Err(error) => {
+            if error.is_bad_input() || matches!(error, Error::Config { .. }) {
+                output::discard(out);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn run(
+    sources: &[Source],
+    inputs: &Inputs,
+    output: Output,
+    config: &IngestConfig,
+    progress: &dyn Progress,
+) -> Result<Manifest, Error> {
+    let Output { directory, key, journal, checkpoints, _lock } = output;
+    progress.message("looking at the files");
+    let (tasks, mut skipped) = tasks(sources, config)?;
+    progress.set_total(tasks.iter().map(Task::num_pixels).sum());
+    let mut done: BTreeMap<usize, Checkpoint> = checkpoints.into_iter().map(|c| (c.number, c)).collect();
+    for task in tasks.iter().filter(|task| done.contains_key(&task.number)) {
+        progress.advance(task.num_pixels());
+    }
+    let open: Vec<&Task<'_>> = tasks.iter().filter(|task| !done.contains_key(&task.number)).collect();
+    let journal = Mutex::new(journal);
+    let failures = Failures::default();
+    let take_in = |task: &&Task<'_>| -> Option<Checkpoint> {
+        if failures.is_after_first(task.number) {
+            return None;
+        }
+        if progress.is_cancelled() {
+            failures.add(task.number, Error::Interrupted { path: directory.clone() });
+            return None;
+        }
+        progress.message(&task.name);
+        let taken = page::take_in(task, &directory, config, progress);
+        let taken = taken.or_else(|error| leave_out(task, error, config));
+        let pushed = taken.and_then(|checkpoint| {
+            journal.lock().expect("no thread panics with the journal").push(&checkpoint)?;
+            Ok(checkpoint)
+        });
+        progress.advance(task.num_pixels());
+        pushed.map_err(|error| failures.add(task.number, error)).ok()
+    };
+    let (large, small): (Vec<_>, Vec<_>) = open.into_iter().partition(|task| task.num_pixels() > LARGE_PX);
+    let mut taken: Vec<Checkpoint> = small.par_iter().with_max_len(1).filter_map(take_in).collect();
+    taken.extend(large.iter().filter_map(take_in));
+    failures.first()?;
+    done.extend(taken.into_iter().map(|checkpoint| (checkpoint.number, checkpoint)));
+
+    skipped.extend(done.values().filter_map(|checkpoint| checkpoint.skipped.clone()));
+    let manifest = Manifest {
+        schema_version: SCHEMA_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        domain: DOMAIN.into(),
+        parameters: key.parameters,
+        inputs: all_inputs(sources, inputs, &tasks, &done)?,
+        shards: done.values().filter_map(|checkpoint| checkpoint.shard.clone()).collect(),
+        counts: counts(&done, skipped.len()),
+        facts: facts(&done, &tasks),
+        skipped,
+    };
+    output::finish(&directory, &manifest)?;
+    Ok(manifest)
+}
+
+/// Opens every file to see which pages it has. With the pages, the files that were left out on request.
+fn tasks<'a>(sources: &'a [Source], config: &IngestConfig) -> Result<(Vec<Task<'a>>, Vec<String>), Error> {
+    let pages: Vec<_> = sources.par_iter().map(|source| Ok(read::open(&source.path)?.pages().to_vec())).collect();
+    let (mut files, mut skipped) = (Vec::new(), Vec::new());
+    for (source, pages) in sources.iter().zip(pages) {
+        match pages {
+            Ok(pages) => files.push((source, pages)),
+            Err(error) if config.skip_bad_images && Error::is_bad_input(&error) => skipped.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    let names = inputs::names(&files.iter().map(|(source, p)| (source.path.as_path(), p.len())).collect::<Vec<_>>());
+    let mut tasks: Vec<Task<'_>> = Vec::new();
+    for ((source, pages), names) in files.into_iter().zip(names) {
+        let num_pages = pages.len();
+        for (page, (info, name)) in pages.into_iter().zip(names).enumerate() {
+            tasks.push(Task { number: tasks.len(), source, page, num_pages, name, info });
+        }
+    }
+    Ok((tasks, skipped))
+}
+
+/// A page that cannot be read, where the user said to go on.
+fn leave_out(task: &Task<'_>, error: Error, config: &IngestConfig) -> Result<Checkpoint, Error> {
+    if !(config.skip_bad_images && error.is_bad_input()) {
+        return Err(error);
+    }
+    let inputs = if task.page == 0 { page::digests(task.source)? } else { Vec::new() };
+    let skipped = Some(error.to_string());
+    Ok(Checkpoint { number: task.number, shard: None, skipped, inputs, facts: Value::Null, labels: None })
+}
+
+/// The error that comes first in the order of the pages, whichever happened first.
+#[derive(Default)]
+struct Failures {
+    /// One past its number; 0 for none.
+    first: AtomicUsize,
+    error: Mutex<Option<(usize, Error)>>,
+}
+
+impl Failures {
+    fn is_after_first(&self, number: usize) -> bool {
+        let first = self.first.load(Ordering::Relaxed);
+        first > 0 && number >= first
+    }
+
+    fn add(&self, number: usize, error: Error) {
+        let mut kept = self.error.lock().expect("no thread panics here");
+        if kept.as_ref().is_none_or(|(other, _)| number < *other) {
+            self.first.store(number + 1, Ordering::Relaxed);
+            *kept = Some((number, error));
+        }
+    }
+
+    fn first(self) -> Result<(), Error> {
+        let kept = self.error.into_inner().expect("no thread panicked");
+        kept.map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+/// Images, masks, sheet: in the order of the journal's key.
+fn all_inputs(
+    sources: &[Source],
+    inputs: &Inputs,
+    tasks: &[Task<'_>],
+    done: &BTreeMap<usize, Checkpoint>,
+) -> Result<Vec<Input>, Error> {
+    let mut of_path: BTreeMap<&Path, Vec<Input>> = BTreeMap::new();
+    for task in tasks {
+        let Some(checkpoint) = done.get(&task.number) else { continue };
+        let files = of_path.entry(&task.source.path).or_default();
+        if task.page == 0 {
+            files.clone_from(&checkpoint.inputs);
+        }
+        for (name, count) in page_counts(checkpoint) {
+            if let Some(image) = files.first_mut() {
+                *image.counts.entry(name.into()).or_insert(0) += count;
+            }
+        }
+    }
+    let (mut images, mut masks) = (Vec::new(), Vec::new());
+    for source in sources {
+        let mut files = match of_path.get(source.path.as_path()) {
+            Some(files) => files.clone(),
+            None => page::digests(source)?,
+        };
+        masks.extend(files.drain(1.min(files.len())..));
+        images.extend(files);
+    }
+    let sheet = inputs.sheet.iter().map(|sheet| Source { path: sheet.clone(), ..Source::default() });
+    let sheet = sheet.map(|sheet| page::digests(&sheet)).collect::<Result<Vec<_>, _>>()?;
+    Ok(images.into_iter().chain(masks).chain(sheet.into_iter().flatten()).collect())
+}
+
+fn page_counts(checkpoint: &Checkpoint) -> Vec<(&'static str, u64)> {
+    if checkpoint.shard.is_none() {
+        return vec![("bad_images", 1)];
+    }
+    let number = |name: &str| checkpoint.facts[name].as_u64().unwrap_or(0);
+    vec![("images", 1), ("grains", number("grains")), ("border_grains", number("border_grains"))]
+}
+
+fn counts(done: &BTreeMap<usize, Checkpoint>, num_skipped: usize) -> BTreeMap<String, u64> {
+    let names = ["images", "grains", "border_grains", "images_without_grains", "images_without_pixel_size"];
+    let mut counts: BTreeMap<String, u64> = names.into_iter().map(|name| (name.to_string(), 0)).collect();
+    for checkpoint in done.values().filter(|checkpoint| checkpoint.shard.is_some()) {
+        for (name, count) in page_counts(checkpoint) {
+            *counts.entry(name.into()).or_insert(0) += count;
+        }
+        let is_empty = checkpoint.facts["grains"] == 0;
+        *counts.entry("images_without_grains".into()).or_insert(0) += u64::from(is_empty);
+        let is_unknown = checkpoint.facts["pixel_size"].is_null();
+        *counts.entry("images_without_pixel_size".into()).or_insert(0) += u64::from(is_unknown);
+    }
+    if num_skipped > 0 {
+        counts.insert("bad_images".into(), num_skipped as u64);
+    }
+    counts
+}
+
+fn facts(done: &BTreeMap<usize, Checkpoint>, tasks: &[Task<'_>]) -> BTreeMap<String, Value> {
+    let images: Vec<Value> = done.values().filter(|c| c.shard.is_some()).map(|c| c.facts.clone()).collect();
+    let warnings = warnings(&images, tasks);
+    BTreeMap::from([("images".into(), images.into()), ("warnings".into(), warnings.into())])
+}
+
+/// What a person should know before these images are compared with each other.
+fn warnings(images: &[Value], tasks: &[Task<'_>]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let sizes: Vec<f64> = images.iter().filter_map(|image| image["pixel_size"]["x_nm"].as_f64()).collect();
+    let (least, most) = sizes.iter().fold((f64::INFINITY, 0f64), |(a, b), &size| (a.min(size), b.max(size)));
+    if most > least * (1.0 + 1e-3) {
+        warnings.push(format!("pixel sizes are mixed: {least:.6} to {most:.6} nm"));
+    }
+    if !sizes.is_empty() && sizes.len() < images.len() {
+        warnings.push(format!("{} of {} images have no known pixel size", images.len() - sizes.len(), images.len()));
+    }
+    let stacks = tasks.iter().filter(|task| task.num_pages > 1 && task.page == 0);
+    let (num_stacks, num_pages) = stacks.fold((0, 0), |(files, pages), task| (files + 1, pages + task.num_pages));
+    if num_stacks > 0 {
+        warnings.push(format!("{num_stacks} files have several pages: {num_pages} pages became images of their own"));
+    }
+    let banners = images.iter().filter(|image| !image["banner"].is_null()).count();
+    if banners > 0 {
+        warnings
+            .push(format!("{banners} images had a data bar at the bottom, which was cut off (--no-banner keeps it)"));
+    }
+    warnings
+}
 
 /// Regions, masks and touching pairs of a label map.
 pub(crate) fn measure_labels(map: &LabelMap, image: ImageRef<'_>) -> (Vec<Region>, Masks, Vec<Neighbors>) {
-    let mut regions = stand_in::regions(map, Some(image));
-    let edges = stand_in::neighbors(map, 1);
-    count_neighbors(&mut regions, &edges);
+    let mut regions = crate::regions(map, Some(image));
+    let edges = crate::neighbors(map, GAP_PX);
+    crate::count_neighbors(&mut regions, &edges);
     let masks = Masks::of_labels(map, &regions);
     (regions, masks, edges)
 }
 
 /// Regions that are boxes: tiles, whole images. They have no neighbours.
 pub(crate) fn measure_boxes(boxes: &[[u32; 4]], image: ImageRef<'_>) -> (Vec<Region>, Masks, Vec<Neighbors>) {
-    let regions = stand_in::regions_of_boxes(boxes, image);
+    let regions = crate::regions_of_boxes(boxes, image);
     let masks = Masks::full(regions.len());
     (regions, masks, Vec::new())
 }
 
-fn count_neighbors(regions: &mut [Region], edges: &[Neighbors]) {
-    for region in regions.iter_mut() {
-        region.num_neighbors = 0;
-    }
-    for label in edges.iter().flat_map(|edge| [edge.a, edge.b]) {
-        if let Ok(place) = regions.binary_search_by_key(&label, |region| region.label) {
-            regions[place].num_neighbors += 1;
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -7,18 +7,40 @@
 //! A *page* is one picture of a file (a TIFF may hold many), an *image* its pixels, a *region* what was found on it
 //! (a grain, a particle, a tile), in pixels; a *grain* is a region with the pixels around it and their physical size.
 
+pub mod pairs;
+pub mod resample;
+pub mod views;
+
+mod banner;
+mod config;
 mod dataset;
 mod error;
+mod grain_size;
 mod image;
 mod ingest;
+mod journal;
+mod label_map;
 mod levels;
+mod neighbors;
 mod read;
 mod region;
+mod segment;
 mod shard;
-mod stand_in;
 
+pub use banner::{Banner, find_banner};
+pub use config::{IngestConfig, Inputs};
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
+pub use grain_size::{
+    GrainSize, Intercepts, PlanimetricField, TestLines, grain_size_by_counting, grain_size_by_intercepts, intercepts,
+    planimetric_fields,
+};
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
+pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest};
+pub use label_map::{read_label_map, write_label_map};
+pub use neighbors::{count_neighbors, neighbors};
+pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open};
-pub use region::{LabelMap, Neighbors, Region};
+pub use region::{LabelMap, Neighbors, Region, regions, regions_of_boxes};
+pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
+pub use views::{EmbedConfig, GrainViews, ViewConfig};

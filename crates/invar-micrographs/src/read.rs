@@ -8,12 +8,16 @@ use std::path::Path;
 
 use crate::{Error, PageInfo, Samples};
 
+mod dm;
+mod mrc;
+mod ome;
 mod raster;
 mod raw;
 mod samples;
 mod sniff;
 mod source;
 mod tiff;
+mod units;
 
 use source::Source;
 
@@ -76,7 +80,6 @@ pub struct ImageFile {
 enum Pixels {
     Tiff(Vec<tiff::Layout>),
     Raster,
-    #[allow(dead_code)]
     Raw(Vec<raw::Plane>),
 }
 
@@ -98,7 +101,14 @@ impl ImageFile {
                 (file.format, file.pages, Pixels::Tiff(file.layouts))
             }
             Format::Png | Format::Jpeg => (format, vec![raster::page(&source, format)?], Pixels::Raster),
-            Format::Mrc | Format::Dm3 | Format::Dm4 => return Err(source.unsupported("this format", "")),
+            Format::Mrc => {
+                let (pages, planes) = mrc::open(&source)?;
+                (format, pages, Pixels::Raw(planes))
+            }
+            Format::Dm3 | Format::Dm4 => {
+                let (pages, planes) = dm::open(&source, format)?;
+                (format, pages, Pixels::Raw(planes))
+            }
         };
         Ok(Self { format, pages, source, pixels })
     }

@@ -1,5 +1,11 @@
 //! Regions of a label map and what is measured on them, in pixels.
 
+mod hull;
+mod measure;
+mod perimeter;
+
+pub use measure::{regions, regions_of_boxes};
+
 /// Which region each pixel belongs to, row-major; 0 is background.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {
@@ -36,7 +42,7 @@ pub struct Region {
     pub perimeter_px: f64,
     /// Area over the area of the convex hull.
     pub solidity: f64,
-    /// Of the raw pixel values; the mean of the channels.
+    /// Of the raw pixel values; the mean of the channels. This and the next two are not a number without an image.
     pub mean_intensity: f64,
     /// Smallest.
     pub min_intensity: f64,

@@ -92,6 +92,17 @@ impl Batch {
         }
     }
 
+    /// The dense values `[B, C, H, W]`, for an encoder that reads images of `shape`, `[C, H, W]`.
+    ///
+    /// # Errors
+    /// When the batch is of another shape.
+    pub fn images(&self, encoder: &'static str, shape: [i64; 3]) -> Result<&Tensor, Error> {
+        match self {
+            Self::Dense { x } if x.dim() == 4 && x.size()[1..] == shape => Ok(x),
+            other => Err(Error::Shape { encoder, expected: format!("dense {shape:?}"), found: other.describe() }),
+        }
+    }
+
     /// The tokens `[B, L]` and lengths `[B]`, for an encoder that reads sequences.
     ///
     /// # Errors

@@ -3,15 +3,17 @@
 
 pub mod conv;
 pub mod kmer_mlp;
+pub mod resnet;
 pub mod transformer;
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
-use crate::{Batch, Error};
+use crate::{Batch, Error, rotations::Orientations};
 use conv::ConvConfig;
 use kmer_mlp::KmerMlpConfig;
+use resnet::ResNetConfig;
 use transformer::TransformerConfig;
 
 /// What an encoder makes of a batch.
@@ -19,7 +21,7 @@ use transformer::TransformerConfig;
 pub struct Encoded {
     /// One vector of unit length a view `[B, D]`.
     pub embedding: Tensor,
-    /// One vector a position `[B, L, D]`, where the encoder has them.
+    /// One vector a position `[B, L, K]`, where the encoder has them: what is pooled, in a width of its own.
     pub tokens: Option<Tensor>,
     /// How `tokens` lie in the plane, where they are a feature map: `L = h * w`.
     pub grid: Option<Grid>,
@@ -69,6 +71,12 @@ pub enum EncoderConfig {
     Conv(ConvConfig),
     /// Transformer over patches of bases.
     Transformer(TransformerConfig),
+    /// Residual network over images.
+    Resnet(ResNetConfig),
+    /// The same, averaged over four quarter turns of the image: exactly blind to them, at four times the work.
+    ResnetC4(ResNetConfig),
+    /// The same, averaged over eight eighth turns: exactly blind to quarter turns, at eight times the work.
+    ResnetC8(ResNetConfig),
 }
 
 impl Default for EncoderConfig {
@@ -90,6 +98,9 @@ impl EncoderConfig {
             Self::KmerMlp(config) => Box::new(config.init(path, shape)?),
             Self::Conv(config) => Box::new(config.init(path, shape)?),
             Self::Transformer(config) => Box::new(config.init(path, shape)?),
+            Self::Resnet(config) => Box::new(config.init(path, shape, Orientations::One)?),
+            Self::ResnetC4(config) => Box::new(config.init(path, shape, Orientations::C4)?),
+            Self::ResnetC8(config) => Box::new(config.init(path, shape, Orientations::C8)?),
         })
     }
 
@@ -99,6 +110,9 @@ impl EncoderConfig {
             Self::KmerMlp(_) => kmer_mlp::NAME,
             Self::Conv(_) => conv::NAME,
             Self::Transformer(_) => transformer::NAME,
+            Self::Resnet(_) => resnet::NAME,
+            Self::ResnetC4(_) => resnet::NAME_C4,
+            Self::ResnetC8(_) => resnet::NAME_C8,
         }
     }
 }

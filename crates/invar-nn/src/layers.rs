@@ -43,6 +43,24 @@ impl Precision {
             None => product,
         }
     }
+
+    /// `x` `[B, in, H, W]` convolved with `kernel` `[out, in, k, k]`, zeros beyond the edges; bf16 out where the factors
+    /// are.
+    pub fn convolve(self, x: &Tensor, kernel: &Tensor, stride: i64, padding: i64) -> Tensor {
+        let convolve = |x: &Tensor, kernel: &Tensor| {
+            x.conv2d(kernel, None::<Tensor>, [stride, stride], [padding, padding], [1i64, 1], 1)
+        };
+        if self == Self::F32 {
+            return convolve(x, kernel);
+        }
+        let rounded = |t: &Tensor| t.to_kind(Kind::BFloat16);
+        let (x, kernel) = (rounded(x), rounded(kernel));
+        if has_fast_bf16(x.device()) {
+            convolve(&x, &kernel)
+        } else {
+            rounded(&convolve(&x.to_kind(Kind::Float), &kernel.to_kind(Kind::Float)))
+        }
+    }
 }
 
 /// Whether a device multiplies bf16 matrices faster than f32 ones.

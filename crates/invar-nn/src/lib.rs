@@ -4,10 +4,10 @@
 //! &[&View]  --collate-->  Batch (host)  --to_device-->  Batch  --Encoder-->  Encoded { embedding [B, D] }
 //! ```
 //!
-//! Shapes: `B` batch, `F` features, `L` positions, `C` channels, `D` embedding dimensions.
+//! Shapes: `B` batch, `F` features, `L` positions, `C` channels, `H x W` pixels, `D` embedding dimensions.
 //!
 //! Every embedding that leaves an [`Encoder`] has unit length. Sequence encoders are exactly blind to the strand: see
-//! [`strands`]. Trunk parameters are named `trunk.*`; a loss names its own `head.<loss>.*`.
+//! [`strands`]; image encoders can be exactly blind to quarter turns: see [`rotations`]. Trunk parameters are named `trunk.*`; a loss names its own `head.<loss>.*`.
 //!
 //! ```no_run
 //! use invar_dataset::{View, ViewShape};
@@ -23,6 +23,7 @@
 pub mod device;
 pub mod encoder;
 pub mod layers;
+pub mod rotations;
 pub mod strands;
 
 mod batch;

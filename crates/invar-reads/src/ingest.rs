@@ -178,6 +178,7 @@ fn run(
         shards,
         counts: totals,
         skipped,
+        facts: std::collections::BTreeMap::new(),
     };
     output::finish(&directory, &manifest)?;
     Ok(manifest)

@@ -81,6 +81,8 @@ pub enum Command {
 pub enum Ingest {
     /// FASTQ, FASTA (plain, gzip, BGZF, zstd), BAM and CRAM; told apart by content
     Reads(IngestReads),
+    /// TIFF, OME-TIFF, PNG, JPEG, MRC and DM3/DM4; divided into grains, particles or tiles
+    Micrographs(IngestMicrographs),
 }
 
 /// `invar ingest reads`
@@ -121,6 +123,67 @@ pub struct IngestReads {
     /// Count and list bad records instead of stopping at the first
     #[arg(long)]
     pub skip_bad_records: bool,
+}
+
+/// How grains are found on an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Segment {
+    /// Grains that fill the image, parted by boundaries or by contrast
+    Watershed,
+    /// Particles that are brighter or darker than what they lie on
+    Otsu,
+}
+
+/// `invar ingest micrographs`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest micrographs images/ --out data                              grains by watershed
+  invar ingest micrographs 'run*/*.tif' --segment otsu --out data          particles
+  invar ingest micrographs cells/ --labels masks/ --out data               masks of Cellpose, StarDist, ilastik
+  invar ingest micrographs surfaces/ --tiles 128 --overlap 32 --out data   textures without grains
+  invar ingest micrographs --sample-sheet samples.csv --pixel-size 12.5 --out data
+DATA also gets labels/NAME.tif (napari opens them as labels), grains.parquet and neighbors.parquet:
+  invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
+pub struct IngestMicrographs {
+    /// Files, directories (all images below) and patterns; every page of a file is an image
+    #[arg(value_name = "INPUT", required_unless_present = "sample_sheet")]
+    pub inputs: Vec<PathBuf>,
+    /// The dataset directory to make
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// How grains are found
+    #[arg(long, value_enum, default_value = "watershed", group = "how")]
+    pub segment: Segment,
+    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks, ...)
+    #[arg(long, value_name = "MASKS", group = "how")]
+    pub labels: Option<PathBuf>,
+    /// Square tiles of this side instead of grains
+    #[arg(long, value_name = "PX", group = "how")]
+    pub tiles: Option<u32>,
+    /// How far tiles overlap [default: 0]
+    #[arg(long, value_name = "PX", requires = "tiles")]
+    pub overlap: Option<u32>,
+    /// Each image as a whole
+    #[arg(long, group = "how")]
+    pub whole_image: bool,
+    /// Leave out smaller regions
+    #[arg(long, value_name = "PX")]
+    pub min_area: Option<u64>,
+    /// Cut off so many rows at the bottom of every image
+    #[arg(long, value_name = "PX")]
+    pub crop_bottom: Option<u32>,
+    /// Do not look for a data bar at the bottom to cut off
+    #[arg(long)]
+    pub no_banner: bool,
+    /// Physical size of a pixel [default: what the sample sheet or the file says]
+    #[arg(long, value_name = "NM")]
+    pub pixel_size: Option<f64>,
+    /// CSV with a column `image` or `file`; `mask`, `pixel_size_nm` are used, all others kept as columns
+    #[arg(long, value_name = "CSV")]
+    pub sample_sheet: Option<PathBuf>,
+    /// List images that cannot be read instead of stopping at the first
+    #[arg(long)]
+    pub skip_bad_images: bool,
 }
 
 /// `invar train`

@@ -34,6 +34,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
     let common = &cli.common;
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
+        Command::Ingest(Ingest::Micrographs(args)) => ingest::micrographs(&args, common, ui),
         #[cfg(feature = "torch")]
         Command::Train(args) => train::run(&args, common, ui),
         #[cfg(feature = "torch")]

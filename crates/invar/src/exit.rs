@@ -24,7 +24,7 @@ type Cause = dyn std::error::Error + 'static;
 fn code_of(cause: &Cause) -> Option<u8> {
     if is_interrupted(cause) {
         Some(130)
-    } else if cause.is::<Usage>() || cause.is::<invar_reads::ConfigError>() {
+    } else if cause.is::<Usage>() || cause.is::<invar_reads::ConfigError>() || is_usage(cause) {
         Some(2)
     } else if cause.is::<BadInput>() || is_bad_input(cause) {
         Some(3)
@@ -33,12 +33,17 @@ fn code_of(cause: &Cause) -> Option<u8> {
     }
 }
 
+fn is_usage(cause: &Cause) -> bool {
+    matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Config { .. }))
+}
+
 fn is_interrupted(cause: &Cause) -> bool {
     #[cfg(feature = "torch")]
     if matches!(cause.downcast_ref(), Some(invar_train::Error::Interrupted)) {
         return true;
     }
     matches!(cause.downcast_ref(), Some(invar_reads::Error::Interrupted { .. }))
+        || matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Interrupted { .. }))
         || matches!(cause.downcast_ref(), Some(invar_cluster::ClusterError::Cancelled))
 }
 
@@ -53,6 +58,7 @@ fn is_bad_input(cause: &Cause) -> bool {
     cause.downcast_ref().is_some_and(DatasetError::is_bad_input)
         || cause.downcast_ref().is_some_and(invar_reads::PairsError::is_bad_input)
         || cause.downcast_ref().is_some_and(invar_reads::Error::is_bad_input)
+        || cause.downcast_ref().is_some_and(invar_micrographs::Error::is_bad_input)
         || cause.downcast_ref().is_some_and(EmbeddingsError::is_bad_input)
         || cause.downcast_ref().is_some_and(ClusterError::is_bad_input)
 }

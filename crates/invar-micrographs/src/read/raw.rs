@@ -23,7 +23,6 @@ pub(crate) struct Plane {
 
 /// What a stored pixel holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)]
 pub(crate) enum Pixel {
     /// The channels, interleaved.
     Channels,

@@ -49,10 +49,6 @@ impl ShardFile {
         Ok(shard)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub fn size_bytes(&self) -> u64 {
         self.map.len() as u64
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use invar_dataset::manifest::Manifest;
+use invar_micrographs::{ImageFile, PageInfo};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,6 +24,12 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     }
     if path.is_dir() || is_parquet(path)? {
         return parquet(path);
+    }
+    // What is no image may still be reads; what is an image but a bad one is told as such.
+    match invar_micrographs::open(path) {
+        Ok(file) => return Ok(image(path, &file)),
+        Err(invar_micrographs::Error::NotAnImage { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     let format = invar_reads::identify(path)?;
     Ok(Summary {
@@ -56,11 +63,46 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
     for (name, count) in &manifest.counts {
         text += &format!("  {name:<20} {:>14}\n", thousands(*count));
     }
+    text += &super::ingest::images(&manifest);
     text += if verify { "  whole: every checksum is right" } else { "  finished (--verify reads every checksum)" };
     let mut json = serde_json::to_value(&manifest)?;
     json["kind"] = Value::from("dataset");
     json["verified"] = Value::from(verify);
     Ok(Summary { text, json })
+}
+
+/// Pages, number type and pixel size of an image file.
+fn image(path: &Path, file: &ImageFile) -> Summary {
+    let pages = file.pages();
+    let mut text = format!("{}: {}, {} page{}", path.display(), file.format().name(), pages.len(), plural(pages.len()));
+    for (number, page) in pages.iter().enumerate().take(LISTED_PAGES) {
+        let kind = format!("{:?}", page.sample_type).to_lowercase();
+        text += &format!("\n  {:>4}  {} x {} px, {} x {kind}", number + 1, page.width, page.height, page.channels);
+        text += &match page.pixel_size {
+            Some(size) if size.x_nm == size.y_nm => format!(", a pixel is {} nm ({:?})", size.x_nm, size.source),
+            Some(size) => format!(", a pixel is {} x {} nm ({:?})", size.x_nm, size.y_nm, size.source),
+            None => ", pixel size unknown".into(),
+        };
+        text += &page.name.as_ref().map_or(String::new(), |name| format!(", {name:?}"));
+    }
+    if pages.len() > LISTED_PAGES {
+        text += &format!("\n  and {} more", pages.len() - LISTED_PAGES);
+    }
+    let page = |page: &PageInfo| {
+        json!({
+            "name": page.name, "width": page.width, "height": page.height, "channels": page.channels,
+            "sample_type": page.sample_type, "pixel_size": page.pixel_size,
+        })
+    };
+    let pages: Vec<Value> = pages.iter().map(page).collect();
+    Summary { text, json: json!({"path": path, "kind": file.format().name(), "pages": pages}) }
+}
+
+/// Pages that are printed.
+const LISTED_PAGES: usize = 12;
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 fn parquet(path: &Path) -> Result<Summary> {

@@ -1,5 +1,9 @@
 //! `invar ingest`
 
+mod micrographs;
+
+pub use micrographs::{images, micrographs};
+
 use anyhow::Result;
 use invar_reads::{IngestConfig, Inputs, Pairing};
 use serde_json::json;

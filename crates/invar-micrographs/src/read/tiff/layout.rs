@@ -117,6 +117,16 @@ impl Layout {
         Self { page, chunk_height: self.height, chunks: Chunks::Whole { offset, len }, ..self.clone() }
     }
 
+    /// Where the pixels begin, if they lie in the file uncompressed and in one piece.
+    pub(crate) fn start_if_contiguous(&self, source: &Source) -> Result<Option<u64>, Error> {
+        if self.compression != Compression::None || self.is_tiled || self.is_planar {
+            return Ok(None);
+        }
+        let chunks = self.chunks(source)?;
+        let is_contiguous = chunks.windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0);
+        Ok(chunks.first().filter(|_| is_contiguous).map(|chunk| chunk.0))
+    }
+
     /// Bytes of the page uncompressed.
     pub(crate) fn page_bytes(&self) -> u64 {
         let planes = if self.is_planar { u64::from(self.num_stored) } else { 1 };

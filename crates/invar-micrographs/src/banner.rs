@@ -1,0 +1,143 @@
+//! The data bar that electron microscopes burn into the bottom of their pictures.
+
+use crate::{ImageRef, Levels, PixelsRef};
+
+/// A data bar at the bottom of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Banner {
+    /// Rows to crop.
+    pub rows_px: u32,
+    /// What was seen, in words.
+    pub reason: String,
+}
+
+/// Looks for a data bar: a band of at least 8 rows and at most a quarter of the image at its bottom, across its whole
+/// width, of one grey value with writing on it, above which the picture begins abruptly. Says no where in doubt: a
+/// picture that ends in a uniform band without writing, or whose band fades in, is left whole.
+pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
+    let (width, height) = (image.width, image.height);
+    if width < 64 || height < 32 || image.channels == 0 {
+        return None;
+    }
+    let tolerance = TOLERANCE * (levels.high - levels.low);
+    let most = height / 4;
+    let rows: Vec<Row> = (height - most - 1..height).map(|row| Row::of(image, row)).collect();
+    // The value of most of the bottom: that of the band, if there is one.
+    let mut values: Vec<f32> =
+        rows[rows.len() - MIN_ROWS..].iter().flat_map(|row| row.values.iter().copied()).collect();
+    let middle = values.len() / 2;
+    let background = *values.select_nth_unstable_by(middle, f32::total_cmp).1;
+    let share = |row: &Row| row.share(background, tolerance);
+    let shares: Vec<f32> = rows.iter().map(share).collect();
+    // The band: rows from the bottom in which the background has its share, letters and frames taking the rest.
+    let band = shares.iter().rev().take_while(|&&share| share >= 0.3).count();
+    if band < MIN_ROWS || band > most {
+        return None;
+    }
+    let first = rows.len() - band;
+    let mean = shares[first..].iter().sum::<f32>() / band as f32;
+    let clear = shares[first..].iter().filter(|&&share| share >= 0.98).count();
+    let ink =
+        rows[first..].iter().map(|row| row.share_beyond(background, 0.4 * (levels.high - levels.low))).sum::<f32>();
+    let ink = ink / band as f32;
+    let above = &shares[first.saturating_sub(3)..first];
+    let found = mean >= 0.6
+        && clear >= 2
+        && shares[first..first + 2].iter().any(|&share| share >= 0.9)
+        && (0.005..0.4).contains(&ink)
+        && above.iter().all(|&share| share < 0.15);
+    found.then(|| Banner {
+        rows_px: band as u32,
+        reason: format!(
+            "the last {band} rows are {:.0} % of one grey value ({background}) with writing on {:.1} %; the row above has {:.0} %",
+            100.0 * mean,
+            100.0 * ink,
+            100.0 * above.last().copied().unwrap_or(0.0)
+        ),
+    })
+}
+
+const MIN_ROWS: usize = 8;
+/// How far pixels of a uniform band stray, as a share of the levels: lossy compression.
+const TOLERANCE: f32 = 0.02;
+
+/// Means of the channels.
+struct Row {
+    values: Vec<f32>,
+}
+
+impl Row {
+    fn of(image: ImageRef<'_>, row: usize) -> Self {
+        let plane = image.width * image.height;
+        let value = |index: usize| match image.pixels {
+            PixelsRef::U8(values) => f32::from(values[index]),
+            PixelsRef::U16(values) => f32::from(values[index]),
+            PixelsRef::F32(values) => values[index],
+        };
+        let mean = |column: usize| {
+            let sum: f32 = (0..image.channels).map(|channel| value(channel * plane + row * image.width + column)).sum();
+            sum / image.channels as f32
+        };
+        Self { values: (0..image.width).map(mean).collect() }
+    }
+
+    fn share(&self, value: f32, tolerance: f32) -> f32 {
+        self.values.iter().filter(|&&v| (v - value).abs() <= tolerance).count() as f32 / self.values.len() as f32
+    }
+
+    fn share_beyond(&self, value: f32, distance: f32) -> f32 {
+        self.values.iter().filter(|&&v| (v - value).abs() > distance).count() as f32 / self.values.len() as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEVELS: Levels = Levels { low: 0.0, high: 255.0 };
+
+    /// A noisy picture over a bar of `bar` rows of `paper`, with writing of `ink` in its middle.
+    fn picture(width: usize, height: usize, bar: usize, paper: u8, ink: u8) -> Vec<u8> {
+        let noise = |i: usize| 60 + ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57) as u8;
+        let mut pixels: Vec<u8> = (0..width * height).map(noise).collect();
+        for row in height - bar..height {
+            for column in 0..width {
+                let at = row - (height - bar);
+                let written = (bar / 4..3 * bar / 4).contains(&at) && column < width / 2 && (column / 3 + at) % 4 == 0;
+                pixels[row * width + column] = if written { ink } else { paper };
+            }
+        }
+        pixels
+    }
+
+    fn rows_of(pixels: &[u8], width: usize) -> Option<u32> {
+        let image = ImageRef { width, height: pixels.len() / width, channels: 1, pixels: PixelsRef::U8(pixels) };
+        find_banner(image, LEVELS).map(|banner| banner.rows_px)
+    }
+
+    #[test]
+    fn bars_of_every_colour_and_height_are_found() {
+        for (paper, ink) in [(0, 255), (255, 0), (20, 230)] {
+            for bar in [16, 32, 60] {
+                assert_eq!(
+                    rows_of(&picture(256, 256, bar, paper, ink), 256),
+                    Some(bar as u32),
+                    "{bar} rows of {paper}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_without_bar_are_left_whole() {
+        assert_eq!(rows_of(&picture(256, 256, 0, 0, 0), 256), None, "noise");
+        assert_eq!(rows_of(&picture(256, 256, 32, 0, 0), 256), None, "a band without writing");
+        assert_eq!(rows_of(&picture(256, 256, 100, 0, 255), 256), None, "more than a quarter");
+        assert_eq!(rows_of(&picture(256, 256, 5, 0, 255), 256), None, "too thin");
+        assert_eq!(rows_of(&[7; 256 * 256], 256), None, "all one value");
+        assert_eq!(rows_of(&[7], 1), None, "one pixel");
+        // Dark ground with bright particles everywhere, as at the bottom.
+        let dots: Vec<u8> = (0..256 * 256).map(|i| if (i % 256 / 8 + i / 2048) % 5 == 0 { 250 } else { 3 }).collect();
+        assert_eq!(rows_of(&dots, 256), None, "particles on a uniform ground");
+    }
+}

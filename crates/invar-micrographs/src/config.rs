@@ -1,0 +1,86 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Segmentation, WatershedConfig};
+
+/// What becomes of the images on their way into the dataset (`[source.ingest]` in a recipe).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestConfig {
+    /// How grains are found. Not used where there are masks.
+    pub segment: Segmentation,
+    /// Where masks are (integer images, 0 is background): a directory, a pattern, or a file. The mask of an image has its
+    /// name, or its name and `_mask`, `_masks`, `_cp_masks`, `_label`, `_labels`, `_seg`, `_segmentation`, `_segmap`.
+    pub labels: Option<PathBuf>,
+    /// Rows that are cut off at the bottom of every image.
+    pub crop_bottom_px: u32,
+    /// Whether a burnt-in data bar at the bottom is looked for and cut off. Not where `crop_bottom_px` says what to cut.
+    pub detect_banner: bool,
+    /// Physical size of a pixel of every image, nanometres; overrides what files and the sample sheet say.
+    pub pixel_size_nm: Option<f64>,
+    /// Percentiles of the whole image that views call 0 and 1.
+    pub percentiles: [f64; 2],
+    /// Regions of fewer pixels are left out.
+    pub min_area_px: u64,
+    /// Whether an image that cannot be read is listed and left out instead of ending the ingest.
+    pub skip_bad_images: bool,
+    /// Whether an existing dataset at the output is replaced. Not a property of the dataset: never stored.
+    #[serde(skip)]
+    pub force: bool,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self {
+            segment: Segmentation::Watershed(WatershedConfig::default()),
+            labels: None,
+            crop_bottom_px: 0,
+            detect_banner: true,
+            pixel_size_nm: None,
+            percentiles: [1.0, 99.0],
+            min_area_px: 0,
+            skip_bad_images: false,
+            force: false,
+        }
+    }
+}
+
+impl IngestConfig {
+    /// Checks that the values can hold together.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the field, what is allowed and what was given.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |what: &str, expected: &str, found: String| {
+            Err(Error::Config { what: what.into(), expected: expected.into(), found })
+        };
+        let [low, high] = self.percentiles;
+        if !(0.0 <= low && low < high && high <= 100.0) {
+            return refuse("percentiles", "two numbers from 0 to 100, the lower first", format!("{low} and {high}"));
+        }
+        if let Some(size) = self.pixel_size_nm.filter(|size| !(size.is_finite() && *size > 0.0)) {
+            return refuse("pixel_size_nm", "more than 0", size.to_string());
+        }
+        self.segment.validate()
+    }
+}
+
+/// Which images are read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// Files, directories (all image files below) and patterns (`*`, `?`, `**`). May be empty where there is a sheet.
+    pub paths: Vec<PathBuf>,
+    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask`,
+    /// `pixel_size_nm` and any others, which become columns of the grain table.
+    #[serde(default)]
+    pub sheet: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// Files, directories and patterns without a sheet.
+    pub fn paths(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        Self { paths: paths.into_iter().map(Into::into).collect(), sheet: None }
+    }
+}

@@ -1,0 +1,152 @@
+use std::f64::consts::PI;
+
+use super::{GrainSize, statistics};
+use crate::{LabelMap, PixelSize};
+
+/// Where test lines run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestLines {
+    /// Evenly spaced rows.
+    Horizontal(usize),
+    /// Evenly spaced columns.
+    Vertical(usize),
+    /// Diagonals both ways, evenly spaced, so many each way.
+    Diagonal(usize),
+    /// The three concentric circles of Abrams, diameters 3 : 2 : 1, as large as fit.
+    Circles,
+}
+
+/// What one test line met.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Intercepts {
+    /// Its length, micrometres.
+    pub length_um: f64,
+    /// Boundaries between two grains that it crosses. On a straight line that is the number of grains it runs through with
+    /// the cut ones at its ends counted half.
+    pub count: u64,
+}
+
+/// Runs test lines over `map`. Background between two grains is their boundary, and counts once; background between
+/// parts of one grain is none.
+pub fn intercepts(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Intercepts> {
+    let (width, height) = (map.width as f64, map.height as f64);
+    if map.labels.is_empty() {
+        return Vec::new();
+    }
+    let even = |n: usize, length: f64| (0..n).map(move |i| ((i as f64 + 0.5) * length / n as f64).floor());
+    let paths: Vec<Path> = match lines {
+        TestLines::Horizontal(n) => even(n, height).map(|y| Path::line([0.0, y], [width - 1.0, y])).collect(),
+        TestLines::Vertical(n) => even(n, width).map(|x| Path::line([x, 0.0], [x, height - 1.0])).collect(),
+        TestLines::Diagonal(n) => {
+            // Start columns of lines that fall to the right, left of the image too; short ones in the corners left out.
+            let short = width.min(height) / 2.0;
+            even(n, width + height - 2.0 * short).flat_map(|s| diagonals(s + short - height, width, height)).collect()
+        }
+        TestLines::Circles => {
+            let radius = (width.min(height) - 1.0) / 2.0;
+            [3.0, 2.0, 1.0]
+                .map(|share| Path::Circle([(width - 1.0) / 2.0, (height - 1.0) / 2.0], radius * share / 3.0))
+                .into()
+        }
+    };
+    paths.iter().map(|path| path.run(map, pixel_size)).filter(|found| found.length_um > 0.0).collect()
+}
+
+/// The line `x = start + y` as far as it lies on the image, and its mirror image.
+fn diagonals(start: f64, width: f64, height: f64) -> [Path; 2] {
+    let (top, bottom) = ((-start).max(0.0), (width - 1.0 - start).min(height - 1.0));
+    let (from, to) = ([start + top, top], [start + bottom, bottom]);
+    let mirrored = |[x, y]: [f64; 2]| [width - 1.0 - x, y];
+    [Path::line(from, to), Path::line(mirrored(from), mirrored(to))]
+}
+
+/// Coordinates are `[x, y]` of pixel centres.
+enum Path {
+    Line([f64; 2], [f64; 2]),
+    Circle([f64; 2], f64),
+}
+
+impl Path {
+    fn line(from: [f64; 2], to: [f64; 2]) -> Self {
+        Self::Line(from, to)
+    }
+
+    fn run(&self, map: &LabelMap, pixel_size: PixelSize) -> Intercepts {
+        let scale = [pixel_size.x_nm * 1e-3, pixel_size.y_nm * 1e-3];
+        let label = |x: f64, y: f64| {
+            let column = (x.round().max(0.0) as usize).min(map.width - 1);
+            let row = (y.round().max(0.0) as usize).min(map.height - 1);
+            map.labels[row * map.width + column]
+        };
+        match *self {
+            Self::Line([x0, y0], [x1, y1]) => {
+                let (dx, dy) = (x1 - x0, y1 - y0);
+                let steps = dx.abs().max(dy.abs()).round().max(0.0) as usize;
+                let at = |i: usize| {
+                    let share = if steps == 0 { 0.0 } else { i as f64 / steps as f64 };
+                    label(x0 + share * dx, y0 + share * dy)
+                };
+                // A line of n pixels is n pixels long, not n - 1.
+                let longer = if steps == 0 { 0.0 } else { (steps + 1) as f64 / steps as f64 };
+                let length_um = (dx * scale[0]).hypot(dy * scale[1]) * longer;
+                Intercepts { length_um, count: crossings((0..=steps).map(at), false) }
+            }
+            Self::Circle([x, y], radius) => {
+                let steps = (8.0 * radius).ceil() as usize;
+                let point = |i: usize| {
+                    let angle = 2.0 * PI * i as f64 / steps as f64;
+                    [radius * angle.cos(), radius * angle.sin()]
+                };
+                let piece = |i: usize| {
+                    let (a, b) = (point(i), point(i + 1));
+                    ((b[0] - a[0]) * scale[0]).hypot((b[1] - a[1]) * scale[1])
+                };
+                let length_um = (0..steps).map(piece).sum();
+                let at = |i: usize| label(x + point(i)[0], y + point(i)[1]);
+                Intercepts { length_um, count: crossings((0..steps).map(at), true) }
+            }
+        }
+    }
+}
+
+/// Changes from one grain to another, background skipped; from the last to the first too where `closed`.
+fn crossings(labels: impl Iterator<Item = u32>, closed: bool) -> u64 {
+    let (mut first, mut last, mut count) = (0, 0, 0);
+    for label in labels.filter(|&label| label != 0) {
+        if first == 0 {
+            first = label;
+        } else {
+            count += u64::from(label != last);
+        }
+        last = label;
+    }
+    count + u64::from(closed && first != last)
+}
+
+/// Grain size from test lines, of one image or of many; `None` where they cross nothing. Lines weigh by their length, and
+/// each counts as a field. Over the three circles of one image that is few: take lines, or several images.
+pub fn grain_size_by_intercepts(lines: &[Intercepts]) -> Option<GrainSize> {
+    let count: u64 = lines.iter().map(|line| line.count).sum();
+    if count == 0 {
+        return None;
+    }
+    let weights: Vec<f64> = lines.iter().map(|line| line.length_um).collect();
+    let densities: Vec<f64> = lines.iter().map(|line| line.count as f64 / line.length_um).collect();
+    let (density, spread) = statistics(&densities, &weights);
+    let number = |length_um: f64| -6.643_856 * (length_um / 1000.0).log10() - 3.288;
+    let mean = 1.0 / density;
+    // The interval of the density, carried over to its inverse to first order.
+    let spread = spread.map(|(deviation, half)| (deviation / density * mean, half / density * mean));
+    let half = spread.map(|(_, half)| half);
+    Some(GrainSize {
+        number: number(mean),
+        number_low: half.map(|half| number(mean + half)),
+        number_high: half.map(|half| number((mean - half).max(f64::MIN_POSITIVE))),
+        mean,
+        standard_deviation: spread.map(|(deviation, _)| deviation),
+        confidence_95: half,
+        relative_accuracy_percent: half.map(|half| 100.0 * half / mean),
+        num_fields: lines.len(),
+        count: count as f64,
+    })
+}

@@ -1,0 +1,109 @@
+use super::*;
+use crate::{LabelMap, PixelSize, PixelSizeSource};
+
+const MICROMETRE: PixelSize = PixelSize { x_nm: 1000.0, y_nm: 1000.0, source: PixelSizeSource::User };
+
+fn map(width: usize, height: usize, label: impl Fn(usize, usize) -> u32) -> LabelMap {
+    let labels = (0..height).flat_map(|r| (0..width).map(move |c| (r, c))).map(|(r, c)| label(r, c)).collect();
+    LabelMap { width, height, labels }
+}
+
+/// Squares of side 20, the lattice beginning inside a square.
+fn squares() -> LabelMap {
+    map(400, 400, |r, c| ((r + 10) / 20 * 21 + (c + 10) / 20) as u32 + 1)
+}
+
+#[test]
+fn squares_are_counted_exactly() {
+    // 19 x 19 whole squares, 4 x 19 halves, 4 quarters: 400 of 400 square micrometres each.
+    let fields = planimetric_fields(&squares(), MICROMETRE, 1);
+    assert_eq!((fields[0].num_inside, fields[0].num_cut, fields[0].num_corner), (361, 76, 4));
+    let size = grain_size_by_counting(&fields).unwrap();
+    assert!((size.mean - 2500.0).abs() < 1e-9, "{size:?}");
+    // E112-13: G = 3.321928 log10(2500) - 2.954 = 8.334
+    assert!((size.number - 8.3338).abs() < 1e-3, "{size:?}");
+    assert_eq!((size.confidence_95, size.num_fields), (None, 1));
+    let four = grain_size_by_counting(&planimetric_fields(&squares(), MICROMETRE, 2)).unwrap();
+    assert_eq!(four.num_fields, 4);
+    assert!(four.confidence_95.is_some() && (four.mean / 2500.0 - 1.0).abs() < 0.1, "{four:?}");
+}
+
+#[test]
+fn lines_cross_squares_once_a_side() {
+    for lines in [TestLines::Horizontal(7), TestLines::Vertical(7)] {
+        let found = intercepts(&squares(), MICROMETRE, lines);
+        assert!(found.iter().all(|line| (line.length_um, line.count) == (400.0, 20)), "{found:?}");
+        let size = grain_size_by_intercepts(&found).unwrap();
+        assert!((size.mean - 20.0).abs() < 1e-9 && size.confidence_95.unwrap() < 1e-9, "{size:?}");
+        // E112-13: G = -6.643856 log10(0.02) - 3.288 = 8.000
+        assert!((size.number - 8.0).abs() < 2e-3, "{size:?}");
+    }
+}
+
+#[test]
+fn boundary_lines_count_once_and_gaps_in_a_grain_not() {
+    let lined = map(60, 20, |_, c| if c % 10 == 9 { 0 } else { (c / 10) as u32 + 1 });
+    assert!(intercepts(&lined, MICROMETRE, TestLines::Horizontal(3)).iter().all(|line| line.count == 5));
+    let cracked = map(60, 20, |_, c| u32::from(c != 30));
+    assert!(intercepts(&cracked, MICROMETRE, TestLines::Horizontal(3)).iter().all(|line| line.count == 0));
+    assert_eq!(grain_size_by_intercepts(&intercepts(&cracked, MICROMETRE, TestLines::Horizontal(3))), None);
+}
+
+#[test]
+fn hexagons_have_the_mean_intercept_of_cauchy() {
+    // Regular hexagons of side a: nearest centre of a triangular lattice. Over all directions the mean chord of a convex
+    // cell is pi A / P = pi (3 sqrt(3) / 2 a^2) / (6 a) = 1.3603 a.
+    let a = 15.0f64;
+    let (dx, dy) = (a * 3f64.sqrt(), 1.5 * a);
+    let hexagons = map(900, 900, |r, c| {
+        let (x, y) = (c as f64, r as f64);
+        let row = (y / dy).floor() as i64;
+        let centre = |j: i64| {
+            let shift = if j.rem_euclid(2) == 1 { 0.5 } else { 0.0 };
+            let i = (x / dx - shift).round() as i64;
+            let (u, v) = ((i as f64 + shift) * dx, j as f64 * dy);
+            ((x - u).hypot(y - v), (j + 1) as u32 * 1000 + (i + 2) as u32)
+        };
+        let (near, other) = (centre(row), centre(row + 1));
+        if near.0 <= other.0 { near.1 } else { other.1 }
+    });
+    let expected = 1.3603 * a;
+    let circles = grain_size_by_intercepts(&intercepts(&hexagons, MICROMETRE, TestLines::Circles)).unwrap();
+    assert!((circles.mean / expected - 1.0).abs() < 0.03, "{} beside {expected}", circles.mean);
+    let counted = grain_size_by_counting(&planimetric_fields(&hexagons, MICROMETRE, 3)).unwrap();
+    let density = 1e6 / (1.5 * 3f64.sqrt() * a * a);
+    assert!((counted.mean / density - 1.0).abs() < 0.02, "{} beside {density}", counted.mean);
+    // Both methods give one number on equiaxed grains.
+    assert!((circles.number - counted.number).abs() < 0.3, "{} and {}", circles.number, counted.number);
+}
+
+#[test]
+fn diagonals_measure_their_length_and_pixels_need_not_be_square() {
+    let whole = map(100, 100, |_, _| 1);
+    let found = intercepts(&whole, MICROMETRE, TestLines::Diagonal(9));
+    assert_eq!(found.len(), 18);
+    assert!(found.iter().all(|line| line.length_um >= 0.49 * 141.5 && line.length_um <= 141.5), "{found:?}");
+    let flat = PixelSize { y_nm: 2000.0, ..MICROMETRE };
+    let columns = map(40, 10, |_, c| (c / 10) as u32 + 1);
+    let rows = map(10, 40, |r, _| (r / 10) as u32 + 1);
+    assert_eq!(intercepts(&columns, flat, TestLines::Horizontal(1))[0], Intercepts { length_um: 40.0, count: 3 });
+    assert_eq!(intercepts(&rows, flat, TestLines::Vertical(1))[0], Intercepts { length_um: 80.0, count: 3 });
+}
+
+#[test]
+fn maps_without_grains_have_no_grain_size() {
+    for empty in [map(0, 0, |_, _| 0), map(1, 1, |_, _| 0), map(30, 30, |_, _| 0)] {
+        assert_eq!(grain_size_by_counting(&planimetric_fields(&empty, MICROMETRE, 3)), None);
+        for lines in [TestLines::Horizontal(3), TestLines::Vertical(3), TestLines::Diagonal(3), TestLines::Circles] {
+            assert_eq!(grain_size_by_intercepts(&intercepts(&empty, MICROMETRE, lines)), None);
+        }
+    }
+}
+
+#[test]
+fn quantiles_of_student() {
+    // scipy.stats.t.ppf(0.975, [1, 10, 11, 20, 79, 1000])
+    for (freedom, t) in [(1, 12.7062), (10, 2.2281), (11, 2.2010), (20, 2.0860), (79, 1.9905), (1000, 1.9623)] {
+        assert!((student_t_95(freedom) - t).abs() < 1e-3, "{freedom}: {}", student_t_95(freedom));
+    }
+}

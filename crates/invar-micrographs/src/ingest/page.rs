@@ -1,0 +1,289 @@
+//! One page of one file: pixels to the shard, grains, label map.
+
+use std::path::{Path, PathBuf};
+
+use invar_dataset::{
+    Progress,
+    manifest::{self, Input},
+};
+use serde_json::json;
+
+use super::{BAND_PX, LABELS, inputs::Source, mask, measure_boxes, measure_labels, output};
+use crate::{
+    Band, Banner, Error, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize, PixelSizeSource, Place, Region,
+    Segmentation, Segments, TestLines,
+    journal::Checkpoint,
+    read,
+    shard::{Masks, Metadata, ShardWriter, StoredType},
+};
+
+/// Test lines of each direction for the intercept method.
+const LINES: usize = 10;
+
+/// A page that is to be taken in.
+pub(super) struct Task<'a> {
+    /// Among the pages of all files.
+    pub number: usize,
+    pub source: &'a Source,
+    /// 0-based.
+    pub page: usize,
+    pub num_pages: usize,
+    /// Unique in the dataset.
+    pub name: String,
+    pub info: PageInfo,
+}
+
+impl Task<'_> {
+    pub fn num_pixels(&self) -> u64 {
+        u64::from(self.info.width) * u64::from(self.info.height)
+    }
+
+    fn place(&self) -> Place {
+        match self.num_pages {
+            1 => Place::file(&self.source.path),
+            _ => Place::page(&self.source.path, self.page as u32 + 1),
+        }
+    }
+
+    /// As messages name it.
+    fn described(&self) -> String {
+        self.place().to_string()
+    }
+
+    /// Who says how large a pixel is: the user, then the sample sheet, then the file.
+    fn pixel_size(&self, config: &IngestConfig) -> Option<PixelSize> {
+        let square = |nm: f64, source| PixelSize { x_nm: nm, y_nm: nm, source };
+        let user = config.pixel_size_nm.map(|nm| square(nm, PixelSizeSource::User));
+        let sheet = || self.source.pixel_size_nm.map(|nm| square(nm, PixelSizeSource::Sheet));
+        let is_size = |nm: f64| nm.is_finite() && nm > 0.0;
+        let file = || self.info.pixel_size.filter(|size| is_size(size.x_nm) && is_size(size.y_nm));
+        user.or_else(sheet).or_else(file)
+    }
+}
+
+/// Reads the page, and writes its shard and its label map into `out`.
+///
+/// # Errors
+/// Those of the file and its mask, those of the output, and the user's wish to stop.
+pub(super) fn take_in(
+    task: &Task<'_>,
+    out: &Path,
+    config: &IngestConfig,
+    progress: &dyn Progress,
+) -> Result<Checkpoint, Error> {
+    let mut writer = write_pixels(task, out, progress)?;
+    let (crop_bottom_px, banner) = crop(task, &mut writer, config)?;
+    let pixels = writer.pixels()?;
+    let image = pixels.image();
+    let levels = Levels::of(image, config.percentiles);
+    let found = find(task, image, levels, crop_bottom_px, config)?;
+    let labels = match &found.map {
+        Some(map) => Some(write_labels(out, &task.name, map)?),
+        None => None,
+    };
+    let pixel_size = task.pixel_size(config);
+    let facts = facts(task, &found, image, pixel_size, (crop_bottom_px, banner.as_deref()));
+    let metadata = Metadata {
+        name: task.name.clone(),
+        source: task.source.path.to_string_lossy().into_owned(),
+        page: task.page as u32 + 1,
+        page_name: task.info.name.clone(),
+        sample_type: task.info.sample_type,
+        levels,
+        pixel_size,
+        crop_bottom_px,
+        banner,
+        columns: task.source.columns.clone(),
+        facts: facts.clone(),
+    };
+    drop(pixels);
+    let shard = writer.finish(&metadata, &found.regions, &found.masks, &found.edges)?;
+    let inputs = if task.page == 0 { digests(task.source)? } else { Vec::new() };
+    Ok(Checkpoint { number: task.number, shard: Some(shard), skipped: None, inputs, facts, labels })
+}
+
+/// Size and checksum of the image, and of its mask.
+pub(super) fn digests(source: &Source) -> Result<Vec<Input>, Error> {
+    let digest = |path: &PathBuf| -> Result<Input, Error> {
+        let (size_bytes, sha256) = manifest::file_digest(path)?;
+        Ok(Input { path: path.to_string_lossy().into_owned(), size_bytes, sha256, counts: Default::default() })
+    };
+    std::iter::once(&source.path).chain(&source.mask).map(digest).collect()
+}
+
+fn write_pixels(task: &Task<'_>, out: &Path, progress: &dyn Progress) -> Result<ShardWriter, Error> {
+    let PageInfo { width, height, channels, sample_type, .. } = task.info;
+    let path = out.join(output::shard_file(task.number));
+    let size = [u32::from(channels), height, width];
+    let mut writer = ShardWriter::create(&path, size, StoredType::of(sample_type))?;
+    let (mut bad, mut first) = (0, None);
+    let mut file = read::open(&task.source.path)?;
+    file.read_bands(task.page, BAND_PX, &mut |Band { first_row, num_rows, samples }| {
+        if progress.is_cancelled() {
+            return Err(Error::Interrupted { path: out.into() });
+        }
+        let not_finite = writer.write_band(first_row, num_rows, &samples).map_err(Error::io(&path))?;
+        bad += not_finite.count;
+        first = first.or(not_finite.first.map(|(pixel, value)| {
+            let (row, column) = (pixel as u64 / u64::from(width), pixel as u64 % u64::from(width));
+            ((first_row + row as u32, column as u32), value)
+        }));
+        Ok(())
+    })?;
+    match first {
+        None => Ok(writer),
+        Some((pixel, found)) => {
+            let place = Box::new(Place { pixel: Some(pixel), ..task.place() });
+            Err(Error::NotFinite { place, found, count: bad, total: task.num_pixels() * u64::from(channels) })
+        }
+    }
+}
+
+/// Cuts off what the user says, else a banner that is found; rows and why.
+fn crop(task: &Task<'_>, writer: &mut ShardWriter, config: &IngestConfig) -> Result<(u32, Option<String>), Error> {
+    let height = task.info.height;
+    if config.crop_bottom_px > 0 {
+        if config.crop_bottom_px >= height {
+            return Err(Error::Config {
+                what: "crop_bottom_px".into(),
+                expected: format!("fewer than the {height} rows of {}", task.described()),
+                found: config.crop_bottom_px.to_string(),
+            });
+        }
+        writer.crop(height - config.crop_bottom_px)?;
+        return Ok((config.crop_bottom_px, None));
+    }
+    // A mask says what is looked at.
+    if !config.detect_banner || task.source.mask.is_some() {
+        return Ok((0, None));
+    }
+    let pixels = writer.pixels()?;
+    let levels = Levels::of(pixels.image(), config.percentiles);
+    match crate::find_banner(pixels.image(), levels).filter(|banner| banner.rows_px < height) {
+        None => Ok((0, None)),
+        Some(Banner { rows_px, reason }) => {
+            drop(pixels);
+            writer.crop(height - rows_px)?;
+            Ok((rows_px, Some(reason)))
+        }
+    }
+}
+
+/// What is on an image.
+struct Found {
+    map: Option<LabelMap>,
+    regions: Vec<Region>,
+    masks: Masks,
+    edges: Vec<crate::Neighbors>,
+}
+
+fn find(
+    task: &Task<'_>,
+    image: ImageRef<'_>,
+    levels: Levels,
+    cropped_px: u32,
+    config: &IngestConfig,
+) -> Result<Found, Error> {
+    let segments = match (&task.source.mask, &config.segment) {
+        (Some(path), _) => {
+            let size = [image.height as u32, image.width as u32];
+            let pages = (task.page, task.num_pages);
+            Segments::Labels(mask::read(path, &task.described(), pages, size, cropped_px)?)
+        }
+        (None, Segmentation::Labels {}) => {
+            return Err(Error::Config {
+                what: "segment".into(),
+                expected: "masks (`labels`, or a column `mask` in the sample sheet)".into(),
+                found: format!("none for {}", task.described()),
+            });
+        }
+        (None, segmentation) => crate::segment(image, levels, segmentation)?,
+    };
+    match segments {
+        Segments::Labels(mut map) => {
+            if config.min_area_px > 1 {
+                drop_small(&mut map, config.min_area_px);
+            }
+            let (regions, masks, edges) = measure_labels(&map, image);
+            Ok(Found { map: Some(map), regions, masks, edges })
+        }
+        Segments::Boxes(boxes) => {
+            let (regions, masks, edges) = measure_boxes(&boxes, image);
+            Ok(Found { map: None, regions, masks, edges })
+        }
+    }
+}
+
+/// Makes the regions of fewer than `min_area_px` pixels background.
+fn drop_small(map: &mut LabelMap, min_area_px: u64) {
+    let mut areas = std::collections::HashMap::new();
+    for &label in &map.labels {
+        *areas.entry(label).or_insert(0u64) += 1;
+    }
+    for label in &mut map.labels {
+        if areas[label] < min_area_px {
+            *label = 0;
+        }
+    }
+}
+
+/// `labels/NAME.tif`, which napari opens as labels; its path inside the dataset directory.
+fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<String, Error> {
+    let file = format!("{LABELS}/{name}.tif");
+    let path = out.join(&file);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    }
+    crate::write_label_map(&path, map)?;
+    Ok(file)
+}
+
+/// What the manifest says of an image.
+fn facts(
+    task: &Task<'_>,
+    found: &Found,
+    image: ImageRef<'_>,
+    pixel_size: Option<PixelSize>,
+    (crop_bottom_px, banner): (u32, Option<&str>),
+) -> serde_json::Value {
+    let regions = &found.regions;
+    let num_border = regions.iter().filter(|region| region.touches_border).count();
+    let inner = || regions.iter().filter(|region| !region.touches_border);
+    let mean = |total: f64, count: usize| (count > 0).then(|| total / count as f64);
+    let mean_area_px = mean(regions.iter().map(|region| region.area_px as f64).sum(), regions.len());
+    let mean_inner = mean(inner().map(|region| region.area_px as f64).sum(), regions.len() - num_border);
+    let area_um2 = pixel_size.map(|size| size.x_nm * size.y_nm * 1e-6);
+    json!({
+        "image": task.name,
+        "source": task.source.path.to_string_lossy(),
+        "page": task.page + 1,
+        "width_px": image.width,
+        "height_px": image.height,
+        "grains": regions.len(),
+        "border_grains": num_border,
+        "mean_area_px": mean_area_px,
+        "mean_area_um2": mean_area_px.zip(area_um2).map(|(px, um2)| px * um2),
+        "mean_area_of_inner_px": mean_inner,
+        "pixel_size": pixel_size,
+        "crop_bottom_px": crop_bottom_px,
+        "banner": banner,
+        "grain_size": found.map.as_ref().zip(pixel_size).and_then(|(map, size)| grain_size(map, size, regions)),
+    })
+}
+
+/// ASTM grain-size numbers where the grains fill the image; loose particles have none.
+fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Option<serde_json::Value> {
+    let covered: u64 = regions.iter().map(|region| region.area_px).sum();
+    if regions.len() < 2 || covered * 2 < map.labels.len() as u64 {
+        return None;
+    }
+    // Fields of some 50 grains, as E112 wants them, but four of them if possible, for a confidence interval.
+    let per_side = if regions.len() < 8 { 1 } else { ((regions.len() as f64 / 50.0).sqrt() as usize).clamp(2, 6) };
+    let fields = crate::planimetric_fields(map, pixel_size, per_side);
+    let lines = [TestLines::Horizontal(LINES), TestLines::Vertical(LINES)];
+    let lines: Vec<_> = lines.into_iter().flat_map(|lines| crate::intercepts(map, pixel_size, lines)).collect();
+    Some(json!({
+        "planimetric": crate::grain_size_by_counting(&fields),
+        "intercept": crate::grain_size_by_intercepts(&lines),
+    }))
+}

@@ -1,0 +1,144 @@
+//! Positive pairs of grains: two views that the encoder is to call the same.
+//!
+//! | kind | the two views |
+//! |---|---|
+//! | `rotations` | one grain, tile or image, turned twice |
+//! | `crops` | two places of it, each turned: what they share is the texture |
+//!
+//! Both views are sampled from the full-resolution source, each at an angle of its own over the whole circle: a view that
+//! was interpolated and one that was not are told apart by their blur, and what tells two views of a pair apart from those
+//! of others, a network learns first. Each is then jittered in place, scale and intensity on its own.
+
+mod augment;
+mod config;
+mod describe;
+mod draw;
+
+use std::sync::Arc;
+
+use invar_dataset::{Dataset as _, DatasetError, Pair, PairSource, SampleId, ViewShape, seed, seed::Rng};
+
+pub use augment::Augmentation;
+pub use config::{AugmentConfig, CropsConfig, Effect, GrainPairsConfig, PairKindConfig, RotationsConfig};
+
+use crate::{
+    Error, Grain, GrainDataset,
+    resample::Placement,
+    views::{Frame, Look, ViewConfig, ViewMaker},
+};
+
+/// Draws pairs from grains.
+pub struct GrainPairs {
+    grains: Arc<GrainDataset>,
+    config: GrainPairsConfig,
+    /// Sums of the weights up to each kind.
+    cumulated_weights: Vec<f64>,
+    maker: ViewMaker,
+}
+
+/// A view before it is sampled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct DrawnView {
+    placement: Placement,
+    augmentation: Augmentation,
+}
+
+impl GrainPairs {
+    /// Prepares to draw.
+    ///
+    /// # Errors
+    /// When a setting cannot be, there are no grains, the images do not fit to the view (see [`ViewMaker::new`]), or
+    /// `crops` are asked for and the field fills every region.
+    pub fn new(grains: Arc<GrainDataset>, config: &GrainPairsConfig, view: &ViewConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let maker = ViewMaker::new(&grains, view)?;
+        let mut weight = 0.0;
+        let cumulated_weights = config.kinds.iter().map(|kind| {
+            weight += kind.weight();
+            weight
+        });
+        let source = Self { cumulated_weights: cumulated_weights.collect(), config: config.clone(), maker, grains };
+        for (i, kind) in config.kinds.iter().enumerate() {
+            if matches!(kind, PairKindConfig::Crops(_)) && kind.weight() > 0.0 && source.num_with_room()? == 0 {
+                return Err(Error::Config {
+                    what: format!("pairs.kinds[{i}]"),
+                    expected: "a view.field that leaves room for two crops in some region".into(),
+                    found: "a field that fills all of them".into(),
+                });
+            }
+        }
+        Ok(source)
+    }
+
+    /// In how many regions two crops can lie apart by a quarter of their side.
+    fn num_with_room(&self) -> Result<usize, DatasetError> {
+        let mut num = 0;
+        for index in 0..self.grains.len() {
+            let frame = self.maker.frame(&self.grains.get(index)?)?;
+            let side = self.maker.fitting_side(&frame, 1.0);
+            let room = draw::room(&self.maker, &frame, side);
+            num += usize::from(room.iter().any(|range| range.end - range.start >= side / 4.0));
+        }
+        Ok(num)
+    }
+
+    fn draw(
+        &self,
+        index: usize,
+        grain: &Grain,
+        rng: &mut Rng,
+    ) -> Result<(&PairKindConfig, [DrawnView; 2]), DatasetError> {
+        debug_assert!(index < self.grains.len());
+        let kind = &self.config.kinds[draw::weighted(&self.cumulated_weights, rng)];
+        let frame = self.maker.frame(grain)?;
+        let first = self.draw_view(grain, &frame, kind, rng);
+        let second = self.draw_view(grain, &frame, kind, rng);
+        Ok((kind, [first, second]))
+    }
+
+    fn draw_view(&self, grain: &Grain, frame: &Frame, kind: &PairKindConfig, rng: &mut Rng) -> DrawnView {
+        let config = &self.config;
+        let scale = draw::log_uniform(config.scale, rng);
+        let side = self.maker.fitting_side(frame, scale);
+        let offset_px = match kind {
+            PairKindConfig::Rotations(_) => draw::shift(frame, config.max_shift * side, rng),
+            PairKindConfig::Crops(_) => draw::place(&self.maker, grain, frame, side, rng),
+        };
+        let angle_deg = draw::uniform([-config.max_angle_deg, config.max_angle_deg], rng);
+        let mirror = draw::coin(rng) && config.mirror;
+        let look = Look { offset_px, scale, angle_deg, mirror };
+        let augmentation = Augmentation::draw(&config.augment, rng);
+        DrawnView { placement: self.maker.place(frame, &look), augmentation }
+    }
+}
+
+impl PairSource for GrainPairs {
+    fn len(&self) -> usize {
+        self.grains.len()
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.maker.shape()
+    }
+
+    fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
+        let grain = self.grains.get(index)?;
+        let mut rng = seed::rng(seed, index as u64);
+        let (_, drawn) = self.draw(index, &grain, &mut rng)?;
+        let views = drawn.map(|DrawnView { placement, augmentation }| {
+            let mut values = self.maker.sample(&grain, &placement, augmentation.reach_px());
+            augmentation.apply(&mut values, self.maker.size(), &mut rng);
+            self.maker.finish(&grain, &placement, values)
+        });
+        let sample = SampleId::from_name(grain.id().as_bytes());
+        Ok(Pair { sample, views: views.into(), links: None })
+    }
+
+    /// The image: its grains, and tiles that overlap, are never split.
+    fn split_key(&self, index: usize) -> SampleId {
+        self.grains.group(index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! A pair in words, for a person who wants to see what is drawn.
+
+use std::fmt::Write as _;
+
+use invar_dataset::{Dataset as _, DatasetError, seed};
+
+use super::{DrawnView, GrainPairs};
+
+impl GrainPairs {
+    /// The pair that [`PairSource::pair`](invar_dataset::PairSource::pair) gives for `(index, seed)`, as text: the kind,
+    /// and of each view its middle, what it shows, the angle and what was done to the intensities.
+    ///
+    /// # Errors
+    /// As `pair`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
+        let grain = self.grains.get(index)?;
+        let (kind, views) = self.draw(index, &grain, &mut seed::rng(seed, index as u64))?;
+        let mut text = format!("sample {index} ({}): {} pair\n", grain.id(), kind.name());
+        for (number, DrawnView { placement, augmentation }) in views.iter().enumerate() {
+            let [row, column] = placement.center_px;
+            let [height, width] = placement.step_px.map(|step| step * self.maker.size() as f64);
+            let mirrored = if placement.mirror { ", mirrored" } else { "" };
+            let _ = writeln!(
+                text,
+                "  view {}: {height:.1} x {width:.1} px around row {row:.1}, column {column:.1}, turned by {:.1} degrees{mirrored}\n          {augmentation}",
+                number + 1,
+                placement.angle_deg,
+            );
+        }
+        Ok(text)
+    }
+}

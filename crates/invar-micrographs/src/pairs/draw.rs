@@ -1,0 +1,71 @@
+//! Numbers and places.
+
+use std::ops::Range;
+
+use invar_dataset::seed::Rng;
+use rand::Rng as _;
+
+use crate::{
+    Grain,
+    views::{Frame, ViewMaker},
+};
+
+/// In [0, 1).
+pub(super) fn unit(rng: &mut Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)
+}
+
+/// True or false, as a fair coin falls.
+pub(super) fn coin(rng: &mut Rng) -> bool {
+    rng.next_u64() >> 63 == 1
+}
+
+/// Which of the cumulated `weights` a draw falls to; one of weight 0 is never drawn.
+pub(super) fn weighted(cumulated: &[f64], rng: &mut Rng) -> usize {
+    let point = unit(rng) * cumulated.last().copied().unwrap_or(0.0);
+    cumulated.partition_point(|&limit| limit <= point).min(cumulated.len() - 1)
+}
+
+/// Between two numbers.
+pub(super) fn uniform([low, high]: [f64; 2], rng: &mut Rng) -> f64 {
+    low + unit(rng) * (high - low)
+}
+
+/// Between two positive numbers; as likely to be halved as doubled.
+pub(super) fn log_uniform([low, high]: [f64; 2], rng: &mut Rng) -> f64 {
+    low * (unit(rng) * (high / low).ln()).exp()
+}
+
+/// A shift, evenly over the disc of a radius in square-equivalent pixels; source pixels `[down, right]`.
+pub(super) fn shift(frame: &Frame, radius: f64, rng: &mut Rng) -> [f64; 2] {
+    let radius = radius * unit(rng).sqrt();
+    let (sin, cos) = (unit(rng) * std::f64::consts::TAU).sin_cos();
+    [radius * sin * frame.aspect[0], radius * cos * frame.aspect[1]]
+}
+
+/// Rows and columns of the region that the middle of a crop may lie on.
+pub(super) fn room(maker: &ViewMaker, frame: &Frame, side_px: f64) -> [Range<f64>; 2] {
+    [0, 1].map(|axis| {
+        let [first, last] = frame.region_px(axis);
+        let travel = maker.travel(frame, axis, side_px);
+        let (start, end) = (first.max(travel.start), last.min(travel.end));
+        if start <= end { start..end } else { frame.center_px[axis]..frame.center_px[axis] }
+    })
+}
+
+/// Tries to find a point of a grain in its box.
+const TRIES: usize = 64;
+
+/// Any place of the region, as an offset: pixels of the grain are equally likely, and so are places of a tile or image
+/// where the whole field lies in it.
+pub(super) fn place(maker: &ViewMaker, grain: &Grain, frame: &Frame, side_px: f64, rng: &mut Rng) -> [f64; 2] {
+    let room = room(maker, frame, side_px);
+    let mask = grain.mask();
+    for _ in 0..TRIES {
+        let point = [0, 1].map(|axis: usize| uniform([room[axis].start, room[axis].end], rng));
+        if mask.is_full() || mask.contains(point[0].round() as u32, point[1].round() as u32) {
+            return [0, 1].map(|axis| point[axis] - frame.center_px[axis]);
+        }
+    }
+    [0.0; 2]
+}

@@ -1,0 +1,121 @@
+//! Digital Micrograph, DM3 and DM4.
+
+use crate::{
+    Error, PageInfo, PixelSize, PixelSizeSource, SampleType,
+    read::{
+        Format, Source,
+        raw::{Pixel, Plane},
+        samples::Stored,
+        units,
+    },
+};
+
+mod tags;
+
+use tags::Tag;
+
+/// The pictures but the thumbnails; the planes of a stack are pages.
+pub(crate) fn open(source: &Source, format: Format) -> Result<(Vec<PageInfo>, Vec<Plane>), Error> {
+    let (root, big_endian) = tags::read(source, format == Format::Dm4)?;
+    let list = root.get("ImageList").ok_or_else(|| source.corrupt("the tag ImageList", "a list of images", "none"))?;
+    let is_thumbnail = |index: usize| {
+        let thumbnails = root.get("Thumbnails").into_iter().flat_map(Tag::children);
+        thumbnails.filter_map(|tag| tag.get("ImageIndex")?.number()).any(|number| number == index as f64)
+    };
+    let (mut pages, mut planes) = (Vec::new(), Vec::new());
+    for (index, image) in list.children().enumerate().filter(|(index, _)| !is_thumbnail(*index)) {
+        add_image(&Image { source, image, index, big_endian }, &mut pages, &mut planes)?;
+    }
+    if pages.is_empty() {
+        return Err(source.corrupt("the list of images", "an image that is no thumbnail", "none"));
+    }
+    Ok((pages, planes))
+}
+
+struct Image<'a> {
+    source: &'a Source,
+    image: &'a Tag,
+    index: usize,
+    big_endian: bool,
+}
+
+fn add_image(image: &Image<'_>, pages: &mut Vec<PageInfo>, planes: &mut Vec<Plane>) -> Result<(), Error> {
+    let (stored, pixel) = image.stored()?;
+    let (width, height, num_slices) = image.size()?;
+    let info = PageInfo {
+        name: image.image.get("Name").and_then(Tag::text).filter(|name| !name.is_empty()).map(String::from),
+        width,
+        height,
+        channels: if pixel == Pixel::Bgra { 3 } else { 1 },
+        sample_type: stored.sample_type(),
+        pixel_size: image.pixel_size(),
+    };
+    let Some(&Tag::Array { offset, num_bytes }) = image.image.at(&["ImageData", "Data"]) else {
+        return Err(image.corrupt("ImageData.Data", "an array", "none"));
+    };
+    let plane = Plane { offset, stored, big_endian: image.big_endian, pixel };
+    let slice_bytes = u128::from(plane.row_bytes(&info)) * u128::from(height);
+    let needed = slice_bytes * u128::from(num_slices);
+    if needed > u128::from(num_bytes) {
+        let expected = format!("{needed} for {num_slices} x {height} x {width} pixels");
+        return Err(image.corrupt("the bytes of ImageData.Data", &expected, num_bytes));
+    }
+    for slice in 0..num_slices {
+        pages.push(info.clone());
+        planes.push(Plane { offset: offset + slice * slice_bytes as u64, ..plane });
+    }
+    Ok(())
+}
+
+impl Image<'_> {
+    fn corrupt(&self, what: &str, expected: &str, found: impl std::fmt::Display) -> Error {
+        self.source.corrupt(format!("{what} of image {}", self.index), expected, found)
+    }
+
+    /// Number type, by the codes of `ImageData.DataType`.
+    fn stored(&self) -> Result<(Stored, Pixel), Error> {
+        let code = self.image.at(&["ImageData", "DataType"]).and_then(Tag::number).unwrap_or(0.0);
+        let kind = match code as i64 {
+            1 => SampleType::I16,
+            2 => SampleType::F32,
+            6 => SampleType::U8,
+            7 => SampleType::I32,
+            9 => SampleType::I8,
+            10 => SampleType::U16,
+            11 => SampleType::U32,
+            12 => SampleType::F64,
+            14 => return Ok((Stored::Bool, Pixel::Channels)),
+            23 => return Ok((Stored::As(SampleType::U8), Pixel::Bgra)),
+            3 | 5 | 13 | 27 | 28 => return Err(self.source.unsupported("complex numbers", "save the magnitude")),
+            39 | 40 => return Err(self.source.unsupported("64-bit integers", "convert it to 32 bits")),
+            _ => return Err(self.corrupt("ImageData.DataType", "1 to 40", code)),
+        };
+        Ok((Stored::As(kind), Pixel::Channels))
+    }
+
+    /// Columns, rows, and the product of what is beyond.
+    fn size(&self) -> Result<(u32, u32, u64), Error> {
+        let sizes = self.image.at(&["ImageData", "Dimensions"]);
+        let sizes: Vec<f64> = sizes.into_iter().flat_map(Tag::children).filter_map(Tag::number).collect();
+        if let Some(size) = sizes.iter().find(|&&size| !(1.0..=f64::from(i32::MAX)).contains(&size)) {
+            return Err(self.corrupt("ImageData.Dimensions", "at least 1", size));
+        }
+        let [width, height, rest @ ..] = sizes.as_slice() else {
+            return Err(self.source.unsupported("a spectrum (fewer than two dimensions)", ""));
+        };
+        let num_slices = rest.iter().try_fold(1u64, |product, &size| product.checked_mul(size as u64));
+        let num_slices = num_slices.filter(|&number| number <= self.source.len());
+        let num_slices =
+            num_slices.ok_or_else(|| self.corrupt("ImageData.Dimensions", "as many as fit the file", "more"))?;
+        Ok((*width as u32, *height as u32, num_slices))
+    }
+
+    fn pixel_size(&self) -> Option<PixelSize> {
+        let mut axes = self.image.at(&["ImageData", "Calibrations", "Dimension"])?.children();
+        let mut length = || {
+            let axis = axes.next()?;
+            Some(axis.get("Scale")?.number()? * units::nanometres(axis.get("Units")?.text()?)?)
+        };
+        PixelSize::new(length()?, length()?, PixelSizeSource::Dm)
+    }
+}

@@ -1,0 +1,188 @@
+//! A rotated grid of points in a patch, sampled row by row.
+
+use std::ops::Range;
+
+use super::{Extent, Interpolation, Patch, Placement};
+
+/// Points around a centre, `num x num`.
+pub(super) struct Grid {
+    num: usize,
+    center_px: [f64; 2],
+    /// Source `[row, column]` for one point `[down, right]`.
+    matrix: [[f64; 2]; 2],
+    /// Radius around the centre beyond which points are not looked at, points; `None` for none.
+    radius: Option<f64>,
+}
+
+/// Coordinates in a patch have 32 binary places, so that whole steps are exact and rows do not drift.
+const ONE: f64 = (1u64 << 32) as f64;
+
+impl Grid {
+    /// `num` points a side, `finer` of them a view pixel, for a view of `size_px`.
+    pub fn new(placement: &Placement, num: usize, finer: usize, extent: Extent, size_px: usize) -> Self {
+        let matrix = placement.matrix().map(|row| row.map(|step| step / finer as f64));
+        let radius = match extent {
+            Extent::Square => None,
+            // The low-pass filter of a pixel reaches so far, to the corners of its square.
+            Extent::Disc { margin_px } => {
+                let reach = (num - finer * size_px) as f64 * std::f64::consts::FRAC_1_SQRT_2;
+                Some((size_px as f64 / 2.0 + margin_px) * finer as f64 + reach)
+            }
+        };
+        Self { num, center_px: placement.center_px, matrix, radius }
+    }
+
+    /// What the grid covers of the source: `[first row, first column, last row, last column]`.
+    pub fn bounds(&self) -> [f64; 4] {
+        let half = (self.num as f64 - 1.0) / 2.0;
+        let corner = half * std::f64::consts::SQRT_2;
+        let reach = self.matrix.map(|[down, right]| {
+            let square = half * (down.abs() + right.abs());
+            // Of a disc that is smaller than the square, its extent along the axis.
+            self.radius.map_or(square, |radius| square.min(radius.min(corner) * down.hypot(right)))
+        });
+        let [row, column] = self.center_px;
+        [row - reach[0], column - reach[1], row + reach[0], column + reach[1]]
+    }
+
+    /// Samples row `i` of the grid; points that are not looked at become 0.
+    pub fn sample_row(&self, patch: &Patch, i: usize, interpolation: Interpolation, out: &mut [f32]) {
+        let middle = (self.num as f64 - 1.0) / 2.0;
+        let down = i as f64 - middle;
+        let span = self.span(down);
+        out[..span.start].fill(0.0);
+        out[span.end..].fill(0.0);
+        let boxes = patch.boxes as f64;
+        let line = |axis: usize| {
+            let [step_down, step_right] = self.matrix[axis];
+            let start = self.center_px[axis] - patch.first_px[axis]
+                + step_down * down
+                + step_right * (span.start as f64 - middle);
+            Line { start: (start / boxes * ONE).round() as i64, step: (step_right / boxes * ONE).round() as i64 }
+        };
+        sample(patch, line(0), line(1), interpolation, &mut out[span]);
+    }
+
+    fn span(&self, down: f64) -> Range<usize> {
+        let Some(radius) = self.radius else { return 0..self.num };
+        let half = (radius * radius - down * down).max(0.0).sqrt();
+        let middle = (self.num as f64 - 1.0) / 2.0;
+        let first = (middle - half).floor().max(0.0) as usize;
+        let last = ((middle + half).ceil() as usize + 1).min(self.num);
+        first.min(last)..last
+    }
+}
+
+/// A coordinate along a row of points.
+#[derive(Clone, Copy)]
+struct Line {
+    start: i64,
+    step: i64,
+}
+
+impl Line {
+    fn at(self, j: usize) -> i64 {
+        self.start + self.step * j as i64
+    }
+
+    /// Whole part.
+    fn cell(position: i64) -> usize {
+        (position >> 32) as usize
+    }
+
+    /// Broken part, in [0, 1).
+    fn fraction(position: i64) -> f32 {
+        ((position as u32) >> 8) as i32 as f32 * (1.0 / (1 << 24) as f32)
+    }
+}
+
+fn sample(patch: &Patch, rows: Line, columns: Line, interpolation: Interpolation, out: &mut [f32]) {
+    if out.is_empty() {
+        return;
+    }
+    // A straight line stays within a rectangle that holds both its ends.
+    let inside = |position: i64, extent: usize| position >= 1 << 32 && Line::cell(position) + 2 < extent;
+    for j in [0, out.len() - 1] {
+        assert!(
+            inside(rows.at(j), patch.height) && inside(columns.at(j), patch.width),
+            "the patch covers the grid with a margin"
+        );
+    }
+    match interpolation {
+        Interpolation::Bilinear => bilinear(patch, rows, columns, out),
+        #[cfg(target_arch = "x86_64")]
+        Interpolation::Bicubic if std::arch::is_x86_feature_detected!("avx") => {
+            // SAFETY: the processor has AVX.
+            unsafe { bicubic_avx(patch, rows, columns, out) }
+        }
+        Interpolation::Bicubic => bicubic(patch, rows, columns, out),
+    }
+}
+
+/// The four pixels of row `row` from column `column` on.
+///
+/// # Safety
+/// The patch has them.
+#[inline(always)]
+unsafe fn four(patch: &Patch, row: usize, column: usize) -> [f32; 4] {
+    let first = row * patch.width + column;
+    debug_assert!(row < patch.height && column + 4 <= patch.width);
+    // SAFETY: `values` has height * width values, and the caller promises that these are among them.
+    unsafe { patch.values.as_ptr().add(first).cast::<[f32; 4]>().read_unaligned() }
+}
+
+/// The same code for processors with AVX: the order of operations, and so the result, is the same.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn bicubic_avx(patch: &Patch, rows: Line, columns: Line, out: &mut [f32]) {
+    bicubic(patch, rows, columns, out);
+}
+
+#[inline(always)]
+fn bicubic(patch: &Patch, rows: Line, columns: Line, out: &mut [f32]) {
+    let (mut row, mut column) = (rows.start, columns.start);
+    for value in out {
+        let (i, j) = (Line::cell(row) - 1, Line::cell(column) - 1);
+        // SAFETY: `sample` has checked both ends of the line, 1 before and 2 after the cell.
+        let [a, b, c, d] =
+            unsafe { [four(patch, i, j), four(patch, i + 1, j), four(patch, i + 2, j), four(patch, i + 3, j)] };
+        let [p, q, r, s] = catmull_rom(Line::fraction(row));
+        let weights = catmull_rom(Line::fraction(column));
+        let mut sums = [0.0; 4];
+        for k in 0..4 {
+            sums[k] = ((a[k] * p + b[k] * q) + (c[k] * r + d[k] * s)) * weights[k];
+        }
+        *value = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+        row += rows.step;
+        column += columns.step;
+    }
+}
+
+#[inline(always)]
+fn bilinear(patch: &Patch, rows: Line, columns: Line, out: &mut [f32]) {
+    let (mut row, mut column) = (rows.start, columns.start);
+    for value in out {
+        let (i, j) = (Line::cell(row), Line::cell(column));
+        // SAFETY: as in `bicubic`.
+        let [above, below] = unsafe { [four(patch, i, j - 1), four(patch, i + 1, j - 1)] };
+        let (down, right) = (Line::fraction(row), Line::fraction(column));
+        let mix = |a: f32, b: f32, t: f32| a * (1.0 - t) + b * t;
+        *value = mix(mix(above[1], above[2], right), mix(below[1], below[2], right), down);
+        row += rows.step;
+        column += columns.step;
+    }
+}
+
+/// Weights of the four neighbours of a point `t` beyond the second of them; exactly 0, 1, 0, 0 at `t = 0`.
+#[inline(always)]
+fn catmull_rom(t: f32) -> [f32; 4] {
+    const CUBE: [f32; 4] = [-0.5, 1.5, -1.5, 0.5];
+    const SQUARE: [f32; 4] = [1.0, -2.5, 2.0, -0.5];
+    const LINEAR: [f32; 4] = [-0.5, 0.0, 0.5, 0.0];
+    const CONSTANT: [f32; 4] = [0.0, 1.0, 0.0, 0.0];
+    let mut weights = [0.0; 4];
+    for k in 0..4 {
+        weights[k] = ((CUBE[k] * t + SQUARE[k]) * t + LINEAR[k]) * t + CONSTANT[k];
+    }
+    weights
+}

@@ -1,0 +1,186 @@
+//! Images to segments: the `[segment]` table of a recipe and what it does.
+//!
+//! Memory beside the image, in bytes a pixel: about 16 for `watershed` and `otsu`, nothing for tiles.
+
+mod denoise;
+mod distance;
+mod gradient;
+mod merge;
+mod otsu;
+mod threshold;
+mod tiles;
+mod watershed;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    otsu::OtsuConfig,
+    watershed::{Landscape, SmallGrains, WatershedConfig},
+};
+use crate::{Error, ImageRef, LabelMap, Levels, PixelsRef};
+
+/// How an image is divided: the `[segment]` table of a recipe, told apart by `method`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Segmentation {
+    /// `method = "watershed"`: grains that fill the image, parted by boundaries or by contrast.
+    Watershed(WatershedConfig),
+    /// `method = "otsu"`: particles that are brighter or darker than what they lie on.
+    Otsu(OtsuConfig),
+    /// `method = "tiles"`: a grid of squares, where there are no grains. The grid is centred: what does not fill a tile
+    /// is left out at the edges, half on each side. An image smaller than a tile is one box.
+    Tiles {
+        /// Side of a tile, pixels.
+        size_px: u32,
+        /// How far neighbouring tiles overlap, pixels; less than `size_px`.
+        #[serde(default)]
+        overlap_px: u32,
+    },
+    /// `method = "whole-image"`: one box.
+    WholeImage {},
+    /// `method = "labels"`: a mask made elsewhere.
+    Labels {},
+}
+
+/// Whether what is sought is darker or brighter than what is around it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Polarity {
+    /// Decided on each image.
+    #[default]
+    Auto,
+    /// Darker.
+    Dark,
+    /// Brighter.
+    Bright,
+}
+
+/// What an image was divided into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// A label a pixel, `1..=n` without gaps; 0 is background.
+    Labels(LabelMap),
+    /// `[first row, first column, last row + 1, last column + 1]`, pixels; they may overlap.
+    Boxes(Vec<[u32; 4]>),
+}
+
+impl Segmentation {
+    /// Name of the method, as in a recipe.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Watershed(_) => "watershed",
+            Self::Otsu(_) => "otsu",
+            Self::Tiles { .. } => "tiles",
+            Self::WholeImage {} => "whole-image",
+            Self::Labels {} => "labels",
+        }
+    }
+
+    /// Checks that the values can hold together.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the field, what is allowed and what was given.
+    pub fn validate(&self) -> Result<(), Error> {
+        match self {
+            Self::Watershed(config) => config.validate(),
+            Self::Otsu(config) => config.validate(),
+            &Self::Tiles { size_px, overlap_px } => {
+                if size_px == 0 {
+                    return Err(refusal("size_px", "at least 1", size_px));
+                }
+                if overlap_px >= size_px {
+                    return Err(refusal("overlap_px", &format!("less than size_px = {size_px}"), overlap_px));
+                }
+                Ok(())
+            }
+            Self::WholeImage {} | Self::Labels {} => Ok(()),
+        }
+    }
+}
+
+/// Divides `image` as `config` says. The result does not depend on the number of threads.
+///
+/// # Errors
+/// [`Error::Config`] where a setting is out of range, the image has 2^32 - 1 pixels or more, or the method is `labels`, which
+/// has nothing to compute.
+///
+/// # Panics
+/// If the number of values is not `channels * height * width`.
+pub fn segment(image: ImageRef<'_>, levels: Levels, config: &Segmentation) -> Result<Segments, Error> {
+    config.validate()?;
+    let (width, height) = (image.width, image.height);
+    match config {
+        &Segmentation::Tiles { size_px, overlap_px } => {
+            Ok(Segments::Boxes(tiles::boxes(width, height, size_px as usize, overlap_px as usize)))
+        }
+        Segmentation::WholeImage {} => Ok(Segments::Boxes(vec![[0, 0, height as u32, width as u32]])),
+        Segmentation::Labels {} => Err(refusal("method", "a method that computes segments", "labels")),
+        Segmentation::Watershed(_) | Segmentation::Otsu(_) => {
+            if width.saturating_mul(height) >= u32::MAX as usize {
+                let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
+                return Err(refusal(config.method(), &expected, format!("{width} x {height}")));
+            }
+            let labels = match config {
+                Segmentation::Watershed(config) => watershed::segment(image, levels, config),
+                Segmentation::Otsu(config) => otsu::segment(image, levels, config),
+                _ => Vec::new(),
+            };
+            Ok(Segments::Labels(LabelMap { width, height, labels }))
+        }
+    }
+}
+
+fn refusal(what: &str, expected: &str, found: impl ToString) -> Error {
+    Error::Config { what: format!("segment: {what}"), expected: expected.into(), found: found.to_string() }
+}
+
+/// One value a pixel, `[height, width]`, 0 and 1 being the levels.
+#[derive(Clone, Debug)]
+pub(crate) struct Plane {
+    pub width: usize,
+    pub height: usize,
+    pub values: Vec<f32>,
+}
+
+impl Plane {
+    /// Channel `channel` of `image`, not clipped.
+    fn channel(image: ImageRef<'_>, levels: Levels, channel: usize) -> Self {
+        use rayon::prelude::*;
+        let (width, height) = (image.width, image.height);
+        let size = width * height;
+        let of = channel * size..(channel + 1) * size;
+        let (low, scale) = (levels.low, 1.0 / (levels.high - levels.low));
+        let values = match image.pixels {
+            PixelsRef::U8(v) => v[of].par_iter().map(|&x| (f32::from(x) - low) * scale).collect(),
+            PixelsRef::U16(v) => v[of].par_iter().map(|&x| (f32::from(x) - low) * scale).collect(),
+            PixelsRef::F32(v) => {
+                v[of].par_iter().map(|&x| if x.is_finite() { (x - low) * scale } else { 0.0 }).collect()
+            }
+        };
+        Self { width, height, values }
+    }
+
+    /// The mean of the channels.
+    fn grey(image: ImageRef<'_>, levels: Levels) -> Self {
+        let mut sum = Self::channel(image, levels, 0);
+        for channel in 1..image.channels {
+            let next = Self::channel(image, levels, channel);
+            sum.values.iter_mut().zip(&next.values).for_each(|(a, b)| *a += b);
+        }
+        if image.channels > 1 {
+            let scale = 1.0 / image.channels as f32;
+            sum.values.iter_mut().for_each(|v| *v *= scale);
+        }
+        sum
+    }
+
+    /// Smallest and largest value; `(0, 0)` where there is none.
+    fn range(&self) -> (f32, f32) {
+        let (low, high) =
+            self.values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
+        if low <= high { (low, high) } else { (0.0, 0.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The views of a grain as it is embedded: upright, or turned and moved evenly, so that their mean ignores both.
+
+mod config;
+mod maker;
+
+use std::sync::Arc;
+
+use invar_dataset::{Dataset as _, DatasetError, View, ViewShape, ViewSource};
+
+pub(crate) use config::refuse;
+pub use config::{Channels, EmbedConfig, Field, Masking, ViewConfig};
+pub use maker::{Frame, Look, ViewMaker};
+
+use crate::{Error, Grain, GrainDataset};
+
+/// Angle between two of the rotations that an embedding must ignore, degrees.
+const TURN_DEG: u32 = 15;
+
+/// Rotations that an embedding must ignore, without the one by 0.
+const NUM_TURNS: usize = 360 / TURN_DEG as usize - 1;
+
+/// The views of grains for embedding.
+pub struct GrainViews {
+    grains: Arc<GrainDataset>,
+    config: EmbedConfig,
+    mirror: bool,
+    maker: ViewMaker,
+}
+
+impl GrainViews {
+    /// Views of `grains`; `mirror` where pairs are mirrored, so that mirror images are the same to the encoder.
+    ///
+    /// # Errors
+    /// When a setting cannot be, or an image does not fit to it: a field in micrometres and a pixel of unknown size,
+    /// another number of channels than the first image.
+    pub fn new(grains: Arc<GrainDataset>, view: &ViewConfig, config: EmbedConfig, mirror: bool) -> Result<Self, Error> {
+        config.validate()?;
+        let maker = ViewMaker::new(&grains, view)?;
+        Ok(Self { grains, config, mirror, maker })
+    }
+
+    /// Every view of a grain that is turned by `turn_deg` and then mirrored or not.
+    fn views_of(&self, grain: &Grain, turn_deg: f64, mirror: bool) -> Result<Vec<View>, DatasetError> {
+        let frame = self.maker.frame(grain)?;
+        let rotations = self.config.rotations;
+        let mut views = Vec::new();
+        for offset in self.maker.spread(&frame, self.config.crops as usize) {
+            for rotation in 0..rotations {
+                let angle_deg = turn_deg + 360.0 * f64::from(rotation) / f64::from(rotations);
+                let look = Look { offset_px: offset, angle_deg, mirror, ..Look::default() };
+                let placement = self.maker.place(&frame, &look);
+                let values = self.maker.sample(grain, &placement, 0.0);
+                views.push(self.maker.finish(grain, &placement, values));
+            }
+        }
+        Ok(views)
+    }
+}
+
+impl ViewSource for GrainViews {
+    fn len(&self) -> usize {
+        self.grains.len()
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.maker.shape()
+    }
+
+    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
+        self.views_of(&self.grains.get(index)?, 0.0, false)
+    }
+
+    fn symmetries(&self) -> Vec<String> {
+        let turns = (1..=NUM_TURNS as u32).map(|turn| format!("rotated by {} degrees", turn * TURN_DEG));
+        turns.chain(self.mirror.then(|| "mirrored".to_owned())).collect()
+    }
+
+    fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError> {
+        assert!(symmetry < NUM_TURNS + usize::from(self.mirror), "symmetry {symmetry} of {}", self.symmetries().len());
+        let grain = self.grains.get(index)?;
+        match symmetry {
+            NUM_TURNS => self.views_of(&grain, 0.0, true),
+            turn => self.views_of(&grain, f64::from(TURN_DEG) * (turn + 1) as f64, false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

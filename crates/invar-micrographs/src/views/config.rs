@@ -1,0 +1,132 @@
+//! What an encoder is shown of a grain, and its checks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, resample::Interpolation};
+
+/// What a view shows (`[source.view]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ViewConfig {
+    /// Side of a view, pixels.
+    pub size_px: u32,
+    /// How much of the source it shows.
+    pub field: Field,
+    /// What of it is hidden.
+    pub mask: Masking,
+    /// Which planes it has.
+    pub channels: Channels,
+    /// How values between pixels are made.
+    pub interpolation: Interpolation,
+}
+
+impl Default for ViewConfig {
+    fn default() -> Self {
+        Self {
+            size_px: 64,
+            field: Field::Grain(1.5),
+            mask: Masking::default(),
+            channels: Channels::default(),
+            interpolation: Interpolation::default(),
+        }
+    }
+}
+
+/// Side of the square (or diameter of the disc) of the source that a view shows. Around whole images and tiles nothing
+/// is shown but pixels of the image: a field that does not lie within it at every angle is shrunk until it does (to a
+/// disc in the image, or without a mask to a square of its diameter across the corners), and moved. Around grains the
+/// image goes on beyond its edges as its mirror image.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Field {
+    /// So many times the equivalent diameter of the grain, the shorter side of a tile or whole image.
+    Grain(f64),
+    /// So many source pixels: all grains at one magnification.
+    Px(f64),
+    /// So many micrometres: all grains at one magnification, also those of images with other pixel sizes. An image whose
+    /// pixel size is not known is an error.
+    Um(f64),
+}
+
+/// What a view hides. Hidden pixels are given the mean of those that are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Masking {
+    /// Nothing: a square.
+    None,
+    /// What is outside of the inscribed disc, which looks the same at every angle.
+    #[default]
+    Circle,
+    /// What is outside of the grain, or of the inscribed disc.
+    Grain,
+}
+
+/// The planes of a view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channels {
+    /// Those of the images, which must all have as many.
+    #[default]
+    Stored,
+    /// Their mean, one plane.
+    Mean,
+}
+
+/// Which views make up the embedding of a grain (`[source.embed]`): the mean over `rotations * crops` views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbedConfig {
+    /// Views at even angles over the circle. A mean over 4 is the same after quarter turns.
+    pub rotations: u32,
+    /// Places, spread evenly over a disc in the region; 1 where the field leaves no room to move.
+    pub crops: u32,
+}
+
+impl Default for EmbedConfig {
+    fn default() -> Self {
+        Self { rotations: 1, crops: 1 }
+    }
+}
+
+/// Largest view, pixels a side.
+const MAX_SIZE_PX: u32 = 4096;
+
+impl ViewConfig {
+    /// Checks the settings that do not depend on the images.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the setting.
+    pub fn validate(&self) -> Result<(), Error> {
+        if !(4..=MAX_SIZE_PX).contains(&self.size_px) {
+            return Err(refuse("view.size_px", format!("4 to {MAX_SIZE_PX}"), self.size_px));
+        }
+        let (name, value) = match self.field {
+            Field::Grain(value) => ("view.field.grain", value),
+            Field::Px(value) => ("view.field.px", value),
+            Field::Um(value) => ("view.field.um", value),
+        };
+        if !(value > 0.0 && value <= 1e9) {
+            return Err(refuse(name, "a number above 0".into(), value));
+        }
+        Ok(())
+    }
+}
+
+impl EmbedConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the setting.
+    pub fn validate(&self) -> Result<(), Error> {
+        for (name, value) in [("embed.rotations", self.rotations), ("embed.crops", self.crops)] {
+            if !(1..=360).contains(&value) {
+                return Err(refuse(name, "1 to 360".into(), value));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn refuse(what: impl Into<String>, expected: String, found: impl ToString) -> Error {
+    Error::Config { what: what.into(), expected, found: found.to_string() }
+}

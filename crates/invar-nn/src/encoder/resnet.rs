@@ -1,0 +1,237 @@
+//! Small residual networks over images (He et al., *Deep residual learning for image recognition*, 2016), pooled over
+//! the whole view: `resnet`, and with the orientations of the view averaged `resnet-c4` and `resnet-c8` (see
+//! [`crate::rotations`]).
+//!
+//! Shapes: `B` views, `C` channels, `H x W` pixels, `K` channels of the last stage, `P` pooled features.
+
+mod block;
+mod pool;
+
+use invar_dataset::ViewShape;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, nn, nn::Module};
+
+use super::{Encoded, Encoder, Grid, check_positive, unit_length};
+use crate::{
+    Batch, Error,
+    error::describe_shape,
+    layers::{Precision, linear},
+    rotations::Orientations,
+};
+use block::{Block, ConvNorm};
+
+pub use block::NormKind;
+pub use pool::Pool;
+
+/// The name in a recipe of the network that sees a view as it is.
+pub const NAME: &str = "resnet";
+/// The name of the one that averages over quarter turns.
+pub const NAME_C4: &str = "resnet-c4";
+/// The name of the one that averages over eighth turns.
+pub const NAME_C8: &str = "resnet-c8";
+
+/// Added to the variance of a view before it is scaled: a view flatter than 1/100 of the range of values stays flat.
+const INPUT_EPS: f64 = 1e-4;
+
+/// Width and depth of a [`ResNet`]. Every stage after the first halves height and width.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Size {
+    /// 16, 32, 64 channels, one block each: 86 thousand weights.
+    Nano,
+    /// 32, 64, 128 channels, one block each: 324 thousand weights.
+    #[default]
+    Tiny,
+    /// 32, 64, 128, 256 channels, one block each: 1.3 million weights.
+    Small,
+    /// 64, 128, 256, 512 channels, two blocks each, and the maximum over 3 x 3 pixels after the first convolution: 11
+    /// million weights.
+    Resnet18,
+}
+
+/// The first convolution: kernel and stride, in pixels, and whether a maximum over 3 x 3 at stride 2 follows.
+struct Stem {
+    kernel: i64,
+    stride: i64,
+    max_pool: bool,
+}
+
+impl Size {
+    fn widths(self) -> &'static [i64] {
+        match self {
+            Self::Nano => &[16, 32, 64],
+            Self::Tiny => &[32, 64, 128],
+            Self::Small => &[32, 64, 128, 256],
+            Self::Resnet18 => &[64, 128, 256, 512],
+        }
+    }
+
+    fn blocks_per_stage(self) -> usize {
+        if self == Self::Resnet18 { 2 } else { 1 }
+    }
+
+    fn stem(self) -> Stem {
+        match self {
+            Self::Resnet18 => Stem { kernel: 7, stride: 2, max_pool: true },
+            _ => Stem { kernel: 5, stride: 2, max_pool: false },
+        }
+    }
+}
+
+/// Settings of [`ResNet`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResNetConfig {
+    /// Width and depth.
+    pub size: Size,
+    /// Embedding dimensions, `D`.
+    pub dim: usize,
+    /// How the feature map becomes one vector.
+    pub pool: Pool,
+    /// Over what the convolutions' outputs are normalised.
+    pub norm: NormKind,
+    /// Whether each view is first scaled to mean 0 and variance 1, each channel by itself: brightness and contrast then
+    /// tell nothing. Else values, which a source gives in about `[0, 1]`, become `4 (x - 1/2)`.
+    pub input_norm: bool,
+    /// Format of the factors in the convolutions' products, and of what lies between them; pooling and the last layer
+    /// are always f32.
+    pub precision: Precision,
+}
+
+impl Default for ResNetConfig {
+    fn default() -> Self {
+        Self {
+            size: Size::Tiny,
+            dim: 128,
+            pool: Pool::Mean,
+            norm: NormKind::Batch,
+            input_norm: false,
+            precision: Precision::F32,
+        }
+    }
+}
+
+impl ResNetConfig {
+    /// Builds the network for images `[C, H, W]`; for more than one orientation they must be square.
+    ///
+    /// # Errors
+    /// When the views are not such images, or a setting is out of range.
+    pub fn init(&self, path: &nn::Path, shape: &ViewShape, orientations: Orientations) -> Result<ResNet, Error> {
+        let name = name_of(orientations);
+        let image = image_shape(name, shape, orientations)?;
+        check_positive("encoder.dim", self.dim)?;
+        let stem_config = self.size.stem();
+        let first = self.size.widths()[0];
+        let stem =
+            ConvNorm::new(&(path / "stem"), self.norm, [image[0], first, stem_config.kernel, stem_config.stride]);
+        let mut stride = stem_config.stride * if stem_config.max_pool { 2 } else { 1 };
+        let mut width = first;
+        let mut blocks = vec![];
+        for (stage, &next) in self.size.widths().iter().enumerate() {
+            for number in 0..self.size.blocks_per_stage() {
+                let step = if stage > 0 && number == 0 { 2 } else { 1 };
+                let path = path / format!("stage{stage}") / format!("block{number}");
+                blocks.push(Block::new(&path, self.norm, width, next, step));
+                (width, stride) = (next, stride * step);
+            }
+        }
+        let out = linear(path / "out", self.pool.num_features(width) as usize, self.dim);
+        let max_pool = stem_config.max_pool;
+        Ok(ResNet { config: self.clone(), name, image, orientations, stem, max_pool, blocks, stride, out })
+    }
+}
+
+fn name_of(orientations: Orientations) -> &'static str {
+    match orientations {
+        Orientations::One => NAME,
+        Orientations::C4 => NAME_C4,
+        Orientations::C8 => NAME_C8,
+    }
+}
+
+fn image_shape(name: &'static str, shape: &ViewShape, orientations: Orientations) -> Result<[i64; 3], Error> {
+    let square = orientations != Orientations::One;
+    let fits = |&[channels, height, width]: &[usize; 3]| {
+        channels > 0 && height > 0 && width > 0 && (!square || height == width)
+    };
+    let extents = match shape {
+        ViewShape::Dense(extents) => <[usize; 3]>::try_from(extents.as_slice()).ok().filter(fits),
+        _ => None,
+    };
+    let expected = if square { "dense [C, S, S] (a square image)" } else { "dense [C, H, W] (an image)" };
+    extents.map(|e| e.map(|extent| extent as i64)).ok_or_else(|| Error::Shape {
+        encoder: name,
+        expected: expected.into(),
+        found: describe_shape(shape),
+    })
+}
+
+/// `[B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> linear -> [B, D]`, unit length.
+#[derive(Debug)]
+pub struct ResNet {
+    config: ResNetConfig,
+    name: &'static str,
+    image: [i64; 3],
+    orientations: Orientations,
+    stem: ConvNorm,
+    max_pool: bool,
+    blocks: Vec<Block>,
+    /// Input pixels between neighbours of the feature map.
+    stride: i64,
+    out: nn::Linear,
+}
+
+impl Encoder for ResNet {
+    /// Tokens are the feature map of the upright view, `L = h w` vectors of `K` channels.
+    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+        let x = batch.images(self.name, self.image)?; // [B, C, H, W]
+        let rows = x.size()[0];
+        let stacked = self.orientations.stack(&self.scaled(x)); // [R B, C, H, W]
+        // Together in training, for the statistics of the norms; else one orientation after the other, for memory.
+        let parts = if train { vec![stacked] } else { stacked.chunk(self.orientations.len() as i64, 0) };
+        let mut features = Tensor::new();
+        let mut pooled = Vec::with_capacity(parts.len());
+        for (number, part) in parts.iter().enumerate() {
+            let map = self.features(part, train).to_kind(Kind::Float); // [R B, K, h, w], or [B, K, h, w]
+            pooled.push(self.config.pool.forward(&map));
+            if number == 0 {
+                features = map;
+            }
+        }
+        let pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)); // [B, P]
+        let upright = features.narrow(0, 0, rows);
+        let grid = Grid { h: features.size()[2], w: features.size()[3], stride: self.stride };
+        Ok(Encoded {
+            embedding: unit_length(&self.out.forward(&pooled)),
+            tokens: Some(upright.flatten(2, 3).transpose(1, 2)),
+            grid: Some(grid),
+        })
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+}
+
+impl ResNet {
+    fn scaled(&self, x: &Tensor) -> Tensor {
+        if !self.config.input_norm {
+            return (x - 0.5) * 4.0;
+        }
+        let centred = x - x.mean_dim([2i64, 3].as_slice(), true, None::<Kind>);
+        let variance = centred.square().mean_dim([2i64, 3].as_slice(), true, None::<Kind>);
+        centred * (variance + INPUT_EPS).rsqrt()
+    }
+
+    fn features(&self, x: &Tensor, train: bool) -> Tensor {
+        let precision = self.config.precision;
+        let mut x = self.stem.forward(x, precision, train).relu();
+        if self.max_pool {
+            x = x.max_pool2d([3i64, 3], [2i64, 2], [1i64, 1], [1i64, 1], false);
+        }
+        for block in &self.blocks {
+            x = block.forward(&x, precision, train);
+        }
+        x
+    }
+}

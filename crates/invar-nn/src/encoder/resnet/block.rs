@@ -1,0 +1,100 @@
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, nn};
+
+use crate::layers::Precision;
+
+/// Over what a convolution's output is normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormKind {
+    /// Each channel over the batch (Ioffe and Szegedy 2015). In training the statistics are those of all views of all
+    /// pairs together (and of all orientations); their running means, part of the model, are used for everything else.
+    #[default]
+    Batch,
+    /// Groups of 8 or more channels of each view by itself (Wu and He 2018).
+    Group,
+}
+
+/// Groups of a group norm.
+const NUM_GROUPS: i64 = 8;
+/// Added to variances.
+const EPS: f64 = 1e-5;
+/// Part of the running means that a batch replaces.
+const MOMENTUM: f64 = 0.1;
+
+/// A convolution without bias, and a norm with weight and bias.
+#[derive(Debug)]
+pub(super) struct ConvNorm {
+    kernel: Tensor,
+    stride: i64,
+    weight: Tensor,
+    bias: Tensor,
+    /// Running mean and variance, of a batch norm.
+    running: Option<[Tensor; 2]>,
+}
+
+impl ConvNorm {
+    /// `extents`: channels in, channels out, side of the kernel (odd), stride.
+    pub(super) fn new(path: &nn::Path, norm: NormKind, extents: [i64; 4]) -> Self {
+        let [num_in, num_out, side, stride] = extents;
+        let running = (norm == NormKind::Batch).then(|| {
+            let path = path / "norm";
+            [path.zeros_no_train("running_mean", &[num_out]), path.ones_no_train("running_var", &[num_out])]
+        });
+        Self {
+            kernel: path.kaiming_uniform("kernel", &[num_out, num_in, side, side]),
+            stride,
+            weight: (path / "norm").ones("weight", &[num_out]),
+            bias: (path / "norm").zeros("bias", &[num_out]),
+            running,
+        }
+    }
+
+    /// `[B, in, H, W] -> [B, out, H / stride, W / stride]`, rounded up.
+    pub(super) fn forward(&self, x: &Tensor, precision: Precision, train: bool) -> Tensor {
+        let padding = self.kernel.size()[2] / 2;
+        self.normalise(&precision.convolve(x, &self.kernel, self.stride, padding), train)
+    }
+
+    fn normalise(&self, x: &Tensor, train: bool) -> Tensor {
+        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        match &self.running {
+            Some([mean, var]) => x.batch_norm(weight, bias, Some(mean), Some(var), train, MOMENTUM, EPS, true),
+            // On CUDA a group norm's weights must be of its input's kind.
+            None if x.device().is_cuda() && x.kind() != Kind::Float => {
+                x.to_kind(Kind::Float).group_norm(NUM_GROUPS, weight, bias, EPS, true).to_kind(x.kind())
+            }
+            None => x.group_norm(NUM_GROUPS, weight, bias, EPS, true),
+        }
+    }
+}
+
+/// `relu(norm(conv(relu(norm(conv(x))))) + shortcut(x))`, kernels 3 x 3; the shortcut is a convolution of 1 x 1 where
+/// width or stride change.
+#[derive(Debug)]
+pub(super) struct Block {
+    first: ConvNorm,
+    second: ConvNorm,
+    shortcut: Option<ConvNorm>,
+}
+
+impl Block {
+    pub(super) fn new(path: &nn::Path, norm: NormKind, num_in: i64, num_out: i64, stride: i64) -> Self {
+        let changes = num_in != num_out || stride != 1;
+        Self {
+            first: ConvNorm::new(&(path / "first"), norm, [num_in, num_out, 3, stride]),
+            second: ConvNorm::new(&(path / "second"), norm, [num_out, num_out, 3, 1]),
+            shortcut: changes.then(|| ConvNorm::new(&(path / "shortcut"), norm, [num_in, num_out, 1, stride])),
+        }
+    }
+
+    pub(super) fn forward(&self, x: &Tensor, precision: Precision, train: bool) -> Tensor {
+        let inner = self.first.forward(x, precision, train).relu_();
+        let outer = self.second.forward(&inner, precision, train);
+        let skipped = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x, precision, train),
+            None => x.shallow_clone(),
+        };
+        (outer + skipped).relu_()
+    }
+}
