@@ -10,6 +10,8 @@ mod info;
 mod ingest;
 mod labels;
 mod paint;
+#[cfg(feature = "torch")]
+mod pictures;
 mod query;
 #[cfg(feature = "torch")]
 mod run;

@@ -6,14 +6,18 @@ use std::{
 };
 
 use anyhow::Result;
-use invar_dataset::{DatasetError, PairSource, Progress, SampleTable, ViewSource};
-use invar_micrographs::GrainPairs;
+use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
+use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
 use invar_nn::EncoderConfig;
 use invar_reads::{
-    EmbedConfig, IngestConfig, Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation,
-    kmer::KmerConfig,
+    Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    commands::ingest,
+    ui::{Summary, Ui},
+};
 
 /// The `[source]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +25,8 @@ use serde::{Deserialize, Serialize};
 pub enum SourceConfig {
     /// `type = "reads"`.
     Reads(ReadsSource),
+    /// `type = "micrographs"`.
+    Micrographs(MicrographsSource),
 }
 
 /// Sequencing reads: how they are read, paired and embedded.
@@ -32,13 +38,29 @@ pub struct ReadsSource {
     /// Reference genome of CRAM inputs.
     pub reference: Option<PathBuf>,
     /// What is kept.
-    pub ingest: IngestConfig,
+    pub ingest: invar_reads::IngestConfig,
     /// What the encoder is shown of a read; by default what it needs.
     pub view: Option<Representation>,
     /// Which two views are called the same.
     pub pairs: ReadPairsConfig,
     /// Which views make up the embedding of a read.
-    pub embed: EmbedConfig,
+    pub embed: invar_reads::EmbedConfig,
+}
+
+/// Micrographs: how they are read and divided, and how their grains are paired and embedded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MicrographsSource {
+    /// Table of images with what is known of each.
+    pub sample_sheet: Option<PathBuf>,
+    /// How grains are found.
+    pub ingest: invar_micrographs::IngestConfig,
+    /// What the encoder is shown of a grain.
+    pub view: ViewConfig,
+    /// Which two views are called the same.
+    pub pairs: GrainPairsConfig,
+    /// Which views make up the embedding of a grain.
+    pub embed: invar_micrographs::EmbedConfig,
 }
 
 /// Samples ready to be embedded: their views, and the facts about them.
@@ -76,51 +98,51 @@ impl SourceConfig {
     /// # Errors
     /// A sentence that names both.
     pub fn resolve(&mut self, encoder: &EncoderConfig) -> Result<(), String> {
-        match self {
-            Self::Reads(reads) => {
-                let needed = match encoder {
-                    EncoderConfig::KmerMlp(_) => Representation::Kmers(KmerConfig::default()),
-                    EncoderConfig::Conv(_) | EncoderConfig::Transformer(_) => Representation::Tokens,
-                };
-                let view = reads.view.get_or_insert_with(|| needed.clone());
-                if std::mem::discriminant(view) != std::mem::discriminant(&needed) {
-                    let name = |r: &Representation| if *r == Representation::Tokens { "tokens" } else { "kmers" };
-                    return Err(format!(
-                        "encoder `{}` needs source.view of type `{}`, found `{}`",
-                        encoder.name(),
-                        name(&needed),
-                        name(view)
-                    ));
-                }
-                Ok(())
+        if let Self::Reads(reads) = self {
+            let needed = match encoder {
+                EncoderConfig::KmerMlp(_) => Representation::Kmers(KmerConfig::default()),
+                _ => Representation::Tokens,
+            };
+            let view = reads.view.get_or_insert_with(|| needed.clone());
+            if std::mem::discriminant(view) != std::mem::discriminant(&needed) {
+                let name = |r: &Representation| if *r == Representation::Tokens { "tokens" } else { "kmers" };
+                return Err(format!(
+                    "encoder `{}` needs source.view of type `{}`, found `{}`",
+                    encoder.name(),
+                    name(&needed),
+                    name(view)
+                ));
             }
         }
+        Ok(())
     }
 
     /// The part of it that training depends on.
     pub fn drawing(&self) -> serde_json::Value {
         match self {
             Self::Reads(reads) => serde_json::json!({"type": "reads", "view": reads.view, "pairs": reads.pairs}),
+            Self::Micrographs(images) => {
+                serde_json::json!({"type": "micrographs", "view": images.view, "pairs": images.pairs})
+            }
         }
     }
 
-    /// Reads instrument files into a dataset directory.
+    /// Reads instrument files into a dataset directory, and says what came of it.
     ///
     /// # Errors
     /// Those of the domain.
-    pub fn ingest(
-        &self,
-        files: &[PathBuf],
-        out: &Path,
-        force: bool,
-        progress: &dyn Progress,
-    ) -> Result<invar_reads::Summary> {
+    pub fn ingest(&self, files: &[PathBuf], out: &Path, force: bool, ui: &Ui) -> Result<Summary> {
         match self {
             Self::Reads(reads) => {
                 let inputs =
                     Inputs { files: files.to_vec(), pairing: reads.pairing, reference: reads.reference.clone() };
-                let config = IngestConfig { force, ..reads.ingest.clone() };
-                Ok(invar_reads::ingest(&inputs, out, &config, progress)?)
+                let config = invar_reads::IngestConfig { force, ..reads.ingest.clone() };
+                ingest::take_in_reads(&inputs, out, &config, ui)
+            }
+            Self::Micrographs(images) => {
+                let inputs = invar_micrographs::Inputs { paths: files.to_vec(), sheet: images.sample_sheet.clone() };
+                let config = invar_micrographs::IngestConfig { force, ..images.ingest.clone() };
+                ingest::take_in_micrographs(&inputs, out, &config, ui)
             }
         }
     }
@@ -134,6 +156,10 @@ impl SourceConfig {
             Self::Reads(reads) => {
                 let dataset = Arc::new(ReadDataset::open(data)?);
                 Ok(Arc::new(ReadPairs::new(dataset, &reads.pairs, &reads.representation())?))
+            }
+            Self::Micrographs(images) => {
+                let dataset = Arc::new(GrainDataset::open(data)?);
+                Ok(Arc::new(GrainPairs::new(dataset, &images.pairs, &images.view)?))
             }
         }
     }
@@ -149,7 +175,17 @@ impl SourceConfig {
                 let views = ReadViews::new(dataset.clone(), reads.embed, &reads.representation())?;
                 Ok(Samples { views: Box::new(views), table: dataset })
             }
+            Self::Micrographs(images) => {
+                let dataset = Arc::new(GrainDataset::open(data)?);
+                let views = GrainViews::new(dataset.clone(), &images.view, images.embed, images.pairs.mirror)?;
+                Ok(Samples { views: Box::new(views), table: dataset })
+            }
         }
+    }
+
+    /// Whether clusters can be shown as pictures of the samples.
+    pub fn has_pictures(&self) -> bool {
+        matches!(self, Self::Micrographs(_))
     }
 }
 

@@ -2,7 +2,11 @@
 
 mod micrographs;
 
+#[cfg(feature = "torch")]
+pub use micrographs::take_in as take_in_micrographs;
 pub use micrographs::{images, micrographs};
+
+use std::path::Path;
 
 use anyhow::Result;
 use invar_reads::{IngestConfig, Inputs, Pairing};
@@ -35,15 +39,23 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
         force: common.force,
         ..defaults
     };
+    take_in_reads(&inputs, &args.out, &config, ui)
+}
+
+/// Reads into a dataset directory.
+///
+/// # Errors
+/// Those of the domain.
+pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
     let summary = {
         let bar = ui.bar("ingest", Unit::Bytes);
-        invar_reads::ingest(&inputs, &args.out, &config, &bar)?
+        invar_reads::ingest(inputs, out, config, &bar)?
     };
-    Ok(describe(&summary, &args.out))
+    Ok(describe(&summary, out))
 }
 
 /// What was kept, and what was dropped and why.
-pub fn describe(summary: &invar_reads::Summary, out: &std::path::Path) -> Summary {
+fn describe(summary: &invar_reads::Summary, out: &Path) -> Summary {
     let manifest = &summary.manifest;
     let mut text =
         format!("{}: {} reads in {} shards", out.display(), thousands(manifest.num_rows()), manifest.shards.len());

@@ -8,14 +8,13 @@ use super::{
     cluster::{self, Output},
     embed,
     evaluate::{self, LabelSource, Questions},
-    ingest,
     labels::Labels,
-    train,
+    pictures, train,
 };
 use crate::{
     cli::{Common, Embed, Run},
     recipe::Recipe,
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{Summary, Ui, thousands},
 };
 
 /// Runs of k-means against the labels.
@@ -24,17 +23,17 @@ const KMEANS_RUNS: usize = 5;
 /// `invar run`
 pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
-    let labels = args.labels.as_deref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
+    let labels = match (&args.labels, &args.label_column) {
+        (Some(path), column) => Some(LabelSource::Table(Labels::read(path, column.as_deref())?)),
+        (None, Some(column)) => Some(LabelSource::Column(column.clone())),
+        (None, None) => None,
+    };
     std::fs::create_dir_all(&args.out)?;
     let (data, model, embeddings) = (args.out.join("data"), args.out.join("run"), args.out.join("embeddings"));
     let mut stages = Stages { ui, json: serde_json::Map::new() };
-    stages.add("ingest", {
-        let bar = ui.bar("ingest", Unit::Bytes);
-        let summary = recipe.source.ingest(&args.input, &data, common.force, &bar)?;
-        ingest::describe(&summary, &data)
-    });
+    stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?);
     stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, common, ui)?);
-    let request = Embed { model, data: vec![data], out: embeddings.clone(), probe: 1000, moved: false };
+    let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: 1000, moved: false };
     stages.add("embed", embed::embed(&recipe, &request, common, ui)?);
     let output = Output { clusters: args.out.join("clusters.parquet"), plot: Some(args.out.join("clusters.svg")) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
@@ -42,21 +41,24 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         None => cluster::cluster(&embeddings, &output, &recipe.cluster, ui)?,
     };
     stages.add("cluster", clustered);
+    let mut results = vec![("embeddings", embeddings.clone()), ("clusters", output.clusters.clone())];
+    results.extend(output.plot.clone().map(|plot| ("picture", plot)));
+    if recipe.source.has_pictures() {
+        let drawn = pictures::draw(&recipe, &output.clusters, &data, &args.out, common, ui)?;
+        results.extend(drawn);
+    }
     let questions = Questions {
-        labels: labels.map(LabelSource::Table),
+        labels,
         clusters: Some(output.clusters.clone()),
         kmeans_runs: KMEANS_RUNS,
         seed: recipe.seed,
         ..Questions::default()
     };
     let evaluated = evaluate::evaluate(&embeddings, &questions)?;
-    let text = format!(
-        "{}\n\nembeddings  {}\nclusters    {}\npicture     {}",
-        evaluated.text.trim_end(),
-        embeddings.display(),
-        output.clusters.display(),
-        args.out.join("clusters.svg").display(),
-    );
+    let mut text = format!("{}\n", evaluated.text.trim_end());
+    for (what, path) in &results {
+        text += &format!("\n{what:<12}{}", path.display());
+    }
     stages.json.insert("evaluate".into(), evaluated.json);
     Ok(Summary { text, json: json!({"out": args.out, "recipe": recipe.name, "stages": stages.json}) })
 }

@@ -35,22 +35,30 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
         force: common.force,
         ..defaults
     };
+    take_in(&inputs, &args.out, &config, ui)
+}
+
+/// Images into a dataset directory, with the tables beside the shards.
+///
+/// # Errors
+/// Those of the domain, and of writing the tables.
+pub fn take_in(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
     let summary = {
         let bar = ui.bar("ingest", Unit::Items);
-        invar_micrographs::ingest(&inputs, &args.out, &config, &bar)?
+        invar_micrographs::ingest(inputs, out, config, &bar)?
     };
-    let tables = [GRAINS_TABLE, NEIGHBORS_TABLE].map(|name| args.out.join(name));
+    let tables = [GRAINS_TABLE, NEIGHBORS_TABLE].map(|name| out.join(name));
     if !(summary.already_done && tables.iter().all(|path| path.is_file())) {
-        write_tables(&args.out)?;
+        write_tables(out)?;
     }
-    Ok(describe(&summary, &args.out))
+    Ok(describe(&summary, out))
 }
 
 /// Writes the grains and the neighbours of a dataset directory to Parquet files in it.
 ///
 /// # Errors
 /// When the dataset is damaged or the disk is full.
-pub fn write_tables(out: &Path) -> Result<()> {
+fn write_tables(out: &Path) -> Result<()> {
     let dataset = GrainDataset::open(&[PathBuf::from(out)])?;
     let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
     for (_, manifest) in dataset.manifests() {

@@ -1,0 +1,39 @@
+//! The pictures that a run ends with, where samples can be looked at.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{gallery, paint, views};
+use crate::{
+    cli::{Common, Gallery, Paint},
+    recipe::Recipe,
+    ui::Ui,
+};
+
+/// Draws what the network was told is the same, the clusters as a contact sheet, and the clusters over the images, and
+/// gives their paths.
+///
+/// # Errors
+/// When the dataset cannot be read or a picture not be written.
+pub fn draw(
+    recipe: &Recipe,
+    clusters: &Path,
+    data: &Path,
+    out: &Path,
+    common: &Common,
+    ui: &Ui,
+) -> Result<Vec<(&'static str, PathBuf)>> {
+    let common = Common { force: true, ..common.clone() };
+    let data = vec![data.to_owned()];
+    let (pairs, sheet, painted) = (out.join("views.png"), out.join("gallery.png"), out.join("painted"));
+    views::draw(recipe, &data, &pairs, VIEWS, ui)?;
+    let request = Gallery { clusters: clusters.into(), data: data.clone(), out: sheet.clone(), each: 6, cell: 96 };
+    gallery::run(&request, &common, ui)?;
+    let request = Paint { clusters: clusters.into(), data, out: painted.clone(), max_side: 4096 };
+    paint::run(&request, &common, ui)?;
+    Ok(vec![("pairs", pairs), ("gallery", sheet), ("painted", painted)])
+}
+
+/// Pairs on the sheet.
+const VIEWS: u32 = 24;
