@@ -122,7 +122,7 @@ class Lightly(Dataset):
         # One size: no random zoom beyond the range of the others.
         self.transform = SimCLRTransform(
             input_size=size, cj_sat=0, cj_hue=0, min_scale=0.8, random_gray_scale=0, hf_prob=0, gaussian_blur=0.3,
-            kernel_size=None, sigmas=(0.3, 1.0), rr_prob=1.0, rr_degrees=180, normalize=None,
+            sigmas=(0.3, 1.0), rr_prob=1.0, rr_degrees=180, normalize=None,
         )
         generator = np.random.default_rng(1)
         self.pictures = [Image.fromarray(generator.integers(0, 256, (200, 200), np.uint8)) for _ in range(64)]

@@ -179,7 +179,7 @@ impl GrainPairsConfig {
         if !(0.0..=180.0).contains(&self.max_angle_deg) {
             return Err(refuse("pairs.max_angle_deg", "0 to 180".into(), self.max_angle_deg));
         }
-        check("pairs.scale", self.scale, [0.01, 100.0])?;
+        check("pairs.scale", self.scale, [0.1, 10.0])?;
         if !(0.0..=10.0).contains(&self.max_shift) {
             return Err(refuse("pairs.max_shift", "0 to 10".into(), self.max_shift));
         }
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(error("max_angle_deg = 200"), "pairs.max_angle_deg: expected 0 to 180, found 200");
         assert_eq!(
             error("scale = [2, 1]"),
-            "pairs.scale: expected [smallest, largest] within 0.01 and 100, found [2, 1]"
+            "pairs.scale: expected [smallest, largest] within 0.1 and 10, found [2, 1]"
         );
         assert!(error("scale = [0, 1]").contains("found [0, 1]"));
         assert!(error("max_shift = nan").contains("found NaN"));

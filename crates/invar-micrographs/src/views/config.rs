@@ -92,6 +92,9 @@ impl Default for EmbedConfig {
     }
 }
 
+/// Largest field around a grain, diameters.
+const MAX_CONTEXT: f64 = 16.0;
+
 /// Largest view, pixels a side.
 const MAX_SIZE_PX: u32 = 4096;
 
@@ -104,13 +107,13 @@ impl ViewConfig {
         if !(4..=MAX_SIZE_PX).contains(&self.size_px) {
             return Err(refuse("view.size_px", format!("4 to {MAX_SIZE_PX}"), self.size_px));
         }
-        let (name, value) = match self.field {
-            Field::Grain(value) => ("view.field.grain", value),
-            Field::Px(value) => ("view.field.px", value),
-            Field::Um(value) => ("view.field.um", value),
+        let (name, value, most) = match self.field {
+            Field::Grain(value) => ("view.field.grain", value, MAX_CONTEXT),
+            Field::Px(value) => ("view.field.px", value, 1e9),
+            Field::Um(value) => ("view.field.um", value, 1e9),
         };
-        if !(value > 0.0 && value <= 1e9) {
-            return Err(refuse(name, "a number above 0".into(), value));
+        if !(value > 0.0 && value <= most) {
+            return Err(refuse(name, format!("more than 0 and at most {most}"), value));
         }
         Ok(())
     }

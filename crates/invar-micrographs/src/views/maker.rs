@@ -87,10 +87,7 @@ impl ViewMaker {
                 );
                 return Err(DatasetError::Sample { id: image.name.clone(), reason }.into());
             }
-            if let (Field::Um(um), None) = (config.field, image.pixel_size) {
-                let reason = format!("its pixel size is not known, view.field.um = {um} needs it");
-                return Err(DatasetError::Sample { id: image.name.clone(), reason }.into());
-            }
+            check_field(config.field, image)?;
         }
         let channels = if config.channels == Channels::Mean { 1 } else { stored };
         Ok(Self { config: config.clone(), channels, disc: disc(config.size_px as usize) })
@@ -234,6 +231,26 @@ impl ViewMaker {
             Masking::Circle | Masking::Grain => Extent::Disc { margin_px },
         }
     }
+}
+
+/// Fields of more than this many times the longer side of an image are taken for a slip of the unit.
+const MAX_SIDES: f64 = 4.0;
+
+fn check_field(field: Field, image: &StoredImage) -> Result<(), DatasetError> {
+    let refuse = |reason| Err(DatasetError::Sample { id: image.name.clone(), reason });
+    let (side_px, setting) = match (field, image.pixel_um()) {
+        (Field::Grain(_), _) => return Ok(()),
+        (Field::Px(px), _) => (px, format!("view.field.px = {px}")),
+        (Field::Um(um), Some(pixel_um)) => (um / pixel_um, format!("view.field.um = {um}")),
+        (Field::Um(um), None) => {
+            return refuse(format!("its pixel size is not known, view.field.um = {um} needs it"));
+        }
+    };
+    let (width, height) = (image.pixels().width, image.pixels().height);
+    if side_px > MAX_SIDES * width.max(height) as f64 {
+        return refuse(format!("{setting} is {side_px:.0} px wide, the image has {width} x {height}"));
+    }
+    Ok(())
 }
 
 fn pixel_um(image: &StoredImage) -> Result<f64, DatasetError> {
