@@ -32,8 +32,8 @@ use self::{
     page::Task,
 };
 use crate::{
-    Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, journal::Checkpoint,
-    read, shard::Masks,
+    Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, journal::Checkpoint, read,
+    shard::Masks,
 };
 
 mod inputs;

@@ -26,7 +26,10 @@ impl Bench {
             image::GrayImage::from_raw(size[1], size[0], squares(size, number as u8)).unwrap().save(path).unwrap();
         }
         let inputs = Inputs::paths([directory.path().join("images")]);
-        let config = IngestConfig { segment: toml::from_str("method = \"otsu\"").unwrap(), ..IngestConfig::default() };
+        let config = IngestConfig {
+            segment: toml::from_str("method = \"otsu\"\nsigma_px = 0.0\nmin_size_px = 1").unwrap(),
+            ..IngestConfig::default()
+        };
         Self { directory, inputs, config }
     }
 
