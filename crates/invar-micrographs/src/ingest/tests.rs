@@ -293,3 +293,15 @@ fn a_dataset_is_made_once_and_replaced_only_on_request() {
     bench.inputs = Inputs::paths([bench.path("nothing*")]);
     assert!(bench.error().contains("which matches no file"));
 }
+
+#[test]
+fn what_a_user_put_there_is_left_alone() {
+    let mut bench = Bench::new(&["a.png"], [16, 96]);
+    fs::create_dir_all(bench.out().join("labels")).unwrap();
+    fs::write(bench.out().join("labels/mine.tif"), b"precious").unwrap();
+    for force in [false, true] {
+        bench.config.force = force;
+        assert!(bench.error().contains("holds labels, which no ingest wrote"));
+    }
+    assert_eq!(fs::read(bench.out().join("labels/mine.tif")).unwrap(), b"precious");
+}
