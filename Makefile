@@ -59,6 +59,7 @@ docs: libtorch
 # GENOMES: a directory of genomes as benches/README.md describes; without it, what needs a mixture is left out.
 bench: build
 	$(CARGO) bench --locked --package invar-reads --bench views
+	benches/views.sh
 	INVAR=$(INVAR) benches/ingest.sh
 ifdef GENOMES
 	benches/quality/make_mixture.py $(GENOMES) target/bench/mixture

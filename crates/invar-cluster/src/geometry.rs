@@ -31,9 +31,10 @@ pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, Cl
         counts[cluster] += 1;
         sums[cluster * dim..][..dim].iter_mut().zip(data.row(row)).for_each(|(sum, &x)| *sum += f64::from(x));
     }
-    let mean = |cluster: usize| sums[cluster * dim..][..dim].iter().map(move |sum| sum / counts[cluster] as f64);
-    let means: Vec<Option<Vec<f64>>> =
-        (0..num_clusters).map(|cluster| (counts[cluster] > 0).then(|| mean(cluster).collect())).collect();
+    let mean = |(sum, &count): (&[f64], &u64)| -> Option<Vec<f64>> {
+        (count > 0).then(|| sum.iter().map(|sum| sum / count as f64).collect())
+    };
+    let means: Vec<Option<Vec<f64>>> = sums.chunks(dim).zip(&counts).map(mean).collect();
     let distance = |row: &[f32], mean: &[f64]| {
         row.iter().zip(mean).map(|(&x, mean)| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt()
     };

@@ -46,7 +46,7 @@ impl GrainViews {
         let mut views = Vec::new();
         for offset in self.maker.spread(&frame, self.config.crops as usize) {
             for rotation in 0..rotations {
-                let angle_deg = turn_deg + 360.0 * f64::from(rotation) / f64::from(rotations);
+                let angle_deg = self.config.angle_deg + turn_deg + 360.0 * f64::from(rotation) / f64::from(rotations);
                 let look = Look { offset_px: offset, angle_deg, mirror, ..Look::default() };
                 let placement = self.maker.place(&frame, &look);
                 let values = self.maker.sample(grain, &placement, 0.0);

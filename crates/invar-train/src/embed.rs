@@ -28,6 +28,9 @@ pub struct EmbedConfig {
     pub block_samples: usize,
     /// Most dense views of a batch.
     pub batch_views: usize,
+    /// Most values of the dense views of a batch: what bounds the memory of images, whose feature maps are many times
+    /// as large. A larger view makes a batch of its own.
+    pub batch_values: usize,
     /// Most tokens of a batch, padding included; a longer view makes a batch of its own.
     pub batch_tokens: usize,
     /// Threads that draw views. Does not change any result.
@@ -36,7 +39,7 @@ pub struct EmbedConfig {
 
 impl Default for EmbedConfig {
     fn default() -> Self {
-        Self { block_samples: 2048, batch_views: 2048, batch_tokens: 262_144, view_workers: 2 }
+        Self { block_samples: 2048, batch_views: 2048, batch_values: 1 << 23, batch_tokens: 262_144, view_workers: 2 }
     }
 }
 
@@ -106,6 +109,7 @@ fn check(config: &EmbedConfig) -> Result<(), Error> {
     for (key, value) in [
         ("embed.block_samples", config.block_samples),
         ("embed.batch_views", config.batch_views),
+        ("embed.batch_values", config.batch_values),
         ("embed.batch_tokens", config.batch_tokens),
         ("embed.view_workers", config.view_workers),
     ] {
@@ -202,8 +206,10 @@ impl Pending<'_> {
     fn push(&mut self, sample: u32, view: View) -> Result<(), Stop> {
         self.num_tokens += num_tokens(&view);
         self.views.push((sample, view));
-        let full = self.views.len() >= self.config.batch_views && self.num_tokens == 0
-            || self.num_tokens >= SORTED_BATCHES * self.config.batch_tokens;
+        let full = match self.num_tokens {
+            0 => self.views.len() >= self.most_dense(num_values(&self.views[0].1)),
+            tokens => tokens >= SORTED_BATCHES * self.config.batch_tokens,
+        };
         if full { self.flush() } else { Ok(()) }
     }
 
@@ -215,7 +221,7 @@ impl Pending<'_> {
         let mut rest = views.as_slice();
         while let Some((_, longest)) = rest.first() {
             let most = match num_tokens(longest) {
-                0 => self.config.batch_views,
+                0 => self.most_dense(num_values(longest)),
                 tokens => (self.config.batch_tokens / tokens).max(1),
             };
             let (batch, others) = rest.split_at(most.min(rest.len()));
@@ -226,6 +232,18 @@ impl Pending<'_> {
             self.sender.send(message).map_err(|_| Stop::NobodyListens)?;
         }
         Ok(())
+    }
+
+    /// Most dense views of this many values in a batch.
+    fn most_dense(&self, values: usize) -> usize {
+        (self.config.batch_values / values.max(1)).clamp(1, self.config.batch_views)
+    }
+}
+
+fn num_values(view: &View) -> usize {
+    match view {
+        View::Dense { data, .. } => data.len(),
+        View::Tokens { .. } | View::Graph { .. } => 0,
     }
 }
 

@@ -101,7 +101,9 @@ impl ContrastiveStep {
         let loss = recipe.loss.init(&(store.root() / "head"), encoder.dim())?;
         store.set_device(device);
         tch::manual_seed(seed::mix(recipe.train.seed, 1) as i64);
-        let optimizer = Optimizer::new(&recipe.train, named(&store));
+        // What no gradient moves (the running means of batch norms) is stored, but not optimised.
+        let trainable = named(&store).into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
+        let optimizer = Optimizer::new(&recipe.train, trainable);
         Ok(Self { store, towers: Towers::Siamese(encoder), loss, optimizer, grad_clip: recipe.train.grad_clip })
     }
 
@@ -172,7 +174,7 @@ impl Step for ContrastiveStep {
     }
 }
 
-/// The parameters in the order of their names.
+/// Parameters and buffers in the order of their names.
 fn named(store: &nn::VarStore) -> Vec<(String, Tensor)> {
     let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
     variables.sort_by(|a, b| a.0.cmp(&b.0));

@@ -53,6 +53,9 @@ pub enum Command {
     /// Read instrument files into a dataset directory
     #[command(subcommand)]
     Ingest(Ingest),
+    /// Show pairs: what a network that is trained by a recipe is told is the same
+    #[cfg(feature = "torch")]
+    Views(Views),
     /// Train an encoder on the pairs that a recipe describes; resumes by itself
     #[cfg(feature = "torch")]
     Train(Train),
@@ -184,6 +187,31 @@ pub struct IngestMicrographs {
     /// List images that cannot be read instead of stopping at the first
     #[arg(long)]
     pub skip_bad_images: bool,
+}
+
+/// `invar views`
+#[cfg(feature = "torch")]
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar views data --recipe my.toml --out views.png
+  invar views data --recipe reads/quickstart --number 5
+Pictures become a contact sheet, the views of a pair side by side; reads become text.")]
+pub struct Views {
+    /// Dataset directories; several are drawn from as one
+    #[arg(required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// A recipe file, or the name of a built-in one (`invar run --help` lists them)
+    #[arg(long)]
+    pub recipe: String,
+    /// The file to write: .png for pictures [default: text goes to stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How many pairs
+    #[arg(short, long, default_value_t = 24, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub number: u32,
+    /// Override a key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// `invar train`

@@ -15,6 +15,8 @@ mod query;
 mod run;
 #[cfg(feature = "torch")]
 mod train;
+#[cfg(feature = "torch")]
+mod views;
 
 use anyhow::{Context, Result};
 
@@ -35,6 +37,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
         Command::Ingest(Ingest::Micrographs(args)) => ingest::micrographs(&args, common, ui),
+        #[cfg(feature = "torch")]
+        Command::Views(args) => views::run(&args, common, ui),
         #[cfg(feature = "torch")]
         Command::Train(args) => train::run(&args, common, ui),
         #[cfg(feature = "torch")]

@@ -11,6 +11,8 @@ mod plot;
 #[cfg(feature = "torch")]
 mod recipe;
 #[cfg(feature = "torch")]
+mod sheet;
+#[cfg(feature = "torch")]
 mod source;
 mod ui;
 

@@ -101,11 +101,6 @@ impl<'a> Look<'a> {
         Self { image: image.pixels(), levels: image.levels }
     }
 
-    /// Columns and rows.
-    pub fn size(&self) -> (usize, usize) {
-        (self.image.width, self.image.height)
-    }
-
     /// The colour of a square of side `extent` around the place `(x, y)`, all in pixels of the image, pixel centres at
     /// halves: the average of a large one, by straight line between pixels for a small one. `None` outside of the image.
     pub fn colour(&self, x: f64, y: f64, extent: f64) -> Option<Rgb> {

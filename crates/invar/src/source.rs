@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Result;
-use invar_dataset::{PairSource, Progress, SampleTable, ViewSource};
+use invar_dataset::{DatasetError, PairSource, Progress, SampleTable, ViewSource};
+use invar_micrographs::GrainPairs;
 use invar_nn::EncoderConfig;
 use invar_reads::{
     EmbedConfig, IngestConfig, Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation,
@@ -46,6 +47,27 @@ pub struct Samples {
     pub views: Box<dyn ViewSource>,
     /// The columns.
     pub table: Arc<dyn SampleTable>,
+}
+
+/// Pairs that can also be told in words.
+pub trait ShownPairs: PairSource {
+    /// What `pair(index, seed)` draws.
+    ///
+    /// # Errors
+    /// As `pair`.
+    fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError>;
+}
+
+impl ShownPairs for ReadPairs {
+    fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
+        Self::describe(self, index, seed)
+    }
+}
+
+impl ShownPairs for GrainPairs {
+    fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
+        Self::describe(self, index, seed)
+    }
 }
 
 impl SourceConfig {
@@ -107,7 +129,7 @@ impl SourceConfig {
     ///
     /// # Errors
     /// When a directory is no whole dataset, or the pairs that the recipe asks for cannot be drawn from it.
-    pub fn pairs(&self, data: &[PathBuf]) -> Result<Arc<dyn PairSource>> {
+    pub fn pairs(&self, data: &[PathBuf]) -> Result<Arc<dyn ShownPairs>> {
         match self {
             Self::Reads(reads) => {
                 let dataset = Arc::new(ReadDataset::open(data)?);

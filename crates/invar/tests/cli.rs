@@ -281,3 +281,22 @@ fn pictures_are_of_micrographs() {
         assert!(error.contains("exists already"), "{error}");
     }
 }
+
+#[test]
+fn views_of_reads_are_text() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", fastq(3, 4, 2500));
+    bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
+    let args = ["views", "data", "--recipe", "reads/quickstart", "-n", "5"];
+    let text = bench.ok(&args);
+    assert_eq!(text.matches("windows pair").count(), 5, "{text}");
+    assert_eq!(text.matches("  view 2: read ").count(), 5, "{text}");
+    assert_eq!(bench.ok(&args), text);
+    assert_ne!(bench.ok(&[&args[..], &["--seed", "7"]].concat()), text);
+    bench.ok(&[&args[..], &["--out", "views.txt"]].concat());
+    assert_eq!(std::fs::read_to_string(bench.path("views.txt")).unwrap().trim_end(), text.trim_end());
+    let error = bench.fails(2, &[&args[..], &["--out", "views.txt"]].concat());
+    assert!(error.contains("--force"), "{error}");
+    let error = bench.fails(2, &[&args[..], &["--out", "views.png"]].concat());
+    assert!(error.contains("the views of this recipe are text, not a .png file"), "{error}");
+}

@@ -152,8 +152,9 @@ fn outside_of_a_grain_is_hidden() {
     let labels = LabelMap { width, height, labels: (0..height * width).map(|k| inside(k).into()).collect() };
     let image = MemoryImage { labels: Some(labels), ..picture("a", [1, height, width]) };
     let grains = dataset(vec![image]);
+    let upright = EmbedConfig { angle_deg: 0.0, ..EmbedConfig::default() };
     let shown = |mask| {
-        let views = views_of(&grains, &config(Field::Px(32.0), mask), EmbedConfig::default());
+        let views = views_of(&grains, &config(Field::Px(32.0), mask), upright);
         views.views(0).unwrap().remove(0)
     };
     let (grain, disc) = (shown(Masking::Grain), shown(Masking::Circle));
@@ -200,7 +201,7 @@ fn symmetries_act_on_the_specimen() {
 #[test]
 fn a_mean_over_four_rotations_is_the_same_after_a_quarter_turn() {
     let grains = dataset(vec![picture("a", [1, 71, 71])]);
-    let embed = EmbedConfig { rotations: 4, crops: 1 };
+    let embed = EmbedConfig { rotations: 4, ..EmbedConfig::default() };
     let views = views_of(&grains, &config(Field::Grain(1.0), Masking::Circle), embed);
     let (upright, turned) = (views.views(0).unwrap(), views.transformed(0, 5).unwrap());
     assert_eq!((upright.len(), turned.len()), (4, 4));
@@ -253,4 +254,28 @@ proptest! {
         let most = 32.0 - side.min(64.0) / 2.0;
         prop_assert!(places.iter().all(|[down, right]| down.hypot(*right) <= most + 1e-9));
     }
+}
+
+// All views of a noise picture at one pixel a pixel have the same power between neighbours, copied ones have more.
+#[test]
+fn no_rotation_is_sharper_than_another() {
+    let noise = |k: u64| (k.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32;
+    let pixels = Pixels::F32((0..100 * 100).map(noise).collect());
+    let grains = dataset(vec![MemoryImage { pixels, ..picture("a", [1, 100, 100]) }]);
+    let view = ViewConfig { size_px: 64, ..config(Field::Px(64.0), Masking::Circle) };
+    let power = |view: &View| {
+        let view = data(view);
+        // Within a square that the disc holds.
+        let inner = (12..52).flat_map(|row| (12..52).map(move |column| 64 * row + column));
+        inner.map(|k| f64::from(view[k] - view[k + 1]).powi(2) + f64::from(view[k] - view[k + 64]).powi(2)).sum::<f64>()
+    };
+    let powers = |angle_deg| {
+        let views = views_of(&grains, &view, EmbedConfig { angle_deg, ..EmbedConfig::default() });
+        let turned = (0..23).map(|s| views.transformed(0, s).unwrap().remove(0));
+        [views.views(0).unwrap().remove(0)].into_iter().chain(turned).map(|v| power(&v)).collect::<Vec<_>>()
+    };
+    let spread =
+        |powers: Vec<f64>| powers.iter().copied().fold(0.0, f64::max) / powers.into_iter().fold(f64::MAX, f64::min);
+    let (even, copied) = (spread(powers(7.5)), spread(powers(0.0)));
+    assert!(even < 1.1 && copied > 1.3, "{even} {copied}");
 }

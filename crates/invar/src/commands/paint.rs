@@ -1,7 +1,5 @@
 //! `invar paint`: clusters painted back over the images.
 
-mod labels;
-
 use std::{
     collections::HashSet,
     fs,
@@ -12,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cluster::ClusterError;
 use invar_dataset::Progress;
-use invar_micrographs::{Grain, StoredImage};
+use invar_micrographs::{Grain, LabelMap, StoredImage, write_label_map};
 use serde_json::json;
 
 use super::clustered::{self, Clustered};
@@ -78,7 +76,7 @@ fn paint_all(clustered: &Clustered, out: &Path, max_side: u32, ui: &Ui) -> Resul
         let name = file_name(&image.name, &mut taken);
         let map = Painting::new(image, of_grains);
         map.overlay(image, &clustered.sizes, max_side).write_png(&out.join(format!("{name}.png")))?;
-        labels::write(&out.join(format!("{name}.tif")), map.width, map.height, map.labels())?;
+        write_label_map(out.join(format!("{name}.tif")), &map.into_labels())?;
         bar.advance(1);
     }
     Ok(num_images)
@@ -114,9 +112,13 @@ impl<'a> Painting<'a> {
         Self { width, height, owners, clusters }
     }
 
-    /// Cluster + 1 of every pixel; 0 where there is no grain, or it is noise or was not clustered.
-    pub fn labels(&self) -> impl Iterator<Item = u32> + '_ {
-        self.owners.iter().map(|&owner| u32::try_from(self.cluster(owner).unwrap_or(-1) + 1).unwrap_or(0))
+    /// Cluster + 1 of every pixel; 0 where there is no grain, or it is noise or was not clustered. In place.
+    pub fn into_labels(mut self) -> LabelMap {
+        let mut labels = std::mem::take(&mut self.owners);
+        for label in &mut labels {
+            *label = u32::try_from(self.cluster(*label).unwrap_or(-1) + 1).unwrap_or(0);
+        }
+        LabelMap { width: self.width, height: self.height, labels }
     }
 
     fn cluster(&self, owner: u32) -> Option<i32> {

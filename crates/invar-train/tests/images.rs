@@ -1,0 +1,144 @@
+//! Whole training runs on images, through a network with running means: what differs from a run on vectors.
+
+use std::{collections::BTreeMap, collections::HashMap, path::Path, sync::Arc};
+
+use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
+use invar_loss::{InfoNceConfig, LossConfig};
+use invar_nn::{
+    EncoderConfig,
+    encoder::resnet::{NormKind, ResNetConfig, Size},
+};
+use invar_train::{EmbedConfig, Model, Recipe, TrainConfig, Trainer, checkpoint, embed, invariance};
+use rand::Rng as _;
+use tch::{Device, Tensor};
+
+const SIDE: usize = 12;
+
+/// Stripes of a width and a slope that the sample fixes, under noise and at a place that the view fixes.
+struct Stripes;
+
+impl Stripes {
+    fn image(index: usize, view_seed: u64) -> View {
+        let (mut own, mut noisy) = (seed::rng(3, index as u64), seed::rng(view_seed, index as u64));
+        let mut uniform = |own_one: bool| {
+            let rng = if own_one { &mut own } else { &mut noisy };
+            (rng.next_u64() >> 40) as f32 / (1u64 << 24) as f32
+        };
+        let (along, across, phase) = (2.0 * uniform(true), 2.0 * uniform(true), 6.28 * uniform(false));
+        let value = |i: usize| (along * (i / SIDE) as f32 + across * (i % SIDE) as f32 + phase).sin();
+        let data = (0..SIDE * SIDE).map(|i| 0.5 + 0.4 * value(i) + 0.1 * uniform(false)).collect();
+        View::Dense { shape: vec![1, SIDE, SIDE], data }
+    }
+}
+
+impl PairSource for Stripes {
+    fn len(&self) -> usize {
+        120
+    }
+    fn view_shape(&self) -> ViewShape {
+        ViewShape::Dense(vec![1, SIDE, SIDE])
+    }
+    fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
+        let views = [1, 2].map(|view| Self::image(index, seed::mix(pair_seed, view))).to_vec();
+        Ok(Pair { sample: SampleId(index as u64), views, links: None })
+    }
+    fn split_key(&self, index: usize) -> SampleId {
+        SampleId(index as u64)
+    }
+}
+
+impl ViewSource for Stripes {
+    fn len(&self) -> usize {
+        120
+    }
+    fn view_shape(&self) -> ViewShape {
+        ViewShape::Dense(vec![1, SIDE, SIDE])
+    }
+    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
+        Ok(vec![Self::image(index, 0), Self::image(index, 1)])
+    }
+    fn symmetries(&self) -> Vec<String> {
+        vec!["turned by 180 degrees".into()]
+    }
+    fn transformed(&self, index: usize, _: usize) -> Result<Vec<View>, DatasetError> {
+        let mut views = self.views(index)?;
+        for view in &mut views {
+            let View::Dense { data, .. } = view else { unreachable!("all views are dense") };
+            data.reverse();
+        }
+        Ok(views)
+    }
+}
+
+fn recipe() -> Recipe {
+    let encoder = ResNetConfig { size: Size::Nano, dim: 16, norm: NormKind::Batch, ..ResNetConfig::default() };
+    let loss = InfoNceConfig { projection: vec![16, 8], ..InfoNceConfig::default() };
+    let train = TrainConfig {
+        steps: 16,
+        batch_size: 16,
+        warmup_steps: 2,
+        validation_fraction: 0.2,
+        validate_every: 16,
+        checkpoint_every: 4,
+        threads: 1,
+        ..TrainConfig::default()
+    };
+    Recipe { encoder: EncoderConfig::ResnetC4(encoder), loss: LossConfig::InfoNce(loss), train, data: "stripes".into() }
+}
+
+fn run_to(dir: &Path, until: u64) -> Trainer {
+    let mut trainer = Trainer::new(&recipe(), Arc::new(Stripes), Device::Cpu, dir, &NoProgress).unwrap();
+    trainer.run(until, &NoProgress).unwrap();
+    trainer
+}
+
+fn newest(dir: &Path) -> BTreeMap<String, Tensor> {
+    let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
+    let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path).unwrap();
+    tensors.into_iter().filter(|(name, _)| !name.starts_with("generator.")).collect()
+}
+
+#[test]
+fn running_means_are_kept_and_not_optimised() {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run_to(whole.path(), 16);
+    run_to(broken.path(), 7);
+    run_to(broken.path(), 16);
+    let (expected, found) = (newest(whole.path()), newest(broken.path()));
+    assert!(expected.keys().eq(found.keys()));
+    for (name, tensor) in &expected {
+        assert!(*tensor == found[name], "{name}");
+    }
+    let running = "trunk.stage2.block0.second.norm.running_var";
+    assert!(expected[running] != expected[running].ones_like(), "the running variance has moved");
+    assert!(!expected.keys().any(|name| name.starts_with("optimizer.") && name.contains("running_")));
+    assert!(expected.contains_key("head.info_nce.projection1.bias"));
+}
+
+#[test]
+fn a_model_embeds_the_same_in_small_batches_and_blind_to_half_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let summary = run_to(dir.path(), 16).finish().unwrap();
+    let model = Model::load(&summary.model, Device::Cpu).unwrap();
+    assert_eq!((model.dim(), model.encoder_config().name()), (16, "resnet-c4"));
+    let collect = |config: EmbedConfig| {
+        let mut all: Vec<f32> = vec![];
+        let mut sink = |_: std::ops::Range<usize>, rows: &[f32]| {
+            all.extend_from_slice(rows);
+            Ok(())
+        };
+        embed(&model, &Stripes, 0..120, &config, &mut sink, &NoProgress).unwrap();
+        all
+    };
+    let whole = collect(EmbedConfig::default());
+    assert_eq!(whole.len(), 120 * 16);
+    // One view a batch, three views a batch, and a bound below one view.
+    for batch_values in [SIDE * SIDE, 3 * SIDE * SIDE + 1, 1] {
+        let small = collect(EmbedConfig { batch_values, ..EmbedConfig::default() });
+        let largest = whole.iter().zip(&small).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-5, "{batch_values} values a batch: {largest}");
+    }
+    let indices: Vec<usize> = (0..120).collect();
+    let report = invariance(&model, &Stripes, &indices, &EmbedConfig::default(), &NoProgress).unwrap();
+    assert!(report.symmetries[0].max < 1e-7, "{report:?}");
+}
