@@ -363,6 +363,18 @@ impl Mask<'_> {
     }
 }
 
+/// For the fuzz target: all pixels of all masks.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_open(file: ShardFile) -> Result<u64, DatasetError> {
+    let image = StoredImage::open(file)?;
+    let corners = |[top, left, bottom, right]: [u32; 4]| [(top, left), (bottom - 1, right - 1), (bottom, right)];
+    let inside = (0..image.regions.len()).map(|index| {
+        let mask = image.mask(index);
+        corners(mask.bbox_px()).into_iter().filter(|&(row, column)| mask.contains(row, column)).count() as u64
+    });
+    Ok(inside.sum())
+}
+
 fn open_shard(directory: &Path, shard: &manifest::Shard) -> Result<StoredImage, DatasetError> {
     let path = directory.join(&shard.file);
     let file = ShardFile::open(&path)?;

@@ -132,7 +132,7 @@ pub enum Error {
         found: String,
     },
     /// The output is there already, made otherwise.
-    #[error("{}: {reason}; --force replaces it", path.display())]
+    #[error("{}: {reason}", path.display())]
     OutputExists {
         /// The dataset directory.
         path: PathBuf,

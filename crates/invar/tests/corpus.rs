@@ -1,5 +1,5 @@
-//! Every specimen of `test-data/reads/index.toml` through the command line: a valid one gives the reads that the index
-//! says; an invalid one ends with exit code 3, a message that names the file and the record, and nothing left behind.
+//! Every specimen of `test-data/{reads,micrographs}/index.toml` through the command line: a valid one gives the reads, or
+//! the pages, pixels and pixel sizes, that the index says; an invalid one ends with exit code 3, a message that names the file and the record, and nothing left behind.
 //! The kind of the error is asked of the library, which the command line only prints.
 
 mod support;
@@ -124,5 +124,147 @@ fn every_specimen_has_an_origin_and_a_licence() {
     for specimen in index.valid.iter().chain(&index.invalid) {
         assert!(!specimen.origin.is_empty() && !specimen.licence.is_empty(), "{}", specimen.file);
         assert!(corpus().join(&specimen.file).is_file(), "{}", specimen.file);
+    }
+}
+
+/// `test-data/micrographs/index.toml`.
+#[derive(Deserialize)]
+struct ImageIndex {
+    valid: Vec<ImageSpecimen>,
+    invalid: Vec<ImageSpecimen>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageSpecimen {
+    file: String,
+    #[allow(dead_code)]
+    description: String,
+    origin: String,
+    licence: String,
+    pages: Option<u64>,
+    shape: Option<[u32; 3]>,
+    r#type: Option<String>,
+    sha256: Option<String>,
+    pixel_nm: Option<[f64; 2]>,
+    source: Option<String>,
+    error: Option<String>,
+    message: Option<String>,
+}
+
+fn image_corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test-data/micrographs").canonicalize().unwrap()
+}
+
+fn image_index() -> ImageIndex {
+    toml::from_str(&std::fs::read_to_string(image_corpus().join("index.toml")).unwrap()).unwrap()
+}
+
+#[test]
+fn valid_images_give_their_pages_and_pixel_sizes() {
+    for specimen in image_index().valid {
+        let (bench, name) = (Bench::new(), &specimen.file);
+        let path = image_corpus().join(name).display().to_string();
+        let summary =
+            bench.json(&["ingest", "micrographs", &path, "--whole-image", "--no-banner", "--out", "data", "--json"]);
+        assert_eq!(summary["num_rows"].as_u64(), specimen.pages, "{name}: pages");
+        let first = &summary["images"][0];
+        if let Some([height, width, _]) = specimen.shape {
+            assert_eq!(
+                (first["height_px"].as_u64(), first["width_px"].as_u64()),
+                (Some(height.into()), Some(width.into()))
+            );
+        }
+        let size = &first["pixel_size"];
+        assert_eq!(size["source"].as_str(), specimen.source.as_deref(), "{name}: source of the pixel size");
+        if let Some(expected) = specimen.pixel_nm {
+            for (found, expected) in [&size["x_nm"], &size["y_nm"]].into_iter().zip(expected) {
+                let found = found.as_f64().unwrap();
+                assert!((found - expected).abs() <= 1e-6 * expected, "{name}: {found} nm instead of {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn valid_images_give_their_pixels() {
+    for specimen in image_index().valid {
+        let mut file = invar_micrographs::open(&image_corpus().join(&specimen.file)).unwrap();
+        let info = file.pages()[0].clone();
+        let found = ([info.height, info.width, info.channels.into()], Some(numpy_name(info.sample_type)));
+        assert_eq!((Some(found.0), found.1), (specimen.shape, specimen.r#type.as_deref()), "{}", specimen.file);
+        let mut bytes = Vec::new();
+        for page in 0..file.pages().len() {
+            let sink = &mut |band: invar_micrographs::Band| {
+                append(&band.samples, &mut bytes);
+                Ok(())
+            };
+            file.read_bands(page, 100, sink).unwrap();
+        }
+        let scratch = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(scratch.path(), &bytes).unwrap();
+        let (_, sha256) = invar_dataset::manifest::file_digest(scratch.path()).unwrap();
+        if let Some(expected) = specimen.sha256 {
+            assert_eq!(sha256, expected, "{}: pixels", specimen.file);
+        }
+    }
+}
+
+#[test]
+fn invalid_images_are_named_and_leave_nothing() {
+    for specimen in image_index().invalid {
+        let (bench, name) = (Bench::new(), &specimen.file);
+        let path = image_corpus().join(name);
+        let message = bench.fails(3, &["ingest", "micrographs", &path.display().to_string(), "--out", "data"]);
+        assert!(message.contains(name.rsplit('/').next().unwrap()), "{name}: {message}");
+        assert!(!message.contains("panicked"), "{name}: {message}");
+        assert!(message.contains(specimen.message.as_deref().unwrap_or_default()), "{name}: {message}");
+        assert!(!bench.path("data").exists(), "{name} left something behind");
+
+        let dir = tempfile::tempdir().unwrap();
+        let (inputs, config) = (invar_micrographs::Inputs::paths([path]), invar_micrographs::IngestConfig::default());
+        let error = invar_micrographs::ingest(&inputs, &dir.path().join("data"), &config, &NoProgress).expect_err(name);
+        // The variant is the kind.
+        let kind = format!("{error:?}");
+        let kind = kind.split([' ', '(']).next();
+        assert_eq!(kind, specimen.error.as_deref(), "{name}: {error}");
+    }
+}
+
+#[test]
+fn every_image_has_an_origin_and_a_licence() {
+    let index = image_index();
+    assert!(index.valid.len() > 30 && index.invalid.len() > 30);
+    for specimen in index.valid.iter().chain(&index.invalid) {
+        assert!(!specimen.origin.is_empty() && !specimen.licence.is_empty(), "{}", specimen.file);
+    }
+}
+
+fn numpy_name(sample_type: invar_micrographs::SampleType) -> &'static str {
+    use invar_micrographs::SampleType;
+    match sample_type {
+        SampleType::U8 => "uint8",
+        SampleType::I8 => "int8",
+        SampleType::U16 => "uint16",
+        SampleType::I16 => "int16",
+        SampleType::U32 => "uint32",
+        SampleType::I32 => "int32",
+        SampleType::F32 => "float32",
+        SampleType::F64 => "float64",
+    }
+}
+
+/// Adds the little-endian bytes of the values.
+fn append(samples: &invar_micrographs::Samples, bytes: &mut Vec<u8>) {
+    use invar_micrographs::Samples;
+    match samples {
+        Samples::U8(values) => bytes.extend_from_slice(values),
+        Samples::I8(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::U16(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::I16(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::U32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::I32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::F32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::F64(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
     }
 }

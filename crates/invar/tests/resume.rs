@@ -64,6 +64,40 @@ fn killed_in_every_stage_and_run_again_gives_the_same_bytes() {
     }
 }
 
+#[test]
+fn a_killed_ingest_of_images_goes_on_to_the_same_bytes() {
+    const ARGS: &[&str] = &["ingest", "micrographs", "images", "--out", "out", "--pixel-size", "5"];
+    let (whole, killed) = (Bench::new(), Bench::new());
+    for bench in [&whole, &killed] {
+        std::fs::create_dir(bench.path("images")).unwrap();
+        for number in 0..12u32 {
+            // Cells of 40 pixels with dark walls.
+            let value = |x: u32, y: u32| {
+                if x % 40 < 3 || y % 40 < 3 { 30 } else { 150 + (x / 40 * 7 + y / 40 * 13 + number) % 60 }
+            };
+            let image = image::GrayImage::from_fn(240, 200, |x, y| image::Luma([value(x, y) as u8]));
+            image.save(bench.path(&format!("images/{number:02}.png"))).unwrap();
+        }
+    }
+    whole.ok(ARGS);
+    // Once in the middle of the images, once in that of the tables.
+    for sign in ["micrographs-000003.shard", "manifest.json"] {
+        let mut child = killed.command(ARGS).stderr(std::process::Stdio::null()).spawn().unwrap();
+        while !killed.path("out").join(sign).is_file() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "the ingest ended before {sign} was met");
+    }
+    killed.ok(ARGS);
+    let (expected, found) = (digest(&whole), digest(&killed));
+    assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+    assert!(expected.keys().any(|path| path.ends_with("grains.parquet")));
+    for (path, bytes) in &expected {
+        assert!(found[path] == *bytes, "{} differs", path.display());
+    }
+}
+
 fn has_files(dir: &Path) -> bool {
     let visible = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with('.'))

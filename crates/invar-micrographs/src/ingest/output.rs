@@ -75,6 +75,7 @@ impl Output {
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let lock = lock(directory)?;
         let exists = |reason: String| Err(Error::OutputExists { path: directory.into(), reason });
+        let replaceable = |reason: String| exists(format!("{reason} (use --force to replace it)"));
         if Manifest::exists(directory) && !force {
             let manifest = Manifest::read(directory)?;
             return match difference(directory, &manifest, &key)? {
@@ -82,7 +83,7 @@ impl Output {
                     journal::remove(directory)?;
                     Ok(State::Done(Box::new(manifest)))
                 }
-                Some(difference) => exists(format!("holds another dataset: {difference}")),
+                Some(difference) => replaceable(format!("holds another dataset: {difference}")),
             };
         }
         let mut checkpoints = Vec::new();
@@ -91,13 +92,19 @@ impl Output {
                 checkpoints = whole(directory, finished)?;
             }
             Some((old, _)) if !force && old != key => {
-                return exists("holds an unfinished ingest of other inputs or parameters".into());
+                return replaceable("holds an unfinished ingest of other inputs or parameters".into());
             }
             None if !force && !shard_files(directory)?.is_empty() => {
-                return exists("holds shards without a manifest".into());
+                return replaceable("holds shards without a manifest".into());
             }
             _ => {}
         }
+        // What an ingest wrote may be replaced; what a user put there may not.
+        let is_ours = Manifest::exists(directory) || journal::read(directory)?.is_some();
+        if let Some(foreign) = TABLES.iter().chain([&LABELS]).find(|name| !is_ours && directory.join(name).exists()) {
+            return exists(format!("holds {foreign}, which no ingest wrote: choose another directory"));
+        }
+        let journal = Journal::create(directory, &key, &checkpoints)?;
         remove_if_there(&directory.join(MANIFEST))?;
         for table in TABLES {
             remove_if_there(&directory.join(table))?;
@@ -110,7 +117,6 @@ impl Output {
         if checkpoints.is_empty() {
             remove_labels(directory)?;
         }
-        let journal = Journal::create(directory, &key, &checkpoints)?;
         Ok(State::Open(Box::new(Self { directory: directory.into(), key, journal, checkpoints, _lock: lock })))
     }
 }
@@ -234,7 +240,7 @@ fn shard_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// Removes the label maps, and nothing else that is there.
+/// Removes the label maps.
 fn remove_labels(directory: &Path) -> Result<(), Error> {
     let path = directory.join(LABELS);
     match fs::remove_dir_all(&path) {

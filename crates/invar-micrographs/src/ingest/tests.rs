@@ -26,7 +26,10 @@ impl Bench {
             image::GrayImage::from_raw(size[1], size[0], squares(size, number as u8)).unwrap().save(path).unwrap();
         }
         let inputs = Inputs::paths([directory.path().join("images")]);
-        let config = IngestConfig { segment: toml::from_str("method = \"otsu\"").unwrap(), ..IngestConfig::default() };
+        let config = IngestConfig {
+            segment: toml::from_str("method = \"otsu\"\nsigma_px = 0.0\nmin_size_px = 1").unwrap(),
+            ..IngestConfig::default()
+        };
         Self { directory, inputs, config }
     }
 
@@ -289,4 +292,16 @@ fn a_dataset_is_made_once_and_replaced_only_on_request() {
     assert!(bench.error().contains("a.png has changed since"));
     bench.inputs = Inputs::paths([bench.path("nothing*")]);
     assert!(bench.error().contains("which matches no file"));
+}
+
+#[test]
+fn what_a_user_put_there_is_left_alone() {
+    let mut bench = Bench::new(&["a.png"], [16, 96]);
+    fs::create_dir_all(bench.out().join("labels")).unwrap();
+    fs::write(bench.out().join("labels/mine.tif"), b"precious").unwrap();
+    for force in [false, true] {
+        bench.config.force = force;
+        assert!(bench.error().contains("holds labels, which no ingest wrote"));
+    }
+    assert_eq!(fs::read(bench.out().join("labels/mine.tif")).unwrap(), b"precious");
 }
