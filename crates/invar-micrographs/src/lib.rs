@@ -19,8 +19,8 @@ mod segment;
 pub use banner::{Banner, find_banner};
 pub use error::{Error, Place};
 pub use grain_size::{
-    GrainSize, Intercepts, PlanimetricField, TestLines, grain_size_by_counting, grain_size_by_intercepts, intercepts,
-    planimetric_fields,
+    GrainSize, Intercepts, PlanimetricField, TestLines, chords_um, grain_size_by_counting, grain_size_by_intercepts,
+    intercepts, planimetric_fields,
 };
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
 pub use label_map::{read_label_map, write_label_map};
