@@ -8,7 +8,7 @@
 mod lines;
 mod planimetric;
 
-pub use lines::{Intercepts, TestLines, grain_size_by_intercepts, intercepts};
+pub use lines::{Intercepts, TestLines, chords_um, grain_size_by_intercepts, intercepts};
 pub use planimetric::{PlanimetricField, grain_size_by_counting, planimetric_fields};
 
 use serde::{Deserialize, Serialize};

@@ -5,6 +5,7 @@ mod read;
 pub use read::read_label_map;
 
 use std::{
+    fs::File,
     io::{BufWriter, Seek, Write},
     path::Path,
 };
@@ -30,8 +31,9 @@ pub fn write_label_map(path: impl AsRef<Path>, map: &LabelMap) -> Result<(), Err
         return Err(Error::Config { what: "size of a label map".into(), expected: "at least 1 x 1".into(), found });
     }
     let io = |error: TiffError| Error::io(path)(into_io(error));
-    let mut file = AtomicFile::create(path).map_err(Error::io(path))?;
-    let mut writer = BufWriter::new(&mut file);
+    let file = AtomicFile::create(path).map_err(Error::io(path))?;
+    // The encoder seeks, which an atomic file does not.
+    let mut writer = BufWriter::new(File::create(file.partial_path()).map_err(Error::io(path))?);
     if map.labels.len() > BIG_PIXELS {
         encode(TiffEncoder::new_big(&mut writer).map_err(io)?, map).map_err(io)?;
     } else {

@@ -32,8 +32,8 @@ pub use config::{IngestConfig, Inputs};
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
 pub use grain_size::{
-    GrainSize, Intercepts, PlanimetricField, TestLines, grain_size_by_counting, grain_size_by_intercepts, intercepts,
-    planimetric_fields,
+    GrainSize, Intercepts, PlanimetricField, TestLines, chords_um, grain_size_by_counting, grain_size_by_intercepts,
+    intercepts, planimetric_fields,
 };
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
 pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest};

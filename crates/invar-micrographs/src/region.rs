@@ -64,3 +64,6 @@ pub struct Neighbors {
     /// Length of their common boundary.
     pub boundary_px: u64,
 }
+
+#[cfg(test)]
+mod tests;

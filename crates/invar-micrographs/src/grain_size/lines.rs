@@ -29,12 +29,20 @@ pub struct Intercepts {
 /// Runs test lines over `map`. Background between two grains is their boundary, and counts once; background between
 /// parts of one grain is none.
 pub fn intercepts(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Intercepts> {
+    let run = |path: &Path| {
+        let (length_um, labels) = path.trace(map, pixel_size);
+        Intercepts { length_um, count: crossings(&labels, matches!(path, Path::Circle(..))) }
+    };
+    paths(map, lines).iter().map(run).filter(|found| found.length_um > 0.0).collect()
+}
+
+fn paths(map: &LabelMap, lines: TestLines) -> Vec<Path> {
     let (width, height) = (map.width as f64, map.height as f64);
     if map.labels.is_empty() {
         return Vec::new();
     }
     let even = |n: usize, length: f64| (0..n).map(move |i| ((i as f64 + 0.5) * length / n as f64).floor());
-    let paths: Vec<Path> = match lines {
+    match lines {
         TestLines::Horizontal(n) => even(n, height).map(|y| Path::line([0.0, y], [width - 1.0, y])).collect(),
         TestLines::Vertical(n) => even(n, width).map(|x| Path::line([x, 0.0], [x, height - 1.0])).collect(),
         TestLines::Diagonal(n) => {
@@ -48,8 +56,28 @@ pub fn intercepts(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Ve
                 .map(|share| Path::Circle([(width - 1.0) / 2.0, (height - 1.0) / 2.0], radius * share / 3.0))
                 .into()
         }
+    }
+}
+
+/// Lengths, in micrometres, of the whole chords that test lines cut from grains: stretches of one label that begin and end
+/// on the line, boundary pixels left out, the cut ones at both ends dropped. This is what the NIST grain-size tools list; for
+/// the E112 number take [`intercepts`], which do not lose the width of the boundaries and the long chords at the ends.
+/// Circles have no ends, and each of their chords is a stretch of the circle.
+pub fn chords_um(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<f64> {
+    let chords = |path: &Path| {
+        let (length_um, labels) = path.trace(map, pixel_size);
+        let step_um = length_um / labels.len().max(1) as f64;
+        let mut runs: Vec<(u32, usize)> = labels.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
+        let open = runs.len() < 2 || matches!(path, Path::Line(..));
+        if open {
+            runs.pop();
+            runs.drain(..runs.len().min(1));
+        } else if runs[0].0 == runs[runs.len() - 1].0 {
+            runs[0].1 += runs.pop().map_or(0, |last| last.1);
+        }
+        runs.into_iter().filter(|run| run.0 != 0).map(move |run| run.1 as f64 * step_um).collect::<Vec<_>>()
     };
-    paths.iter().map(|path| path.run(map, pixel_size)).filter(|found| found.length_um > 0.0).collect()
+    paths(map, lines).iter().flat_map(chords).collect()
 }
 
 /// The line `x = start + y` as far as it lies on the image, and its mirror image.
@@ -71,25 +99,25 @@ impl Path {
         Self::Line(from, to)
     }
 
-    fn run(&self, map: &LabelMap, pixel_size: PixelSize) -> Intercepts {
+    /// Its length in micrometres, and the labels of its pixels from end to end.
+    fn trace(&self, map: &LabelMap, pixel_size: PixelSize) -> (f64, Vec<u32>) {
         let scale = [pixel_size.x_nm * 1e-3, pixel_size.y_nm * 1e-3];
-        let label = |x: f64, y: f64| {
+        let label = |[x, y]: [f64; 2]| {
             let column = (x.round().max(0.0) as usize).min(map.width - 1);
             let row = (y.round().max(0.0) as usize).min(map.height - 1);
             map.labels[row * map.width + column]
         };
+        let length = |dx: f64, dy: f64| (dx * scale[0]).hypot(dy * scale[1]);
         match *self {
             Self::Line([x0, y0], [x1, y1]) => {
                 let (dx, dy) = (x1 - x0, y1 - y0);
-                let steps = dx.abs().max(dy.abs()).round().max(0.0) as usize;
-                let at = |i: usize| {
-                    let share = if steps == 0 { 0.0 } else { i as f64 / steps as f64 };
-                    label(x0 + share * dx, y0 + share * dy)
-                };
+                let steps = dx.abs().max(dy.abs()).round();
+                if steps == 0.0 {
+                    return (0.0, vec![label([x0, y0])]);
+                }
+                let at = |i: usize| label([x0 + i as f64 / steps * dx, y0 + i as f64 / steps * dy]);
                 // A line of n pixels is n pixels long, not n - 1.
-                let longer = if steps == 0 { 0.0 } else { (steps + 1) as f64 / steps as f64 };
-                let length_um = (dx * scale[0]).hypot(dy * scale[1]) * longer;
-                Intercepts { length_um, count: crossings((0..=steps).map(at), false) }
+                (length(dx, dy) * (steps + 1.0) / steps, (0..=steps as usize).map(at).collect())
             }
             Self::Circle([x, y], radius) => {
                 let steps = (8.0 * radius).ceil() as usize;
@@ -99,20 +127,19 @@ impl Path {
                 };
                 let piece = |i: usize| {
                     let (a, b) = (point(i), point(i + 1));
-                    ((b[0] - a[0]) * scale[0]).hypot((b[1] - a[1]) * scale[1])
+                    length(b[0] - a[0], b[1] - a[1])
                 };
-                let length_um = (0..steps).map(piece).sum();
-                let at = |i: usize| label(x + point(i)[0], y + point(i)[1]);
-                Intercepts { length_um, count: crossings((0..steps).map(at), true) }
+                let at = |i: usize| label([x + point(i)[0], y + point(i)[1]]);
+                ((0..steps).map(piece).sum(), (0..steps).map(at).collect())
             }
         }
     }
 }
 
 /// Changes from one grain to another, background skipped; from the last to the first too where `closed`.
-fn crossings(labels: impl Iterator<Item = u32>, closed: bool) -> u64 {
+fn crossings(labels: &[u32], closed: bool) -> u64 {
     let (mut first, mut last, mut count) = (0, 0, 0);
-    for label in labels.filter(|&label| label != 0) {
+    for &label in labels.iter().filter(|&&label| label != 0) {
         if first == 0 {
             first = label;
         } else {

@@ -50,6 +50,21 @@ fn boundary_lines_count_once_and_gaps_in_a_grain_not() {
 }
 
 #[test]
+fn chords_are_whole_and_without_boundaries() {
+    // One row: 4 pixels cut by the edge, a boundary of 2, a chord of 7, a boundary of 1, a chord of 5, 3 cut pixels.
+    let stretches = [(1, 4), (0, 2), (2, 7), (0, 1), (3, 5), (4, 3)];
+    let row: Vec<u32> = stretches.iter().flat_map(|&(label, n)| vec![label; n]).collect();
+    let chords = chords_um(&map(row.len(), 1, |_, c| row[c]), MICROMETRE, TestLines::Horizontal(1));
+    assert_eq!(chords, [7.0, 5.0]);
+    let quarters = map(101, 101, |r, c| (r / 51 * 2 + c / 51) as u32 + 1);
+    let on_circle = chords_um(&quarters, MICROMETRE, TestLines::Circles);
+    assert_eq!(on_circle.len(), 12);
+    let around: f64 = on_circle.iter().sum();
+    // 2 pi (50 + 33.3 + 16.7)
+    assert!((around - 628.3).abs() < 1.0, "{around}");
+}
+
+#[test]
 fn hexagons_have_the_mean_intercept_of_cauchy() {
     // Regular hexagons of side a: nearest centre of a triangular lattice. Over all directions the mean chord of a convex
     // cell is pi A / P = pi (3 sqrt(3) / 2 a^2) / (6 a) = 1.3603 a.

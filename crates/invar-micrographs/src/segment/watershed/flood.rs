@@ -71,3 +71,29 @@ impl Queue {
         Some(pixel)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn labels_are_those_of_scikit_image() {
+        // numpy: RandomState(0).randint(0, 6, (8, 10)); markers 1 at (1, 1), 2 at (6, 8), 3 at (2, 7), 4 at (7, 0);
+        // scikit-image 0.26: segmentation.watershed(landscape, markers)
+        let landscape: [u16; 80] = [
+            4, 5, 0, 3, 3, 3, 1, 3, 5, 2, 4, 0, 0, 4, 2, 1, 0, 1, 5, 1, 5, 0, 1, 4, 3, 0, 3, 5, 0, 2, 3, 0, 1, 3, 5, 3, 3, 0, 1, 1,
+            1, 0, 2, 4, 3, 3, 2, 4, 2, 0, 0, 4, 5, 5, 0, 4, 1, 4, 1, 2, 2, 0, 1, 1, 1, 1, 3, 3, 2, 3, 0, 3, 5, 4, 1, 2, 4, 3, 4, 4,
+        ];
+        let expected: [u32; 80] = [
+            1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1, 2, 2, 3, 2, 2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
+            1, 1, 1, 1, 4, 4, 2, 2, 2, 2, 1, 1, 1, 4, 4, 4, 4, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 2, 2, 2,
+        ];
+        let mut labels = [0; 80];
+        for (row, column, label) in [(1, 1, 1), (6, 8, 2), (2, 7, 3), (7, 0, 4)] {
+            labels[row * 10 + column] = label;
+        }
+        flood(&landscape, 10, 8, None, &mut labels);
+        assert_eq!(labels, expected);
+    }
+}
