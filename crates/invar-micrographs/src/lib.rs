@@ -8,6 +8,8 @@
 //! (a grain, a particle, a tile), in pixels; a *grain* is a region with the pixels around it and their physical size.
 
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod image;
 mod read;
 mod region;
