@@ -4,7 +4,7 @@
     python benches/quality/readers.py target/release/examples/dump DIRECTORY...
 
 Prints a line a file: whether shape, number type and every value agree, the pixel size here and there, and for JPEG the
-largest difference (its decoders may round differently). Ends with 1 where something that should agree does not.
+largest difference (its decoders round, and enlarge halved colours, differently). Ends with 1 where something that should agree does not.
 Needs numpy, tifffile, imagecodecs, rosettasciio, mrcfile and Pillow.
 """
 
@@ -107,12 +107,12 @@ def peer_pixel_size(path):
 
 def compare(path, lines, dump):
     peer, pages = peer_pages(path)
+    if "error" in lines[0]:
+        return peer, "error", lines[0]["error"].split(": ", 1)[-1][:100]
     try:
         pages = list(pages)
     except Exception as error:
         return peer, "peer fails", str(error)[:60]
-    if "error" in lines[0]:
-        return peer, "error", lines[0]["error"].split(": ", 1)[-1][:100]
     if len(pages) != len(lines):
         return peer, "DIFFERS", f"{len(lines)} pages, not {len(pages)}"
     for line, page in zip(lines, pages):
@@ -128,7 +128,7 @@ def compare(path, lines, dump):
         difference = np.abs(here - values.ravel().astype(float))
         text = f"largest difference {difference.max():g}, mean {difference.mean():.4f}"
         is_jpeg = path.suffix.lower() in (".jpg", ".jpeg") or (peer == "tifffile" and has_jpeg(path))
-        return peer, "rounding" if is_jpeg and difference.max() <= 4 else "DIFFERS", text
+        return peer, "rounding" if is_jpeg and difference.max() <= 8 and difference.mean() < 0.5 else "DIFFERS", text
     return peer, "equal", f"{len(pages)} x {lines[0]['shape']} {lines[0]['type']}"
 
 

@@ -122,7 +122,7 @@ def valid_stacks():
         file.write(picture("uint8", (32, 32)), metadata=None)
         file.write(picture("uint8", (8, 8)), subfiletype=1, metadata=None)
     ok("thumbnail.tif", "a smaller copy in the chain is left out", [picture("uint8", (32, 32))])
-    metadata = {"axes": "CYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 500, "PhysicalSizeYUnit": "nm", "Channel": {"Name": ["DAPI", "FITC", "Cy5"]}}
+    metadata = {"axes": "CYX", "UUID": "urn:uuid:00000000-0000-1000-8000-000000000000", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 500, "PhysicalSizeYUnit": "nm", "Channel": {"Name": ["DAPI", "FITC", "Cy5"]}}
     tiff("channels.ome.tif", "OME-TIFF of three channels", stack, list(stack), metadata=metadata, ome=True, photometric="minisblack", pixel_nm=(250, 500), source="ome")
     metadata = {"axes": "ZYX", "unit": "micron"}
     tiff("imagej.tif", "an ImageJ stack: one directory, three pictures", stack, list(stack), imagej=True, metadata=metadata, resolution=(4, 2), pixel_nm=(250, 500), source="imagej")
@@ -266,7 +266,7 @@ def invalid_tiffs():
     bad("text.tif", "a text", b"these are not the pixels you are looking for\n", "NotAnImage", "text")
     bad("zeros.tif", "zeros", bytes(600), "NotAnImage", "zeros")
     bad("gzipped.tif.gz", "gzip around a TIFF", gzip.compress(good, mtime=0), "NotAnImage", "gunzip")
-    bad("head-only.tif", "only half the header", good[:6], "NotAnImage", "cut off")
+    bad("head-only.tif", "only half the header", good[:6], "Truncated", "the header")
     bad("cut-directory.tif", "ends in the directory", good[:30], "Truncated", "a directory")
     bad("cut-pixels.tif", "ends in the pixels", good[:-100], "Truncated", "strip")
     deflated = (CORPUS / "deflate.tif").read_bytes()

@@ -171,6 +171,22 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
+    /// The kind of the error, by the name of the variant.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "Io",
+            Self::NotAnImage { .. } => "NotAnImage",
+            Self::Truncated { .. } => "Truncated",
+            Self::Corrupt { .. } => "Corrupt",
+            Self::Unsupported { .. } => "Unsupported",
+            Self::NotFinite { .. } => "NotFinite",
+            Self::MaskSize { .. } => "MaskSize",
+            Self::Config { .. } => "Config",
+            Self::Interrupted { .. } => "Interrupted",
+            Self::Dataset(_) => "Dataset",
+        }
+    }
+
     /// Whether the data is to blame: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
         match self {

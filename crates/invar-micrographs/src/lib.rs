@@ -16,6 +16,8 @@ mod config;
 mod dataset;
 mod error;
 mod grain_size;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod image;
 mod ingest;
 mod journal;

@@ -16,6 +16,8 @@ mod raw;
 mod samples;
 mod sniff;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tiff;
 mod units;
 
@@ -145,3 +147,29 @@ impl ImageFile {
         }
     }
 }
+
+/// Reads a file in memory to the end, for the fuzz targets: the values of all pages.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_bytes(bytes: Vec<u8>, max_pixels: u64) -> Result<Vec<Vec<u8>>, Error> {
+    let mut file = ImageFile::new(Source::of_bytes(bytes))?;
+    let mut pages = Vec::new();
+    for index in 0..file.pages.len() {
+        let (height, row_len) = {
+            let page = &file.pages[index];
+            (page.height, page.width as usize * usize::from(page.channels))
+        };
+        let (mut values, mut next_row) = (Vec::new(), 0);
+        file.read_bands(index, max_pixels, &mut |band| {
+            assert_eq!((band.first_row, band.samples.len()), (next_row, row_len * band.num_rows as usize));
+            next_row += band.num_rows;
+            values.extend_from_slice(band.samples.as_ne_bytes());
+            Ok(())
+        })?;
+        assert_eq!(next_row, height);
+        pages.push(values);
+    }
+    Ok(pages)
+}
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use {ome::Ome, tiff::any_vendor_text};

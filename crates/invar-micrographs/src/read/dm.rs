@@ -50,7 +50,7 @@ fn add_image(image: &Image<'_>, pages: &mut Vec<PageInfo>, planes: &mut Vec<Plan
         sample_type: stored.sample_type(),
         pixel_size: image.pixel_size(),
     };
-    let Some(&Tag::Array { offset, num_bytes }) = image.image.at(&["ImageData", "Data"]) else {
+    let Some(&Tag::Array { offset, num_bytes, .. }) = image.image.at(&["ImageData", "Data"]) else {
         return Err(image.corrupt("ImageData.Data", "an array", "none"));
     };
     let plane = Plane { offset, stored, big_endian: image.big_endian, pixel };

@@ -46,7 +46,7 @@ pub(crate) fn open(source: &Source) -> Result<TiffFile, Error> {
         let layout = Layout::read(source, &header, directory)?;
         let said = ome.as_ref().map(|ome| ome.page(u64::from(directory.page) - 1)).unwrap_or_default();
         let name = said.name.or_else(|| directory.text(source, tag::PAGE_NAME));
-        let of_vendor = || Tags { source, header: &header, directory }.pixel_size();
+        let of_vendor = || Tags { source, header: &header, directory, width: layout.width }.pixel_size();
         file.pages.push(PageInfo {
             name: name.filter(|name| !name.is_empty()),
             width: layout.width,

@@ -13,8 +13,12 @@ const MAX_TEXT: u64 = 1024;
 pub(crate) enum Tag {
     Group(Vec<(String, Tag)>),
     Number(f64),
-    Text(String),
-    Array { offset: u64, num_bytes: u64 },
+    /// Text is an array of 16-bit numbers like any other, so a short one is taken for both.
+    Array {
+        offset: u64,
+        num_bytes: u64,
+        text: String,
+    },
 }
 
 impl Tag {
@@ -49,7 +53,7 @@ impl Tag {
 
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::Array { text, .. } => Some(text),
             _ => None,
         }
     }
@@ -146,9 +150,10 @@ impl Reader<'_> {
         match (num_infos, kind) {
             (1, kind) => self.simple(kind),
             (2, 18) => {
-                let len = self.word()?;
-                self.skip(len)?;
-                Ok(Tag::Text(String::new()))
+                let num_bytes = self.word()?;
+                let offset = self.next;
+                self.skip(num_bytes)?;
+                Ok(Tag::Array { offset, num_bytes, text: String::new() })
             }
             (3.., 15 | 20) => self.array_or_struct(kind),
             _ => Err(self.corrupt("the description of a value", "a number, text, structure or array", kind)),
@@ -160,7 +165,7 @@ impl Reader<'_> {
             let offset = self.next;
             let num_bytes = self.struct_bytes()?;
             self.skip(num_bytes)?;
-            return Ok(Tag::Array { offset, num_bytes });
+            return Ok(Tag::Array { offset, num_bytes, text: String::new() });
         }
         let element = self.word()?;
         let size = match element {
@@ -175,12 +180,14 @@ impl Reader<'_> {
         };
         let num_bytes = self.word()?.saturating_mul(size);
         let offset = self.next;
+        let mut text = String::new();
         if element == 4 && num_bytes <= 2 * MAX_TEXT {
-            let text = self.take(num_bytes as usize)?.to_vec();
-            return Ok(Tag::Text(self.utf16(&text)));
+            let bytes = self.take(num_bytes as usize)?.to_vec();
+            text = self.utf16(&bytes);
+        } else {
+            self.skip(num_bytes)?;
         }
-        self.skip(num_bytes)?;
-        Ok(Tag::Array { offset, num_bytes })
+        Ok(Tag::Array { offset, num_bytes, text })
     }
 
     fn utf16(&self, bytes: &[u8]) -> String {

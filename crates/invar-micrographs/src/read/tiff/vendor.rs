@@ -23,6 +23,8 @@ pub(crate) struct Tags<'a> {
     pub(crate) source: &'a Source,
     pub(crate) header: &'a Header,
     pub(crate) directory: &'a Directory,
+    /// Columns of the page.
+    pub(crate) width: u32,
 }
 
 impl Tags<'_> {
@@ -31,7 +33,7 @@ impl Tags<'_> {
         FEI_TAGS
             .iter()
             .find_map(|&tag| fei(&self.text(tag)?))
-            .or_else(|| zeiss(&self.text(ZEISS_TAG)?))
+            .or_else(|| zeiss(&self.text(ZEISS_TAG)?, self.width))
             .or_else(|| self.olympus())
             .or_else(|| self.jeol())
             .or_else(|| self.digital_micrograph())
@@ -135,13 +137,18 @@ pub(crate) fn fei(text: &str) -> Option<PixelSize> {
 }
 
 /// `AP_IMAGE_PIXEL_SIZE`, on the line after its name: "Image Pixel Size = 1.117 nm". `AP_PIXEL_SIZE` is that of the
-/// screen.
-pub(crate) fn zeiss(text: &str) -> Option<PixelSize> {
+/// screen. The fourth of the numbers without a name has more digits, in metres for an image of 1024 columns; it is
+/// taken where the two agree.
+pub(crate) fn zeiss(text: &str, width: u32) -> Option<PixelSize> {
     let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "AP_IMAGE_PIXEL_SIZE");
     let (_, value) = lines.nth(1)?.split_once('=')?;
     let value = value.trim();
     let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))?);
-    let length_nm = number.trim().parse::<f64>().ok()? * units::nanometres(unit)?;
+    let rounded_nm = number.trim().parse::<f64>().ok()? * units::nanometres(unit)?;
+    let unnamed = text.lines().nth(3).and_then(|line| line.trim().parse::<f64>().ok());
+    let exact_nm = unnamed.map(|metres| metres * NM_PER_METRE * 1024.0 / f64::from(width));
+    let is_same = |exact_nm: &f64| (exact_nm - rounded_nm).abs() <= 1e-3 * rounded_nm;
+    let length_nm = exact_nm.filter(is_same).unwrap_or(rounded_nm);
     PixelSize::new(length_nm, length_nm, PixelSizeSource::Zeiss)
 }
 
@@ -163,5 +170,5 @@ pub(crate) fn jeol_magnification(description: &str) -> Option<f64> {
 #[cfg(feature = "fuzzing")]
 pub(crate) fn any(bytes: &[u8]) {
     let text = super::directory::decode_text(bytes);
-    let _ = (fei(&text), zeiss(&text), jeol_magnification(&text), ImageJ::parse(&text));
+    let _ = (fei(&text), zeiss(&text, 1024), jeol_magnification(&text), ImageJ::parse(&text));
 }

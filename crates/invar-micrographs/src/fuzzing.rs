@@ -1,0 +1,46 @@
+//! What the fuzz targets call (`fuzz/`): the readers on bytes in memory. Not for other use.
+
+use crate::read::{self, Ome};
+
+/// Reads a TIFF. The first byte says its byte order, its kind, and how large the bands are.
+pub fn tiff(bytes: &[u8]) {
+    let magic: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
+    with_head(bytes, |how| magic[usize::from(how % 4)]);
+}
+
+/// Reads a DM3 or DM4.
+pub fn dm(bytes: &[u8]) {
+    let magic: [&[u8]; 2] = [&[0, 0, 0, 3], &[0, 0, 0, 4]];
+    with_head(bytes, |how| magic[usize::from(how % 2)]);
+}
+
+/// Reads an MRC.
+pub fn mrc(bytes: &[u8]) {
+    let Some((&how, file)) = bytes.split_first() else { return };
+    let mut file = file.to_vec();
+    if let Some(stamp) = file.get_mut(208..211) {
+        stamp.copy_from_slice(b"MAP");
+    }
+    let _ = read::read_bytes(file, u64::from(how) + 1);
+}
+
+/// Reads a description as OME-XML.
+pub fn ome(bytes: &[u8]) {
+    if let Some(ome) = Ome::parse(&String::from_utf8_lossy(bytes), "x", 100) {
+        for page in 0..100 {
+            assert!(ome.page(page).pixel_size.is_none_or(|size| size.x_nm > 0.0 && size.y_nm > 0.0));
+        }
+    }
+}
+
+/// Reads a text as each vendor's.
+pub fn vendor(bytes: &[u8]) {
+    read::any_vendor_text(bytes);
+}
+
+fn with_head(bytes: &[u8], magic: impl Fn(u8) -> &'static [u8]) {
+    let Some((&how, rest)) = bytes.split_first() else { return };
+    let mut file = magic(how).to_vec();
+    file.extend_from_slice(rest);
+    let _ = read::read_bytes(file, u64::from(how / 4) * 16 + 1);
+}

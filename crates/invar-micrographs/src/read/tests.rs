@@ -1,0 +1,90 @@
+use std::path::Path;
+
+use invar_dataset::seed;
+
+use super::*;
+use crate::PixelSizeSource;
+
+const MAX_PIXELS: u64 = 1 << 16;
+
+/// The valid specimens, by name.
+fn specimens() -> Vec<(String, Vec<u8>)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test-data/micrographs/corpus");
+    let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .filter(|(_, bytes)| read_bytes(bytes.clone(), MAX_PIXELS).is_ok())
+        .collect();
+    files.sort();
+    assert!(files.len() > 60, "{} specimens", files.len());
+    files
+}
+
+/// A file that was cut off anywhere is an error, or, where only metadata is missing, the same pixels.
+#[test]
+fn every_beginning_of_a_file_is_refused_or_whole() {
+    for (name, whole) in specimens() {
+        let pixels = read_bytes(whole.clone(), MAX_PIXELS).unwrap();
+        let step = (whole.len() / 200).max(1);
+        for len in (0..whole.len()).step_by(step) {
+            match read_bytes(whole[..len].to_vec(), MAX_PIXELS) {
+                Ok(read) => assert!(read == pixels, "{name} cut to {len} bytes gives other pixels"),
+                Err(error) => assert!(error.is_bad_input(), "{name} cut to {len} bytes: {error}"),
+            }
+        }
+    }
+}
+
+/// A few bytes changed anywhere: pixels or an error, never a panic.
+#[test]
+fn damaged_files_do_not_panic() {
+    for (file, (name, whole)) in specimens().into_iter().enumerate() {
+        for round in 0..150u64 {
+            let mut state = seed::mix(file as u64, round);
+            let mut bytes = whole.clone();
+            for _ in 0..1 + round % 4 {
+                state = seed::mix(state, 1);
+                // Headers are at the beginning or at the end.
+                let span = if state & 1 == 0 { bytes.len().min(300) } else { bytes.len() };
+                let at = (state >> 8) as usize % span;
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, (state >> 40) as u8][(state >> 4) as usize % 6];
+            }
+            if let Err(error) = read_bytes(bytes, 64) {
+                assert!(error.is_bad_input(), "{name}, round {round}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn units_of_length() {
+    for (unit, nm) in [("µm", 1e3), ("μm", 1e3), ("\\u00B5m", 1e3), ("micron", 1e3), ("nm", 1.0), ("Å", 0.1)] {
+        assert_eq!(units::nanometres(unit), Some(nm), "{unit}");
+    }
+    for unit in ["", "pixel", "1/nm", "inch", "s", "nm^-1"] {
+        assert_eq!(units::nanometres(unit), None, "{unit}");
+    }
+}
+
+/// Planes of a multi-channel stack by `DimensionOrder` XYCZT: the channel runs first.
+#[test]
+fn ome_planes_are_named() {
+    let xml = r#"<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">
+        <Pixels DimensionOrder="XYCZT" SizeX="4" SizeY="4" SizeC="2" SizeZ="3" SizeT="1" PhysicalSizeX="0.5"
+        PhysicalSizeY="250" PhysicalSizeYUnit="nm"><Channel Name="red"/><Channel/><TiffData/></Pixels></Image></OME>"#;
+    let ome = ome::Ome::parse(xml, "x", 6).unwrap();
+    assert_eq!(ome.page(0).name.as_deref(), Some("red Z0"));
+    assert_eq!(ome.page(5).name.as_deref(), Some("C1 Z2"));
+    let size = ome.page(5).pixel_size.unwrap();
+    assert_eq!((size.x_nm, size.y_nm, size.source), (500.0, 250.0, PixelSizeSource::Ome));
+    assert!(ome::Ome::parse("<OME>", "x", 6).is_none());
+}
+
+/// numpy.uint16([...]).view(numpy.float16).astype(float)
+#[test]
+fn half_precision() {
+    for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (1, 5.960464477539063e-8), (0x8000, -0.0)] {
+        assert_eq!(f64::from(samples::f32_of_f16(bits)), value);
+    }
+    assert!(samples::f32_of_f16(0x7c00).is_infinite() && samples::f32_of_f16(0x7e00).is_nan());
+}
