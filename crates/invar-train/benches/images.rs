@@ -1,10 +1,15 @@
 //! Training and embedding images, views that cost nothing to draw: what the network, the loss and the trainer take.
-//! `benches/resnet.py` runs it beside the same network in PyTorch.
+//! `benches/peers/resnet_torch.py` does the same in PyTorch; run the two in turns. Where other programs share the
+//! cores, compare `cpu_ms`, the CPU time of a step, on one thread.
 //!
-//! `cargo bench -p invar-train --bench images -- [SIZE] [SIDE] [BATCH] [STEPS] [bf16] [c4|c8] [group]`; default
-//! `tiny 64 64 40`, on two threads.
+//! `cargo bench -p invar-train --bench images -- [SIZE] [SIDE] [BATCH] [STEPS] [THREADS] [bf16] [c4|c8] [group]`;
+//! default `tiny 64 64 40 2`.
 
-use std::{hint::black_box, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
 use invar_nn::{
@@ -18,7 +23,6 @@ use tch::Device;
 
 const NUM_STORED: usize = 64;
 const NUM_EMBEDDED: usize = 2000;
-const THREADS: usize = 2;
 /// Steps left out of the figure: LibTorch chooses and compiles its kernels.
 const WARM_UP: u64 = 5;
 
@@ -73,9 +77,9 @@ impl ViewSource for Images {
     }
 }
 
-/// Notes when each step ended.
+/// Notes when each step ended, and the CPU time until then.
 #[derive(Default)]
-struct Laps(std::sync::Mutex<Vec<Instant>>);
+struct Laps(std::sync::Mutex<Vec<(Instant, Duration)>>);
 
 impl invar_dataset::Progress for Laps {
     fn set_total(&self, _: u64) {}
@@ -85,8 +89,16 @@ impl invar_dataset::Progress for Laps {
 
 impl invar_train::Observer for Laps {
     fn step(&self, _: &StepMetrics) {
-        self.0.lock().expect("no panic").push(Instant::now());
+        self.0.lock().expect("no panic").push((Instant::now(), cpu_time()));
     }
+}
+
+/// CPU time of all threads of this process.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is ours to write.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn main() {
@@ -110,7 +122,7 @@ fn main() {
     let train_config = TrainConfig {
         steps,
         batch_size,
-        threads: THREADS,
+        threads: number(3, 2),
         validation_fraction: 0.0,
         checkpoint_every: steps,
         ..TrainConfig::default()
@@ -120,8 +132,9 @@ fn main() {
     let source = Arc::new(Images::new(side));
     let laps = Laps::default();
     let summary = train(&recipe, source.clone(), Device::Cpu, &dir, &laps).expect("trains");
-    let laps: Vec<Instant> = laps.0.into_inner().expect("no panic").split_off(WARM_UP as usize - 1);
-    let mut seconds: Vec<f64> = laps.windows(2).map(|lap| (lap[1] - lap[0]).as_secs_f64()).collect();
+    let laps: Vec<(Instant, Duration)> = laps.0.into_inner().expect("no panic").split_off(WARM_UP as usize - 1);
+    let mut seconds: Vec<f64> = laps.windows(2).map(|lap| (lap[1].0 - lap[0].0).as_secs_f64()).collect();
+    let cpu = (laps[laps.len() - 1].1 - laps[0].1).as_secs_f64() / seconds.len() as f64;
     let views = 2.0 * batch_size as f64;
     let mean = views * seconds.len() as f64 / seconds.iter().sum::<f64>();
     seconds.sort_by(f64::total_cmp);
@@ -134,10 +147,11 @@ fn main() {
     embed(&model, &*source, 0..NUM_EMBEDDED, &EmbedConfig::default(), &mut sink, &NoProgress).expect("embeds");
     let embedded = NUM_EMBEDDED as f64 / start.elapsed().as_secs_f64();
     println!(
-        "{{\"views_per_s\": {mean:.1}, \"best_views_per_s\": {:.1}, \"median_ms\": {:.1}, \"waited\": {:.3}, \
+        "{{\"views_per_s\": {mean:.1}, \"best_views_per_s\": {:.1}, \"median_ms\": {:.1}, \"cpu_ms\": {:.1}, \"waited\": {:.3}, \
          \"embed_views_per_s\": {embedded:.1}}}",
         views / seconds[0],
         1e3 * seconds[seconds.len() / 2],
+        1e3 * cpu,
         summary.wait_s / summary.elapsed_s,
     );
     std::fs::remove_dir_all(&dir).expect("the directory is ours");

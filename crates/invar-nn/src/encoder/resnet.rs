@@ -37,9 +37,9 @@ const INPUT_EPS: f64 = 1e-4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Size {
-    /// 16, 32, 64 channels, one block each: 86 thousand weights.
+    /// 16, 32, 64, 128 channels, one block each: 0.3 million weights, a third of the work of the next.
     Nano,
-    /// 32, 64, 128 channels, one block each: 324 thousand weights.
+    /// 32, 64, 128 channels, one block each: 0.3 million weights.
     #[default]
     Tiny,
     /// 32, 64, 128, 256 channels, one block each: 1.3 million weights.
@@ -59,7 +59,7 @@ struct Stem {
 impl Size {
     fn widths(self) -> &'static [i64] {
         match self {
-            Self::Nano => &[16, 32, 64],
+            Self::Nano => &[16, 32, 64, 128],
             Self::Tiny => &[32, 64, 128],
             Self::Small => &[32, 64, 128, 256],
             Self::Resnet18 => &[64, 128, 256, 512],
@@ -101,7 +101,7 @@ pub struct ResNetConfig {
 impl Default for ResNetConfig {
     fn default() -> Self {
         Self {
-            size: Size::Tiny,
+            size: Size::default(),
             dim: 128,
             pool: Pool::Mean,
             norm: NormKind::Batch,
