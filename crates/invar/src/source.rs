@@ -59,6 +59,9 @@ impl SourceConfig {
                 let needed = match encoder {
                     EncoderConfig::KmerMlp(_) => Representation::Kmers(KmerConfig::default()),
                     EncoderConfig::Conv(_) | EncoderConfig::Transformer(_) => Representation::Tokens,
+                    EncoderConfig::Resnet(_) | EncoderConfig::ResnetC4(_) | EncoderConfig::ResnetC8(_) => {
+                        return Err(format!("encoder `{}` needs images, found a source of reads", encoder.name()));
+                    }
                 };
                 let view = reads.view.get_or_insert_with(|| needed.clone());
                 if std::mem::discriminant(view) != std::mem::discriminant(&needed) {
