@@ -15,9 +15,9 @@ mod banner;
 mod config;
 mod dataset;
 mod error;
-mod grain_size;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod grain_size;
 mod image;
 mod ingest;
 mod journal;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, resample::Interpolation};
+use crate::{Error, Levels, PixelsRef, StoredImage, resample::Interpolation};
 
 /// What a view shows (`[source.view]`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct ViewConfig {
     pub channels: Channels,
     /// How values between pixels are made.
     pub interpolation: Interpolation,
+    /// What it calls 0 and 1.
+    pub levels: LevelsFrom,
 }
 
 impl Default for ViewConfig {
@@ -28,6 +30,7 @@ impl Default for ViewConfig {
             mask: Masking::default(),
             channels: Channels::default(),
             interpolation: Interpolation::default(),
+            levels: LevelsFrom::default(),
         }
     }
 }
@@ -70,6 +73,34 @@ pub enum Channels {
     Stored,
     /// Their mean, one plane.
     Mean,
+}
+
+/// The pixel values that become 0 and 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LevelsFrom {
+    /// Percentiles of each image, as the ingest took them: exposure then tells nothing.
+    #[default]
+    Image,
+    /// The least and the largest value of 8 or 16 bits: for images taken under one light, whose brightness is a property
+    /// of the specimen.
+    Type,
+    /// These two values, for images of the same gain and offset.
+    Range([f32; 2]),
+}
+
+impl LevelsFrom {
+    /// The levels of an image; `None` where its pixel type has none.
+    pub(super) fn of(self, image: &StoredImage) -> Option<Levels> {
+        let span = |low, high| Some(Levels { low, high });
+        match (self, image.pixels().pixels) {
+            (Self::Image, _) => Some(image.levels),
+            (Self::Range([low, high]), _) => span(low, high),
+            (Self::Type, PixelsRef::U8(_)) => span(0.0, f32::from(u8::MAX)),
+            (Self::Type, PixelsRef::U16(_)) => span(0.0, f32::from(u16::MAX)),
+            (Self::Type, PixelsRef::F32(_)) => None,
+        }
+    }
 }
 
 /// Which views make up the embedding of a grain (`[source.embed]`): the mean over `rotations * crops` views.

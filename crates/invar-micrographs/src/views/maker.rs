@@ -88,6 +88,7 @@ impl ViewMaker {
                 return Err(DatasetError::Sample { id: image.name.clone(), reason }.into());
             }
             check_field(config.field, image)?;
+            check_levels(config, image)?;
         }
         let channels = if config.channels == Channels::Mean { 1 } else { stored };
         Ok(Self { config: config.clone(), channels, disc: disc(config.size_px as usize) })
@@ -197,7 +198,9 @@ impl ViewMaker {
     pub fn sample(&self, grain: &Grain, placement: &Placement, margin_px: f64) -> Vec<f32> {
         let (image, size) = (&grain.image, self.size());
         let extent = self.extent(margin_px);
-        let values = resample(image.pixels(), image.levels, size, placement, self.config.interpolation, extent);
+        // Checked when the maker was made.
+        let levels = self.config.levels.of(image).unwrap_or(image.levels);
+        let values = resample(image.pixels(), levels, size, placement, self.config.interpolation, extent);
         match self.config.channels {
             Channels::Mean if values.len() > size * size => mean_plane(&values, size * size),
             _ => values,
@@ -235,6 +238,14 @@ impl ViewMaker {
 
 /// Fields of more than this many times the longer side of an image are taken for a slip of the unit.
 const MAX_SIDES: f64 = 4.0;
+
+fn check_levels(config: &ViewConfig, image: &StoredImage) -> Result<(), DatasetError> {
+    if config.levels.of(image).is_some() {
+        return Ok(());
+    }
+    let reason = "its pixels are floating-point numbers, which have no range of their own: view.levels needs one";
+    Err(DatasetError::Sample { id: image.name.clone(), reason: reason.into() })
+}
 
 fn check_field(field: Field, image: &StoredImage) -> Result<(), DatasetError> {
     let refuse = |reason| Err(DatasetError::Sample { id: image.name.clone(), reason });

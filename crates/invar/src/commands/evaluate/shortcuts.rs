@@ -88,7 +88,7 @@ pub fn probe(
             found.push((name, score));
         }
     }
-    describe(report, &found);
+    describe(report, &found, groups.column);
     Ok(())
 }
 
@@ -157,7 +157,7 @@ fn numbers(column: &Column) -> Option<Vec<Option<f64>>> {
     }
 }
 
-fn describe(report: &mut Report, found: &[(String, Option<ProbeScore>)]) {
+fn describe(report: &mut Report, found: &[(String, Option<ProbeScore>)], group: &str) {
     if found.is_empty() {
         return;
     }
@@ -174,7 +174,7 @@ fn describe(report: &mut Report, found: &[(String, Option<ProbeScore>)]) {
             Measure::Accuracy => "accuracy",
             Measure::R2 => "R2",
         };
-        let held_out = if score.grouped { ", whole images held out" } else { "" };
+        let held_out = if score.grouped { format!(", each {group} held out whole") } else { String::new() };
         report.text +=
             &format!("  {name:<width$} {:>12.4}  {measure}, {:.4} by chance{held_out}\n", score.score, score.chance);
         let mut json = json!(score);
