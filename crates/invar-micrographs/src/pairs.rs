@@ -62,7 +62,7 @@ impl GrainPairs {
             if matches!(kind, PairKindConfig::Crops(_)) && kind.weight() > 0.0 && source.num_with_room()? == 0 {
                 return Err(Error::Config {
                     what: format!("pairs.kinds[{i}]"),
-                    expected: "a view.field that leaves room for two crops in some region".into(),
+                    expected: "a view.field (times pairs.scale) that leaves room for two crops in some region".into(),
                     found: "a field that fills all of them".into(),
                 });
             }
@@ -70,12 +70,12 @@ impl GrainPairs {
         Ok(source)
     }
 
-    /// In how many regions two crops can lie apart by a quarter of their side.
+    /// In how many regions two of the smallest crops can lie apart by a quarter of their side.
     fn num_with_room(&self) -> Result<usize, DatasetError> {
         let mut num = 0;
         for index in 0..self.grains.len() {
             let frame = self.maker.frame(&self.grains.get(index)?)?;
-            let side = self.maker.fitting_side(&frame, 1.0);
+            let side = self.maker.fitting_side(&frame, self.config.scale[0]);
             let room = draw::room(&self.maker, &frame, side);
             num += usize::from(room.iter().any(|range| range.end - range.start >= side / 4.0));
         }

@@ -64,8 +64,16 @@ macro_rules! builtin {
     };
 }
 
-const BUILTIN: &[Builtin] =
-    builtin!["reads/quickstart", "reads/long-reads", "reads/short-read-pairs", "reads/mapped-bam"];
+const BUILTIN: &[Builtin] = builtin![
+    "reads/quickstart",
+    "reads/long-reads",
+    "reads/short-read-pairs",
+    "reads/mapped-bam",
+    "micrographs/quickstart",
+    "micrographs/grains",
+    "micrographs/particles",
+    "micrographs/textures",
+];
 
 /// The list of built-in recipes and examples, for `invar run --help`.
 pub fn builtin_help() -> String {
