@@ -181,6 +181,8 @@ impl Error {
             Self::Unsupported { .. } => "Unsupported",
             Self::NotFinite { .. } => "NotFinite",
             Self::MaskSize { .. } => "MaskSize",
+            Self::Sheet { .. } => "Sheet",
+            Self::OutputExists { .. } => "OutputExists",
             Self::Config { .. } => "Config",
             Self::Interrupted { .. } => "Interrupted",
             Self::Dataset(_) => "Dataset",
