@@ -13,6 +13,9 @@ pub struct IngestConfig {
     /// Where masks are (integer images, 0 is background): a directory, a pattern, or a file. The mask of an image has its
     /// name, or its name and `_mask`, `_masks`, `_cp_masks`, `_label`, `_labels`, `_seg`, `_segmentation`, `_segmap`.
     pub labels: Option<PathBuf>,
+    /// Where class maps are (integer images, 0 is unknown): phase maps, annotations; a directory, a pattern, or a file,
+    /// found as masks are. Each grain is given the class that most of its pixels have, as column `class`.
+    pub classes: Option<PathBuf>,
     /// Rows that are cut off at the bottom of every image.
     pub crop_bottom_px: u32,
     /// Whether a burnt-in data bar at the bottom is looked for and cut off. Not where `crop_bottom_px` says what to cut.
@@ -35,6 +38,7 @@ impl Default for IngestConfig {
         Self {
             segment: Segmentation::Watershed(WatershedConfig::default()),
             labels: None,
+            classes: None,
             crop_bottom_px: 0,
             detect_banner: true,
             pixel_size_nm: None,

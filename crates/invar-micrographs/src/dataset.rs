@@ -52,6 +52,8 @@ pub struct StoredImage {
     pub columns: BTreeMap<String, serde_json::Value>,
     /// What was measured on the whole image at ingest (grain-size numbers, ...); null where nothing was.
     pub facts: serde_json::Value,
+    /// What each grain is, where a class map said so; 0 where it is unknown.
+    classes: Option<Vec<u32>>,
     /// By ascending label.
     regions: Vec<Region>,
     mask_offsets: Vec<u64>,
@@ -232,6 +234,11 @@ impl StoredImage {
         }
     }
 
+    /// The class of its grain `index`, where a class map says so.
+    pub fn class(&self, index: usize) -> Option<u32> {
+        self.classes.as_ref()?.get(index).copied().filter(|&class| class > 0)
+    }
+
     /// Area of a pixel in square micrometres, where it is known.
     pub fn pixel_area_um2(&self) -> Option<f64> {
         self.pixel_size.map(|size| size.x_nm * size.y_nm * 1e-6)
@@ -254,6 +261,7 @@ impl StoredImage {
             pixel_size: metadata.pixel_size,
             columns: metadata.columns,
             facts: metadata.facts,
+            classes: metadata.classes,
             regions,
             mask_offsets,
             store: Store::Mapped(file),
@@ -280,6 +288,7 @@ impl StoredImage {
             pixel_size: image.pixel_size,
             columns: BTreeMap::new(),
             facts: serde_json::Value::Null,
+            classes: None,
             regions,
             mask_offsets: masks.offsets,
             store: Store::Memory { pixels: image.pixels, size: image.size, mask_bits: masks.bits, edges },

@@ -36,6 +36,7 @@ use crate::{
     shard::Masks,
 };
 
+mod classes;
 mod inputs;
 mod mask;
 mod output;

@@ -84,6 +84,9 @@ pub(crate) struct Metadata {
     /// What was measured on the whole image.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub facts: serde_json::Value,
+    /// One class a region, 0 where it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<u32>>,
 }
 
 /// The regions of an image and the bits of their masks.

@@ -160,6 +160,9 @@ pub struct IngestMicrographs {
     /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks, ...)
     #[arg(long, value_name = "MASKS", group = "how")]
     pub labels: Option<PathBuf>,
+    /// Class maps (phases, annotations), found likewise: each grain gets the class of most of its pixels
+    #[arg(long, value_name = "MAPS")]
+    pub classes: Option<PathBuf>,
     /// Square tiles of this side instead of grains
     #[arg(long, value_name = "PX", group = "how")]
     pub tiles: Option<u32>,
@@ -440,8 +443,8 @@ pub struct Run {
     /// Tab-separated table of true labels, to measure the result against
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first that is not `id`]
-    #[arg(long, value_name = "NAME", requires = "labels")]
+    /// The column of labels [default: the first of --labels that is not `id`]; without --labels one of the samples' own
+    #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Override a key of the recipe
     #[arg(long, value_name = "KEY=VALUE")]

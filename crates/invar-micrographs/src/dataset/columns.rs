@@ -29,7 +29,7 @@ impl SampleTable for GrainDataset {
     /// of the same area, perimeter and axes in pixels and micrometres; `aspect_ratio` (major over minor axis; null for a
     /// line), `orientation_deg` (major axis to the horizontal, counter-clockwise, in (-90, 90]), `eccentricity`, `solidity`,
     /// `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`, `num_neighbors`, `pixel_size_nm`,
-    /// `pixel_size_source`; then the columns of the sample sheet. Without a pixel size, everything in micrometres is null.
+    /// `pixel_size_source`, `class` (null without a class map); then the columns of the sample sheet. Without a pixel size, everything in micrometres is null.
     /// Where pixels are not square, areas and centroids are exact and other lengths are by the square of the same area.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let grains: Vec<Grain> = range.map(|index| self.grain(index)).collect();
@@ -97,6 +97,7 @@ fn named_columns(grains: &[Grain]) -> Vec<Column> {
         "pixel_size_source",
         texts(&|g| Some(g.image.pixel_size.map_or("unknown", |size| name_of(size.source)).into())),
     );
+    add("class", ColumnData::U32(grains.iter().map(|g| g.image.class(g.index_in_image)).collect()));
     columns
 }
 

@@ -24,6 +24,7 @@ const MASK_SUFFIXES: [&str; 9] =
 pub(super) struct Source {
     pub path: PathBuf,
     pub mask: Option<PathBuf>,
+    pub classes: Option<PathBuf>,
     pub pixel_size_nm: Option<f64>,
     pub columns: BTreeMap<String, Value>,
 }
@@ -42,7 +43,10 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
         sources = with_sheet(sources, sheet)?;
     }
     if let Some(labels) = &config.labels {
-        sources = with_masks(sources, labels, out)?;
+        sources = with_maps(sources, labels, "mask", |source| &mut source.mask, out)?;
+    }
+    if let Some(classes) = &config.classes {
+        sources = with_maps(sources, classes, "class map", |source| &mut source.classes, out)?;
     }
     if sources.is_empty() {
         let found = match inputs.paths.as_slice() {
@@ -275,11 +279,17 @@ fn make_numbers(sources: &mut [Source]) {
 }
 
 /// Gives each image its mask, by name. Masks that lie among the images are no images.
-fn with_masks(sources: Vec<Source>, labels: &Path, out: &Path) -> Result<Vec<Source>, Error> {
-    let masks = expand(labels, out)?;
+fn with_maps(
+    sources: Vec<Source>,
+    maps: &Path,
+    what: &str,
+    map_of: fn(&mut Source) -> &mut Option<PathBuf>,
+    out: &Path,
+) -> Result<Vec<Source>, Error> {
+    let masks = expand(maps, out)?;
     let bad = |image: &Path, found: String| Error::Sheet {
-        path: labels.into(),
-        what: format!("mask of {}", image.display()),
+        path: maps.into(),
+        what: format!("{what} of {}", image.display()),
         expected: "one file of the same name".into(),
         found,
     };
@@ -299,9 +309,12 @@ fn with_masks(sources: Vec<Source>, labels: &Path, out: &Path) -> Result<Vec<Sou
     let mut kept: Vec<Source> =
         sources.into_iter().filter(|source| !of_others.contains(&canonical(&source.path))).collect();
     let is_one_each = kept.len() == 1 && masks.len() == 1;
-    for source in kept.iter_mut().filter(|source| source.mask.is_none()) {
+    for source in &mut kept {
+        if map_of(source).is_some() {
+            continue;
+        }
         let found = if is_one_each { masks.iter().collect() } else { of(&source.path) };
-        source.mask = match found.as_slice() {
+        *map_of(source) = match found.as_slice() {
             [one] => Some((*one).clone()),
             [] => return Err(bad(&source.path, format!("none among {} files", masks.len()))),
             [one, two, ..] => {

@@ -50,7 +50,7 @@ pub(super) fn shard_file(number: usize) -> String {
 pub(super) fn key(inputs: &Inputs, sources: &[Source], config: &IngestConfig) -> Result<Key, Error> {
     let parameters = serde_json::to_value(config).expect("the configuration is plain data");
     let images = sources.iter().map(|source| source.path.as_path());
-    let masks = sources.iter().filter_map(|source| source.mask.as_deref());
+    let masks = sources.iter().flat_map(|source| [&source.mask, &source.classes]).filter_map(|map| map.as_deref());
     let sheet = inputs.sheet.as_deref();
     let inputs = images.chain(masks).chain(sheet).map(identity).collect::<Result<_, _>>()?;
     Ok(Key { tool_version: env!("CARGO_PKG_VERSION").into(), parameters, inputs })

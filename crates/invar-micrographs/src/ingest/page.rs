@@ -8,7 +8,7 @@ use invar_dataset::{
 };
 use serde_json::json;
 
-use super::{BAND_PX, LABELS, inputs::Source, mask, measure_boxes, measure_labels, output};
+use super::{BAND_PX, LABELS, classes, inputs::Source, mask, measure_boxes, measure_labels, output};
 use crate::{
     Band, Banner, Error, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize, PixelSizeSource, Place, Region,
     Segmentation, Segments, TestLines,
@@ -95,6 +95,7 @@ pub(super) fn take_in(
         banner,
         columns: task.source.columns.clone(),
         facts: facts.clone(),
+        classes: found.classes,
     };
     drop(pixels);
     let shard = writer.finish(&metadata, &found.regions, &found.masks, &found.edges)?;
@@ -102,13 +103,13 @@ pub(super) fn take_in(
     Ok(Checkpoint { number: task.number, shard: Some(shard), skipped: None, inputs, facts, labels })
 }
 
-/// Size and checksum of the image, and of its mask.
+/// Size and checksum of the image, and of its mask and class map.
 pub(super) fn digests(source: &Source) -> Result<Vec<Input>, Error> {
     let digest = |path: &PathBuf| -> Result<Input, Error> {
         let (size_bytes, sha256) = manifest::file_digest(path)?;
         Ok(Input { path: path.to_string_lossy().into_owned(), size_bytes, sha256, counts: Default::default() })
     };
-    std::iter::once(&source.path).chain(&source.mask).map(digest).collect()
+    std::iter::once(&source.path).chain(&source.mask).chain(&source.classes).map(digest).collect()
 }
 
 fn write_pixels(task: &Task<'_>, out: &Path, progress: &dyn Progress) -> Result<ShardWriter, Error> {
@@ -175,6 +176,8 @@ struct Found {
     regions: Vec<Region>,
     masks: Masks,
     edges: Vec<crate::Neighbors>,
+    /// One a region, where there is a class map.
+    classes: Option<Vec<u32>>,
 }
 
 fn find(
@@ -184,12 +187,13 @@ fn find(
     cropped_px: u32,
     config: &IngestConfig,
 ) -> Result<Found, Error> {
+    let read = |path: &Path| {
+        let size = [image.height as u32, image.width as u32];
+        mask::read(path, &task.described(), (task.page, task.num_pages), size, cropped_px)
+    };
+    let class_map = task.source.classes.as_deref().map(read).transpose()?;
     let segments = match (&task.source.mask, &config.segment) {
-        (Some(path), _) => {
-            let size = [image.height as u32, image.width as u32];
-            let pages = (task.page, task.num_pages);
-            Segments::Labels(mask::read(path, &task.described(), pages, size, cropped_px)?)
-        }
+        (Some(path), _) => Segments::Labels(read(path)?),
         (None, Segmentation::Labels {}) => {
             return Err(Error::Config {
                 what: "segment".into(),
@@ -205,11 +209,13 @@ fn find(
                 drop_small(&mut map, config.min_area_px);
             }
             let (regions, masks, edges) = measure_labels(&map, image);
-            Ok(Found { map: Some(map), regions, masks, edges })
+            let classes = class_map.map(|of_pixels| classes::of_labels(&regions, &map, &of_pixels));
+            Ok(Found { map: Some(map), regions, masks, edges, classes })
         }
         Segments::Boxes(boxes) => {
             let (regions, masks, edges) = measure_boxes(&boxes, image);
-            Ok(Found { map: None, regions, masks, edges })
+            let classes = class_map.map(|of_pixels| classes::of_boxes(&regions, &of_pixels));
+            Ok(Found { map: None, regions, masks, edges, classes })
         }
     }
 }

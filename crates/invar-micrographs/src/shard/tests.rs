@@ -18,6 +18,7 @@ fn metadata() -> Metadata {
         banner: None,
         columns: BTreeMap::from([("steel".into(), "316L".into())]),
         facts: serde_json::Value::Null,
+        classes: None,
     }
 }
 

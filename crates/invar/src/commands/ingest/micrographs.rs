@@ -27,6 +27,7 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
     let config = IngestConfig {
         segment: segmentation(args),
         labels: args.labels.clone(),
+        classes: args.classes.clone(),
         crop_bottom_px: args.crop_bottom.unwrap_or(defaults.crop_bottom_px),
         detect_banner: !args.no_banner,
         pixel_size_nm: args.pixel_size,
