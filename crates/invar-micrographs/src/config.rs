@@ -76,7 +76,7 @@ impl IngestConfig {
 pub struct Inputs {
     /// Files, directories (all image files below) and patterns (`*`, `?`, `**`). May be empty where there is a sheet.
     pub paths: Vec<PathBuf>,
-    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask`,
+    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask`, `classes`,
     /// `pixel_size_nm` and any others, which become columns of the grain table.
     #[serde(default)]
     pub sheet: Option<PathBuf>,

@@ -221,11 +221,14 @@ fn with_sheet(mut sources: Vec<Source>, sheet: &Path) -> Result<Vec<Source>, Err
         let source = Source {
             path: beside(sheet, file),
             mask: value("mask").map(|mask| beside(sheet, mask)),
+            classes: value("classes").map(|map| beside(sheet, map)),
             pixel_size_nm: pixel_size.transpose()?,
             columns: names
                 .iter()
                 .enumerate()
-                .filter(|(place, name)| *place != image && !["mask", "pixel_size_nm"].contains(&name.as_str()))
+                .filter(|(place, name)| {
+                    *place != image && !["mask", "classes", "pixel_size_nm"].contains(&name.as_str())
+                })
                 .map(|(place, name)| (name.clone(), Value::from(record.get(place).unwrap_or_default())))
                 .collect(),
         };
@@ -278,7 +281,7 @@ fn make_numbers(sources: &mut [Source]) {
     }
 }
 
-/// Gives each image its mask, by name. Masks that lie among the images are no images.
+/// Gives each image its mask or class map, by name. Maps that lie among the images are no images.
 fn with_maps(
     sources: Vec<Source>,
     maps: &Path,
