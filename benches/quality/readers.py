@@ -87,15 +87,20 @@ def peer_pages(path):
             return "Pillow", raster_pages(path)
 
 
-def peer_pixel_size(path):
-    """(x, y) in nanometres as rosettasciio has it, or None; a scale without a unit of length is none."""
+def peer_pixel_sizes(path, num_pages):
+    """For each page, (x, y) in nanometres as rosettasciio has it, or None; a scale without a unit of length is none."""
     from rsciio import digitalmicrograph, mrc, tiff
 
     reader = {".tif": tiff, ".tiff": tiff, ".mrc": mrc, ".dm3": digitalmicrograph, ".dm4": digitalmicrograph}
     module = reader.get(path.suffix.lower())
     if module is None:
-        return None
-    axes = module.file_reader(str(path))[0]["axes"]
+        return [None] * num_pages
+    images = module.file_reader(str(path))
+    sizes = [pixel_size(image["axes"]) for image in images]
+    return sizes if len(sizes) == num_pages else sizes[:1] * num_pages
+
+
+def pixel_size(axes):
     by_name = {str(axis["name"]): axis for axis in axes}
     try:
         x, y = (by_name.get("x") or by_name["width"]), (by_name.get("y") or by_name["height"])
@@ -150,13 +155,14 @@ def main(dump, directories):
             output = subprocess.run([dump, path], stdout=subprocess.PIPE, check=True, text=True).stdout
             lines = [json.loads(line) for line in output.splitlines()]
             peer, verdict, what = compare(path, lines, dump)
-            ours, theirs = lines[0].get("pixel_size"), None
+            ours, theirs = [line.get("pixel_size") for line in lines], [None] * len(lines)
             try:
-                theirs = peer_pixel_size(path)
+                theirs = peer_pixel_sizes(path, len(lines))
             except Exception as error:
                 print(f"  (rosettasciio: {error})"[:120])
-            size = "-" if ours is None else f"{ours['x_nm']:.6g} x {ours['y_nm']:.6g} nm ({ours['source']})"
-            note = "" if same_size(ours, theirs) or "error" in lines[0] else f"  PEER: {theirs}"
+            stated = next((size for size in ours if size), None)
+            size = f"{stated['x_nm']:.6g} x {stated['y_nm']:.6g} nm ({stated['source']})" if stated else "-"
+            note = "" if all(map(same_size, ours, theirs)) or "error" in lines[0] else f"  PEER: {theirs}"
             print(f"{verdict:10} {path.relative_to(directory.parent)!s:62} {peer:12} {what:44} {size}{note}")
             num_files += 1
             num_bad += verdict == "DIFFERS"

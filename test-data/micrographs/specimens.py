@@ -145,6 +145,15 @@ def valid_vendors():
     tiff("gatan-diffraction.tif", "reciprocal lengths are no pixel size", grey, extratags=tags)
 
 
+    tiff("olympus.tif", "Olympus SIS, tag 33560", grey, extratags=[(33560, "I", 1, 0, True)], pixel_nm=(0.25, 0.5), source="olympus")
+    data = (CORPUS / "olympus.tif").read_bytes()
+    start, entry = len(data), struct.pack("<HHI", 33560, 4, 1)
+    head = struct.pack("<4s6xhhhhh6x32sH", b"SIS0", 0, 0, 1, 0, 100, b"", 1)
+    block = struct.pack("<hhI", 1, 0, start + 68)
+    body = struct.pack("<10xhdd8xd2x34s32s", -9, 0.25, 0.5, 1000.0, b"", b"")
+    (CORPUS / "olympus.tif").write_bytes(data.replace(entry + bytes(4), entry + struct.pack("<I", start)) + head + block + body)
+
+
 def valid_rasters():
     for name, kind, shape in (("grey", "uint8", (17, 23)), ("grey16", "uint16", (17, 23)), ("rgb", "uint8", (17, 23, 3))):
         array = picture(kind, shape)

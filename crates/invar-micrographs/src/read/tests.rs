@@ -2,7 +2,7 @@ use std::path::Path;
 
 use invar_dataset::seed;
 
-use super::*;
+use super::{ome::Ome, *};
 use crate::PixelSizeSource;
 
 const MAX_PIXELS: u64 = 1 << 16;
@@ -72,12 +72,12 @@ fn ome_planes_are_named() {
     let xml = r#"<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">
         <Pixels DimensionOrder="XYCZT" SizeX="4" SizeY="4" SizeC="2" SizeZ="3" SizeT="1" PhysicalSizeX="0.5"
         PhysicalSizeY="250" PhysicalSizeYUnit="nm"><Channel Name="red"/><Channel/><TiffData/></Pixels></Image></OME>"#;
-    let ome = ome::Ome::parse(xml, "x", 6).unwrap();
+    let ome = Ome::parse(xml, "x", 6).unwrap();
     assert_eq!(ome.page(0).name.as_deref(), Some("red Z0"));
     assert_eq!(ome.page(5).name.as_deref(), Some("C1 Z2"));
     let size = ome.page(5).pixel_size.unwrap();
     assert_eq!((size.x_nm, size.y_nm, size.source), (500.0, 250.0, PixelSizeSource::Ome));
-    assert!(ome::Ome::parse("<OME>", "x", 6).is_none());
+    assert!(Ome::parse("<OME>", "x", 6).is_none());
 }
 
 /// numpy.uint16([...]).view(numpy.float16).astype(float)

@@ -72,7 +72,7 @@ impl TiffFile {
         };
         let Some(start) = first.start_if_contiguous(source)? else { return Ok(()) };
         let page_bytes = first.page_bytes();
-        let total = page_bytes.checked_mul(num_images).unwrap_or(u64::MAX);
+        let total = page_bytes.saturating_mul(num_images);
         source.check_range(start, total, &format!("{num_images} pictures of {page_bytes} bytes"))?;
         let at = |index: u64| first.at(start + index * page_bytes, index as u32 + 1);
         self.layouts = (0..num_images).map(at).collect();

@@ -178,11 +178,6 @@ impl Directory {
         self.entries.get(&tag).map_or(0, |entry| entry.count)
     }
 
-    /// Where the values of a tag lie.
-    pub(crate) fn offset_of(&self, tag: u16) -> Option<u64> {
-        self.entries.get(&tag).map(|entry| entry.offset)
-    }
-
     /// The bytes of a tag as they lie in the file; never more than the file has.
     pub(crate) fn bytes(&self, source: &Source, tag: u16) -> Result<Option<Vec<u8>>, Error> {
         let Some(entry) = self.entries.get(&tag) else { return Ok(None) };

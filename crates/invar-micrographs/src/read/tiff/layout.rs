@@ -370,7 +370,7 @@ impl Reader<'_> {
             2 | 3 if matches!(compression, Compression::None | Compression::PackBits | Compression::Jpeg) => {
                 Ok(Predictor::None)
             }
-            2 if bits % 8 == 0 => Ok(Predictor::Horizontal),
+            2 if bits.is_multiple_of(8) => Ok(Predictor::Horizontal),
             2 => Err(self.unsupported(format!("a horizontal predictor of {bits}-bit numbers"), "")),
             3 if is_float => Ok(Predictor::Float),
             3 => Err(self.corrupt("the number type of the floating-point predictor", "floating point", "integers")),

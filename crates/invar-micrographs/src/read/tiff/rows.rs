@@ -15,7 +15,7 @@ impl Layout {
 
     /// Whether decompressed rows hold the numbers at their final size.
     pub(crate) fn is_whole_bytes(&self) -> bool {
-        self.bits % 8 == 0
+        self.bits.is_multiple_of(8)
     }
 
     /// Turns decompressed rows of whole bytes in place into numbers in the byte order of the machine.

@@ -50,13 +50,14 @@ impl Tags<'_> {
 
     /// The structure "SIS0" (`tifffile`, `read_sis`): a list of blocks, of which block 1 has the calibration.
     fn olympus(&self) -> Option<PixelSize> {
-        let start = self.directory.offset_of(OLYMPUS_TAG)?;
+        // The value of the tag is where the structure lies.
+        let start = self.directory.number(self.source, self.header, OLYMPUS_TAG).ok()??;
         let head = self.source.bytes_at(start, 60, "the Olympus structure").ok()?;
         if !head.starts_with(b"SIS0") {
             return None;
         }
         let num_blocks = u64::from(u16::from_le_bytes([head[58], head[59]]));
-        let blocks = self.source.bytes_at(start + 60, 8 * num_blocks, "the Olympus blocks").ok()?;
+        let blocks = self.source.bytes_at(start.checked_add(60)?, 8 * num_blocks, "the Olympus blocks").ok()?;
         let block = blocks.chunks_exact(8).find(|block| block[..2] == [1, 0])?;
         let offset = u32::from_le_bytes(block[4..].try_into().ok()?);
         let data = self.source.bytes_at(u64::from(offset), 28, "the Olympus calibration").ok()?;
