@@ -79,11 +79,12 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn labels_are_those_of_scikit_image() {
-        // numpy: RandomState(0).randint(0, 6, (8, 10)); markers 1 at (1, 1), 2 at (6, 8), 3 at (2, 7), 4 at (7, 0);
+        // numpy: RandomState(0).randint(0, 6, (8, 10)); markers 1 at (1, 1), 2 at (6, 8), 3 at (2, 7), 4 at (7, 0) at heights 0, 2, 5, 1, for
+        // equally high markers have no order there;
         // scikit-image 0.26: segmentation.watershed(landscape, markers)
         let landscape: [u16; 80] = [
             4, 5, 0, 3, 3, 3, 1, 3, 5, 2, 4, 0, 0, 4, 2, 1, 0, 1, 5, 1, 5, 0, 1, 4, 3, 0, 3, 5, 0, 2, 3, 0, 1, 3, 5, 3, 3, 0, 1, 1,
-            1, 0, 2, 4, 3, 3, 2, 4, 2, 0, 0, 4, 5, 5, 0, 4, 1, 4, 1, 2, 2, 0, 1, 1, 1, 1, 3, 3, 2, 3, 0, 3, 5, 4, 1, 2, 4, 3, 4, 4,
+            1, 0, 2, 4, 3, 3, 2, 4, 2, 0, 0, 4, 5, 5, 0, 4, 1, 4, 1, 2, 2, 0, 1, 1, 1, 1, 3, 3, 2, 3, 1, 3, 5, 4, 1, 2, 4, 3, 4, 4,
         ];
         let expected: [u32; 80] = [
             1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1, 2, 2, 3, 2, 2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
