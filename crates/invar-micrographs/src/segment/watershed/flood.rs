@@ -1,8 +1,9 @@
 use super::each_neighbor;
 
-/// Floods `landscape` from the markers in `labels`: the lowest pixel first, of equally low ones the first to come, which
-/// is the order of `skimage.segmentation.watershed` with its 4-connected default; on plateaus the two may differ. 0 where `mask` is not or no marker
-/// leads. 10 bytes a pixel with the landscape and the labels; each pixel is pushed and popped once.
+/// Floods `landscape` from the markers in `labels`: the lowest pixel first, of equally low ones the first to come. Where
+/// heights are distinct that gives the labels of `skimage.segmentation.watershed` with its 4-connected default; on
+/// plateaus the two may differ. 0 where `mask` is not or no marker leads. 10 bytes a pixel with the landscape and the labels;
+/// each pixel is pushed and popped once.
 pub(super) fn flood(landscape: &[u16], width: usize, height: usize, mask: Option<&[bool]>, labels: &mut [u32]) {
     let mut queue = Queue::new(landscape.len());
     for pixel in (0..labels.len()).filter(|&pixel| labels[pixel] != 0) {
