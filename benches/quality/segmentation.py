@@ -96,7 +96,7 @@ def main():
         overlays = Path(arguments[at + 1])
         del arguments[at:at + 2]
     program, kind, images, truths, *settings = arguments
-    config = ({"method": "watershed", "sigma_px": 2.0, "min_depth": 0.02, "min_size_px": 50} if kind == "grains"
+    config = ({"method": "watershed", "sigma_px": 2.0, "min_depth": 0.03, "min_size_px": 50} if kind == "grains"
               else {"method": "otsu", "sigma_px": 1.0, "min_neck_px": 1.5, "min_size_px": 30})
     config.update({key: json.loads(value) for key, value in (setting.split("=") for setting in settings)})
     paths = sorted(Path(images).iterdir())

@@ -31,7 +31,7 @@ pub struct Intercepts {
 pub fn intercepts(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Intercepts> {
     let run = |path: &Path| {
         let (length_um, labels) = path.trace(map, pixel_size);
-        Intercepts { length_um, count: crossings(&labels, matches!(path, Path::Circle(..))) }
+        Intercepts { length_um, count: crossings(&labels, path.least_stretch(), matches!(path, Path::Circle(..))) }
     };
     paths(map, lines).iter().map(run).filter(|found| found.length_um > 0.0).collect()
 }
@@ -99,6 +99,16 @@ impl Path {
         Self::Line(from, to)
     }
 
+    /// Stretches of fewer samples are steps of the pixel grid: where a slanting line meets a boundary of nearly its own
+    /// slope, the two staircases cross again and again. Rows and columns have none.
+    fn least_stretch(&self) -> usize {
+        match self {
+            Self::Line(from, to) if from[0] == to[0] || from[1] == to[1] => 1,
+            Self::Line(..) => 2,
+            Self::Circle(..) => 2 * SAMPLES_A_PIXEL,
+        }
+    }
+
     /// Its length in micrometres, and the labels of its pixels from end to end.
     fn trace(&self, map: &LabelMap, pixel_size: PixelSize) -> (f64, Vec<u32>) {
         let scale = [pixel_size.x_nm * 1e-3, pixel_size.y_nm * 1e-3];
@@ -120,7 +130,7 @@ impl Path {
                 (length(dx, dy) * (steps + 1.0) / steps, (0..=steps as usize).map(at).collect())
             }
             Self::Circle([x, y], radius) => {
-                let steps = (8.0 * radius).ceil() as usize;
+                let steps = (2.0 * PI * radius * SAMPLES_A_PIXEL as f64).ceil() as usize;
                 let point = |i: usize| {
                     let angle = 2.0 * PI * i as f64 / steps as f64;
                     [radius * angle.cos(), radius * angle.sin()]
@@ -136,10 +146,15 @@ impl Path {
     }
 }
 
-/// Changes from one grain to another, background skipped; from the last to the first too where `closed`.
-fn crossings(labels: &[u32], closed: bool) -> u64 {
+/// Samples of a circle.
+const SAMPLES_A_PIXEL: usize = 4;
+
+/// Changes from one grain to another, background and stretches shorter than `least` skipped; from the last to the first
+/// too where `closed`.
+fn crossings(labels: &[u32], least: usize, closed: bool) -> u64 {
     let (mut first, mut last, mut count) = (0, 0, 0);
-    for &label in labels.iter().filter(|&&label| label != 0) {
+    for stretch in labels.chunk_by(|a, b| a == b).filter(|stretch| stretch[0] != 0 && stretch.len() >= least) {
+        let label = stretch[0];
         if first == 0 {
             first = label;
         } else {

@@ -13,7 +13,7 @@ where
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mask.tif");
     let height = (values.len() / C::SAMPLE_FORMAT.len()) as u32 / width;
-    let mut encoder = TiffEncoder::new(std::fs::File::create(&path).unwrap()).unwrap();
+    let mut encoder = TiffEncoder::new(File::create(&path).unwrap()).unwrap();
     encoder.write_image::<C>(width, height, values).unwrap();
     (dir, path)
 }

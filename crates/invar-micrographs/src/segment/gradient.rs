@@ -17,7 +17,7 @@ pub(super) fn add_squared(plane: &Plane, sum: &mut [f32]) {
                 (below[left] - above[left]) + 2.0 * (below[column] - above[column]) + (below[right] - above[right]);
             let side = |c: usize| above[c] + 2.0 * here[c] + below[c];
             let horizontal = side(right) - side(left);
-            (vertical * vertical + horizontal * horizontal) / 128.0
+            (vertical * vertical + horizontal * horizontal) / 32.0
         };
         sum[0] += at(0, 0, 1.min(width - 1));
         for column in 1..width.saturating_sub(1) {

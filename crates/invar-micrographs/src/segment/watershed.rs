@@ -20,7 +20,7 @@ pub struct WatershedConfig {
     /// Gaussian blur after it, pixels.
     pub sigma_px: f32,
     /// How far the boundary of two grains must rise above the shallower of them, as a share of the image's levels, or in
-    /// pixels for `distance`. By default 0.02 for `gradient`, 0.1 for `boundaries`, 1 pixel for `distance`.
+    /// pixels for `distance`. By default 0.03 for `gradient`, 0.1 for `boundaries`, 1 pixel for `distance`.
     pub min_depth: Option<f32>,
     /// Grains of fewer pixels are small.
     pub min_size_px: u32,
@@ -83,7 +83,7 @@ impl WatershedConfig {
 
     fn depth(&self) -> f32 {
         self.min_depth.unwrap_or(match self.landscape {
-            Landscape::Gradient => 0.02,
+            Landscape::Gradient => 0.03,
             Landscape::Boundaries => 0.1,
             Landscape::Distance => 1.0,
         })

