@@ -15,7 +15,7 @@ use super::{Encoded, Encoder, Grid, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
-    layers::{Precision, linear},
+    layers::{Precision, channels_last, linear},
     rotations::Orientations,
 };
 use block::{Block, ConvNorm};
@@ -225,7 +225,8 @@ impl ResNet {
 
     fn features(&self, x: &Tensor, train: bool) -> Tensor {
         let precision = self.config.precision;
-        let mut x = self.stem.forward(x, precision, train).relu();
+        // A view of one channel has both orders, so the first convolution may give either.
+        let mut x = channels_last(&self.stem.forward(&channels_last(x), precision, train)).relu();
         if self.max_pool {
             x = x.max_pool2d([3i64, 3], [2i64, 2], [1i64, 1], [1i64, 1], false);
         }
