@@ -189,15 +189,14 @@ impl Encoder for ResNet {
         let stacked = self.orientations.stack(&self.scaled(x)); // [R B, C, H, W]
         // Together in training, for the statistics of the norms; else one orientation after the other, for memory.
         let parts = if train { vec![stacked] } else { stacked.chunk(self.orientations.len() as i64, 0) };
-        let mut features = Tensor::new();
+        let mut first = None;
         let mut pooled = Vec::with_capacity(parts.len());
-        for (number, part) in parts.iter().enumerate() {
+        for part in &parts {
             let map = self.features(part, train).to_kind(Kind::Float); // [R B, K, h, w], or [B, K, h, w]
             pooled.push(self.config.pool.forward(&map));
-            if number == 0 {
-                features = map;
-            }
+            first.get_or_insert(map);
         }
+        let features = first.expect("there is at least one orientation");
         let pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)); // [B, P]
         let upright = features.narrow(0, 0, rows);
         let grid = Grid { h: features.size()[2], w: features.size()[3], stride: self.stride };
