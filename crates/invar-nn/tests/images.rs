@@ -189,7 +189,7 @@ fn values_are_those_of_pytorch() {
         let encoder = EncoderConfig::Resnet(config).init(&(store.root() / "trunk"), &shape).unwrap();
         fix_weights(&store);
         let found = Vec::<f32>::try_from(encode(&*encoder, std::slice::from_ref(&view)).flatten(0, 1)).unwrap();
-        let near = found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 2e-5);
+        let near = found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4);
         assert!(near, "{norm:?} {pool:?} {input_norm}: {found:?} {expected:?}");
     }
 }

@@ -24,7 +24,7 @@ impl Stripes {
             let rng = if own_one { &mut own } else { &mut noisy };
             (rng.next_u64() >> 40) as f32 / (1u64 << 24) as f32
         };
-        let (along, across, phase) = (2.0 * uniform(true), 2.0 * uniform(true), 6.28 * uniform(false));
+        let (along, across, phase) = (2.0 * uniform(true), 2.0 * uniform(true), 6.0 * uniform(false));
         let value = |i: usize| (along * (i / SIDE) as f32 + across * (i % SIDE) as f32 + phase).sin();
         let data = (0..SIDE * SIDE).map(|i| 0.5 + 0.4 * value(i) + 0.1 * uniform(false)).collect();
         View::Dense { shape: vec![1, SIDE, SIDE], data }

@@ -15,7 +15,7 @@ use super::{Encoded, Encoder, Grid, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
-    layers::{Precision, linear},
+    layers::{Precision, channels_last, linear},
     rotations::Orientations,
 };
 use block::{Block, ConvNorm};
@@ -189,15 +189,14 @@ impl Encoder for ResNet {
         let stacked = self.orientations.stack(&self.scaled(x)); // [R B, C, H, W]
         // Together in training, for the statistics of the norms; else one orientation after the other, for memory.
         let parts = if train { vec![stacked] } else { stacked.chunk(self.orientations.len() as i64, 0) };
-        let mut features = Tensor::new();
+        let mut first = None;
         let mut pooled = Vec::with_capacity(parts.len());
-        for (number, part) in parts.iter().enumerate() {
+        for part in &parts {
             let map = self.features(part, train).to_kind(Kind::Float); // [R B, K, h, w], or [B, K, h, w]
             pooled.push(self.config.pool.forward(&map));
-            if number == 0 {
-                features = map;
-            }
+            first.get_or_insert(map);
         }
+        let features = first.expect("there is at least one orientation");
         let pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)); // [B, P]
         let upright = features.narrow(0, 0, rows);
         let grid = Grid { h: features.size()[2], w: features.size()[3], stride: self.stride };
@@ -225,7 +224,8 @@ impl ResNet {
 
     fn features(&self, x: &Tensor, train: bool) -> Tensor {
         let precision = self.config.precision;
-        let mut x = self.stem.forward(x, precision, train).relu();
+        // A view of one channel has both orders, so the first convolution may give either.
+        let mut x = channels_last(&self.stem.forward(&channels_last(x), precision, train)).relu();
         if self.max_pool {
             x = x.max_pool2d([3i64, 3], [2i64, 2], [1i64, 1], [1i64, 1], false);
         }
