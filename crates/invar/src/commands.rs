@@ -7,7 +7,7 @@ mod embed;
 mod evaluate;
 mod gallery;
 mod info;
-mod ingest;
+pub mod ingest;
 mod labels;
 mod paint;
 #[cfg(feature = "torch")]
