@@ -124,8 +124,10 @@ fn recipe_syntax() {
         mask: Masking::None,
         channels: Channels::Mean,
         interpolation: crate::resample::Interpolation::Bilinear,
+        levels: LevelsFrom::Range([10.0, 4000.0]),
     };
-    let text = "size_px = 96\nfield = { um = 2.5 }\nmask = 'none'\nchannels = 'mean'\ninterpolation = 'bilinear'";
+    let text = "size_px = 96\nfield = { um = 2.5 }\nmask = 'none'\nchannels = 'mean'\ninterpolation = 'bilinear'
+        levels = { range = [10, 4000] }";
     assert_eq!(parse(text).unwrap(), expected);
     assert_eq!(parse(&toml::to_string(&expected).unwrap()).unwrap(), expected);
     assert_eq!(parse("field = { grain = 2 }").unwrap().field, Field::Grain(2.0));
@@ -282,4 +284,24 @@ fn no_rotation_is_sharper_than_another() {
     let (even, copied) = (spread(powers(7.5)), spread(powers(0.0)));
     // Measured: 1.23 (a noise picture has more in the corners of its square spectrum, which turns) and 1.98.
     assert!(even < 1.35 && copied > 1.7, "{even} {copied}");
+}
+
+#[test]
+fn levels_are_those_of_the_image_of_its_type_or_given() {
+    let image = |pixels| MemoryImage { name: "a".into(), size: [1, 40, 40], pixels, labels: None, pixel_size: None };
+    let flat = Pixels::U8((0..1600).map(|k| if k < 1500 { 102 } else { 51 }).collect());
+    let grains = dataset(vec![image(flat)]);
+    let middle = |levels| {
+        let view = ViewConfig { levels, ..config(Field::Px(8.0), Masking::None) };
+        data(&views_of(&grains, &view, EmbedConfig::default()).views(0).unwrap()[0])[16 * 32 + 16]
+    };
+    // The image's percentiles are 51 and 102.
+    assert!((middle(LevelsFrom::Image) - 1.0).abs() < 1e-6);
+    assert!((middle(LevelsFrom::Type) - 0.4).abs() < 1e-6);
+    assert!((middle(LevelsFrom::Range([2.0, 202.0])) - 0.5).abs() < 1e-6);
+    let view = ViewConfig { levels: LevelsFrom::Type, ..config(Field::Px(8.0), Masking::None) };
+    let of_floats = dataset(vec![image(Pixels::F32(vec![0.5; 1600]))]);
+    assert!(ViewMaker::new(&of_floats, &view).unwrap_err().to_string().contains("view.levels needs one"));
+    let view = ViewConfig { levels: LevelsFrom::Range([3.0, 3.0]), ..view };
+    assert!(view.validate().unwrap_err().to_string().starts_with("view.levels.range"));
 }
