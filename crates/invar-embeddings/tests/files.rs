@@ -386,7 +386,7 @@ fn a_directory_of_something_else_is_told_apart_from_an_unfinished_one() {
     assert!(
         error.ends_with("embeddings: expected part-00000.parquet and invar.json, found a directory without part files")
     );
-    std::fs::write(dir.path().join("manifest.json"), "{}").unwrap();
+    fs::write(dir.path().join("manifest.json"), "{}").unwrap();
     let error = Embeddings::read(dir.path()).unwrap_err().to_string();
     assert!(error.contains("found a dataset directory"), "{error}");
 }

@@ -54,7 +54,7 @@ fn index_and_seed_fix_the_pair_on_any_number_of_threads() {
     for (i, pair) in one.iter().enumerate() {
         assert!(one[..i].iter().all(|other| other.views != pair.views));
         assert_ne!(pair.views[0], pair.views[1]);
-        assert_eq!(pairs.view_shape(), invar_dataset::ViewShape::Dense(vec![1, 24, 24]));
+        assert_eq!(pairs.view_shape(), ViewShape::Dense(vec![1, 24, 24]));
         assert!(data(pair).iter().all(|v| v.len() == 24 * 24 && v.iter().all(|x| (-0.5..=1.5).contains(x))));
     }
 }
