@@ -10,7 +10,7 @@ DEMO := demo-output
 .PHONY: build demo test lint fmt bench docs clean libtorch help
 
 help:
-	@echo "make demo   provision LibTorch, build, and run reads end to end on test-data"
+	@echo "make demo   provision LibTorch, build, and run reads and micrographs end to end on test-data"
 	@echo "make test   all tests, on the CPU"
 	@echo "make build  the release binary at target/release/invar"
 	@echo "make lint   rustfmt, clippy (with and without LibTorch), dependency rules"
@@ -41,6 +41,8 @@ build: libtorch
 demo: build
 	$(INVAR) run reads/quickstart --input test-data/reads/mock-community/reads.fastq.gz \
 	  --labels test-data/reads/mock-community/truth.tsv --out $(DEMO)/reads
+	$(INVAR) run micrographs/quickstart --input test-data/micrographs/polycrystals/images \
+	  --set source.ingest.classes=test-data/micrographs/polycrystals/kinds --label-column class --out $(DEMO)/micrographs
 
 test: libtorch
 	$(CARGO) test --workspace --locked

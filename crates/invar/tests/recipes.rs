@@ -36,6 +36,39 @@ fn the_quickstart_comes_to_what_it_says() {
     assert!(figure(&found["symmetry_gap_max"]) <= 1e-6, "{found}");
 }
 
+/// Steps and figures of a whole training of images take minutes unoptimised; what is tested here is the way there.
+#[test]
+fn recipes_of_micrographs_run_to_their_pictures() {
+    let images = text(&project("test-data/micrographs/polycrystals/images/polycrystal-1.tif"));
+    let kinds = format!(
+        "source.ingest.classes={}",
+        text(&project("test-data/micrographs/polycrystals/kinds/polycrystal-1.tif"))
+    );
+    let cases: [(&str, &[&str], std::ops::RangeInclusive<u64>); 4] = [
+        // 72 grains were made.
+        ("micrographs/quickstart", &[], 60..=110),
+        ("micrographs/grains", &["source.ingest.segment.min_size_px=400"], 20..=400),
+        ("micrographs/particles", &[], 20..=2000),
+        ("micrographs/textures", &["source.ingest.segment={method=\"tiles\",size_px=128,overlap_px=0}"], 16..=16),
+    ];
+    for (recipe, settings, expected) in cases {
+        let bench = Bench::new();
+        let mut args = vec!["run", recipe, "--input", &images, "--out", "out", "--json", "-q", "--set", &kinds];
+        args.extend(["--set", "train.steps=2", "--set", "train.batch_size=8", "--set", "train.warmup_steps=1"]);
+        args.extend(["--set", "train.validation_fraction=0", "--set", "source.embed.rotations=1"]);
+        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        args.extend(["--label-column", "class"]);
+        let stages = bench.json(&args)["stages"].clone();
+        let grains = stages["ingest"]["num_rows"].as_u64().unwrap();
+        assert!(expected.contains(&grains), "{recipe}: {grains} grains");
+        assert_eq!(stages["embed"]["num_rows"].as_u64(), Some(grains), "{recipe}");
+        assert!(stages["evaluate"]["labels"]["num_labels"].as_u64().unwrap() >= 2, "{recipe}: {stages}");
+        for picture in ["views.png", "gallery.png", "painted/polycrystal-1.png", "painted/polycrystal-1.tif"] {
+            assert!(bench.path(&format!("out/{picture}")).is_file(), "{recipe}: {picture}");
+        }
+    }
+}
+
 #[test]
 fn the_other_recipes_run_on_their_kind_of_reads() {
     let cases: [(&str, &[&str], u64); 3] = [

@@ -68,7 +68,7 @@ def texture(kind, rng, angle, shape):
     if kind == "precipitates":
         period = rng.uniform(9.0, 11.0)
         waves = [np.cos(2 * np.pi * (u * np.cos(a) + v * np.sin(a)) / period + p) for a, p in zip((0, 1.0472, 2.0944), (0, 0, 0))]
-        return 2.4 * np.maximum(sum(waves), 0.4) - 1.9
+        return 1.6 * np.maximum(sum(waves), 0.4) - 1.25
     if kind == "needles":
         field = np.zeros(shape)
         half = max(shape) / 2 + 8
@@ -76,7 +76,7 @@ def texture(kind, rng, angle, shape):
             cu, cv = rng.uniform(-half, half, 2) * 1.42
             du, dv = u - cu, v - cv
             field = np.maximum(field, np.exp(-((du / 1.3) ** 2)) * (np.abs(dv) < rng.uniform(4, 8)))
-        return 2.6 * field - 1.2
+        return 2.0 * field - 0.9
     # Plain: a weak isotropic mottle.
     noise = rng.normal(size=shape)
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]
@@ -100,7 +100,7 @@ def image(rng):
         values = level + contrast * texture(KINDS[kind], rng, angle, inside.shape)
         grey[box][inside] = values[inside]
         grains.append((label, kind, np.degrees(angle)))
-    grey *= 1 - 0.75 * np.exp(-((distance / 1.3) ** 2))
+    grey *= 1 - 0.85 * np.exp(-((distance / 1.5) ** 2))
     # Light falls off a little to one side, and electrons are counted.
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX] / SIDE_PX - 0.5
     a = rng.uniform(0, 2 * np.pi)
