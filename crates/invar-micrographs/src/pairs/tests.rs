@@ -132,7 +132,7 @@ fn crops_of_a_grain_are_centred_on_it() {
 #[test]
 fn crops_without_room_are_refused() {
     let error = GrainPairs::new(grains(3, 60), &crops(), &view(Field::Grain(1.5))).err().unwrap().to_string();
-    assert!(error.starts_with("pairs.kinds[0]: expected a view.field that leaves room"), "{error}");
+    assert!(error.starts_with("pairs.kinds[0]: expected a view.field (times pairs.scale) that leaves room"), "{error}");
 }
 
 #[test]

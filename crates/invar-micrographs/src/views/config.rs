@@ -138,6 +138,12 @@ impl ViewConfig {
         if !(4..=MAX_SIZE_PX).contains(&self.size_px) {
             return Err(refuse("view.size_px", format!("4 to {MAX_SIZE_PX}"), self.size_px));
         }
+        if let LevelsFrom::Range([low, high]) = self.levels {
+            if !(low.is_finite() && high.is_finite() && low < high) {
+                let found = format!("[{low}, {high}]");
+                return Err(refuse("view.levels.range", "two numbers, the lower first".into(), found));
+            }
+        }
         let (name, value, most) = match self.field {
             Field::Grain(value) => ("view.field.grain", value, MAX_CONTEXT),
             Field::Px(value) => ("view.field.px", value, 1e9),
