@@ -103,7 +103,8 @@ mod tests {
         for row in height - bar..height {
             for column in 0..width {
                 let at = row - (height - bar);
-                let written = (bar / 4..3 * bar / 4).contains(&at) && column < width / 2 && (column / 3 + at) % 4 == 0;
+                let written =
+                    (bar / 4..3 * bar / 4).contains(&at) && column < width / 2 && (column / 3 + at).is_multiple_of(4);
                 pixels[row * width + column] = if written { ink } else { paper };
             }
         }

@@ -26,7 +26,7 @@ pub enum SourceConfig {
     /// `type = "reads"`.
     Reads(ReadsSource),
     /// `type = "micrographs"`.
-    Micrographs(MicrographsSource),
+    Micrographs(Box<MicrographsSource>),
 }
 
 /// Sequencing reads: how they are read, paired and embedded.

@@ -66,6 +66,8 @@ pub fn grain_size_by_counting(fields: &[PlanimetricField]) -> Option<GrainSize> 
     let weights: Vec<f64> = fields.iter().map(|field| field.area_mm2).collect();
     let densities: Vec<f64> = fields.iter().map(|field| field.count() / field.area_mm2).collect();
     let (mean, spread) = statistics(&densities, &weights);
+    // The digits of the standard, not log2(10).
+    #[expect(clippy::approx_constant)]
     let number = |density: f64| 3.321_928 * density.log10() - 2.954;
     let half = spread.map(|(_, half)| half);
     Some(GrainSize {

@@ -19,7 +19,7 @@ fn measures_are_those_of_regionprops() {
     // equivalent_diameter_area, axis_major_length, axis_minor_length, eccentricity, orientation, perimeter, solidity,
     // intensity_mean, intensity_min, intensity_max
     #[rustfmt::skip]
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::approx_constant, clippy::type_complexity)]
     let expected: [(u32, [u32; 4], u64, [f64; 2], [f64; 10]); 5] = [
         (1, [0, 4, 5, 9], 16, [2.0, 6.0],
          [4.513516668, 6.633249581, 6.633249581, 0.0, -0.785398163, 16.0, 0.64, 32.0, 12.0, 52.0]),

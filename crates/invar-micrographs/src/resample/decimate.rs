@@ -82,7 +82,7 @@ fn weights(factor: usize, interpolation: Interpolation) -> Vec<f32> {
         Interpolation::Bicubic => (cubic, 2),
     };
     // Centres of pixels lie on a point where the factor is odd, between two where it is even.
-    let num = if factor % 2 == 0 { 2 * support * factor } else { 2 * support * factor - 1 };
+    let num = if factor.is_multiple_of(2) { 2 * support * factor } else { 2 * support * factor - 1 };
     let middle = (num as f64 - 1.0) / 2.0;
     let weights: Vec<f64> = (0..num).map(|i| kernel(((i as f64 - middle) / factor as f64).abs())).collect();
     let total: f64 = weights.iter().sum();

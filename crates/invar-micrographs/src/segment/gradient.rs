@@ -20,8 +20,8 @@ pub(super) fn add_squared(plane: &Plane, sum: &mut [f32]) {
             (vertical * vertical + horizontal * horizontal) / 32.0
         };
         sum[0] += at(0, 0, 1.min(width - 1));
-        for column in 1..width.saturating_sub(1) {
-            sum[column] += at(column, column - 1, column + 1);
+        for (column, sum) in sum.iter_mut().enumerate().take(width.saturating_sub(1)).skip(1) {
+            *sum += at(column, column - 1, column + 1);
         }
         if width > 1 {
             sum[width - 1] += at(width - 1, width - 2, width - 1);

@@ -14,6 +14,8 @@ pub struct ViewConfig {
     pub field: Field,
     /// What of it is hidden.
     pub mask: Masking,
+    /// What hidden pixels show instead.
+    pub fill: Fill,
     /// Which planes it has.
     pub channels: Channels,
     /// How values between pixels are made.
@@ -28,6 +30,7 @@ impl Default for ViewConfig {
             size_px: 64,
             field: Field::Grain(1.5),
             mask: Masking::default(),
+            fill: Fill::default(),
             channels: Channels::default(),
             interpolation: Interpolation::default(),
             levels: LevelsFrom::default(),
@@ -51,7 +54,18 @@ pub enum Field {
     Um(f64),
 }
 
-/// What a view hides. Hidden pixels are given the mean of those that are shown.
+/// What is shown in the place of hidden pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fill {
+    /// The mean of those that are shown, so that there is no edge.
+    #[default]
+    Mean,
+    /// The middle between the levels: the edge then tells how bright the view is.
+    Middle,
+}
+
+/// What a view hides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Masking {
@@ -138,11 +152,11 @@ impl ViewConfig {
         if !(4..=MAX_SIZE_PX).contains(&self.size_px) {
             return Err(refuse("view.size_px", format!("4 to {MAX_SIZE_PX}"), self.size_px));
         }
-        if let LevelsFrom::Range([low, high]) = self.levels {
-            if !(low.is_finite() && high.is_finite() && low < high) {
-                let found = format!("[{low}, {high}]");
-                return Err(refuse("view.levels.range", "two numbers, the lower first".into(), found));
-            }
+        if let LevelsFrom::Range([low, high]) = self.levels
+            && !(low.is_finite() && high.is_finite() && low < high)
+        {
+            let found = format!("[{low}, {high}]");
+            return Err(refuse("view.levels.range", "two numbers, the lower first".into(), found));
         }
         let (name, value, most) = match self.field {
             Field::Grain(value) => ("view.field.grain", value, MAX_CONTEXT),

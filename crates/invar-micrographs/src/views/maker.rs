@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use invar_dataset::{Dataset as _, DatasetError, View, ViewShape};
 
-use super::{Channels, Field, Masking, ViewConfig};
+use super::{Channels, Field, Fill, Masking, ViewConfig};
 use crate::{
     Error, Grain, GrainDataset, Mask, StoredImage,
     resample::{Extent, Interpolation, Placement, Plane, resample, resample_plane},
@@ -127,7 +127,7 @@ impl ViewMaker {
             Field::Px(px) => px,
             Field::Um(um) => um / pixel_um(&grain.image)?,
         };
-        let bounds_px = is_box.then(|| [0.0, 0.0, pixels.height as f64 - 1.0, pixels.width as f64 - 1.0]);
+        let bounds_px = is_box.then_some([0.0, 0.0, pixels.height as f64 - 1.0, pixels.width as f64 - 1.0]);
         let center_px = if is_box { middle } else { region.centroid_px };
         let aspect = grain.image.pixel_size.map_or([1.0; 2], |size| {
             let tall = (size.x_nm / size.y_nm).sqrt();
@@ -213,7 +213,7 @@ impl ViewMaker {
         let planes = values.chunks_exact_mut(size * size);
         match self.config.mask {
             Masking::None => {}
-            Masking::Circle => planes.for_each(|plane| hide(plane, &self.disc)),
+            Masking::Circle => planes.for_each(|plane| hide(plane, &self.disc, self.config.fill)),
             Masking::Grain => {
                 let mut visible = vec![0.0; size * size];
                 let source = MaskPlane { mask: grain.mask(), image: &grain.image };
@@ -222,7 +222,7 @@ impl ViewMaker {
                 for (visible, disc) in visible.iter_mut().zip(&self.disc) {
                     *visible *= disc;
                 }
-                planes.for_each(|plane| hide(plane, &visible));
+                planes.for_each(|plane| hide(plane, &visible, self.config.fill));
             }
         }
         View::Dense { shape: vec![self.channels, size, size], data: values }
@@ -283,16 +283,23 @@ fn mean_plane(values: &[f32], len: usize) -> Vec<f32> {
 }
 
 /// Gives pixels the mean of the visible ones as far as they are hidden.
-fn hide(plane: &mut [f32], visible: &[f32]) {
+fn hide(plane: &mut [f32], visible: &[f32], fill: Fill) {
+    let fill = match fill {
+        Fill::Mean => mean_of_visible(plane, visible),
+        Fill::Middle => 0.5,
+    };
+    for (value, &visible) in plane.iter_mut().zip(visible) {
+        *value = visible * *value + (1.0 - visible) * fill;
+    }
+}
+
+fn mean_of_visible(plane: &[f32], visible: &[f32]) -> f32 {
     let (mut sum, mut total) = (0.0, 0.0);
     for (&value, &visible) in plane.iter().zip(visible) {
         sum += f64::from(value) * f64::from(visible);
         total += f64::from(visible);
     }
-    let fill = if total > 0.0 { (sum / total) as f32 } else { 0.5 };
-    for (value, &visible) in plane.iter_mut().zip(visible) {
-        *value = visible * *value + (1.0 - visible) * fill;
-    }
+    if total > 0.0 { (sum / total) as f32 } else { 0.5 }
 }
 
 fn disc(size: usize) -> Vec<f32> {
