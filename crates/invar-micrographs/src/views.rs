@@ -8,7 +8,7 @@ use std::sync::Arc;
 use invar_dataset::{Dataset as _, DatasetError, View, ViewShape, ViewSource};
 
 pub(crate) use config::refuse;
-pub use config::{Channels, EmbedConfig, Field, Fill, LevelsFrom, Masking, ViewConfig};
+pub use config::{Channels, EmbedConfig, Field, LevelsFrom, Masking, ViewConfig};
 pub use maker::{Frame, Look, ViewMaker};
 
 use crate::{Error, Grain, GrainDataset};

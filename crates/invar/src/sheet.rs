@@ -70,12 +70,13 @@ mod tests {
     fn both_views_of_every_pair_are_on_the_sheet() {
         let pairs = [pair([0.0, 1.0], 1), pair([0.5, 2.0], 1), pair([0.25, -1.0], 1)];
         let sheet = image::load_from_memory(&png(&pairs, [1, 10, 10]).unwrap()).unwrap().to_rgb8();
-        // By hand: tiles of 120 px, a pair of 242, two in a row.
-        assert_eq!(sheet.dimensions(), (2 * 256 + 14, 2 * 134 + 14));
+        // By hand: tiles of 120 px, a pair of 242 with 14 beside it; three are as wide as high in one column.
+        assert_eq!(sheet.dimensions(), (256 + 14, 3 * 134 + 14));
         let at = |x, y| sheet.get_pixel(x, y).0[0];
-        assert_eq!([at(14, 14), at(133, 133), at(136, 14), at(270, 50), at(400, 50)], [0, 0, 255, 128, 255]);
-        assert_eq!([at(20, 150), at(140, 150)], [64, 0]);
-        assert_eq!([at(134, 14), at(5, 5), at(400, 200)], [BACKGROUND.0[0]; 3]);
+        assert_eq!([at(14, 14), at(133, 133), at(136, 14), at(255, 133)], [0, 0, 255, 255]);
+        assert_eq!([at(20, 150), at(140, 150)], [128, 255]);
+        assert_eq!([at(20, 290), at(140, 290)], [64, 0]);
+        assert_eq!([at(134, 14), at(5, 5), at(20, 140)], [BACKGROUND.0[0]; 3]);
     }
 
     #[test]

@@ -14,8 +14,6 @@ pub struct ViewConfig {
     pub field: Field,
     /// What of it is hidden.
     pub mask: Masking,
-    /// What hidden pixels show instead.
-    pub fill: Fill,
     /// Which planes it has.
     pub channels: Channels,
     /// How values between pixels are made.
@@ -30,7 +28,6 @@ impl Default for ViewConfig {
             size_px: 64,
             field: Field::Grain(1.5),
             mask: Masking::default(),
-            fill: Fill::default(),
             channels: Channels::default(),
             interpolation: Interpolation::default(),
             levels: LevelsFrom::default(),
@@ -54,18 +51,7 @@ pub enum Field {
     Um(f64),
 }
 
-/// What is shown in the place of hidden pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fill {
-    /// The mean of those that are shown, so that there is no edge.
-    #[default]
-    Mean,
-    /// The middle between the levels: the edge then tells how bright the view is.
-    Middle,
-}
-
-/// What a view hides.
+/// What a view hides. Hidden pixels are given the mean of those that are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Masking {

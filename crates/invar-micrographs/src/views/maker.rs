@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use invar_dataset::{Dataset as _, DatasetError, View, ViewShape};
 
-use super::{Channels, Field, Fill, Masking, ViewConfig};
+use super::{Channels, Field, Masking, ViewConfig};
 use crate::{
     Error, Grain, GrainDataset, Mask, StoredImage,
     resample::{Extent, Interpolation, Placement, Plane, resample, resample_plane},
@@ -213,7 +213,7 @@ impl ViewMaker {
         let planes = values.chunks_exact_mut(size * size);
         match self.config.mask {
             Masking::None => {}
-            Masking::Circle => planes.for_each(|plane| hide(plane, &self.disc, self.config.fill)),
+            Masking::Circle => planes.for_each(|plane| hide(plane, &self.disc)),
             Masking::Grain => {
                 let mut visible = vec![0.0; size * size];
                 let source = MaskPlane { mask: grain.mask(), image: &grain.image };
@@ -222,7 +222,7 @@ impl ViewMaker {
                 for (visible, disc) in visible.iter_mut().zip(&self.disc) {
                     *visible *= disc;
                 }
-                planes.for_each(|plane| hide(plane, &visible, self.config.fill));
+                planes.for_each(|plane| hide(plane, &visible));
             }
         }
         View::Dense { shape: vec![self.channels, size, size], data: values }
@@ -283,23 +283,16 @@ fn mean_plane(values: &[f32], len: usize) -> Vec<f32> {
 }
 
 /// Gives pixels the mean of the visible ones as far as they are hidden.
-fn hide(plane: &mut [f32], visible: &[f32], fill: Fill) {
-    let fill = match fill {
-        Fill::Mean => mean_of_visible(plane, visible),
-        Fill::Middle => 0.5,
-    };
-    for (value, &visible) in plane.iter_mut().zip(visible) {
-        *value = visible * *value + (1.0 - visible) * fill;
-    }
-}
-
-fn mean_of_visible(plane: &[f32], visible: &[f32]) -> f32 {
+fn hide(plane: &mut [f32], visible: &[f32]) {
     let (mut sum, mut total) = (0.0, 0.0);
     for (&value, &visible) in plane.iter().zip(visible) {
         sum += f64::from(value) * f64::from(visible);
         total += f64::from(visible);
     }
-    if total > 0.0 { (sum / total) as f32 } else { 0.5 }
+    let fill = if total > 0.0 { (sum / total) as f32 } else { 0.5 };
+    for (value, &visible) in plane.iter_mut().zip(visible) {
+        *value = visible * *value + (1.0 - visible) * fill;
+    }
 }
 
 fn disc(size: usize) -> Vec<f32> {

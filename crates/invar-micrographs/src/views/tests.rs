@@ -122,12 +122,11 @@ fn recipe_syntax() {
         size_px: 96,
         field: Field::Um(2.5),
         mask: Masking::None,
-        fill: Fill::Middle,
         channels: Channels::Mean,
         interpolation: crate::resample::Interpolation::Bilinear,
         levels: LevelsFrom::Range([10.0, 4000.0]),
     };
-    let text = "size_px = 96\nfield = { um = 2.5 }\nmask = 'none'\nfill = 'middle'\nchannels = 'mean'\ninterpolation = 'bilinear'
+    let text = "size_px = 96\nfield = { um = 2.5 }\nmask = 'none'\nchannels = 'mean'\ninterpolation = 'bilinear'
         levels = { range = [10, 4000] }";
     assert_eq!(parse(text).unwrap(), expected);
     assert_eq!(parse(&toml::to_string(&expected).unwrap()).unwrap(), expected);
@@ -300,12 +299,6 @@ fn levels_are_those_of_the_image_of_its_type_or_given() {
     assert!((middle(LevelsFrom::Image) - 1.0).abs() < 1e-6);
     assert!((middle(LevelsFrom::Type) - 0.4).abs() < 1e-6);
     assert!((middle(LevelsFrom::Range([2.0, 202.0])) - 0.5).abs() < 1e-6);
-    let corner = |fill| {
-        let view = ViewConfig { levels: LevelsFrom::Type, fill, ..config(Field::Px(8.0), Masking::Circle) };
-        data(&views_of(&grains, &view, EmbedConfig::default()).views(0).unwrap()[0])[0]
-    };
-    assert!((corner(Fill::Mean) - 0.4).abs() < 1e-6);
-    assert_eq!(corner(Fill::Middle), 0.5);
     let view = ViewConfig { levels: LevelsFrom::Type, ..config(Field::Px(8.0), Masking::None) };
     let of_floats = dataset(vec![image(Pixels::F32(vec![0.5; 1600]))]);
     assert!(ViewMaker::new(&of_floats, &view).unwrap_err().to_string().contains("view.levels needs one"));

@@ -38,12 +38,15 @@ impl ConvNorm {
     /// `extents`: channels in, channels out, side of the kernel (odd), stride.
     pub(super) fn new(path: &nn::Path, norm: NormKind, extents: [i64; 4]) -> Self {
         let [num_in, num_out, side, stride] = extents;
+        let bound = 1.0 / ((num_in * side * side) as f64).sqrt();
         let running = (norm == NormKind::Batch).then(|| {
             let path = path / "norm";
             [path.zeros_no_train("running_mean", &[num_out]), path.ones_no_train("running_var", &[num_out])]
         });
         Self {
-            kernel: path.kaiming_uniform("kernel", &[num_out, num_in, side, side]),
+            // PyTorch's default. Wider weights, as He et al. drew them, learn more slowly here: under a norm their
+            // size changes nothing but how far a step of AdamW turns them.
+            kernel: path.uniform("kernel", &[num_out, num_in, side, side], -bound, bound),
             stride,
             weight: (path / "norm").ones("weight", &[num_out]),
             bias: (path / "norm").zeros("bias", &[num_out]),
