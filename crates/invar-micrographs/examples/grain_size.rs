@@ -1,4 +1,4 @@
-//! ASTM grain-size numbers of a label mask: `grain_size MASK PIXEL_SIZE_NM`. For benches/quality/grain_size.py.
+//! ASTM grain-size numbers of a label mask: `grain_size MASK PIXEL_SIZE_NM`.
 
 use invar_micrographs::{
     GrainSize, PixelSize, PixelSizeSource, TestLines, chords_um, grain_size_by_counting, grain_size_by_intercepts,
