@@ -89,3 +89,19 @@ fn the_other_recipes_run_on_their_kind_of_reads() {
         assert!(if num_reads == 0 { embedded > 10 } else { embedded == num_reads }, "{recipe}: {embedded}");
     }
 }
+
+#[test]
+fn images_without_grains_and_a_single_one_have_their_error() {
+    let cases = [
+        ("micrographs/particles", "one-value.tif", "needs at least 1 samples, the dataset has 0"),
+        ("micrographs/textures", "grey.png", "needs at least 2 samples, the dataset has 1"),
+    ];
+    for (recipe, image, message) in cases {
+        let bench = Bench::new();
+        let image = text(&project("test-data/micrographs/corpus").join(image));
+        let error = bench.fails(3, &["run", recipe, "--input", &image, "--out", "out", "-q"]);
+        assert!(error.contains(message), "{recipe}: {error}");
+        // What came before the error is whole.
+        assert!(bench.ok(&["info", "out/data", "--verify"]).contains("1 shards"), "{recipe}");
+    }
+}
