@@ -2,11 +2,11 @@
 
 mod read;
 
+pub(crate) use read::of_page;
 pub use read::read_label_map;
 
 use std::{
-    fs::File,
-    io::{BufWriter, Seek, Write},
+    io::{Seek, Write},
     path::Path,
 };
 
@@ -31,16 +31,12 @@ pub fn write_label_map(path: impl AsRef<Path>, map: &LabelMap) -> Result<(), Err
         return Err(Error::Config { what: "size of a label map".into(), expected: "at least 1 x 1".into(), found });
     }
     let io = |error: TiffError| Error::io(path)(into_io(error));
-    let file = AtomicFile::create(path).map_err(Error::io(path))?;
-    // The encoder seeks, which an atomic file does not.
-    let mut writer = BufWriter::new(File::create(file.partial_path()).map_err(Error::io(path))?);
+    let mut file = AtomicFile::create(path).map_err(Error::io(path))?;
     if map.labels.len() > BIG_PIXELS {
-        encode(TiffEncoder::new_big(&mut writer).map_err(io)?, map).map_err(io)?;
+        encode(TiffEncoder::new_big(&mut file).map_err(io)?, map).map_err(io)?;
     } else {
-        encode(TiffEncoder::new(&mut writer).map_err(io)?, map).map_err(io)?;
+        encode(TiffEncoder::new(&mut file).map_err(io)?, map).map_err(io)?;
     }
-    writer.flush().map_err(Error::io(path))?;
-    drop(writer);
     file.commit().map_err(Error::io(path))
 }
 
