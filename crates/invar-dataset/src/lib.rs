@@ -21,6 +21,7 @@
 //! ```
 
 pub mod atomic;
+pub mod ingest;
 pub mod manifest;
 pub mod order;
 pub mod seed;

@@ -157,7 +157,7 @@ pub enum Error {
     },
     /// The dataset directory could not be read or written.
     #[error(transparent)]
-    Dataset(#[from] DatasetError),
+    Dataset(DatasetError),
 }
 
 fn and(text: &str) -> String {
@@ -201,6 +201,15 @@ impl Error {
             | Self::Sheet { .. } => true,
             Self::Dataset(error) => error.is_bad_input(),
             Self::Io { .. } | Self::OutputExists { .. } | Self::Config { .. } | Self::Interrupted { .. } => false,
+        }
+    }
+}
+
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        match error {
+            DatasetError::Io { path, source } => Self::Io { path, source },
+            error => Self::Dataset(error),
         }
     }
 }

@@ -28,13 +28,10 @@ use serde_json::Value;
 
 use self::{
     inputs::Source,
-    output::{Output, State},
+    output::{Checkpoint, Output, State},
     page::Task,
 };
-use crate::{
-    Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, journal::Checkpoint, read,
-    shard::Masks,
-};
+use crate::{Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, read, shard::Masks};
 
 mod classes;
 mod inputs;

@@ -20,7 +20,6 @@ pub mod fuzzing;
 mod grain_size;
 mod image;
 mod ingest;
-mod journal;
 mod label_map;
 mod levels;
 mod neighbors;

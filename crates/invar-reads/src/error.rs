@@ -203,7 +203,7 @@ pub enum Error {
     },
     /// The manifest or a stored shard.
     #[error(transparent)]
-    Dataset(#[from] DatasetError),
+    Dataset(DatasetError),
 }
 
 /// The kinds of [`Error`], by name: what a test or a script asks about.
@@ -321,6 +321,15 @@ impl Error {
             what: what.into(),
             expected: expected.to_string(),
             found: found.to_string(),
+        }
+    }
+}
+
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        match error {
+            DatasetError::Io { path, source } => Self::Io { path, source },
+            error => Self::Dataset(error),
         }
     }
 }

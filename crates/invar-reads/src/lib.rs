@@ -20,7 +20,6 @@ mod error;
 mod frame;
 mod identify;
 mod ingest;
-mod journal;
 mod quality;
 mod rows;
 mod shard;

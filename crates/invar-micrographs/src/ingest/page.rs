@@ -8,12 +8,15 @@ use invar_dataset::{
 };
 use serde_json::json;
 
-use super::{BAND_PX, LABELS, classes, inputs::Source, mask, measure_boxes, measure_labels, output};
+use super::{
+    BAND_PX, LABELS, classes,
+    inputs::Source,
+    mask, measure_boxes, measure_labels,
+    output::{self, Checkpoint},
+};
 use crate::{
     Band, Banner, Error, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize, PixelSizeSource, Place, Region,
-    Segmentation, Segments, TestLines,
-    journal::Checkpoint,
-    read,
+    Segmentation, Segments, TestLines, read,
     shard::{Masks, Metadata, ShardWriter, StoredType},
 };
 

@@ -1,5 +1,4 @@
 use proptest::prelude::*;
-use rand::Rng as _;
 
 use super::*;
 use crate::{LabelMap, MemoryImage, PixelSize, PixelSizeSource, Pixels};

@@ -12,13 +12,12 @@ use invar_dataset::manifest::{Input, Shard};
 
 use super::{
     feed::{Fed, Unit},
-    output::{self, Output},
+    output::{self, Checkpoint, Output},
 };
 use crate::{
     Error, IngestConfig,
     counts::Counts,
     decode::{Batch, MAX_LISTED},
-    journal::Checkpoint,
     rows::{FLAG_ALIGNED, FLAG_MATE, Rows},
     shard::{self, References},
     source::InputDigest,

@@ -2,24 +2,21 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, Metadata, TryLockError},
-    io,
+    fs::{self, File},
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use invar_dataset::manifest::{self, Manifest};
+use invar_dataset::{
+    ingest::{self, InputIdentity, Journal, Key},
+    manifest::{self, Input, Manifest, Shard},
+};
+use serde::{Deserialize, Serialize};
 
 use super::DOMAIN;
-use crate::{
-    Error, IngestConfig, Inputs,
-    journal::{self, Checkpoint, FileIdentity, InputIdentity, Journal, Key},
-};
+use crate::{Error, IngestConfig, Inputs};
 
 const SHARD_PREFIX: &str = "reads-";
 const SHARD_SUFFIX: &str = ".shard";
-const MANIFEST: &str = "manifest.json";
 
 /// What was found at the output.
 pub(super) enum State {
@@ -27,6 +24,20 @@ pub(super) enum State {
     Done(Box<Manifest>),
     /// Room for it, perhaps with a part of it.
     Open(Box<Output>),
+}
+
+/// A finished shard, and where the ingest stood when it was closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub shard: Shard,
+    /// Files (or pairs of files) that were read to their end before.
+    pub finished_units: usize,
+    /// Rows of the next file in this shard and those before.
+    pub rows_of_unit: u64,
+    /// The files that were finished.
+    pub inputs: Vec<Input>,
+    /// Bad records of the files that were finished.
+    pub skipped: Vec<String>,
 }
 
 /// A directory that is being written.
@@ -53,23 +64,8 @@ pub(super) fn key(inputs: &Inputs, config: &IngestConfig) -> Result<Key, Error> 
     if let Some(reference) = &inputs.reference {
         fs::metadata(reference).map_err(Error::io(reference))?;
     }
-    let inputs = inputs.files.iter().map(|path| identity(path)).collect::<Result<_, _>>()?;
+    let inputs = inputs.files.iter().map(|path| InputIdentity::of(path)).collect::<Result<_, _>>()?;
     Ok(Key { tool_version: env!("CARGO_PKG_VERSION").into(), parameters, inputs })
-}
-
-fn identity(path: &Path) -> Result<InputIdentity, Error> {
-    if path == Path::new("-") {
-        return Ok(InputIdentity { path: path.into(), file: None });
-    }
-    let metadata = fs::metadata(path).map_err(Error::io(path))?;
-    if metadata.is_dir() {
-        return Err(Error::io(path)(io::ErrorKind::IsADirectory.into()));
-    }
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let file = modified
-        .filter(|_| metadata.is_file())
-        .map(|modified| FileIdentity { size_bytes: metadata.len(), modified_ns: modified.as_nanos() });
-    Ok(InputIdentity { path: path.into(), file })
 }
 
 impl Output {
@@ -79,21 +75,21 @@ impl Output {
     /// [`Error::OutputExists`] when something else is there and `force` is not set.
     pub fn prepare(directory: &Path, key: Key, force: bool) -> Result<State, Error> {
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
-        let lock = lock(directory)?;
+        let lock = ingest::lock(directory)?;
         let exists = |reason: String| Err(Error::OutputExists { path: directory.into(), reason });
         if Manifest::exists(directory) && !force {
             let manifest = Manifest::read(directory)?;
-            return match difference(directory, &manifest, &key)? {
+            return match ingest::difference(directory, &manifest, DOMAIN, &key)? {
                 None => {
-                    journal::remove(directory)?;
+                    ingest::remove_journal(directory)?;
                     Ok(State::Done(Box::new(manifest)))
                 }
                 Some(difference) => exists(format!("holds another dataset: {difference}")),
             };
         }
         let mut checkpoints = Vec::new();
-        match journal::read(directory)? {
-            Some((old, finished)) if old == key && key.inputs.iter().all(|input| input.file.is_some()) => {
+        match ingest::read_journal(directory)? {
+            Some((old, finished)) if old == key && key.can_be_read_again() => {
                 checkpoints = whole(directory, finished)?;
             }
             Some((old, _)) if !force && old != key => {
@@ -104,7 +100,7 @@ impl Output {
             }
             _ => {}
         }
-        remove_if_there(&directory.join(MANIFEST))?;
+        ingest::remove_if_there(&manifest::path(directory))?;
         let kept: HashSet<PathBuf> = checkpoints.iter().map(|c| directory.join(&c.shard.file)).collect();
         for path in shard_files(directory)?.iter().filter(|path| !kept.contains(*path)) {
             fs::remove_file(path).map_err(Error::io(path))?;
@@ -117,7 +113,7 @@ impl Output {
 /// Writes the manifest, which makes the directory a dataset.
 pub(super) fn finish(directory: &Path, manifest: &Manifest) -> Result<(), Error> {
     manifest.write(directory)?;
-    journal::remove(directory)
+    Ok(ingest::remove_journal(directory)?)
 }
 
 /// Takes away what an ingest wrote that cannot be finished; the directory too, when nothing else is in it.
@@ -125,39 +121,15 @@ pub(super) fn discard(directory: &Path) {
     for path in shard_files(directory).unwrap_or_default() {
         let _ = fs::remove_file(path);
     }
-    let _ = journal::remove(directory);
+    let _ = ingest::remove_journal(directory);
     let _ = fs::remove_dir(directory);
-}
-
-/// How long another ingest may take to let go: one that was killed holds on until its last write has ended.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-
-fn lock(directory: &Path) -> Result<File, Error> {
-    let file = File::open(directory).map_err(Error::io(directory))?;
-    let start = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PATIENCE / 100),
-            Err(TryLockError::WouldBlock) => {
-                let busy = io::Error::new(io::ErrorKind::ResourceBusy, "another ingest is writing to this directory");
-                return Err(Error::io(directory)(busy));
-            }
-            // A file system without locks.
-            Err(TryLockError::Error(_)) => return Ok(file),
-        }
-    }
 }
 
 /// The checkpoints up to the first whose shard is not whole.
 fn whole(directory: &Path, checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>, Error> {
     let mut kept = Vec::new();
     for checkpoint in checkpoints {
-        let path = directory.join(&checkpoint.shard.file);
-        if checkpoint.shard.file != shard_file(kept.len()) || !path.is_file() {
-            break;
-        }
-        if manifest::file_digest(&path)? != (checkpoint.shard.size_bytes, checkpoint.shard.sha256.clone()) {
+        if checkpoint.shard.file != shard_file(kept.len()) || !ingest::is_whole(directory, &checkpoint.shard)? {
             break;
         }
         kept.push(checkpoint);
@@ -165,77 +137,6 @@ fn whole(directory: &Path, checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoin
     Ok(kept)
 }
 
-/// In what a finished dataset differs from the one that is asked for.
-fn difference(directory: &Path, manifest: &Manifest, key: &Key) -> Result<Option<String>, Error> {
-    if manifest.domain != DOMAIN {
-        return Ok(Some(format!("of {} instead of {DOMAIN}", manifest.domain)));
-    }
-    if manifest.parameters != key.parameters {
-        return Ok(Some(format!("its parameters are {} instead of {}", manifest.parameters, key.parameters)));
-    }
-    let paths = |paths: Vec<&str>| paths.join(" ");
-    let old = paths(manifest.inputs.iter().map(|input| input.path.as_str()).collect());
-    let new: Vec<_> = key.inputs.iter().map(|input| input.path.to_string_lossy()).collect();
-    let new = paths(new.iter().map(|path| &**path).collect());
-    if old != new {
-        return Ok(Some(format!("its inputs are {old} instead of {new}")));
-    }
-    let written = fs::metadata(directory.join(MANIFEST)).map_err(Error::io(directory))?;
-    for (old, new) in manifest.inputs.iter().zip(&key.inputs) {
-        let Some(file) = &new.file else {
-            return Ok(Some(format!("made from {}, which cannot be read again to compare", old.path)));
-        };
-        let is_same = file.size_bytes == old.size_bytes
-            && (is_older(&new.path, &written)? || manifest::file_digest(&new.path)?.1 == old.sha256);
-        if !is_same {
-            return Ok(Some(format!("{} has changed since", old.path)));
-        }
-    }
-    for shard in &manifest.shards {
-        let size = fs::metadata(directory.join(&shard.file)).map(|metadata| metadata.len()).unwrap_or(0);
-        if size != shard.size_bytes {
-            return Ok(Some(format!("{} has {size} bytes instead of {}", shard.file, shard.size_bytes)));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether the file was neither changed nor renamed since `written`.
-fn is_older(path: &Path, written: &Metadata) -> Result<bool, Error> {
-    let metadata = fs::metadata(path).map_err(Error::io(path))?;
-    let then = written.modified().unwrap_or(UNIX_EPOCH);
-    Ok(last_change(&metadata) < then)
-}
-
-#[cfg(unix)]
-fn last_change(metadata: &Metadata) -> SystemTime {
-    use std::os::unix::fs::MetadataExt;
-    let changed = UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0).cast_unsigned());
-    metadata.modified().map_or(changed, |modified| modified.max(changed))
-}
-
-#[cfg(not(unix))]
-fn last_change(_: &Metadata) -> SystemTime {
-    // Unknown: the checksum decides.
-    SystemTime::now()
-}
-
 fn shard_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(Error::io(directory))? {
-        let entry = entry.map_err(Error::io(directory))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_partial = name.starts_with(&format!(".{SHARD_PREFIX}")) && name.ends_with(".partial");
-        if is_partial || (name.starts_with(SHARD_PREFIX) && name.ends_with(SHARD_SUFFIX)) {
-            paths.push(entry.path());
-        }
-    }
-    Ok(paths)
-}
-
-fn remove_if_there(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
-        _ => Ok(()),
-    }
+    Ok(ingest::shard_files(directory, SHARD_PREFIX, SHARD_SUFFIX)?)
 }
