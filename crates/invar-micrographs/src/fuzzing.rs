@@ -1,6 +1,11 @@
 //! What the fuzz targets call (`fuzz/`): the readers on bytes in memory. Not for other use.
 
-use crate::read::{self, Ome};
+use std::cell::Cell;
+
+use crate::{
+    read::{self, Ome},
+    shard::ShardFile,
+};
 
 /// Reads a TIFF. The first byte says its byte order, its kind, and how large the bands are.
 pub fn tiff(bytes: &[u8]) {
@@ -36,6 +41,21 @@ pub fn ome(bytes: &[u8]) {
 /// Reads a text as each vendor's.
 pub fn vendor(bytes: &[u8]) {
     read::any_vendor_text(bytes);
+}
+
+/// Opens a shard of these bytes and reads all that is in it: an error or values, never a panic.
+pub fn shard(bytes: &[u8]) {
+    thread_local! {
+        static DIRECTORY: Cell<Option<tempfile::TempDir>> = const { Cell::new(None) };
+    }
+    let directory = DIRECTORY.take().unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"));
+    let path = directory.path().join("x");
+    std::fs::write(&path, bytes).expect("room for a file");
+    if let Ok(shard) = ShardFile::open(&path) {
+        let _ = (shard.metadata(), shard.regions(), shard.edges(), shard.masks(), shard.image());
+        let _ = crate::dataset::fuzz_open(shard);
+    }
+    DIRECTORY.set(Some(directory));
 }
 
 fn with_head(bytes: &[u8], magic: impl Fn(u8) -> &'static [u8]) {

@@ -85,6 +85,24 @@ pub enum PixelSizeSource {
     User,
 }
 
+impl PixelSizeSource {
+    /// As the column `pixel_size_source` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ome => "ome",
+            Self::Imagej => "imagej",
+            Self::Fei => "fei",
+            Self::Zeiss => "zeiss",
+            Self::Olympus => "olympus",
+            Self::Jeol => "jeol",
+            Self::Mrc => "mrc",
+            Self::Dm => "dm",
+            Self::Sheet => "sheet",
+            Self::User => "user",
+        }
+    }
+}
+
 /// A picture in memory or in a mapped file.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageRef<'a> {

@@ -44,7 +44,4 @@ pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open};
 pub use region::{LabelMap, Neighbors, Region, regions, regions_of_boxes};
 pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub use shard::fuzz_shard;
 pub use views::{EmbedConfig, GrainViews, ViewConfig};

@@ -19,14 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Levels, PixelSize, Region, SampleType};
 
-#[cfg(feature = "fuzzing")]
-mod fuzzing;
 mod pixels;
 mod reader;
 mod writer;
 
-#[cfg(feature = "fuzzing")]
-pub use fuzzing::fuzz_shard;
 pub(crate) use pixels::StoredType;
 pub(crate) use reader::ShardFile;
 pub(crate) use writer::ShardWriter;

@@ -44,8 +44,8 @@ impl Precision {
         }
     }
 
-    /// `x` `[B, in, H, W]`, best [`channels_last`], convolved with `kernel` `[out, in, k, k]`, zeros beyond the edges; bf16 out where the factors
-    /// are.
+    /// `x` `[B, in, H, W]`, best [`channels_last`], convolved with `kernel` `[out, in, k, k]`, zeros beyond the edges; bf16
+    /// out where the factors are.
     pub fn convolve(self, x: &Tensor, kernel: &Tensor, stride: i64, padding: i64) -> Tensor {
         let convolve = |x: &Tensor, kernel: &Tensor| {
             x.conv2d(&channels_last(kernel), None::<Tensor>, [stride, stride], [padding, padding], [1i64, 1], 1)

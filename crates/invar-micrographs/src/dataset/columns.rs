@@ -6,7 +6,6 @@ use invar_dataset::{Column, ColumnData, DatasetError, SampleTable};
 use serde_json::Value;
 
 use super::{Grain, GrainDataset, StoredImage};
-use crate::PixelSizeSource;
 
 /// The columns of the sample sheets, and whether all values of each are numbers.
 #[derive(Debug)]
@@ -93,10 +92,7 @@ fn named_columns(grains: &[Grain]) -> Vec<Column> {
     add("touches_border", ColumnData::Bool(grains.iter().map(|g| Some(g.region().touches_border)).collect()));
     add("num_neighbors", whole(&|g| g.region().num_neighbors));
     add("pixel_size_nm", real(&|g| Some(um(g)? * 1e3)));
-    add(
-        "pixel_size_source",
-        texts(&|g| Some(g.image.pixel_size.map_or("unknown", |size| name_of(size.source)).into())),
-    );
+    add("pixel_size_source", texts(&|g| Some(g.image.pixel_size.map_or("unknown", |size| size.source.name()).into())));
     add("class", ColumnData::U32(grains.iter().map(|g| g.image.class(g.index_in_image)).collect()));
     columns
 }
@@ -105,21 +101,6 @@ fn named_columns(grains: &[Grain]) -> Vec<Column> {
 fn to_horizontal_deg(orientation_rad: f64) -> f64 {
     let degrees = orientation_rad.to_degrees() - 90.0;
     if degrees <= -90.0 { degrees + 180.0 } else { degrees }
-}
-
-fn name_of(source: PixelSizeSource) -> &'static str {
-    match source {
-        PixelSizeSource::Ome => "ome",
-        PixelSizeSource::Imagej => "imagej",
-        PixelSizeSource::Fei => "fei",
-        PixelSizeSource::Zeiss => "zeiss",
-        PixelSizeSource::Olympus => "olympus",
-        PixelSizeSource::Jeol => "jeol",
-        PixelSizeSource::Mrc => "mrc",
-        PixelSizeSource::Dm => "dm",
-        PixelSizeSource::Sheet => "sheet",
-        PixelSizeSource::User => "user",
-    }
 }
 
 fn text(value: &Value) -> String {

@@ -76,11 +76,11 @@ fn image(path: &Path, file: &ImageFile) -> Summary {
     let pages = file.pages();
     let mut text = format!("{}: {}, {} page{}", path.display(), file.format().name(), pages.len(), plural(pages.len()));
     for (number, page) in pages.iter().enumerate().take(LISTED_PAGES) {
-        let kind = format!("{:?}", page.sample_type).to_lowercase();
+        let kind = page.sample_type.name();
         text += &format!("\n  {:>4}  {} x {} px, {} x {kind}", number + 1, page.width, page.height, page.channels);
         text += &match page.pixel_size {
-            Some(size) if size.x_nm == size.y_nm => format!(", a pixel is {} nm ({:?})", size.x_nm, size.source),
-            Some(size) => format!(", a pixel is {} x {} nm ({:?})", size.x_nm, size.y_nm, size.source),
+            Some(size) if size.x_nm == size.y_nm => format!(", a pixel is {} nm ({})", size.x_nm, size.source.name()),
+            Some(size) => format!(", a pixel is {} x {} nm ({})", size.x_nm, size.y_nm, size.source.name()),
             None => ", pixel size unknown".into(),
         };
         text += &page.name.as_ref().map_or(String::new(), |name| format!(", {name:?}"));

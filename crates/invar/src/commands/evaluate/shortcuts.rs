@@ -48,8 +48,7 @@ const FACTS: &[&str] = &[
     "touches_border",
     "num_neighbors",
     "pixel_size_source",
-    "pixel_size_x_nm",
-    "pixel_size_y_nm",
+    "class",
 ];
 
 /// Beginnings of names of measures of a grain, whose unit is `_px`, `_um`, `_px2`, `_um2`.
