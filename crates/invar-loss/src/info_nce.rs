@@ -17,7 +17,7 @@ use tch::{
     nn::{self, Module},
 };
 
-use crate::{Error, Loss, LossOutput};
+use crate::{Context, Error, Loss, LossOutput};
 
 /// The name in a recipe.
 pub const NAME: &str = "info-nce";
@@ -96,17 +96,25 @@ enum Scale {
 }
 
 impl Loss for InfoNce {
-    fn forward(&self, views: &[Encoded], _train: bool) -> Result<LossOutput, Error> {
-        let [first, second] = views else {
+    fn project(&self, view: &Encoded) -> Tensor {
+        let Some((last, inner)) = self.projection.split_last() else { return view.embedding.shallow_clone() };
+        let mut x = view.embedding.shallow_clone();
+        for layer in inner {
+            x = layer.forward(&x).relu();
+        }
+        unit_length(&last.forward(&x))
+    }
+
+    fn criterion(&self, views: &[Tensor], _context: &Context) -> Result<LossOutput, Error> {
+        let [q, k] = views else {
             return Err(Error::Views { loss: NAME, expected: 2, found: views.len() });
         };
-        check_rows(&first.embedding, &second.embedding)?;
-        let (q, k) = (self.project(&first.embedding), self.project(&second.embedding)); // [B, P]
+        check_rows(q, k)?;
         let (scale, temperature) = match &self.scale {
             Scale::Fixed(scale) => (Tensor::from(*scale).to_kind(q.kind()).to_device(q.device()), 1.0 / scale),
             Scale::Learned(logit_scale) => (logit_scale.exp(), f64::NAN),
         };
-        let logits = scaled_logits(&q, &k, &scale); // [B, B]
+        let logits = scaled_logits(q, k, &scale); // [B, B]
         let loss = symmetric_cross_entropy(&logits);
         let metrics = tch::no_grad(|| {
             let temperature = if temperature.is_nan() { scale.reciprocal() } else { Tensor::from(temperature) };
@@ -114,29 +122,17 @@ impl Loss for InfoNce {
                 ("loss_over_ln_n", &loss / (logits.size()[0] as f64).ln()),
                 ("accuracy", accuracy(&logits)),
                 ("temperature", temperature),
-                ("embedding_std", embedding_std(&[&first.embedding, &second.embedding])),
             ]
         });
         Ok(LossOutput { terms: vec![(NAME, loss)], metrics })
     }
 
-    fn after_step(&mut self) {
+    fn after_step(&mut self, _context: &Context) {
         if let Scale::Learned(logit_scale) = &mut self.scale {
             tch::no_grad(|| {
                 let _ = logit_scale.clamp_(0.0, LOGIT_SCALE_MAX);
             });
         }
-    }
-}
-
-impl InfoNce {
-    fn project(&self, embedding: &Tensor) -> Tensor {
-        let Some((last, inner)) = self.projection.split_last() else { return embedding.shallow_clone() };
-        let mut x = embedding.shallow_clone();
-        for layer in inner {
-            x = layer.forward(&x).relu();
-        }
-        unit_length(&last.forward(&x))
     }
 }
 
@@ -171,18 +167,10 @@ fn accuracy(logits: &Tensor) -> Tensor {
     (hits(logits) + hits(&logits.tr().contiguous())) * 0.5
 }
 
-/// Standard deviation of each dimension over the batch, averaged, times `sqrt(D)`: about 1 when the embeddings fill
-/// the sphere, 0 when they have collapsed to a point.
-fn embedding_std(views: &[&Tensor]) -> Tensor {
-    let all = Tensor::cat(views, 0); // [2B, D]
-    let root_dim = (all.size()[1] as f64).sqrt();
-    let variance = (&all - all.mean_dim(0, true, None::<Kind>)).square().mean_dim(0, false, None::<Kind>); // [D]
-    variance.sqrt().mean(None::<Kind>) * root_dim
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use invar_torch::ProcessGroup;
     use tch::Device;
 
     const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
@@ -194,7 +182,14 @@ mod tests {
     fn loss_of(config: &InfoNceConfig, q: &Tensor, k: &Tensor) -> LossOutput {
         let store = nn::VarStore::new(Device::Cpu);
         let loss = config.init(&(store.root() / "head" / "info_nce"), q.size()[1] as usize).unwrap();
-        loss.forward(&[encoded(q.shallow_clone()), encoded(k.shallow_clone())], true).unwrap()
+        run(&loss, &[q, k]).unwrap()
+    }
+
+    /// The whole loss, on a process on its own.
+    fn run(loss: &dyn Loss, views: &[&Tensor]) -> Result<LossOutput, Error> {
+        let projected: Vec<Tensor> = views.iter().map(|v| loss.project(&encoded(v.shallow_clone()))).collect();
+        let (samples, group) = (Tensor::arange(views[0].size()[0], (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
+        loss.criterion(&projected, &Context::solo(&samples, &group, true))
     }
 
     fn value(output: &LossOutput) -> f64 {
@@ -261,22 +256,12 @@ mod tests {
             let output = loss_of(&InfoNceConfig::default(), &ones, &ones);
             assert!((value(&output) - (n as f64).ln()).abs() < 1e-10);
             assert!((metric(&output, "loss_over_ln_n") - 1.0).abs() < 1e-10);
-            assert!(metric(&output, "embedding_std").abs() < 1e-10);
         }
         // Orthogonal samples, identical views: ln(1 + (N - 1) exp(-s)).
         let eye = Tensor::eye(5, F64);
         let output = loss_of(&InfoNceConfig::default(), &eye, &eye);
         assert!((value(&output) - (4.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
         assert_eq!((metric(&output, "accuracy"), metric(&output, "temperature")), (1.0, 0.1));
-    }
-
-    #[test]
-    fn random_directions_have_a_spread_of_about_one() {
-        // A coordinate of a uniform unit vector has variance 1 / D; 4000 x 32 values estimate it to about 1 %.
-        let wild = (Tensor::arange(4000 * 32, F64) * 12.9898).sin() * 43758.5453; // a hash, uniform in its fraction
-        let centred = unit_length(&(wild.frac().abs() - 0.5).view([4000, 32]));
-        let output = loss_of(&InfoNceConfig::default(), &centred, &centred);
-        assert!((metric(&output, "embedding_std") - 1.0).abs() < 0.02);
     }
 
     #[test]
@@ -320,13 +305,14 @@ mod tests {
         assert!((scale.double_value(&[]) - (1f64 / 0.07).ln()).abs() < 1e-6);
         for (wild, bound) in [(7.0, 100f64.ln()), (-3.0, 0.0)] {
             let _ = tch::no_grad(|| scale.fill_(wild));
-            loss.after_step();
+            let (samples, group) = (Tensor::arange(2, (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
+            loss.after_step(&Context::solo(&samples, &group, true));
             assert!((scale.double_value(&[]) - bound).abs() < 1e-6);
         }
         // At a scale of 1 the loss is that of temperature 1, and the scale has a gradient.
         store.double();
         let (q, k) = (vectors(5, 3, 1.0), vectors(5, 3, 0.7));
-        let output = loss.forward(&[encoded(q.shallow_clone()), encoded(k.shallow_clone())], true).unwrap();
+        let output = run(&loss, &[&q, &k]).unwrap();
         assert!((value(&output) - oracle(&q, &k, 1.0)).abs() < 1e-10);
         output.total().backward();
         assert!(scale.grad().double_value(&[]).abs() > 1e-6);
@@ -337,10 +323,10 @@ mod tests {
         let store = nn::VarStore::new(Device::Cpu);
         let path = store.root();
         let loss = InfoNceConfig::default().init(&path, 3).unwrap();
-        let rows = |n| encoded(Tensor::ones([n, 3], F64));
-        assert!(matches!(loss.forward(&[rows(4)], true), Err(Error::Views { expected: 2, found: 1, .. })));
-        assert!(matches!(loss.forward(&[rows(4), rows(3)], true), Err(Error::Shape { view: 1, .. })));
-        assert!(matches!(loss.forward(&[rows(1), rows(1)], true), Err(Error::TooFew { found: 1, .. })));
+        let rows = |n| Tensor::ones([n, 3], F64);
+        assert!(matches!(run(&loss, &[&rows(4)]), Err(Error::Views { expected: 2, found: 1, .. })));
+        assert!(matches!(run(&loss, &[&rows(4), &rows(3)]), Err(Error::Shape { view: 1, .. })));
+        assert!(matches!(run(&loss, &[&rows(1), &rows(1)]), Err(Error::TooFew { found: 1, .. })));
         for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(InfoNceConfig { temperature, ..InfoNceConfig::default() }.init(&path, 3).is_err());
         }

@@ -9,7 +9,10 @@ pub mod info_nce;
 
 mod error;
 
+use std::ops::Range;
+
 use invar_nn::Encoded;
+use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -21,7 +24,8 @@ pub use info_nce::{InfoNce, InfoNceConfig};
 pub struct LossOutput {
     /// Named scalars; training minimises their sum.
     pub terms: Vec<(&'static str, Tensor)>,
-    /// Named scalars to look at, detached, still on the device.
+    /// Named scalars to look at, detached, still on the device: this process's share of each, so that they add up over
+    /// the processes.
     pub metrics: Vec<(&'static str, Tensor)>,
 }
 
@@ -33,16 +37,52 @@ impl LossOutput {
     }
 }
 
+/// What a criterion knows of the batch beside its embeddings. The batch is that of all processes together; each of them
+/// works out the share of the loss that its own rows have, and the shares add up to the loss.
+pub struct Context<'a> {
+    /// Whether the weights will learn from this.
+    pub train: bool,
+    /// Id of each sample `[B]`, i64, on the device of the embeddings. A sample is never its own negative.
+    pub samples: &'a Tensor,
+    /// The rows whose share this process works out.
+    pub own: Range<i64>,
+    /// The processes that share the work.
+    pub group: &'a ProcessGroup,
+    /// Projections by the slow copy of the network, one `[B, P]` a view, no gradient; given where
+    /// [`Loss::needs_slow_keys`].
+    pub slow_keys: Option<&'a [Tensor]>,
+}
+
+impl<'a> Context<'a> {
+    /// Of a process on its own.
+    pub fn solo(samples: &'a Tensor, group: &'a ProcessGroup, train: bool) -> Self {
+        Self { train, samples, own: 0..samples.size()[0], group, slow_keys: None }
+    }
+}
+
 /// Head and criterion.
 pub trait Loss: Send {
-    /// The loss of a batch of pairs: `views[v]` holds view `v` of each, `B` rows.
+    /// The head: embeddings of one view `[B, D]` to what is compared `[B, P]`, unit rows. Every process calls it on its
+    /// own rows, or on some of them at a time.
+    fn project(&self, view: &Encoded) -> Tensor;
+
+    /// The share of the loss that rows `context.own` have: `views[v]` `[B, P]` holds the projections of view `v` of every
+    /// pair of the batch, of all processes.
+    ///
+    /// Gradients reach every row of `views`, and the parameters of the criterion (temperature, bias).
     ///
     /// # Errors
-    /// When the number of views or their rows do not fit the loss.
-    fn forward(&self, views: &[Encoded], train: bool) -> Result<LossOutput, Error>;
+    /// When the number of views or their rows do not fit the loss, or a peer died.
+    fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error>;
 
-    /// Called after each optimizer step, to put parameters back into their range.
-    fn after_step(&mut self) {}
+    /// Whether the criterion compares with projections by a slow copy of the network (an exponential moving average).
+    fn needs_slow_keys(&self) -> bool {
+        false
+    }
+
+    /// Called after each optimizer step with what the criterion saw of the step's last batch: puts parameters back into
+    /// their range, and remembers keys.
+    fn after_step(&mut self, _context: &Context) {}
 }
 
 /// The loss of a recipe.

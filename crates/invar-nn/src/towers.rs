@@ -1,3 +1,5 @@
+use tch::Device;
+
 use crate::{Batch, Encoded, Encoder, Error};
 
 /// The views of a batch of pairs, stacked: rows `0..B` are the anchors, `B..2B` the second views, and so on.
@@ -7,12 +9,19 @@ pub struct Views {
     pub stacked: Batch,
     /// Views of one pair.
     pub num_views: usize,
+    /// Id of the sample of each pair `[B]`.
+    pub samples: Vec<u64>,
 }
 
 impl Views {
     /// Number of pairs, `B`.
     pub fn num_pairs(&self) -> usize {
-        self.stacked.len() / self.num_views
+        self.samples.len()
+    }
+
+    /// The same on a device, without waiting for a copy out of page-locked memory.
+    pub fn to_device(&self, device: Device) -> Self {
+        Self { stacked: self.stacked.to_device(device), num_views: self.num_views, samples: self.samples.clone() }
     }
 }
 

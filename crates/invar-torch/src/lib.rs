@@ -3,6 +3,8 @@
 //! The C++ side is `shim.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
 //! come back as [`Error`]. `build.rs` also works out the linker arguments with which a program finds LibTorch.
 
+mod process_group;
+
 use std::{
     ffi::{CStr, c_char, c_int},
     sync::{Mutex, OnceLock, PoisonError},
@@ -11,6 +13,8 @@ use std::{
 use tch::{Device, Tensor};
 use thiserror::Error;
 use torch_sys::C_tensor;
+
+pub use process_group::ProcessGroup;
 
 /// What LibTorch threw.
 #[derive(Debug, Error)]

@@ -116,7 +116,8 @@ pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Resul
         check_pair(pair, num_views)?;
     }
     let by_view: Vec<&View> = (0..num_views).flat_map(|view| pairs.iter().map(move |pair| &pair.views[view])).collect();
-    Ok(Views { stacked: Batch::collate(&by_view)?, num_views })
+    let samples = pairs.iter().map(|pair| pair.sample.0).collect();
+    Ok(Views { stacked: Batch::collate(&by_view)?, num_views, samples })
 }
 
 fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {

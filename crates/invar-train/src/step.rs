@@ -4,8 +4,9 @@ use std::{
 };
 
 use invar_dataset::{ViewShape, seed};
-use invar_loss::Loss;
-use invar_nn::{Towers, Views};
+use invar_loss::{Context, Loss, LossOutput};
+use invar_nn::{Encoded, Towers, Views};
+use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
@@ -84,6 +85,7 @@ pub struct ContrastiveStep {
     loss: Box<dyn Loss>,
     optimizer: Optimizer,
     grad_clip: f64,
+    group: ProcessGroup,
 }
 
 impl ContrastiveStep {
@@ -104,18 +106,29 @@ impl ContrastiveStep {
         // What no gradient moves (the running means of batch norms) is stored, but not optimised.
         let trainable = named(&store).into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
         let optimizer = Optimizer::new(&recipe.train, trainable);
-        Ok(Self { store, towers: Towers::Siamese(encoder), loss, optimizer, grad_clip: recipe.train.grad_clip })
+        let (towers, grad_clip) = (Towers::Siamese(encoder), recipe.train.grad_clip);
+        Ok(Self { store, towers, loss, optimizer, grad_clip, group: ProcessGroup::solo() })
     }
 
-    fn on_device(&self, views: &Views) -> Views {
-        Views { stacked: views.stacked.to_device(self.store.device()), num_views: views.num_views }
+    fn criterion(&self, encoded: &[Encoded], samples: &[u64], train: bool) -> Result<LossOutput, Error> {
+        let projected: Vec<Tensor> = encoded.iter().map(|view| self.loss.project(view)).collect();
+        let samples = self.ids(samples);
+        let mut output = self.loss.criterion(&projected, &Context::solo(&samples, &self.group, train))?;
+        let spread = tch::no_grad(|| embedding_std(&encoded.iter().map(|e| &e.embedding).collect::<Vec<_>>()));
+        output.metrics.push(("embedding_std", spread));
+        Ok(output)
+    }
+
+    fn ids(&self, samples: &[u64]) -> Tensor {
+        let ids: Vec<i64> = samples.iter().map(|&id| id as i64).collect();
+        Tensor::from_slice(&ids).to_device(self.device())
     }
 }
 
 impl Step for ContrastiveStep {
     fn train(&mut self, views: &Views, learning_rate: f64) -> Result<StepReport, Error> {
-        let encoded = self.towers.encode(&self.on_device(views), true)?;
-        let output = self.loss.forward(&encoded, true)?;
+        let encoded = self.towers.encode(&views.to_device(self.device()), true)?;
+        let output = self.criterion(&encoded, &views.samples, true)?;
         let loss = output.total();
         let mut gradients = Tensor::f_run_backward(&[&loss], &self.optimizer.params(), false, false)?;
         let norm = global_norm(&gradients);
@@ -132,7 +145,8 @@ impl Step for ContrastiveStep {
         if report.loss.is_finite() && report.grad_norm.is_finite() {
             clip(&mut gradients, report.grad_norm, self.grad_clip);
             self.optimizer.step(&gradients, learning_rate)?;
-            self.loss.after_step();
+            let samples = self.ids(&views.samples);
+            self.loss.after_step(&Context::solo(&samples, &self.group, true));
         }
         Ok(report)
     }
@@ -142,8 +156,8 @@ impl Step for ContrastiveStep {
         let mut mean = ValidationReport::default();
         let part = 1.0 / batches.len().max(1) as f64;
         for views in batches {
-            let encoded = self.towers.encode(&self.on_device(views), false)?;
-            let output = self.loss.forward(&encoded, false)?;
+            let encoded = self.towers.encode(&views.to_device(self.device()), false)?;
+            let output = self.criterion(&encoded, &views.samples, false)?;
             mean.loss += output.total().f_double_value(&[])? * part;
             for (name, value) in &output.metrics {
                 *mean.metrics.entry((*name).to_owned()).or_default() += value.f_double_value(&[])? * part;
@@ -174,6 +188,15 @@ impl Step for ContrastiveStep {
     }
 }
 
+/// Standard deviation of each dimension over the batch, averaged, times `sqrt(D)`: about 1 when the embeddings fill
+/// the sphere, 0 when they have collapsed to a point.
+fn embedding_std(views: &[&Tensor]) -> Tensor {
+    let all = Tensor::cat(views, 0); // [2B, D]
+    let root_dim = (all.size()[1] as f64).sqrt();
+    let variance = (&all - all.mean_dim(0, true, None::<Kind>)).square().mean_dim(0, false, None::<Kind>); // [D]
+    variance.sqrt().mean(None::<Kind>) * root_dim
+}
+
 /// Parameters and buffers in the order of their names.
 fn named(store: &nn::VarStore) -> Vec<(String, Tensor)> {
     let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
@@ -197,4 +220,18 @@ pub(crate) fn host_rows(x: &Tensor) -> Result<Vec<f32>, Error> {
     let mut values = vec![0f32; host.numel()];
     host.f_copy_data(&mut values, host.numel())?;
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_directions_have_a_spread_of_about_one() {
+        // A coordinate of a uniform unit vector has variance 1 / D; 4000 x 32 values estimate it to about 1 %.
+        let wild = (Tensor::arange(4000 * 32, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453; // a hash
+        let centred = invar_nn::unit_length(&(wild.frac().abs() - 0.5).view([4000, 32]));
+        assert!((embedding_std(&[&centred]).double_value(&[]) - 1.0).abs() < 0.02);
+        assert!(embedding_std(&[&Tensor::ones([10, 4], (Kind::Double, Device::Cpu))]).double_value(&[]) < 1e-10);
+    }
 }
