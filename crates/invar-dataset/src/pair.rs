@@ -48,4 +48,9 @@ pub trait PairSource: Send + Sync {
     /// The key by which sample `index` is put into the training or the validation part: its group (genome,
     /// specimen, site, image) where it has one, so that no group lands in both, else its own id.
     fn split_key(&self, index: usize) -> SampleId;
+
+    /// What a person calls sample `index`: the `id` that its embedding will have.
+    fn sample_name(&self, index: usize) -> String {
+        format!("number {index}")
+    }
 }

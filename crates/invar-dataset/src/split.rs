@@ -37,6 +37,10 @@ impl PairSource for Subset {
     fn split_key(&self, index: usize) -> SampleId {
         self.source.split_key(self.indices[index] as usize)
     }
+
+    fn sample_name(&self, index: usize) -> String {
+        self.source.sample_name(self.indices[index] as usize)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Checkpoints: named tensors and a JSON text in one safetensors file, written atomically.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
 };
@@ -9,6 +9,7 @@ use std::{
 use invar_dataset::atomic;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
@@ -21,6 +22,12 @@ const STATE_KEY: &str = "state";
 /// # Errors
 /// When the disk refuses, or a tensor's kind has no place in the format.
 pub fn write<S: Serialize>(path: &Path, tensors: &[(String, Tensor)], state: &S) -> Result<Vec<u8>, Error> {
+    let bytes = serialize(path, tensors, state)?;
+    atomic::write(path, &bytes).map_err(Error::io(path))?;
+    Ok(bytes)
+}
+
+fn serialize<S: Serialize>(path: &Path, tensors: &[(String, Tensor)], state: &S) -> Result<Vec<u8>, Error> {
     let host: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> =
         tensors.iter().map(|(name, tensor)| to_host(path, name, tensor)).collect::<Result<_, _>>()?;
     let mut views = Vec::with_capacity(host.len());
@@ -30,9 +37,7 @@ pub fn write<S: Serialize>(path: &Path, tensors: &[(String, Tensor)], state: &S)
     }
     let text = serde_json::to_string(state).map_err(|e| unreadable(path, &e))?;
     let metadata = HashMap::from([(STATE_KEY.to_owned(), text)]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e))?;
-    atomic::write(path, &bytes).map_err(Error::io(path))?;
-    Ok(bytes)
+    safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e))
 }
 
 /// Reads what [`write`] wrote, to the host.
@@ -59,11 +64,142 @@ pub(crate) fn parse<S: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<(H
     Ok((tensors.collect::<Result<_, Error>>()?, state))
 }
 
+/// The checkpoints of a run: the newest few, the best, and their digests in `SHA256SUMS` (`sha256sum -c` reads it).
+///
+/// A digest is on disk before its file has its name, so that no moment of a kill leaves a file without one.
+pub struct Checkpoints {
+    dir: PathBuf,
+    keep: usize,
+}
+
+/// A checkpoint as read: where, its tensors, its state.
+pub type Stored<S> = (PathBuf, HashMap<String, Tensor>, S);
+
+impl Checkpoints {
+    /// Of a run directory, which keeps the newest `keep`. Makes the directory `checkpoints`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(run_dir: &Path, keep: usize) -> Result<Self, Error> {
+        let dir = run_dir.join("checkpoints");
+        fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
+        Ok(Self { dir, keep })
+    }
+
+    /// Saves the checkpoint of a step, and removes those that are no longer wanted.
+    ///
+    /// # Errors
+    /// When the disk refuses; earlier checkpoints are then whole.
+    pub fn save<S: Serialize>(
+        &self,
+        step: u64,
+        best_step: u64,
+        tensors: &[(String, Tensor)],
+        state: &S,
+    ) -> Result<(), Error> {
+        self.put(&path_of(&self.dir, step), tensors, state)?;
+        let mut gone: Vec<PathBuf> = list(&self.dir)?.into_iter().skip(self.keep).map(|(_, path)| path).collect();
+        gone.extend(numbered(&self.dir, BEST)?.into_iter().filter(|(s, _)| *s != best_step).map(|(_, path)| path));
+        for path in &gone {
+            fs::remove_file(path).map_err(Error::io(path))?;
+        }
+        if gone.is_empty() { Ok(()) } else { self.note(None) }
+    }
+
+    /// Saves the best so far, beside the one before it: a run that goes back to an earlier checkpoint finds it there.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save_best<S: Serialize>(&self, step: u64, tensors: &[(String, Tensor)], state: &S) -> Result<(), Error> {
+        self.put(&self.best_path(step), tensors, state)
+    }
+
+    /// The newest checkpoint that is whole. `passed_over` hears of those that are not.
+    ///
+    /// # Errors
+    /// When the directory or a file cannot be read.
+    pub fn newest<S: DeserializeOwned>(&self, passed_over: &mut dyn FnMut(&Error)) -> Result<Option<Stored<S>>, Error> {
+        for (_, path) in list(&self.dir)? {
+            match self.get(&path) {
+                Ok((tensors, state)) => return Ok(Some((path, tensors, state))),
+                Err(error @ Error::Corrupt { .. }) => passed_over(&error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The best, of a step known to be it.
+    ///
+    /// # Errors
+    /// When the file is damaged or cannot be read.
+    pub fn best<S: DeserializeOwned>(&self, step: u64) -> Result<(HashMap<String, Tensor>, S), Error> {
+        self.get(&self.best_path(step))
+    }
+
+    /// Where the newest checkpoint is.
+    pub fn newest_path(&self) -> Option<PathBuf> {
+        list(&self.dir).ok()?.into_iter().next().map(|(_, path)| path)
+    }
+
+    fn best_path(&self, step: u64) -> PathBuf {
+        self.dir.join(format!("{BEST}{step:08}{ENDING}"))
+    }
+
+    fn put<S: Serialize>(&self, path: &Path, tensors: &[(String, Tensor)], state: &S) -> Result<(), Error> {
+        let bytes = serialize(path, tensors, state)?;
+        self.note(Some((name_of(path), digest(&bytes))))?;
+        atomic::write(path, &bytes).map_err(Error::io(path))
+    }
+
+    fn get<S: DeserializeOwned>(&self, path: &Path) -> Result<(HashMap<String, Tensor>, S), Error> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        if let Some(expected) = self.digests()?.remove(&name_of(path)) {
+            let found = digest(&bytes);
+            if found != expected {
+                return Err(Error::Corrupt { path: path.into(), what: "SHA-256".into(), expected, found });
+            }
+        }
+        parse(path, &bytes)
+    }
+
+    /// Digests by file name, as noted.
+    fn digests(&self) -> Result<BTreeMap<String, String>, Error> {
+        let path = self.dir.join(DIGESTS);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::io(path)(error)),
+        };
+        let entry = |line: &str| line.split_once("  ").map(|(digest, name)| (name.to_owned(), digest.to_owned()));
+        Ok(text.lines().filter_map(entry).collect())
+    }
+
+    /// Writes down the digests of the files that are there, and of one that is about to be.
+    fn note(&self, coming: Option<(String, String)>) -> Result<(), Error> {
+        let mut digests = self.digests()?;
+        digests.retain(|name, _| self.dir.join(name).exists());
+        digests.extend(coming);
+        let text: String = digests.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
+        let path = self.dir.join(DIGESTS);
+        atomic::write(&path, text.as_bytes()).map_err(Error::io(path))
+    }
+}
+
+const STEP: &str = "step-";
+const BEST: &str = "best-";
+const ENDING: &str = ".safetensors";
+const DIGESTS: &str = "SHA256SUMS";
+
 /// The checkpoints of a directory, `step-NNNNNNNN.safetensors`, newest first.
 ///
 /// # Errors
 /// When the directory cannot be listed; one that does not exist holds none.
 pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
+    numbered(dir, STEP)
+}
+
+fn numbered(dir: &Path, beginning: &str) -> Result<Vec<(u64, PathBuf)>, Error> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
@@ -72,8 +208,8 @@ pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
     let mut found = vec![];
     for entry in entries {
         let path = entry.map_err(Error::io(dir))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let step = name.strip_prefix("step-").and_then(|n| n.strip_suffix(".safetensors")).and_then(|n| n.parse().ok());
+        let step = name_of(&path);
+        let step = step.strip_prefix(beginning).and_then(|n| n.strip_suffix(ENDING)).and_then(|n| n.parse().ok());
         found.extend(step.map(|step| (step, path)));
     }
     found.sort_by(|a, b| b.cmp(a));
@@ -82,18 +218,16 @@ pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 
 /// Where the checkpoint of a step lies.
 pub fn path_of(dir: &Path, step: u64) -> PathBuf {
-    dir.join(format!("step-{step:08}.safetensors"))
+    dir.join(format!("{STEP}{step:08}{ENDING}"))
 }
 
-/// Removes all but the newest `keep` checkpoints.
-///
-/// # Errors
-/// When a file cannot be removed.
-pub fn prune(dir: &Path, keep: usize) -> Result<(), Error> {
-    for (_, path) in list(dir)?.into_iter().skip(keep) {
-        fs::remove_file(&path).map_err(Error::io(path))?;
-    }
-    Ok(())
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// SHA-256, in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn to_host(path: &Path, name: &str, tensor: &Tensor) -> Result<(String, Dtype, Vec<usize>, Vec<u8>), Error> {
@@ -176,16 +310,66 @@ mod tests {
         assert!(matches!(read::<String>(&path), Err(Error::Corrupt { .. })));
     }
 
+    fn tensors(value: f32) -> Vec<(String, Tensor)> {
+        vec![("w".into(), Tensor::from_slice(&[value, 2.]))]
+    }
+
+    fn names(checkpoints: &Checkpoints) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(&checkpoints.dir).unwrap().map(|e| name_of(&e.unwrap().path())).collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn the_newest_are_kept() {
+    fn the_newest_and_the_best_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        for step in [5, 100, 20] {
-            fs::write(path_of(dir.path(), step), b"").unwrap();
+        let checkpoints = Checkpoints::open(dir.path(), 2).unwrap();
+        checkpoints.save_best(5, &tensors(5.), &5).unwrap();
+        checkpoints.save(5, 5, &tensors(5.), &5).unwrap();
+        checkpoints.save_best(20, &tensors(20.), &20).unwrap();
+        // Until the next checkpoint, a kill would lead back to step 5.
+        assert_eq!(checkpoints.best::<i32>(5).unwrap().1, 5);
+        for step in [20, 100] {
+            checkpoints.save(step, 20, &tensors(step as f32), &step).unwrap();
         }
-        fs::write(dir.path().join("best.safetensors"), b"").unwrap();
-        prune(dir.path(), 2).unwrap();
-        let steps: Vec<u64> = list(dir.path()).unwrap().into_iter().map(|(step, _)| step).collect();
-        assert_eq!(steps, [100, 20]);
-        assert!(dir.path().join("best.safetensors").exists());
+        let expected =
+            ["SHA256SUMS", "best-00000020.safetensors", "step-00000020.safetensors", "step-00000100.safetensors"];
+        assert_eq!(names(&checkpoints), expected);
+        let noted: Vec<String> = checkpoints.digests().unwrap().into_keys().collect();
+        assert_eq!(noted, expected[1..]);
+        let (path, read, state) = checkpoints.newest::<i32>(&mut |_| panic!("all are whole")).unwrap().unwrap();
+        assert_eq!((path, state), (path_of(&checkpoints.dir, 100), 100));
+        assert_eq!(read["w"], tensors(100.)[0].1);
+    }
+
+    #[test]
+    fn one_flipped_bit_is_noticed_and_the_checkpoint_before_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path(), 3).unwrap();
+        for step in [1, 2] {
+            checkpoints.save(step, 0, &tensors(step as f32), &step).unwrap();
+        }
+        let path = path_of(&checkpoints.dir, 2);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let mut complaints = vec![];
+        let (_, _, state) =
+            checkpoints.newest::<u64>(&mut |error| complaints.push(error.to_string())).unwrap().unwrap();
+        assert_eq!(state, 1);
+        assert!(complaints.len() == 1 && complaints[0].contains("step-00000002.safetensors: SHA-256: expected "));
+    }
+
+    #[test]
+    fn a_kill_between_digest_and_file_leaves_the_checkpoint_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path(), 2).unwrap();
+        checkpoints.save(1, 0, &tensors(1.), &1).unwrap();
+        checkpoints.note(Some(("step-00000002.safetensors".into(), "0".repeat(64)))).unwrap();
+        let (_, _, state) = checkpoints.newest::<u64>(&mut |_| panic!("all are whole")).unwrap().unwrap();
+        assert_eq!(state, 1);
+        checkpoints.save(2, 0, &tensors(2.), &2).unwrap();
+        assert_eq!(checkpoints.newest::<u64>(&mut |_| panic!("all are whole")).unwrap().unwrap().2, 2);
     }
 }

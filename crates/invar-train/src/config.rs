@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use invar_loss::LossConfig;
 use invar_nn::EncoderConfig;
 use serde::{Deserialize, Serialize};
@@ -10,8 +12,13 @@ use crate::Error;
 pub struct TrainConfig {
     /// Optimizer steps in all.
     pub steps: u64,
-    /// Pairs a step.
+    /// Pairs of a batch, over all processes: the negatives of one another.
     pub batch_size: usize,
+    /// Batches whose gradients are averaged to one optimizer step. Their pairs are no negatives of one another.
+    pub accumulate: usize,
+    /// Pairs whose activations are in memory at a time; 0 for the whole batch. With fewer than the batch, each is encoded
+    /// twice, and the gradient is that of the whole batch all the same. (Batch norms see a chunk, not the batch.)
+    pub chunk_pairs: usize,
     /// Highest learning rate, reached after the warm-up.
     pub learning_rate: f64,
     /// Learning rate at the last step, reached along a cosine.
@@ -24,6 +31,15 @@ pub struct TrainConfig {
     pub betas: [f64; 2],
     /// Longest gradient, as its L2 norm over all parameters; longer ones are scaled down. 0 for no bound.
     pub grad_clip: f64,
+    /// Decay of a moving average of the weights, which is then what is validated and embedded; 0 for none. 0.99 to 0.9999.
+    pub ema_decay: f64,
+    /// Parameters that stay as they are, by whole names or their beginnings (`trunk.stem`); `invar train --dry-run`
+    /// lists the names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// A run directory or model file whose encoder training starts from. Its head is not taken over and may be another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_start: Option<PathBuf>,
     /// Part of the samples (by group) that is held out for validation.
     pub validation_fraction: f64,
     /// Steps between validations.
@@ -58,12 +74,17 @@ impl Default for TrainConfig {
         Self {
             steps: 600,
             batch_size: 512,
+            accumulate: 1,
+            chunk_pairs: 0,
             learning_rate: 1e-3,
             min_learning_rate: 1e-5,
             warmup_steps: 50,
             weight_decay: 0.01,
             betas: [0.9, 0.99],
             grad_clip: 1.0,
+            ema_decay: 0.0,
+            freeze: vec![],
+            warm_start: None,
             validation_fraction: 0.05,
             validate_every: 100,
             validation_batches: 2,
@@ -90,6 +111,7 @@ impl TrainConfig {
         };
         at_least("train.steps", self.steps, 1)?;
         at_least("train.batch_size", self.batch_size as u64, 2)?;
+        at_least("train.accumulate", self.accumulate as u64, 1)?;
         at_least("train.validate_every", self.validate_every, 1)?;
         at_least("train.checkpoint_every", self.checkpoint_every, 1)?;
         at_least("train.keep_checkpoints", self.keep_checkpoints as u64, 1)?;
@@ -104,6 +126,7 @@ impl TrainConfig {
         within("train.min_learning_rate", self.min_learning_rate, 0.0, f64::INFINITY)?;
         within("train.weight_decay", self.weight_decay, 0.0, f64::INFINITY)?;
         within("train.grad_clip", self.grad_clip, 0.0, f64::INFINITY)?;
+        within("train.ema_decay", self.ema_decay, 0.0, 1.0)?;
         within("train.validation_fraction", self.validation_fraction, 0.0, 1.0)?;
         self.betas.into_iter().try_for_each(|beta| within("train.betas", beta, 0.0, 1.0))
     }

@@ -56,7 +56,10 @@ pub enum Error {
         found: String,
     },
     /// The loss or its gradient is no number any more; the weights were not touched.
-    #[error("step {step}: {what} is {value}, training stopped before the weights were changed")]
+    #[error(
+        "step {step}: {what} is {value}, training stopped before the weights were changed; {}; {}",
+        blame(samples), last_good(checkpoint.as_ref())
+    )]
     NonFinite {
         /// The step, 1-based.
         step: u64,
@@ -64,6 +67,26 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         value: f64,
+        /// The samples to blame: those without a finite embedding, or the whole batch.
+        samples: Vec<String>,
+        /// The newest checkpoint, which is from before.
+        checkpoint: Option<PathBuf>,
+    },
+    /// The model to start from has another encoder.
+    #[error("train.warm_start: {path}: {found}: its encoder is not this recipe's")]
+    WarmStart {
+        /// The model file.
+        path: PathBuf,
+        /// The first tensor that differs, and how.
+        found: String,
+    },
+    /// A batch that cannot be shared out.
+    #[error("a batch of {batch_size} pairs cannot be shared out evenly among {processes} processes: choose a multiple")]
+    Share {
+        /// Pairs of the batch: `train.batch_size`, or all training samples where they are fewer.
+        batch_size: usize,
+        /// Processes.
+        processes: usize,
     },
     /// A pair that the loop cannot collate.
     #[error("sample {sample}: {reason}")]
@@ -102,6 +125,18 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// Names at most eight samples.
+fn blame(samples: &[String]) -> String {
+    const MOST: usize = 8;
+    let named = samples[..samples.len().min(MOST)].join(", ");
+    let more = if samples.len() > MOST { format!(" and {} more", samples.len() - MOST) } else { String::new() };
+    format!("samples {named}{more}")
+}
+
+fn last_good(checkpoint: Option<&PathBuf>) -> String {
+    checkpoint.map_or("there is no checkpoint yet".into(), |path| format!("last good checkpoint: {}", path.display()))
 }
 
 impl Error {

@@ -1,8 +1,9 @@
 //! View workers: threads that draw and collate batches ahead of the trainer.
 //!
-//! Worker `w` of `W` makes the batches whose number is `w` modulo `W`, and sends them through a bounded channel of its
-//! own, from which the trainer takes them in turn. So batches arrive in order, memory is bounded by
-//! `W * (depth + 1)` batches, and what is in a batch depends on nothing but its number.
+//! A batch is made in chunks of pairs. Worker `w` of `W` makes the chunks whose number is `w` modulo `W`, and sends them
+//! through a bounded channel of its own, from which the trainer takes them in turn. So chunks arrive in order, memory is
+//! bounded by `W * (depth + 1)` chunks and the batch in training, and what is in a batch depends on nothing but its
+//! number. Of many processes each makes its own rows of every batch.
 
 use std::{
     ops::Range,
@@ -18,7 +19,7 @@ use tch::Device;
 
 use crate::Error;
 
-/// Batches that wait for the trainer, a worker.
+/// Chunks that wait for the trainer, a worker.
 const DEPTH: usize = 2;
 
 /// Which batches a [`Feed`] makes.
@@ -29,25 +30,53 @@ pub struct Plan {
     /// Batch `s` draws its pairs under `mix(seed, s)`.
     pub seed: u64,
     /// Numbers of the batches.
-    pub steps: Range<u64>,
+    pub batches: Range<u64>,
+    /// The rows of each batch that are made here.
+    pub rows: Range<usize>,
+    /// Pairs of a chunk; the last one of a batch may have fewer.
+    pub chunk_pairs: usize,
     /// Threads.
     pub workers: usize,
     /// Where the batches will go: they are put into page-locked memory when it is CUDA.
     pub device: Device,
 }
 
+impl Plan {
+    /// All rows of each batch, in one piece.
+    pub fn whole(order: BatchOrder, seed: u64, batches: Range<u64>, workers: usize, device: Device) -> Self {
+        let rows = 0..order.batch_size();
+        Self { chunk_pairs: rows.len(), order, seed, batches, rows, workers, device }
+    }
+
+    /// Chunks of a batch.
+    fn num_chunks(&self) -> u64 {
+        self.rows.len().div_ceil(self.chunk_pairs) as u64
+    }
+
+    fn draw(&self, source: &dyn PairSource, chunk: u64) -> Result<Views, Error> {
+        let (batch, part) = (chunk / self.num_chunks(), (chunk % self.num_chunks()) as usize);
+        let first = self.rows.start + part * self.chunk_pairs;
+        let end = self.rows.end.min(first + self.chunk_pairs);
+        let views = draw(source, &self.order.batch(batch)[first..end], seed::mix(self.seed, batch))?;
+        Ok(Views { stacked: views.stacked.pin(self.device), ..views })
+    }
+}
+
 /// Batches in order, made ahead of time.
 pub struct Feed {
     receivers: Vec<Receiver<Result<Views, Error>>>,
     workers: Vec<JoinHandle<()>>,
-    next: Range<u64>,
-    first: u64,
+    batches: Range<u64>,
+    num_chunks: u64,
+    /// Chunks given out.
+    given: usize,
 }
 
 impl Feed {
     /// Starts the workers.
     pub fn start(source: &Arc<dyn PairSource>, plan: &Plan) -> Self {
-        let mut feed = Self { receivers: vec![], workers: vec![], next: plan.steps.clone(), first: plan.steps.start };
+        let (batches, num_chunks) = (plan.batches.clone(), plan.num_chunks());
+        let mut feed = Self { receivers: vec![], workers: vec![], batches, num_chunks, given: 0 };
         for worker in 0..plan.workers {
             let (sender, receiver) = bounded(DEPTH);
             let (source, plan) = (Arc::clone(source), plan.clone());
@@ -56,19 +85,24 @@ impl Feed {
         }
         feed
     }
+
+    fn receive(&mut self) -> Result<Views, Error> {
+        let receiver = &self.receivers[self.given % self.receivers.len()];
+        self.given += 1;
+        receiver.recv().unwrap_or(Err(Error::Worker))
+    }
 }
 
-/// Gives each batch, and how long the caller had to wait for it; an error when a pair of the batch cannot be drawn or
-/// collated.
+/// Gives the chunks of each batch, and how long the caller had to wait for them; an error when a pair of the batch cannot
+/// be drawn or collated.
 impl Iterator for Feed {
-    type Item = Result<(Views, Duration), Error>;
+    type Item = Result<(Vec<Views>, Duration), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.next.next()?;
-        let receiver = &self.receivers[((step - self.first) % self.receivers.len() as u64) as usize];
+        self.batches.next()?;
         let start = Instant::now();
-        let received = receiver.recv().unwrap_or(Err(Error::Worker));
-        Some(received.map(|views| (views, start.elapsed())))
+        let chunks: Result<Vec<Views>, Error> = (0..self.num_chunks).map(|_| self.receive()).collect();
+        Some(chunks.map(|chunks| (chunks, start.elapsed())))
     }
 }
 
@@ -84,10 +118,9 @@ impl Drop for Feed {
 
 fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Result<Views, Error>>) {
     step_back();
-    for step in plan.steps.clone().skip(worker).step_by(plan.workers) {
-        let views = draw(source, &plan.order.batch(step), seed::mix(plan.seed, step));
-        let views = views.map(|v| Views { stacked: v.stacked.pin(plan.device), ..v });
-        if sender.send(views).is_err() {
+    let chunks = plan.batches.start * plan.num_chunks()..plan.batches.end * plan.num_chunks();
+    for chunk in chunks.skip(worker).step_by(plan.workers) {
+        if sender.send(plan.draw(source, chunk)).is_err() {
             return;
         }
     }

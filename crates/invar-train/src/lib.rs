@@ -10,10 +10,10 @@
 //!
 //! The trainer knows no domain: data come as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`].
 //!
-//! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, optimizer, generator and state in one
-//! file, written atomically), `checkpoints/best.safetensors`, `metrics.jsonl` and, at the end, `model.safetensors`.
-//! Batch number `s` is a pure function of the seed and `s`, so a run that was killed and resumed ends with the same
-//! weights, bit for bit, as one that was not.
+//! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, their moving average, optimizer, memory bank
+//! and state in one file, written atomically), the best one as `checkpoints/best-NNNNNNNN.safetensors`, their digests,
+//! `metrics.jsonl` and, at the end, `model.safetensors`. Batch and dropout number `s` are pure functions of the seed and
+//! `s`, so a run that was killed and resumed ends with the same weights, bit for bit, as one that was not.
 
 pub mod checkpoint;
 pub mod embed;
@@ -24,9 +24,13 @@ pub mod quality;
 pub mod schedule;
 
 mod config;
+mod ema;
 mod error;
+mod gradients;
 mod model;
+mod network;
 mod observer;
+mod place;
 mod step;
 mod trainer;
 
@@ -36,6 +40,7 @@ pub use error::Error;
 pub use metrics::{StepMetrics, Timing, ValidationMetrics};
 pub use model::Model;
 pub use observer::Observer;
+pub use place::Place;
 pub use quality::{InvarianceReport, Orbits, PairQuality, SymmetryGap, invariance, orbits, pair_quality};
 pub use step::{ContrastiveStep, Step, StepReport, ValidationReport};
 pub use trainer::{Outcome, TrainSummary, Trainer, train};

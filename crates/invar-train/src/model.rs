@@ -1,16 +1,23 @@
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use invar_dataset::ViewShape;
 use invar_nn::{Batch, Encoder, EncoderConfig};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tch::{Device, Tensor, nn};
 
 use crate::{
     Error, checkpoint,
+    network::{TRUNK, hold_generator},
     optimizer::copy_named,
-    step::{TRUNK, hold_generator, host_rows},
+    step::host_rows,
 };
+
+/// The name of the model in a run directory.
+pub(crate) const FILE: &str = "model.safetensors";
 
 /// A trained encoder. Heads are not part of it.
 pub struct Model {
@@ -57,7 +64,12 @@ impl Model {
         let trunk: Vec<(String, Tensor)> =
             tensors.iter().filter(|(name, _)| is_trunk(name)).map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
         let bytes = checkpoint::write(path, &trunk, &header)?;
-        Ok(hex(&Sha256::digest(bytes)))
+        Ok(checkpoint::digest(&bytes))
+    }
+
+    /// The model file of a run directory; any other path is taken for a model file.
+    pub fn path_of(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(FILE) } else { path.into() }
     }
 
     /// Reads a model file and puts the model on a device.
@@ -81,7 +93,7 @@ impl Model {
         }
         store.set_device(device);
         store.freeze();
-        Ok(Self { encoder, device, header, sha256: hex(&Sha256::digest(&bytes)) })
+        Ok(Self { encoder, device, header, sha256: checkpoint::digest(&bytes) })
     }
 
     /// The encoder's settings.
@@ -147,8 +159,4 @@ impl From<StoredShape> for ViewShape {
             StoredShape::Graph { num_features } => Self::Graph { num_features },
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -102,22 +102,6 @@ impl Group {
     }
 }
 
-/// The L2 norm of all gradients together, a scalar on their device.
-pub fn global_norm(gradients: &[Tensor]) -> Tensor {
-    let norms: Vec<Tensor> = gradients.iter().filter(|g| g.defined()).map(Tensor::norm).collect();
-    Tensor::stack(&norms, 0).norm()
-}
-
-/// Scales the gradients down to a global norm of `max_norm`, given their `norm` (Pascanu, Mikolov and Bengio 2013).
-/// With `max_norm` 0 nothing is bounded.
-pub fn clip(gradients: &mut [Tensor], norm: f64, max_norm: f64) {
-    if max_norm > 0.0 && norm > max_norm {
-        for gradient in gradients.iter_mut().filter(|g| g.defined()) {
-            *gradient *= max_norm / (norm + 1e-6);
-        }
-    }
-}
-
 /// Copies the tensor of this name into `own`, whatever the devices.
 ///
 /// # Errors
@@ -135,20 +119,6 @@ pub(crate) fn copy_named(tensors: &HashMap<String, Tensor>, name: &str, own: &Te
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn clipping_bounds_the_norm_and_keeps_the_direction() {
-        let mut gradients = [Tensor::from_slice(&[3f64, 0.]), Tensor::from_slice(&[0., 4f64]), Tensor::new()];
-        let norm = global_norm(&gradients).double_value(&[]);
-        assert_eq!(norm, 5.0); // 3-4-5 triangle
-        clip(&mut gradients, norm, 0.0);
-        assert_eq!(global_norm(&gradients).double_value(&[]), 5.0);
-        clip(&mut gradients, norm, 10.0);
-        assert_eq!(global_norm(&gradients).double_value(&[]), 5.0);
-        clip(&mut gradients, norm, 1.0);
-        assert!((global_norm(&gradients).double_value(&[]) - 1.0).abs() < 1e-6);
-        assert!((gradients[0].double_value(&[0]) - 0.6).abs() < 1e-6);
-    }
 
     #[test]
     fn only_matrices_decay() {

@@ -2,26 +2,29 @@ mod clock;
 mod identity;
 
 use std::{
-    collections::HashMap,
-    fs,
+    ops::Range,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clock::Clock;
 use identity::{first_difference, identity};
 use invar_dataset::{PairSource, order::BatchOrder, seed, split};
 use invar_nn::Views;
+use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::{
-    ContrastiveStep, Error, Model, Observer, Recipe, Step, StepMetrics, ValidationMetrics, checkpoint,
+    ContrastiveStep, Error, Model, Observer, Place, Recipe, Step, StepMetrics, TrainConfig, ValidationMetrics,
+    checkpoint::Checkpoints,
     feed::{Feed, Plan},
     metrics::{Event, MetricsLog},
-    schedule,
+    model, schedule,
+    step::ValidationReport,
 };
 
 /// Numbers of the random streams that are derived from the recipe's seed; 0 and 1 are the step's own.
@@ -70,17 +73,19 @@ pub struct TrainSummary {
 
 /// Trains by a recipe into a run directory, or goes on where that directory holds a checkpoint of the same recipe.
 ///
+/// Of many processes each calls this; the first alone reads and writes the run directory.
+///
 /// # Errors
-/// When the recipe does not fit the data or the directory, the data is damaged, the loss is no number any more, or
-/// the user cancels (after a checkpoint; call again to go on).
+/// When the recipe does not fit the data or the directory, the data is damaged, the loss is no number any more, a peer
+/// died, or the user cancels (after a checkpoint; call again to go on).
 pub fn train(
     recipe: &Recipe,
     source: Arc<dyn PairSource>,
-    device: Device,
+    place: impl Into<Place>,
     run_dir: &Path,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, Error> {
-    let mut trainer = Trainer::new(recipe, source, device, run_dir, observer)?;
+    let mut trainer = Trainer::new(recipe, source, place, run_dir, observer)?;
     trainer.run(recipe.train.steps, observer)?;
     trainer.finish()
 }
@@ -91,14 +96,24 @@ pub struct Trainer {
     step: Box<dyn Step>,
     training: Arc<dyn PairSource>,
     order: BatchOrder,
-    validation: Vec<Views>,
+    /// Held-out batches, in the first process.
+    validation: Vec<Vec<Views>>,
+    /// Whether there are any, known to all processes.
+    validates: bool,
     run_dir: PathBuf,
-    log: MetricsLog,
+    group: Rc<ProcessGroup>,
+    /// What the first process writes.
+    output: Option<Output>,
     state: State,
     resumed_from: Option<u64>,
     /// Steps that the observer has heard of.
     announced: u64,
     clock: Clock,
+}
+
+struct Output {
+    checkpoints: Checkpoints,
+    log: MetricsLog,
 }
 
 /// What a checkpoint holds beside tensors.
@@ -121,14 +136,15 @@ impl Trainer {
     pub fn new(
         recipe: &Recipe,
         source: Arc<dyn PairSource>,
-        device: Device,
+        place: impl Into<Place>,
         run_dir: &Path,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         recipe.train.validate()?;
         tch::set_num_threads(recipe.train.threads as i32);
-        let step = ContrastiveStep::new(recipe, &source.view_shape(), device)?;
-        Self::with_step(recipe, Box::new(step), source, run_dir, observer)
+        let place = place.into();
+        let step = ContrastiveStep::new(recipe, &source.view_shape(), &place)?;
+        Self::with_step(recipe, Box::new(step), source, &place, run_dir, observer)
     }
 
     /// As [`Trainer::new`], around a step of the caller's.
@@ -139,34 +155,53 @@ impl Trainer {
         recipe: &Recipe,
         mut step: Box<dyn Step>,
         source: Arc<dyn PairSource>,
+        place: &Place,
         run_dir: &Path,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         let config = &recipe.train;
-        let identity = identity(recipe, &source.view_shape(), source.len());
+        let group = Rc::clone(&place.group);
+        let identity = identity(recipe, &source.view_shape(), source.len())?;
         let (training, held_out) =
             split::split(source, config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
         let order = BatchOrder::new(training.len(), config.batch_size, seed::mix(config.seed, ORDER_STREAM))?;
-        let checkpoints = run_dir.join("checkpoints");
-        fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
-        let resumed = resume(&checkpoints, &identity, &mut *step, observer)?;
+        if order.batch_size() < config.batch_size {
+            observer.warning(&format!(
+                "train.batch_size is {}, but there are {} training samples: every batch is all of them",
+                config.batch_size,
+                order.batch_size()
+            ));
+        }
+        if !order.batch_size().is_multiple_of(group.size()) {
+            return Err(Error::Share { batch_size: order.batch_size(), processes: group.size() });
+        }
+        let checkpoints = group.is_first().then(|| Checkpoints::open(run_dir, config.keep_checkpoints)).transpose()?;
+        let resumed = resume(checkpoints.as_ref(), &identity, &mut *step, &group, observer)?;
         let resumed_from = resumed.as_ref().map(|state| state.step);
         let state = resumed.unwrap_or_else(|| State::new(identity));
-        let validation = draw_validation(recipe, Arc::new(held_out), step.device(), observer)?;
-        let log = MetricsLog::open(run_dir.join("metrics.jsonl"), state.step)?;
-        Ok(Self {
+        let mut validation = vec![];
+        let mut output = None;
+        if let Some(checkpoints) = checkpoints {
+            validation = draw_validation(recipe, Arc::new(held_out), place, observer)?;
+            output = Some(Output { checkpoints, log: MetricsLog::open(run_dir.join("metrics.jsonl"), state.step)? });
+        }
+        let mut trainer = Self {
             recipe: recipe.clone(),
             step,
             training: Arc::new(training),
             order,
+            validates: !validation.is_empty(),
             validation,
             run_dir: run_dir.into(),
-            log,
+            group,
+            output,
             state,
             resumed_from,
             announced: 0,
             clock: Clock::default(),
-        })
+        };
+        trainer.validates = trainer.from_first(f64::from(trainer.validates))? > 0.0;
+        Ok(trainer)
     }
 
     /// Steps done.
@@ -187,25 +222,31 @@ impl Trainer {
         let until = until.min(config.steps);
         observer.set_total(config.steps);
         observer.advance(self.state.step - std::mem::replace(&mut self.announced, self.state.step));
+        let accumulate = config.accumulate as u64;
         let mut feed = Feed::start(&self.training, &self.plan(self.state.step..until.max(self.state.step)));
         let mut lap = Instant::now();
         while self.state.step < until && !self.state.early_stopped {
-            if observer.is_cancelled() {
+            if self.any(observer.is_cancelled())? {
                 self.save_checkpoint()?;
                 return Err(Error::Interrupted);
             }
-            let Some(next) = feed.next() else { break };
-            let (views, waited) = next?;
-            let learning_rate = schedule::learning_rate(&config, self.state.step);
-            let report = self.step.train(&views, learning_rate)?;
             let step = self.state.step + 1;
+            let (mut waited, mut pairs) = (Duration::ZERO, 0);
+            for batch in self.state.step * accumulate..step * accumulate {
+                let (chunks, wait) = feed.next().unwrap_or(Err(Error::Worker))?;
+                self.step.accumulate(batch, &chunks)?;
+                waited += wait;
+                pairs += chunks.iter().map(Views::num_pairs).sum::<usize>() * self.group.size();
+            }
+            let learning_rate = schedule::learning_rate(&config, self.state.step);
+            let report = self.step.update(step, learning_rate)?;
             for (what, value) in [("loss", report.loss), ("gradient norm", report.grad_norm)] {
                 if !value.is_finite() {
-                    return Err(Error::NonFinite { step, what, value });
+                    return Err(self.non_finite(what, value, &report.suspects));
                 }
             }
             self.state.step = step;
-            self.clock.lap(&mut lap, waited, views.num_pairs());
+            self.clock.lap(&mut lap, waited, pairs);
             let metrics = StepMetrics {
                 step,
                 loss: report.loss,
@@ -220,21 +261,27 @@ impl Trainer {
         self.save_checkpoint()
     }
 
-    /// Writes the model: the weights of the best validation, or the last where nothing was validated.
+    /// Writes the model: the weights of the best validation, or the last where nothing was validated; their moving
+    /// average where there is one.
     ///
     /// # Errors
     /// When the disk refuses, or the best checkpoint is damaged.
     pub fn finish(&self) -> Result<TrainSummary, Error> {
-        let best = self.best_path();
-        let (tensors, model_step) = if self.state.best_loss.is_some() {
-            let (tensors, state): (HashMap<String, Tensor>, State) = checkpoint::read(&best)?;
-            (tensors.into_iter().collect(), state.step)
-        } else {
-            (self.step.tensors(), self.state.step)
+        let (tensors, model_step) = match &self.output {
+            Some(output) if self.state.best_loss.is_some() => {
+                let (tensors, state) = output.checkpoints.best::<State>(self.state.best_step)?;
+                (tensors.into_iter().collect(), state.step)
+            }
+            _ => (self.step.tensors(), self.state.step),
         };
-        let model = self.run_dir.join("model.safetensors");
+        let model = self.run_dir.join(model::FILE);
         let (encoder, views) = (&self.recipe.encoder, self.training.view_shape());
-        let model_sha256 = Model::save(&model, encoder, &views, self.recipe.train.threads, model_step, &tensors)?;
+        let threads = self.recipe.train.threads;
+        let model_sha256 = match self.output {
+            Some(_) => Model::save(&model, encoder, &views, threads, model_step, &tensors)?,
+            None => String::new(),
+        };
+        self.group.barrier()?;
         Ok(TrainSummary {
             outcome: if self.state.early_stopped { Outcome::EarlyStopped } else { Outcome::Finished },
             steps: self.state.step,
@@ -259,73 +306,114 @@ impl Trainer {
         observer.advance(1);
         self.announced = step;
         let warnings = warnings(&metrics);
-        if step.is_multiple_of(config.log_every) || is_last {
-            self.log.write(&Event::Step(metrics))?;
-            self.clock.logged();
+        if let Some(Output { log, .. }) = &mut self.output {
+            if step.is_multiple_of(config.log_every) || is_last {
+                log.write(&Event::Step(metrics))?;
+                self.clock.logged();
+            }
+            for message in warnings {
+                observer.warning(&message);
+                log.write(&Event::Warning { step, message })?;
+            }
         }
-        for message in warnings {
-            observer.warning(&message);
-            self.log.write(&Event::Warning { step, message })?;
-        }
-        if (validate || is_last) && !self.validation.is_empty() {
+        if (validate || is_last) && self.validates {
             self.validate(observer)?;
         }
         if save { self.save_checkpoint() } else { Ok(()) }
     }
 
+    /// The first process looks at the held-out samples; all hear of the loss.
     fn validate(&mut self, observer: &dyn Observer) -> Result<(), Error> {
-        let report = self.step.validate(&self.validation)?;
-        let is_best = self.state.best_loss.is_none_or(|best| report.loss < best);
+        let report = match self.output {
+            Some(_) => self.step.validate(&self.validation)?,
+            None => ValidationReport::default(),
+        };
+        let loss = self.from_first(report.loss)?;
+        let is_best = self.state.best_loss.is_none_or(|best| loss < best);
         if is_best {
-            self.state.best_loss = Some(report.loss);
+            self.state.best_loss = Some(loss);
             self.state.best_step = self.state.step;
             self.state.validations_without_gain = 0;
-            checkpoint::write(&self.best_path(), &self.all_tensors()?, &self.state)?;
         } else {
             self.state.validations_without_gain += 1;
         }
         let patience = self.recipe.train.early_stop_patience;
         self.state.early_stopped = patience > 0 && self.state.validations_without_gain >= patience;
+        let Some(Output { checkpoints, log }) = &mut self.output else { return Ok(()) };
+        if is_best {
+            checkpoints.save_best(self.state.step, &self.step.tensors(), &self.state)?;
+        }
         let metrics = ValidationMetrics {
             step: self.state.step,
-            validation_loss: report.loss,
+            validation_loss: loss,
             alignment: report.alignment,
             uniformity: report.uniformity,
             is_best,
             metrics: report.metrics,
         };
         observer.validation(&metrics);
-        self.log.write(&Event::Validation(metrics))
+        log.write(&Event::Validation(metrics))
     }
 
     fn save_checkpoint(&self) -> Result<(), Error> {
-        let dir = self.run_dir.join("checkpoints");
-        checkpoint::write(&checkpoint::path_of(&dir, self.state.step), &self.all_tensors()?, &self.state)?;
-        checkpoint::prune(&dir, self.recipe.train.keep_checkpoints)
+        let Some(Output { checkpoints, .. }) = &self.output else { return Ok(()) };
+        checkpoints.save(self.state.step, self.state.best_step, &self.step.tensors(), &self.state)
     }
 
-    fn all_tensors(&self) -> Result<Vec<(String, Tensor)>, Error> {
-        let mut tensors = self.step.tensors();
-        for (name, device) in generators(self.step.device()) {
-            tensors.push((name.into(), invar_torch::rng_state(device)?));
+    /// Names the samples and the way back.
+    fn non_finite(&self, what: &'static str, value: f64, suspects: &[usize]) -> Error {
+        let accumulate = self.recipe.train.accumulate as u64;
+        let batch = (self.state.step + 1) * accumulate - 1;
+        let indices = &self.order.batch(batch)[self.rows()];
+        let samples = suspects.iter().map(|&row| self.training.sample_name(indices[row])).collect();
+        let checkpoint = self.output.as_ref().and_then(|output| output.checkpoints.newest_path());
+        Error::NonFinite { step: self.state.step + 1, what, value, samples, checkpoint }
+    }
+
+    /// Whether something is so on any of the processes.
+    fn any(&self, here: bool) -> Result<bool, Error> {
+        if self.group.size() == 1 {
+            return Ok(here);
         }
-        Ok(tensors)
+        let mut count = Tensor::from(i64::from(here)).to_device(self.step.device());
+        self.group.all_reduce(&mut count)?;
+        Ok(count.int64_value(&[]) > 0)
     }
 
-    fn best_path(&self) -> PathBuf {
-        self.run_dir.join("checkpoints").join("best.safetensors")
+    /// The first process's value.
+    fn from_first(&self, value: f64) -> Result<f64, Error> {
+        if self.group.size() == 1 {
+            return Ok(value);
+        }
+        let mut value = Tensor::from(value).to_device(self.step.device());
+        self.group.broadcast(&mut value)?;
+        Ok(value.double_value(&[]))
     }
 
-    fn plan(&self, steps: std::ops::Range<u64>) -> Plan {
+    /// The rows of each batch that this process trains on.
+    fn rows(&self) -> Range<usize> {
+        let share = self.order.batch_size() / self.group.size();
+        self.group.rank() * share..(self.group.rank() + 1) * share
+    }
+
+    fn plan(&self, steps: Range<u64>) -> Plan {
         let config = &self.recipe.train;
+        let accumulate = config.accumulate as u64;
+        let rows = self.rows();
         Plan {
             order: self.order.clone(),
             seed: seed::mix(config.seed, PAIR_STREAM),
-            steps,
+            batches: steps.start * accumulate..steps.end * accumulate,
+            chunk_pairs: chunk_pairs(config, rows.len()),
+            rows,
             workers: config.view_workers,
             device: self.step.device(),
         }
     }
+}
+
+fn chunk_pairs(config: &TrainConfig, num_rows: usize) -> usize {
+    if config.chunk_pairs == 0 { num_rows } else { config.chunk_pairs.min(num_rows) }
 }
 
 impl State {
@@ -334,54 +422,56 @@ impl State {
     }
 }
 
-/// Loads the newest whole checkpoint into the step.
-fn resume(dir: &Path, identity: &Value, step: &mut dyn Step, observer: &dyn Observer) -> Result<Option<State>, Error> {
-    for (_, path) in checkpoint::list(dir)? {
-        let (tensors, state): (HashMap<String, Tensor>, State) = match checkpoint::read(&path) {
-            Ok(read) => read,
-            Err(error @ Error::Corrupt { .. }) => {
-                observer.warning(&format!("passed over a damaged checkpoint: {error}"));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some((key, found, expected)) = first_difference(&state.identity, identity, String::new()) {
-            return Err(Error::OtherRecipe { path, key, expected, found });
-        }
-        let corrupt = |found| Error::Corrupt {
-            path: path.clone(),
-            what: "tensors".into(),
-            expected: "those of the recipe".into(),
-            found,
-        };
-        step.load(&tensors).map_err(corrupt)?;
-        for (name, device) in generators(step.device()) {
-            // A run that moved to another device has no state for its generator, and starts it afresh.
-            if let Some(state) = tensors.get(name) {
-                invar_torch::set_rng_state(device, state)?;
-            }
-        }
-        return Ok(Some(state));
+/// Loads the newest whole checkpoint into the step: the first process reads it and sends it to the others.
+fn resume(
+    checkpoints: Option<&Checkpoints>,
+    identity: &Value,
+    step: &mut dyn Step,
+    group: &ProcessGroup,
+    observer: &dyn Observer,
+) -> Result<Option<State>, Error> {
+    let state = checkpoints.map(|own| read_newest(own, identity, step, observer)).transpose()?.flatten();
+    if group.size() == 1 {
+        return Ok(state);
     }
-    Ok(None)
+    let mut text = serde_json::to_vec(&state).expect("a state is plain numbers and strings");
+    let mut length = Tensor::from(text.len() as i64).to_device(step.device());
+    group.broadcast(&mut length)?;
+    text.resize(length.int64_value(&[]) as usize, 0);
+    let mut bytes = Tensor::from_slice(&text).to_device(step.device());
+    group.broadcast(&mut bytes)?;
+    let state: Option<State> = serde_json::from_slice(&Vec::<u8>::try_from(bytes)?).expect("the first one's state");
+    // Also of a fresh run: the weights are drawn from one seed, but not necessarily by machines of one kind.
+    for (_, mut tensor) in step.tensors() {
+        tch::no_grad(|| group.broadcast(&mut tensor))?;
+    }
+    Ok(state)
 }
 
-/// The generators that training on a device draws from, and the names of their states.
-fn generators(device: Device) -> Vec<(&'static str, Device)> {
-    let mut generators = vec![("generator.cpu", Device::Cpu)];
-    if device.is_cuda() {
-        generators.push(("generator.cuda", device));
+fn read_newest(
+    checkpoints: &Checkpoints,
+    identity: &Value,
+    step: &mut dyn Step,
+    observer: &dyn Observer,
+) -> Result<Option<State>, Error> {
+    let mut complain = |error: &Error| observer.warning(&format!("passed over a damaged checkpoint: {error}"));
+    let Some((path, tensors, state)) = checkpoints.newest::<State>(&mut complain)? else { return Ok(None) };
+    if let Some((key, found, expected)) = first_difference(&state.identity, identity, String::new()) {
+        return Err(Error::OtherRecipe { path, key, expected, found });
     }
-    generators
+    let corrupt =
+        |found| Error::Corrupt { path, what: "tensors".into(), expected: "those of the recipe".into(), found };
+    step.load(&tensors).map_err(corrupt)?;
+    Ok(Some(state))
 }
 
 /// Draws the batches of the validation, the same for the whole run.
 fn draw_validation(
     recipe: &Recipe,
     held_out: Arc<dyn PairSource>,
-    device: Device,
+    place: &Place,
     observer: &dyn Observer,
-) -> Result<Vec<Views>, Error> {
+) -> Result<Vec<Vec<Views>>, Error> {
     let config = &recipe.train;
     if config.validation_batches == 0 || config.validation_fraction == 0.0 {
         return Ok(vec![]);
@@ -393,8 +483,9 @@ fn draw_validation(
         return Ok(vec![]);
     };
     let num_batches = order.batches_per_epoch().min(config.validation_batches) as u64;
-    let plan = Plan { order, seed: validation_seed, steps: 0..num_batches, workers: config.view_workers, device };
-    Feed::start(&held_out, &plan).map(|next| Ok(next?.0)).collect()
+    let chunk_pairs = chunk_pairs(config, order.batch_size());
+    let whole = Plan::whole(order, validation_seed, 0..num_batches, config.view_workers, place.device);
+    Feed::start(&held_out, &Plan { chunk_pairs, ..whole }).map(|next| Ok(next?.0)).collect()
 }
 
 /// What is alarming about a step, said at most once in [`WARN_EVERY`] steps.

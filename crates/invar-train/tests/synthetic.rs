@@ -55,6 +55,9 @@ impl PairSource for Clouds {
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)
     }
+    fn sample_name(&self, index: usize) -> String {
+        format!("cloud {index}")
+    }
 }
 
 impl ViewSource for Clouds {

@@ -46,13 +46,11 @@ fn run(recipe: &Recipe, dir: &Path, observer: &dyn Observer) -> Result<invar_tra
     train(recipe, Arc::new(Clouds::default()), Device::Cpu, dir, observer)
 }
 
-/// Weights and optimizer state of the newest checkpoint. LibTorch's generator is left out, because the tests of this
-/// file share it; `dropout.rs` has it for itself.
+/// Weights and optimizer state of the newest checkpoint.
 fn newest(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
     let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path).unwrap();
-    let own = tensors.into_iter().filter(|(name, _)| !name.starts_with("generator."));
-    own.map(|(name, tensor)| (name, bytes(&tensor))).collect()
+    tensors.into_iter().map(|(name, tensor)| (name, bytes(&tensor))).collect()
 }
 
 fn bytes(tensor: &Tensor) -> Vec<u8> {
@@ -199,8 +197,15 @@ fn a_loss_that_is_no_number_stops_before_the_weights_change() {
     let mut often = recipe();
     often.train.checkpoint_every = 1;
     let error = train(&often, source, Device::Cpu, dir.path(), &NoProgress).unwrap_err();
-    let Error::NonFinite { step, what: "loss", value } = error else { panic!("{error}") };
+    let message = error.to_string();
+    let Error::NonFinite { step, what: "loss", value, samples, checkpoint } = error else { panic!("{error}") };
     assert!(value.is_nan());
+    // The poisoned samples and no others are named, and the way back.
+    let poisoned = |name: &String| name.strip_prefix("cloud ").unwrap().parse::<usize>().unwrap() >= 490;
+    assert!(!samples.is_empty() && samples.iter().all(poisoned), "{samples:?}");
+    let expected = (step > 1).then(|| checkpoint::path_of(&dir.path().join("checkpoints"), step - 1));
+    assert_eq!(checkpoint, expected);
+    assert!(message.contains(&samples[0]), "{message}");
     // What is on the disk is healthy.
     let (tensors, state): (HashMap<String, Tensor>, serde_json::Value) =
         checkpoint::read(&checkpoint::list(&dir.path().join("checkpoints")).unwrap()[0].1).unwrap();
@@ -251,7 +256,9 @@ fn too_few_samples_are_an_error_and_no_held_out_ones_a_warning() {
     let watcher = Watcher::default();
     let summary = train(&recipe(), few(3), Device::Cpu, dir.path(), &watcher).unwrap();
     assert_eq!(summary.best_validation_loss, None);
-    assert!(watcher.warnings.lock().unwrap()[0].starts_with("no validation: "));
+    let warnings = watcher.warnings.lock().unwrap();
+    assert!(warnings[0].contains("train.batch_size is 32, but there are 3 training samples"), "{warnings:?}");
+    assert!(warnings[1].starts_with("no validation: "), "{warnings:?}");
 }
 
 #[test]

@@ -1,19 +1,30 @@
 //! Whether a run directory belongs to a recipe.
 
+use std::fs;
+
 use invar_dataset::ViewShape;
 use serde_json::{Value, json};
 
-use crate::Recipe;
+use crate::{Error, Model, Recipe, checkpoint};
 
 /// All that fixes the weights: what may not change between a run and its resumption.
-pub(super) fn identity(recipe: &Recipe, shape: &ViewShape, num_samples: usize) -> Value {
+///
+/// # Errors
+/// When the model to start from cannot be read.
+pub(super) fn identity(recipe: &Recipe, shape: &ViewShape, num_samples: usize) -> Result<Value, Error> {
     let mut train = json!(recipe.train);
     if let Some(settings) = train.as_object_mut() {
         for free in ["checkpoint_every", "keep_checkpoints", "log_every", "view_workers"] {
             settings.remove(free);
         }
     }
-    json!({
+    // The model itself, not where it lies.
+    if let (Some(path), Some(settings)) = (&recipe.train.warm_start, train.as_object_mut()) {
+        let path = Model::path_of(path);
+        let bytes = fs::read(&path).map_err(Error::io(path))?;
+        settings.insert("warm_start".into(), checkpoint::digest(&bytes).into());
+    }
+    Ok(json!({
         "data": recipe.data,
         "encoder": recipe.encoder,
         "loss": recipe.loss,
@@ -21,7 +32,7 @@ pub(super) fn identity(recipe: &Recipe, shape: &ViewShape, num_samples: usize) -
         "seed": recipe.train.seed,
         "train": train,
         "views": format!("{shape:?}"),
-    })
+    }))
 }
 
 /// The first key, in order, under which two values differ, and both values.
@@ -65,7 +76,7 @@ mod tests {
             train: crate::TrainConfig { view_workers, seed, ..Default::default() },
             data: String::new(),
         };
-        let of = |recipe: Recipe| identity(&recipe, &ViewShape::Dense(vec![3]), 10);
+        let of = |recipe: Recipe| identity(&recipe, &ViewShape::Dense(vec![3]), 10).unwrap();
         assert_eq!(of(recipe(1, 7)), of(recipe(5, 7)));
         assert_ne!(of(recipe(1, 7)), of(recipe(1, 8)));
     }

@@ -1,0 +1,79 @@
+//! An exponential moving average of the weights (Polyak and Juditsky, *Acceleration of stochastic approximation by
+//! averaging*, 1992): smoother weights for embedding, and the slow encoder of momentum contrast (He et al. 2020).
+
+use std::collections::HashMap;
+
+use invar_dataset::ViewShape;
+use tch::Tensor;
+
+use crate::{
+    Error, Recipe,
+    network::{Network, TRUNK},
+    optimizer::copy_named,
+};
+
+/// Names of its tensors in a checkpoint start so.
+pub(crate) const PREFIX: &str = "ema.";
+
+/// A second network that follows the one in training.
+pub(crate) struct Ema {
+    pub(crate) network: Network,
+    decay: f64,
+    followed: Vec<Followed>,
+}
+
+struct Followed {
+    name: String,
+    own: Tensor,
+    other: Tensor,
+}
+
+impl Ema {
+    /// Starts at the weights of `network`.
+    pub(crate) fn new(recipe: &Recipe, shape: &ViewShape, network: &Network) -> Result<Self, Error> {
+        let own = Network::new(recipe, shape, 0, network.device())?;
+        let followed: Vec<Followed> = own
+            .named()
+            .into_iter()
+            .zip(network.named())
+            .map(|((name, own), (_, other))| Followed { name, own, other })
+            // What a loss remembers of past batches is no weight.
+            .filter(|f| f.name.starts_with(TRUNK) || f.other.requires_grad())
+            .collect();
+        for Followed { own, other, .. } in &followed {
+            let mut own = own.set_requires_grad(false);
+            own.copy_(&other.detach());
+        }
+        Ok(Self { network: own, decay: recipe.train.ema_decay, followed })
+    }
+
+    /// `average = d average + (1 - d) weights`, after optimizer step `step`, 1-based. At the start, where an average over
+    /// `1 / (1 - decay)` steps would still be that of untrained weights, `d = (1 + step) / (10 + step)`. What no gradient
+    /// moves (running means, frozen layers) is copied.
+    pub(crate) fn follow(&self, step: u64) {
+        let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
+        tch::no_grad(|| {
+            for Followed { own, other, .. } in &self.followed {
+                let mut own = own.shallow_clone();
+                if other.requires_grad() {
+                    let _ = own.lerp_(other, 1.0 - decay);
+                } else {
+                    own.copy_(other);
+                }
+            }
+        });
+    }
+
+    /// Its tensors, named `ema.*`.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, Tensor)> {
+        self.followed.iter().map(|f| (format!("{PREFIX}{}", f.name), f.own.shallow_clone()))
+    }
+
+    /// Takes over what [`Ema::tensors`] gave.
+    ///
+    /// # Errors
+    /// The name of a tensor that is missing or of another shape.
+    pub(crate) fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
+        self.tensors().try_for_each(|(name, own)| copy_named(tensors, &name, &own))
+    }
+}

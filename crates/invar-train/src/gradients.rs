@@ -1,0 +1,135 @@
+//! Gradients of the weights: summed over chunks, batches and processes, measured and clipped.
+
+use invar_torch::ProcessGroup;
+use tch::Tensor;
+
+use crate::Error;
+
+/// The sum so far, one entry a parameter. Nothing here is done in place: autograd may give two parameters one tensor.
+pub(crate) struct Gradients {
+    sums: Vec<Option<Tensor>>,
+}
+
+impl Gradients {
+    /// Of `params`, nothing so far.
+    pub(crate) fn new(params: &[&Tensor]) -> Self {
+        Self { sums: params.iter().map(|_| None).collect() }
+    }
+
+    /// Adds the gradient of a scalar.
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub(crate) fn add(&mut self, loss: &Tensor, params: &[&Tensor]) -> Result<(), Error> {
+        self.add_with(loss, params, &[]).map(|_| ())
+    }
+
+    /// As [`Gradients::add`]; returns the gradients with respect to `others`, zeros where there is none.
+    ///
+    /// # Errors
+    /// When LibTorch refuses.
+    pub(crate) fn add_with(
+        &mut self,
+        loss: &Tensor,
+        params: &[&Tensor],
+        others: &[Tensor],
+    ) -> Result<Vec<Tensor>, Error> {
+        let inputs: Vec<&Tensor> = params.iter().copied().chain(others).collect();
+        let mut found = Tensor::f_run_backward(&[loss], &inputs, false, false)?;
+        let rest = found.split_off(params.len());
+        for (sum, gradient) in self.sums.iter_mut().zip(found).filter(|(_, gradient)| gradient.defined()) {
+            match sum {
+                None => *sum = Some(gradient),
+                Some(sum) => *sum = &*sum + gradient,
+            }
+        }
+        Ok(rest.into_iter().zip(others).map(|(g, other)| if g.defined() { g } else { other.zeros_like() }).collect())
+    }
+
+    /// The sum over all processes, times `factor`; starts anew. One message for all parameters: the latency of a message
+    /// is that of megabytes.
+    ///
+    /// # Errors
+    /// When a peer died.
+    pub(crate) fn take(&mut self, group: &ProcessGroup, factor: f64) -> Result<Summed, Error> {
+        let mut sums: Vec<Tensor> = self.sums.iter_mut().map(|sum| sum.take().unwrap_or_else(Tensor::new)).collect();
+        if group.size() > 1 {
+            let defined: Vec<&mut Tensor> = sums.iter_mut().filter(|sum| sum.defined()).collect();
+            let mut flat = Tensor::cat(&defined.iter().map(|sum| sum.flatten(0, -1)).collect::<Vec<_>>(), 0);
+            group.all_reduce(&mut flat)?;
+            let mut first = 0;
+            for sum in defined {
+                let length = sum.numel() as i64;
+                *sum = flat.narrow(0, first, length).view_as(sum);
+                first += length;
+            }
+        }
+        if factor != 1.0 {
+            for sum in sums.iter_mut().filter(|sum| sum.defined()) {
+                *sum = &*sum * factor;
+            }
+        }
+        Ok(Summed(sums))
+    }
+}
+
+/// The gradient of a step, one tensor a parameter; undefined where the loss does not depend on it.
+pub(crate) struct Summed(Vec<Tensor>);
+
+impl Summed {
+    /// The tensors, in the order of the parameters.
+    pub(crate) fn as_slice(&self) -> &[Tensor] {
+        &self.0
+    }
+
+    /// The L2 norm of all gradients together, a scalar on their device.
+    pub(crate) fn norm(&self) -> Tensor {
+        let norms: Vec<Tensor> = self.0.iter().filter(|g| g.defined()).map(Tensor::norm).collect();
+        Tensor::stack(&norms, 0).norm()
+    }
+
+    /// Scales the gradients down to a global norm of `max_norm`, given their `norm` (Pascanu, Mikolov and Bengio 2013).
+    /// With `max_norm` 0 nothing is bounded.
+    pub(crate) fn clip(&mut self, norm: f64, max_norm: f64) {
+        if max_norm > 0.0 && norm > max_norm {
+            for gradient in self.0.iter_mut().filter(|g| g.defined()) {
+                *gradient = &*gradient * (max_norm / (norm + 1e-6));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipping_bounds_the_norm_and_keeps_the_direction() {
+        let mut gradients =
+            Summed(vec![Tensor::from_slice(&[3f64, 0.]), Tensor::from_slice(&[0., 4f64]), Tensor::new()]);
+        let norm = gradients.norm().double_value(&[]);
+        assert_eq!(norm, 5.0); // 3-4-5 triangle
+        gradients.clip(norm, 0.0);
+        assert_eq!(gradients.norm().double_value(&[]), 5.0);
+        gradients.clip(norm, 10.0);
+        assert_eq!(gradients.norm().double_value(&[]), 5.0);
+        gradients.clip(norm, 1.0);
+        assert!((gradients.norm().double_value(&[]) - 1.0).abs() < 1e-6);
+        assert!((gradients.0[0].double_value(&[0]) - 0.6).abs() < 1e-6);
+    }
+
+    #[test]
+    fn gradients_of_several_losses_are_summed() {
+        let [x, y, z] = [2.0, 3.0, 5.0].map(|value| Tensor::from(value).set_requires_grad(true));
+        let mut gradients = Gradients::new(&[&x, &y, &z]);
+        gradients.add(&(&x * &y), &[&x, &y, &z]).unwrap();
+        let other = gradients.add_with(&(&x * &x), &[&x, &y, &z], &[z.shallow_clone()]).unwrap();
+        assert_eq!(other[0].double_value(&[]), 0.0);
+        // d(xy + x²) = (y + 2x, x), halved.
+        let summed = gradients.take(&ProcessGroup::solo(), 0.5).unwrap();
+        assert_eq!(summed.0[0].double_value(&[]), 3.5);
+        assert_eq!(summed.0[1].double_value(&[]), 1.0);
+        assert!(!summed.0[2].defined());
+        assert!(gradients.take(&ProcessGroup::solo(), 1.0).unwrap().0.iter().all(|g| !g.defined()));
+    }
+}

@@ -1,0 +1,123 @@
+//! What is trained: towers and the head of the loss, whose parameters share one store.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use invar_dataset::ViewShape;
+use invar_loss::Loss;
+use invar_nn::{Towers, Views};
+use tch::{Device, Tensor, nn};
+
+use crate::{Error, Model, Recipe, checkpoint, optimizer::copy_named};
+
+/// Parameters whose names start so are the encoder: what a model keeps.
+pub(crate) const TRUNK: &str = "trunk";
+/// Parameters whose names start so are the loss's.
+const HEAD: &str = "head";
+
+/// LibTorch's generator is one for the whole process: whoever draws initial weights from it holds this.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+/// Keeps other networks from being built meanwhile.
+pub(crate) fn hold_generator() -> MutexGuard<'static, ()> {
+    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Towers and loss.
+pub(crate) struct Network {
+    store: nn::VarStore,
+    pub(crate) towers: Towers,
+    pub(crate) loss: Box<dyn Loss>,
+}
+
+/// What a network makes of a batch.
+pub(crate) struct Projected {
+    /// Embeddings `[B, D]`, one a view.
+    pub(crate) embeddings: Vec<Tensor>,
+    /// What the head makes of them `[B, P]`, one a view.
+    pub(crate) projections: Vec<Tensor>,
+}
+
+impl Network {
+    /// Draws the weights on the CPU, from LibTorch's generator under `weight_seed`, so that they are the same for every
+    /// device.
+    pub(crate) fn new(recipe: &Recipe, shape: &ViewShape, weight_seed: u64, device: Device) -> Result<Self, Error> {
+        let _guard = hold_generator();
+        tch::manual_seed(weight_seed as i64);
+        let mut store = nn::VarStore::new(Device::Cpu);
+        let encoder = recipe.encoder.init(&(store.root() / TRUNK), shape)?;
+        let loss = recipe.loss.init(&(store.root() / HEAD), encoder.dim())?;
+        store.set_device(device);
+        Ok(Self { store, towers: Towers::Siamese(encoder), loss })
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.store.device()
+    }
+
+    /// Parameters and buffers in the order of their names.
+    pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
+        let mut variables: Vec<(String, Tensor)> = self.store.variables().into_iter().collect();
+        variables.sort_by(|a, b| a.0.cmp(&b.0));
+        variables
+    }
+
+    /// Encodes and projects views that may still lie on the host.
+    pub(crate) fn forward(&self, views: &Views, train: bool) -> Result<Projected, Error> {
+        let encoded = self.towers.encode(&views.to_device(self.device()), train)?;
+        let projections = encoded.iter().map(|view| self.loss.project(view)).collect();
+        Ok(Projected { embeddings: encoded.into_iter().map(|view| view.embedding).collect(), projections })
+    }
+
+    /// Takes the encoder's weights from a trained model: a run directory, or its model file. The head stays as drawn.
+    ///
+    /// # Errors
+    /// When there is no model, it is damaged, or its encoder has other tensors than this one; the first is named.
+    pub(crate) fn warm_start(&self, path: &Path) -> Result<(), Error> {
+        let path = Model::path_of(path);
+        let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path)?;
+        for (name, own) in self.named().into_iter().filter(|(name, _)| name.starts_with(TRUNK)) {
+            copy_named(&tensors, &name, &own).map_err(|found| Error::WarmStart { path: path.clone(), found })?;
+        }
+        Ok(())
+    }
+
+    /// Stops the learning of the parameters that `patterns` name: a whole name, or its beginning up to a dot.
+    ///
+    /// # Errors
+    /// When a pattern names nothing, or everything is named.
+    pub(crate) fn freeze(&self, patterns: &[String]) -> Result<(), Error> {
+        let named = self.named();
+        for pattern in patterns {
+            let fits =
+                |name: &str| name.strip_prefix(pattern.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+            let frozen: Vec<&Tensor> = named.iter().filter(|(name, _)| fits(name)).map(|(_, tensor)| tensor).collect();
+            if frozen.is_empty() {
+                return Err(Error::Config {
+                    key: "train.freeze",
+                    expected: format!("beginnings of parameter names, as {}", examples(&named)),
+                    found: format!("{pattern:?}"),
+                });
+            }
+            for tensor in frozen {
+                let _ = tensor.set_requires_grad(false);
+            }
+        }
+        if named.iter().any(|(_, tensor)| tensor.requires_grad()) {
+            return Ok(());
+        }
+        let expected = "some parameters left to train".into();
+        Err(Error::Config { key: "train.freeze", expected, found: format!("{patterns:?}") })
+    }
+}
+
+/// The beginnings of names, up to the second dot, each once.
+fn examples(named: &[(String, Tensor)]) -> String {
+    let beginning = |name: &str| name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+    let mut beginnings: Vec<String> = named.iter().map(|(name, _)| beginning(name)).collect();
+    beginnings.dedup();
+    beginnings.join(", ")
+}

@@ -1,0 +1,367 @@
+//! Contrastive learning, of one process or many, with activations of a whole batch in memory or of a chunk at a time.
+//!
+//! The loss of a batch depends on its samples through their projections alone, which are small. So a batch goes
+//! through in three parts, which are the same for one process and many, one chunk and many:
+//!
+//! 1. projections of the own rows, gathered from all processes;
+//! 2. the loss's gradient with respect to them: each process works out the share of its rows, the shares are summed;
+//! 3. from the projections back to the weights, for the own rows; the weights' gradients are summed over processes.
+//!
+//! With more than one chunk, part 1 keeps no activations and part 3 computes them anew, chunk by chunk, from the same
+//! random state: the exact gradient of the whole batch in the memory of a chunk, for one forward pass more (GradCache:
+//! Gao et al., *Scaling deep contrastive learning batch size under memory limited setup*, 2021).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    rc::Rc,
+};
+
+use invar_dataset::{ViewShape, seed};
+use invar_loss::{Context, LossOutput};
+use invar_nn::Views;
+use invar_torch::ProcessGroup;
+use tch::{Device, Kind, Tensor};
+
+use super::{Step, StepReport, ValidationReport};
+use crate::{
+    Error, Place, Recipe,
+    ema::Ema,
+    gradients::Gradients,
+    network::{Network, Projected},
+    optimizer::{Optimizer, copy_named},
+    quality,
+};
+
+/// Numbers of the random streams that are derived from the recipe's seed.
+const WEIGHT_STREAM: u64 = 0;
+const DROPOUT_STREAM: u64 = 1;
+
+/// Contrastive learning: towers, one loss over their embeddings, AdamW.
+pub struct ContrastiveStep {
+    network: Network,
+    ema: Option<Ema>,
+    optimizer: Optimizer,
+    gradients: Gradients,
+    grad_clip: f64,
+    dropout_seed: u64,
+    group: Rc<ProcessGroup>,
+    /// Sums over the batches since the last update.
+    reports: Vec<Vec<(&'static str, Tensor)>>,
+    /// The last batch.
+    last: Option<Seen>,
+}
+
+/// What is remembered of a batch until the update.
+struct Seen {
+    /// The own rows.
+    rows: Range<i64>,
+    /// Their projections, one `[b, P]` a view.
+    own: Vec<Tensor>,
+    /// Ids of all processes' samples `[B]`.
+    samples: Tensor,
+    /// Projections of all processes' rows by the slow network.
+    slow_keys: Option<Vec<Tensor>>,
+}
+
+impl ContrastiveStep {
+    /// Builds the networks. Weights are drawn from the recipe's seed and are the same for every device and process.
+    ///
+    /// # Errors
+    /// When the recipe does not fit the shape of the views.
+    pub fn new(recipe: &Recipe, shape: &ViewShape, place: &Place) -> Result<Self, Error> {
+        let config = &recipe.train;
+        invar_torch::set_deterministic(true)?;
+        let network = Network::new(recipe, shape, seed::mix(config.seed, WEIGHT_STREAM), place.device)?;
+        if let Some(path) = &config.warm_start {
+            network.warm_start(path.as_ref())?;
+        }
+        network.freeze(&config.freeze)?;
+        let needs_ema = network.loss.needs_slow_keys();
+        if needs_ema && config.ema_decay == 0.0 {
+            let expected = "above 0 for a loss that compares with a moving average of the network".into();
+            return Err(Error::Config { key: "train.ema_decay", expected, found: "0".into() });
+        }
+        let ema = (config.ema_decay > 0.0).then(|| Ema::new(recipe, shape, &network)).transpose()?;
+        // What no gradient moves (the running means of batch norms, frozen layers) is stored, but not optimised.
+        let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
+        let optimizer = Optimizer::new(config, trainable);
+        Ok(Self {
+            gradients: Gradients::new(&optimizer.params()),
+            network,
+            ema,
+            optimizer,
+            grad_clip: config.grad_clip,
+            dropout_seed: seed::mix(config.seed, DROPOUT_STREAM),
+            group: Rc::clone(&place.group),
+            reports: vec![],
+            last: None,
+        })
+    }
+
+    /// The network's tensors, by name: parameters and buffers.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.network.named()
+    }
+
+    /// Projections of the own rows, of all chunks together, and the graph where one chunk is all.
+    fn project(&self, batch: u64, chunks: &[Views]) -> Result<(Projected, bool), Error> {
+        if let [whole] = chunks {
+            self.seed_dropout(batch, 0);
+            return Ok((self.network.forward(whole, true)?, true));
+        }
+        let _no_grad = tch::no_grad_guard();
+        // Part 3 passes the chunks again: running means must not see them twice.
+        let buffers = self.network.named().into_iter().filter(|(_, t)| !t.requires_grad());
+        let before: Vec<(Tensor, Tensor)> = buffers.map(|(_, t)| (t.copy(), t)).collect();
+        let mut parts = Vec::with_capacity(chunks.len());
+        for (number, chunk) in chunks.iter().enumerate() {
+            self.seed_dropout(batch, number);
+            parts.push(self.network.forward(chunk, true)?);
+        }
+        for (old, mut own) in before {
+            own.copy_(&old);
+        }
+        Ok((concatenate(&parts), false))
+    }
+
+    fn slow_keys(&self, batch: u64, chunks: &[Views]) -> Result<Option<Vec<Tensor>>, Error> {
+        let Some(ema) = self.ema.as_ref().filter(|_| self.network.loss.needs_slow_keys()) else { return Ok(None) };
+        let _no_grad = tch::no_grad_guard();
+        let mut parts = Vec::with_capacity(chunks.len());
+        for (number, chunk) in chunks.iter().enumerate() {
+            self.seed_dropout(batch, number);
+            parts.push(ema.network.forward(chunk, true)?);
+        }
+        let own = concatenate(&parts).projections;
+        Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
+    }
+
+    /// Part 3: from the gradients of the own projections to those of the weights.
+    fn backward(
+        &mut self,
+        batch: u64,
+        chunks: &[Views],
+        whole: Option<Projected>,
+        along: &[Tensor],
+    ) -> Result<(), Error> {
+        if let Some(projected) = whole {
+            return self.gradients.add(&inner(&projected.projections, along), &self.optimizer.params());
+        }
+        let mut first = 0;
+        for (number, chunk) in chunks.iter().enumerate() {
+            self.seed_dropout(batch, number);
+            let rows = chunk.num_pairs() as i64;
+            let part: Vec<Tensor> = along.iter().map(|g| g.narrow(0, first, rows)).collect();
+            let projected = self.network.forward(chunk, true)?;
+            self.gradients.add(&inner(&projected.projections, &part), &self.optimizer.params())?;
+            first += rows;
+        }
+        Ok(())
+    }
+
+    /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
+    fn seed_dropout(&self, batch: u64, chunk: usize) {
+        let stream = seed::mix(seed::mix(self.dropout_seed, batch), chunk as u64);
+        tch::manual_seed(seed::mix(stream, self.group.rank() as u64) as i64);
+    }
+
+    fn ids(&self, samples: &[u64]) -> Tensor {
+        let ids: Vec<i64> = samples.iter().map(|&id| id as i64).collect();
+        Tensor::from_slice(&ids).to_device(self.device())
+    }
+
+    /// The rows to blame for a loss that is not finite.
+    fn suspects(&self) -> Vec<usize> {
+        let Some(seen) = &self.last else { return vec![] };
+        let is_finite = |row: usize| seen.own.iter().all(|v| v.get(row as i64).isfinite().all().int64_value(&[]) == 1);
+        let rows = 0..seen.rows.end - seen.rows.start;
+        let bad: Vec<usize> = rows.clone().map(|row| row as usize).filter(|&row| !is_finite(row)).collect();
+        if bad.is_empty() { rows.map(|row| row as usize).collect() } else { bad }
+    }
+}
+
+impl Step for ContrastiveStep {
+    fn accumulate(&mut self, batch: u64, chunks: &[Views]) -> Result<(), Error> {
+        let own_samples: Vec<u64> = chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect();
+        let num_rows = own_samples.len() as i64;
+        let first = num_rows * self.group.rank() as i64;
+        let rows = first..first + num_rows;
+        let (projected, has_graph) = self.project(batch, chunks)?;
+        let slow_keys = self.slow_keys(batch, chunks)?;
+        let samples = self.group.all_gather(&self.ids(&own_samples))?;
+        let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
+        let gather = |view: &Tensor| Ok(self.group.all_gather(view)?.set_requires_grad(true));
+        let all: Vec<Tensor> = own.iter().map(gather).collect::<Result<_, Error>>()?;
+        let context = Context {
+            train: true,
+            samples: &samples,
+            own: rows.clone(),
+            group: &self.group,
+            slow_keys: slow_keys.as_deref(),
+        };
+        let LossOutput { terms, mut metrics } = self.network.loss.criterion(&all, &context)?;
+        let spread = tch::no_grad(|| embedding_std(&projected.embeddings)) / self.group.size() as f64;
+        metrics.push(("embedding_std", spread));
+        let loss = LossOutput { terms, metrics: vec![] }.total();
+        metrics.push((LOSS, loss.detach()));
+        let mut along = self.gradients.add_with(&loss, &self.optimizer.params(), &all)?;
+        for gradient in &mut along {
+            self.group.all_reduce(gradient)?;
+            *gradient = gradient.narrow(0, first, num_rows);
+        }
+        drop(all);
+        self.backward(batch, chunks, has_graph.then_some(projected), &along)?;
+        self.reports.push(metrics);
+        self.last = Some(Seen { rows, own, samples, slow_keys });
+        Ok(())
+    }
+
+    fn update(&mut self, step: u64, learning_rate: f64) -> Result<StepReport, Error> {
+        let num_batches = self.reports.len().max(1) as f64;
+        let mut gradients = self.gradients.take(&self.group, 1.0 / num_batches)?;
+        let norm = gradients.norm();
+        let mut shares = BTreeMap::<&'static str, Tensor>::new();
+        for (name, share) in self.reports.drain(..).flatten() {
+            let share = share.to_kind(Kind::Double) / num_batches;
+            let sum = shares.remove(name).map_or_else(|| share.shallow_clone(), |sum| sum + &share);
+            shares.insert(name, sum);
+        }
+        let mut values = host_scalars(shares.values(), &norm, &self.group)?;
+        let grad_norm = values.pop().unwrap_or(f64::NAN);
+        let mut metrics: BTreeMap<String, f64> = shares.keys().map(|&name| name.to_owned()).zip(values).collect();
+        let loss = metrics.remove(LOSS).unwrap_or(f64::NAN);
+        let mut report = StepReport { loss, grad_norm, metrics, suspects: vec![] };
+        if !(loss.is_finite() && grad_norm.is_finite()) {
+            report.suspects = self.suspects();
+            return Ok(report);
+        }
+        gradients.clip(grad_norm, self.grad_clip);
+        self.optimizer.step(gradients.as_slice(), learning_rate)?;
+        if let Some(Seen { rows, samples, slow_keys, .. }) = self.last.take() {
+            let slow_keys = slow_keys.as_deref();
+            let context = Context { train: true, samples: &samples, own: rows, group: &self.group, slow_keys };
+            self.network.loss.after_step(&context);
+        }
+        if let Some(ema) = &self.ema {
+            ema.follow(step);
+        }
+        Ok(report)
+    }
+
+    fn validate(&self, batches: &[Vec<Views>]) -> Result<ValidationReport, Error> {
+        let _no_grad = tch::no_grad_guard();
+        // What will embed is what is judged.
+        let network = self.ema.as_ref().map_or(&self.network, |ema| &ema.network);
+        let solo = ProcessGroup::solo();
+        let mut mean = ValidationReport::default();
+        let part = 1.0 / batches.len().max(1) as f64;
+        for chunks in batches {
+            let parts = chunks.iter().map(|chunk| network.forward(chunk, false)).collect::<Result<Vec<_>, _>>()?;
+            let Projected { embeddings, projections } = concatenate(&parts);
+            let samples = self.ids(&chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect::<Vec<_>>());
+            let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
+            let context = Context { slow_keys, ..Context::solo(&samples, &solo, false) };
+            // The queue of a momentum loss is that of the network in training.
+            let output = self.network.loss.criterion(&projections, &context)?;
+            mean.loss += output.total().f_double_value(&[])? * part;
+            for (name, value) in &output.metrics {
+                *mean.metrics.entry((*name).to_owned()).or_default() += value.f_double_value(&[])? * part;
+            }
+            let spread = embedding_std(&embeddings).f_double_value(&[])?;
+            *mean.metrics.entry("embedding_std".into()).or_default() += spread * part;
+            let rows = embeddings.iter().map(host_rows).collect::<Result<Vec<_>, _>>()?;
+            let quality = quality::of_pairs(&rows[0], &rows[rows.len() - 1], network.towers.dim());
+            mean.alignment += quality.alignment * part;
+            mean.uniformity += quality.uniformity * part;
+        }
+        Ok(mean)
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut tensors = self.network.named();
+        tensors.extend(self.optimizer.state());
+        tensors.extend(self.ema.iter().flat_map(Ema::tensors));
+        tensors
+    }
+
+    fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
+        for (name, own) in self.network.named() {
+            copy_named(tensors, &name, &own)?;
+        }
+        if let Some(ema) = &self.ema {
+            ema.load(tensors)?;
+        }
+        self.optimizer.load_state(tensors)
+    }
+
+    fn device(&self) -> Device {
+        self.network.device()
+    }
+}
+
+/// The name under which the loss travels among the metrics.
+const LOSS: &str = "";
+
+/// The chunks of a batch, one after the other.
+fn concatenate(parts: &[Projected]) -> Projected {
+    let join = |of: &dyn Fn(&Projected) -> &Vec<Tensor>| {
+        let num_views = parts.first().map_or(0, |part| of(part).len());
+        (0..num_views).map(|v| Tensor::cat(&parts.iter().map(|part| &of(part)[v]).collect::<Vec<_>>(), 0)).collect()
+    };
+    Projected { embeddings: join(&|part| &part.embeddings), projections: join(&|part| &part.projections) }
+}
+
+/// A scalar whose gradient with respect to each tensor is the one given for it.
+fn inner(tensors: &[Tensor], gradients: &[Tensor]) -> Tensor {
+    let sums: Vec<Tensor> = tensors.iter().zip(gradients).map(|(t, g)| (t * g).sum(None::<Kind>)).collect();
+    Tensor::stack(&sums, 0).sum(None::<Kind>)
+}
+
+/// Standard deviation of each dimension over the batch, averaged, times `sqrt(D)`: about 1 when the embeddings fill
+/// the sphere, 0 when they have collapsed to a point.
+fn embedding_std(views: &[Tensor]) -> Tensor {
+    let all = Tensor::cat(views, 0); // [2B, D]
+    let root_dim = (all.size()[1] as f64).sqrt();
+    let variance = (&all - all.mean_dim(0, true, None::<Kind>)).square().mean_dim(0, false, None::<Kind>); // [D]
+    variance.sqrt().mean(None::<Kind>) * root_dim
+}
+
+/// The values of scalars, their shares summed over the processes, and of a norm that all of them know, in one copy from
+/// the device (Metal has no double precision, and copies each).
+fn host_scalars<'a>(
+    shares: impl Iterator<Item = &'a Tensor>,
+    norm: &Tensor,
+    group: &ProcessGroup,
+) -> Result<Vec<f64>, Error> {
+    let device = match norm.device() {
+        Device::Mps => Device::Cpu,
+        device => device,
+    };
+    let flat = |s: &Tensor| s.to_device(device).to_kind(Kind::Double).view([1]);
+    let mut sums = Tensor::f_cat(&shares.map(flat).collect::<Vec<_>>(), 0)?;
+    group.all_reduce(&mut sums)?;
+    Ok(Vec::<f64>::try_from(Tensor::f_cat(&[sums, flat(norm)], 0)?)?)
+}
+
+/// The rows of a matrix, row-major.
+pub(crate) fn host_rows(x: &Tensor) -> Result<Vec<f32>, Error> {
+    let host = x.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut values = vec![0f32; host.numel()];
+    host.f_copy_data(&mut values, host.numel())?;
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_directions_have_a_spread_of_about_one() {
+        // A coordinate of a uniform unit vector has variance 1 / D; 4000 x 32 values estimate it to about 1 %.
+        let wild = (Tensor::arange(4000 * 32, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453; // a hash
+        let centred = invar_nn::unit_length(&(wild.frac().abs() - 0.5).view([4000, 32]));
+        assert!((embedding_std(&[centred]).double_value(&[]) - 1.0).abs() < 0.02);
+        assert!(embedding_std(&[Tensor::ones([10, 4], (Kind::Double, Device::Cpu))]).double_value(&[]) < 1e-10);
+    }
+}

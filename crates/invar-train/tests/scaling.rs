@@ -1,0 +1,151 @@
+//! Batches larger than memory, accumulated gradients, frozen layers, moving averages, other runs' weights.
+
+mod synthetic;
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use invar_dataset::NoProgress;
+use invar_loss::{InfoNceConfig, LossConfig};
+use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
+use invar_train::{Error, Model, Recipe, TrainConfig, checkpoint, metrics::Event, train};
+use synthetic::Clouds;
+use tch::{Device, Kind, Tensor};
+
+fn recipe(train: TrainConfig) -> Recipe {
+    let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
+    let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
+    let train = TrainConfig { steps: 12, batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
+    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() }
+}
+
+fn run(recipe: &Recipe, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
+    train(recipe, Arc::new(Clouds::default()), Device::Cpu, dir, &NoProgress)?;
+    let (_, path) = checkpoint::list(&dir.join("checkpoints"))?.remove(0);
+    Ok(checkpoint::read::<serde_json::Value>(&path)?.0)
+}
+
+fn losses(dir: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    let loss = |line: &str| match serde_json::from_str(line).unwrap() {
+        Event::Step(metrics) => Some(metrics.loss),
+        _ => None,
+    };
+    text.lines().filter_map(loss).collect()
+}
+
+fn largest_difference(a: &HashMap<String, Tensor>, b: &HashMap<String, Tensor>) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let differ = |(name, tensor): (&String, &Tensor)| {
+        let gap = tensor.to_kind(Kind::Double) - b[name].to_kind(Kind::Double);
+        gap.abs().max().double_value(&[])
+    };
+    a.iter().map(differ).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_batch_in_chunks_has_the_gradient_of_the_whole() {
+    let whole_dir = tempfile::tempdir().unwrap();
+    let whole = run(&recipe(TrainConfig::default()), whole_dir.path()).unwrap();
+    // 48 = 4 * 11 + 4.
+    for chunk_pairs in [1, 11, 24] {
+        let dir = tempfile::tempdir().unwrap();
+        let chunked = run(&recipe(TrainConfig { chunk_pairs, ..TrainConfig::default() }), dir.path()).unwrap();
+        for (a, b) in losses(whole_dir.path()).into_iter().zip(losses(dir.path())) {
+            assert!((a - b).abs() < 1e-5 * a, "chunks of {chunk_pairs}: {a} {b}");
+        }
+        let gap = largest_difference(&whole, &chunked);
+        assert!(gap < 1e-3, "chunks of {chunk_pairs}: {gap}");
+    }
+}
+
+#[test]
+fn accumulated_batches_are_averaged() {
+    // The loss of a step of two batches is the mean of theirs: the first step's can be had from two runs of one batch.
+    let (dir, single) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(&recipe(TrainConfig { accumulate: 2, ..TrainConfig::default() }), dir.path()).unwrap();
+    let still = TrainConfig { learning_rate: 0.0, min_learning_rate: 0.0, ..TrainConfig::default() };
+    run(&recipe(still), single.path()).unwrap();
+    let (both, each) = (losses(dir.path())[0], losses(single.path()));
+    assert!((both - (each[0] + each[1]) / 2.0).abs() < 1e-6, "{both} {each:?}");
+}
+
+#[test]
+fn frozen_parameters_stay_and_slips_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let frozen = |freeze: &[&str]| {
+        recipe(TrainConfig { freeze: freeze.iter().map(ToString::to_string).collect(), ..TrainConfig::default() })
+    };
+    let start = run(&recipe(TrainConfig { steps: 12, learning_rate: 0.0, min_learning_rate: 0.0, ..TrainConfig::default() }), dir.path());
+    let (start, dir) = (start.unwrap(), tempfile::tempdir().unwrap());
+    let end = run(&frozen(&["trunk.out", "head.info_nce.projection0.bias"]), dir.path()).unwrap();
+    let moved = |name: &str| end[name] != start[name];
+    for name in ["trunk.out.weight", "trunk.out.bias", "head.info_nce.projection0.bias"] {
+        assert!(!moved(name), "{name}");
+        assert!(!end.contains_key(&format!("optimizer.exp_avg.{name}")), "{name} has optimizer state");
+    }
+    assert!(moved("head.info_nce.projection0.weight") && moved("head.info_nce.projection1.bias"));
+    let dir = tempfile::tempdir().unwrap();
+    let error = run(&frozen(&["trunk.outer"]), dir.path()).unwrap_err().to_string();
+    assert!(error.contains("train.freeze") && error.contains("trunk.out") && error.contains("\"trunk.outer\""), "{error}");
+    let error = run(&frozen(&["trunk", "head"]), dir.path()).unwrap_err().to_string();
+    assert!(error.contains("some parameters left to train"), "{error}");
+}
+
+#[test]
+fn a_moving_average_follows_and_is_what_embeds() {
+    let decay = 0.5;
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let averaged = |steps| {
+        let config = TrainConfig { ema_decay: decay, validation_fraction: 0.0, checkpoint_every: 1, ..TrainConfig::default() };
+        let mut recipe = recipe(TrainConfig { keep_checkpoints: 100, ..config });
+        recipe.train.steps = steps;
+        recipe
+    };
+    run(&averaged(3), dirs[0].path()).unwrap();
+    let stored = |step| {
+        let path = checkpoint::path_of(&dirs[0].path().join("checkpoints"), step);
+        checkpoint::read::<serde_json::Value>(&path).unwrap().0
+    };
+    let name = "trunk.out.weight";
+    let (mut expected, mut before) = (None::<Tensor>, None::<Tensor>);
+    for step in 1..=3 {
+        let tensors = stored(step);
+        let weights = &tensors[name];
+        // The definition: decay, or (1 + step) / (10 + step) where that is less.
+        let decay = decay.min((1 + step) as f64 / (10 + step) as f64);
+        let start = before.take().unwrap_or_else(|| {
+            // Solved from the first step, because the initial weights are in no checkpoint.
+            (&tensors[&format!("ema.{name}")] - weights * (1.0 - decay)) / decay
+        });
+        let average = expected.take().map_or_else(|| start * decay, |e: Tensor| e * decay) + weights * (1.0 - decay);
+        let gap = (&average - &tensors[&format!("ema.{name}")]).abs().max().double_value(&[]);
+        assert!(gap < 1e-6, "step {step}: {gap}");
+        before = Some(average.shallow_clone());
+        expected = Some(average);
+    }
+    let model: (HashMap<String, Tensor>, serde_json::Value) =
+        checkpoint::read(&Model::path_of(dirs[0].path())).unwrap();
+    assert!(model.0[name] == stored(3)[&format!("ema.{name}")]);
+    assert!(model.0[name] != stored(3)[name]);
+}
+
+#[test]
+fn training_starts_from_another_runs_encoder() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(&recipe(TrainConfig::default()), first.path()).unwrap();
+    let warm = TrainConfig { warm_start: Some(first.path().into()), ..TrainConfig::default() };
+    // Another head, and a step that changes nothing.
+    let mut other = recipe(TrainConfig { learning_rate: 0.0, min_learning_rate: 0.0, ..warm.clone() });
+    other.loss = LossConfig::InfoNce(InfoNceConfig::default());
+    let tensors = run(&other, second.path()).unwrap();
+    let model: (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&Model::path_of(first.path())).unwrap();
+    assert!(!model.0.is_empty() && model.0.iter().all(|(name, tensor)| tensors[name] == *tensor));
+    // An encoder of another size is refused, with the tensor and both shapes.
+    let mut wide = recipe(warm);
+    wide.encoder = EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 20, ..KmerMlpConfig::default() });
+    let error = run(&wide, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    assert!(error.contains("[16") && error.contains("[20") && error.contains("train.warm_start"), "{error}");
+    // The model is part of what may not change under a run.
+    std::fs::write(Model::path_of(first.path()), b"changed").unwrap();
+    assert!(run(&other, second.path()).is_err());
+}
