@@ -13,7 +13,14 @@ use crate::{
 };
 
 /// Names of its tensors in a checkpoint start so.
-pub(crate) const PREFIX: &str = "ema.";
+const PREFIX: &str = "ema.";
+
+/// The averages under the names of what they are averages of, where there are any; else the tensors as they are.
+pub(crate) fn averaged(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    let average = |(name, tensor): &(String, Tensor)| Some((name.strip_prefix(PREFIX)?.into(), tensor.shallow_clone()));
+    let averages: Vec<(String, Tensor)> = tensors.iter().filter_map(average).collect();
+    if averages.is_empty() { tensors } else { averages }
+}
 
 /// A second network that follows the one in training.
 pub(crate) struct Ema {

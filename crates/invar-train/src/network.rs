@@ -18,10 +18,10 @@ pub(crate) const TRUNK: &str = "trunk";
 /// Parameters whose names start so are the loss's.
 const HEAD: &str = "head";
 
-/// LibTorch's generator is one for the whole process: whoever draws initial weights from it holds this.
+/// LibTorch's generator is one for the whole process: whoever seeds it and draws from it holds this.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-/// Keeps other networks from being built meanwhile.
+/// Keeps other networks from drawing meanwhile.
 pub(crate) fn hold_generator() -> MutexGuard<'static, ()> {
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
 }

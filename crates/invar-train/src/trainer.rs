@@ -21,6 +21,7 @@ use tch::Tensor;
 use crate::{
     ContrastiveStep, Error, Model, Observer, Place, Recipe, Step, StepMetrics, TrainConfig, ValidationMetrics,
     checkpoint::Checkpoints,
+    ema,
     feed::{Feed, Plan},
     metrics::{Event, MetricsLog},
     model, schedule,
@@ -270,9 +271,9 @@ impl Trainer {
         let (tensors, model_step) = match &self.output {
             Some(output) if self.state.best_loss.is_some() => {
                 let (tensors, state) = output.checkpoints.best::<State>(self.state.best_step)?;
-                (tensors.into_iter().collect(), state.step)
+                (ema::averaged(tensors.into_iter().collect()), state.step)
             }
-            _ => (self.step.tensors(), self.state.step),
+            _ => (ema::averaged(self.step.tensors()), self.state.step),
         };
         let model = self.run_dir.join(model::FILE);
         let (encoder, views) = (&self.recipe.encoder, self.training.view_shape());

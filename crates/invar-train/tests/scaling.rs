@@ -75,7 +75,10 @@ fn frozen_parameters_stay_and_slips_are_told() {
     let frozen = |freeze: &[&str]| {
         recipe(TrainConfig { freeze: freeze.iter().map(ToString::to_string).collect(), ..TrainConfig::default() })
     };
-    let start = run(&recipe(TrainConfig { steps: 12, learning_rate: 0.0, min_learning_rate: 0.0, ..TrainConfig::default() }), dir.path());
+    let start = run(
+        &recipe(TrainConfig { steps: 12, learning_rate: 0.0, min_learning_rate: 0.0, ..TrainConfig::default() }),
+        dir.path(),
+    );
     let (start, dir) = (start.unwrap(), tempfile::tempdir().unwrap());
     let end = run(&frozen(&["trunk.out", "head.info_nce.projection0.bias"]), dir.path()).unwrap();
     let moved = |name: &str| end[name] != start[name];
@@ -86,7 +89,10 @@ fn frozen_parameters_stay_and_slips_are_told() {
     assert!(moved("head.info_nce.projection0.weight") && moved("head.info_nce.projection1.bias"));
     let dir = tempfile::tempdir().unwrap();
     let error = run(&frozen(&["trunk.outer"]), dir.path()).unwrap_err().to_string();
-    assert!(error.contains("train.freeze") && error.contains("trunk.out") && error.contains("\"trunk.outer\""), "{error}");
+    assert!(
+        error.contains("train.freeze") && error.contains("trunk.out") && error.contains("\"trunk.outer\""),
+        "{error}"
+    );
     let error = run(&frozen(&["trunk", "head"]), dir.path()).unwrap_err().to_string();
     assert!(error.contains("some parameters left to train"), "{error}");
 }
@@ -96,7 +102,8 @@ fn a_moving_average_follows_and_is_what_embeds() {
     let decay = 0.5;
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let averaged = |steps| {
-        let config = TrainConfig { ema_decay: decay, validation_fraction: 0.0, checkpoint_every: 1, ..TrainConfig::default() };
+        let config =
+            TrainConfig { ema_decay: decay, validation_fraction: 0.0, checkpoint_every: 1, ..TrainConfig::default() };
         let mut recipe = recipe(TrainConfig { keep_checkpoints: 100, ..config });
         recipe.train.steps = steps;
         recipe

@@ -28,7 +28,7 @@ use crate::{
     Error, Place, Recipe,
     ema::Ema,
     gradients::Gradients,
-    network::{Network, Projected},
+    network::{Network, Projected, hold_generator},
     optimizer::{Optimizer, copy_named},
     quality,
 };
@@ -107,8 +107,7 @@ impl ContrastiveStep {
     /// Projections of the own rows, of all chunks together, and the graph where one chunk is all.
     fn project(&self, batch: u64, chunks: &[Views]) -> Result<(Projected, bool), Error> {
         if let [whole] = chunks {
-            self.seed_dropout(batch, 0);
-            return Ok((self.network.forward(whole, true)?, true));
+            return Ok((self.forward(&self.network, batch, 0, whole)?, true));
         }
         let _no_grad = tch::no_grad_guard();
         // Part 3 passes the chunks again: running means must not see them twice.
@@ -116,8 +115,7 @@ impl ContrastiveStep {
         let before: Vec<(Tensor, Tensor)> = buffers.map(|(_, t)| (t.copy(), t)).collect();
         let mut parts = Vec::with_capacity(chunks.len());
         for (number, chunk) in chunks.iter().enumerate() {
-            self.seed_dropout(batch, number);
-            parts.push(self.network.forward(chunk, true)?);
+            parts.push(self.forward(&self.network, batch, number, chunk)?);
         }
         for (old, mut own) in before {
             own.copy_(&old);
@@ -130,8 +128,7 @@ impl ContrastiveStep {
         let _no_grad = tch::no_grad_guard();
         let mut parts = Vec::with_capacity(chunks.len());
         for (number, chunk) in chunks.iter().enumerate() {
-            self.seed_dropout(batch, number);
-            parts.push(ema.network.forward(chunk, true)?);
+            parts.push(self.forward(&ema.network, batch, number, chunk)?);
         }
         let own = concatenate(&parts).projections;
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
@@ -150,10 +147,9 @@ impl ContrastiveStep {
         }
         let mut first = 0;
         for (number, chunk) in chunks.iter().enumerate() {
-            self.seed_dropout(batch, number);
             let rows = chunk.num_pairs() as i64;
             let part: Vec<Tensor> = along.iter().map(|g| g.narrow(0, first, rows)).collect();
-            let projected = self.network.forward(chunk, true)?;
+            let projected = self.forward(&self.network, batch, number, chunk)?;
             self.gradients.add(&inner(&projected.projections, &part), &self.optimizer.params())?;
             first += rows;
         }
@@ -161,9 +157,11 @@ impl ContrastiveStep {
     }
 
     /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
-    fn seed_dropout(&self, batch: u64, chunk: usize) {
+    fn forward(&self, network: &Network, batch: u64, chunk: usize, views: &Views) -> Result<Projected, Error> {
         let stream = seed::mix(seed::mix(self.dropout_seed, batch), chunk as u64);
+        let _guard = hold_generator();
         tch::manual_seed(seed::mix(stream, self.group.rank() as u64) as i64);
+        network.forward(views, true)
     }
 
     fn ids(&self, samples: &[u64]) -> Tensor {
