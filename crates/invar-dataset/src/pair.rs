@@ -48,4 +48,10 @@ pub trait PairSource: Send + Sync {
     /// The key by which sample `index` is put into the training or the validation part: its group (genome,
     /// specimen, site, image) where it has one, so that no group lands in both, else its own id.
     fn split_key(&self, index: usize) -> SampleId;
+
+    /// What is known of sample `index` that an embedding should tell apart (species, class); `None` where nothing is.
+    /// Training never looks at it: it only says how well held-out samples find their like.
+    fn label(&self, _index: usize) -> Option<String> {
+        None
+    }
 }

@@ -37,6 +37,10 @@ impl PairSource for Subset {
     fn split_key(&self, index: usize) -> SampleId {
         self.source.split_key(self.indices[index] as usize)
     }
+
+    fn label(&self, index: usize) -> Option<String> {
+        self.source.label(self.indices[index] as usize)
+    }
 }
 
 #[cfg(test)]

@@ -11,13 +11,16 @@
 //! The trainer knows no domain: data come as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`].
 //!
 //! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, optimizer, generator and state in one
-//! file, written atomically), `checkpoints/best.safetensors`, `metrics.jsonl` and, at the end, `model.safetensors`.
+//! file, written atomically), `checkpoints/best.safetensors`, `metrics.jsonl`, its double for TensorBoard in
+//! `tensorboard/` and, at the end, `model.safetensors`.
 //! Batch number `s` is a pure function of the seed and `s`, so a run that was killed and resumed ends with the same
 //! weights, bit for bit, as one that was not.
 
+pub mod alarms;
 pub mod checkpoint;
 pub mod embed;
 pub mod feed;
+pub mod held_out;
 pub mod metrics;
 pub mod optimizer;
 pub mod quality;
@@ -28,11 +31,14 @@ mod error;
 mod model;
 mod observer;
 mod step;
+mod tensorboard;
 mod trainer;
 
+pub use alarms::{Alarms, Starving};
 pub use config::{Recipe, TrainConfig};
 pub use embed::{EmbedConfig, embed};
 pub use error::Error;
+pub use held_out::{HeldOut, held_out};
 pub use metrics::{StepMetrics, Timing, ValidationMetrics};
 pub use model::Model;
 pub use observer::Observer;

@@ -10,9 +10,8 @@ use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
-    Error, Recipe,
+    Error, HeldOut, Recipe, held_out,
     optimizer::{Optimizer, clip, copy_named, global_norm},
-    quality,
 };
 
 /// Parameters whose names start so are the encoder: what a model keeps.
@@ -70,10 +69,8 @@ pub struct StepReport {
 pub struct ValidationReport {
     /// The loss.
     pub loss: f64,
-    /// Mean squared distance of the two views of a pair.
-    pub alignment: f64,
-    /// Log of the mean of `exp(-2 d^2)` over distinct samples.
-    pub uniformity: f64,
+    /// What the embeddings of all pairs say together.
+    pub held_out: HeldOut,
     /// What the loss reports of itself.
     pub metrics: BTreeMap<String, f64>,
 }
@@ -155,6 +152,7 @@ impl Step for ContrastiveStep {
         let _no_grad = tch::no_grad_guard();
         let mut mean = ValidationReport::default();
         let part = 1.0 / batches.len().max(1) as f64;
+        let (mut first, mut second) = (vec![], vec![]);
         for views in batches {
             let encoded = self.towers.encode(&views.to_device(self.device()), false)?;
             let output = self.criterion(&encoded, &views.samples, false)?;
@@ -162,11 +160,12 @@ impl Step for ContrastiveStep {
             for (name, value) in &output.metrics {
                 *mean.metrics.entry((*name).to_owned()).or_default() += value.f_double_value(&[])? * part;
             }
-            let rows = encoded.iter().map(|e| host_rows(&e.embedding)).collect::<Result<Vec<_>, _>>()?;
-            let quality = quality::of_pairs(&rows[0], &rows[rows.len() - 1], self.towers.dim());
-            mean.alignment += quality.alignment * part;
-            mean.uniformity += quality.uniformity * part;
+            first.extend(host_rows(&encoded[0].embedding)?);
+            second.extend(host_rows(&encoded[encoded.len() - 1].embedding)?);
         }
+        // Of all batches together it is measured below.
+        mean.metrics.remove("embedding_std");
+        mean.held_out = held_out(&first, &second, self.towers.dim(), None)?;
         Ok(mean)
     }
 

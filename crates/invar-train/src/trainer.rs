@@ -153,7 +153,7 @@ impl Trainer {
         let resumed_from = resumed.as_ref().map(|state| state.step);
         let state = resumed.unwrap_or_else(|| State::new(identity));
         let validation = draw_validation(recipe, Arc::new(held_out), step.device(), observer)?;
-        let log = MetricsLog::open(run_dir.join("metrics.jsonl"), state.step)?;
+        let log = MetricsLog::open(run_dir, state.step)?;
         Ok(Self {
             recipe: recipe.clone(),
             step,
@@ -289,8 +289,7 @@ impl Trainer {
         let metrics = ValidationMetrics {
             step: self.state.step,
             validation_loss: report.loss,
-            alignment: report.alignment,
-            uniformity: report.uniformity,
+            held_out: report.held_out,
             is_best,
             metrics: report.metrics,
         };
