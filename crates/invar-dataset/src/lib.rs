@@ -29,6 +29,7 @@ pub mod split;
 
 mod dataset;
 mod error;
+mod labelled;
 mod moved;
 mod pair;
 mod progress;
@@ -38,6 +39,7 @@ mod view;
 
 pub use dataset::{Dataset, ViewSource};
 pub use error::DatasetError;
+pub use labelled::Labelled;
 pub use moved::{Moved, drawn_symmetry};
 pub use pair::{Link, Pair, PairSource};
 pub use progress::{NoProgress, Progress};

@@ -53,4 +53,10 @@ pub trait PairSource: Send + Sync {
     fn sample_name(&self, index: usize) -> String {
         format!("number {index}")
     }
+
+    /// What is known of sample `index` that an embedding should tell apart (species, class); `None` where nothing is.
+    /// Training never looks at it: it only says how well held-out samples find their like.
+    fn label(&self, _index: usize) -> Option<String> {
+        None
+    }
 }

@@ -41,6 +41,10 @@ impl PairSource for Subset {
     fn sample_name(&self, index: usize) -> String {
         self.source.sample_name(self.indices[index] as usize)
     }
+
+    fn label(&self, index: usize) -> Option<String> {
+        self.source.label(self.indices[index] as usize)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use invar_cluster::ClusterError;
 use invar_dataset::DatasetError;
 use thiserror::Error;
 
@@ -15,6 +16,9 @@ pub enum Error {
     /// The loss.
     #[error(transparent)]
     Loss(#[from] invar_loss::Error),
+    /// Embeddings that cannot be measured.
+    #[error("embeddings: {0}")]
+    Embeddings(#[from] ClusterError),
     /// LibTorch, beside what tch binds.
     #[error(transparent)]
     Shim(#[from] invar_torch::Error),

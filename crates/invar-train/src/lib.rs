@@ -12,12 +12,14 @@
 //!
 //! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, their moving average, optimizer, memory bank
 //! and state in one file, written atomically), the best one as `checkpoints/best-NNNNNNNN.safetensors`, their digests,
-//! `metrics.jsonl` and, at the end, `model.safetensors`. Batch and dropout number `s` are pure functions of the seed and
+//! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and dropout number `s` are pure functions of the seed and
 //! `s`, so a run that was killed and resumed ends with the same weights, bit for bit, as one that was not.
 
+pub mod alarms;
 pub mod checkpoint;
 pub mod embed;
 pub mod feed;
+pub mod held_out;
 pub mod metrics;
 pub mod optimizer;
 pub mod quality;
@@ -32,11 +34,14 @@ mod network;
 mod observer;
 mod place;
 mod step;
+mod tensorboard;
 mod trainer;
 
+pub use alarms::{Alarms, Starving};
 pub use config::{Recipe, TrainConfig};
 pub use embed::{EmbedConfig, embed};
 pub use error::Error;
+pub use held_out::{HeldOut, held_out};
 pub use metrics::{StepMetrics, Timing, ValidationMetrics};
 pub use model::Model;
 pub use observer::Observer;

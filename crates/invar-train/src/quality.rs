@@ -1,8 +1,9 @@
 //! What can be said of embeddings without labels: how far a symmetry moves them, how close the two views of a pair
-//! lie, how evenly all lie on the sphere. Distances are taken in double precision.
+//! lie, how evenly all lie on the sphere.
 
 use std::ops::Range;
 
+use invar_cluster::{Rows, geometry};
 use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource, drawn_symmetry, seed};
 use invar_nn::Views;
 
@@ -170,22 +171,20 @@ pub fn pair_quality(
         first.extend_from_slice(&rows[..size]);
         second.extend_from_slice(&rows[rows.len() - size..]);
     }
-    Ok(of_pairs(&first, &second, model.dim()))
+    of_pairs(&first, &second, model.dim())
 }
 
 /// Alignment of the rows of `first` with those of `second`, and uniformity of `first`: `[N, D]`, row-major, unit
-/// length. Without two rows the uniformity is 0.
-pub fn of_pairs(first: &[f32], second: &[f32], dim: usize) -> PairQuality {
-    let rows: Vec<&[f32]> = first.chunks_exact(dim).collect();
-    let squares = rows.iter().zip(second.chunks_exact(dim)).map(|(a, b)| squared_distance(a, b));
-    let alignment = squares.sum::<f64>() / rows.len().max(1) as f64;
-    let mut sum = 0.0;
-    for (i, a) in rows.iter().enumerate() {
-        sum += rows[..i].iter().map(|b| (-2.0 * squared_distance(a, b)).exp()).sum::<f64>();
-    }
-    let num_distinct = rows.len() * rows.len().saturating_sub(1) / 2;
-    let uniformity = if num_distinct == 0 { 0.0 } else { (sum / num_distinct as f64).ln() };
-    PairQuality { alignment, uniformity }
+/// length. Without two rows the uniformity is 0. Above [`geometry::UNIFORMITY_MAX_ROWS`] it is that of a random sample
+/// of so many rows, always the same.
+///
+/// # Errors
+/// When the lists are not of the same shape, or a value is not finite.
+pub fn of_pairs(first: &[f32], second: &[f32], dim: usize) -> Result<PairQuality, Error> {
+    const SAMPLE_SEED: u64 = 0;
+    let (first, second) = (Rows::new(first, dim)?, Rows::new(second, dim)?);
+    let alignment = geometry::alignment(first, second)?;
+    Ok(PairQuality { alignment, uniformity: geometry::uniformity(first, SAMPLE_SEED).unwrap_or(0.0) })
 }
 
 /// `1 - cos` of two vectors, as half the squared distance of their directions: exact also where it is tiny.
@@ -193,10 +192,6 @@ pub fn cosine_gap(a: &[f32], b: &[f32]) -> f64 {
     let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     let (norm_a, norm_b) = (norm(a), norm(b));
     a.iter().zip(b).map(|(&x, &y)| (f64::from(x) / norm_a - f64::from(y) / norm_b).powi(2)).sum::<f64>() / 2.0
-}
-
-fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
 }
 
 /// Some samples of a source, as they are or moved by a symmetry.
@@ -254,10 +249,12 @@ mod tests {
     fn closed_forms() {
         // Two orthogonal unit vectors: squared distance 2, so uniformity ln exp(-4) = -4.
         let (q, k) = ([1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]);
-        let quality = of_pairs(&q, &k, 2);
+        let quality = of_pairs(&q, &k, 2).unwrap();
         assert!((quality.alignment - 1.0).abs() < 1e-12 && (quality.uniformity + 4.0).abs() < 1e-12);
-        assert_eq!(of_pairs(&q[..2], &q[..2], 2), PairQuality { alignment: 0.0, uniformity: 0.0 });
-        assert_eq!(of_pairs(&[], &[], 2), PairQuality { alignment: 0.0, uniformity: 0.0 });
+        let nothing = PairQuality { alignment: 0.0, uniformity: 0.0 };
+        assert_eq!(of_pairs(&q[..2], &q[..2], 2).unwrap(), nothing);
+        assert_eq!(of_pairs(&[], &[], 2).unwrap(), nothing);
+        assert!(of_pairs(&q, &k[..2], 2).is_err() && of_pairs(&[f32::NAN; 2], &[0.0; 2], 2).is_err());
     }
 
     #[test]

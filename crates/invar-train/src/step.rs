@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use invar_nn::Views;
 use tch::{Device, Tensor};
 
-use crate::Error;
+use crate::{Error, HeldOut};
 
 pub use contrastive::ContrastiveStep;
 pub(crate) use contrastive::host_rows;
@@ -28,11 +28,11 @@ pub trait Step {
     fn update(&mut self, step: u64, learning_rate: f64) -> Result<StepReport, Error>;
 
     /// Looks at whole batches, each given in chunks of pairs, without learning from them and without the other
-    /// processes.
+    /// processes. `labels` numbers the labels of all pairs in order, where there are any.
     ///
     /// # Errors
     /// As [`Step::accumulate`].
-    fn validate(&self, batches: &[Vec<Views>]) -> Result<ValidationReport, Error>;
+    fn validate(&self, batches: &[Vec<Views>], labels: Option<&[Option<u32>]>) -> Result<ValidationReport, Error>;
 
     /// Everything that training changes, by name: weights (`trunk.*`, `head.*`), their moving average (`ema.*`) and
     /// optimizer state (`optimizer.*`).
@@ -46,6 +46,9 @@ pub trait Step {
 
     /// Where the weights are.
     fn device(&self) -> Device;
+
+    /// Embedding dimensions, `D`.
+    fn dim(&self) -> usize;
 }
 
 /// What a training step found.
@@ -67,10 +70,8 @@ pub struct StepReport {
 pub struct ValidationReport {
     /// The loss.
     pub loss: f64,
-    /// Mean squared distance of the two views of a pair.
-    pub alignment: f64,
-    /// Log of the mean of `exp(-2 d^2)` over distinct samples.
-    pub uniformity: f64,
+    /// What the embeddings of all pairs say together.
+    pub held_out: HeldOut,
     /// What the loss reports of itself.
     pub metrics: BTreeMap<String, f64>,
 }

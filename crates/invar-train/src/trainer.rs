@@ -19,10 +19,12 @@ use serde_json::Value;
 use tch::Tensor;
 
 use crate::{
-    ContrastiveStep, Error, Model, Observer, Place, Recipe, Step, StepMetrics, TrainConfig, ValidationMetrics,
+    Alarms, ContrastiveStep, Error, Model, Observer, Place, Recipe, Starving, Step, StepMetrics, TrainConfig,
+    ValidationMetrics,
     checkpoint::Checkpoints,
     ema,
     feed::{Feed, Plan},
+    held_out::numbered_labels,
     metrics::{Event, MetricsLog},
     model, schedule,
     step::ValidationReport,
@@ -33,9 +35,6 @@ const ORDER_STREAM: u64 = 2;
 const PAIR_STREAM: u64 = 3;
 const SPLIT_STREAM: u64 = 4;
 const VALIDATION_STREAM: u64 = 5;
-
-/// Steps between two warnings of one kind.
-const WARN_EVERY: u64 = 100;
 
 /// How a training run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +96,8 @@ pub struct Trainer {
     step: Box<dyn Step>,
     training: Arc<dyn PairSource>,
     order: BatchOrder,
-    /// Held-out batches, in the first process.
-    validation: Vec<Vec<Views>>,
+    /// What is held out, in the first process.
+    validation: Validation,
     /// Whether there are any, known to all processes.
     validates: bool,
     run_dir: PathBuf,
@@ -115,6 +114,14 @@ pub struct Trainer {
 struct Output {
     checkpoints: Checkpoints,
     log: MetricsLog,
+    starving: Starving,
+}
+
+/// Held-out batches in chunks of pairs, and the numbers of the labels of all pairs where there are any.
+#[derive(Default)]
+struct Validation {
+    batches: Vec<Vec<Views>>,
+    labels: Option<Vec<Option<u32>>>,
 }
 
 /// What a checkpoint holds beside tensors.
@@ -125,6 +132,7 @@ struct State {
     best_step: u64,
     validations_without_gain: u64,
     early_stopped: bool,
+    alarms: Alarms,
     identity: Value,
 }
 
@@ -179,19 +187,20 @@ impl Trainer {
         let checkpoints = group.is_first().then(|| Checkpoints::open(run_dir, config.keep_checkpoints)).transpose()?;
         let resumed = resume(checkpoints.as_ref(), &identity, &mut *step, &group, observer)?;
         let resumed_from = resumed.as_ref().map(|state| state.step);
-        let state = resumed.unwrap_or_else(|| State::new(identity));
-        let mut validation = vec![];
+        let state = resumed.unwrap_or_else(|| State::new(identity, Alarms::new(config.warmup_steps, step.dim())));
+        let mut validation = Validation::default();
         let mut output = None;
         if let Some(checkpoints) = checkpoints {
             validation = draw_validation(recipe, Arc::new(held_out), place, observer)?;
-            output = Some(Output { checkpoints, log: MetricsLog::open(run_dir.join("metrics.jsonl"), state.step)? });
+            let (log, starving) = (MetricsLog::open(run_dir, state.step)?, Starving::new(config.view_workers));
+            output = Some(Output { checkpoints, log, starving });
         }
         let mut trainer = Self {
             recipe: recipe.clone(),
             step,
             training: Arc::new(training),
             order,
-            validates: !validation.is_empty(),
+            validates: !validation.batches.is_empty(),
             validation,
             run_dir: run_dir.into(),
             group,
@@ -306,16 +315,16 @@ impl Trainer {
         observer.step(&metrics);
         observer.advance(1);
         self.announced = step;
-        let warnings = warnings(&metrics);
-        if let Some(Output { log, .. }) = &mut self.output {
+        if let Some(Output { log, starving, .. }) = &mut self.output {
+            let warnings = self.state.alarms.observe_step(&metrics);
             if step.is_multiple_of(config.log_every) || is_last {
+                if let Some(message) = starving.observe(&metrics) {
+                    observer.warning(&message);
+                }
                 log.write(&Event::Step(metrics))?;
                 self.clock.logged();
             }
-            for message in warnings {
-                observer.warning(&message);
-                log.write(&Event::Warning { step, message })?;
-            }
+            warn(step, warnings, log, observer)?;
         }
         if (validate || is_last) && self.validates {
             self.validate(observer)?;
@@ -326,7 +335,7 @@ impl Trainer {
     /// The first process looks at the held-out samples; all hear of the loss.
     fn validate(&mut self, observer: &dyn Observer) -> Result<(), Error> {
         let report = match self.output {
-            Some(_) => self.step.validate(&self.validation)?,
+            Some(_) => self.step.validate(&self.validation.batches, self.validation.labels.as_deref())?,
             None => ValidationReport::default(),
         };
         let loss = self.from_first(report.loss)?;
@@ -340,20 +349,21 @@ impl Trainer {
         }
         let patience = self.recipe.train.early_stop_patience;
         self.state.early_stopped = patience > 0 && self.state.validations_without_gain >= patience;
-        let Some(Output { checkpoints, log }) = &mut self.output else { return Ok(()) };
-        if is_best {
-            checkpoints.save_best(self.state.step, &self.step.tensors(), &self.state)?;
-        }
+        let Some(Output { checkpoints, log, .. }) = &mut self.output else { return Ok(()) };
         let metrics = ValidationMetrics {
             step: self.state.step,
             validation_loss: loss,
-            alignment: report.alignment,
-            uniformity: report.uniformity,
+            held_out: report.held_out,
             is_best,
             metrics: report.metrics,
         };
+        let warnings = self.state.alarms.observe_validation(&metrics);
+        if is_best {
+            checkpoints.save_best(self.state.step, &self.step.tensors(), &self.state)?;
+        }
         observer.validation(&metrics);
-        log.write(&Event::Validation(metrics))
+        log.write(&Event::Validation(metrics))?;
+        warn(self.state.step, warnings, log, observer)
     }
 
     fn save_checkpoint(&self) -> Result<(), Error> {
@@ -418,8 +428,16 @@ fn chunk_pairs(config: &TrainConfig, num_rows: usize) -> usize {
 }
 
 impl State {
-    fn new(identity: Value) -> Self {
-        Self { step: 0, best_loss: None, best_step: 0, validations_without_gain: 0, early_stopped: false, identity }
+    fn new(identity: Value, alarms: Alarms) -> Self {
+        Self {
+            step: 0,
+            best_loss: None,
+            best_step: 0,
+            validations_without_gain: 0,
+            early_stopped: false,
+            alarms,
+            identity,
+        }
     }
 }
 
@@ -472,38 +490,31 @@ fn draw_validation(
     held_out: Arc<dyn PairSource>,
     place: &Place,
     observer: &dyn Observer,
-) -> Result<Vec<Vec<Views>>, Error> {
+) -> Result<Validation, Error> {
     let config = &recipe.train;
     if config.validation_batches == 0 || config.validation_fraction == 0.0 {
-        return Ok(vec![]);
+        return Ok(Validation::default());
     }
     let validation_seed = seed::mix(config.seed, VALIDATION_STREAM);
     let Ok(order) = BatchOrder::new(held_out.len(), config.batch_size, validation_seed) else {
         observer
             .warning(&format!("no validation: {} samples are held out, a contrastive batch needs 2", held_out.len()));
-        return Ok(vec![]);
+        return Ok(Validation::default());
     };
     let num_batches = order.batches_per_epoch().min(config.validation_batches) as u64;
     let chunk_pairs = chunk_pairs(config, order.batch_size());
+    let indices: Vec<usize> = (0..num_batches).flat_map(|batch| order.batch(batch)).collect();
+    let labels = numbered_labels(&*held_out, &indices);
     let whole = Plan::whole(order, validation_seed, 0..num_batches, config.view_workers, place.device);
-    Feed::start(&held_out, &Plan { chunk_pairs, ..whole }).map(|next| Ok(next?.0)).collect()
+    let feed = Feed::start(&held_out, &Plan { chunk_pairs, ..whole });
+    Ok(Validation { batches: feed.map(|next| Ok(next?.0)).collect::<Result<_, Error>>()?, labels })
 }
 
-/// What is alarming about a step, said at most once in [`WARN_EVERY`] steps.
-fn warnings(metrics: &StepMetrics) -> Vec<String> {
-    if !metrics.step.is_multiple_of(WARN_EVERY) {
-        return vec![];
+/// Tells the user and the file.
+fn warn(step: u64, warnings: Vec<String>, log: &mut MetricsLog, observer: &dyn Observer) -> Result<(), Error> {
+    for message in warnings {
+        observer.warning(&message);
+        log.write(&Event::Warning { step, message })?;
     }
-    let mut warnings = vec![];
-    let value = |name: &str| metrics.metrics.get(name).copied();
-    if let Some(ratio) = value("loss_over_ln_n").filter(|&ratio| ratio > 0.97) {
-        warnings.push(format!(
-            "the loss is {ratio:.3} of ln N after {} steps: the encoder tells the pairs of a batch hardly apart",
-            metrics.step
-        ));
-    }
-    if let Some(std) = value("embedding_std").filter(|&std| std < 0.1) {
-        warnings.push(format!("the embeddings have collapsed: their spread is {std:.4} of that of random directions"));
-    }
-    warnings
+    Ok(())
 }

@@ -28,9 +28,9 @@ use crate::{
     Error, Place, Recipe,
     ema::Ema,
     gradients::Gradients,
+    held_out::held_out,
     network::{Network, Projected, hold_generator},
     optimizer::{Optimizer, copy_named},
-    quality,
 };
 
 /// Numbers of the random streams that are derived from the recipe's seed.
@@ -247,12 +247,13 @@ impl Step for ContrastiveStep {
         Ok(report)
     }
 
-    fn validate(&self, batches: &[Vec<Views>]) -> Result<ValidationReport, Error> {
+    fn validate(&self, batches: &[Vec<Views>], labels: Option<&[Option<u32>]>) -> Result<ValidationReport, Error> {
         let _no_grad = tch::no_grad_guard();
         // What will embed is what is judged.
         let network = self.ema.as_ref().map_or(&self.network, |ema| &ema.network);
         let solo = ProcessGroup::solo();
         let mut mean = ValidationReport::default();
+        let (mut first, mut second) = (vec![], vec![]);
         let part = 1.0 / batches.len().max(1) as f64;
         for chunks in batches {
             let parts = chunks.iter().map(|chunk| network.forward(chunk, false)).collect::<Result<Vec<_>, _>>()?;
@@ -266,13 +267,10 @@ impl Step for ContrastiveStep {
             for (name, value) in &output.metrics {
                 *mean.metrics.entry((*name).to_owned()).or_default() += value.f_double_value(&[])? * part;
             }
-            let spread = embedding_std(&embeddings).f_double_value(&[])?;
-            *mean.metrics.entry("embedding_std".into()).or_default() += spread * part;
-            let rows = embeddings.iter().map(host_rows).collect::<Result<Vec<_>, _>>()?;
-            let quality = quality::of_pairs(&rows[0], &rows[rows.len() - 1], network.towers.dim());
-            mean.alignment += quality.alignment * part;
-            mean.uniformity += quality.uniformity * part;
+            first.extend(host_rows(&embeddings[0])?);
+            second.extend(host_rows(&embeddings[embeddings.len() - 1])?);
         }
+        mean.held_out = held_out(&first, &second, self.dim(), labels)?;
         Ok(mean)
     }
 
@@ -295,6 +293,10 @@ impl Step for ContrastiveStep {
 
     fn device(&self) -> Device {
         self.network.device()
+    }
+
+    fn dim(&self) -> usize {
+        self.network.towers.dim()
     }
 }
 

@@ -37,6 +37,7 @@ impl Clock {
             wait_s,
             wait_fraction: wait_s / elapsed_s,
             elapsed_s: self.elapsed.as_secs_f64(),
+            unix_s: Timing::now(),
         }
     }
 

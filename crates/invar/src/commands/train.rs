@@ -235,7 +235,7 @@ impl Observer for Watch<'_> {
     fn validation(&self, metrics: &ValidationMetrics) {
         let text = format!(
             "step {}: validation loss {:.4}, alignment {:.3}, uniformity {:.3}",
-            metrics.step, metrics.validation_loss, metrics.alignment, metrics.uniformity
+            metrics.step, metrics.validation_loss, metrics.held_out.alignment, metrics.held_out.uniformity
         );
         self.bar.suspend(|| self.ui.detail(&text));
     }

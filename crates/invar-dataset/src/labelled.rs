@@ -1,0 +1,115 @@
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{DatasetError, Pair, PairSource, SampleId, ViewShape};
+
+/// A source whose samples have labels from outside, by sample id.
+///
+/// Labels are for watching, never for learning: the pairs and the split are those of the source.
+pub struct Labelled {
+    source: Arc<dyn PairSource>,
+    labels: HashMap<SampleId, String>,
+}
+
+impl Labelled {
+    /// Attaches `labels` to the samples of `source`. A sample whose id has none keeps what the source says.
+    pub fn new(source: Arc<dyn PairSource>, labels: HashMap<SampleId, String>) -> Self {
+        Self { source, labels }
+    }
+}
+
+impl PairSource for Labelled {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.source.view_shape()
+    }
+
+    fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
+        self.source.pair(index, seed)
+    }
+
+    fn split_key(&self, index: usize) -> SampleId {
+        self.source.split_key(index)
+    }
+
+    /// Draws a pair to learn the sample's id, which is no cheaper than [`PairSource::pair`]. `None` also where that
+    /// pair cannot be drawn.
+    fn label(&self, index: usize) -> Option<String> {
+        let own = self.source.pair(index, 0).ok().and_then(|pair| self.labels.get(&pair.sample).cloned());
+        own.or_else(|| self.source.label(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{View, split};
+
+    /// Samples "0" to "9", of which the source itself calls the last "nine"; sample 3 is damaged. Groups of two.
+    struct Numbers;
+
+    impl PairSource for Numbers {
+        fn len(&self) -> usize {
+            10
+        }
+        fn view_shape(&self) -> ViewShape {
+            ViewShape::Dense(vec![1])
+        }
+        fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
+            if index == 3 {
+                return Err(DatasetError::Sample { id: "3".into(), reason: "damaged".into() });
+            }
+            let views = vec![View::features(vec![seed as f32])];
+            Ok(Pair { sample: id(index), views, links: None })
+        }
+        fn split_key(&self, index: usize) -> SampleId {
+            SampleId(index as u64 / 2)
+        }
+        fn label(&self, index: usize) -> Option<String> {
+            (index == 9).then(|| "nine".into())
+        }
+    }
+
+    fn id(index: usize) -> SampleId {
+        SampleId::from_name(index.to_string().as_bytes())
+    }
+
+    fn labelled() -> Labelled {
+        let labels = [(0, "zero"), (3, "three"), (4, "four")];
+        Labelled::new(Arc::new(Numbers), labels.map(|(index, label)| (id(index), label.to_owned())).into())
+    }
+
+    #[test]
+    fn labels_go_by_sample_id() {
+        let source = labelled();
+        let labels: Vec<Option<String>> = (0..source.len()).map(|index| source.label(index)).collect();
+        let mut expected = vec![None; 10];
+        (expected[0], expected[4], expected[9]) = (Some("zero".into()), Some("four".into()), Some("nine".into()));
+        assert_eq!(labels, expected);
+    }
+
+    #[test]
+    fn all_else_is_the_source() {
+        let source = labelled();
+        assert_eq!((source.len(), source.view_shape()), (10, ViewShape::Dense(vec![1])));
+        assert_eq!(source.pair(5, 8).unwrap(), Numbers.pair(5, 8).unwrap());
+        assert_eq!(source.split_key(5), SampleId(2));
+        assert!(source.pair(3, 0).is_err());
+    }
+
+    #[test]
+    fn a_part_keeps_the_labels_of_its_samples() {
+        let source = Arc::new(labelled());
+        let (training, validation) = split::split(source.clone(), 0.5, 1);
+        assert!(!training.is_empty() && !validation.is_empty());
+        for part in [training, validation] {
+            for index in 0..part.len() {
+                let Ok(pair) = part.pair(index, 0) else { continue };
+                let whole = (0..10).find(|&index| id(index) == pair.sample).unwrap();
+                assert_eq!(part.label(index), source.label(whole));
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `tensorboard/`: what `metrics.jsonl` says, for TensorBoard.
+//!
+//! The events file is a pure function of the lines of `metrics.jsonl`: it is written anew from them when a run is
+//! opened, and a line that is appended there is appended here. So a resumed run reads as if it had never stopped.
+//!
+//! ```text
+//! file     = record*                                                             TFRecord
+//! record   = length u64, mask(crc32c(length)), bytes, mask(crc32c(bytes))        little-endian
+//! bytes    = protobuf Event { wall_time = 1, step = 2, file_version = 3, summary = 5 }
+//! summary  = Summary { value = 1: Value { tag = 1, simple_value = 2, tensor = 8, metadata = 9 }* }
+//! ```
+//!
+//! Sources: TensorFlow's `record_writer.h`; TensorBoard's `event.proto`, `summary.proto`, `tensor.proto`.
+
+mod proto;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use invar_dataset::atomic;
+use proto::Message;
+use serde_json::Value;
+
+use crate::Error;
+
+/// The directory in a run directory.
+const DIRECTORY: &str = "tensorboard";
+
+/// TensorBoard reads files whose names contain `tfevents`. The name is always the same, so that a resumed run replaces
+/// the file of the run that it continues.
+const FILE: &str = "events.out.tfevents.invar";
+
+/// What the first record says.
+const VERSION: &str = "brain.Event:2";
+
+/// The events file of a run, open for appending.
+pub(crate) struct EventsFile {
+    path: PathBuf,
+    file: File,
+    encoder: Encoder,
+}
+
+impl EventsFile {
+    /// Writes the file anew from the lines of `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn create(run_dir: &Path, events: impl Iterator<Item = Value>) -> Result<Self, Error> {
+        let directory = run_dir.join(DIRECTORY);
+        fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
+        let path = directory.join(FILE);
+        let mut encoder = Encoder::default();
+        let records: Vec<u8> = events.flat_map(|event| encoder.encode(&event)).collect();
+        atomic::write(&path, &records).map_err(Error::io(&path))?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(Error::io(&path))?;
+        Ok(Self { path, file, encoder })
+    }
+
+    /// Appends a line of `metrics.jsonl`, in one write.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn append(&mut self, event: &Value) -> Result<(), Error> {
+        let records = self.encoder.encode(event);
+        self.file.write_all(&records).map_err(Error::io(&self.path))
+    }
+}
+
+/// Turns lines of `metrics.jsonl` into records.
+#[derive(Default)]
+struct Encoder {
+    /// When the last step with a time was logged, in seconds since 1970: what has no time of its own happened then.
+    wall_time: f64,
+    has_version: bool,
+}
+
+impl Encoder {
+    fn encode(&mut self, event: &Value) -> Vec<u8> {
+        self.wall_time = event["timing"]["unix_s"].as_f64().unwrap_or(self.wall_time);
+        let mut records = vec![];
+        if !std::mem::replace(&mut self.has_version, true) {
+            // It takes the first event's time, so that the file does not depend on when it was written anew.
+            record(&mut records, &Message::default().double(1, self.wall_time).bytes(3, VERSION.as_bytes()));
+        }
+        let summary = match event["event"].as_str() {
+            Some("warning") => text(event["message"].as_str().unwrap_or_default()),
+            Some("step") => scalars(event, "train"),
+            Some(group) => scalars(event, group),
+            None => Message::default(),
+        };
+        let step = event["step"].as_u64().unwrap_or_default();
+        record(&mut records, &Message::default().double(1, self.wall_time).varint(2, step).bytes(5, summary.as_ref()));
+        records
+    }
+}
+
+/// Every number of the line, as `GROUP/NAME`. What lies in its object `timing` is of a group of its own; a number of
+/// the line itself goes before one of the same name in its object `metrics`. What is no finite number is left out.
+fn scalars(event: &Value, group: &str) -> Message {
+    let mut values = BTreeMap::new();
+    for (name, value) in event.as_object().into_iter().flatten() {
+        match value {
+            Value::Number(value) if name != "step" => {
+                let name = name.strip_prefix(group).map_or(name.as_str(), |name| name.trim_start_matches('_'));
+                values.insert(format!("{group}/{name}"), value.as_f64());
+            }
+            Value::Object(inner) => {
+                let group = if name == "timing" { "timing" } else { group };
+                for (name, value) in inner.iter().filter(|(name, _)| *name != "unix_s") {
+                    values.entry(format!("{group}/{name}")).or_insert(value.as_f64());
+                }
+            }
+            _ => {}
+        }
+    }
+    let values = values.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+    values.fold(Message::default(), |summary, (tag, value)| {
+        summary.bytes(1, Message::default().bytes(1, tag.as_bytes()).float(2, value as f32).as_ref())
+    })
+}
+
+/// A warning, as a summary of the plugin `text`: a tensor of one string, without dimensions.
+fn text(message: &str) -> Message {
+    const STRING: u64 = 7; // DataType.DT_STRING
+    let tensor = Message::default().varint(1, STRING).bytes(2, &[]).bytes(8, message.as_bytes());
+    let plugin = Message::default().bytes(1, b"text");
+    let metadata = Message::default().bytes(1, plugin.as_ref());
+    let value = Message::default().bytes(1, b"warnings").bytes(8, tensor.as_ref()).bytes(9, metadata.as_ref());
+    Message::default().bytes(1, value.as_ref())
+}
+
+/// Appends a TFRecord.
+fn record(records: &mut Vec<u8>, message: &Message) {
+    let bytes = message.as_ref();
+    let length = (bytes.len() as u64).to_le_bytes();
+    records.extend(length);
+    records.extend(masked_crc(&length).to_le_bytes());
+    records.extend(bytes);
+    records.extend(masked_crc(bytes).to_le_bytes());
+}
+
+/// CRC-32C, masked as TensorFlow does it (`crc32c.h`): a CRC of bytes that hold their own CRC says little.
+fn masked_crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+#[cfg(test)]
+mod tests;
