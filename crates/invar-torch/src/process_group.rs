@@ -1,20 +1,76 @@
 //! Processes that train together: PyTorch's c10d.
+//!
+//! Every process calls the same operations in the same order, with tensors of the same shape and kind. A tensor that the
+//! backend cannot take, because it lies on another device or is not contiguous, goes through a copy.
+
+mod connection;
+mod rendezvous;
+
+use std::time::Duration;
 
 use tch::Tensor;
 
 use crate::Error;
+use connection::Connection;
+pub use rendezvous::Rendezvous;
+
+/// What carries the tensors between processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Sockets, for tensors on the CPU. Those of other devices are copied to the CPU and back.
+    Gloo,
+    /// NVIDIA's library, for tensors on CUDA devices; process `local_rank` of a machine uses the device of that number.
+    /// Those on the CPU are copied to the device and back. Needs the cargo feature `nccl`.
+    Nccl,
+}
 
 /// The processes of one training run. A process on its own is a group of one, for which every operation is the
 /// identity.
 pub struct ProcessGroup {
     rank: usize,
     size: usize,
+    connection: Option<Connection>,
 }
 
 impl ProcessGroup {
     /// A process on its own.
     pub fn solo() -> Self {
-        Self { rank: 0, size: 1 }
+        Self { rank: 0, size: 1, connection: None }
+    }
+
+    /// Meets the other processes and returns when all are there. Each wait, here and in every later operation, ends
+    /// after `timeout`.
+    ///
+    /// Processes on several machines talk over the network on which they reach the meeting point, or over the interface
+    /// named by `GLOO_SOCKET_IFNAME` or `NCCL_SOCKET_IFNAME`. What they say is neither encrypted nor authenticated.
+    ///
+    /// With [`Backend::Nccl`] this sets `TORCH_NCCL_BLOCKING_WAIT` in the environment: call it before other threads
+    /// read the environment.
+    ///
+    /// # Errors
+    /// When a process does not come in time, the meeting point cannot be reached or the port is taken; and for
+    /// [`Backend::Nccl`] in a build without it.
+    ///
+    /// # Panics
+    /// When the rank is not below the number of processes.
+    pub fn connect(backend: Backend, rendezvous: &Rendezvous, timeout: Duration) -> Result<Self, Error> {
+        let Rendezvous { rank, size, .. } = *rendezvous;
+        assert!(rank < size, "rank {rank} of {size} processes");
+        if backend == Backend::Nccl && cfg!(not(feature = "nccl")) {
+            return Err(Error::NoNccl);
+        }
+        if size == 1 {
+            return Ok(Self::solo());
+        }
+        let connection = Connection::open(backend, rendezvous, timeout).map_err(|message| Error::Connect {
+            rank,
+            size,
+            host: rendezvous.host.clone(),
+            port: rendezvous.port,
+            timeout,
+            message,
+        })?;
+        Ok(Self { rank, size, connection: Some(connection) })
     }
 
     /// The number of this process, 0-based.
@@ -32,29 +88,48 @@ impl ProcessGroup {
         self.rank == 0
     }
 
-    /// The sum of a tensor over all processes, in place, on each of them.
+    /// The sum of a tensor over all processes, in place, on each of them. Adds in the tensor's own kind: bf16 rounds at
+    /// every process, integers wrap.
     ///
     /// # Errors
-    /// When a peer died, or LibTorch refuses.
-    pub fn all_reduce(&self, _tensor: &mut Tensor) -> Result<(), Error> {
-        Ok(())
+    /// When a peer died or did not come in time, or LibTorch refuses. After the loss of a peer the group is closed, so
+    /// that the other peers learn of it at once; every later operation fails.
+    pub fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        match &self.connection {
+            Some(connection) if tensor.numel() > 0 => connection.all_reduce(tensor),
+            _ => Ok(()),
+        }
     }
 
     /// The tensors `[n, ..]` of all processes, one after the other in the order of ranks: `[size * n, ..]`. No gradient
     /// flows through.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// As [`ProcessGroup::all_reduce`], and when the tensor has no dimension.
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
-        Ok(tensor.detach())
+        if tensor.dim() == 0 {
+            return Err(Error::Tensor {
+                operation: "all-gather",
+                what: "the tensor".into(),
+                expected: "[n, ..]".into(),
+                found: "[]".into(),
+            });
+        }
+        match &self.connection {
+            Some(connection) => connection.all_gather(tensor),
+            None => Ok(tensor.detach()),
+        }
     }
 
     /// Gives every process the first one's tensor, in place.
     ///
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
-    pub fn broadcast(&self, _tensor: &mut Tensor) -> Result<(), Error> {
-        Ok(())
+    pub fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        match &self.connection {
+            Some(connection) if tensor.numel() > 0 => connection.broadcast(tensor),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until every process has come here.
@@ -62,6 +137,40 @@ impl ProcessGroup {
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
     pub fn barrier(&self) -> Result<(), Error> {
-        Ok(())
+        self.connection.as_ref().map_or(Ok(()), Connection::barrier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    fn a_group_of_one_changes_nothing() {
+        let rendezvous = Rendezvous { rank: 0, size: 1, local_rank: 0, host: "nowhere.invalid".into(), port: 1 };
+        let group = ProcessGroup::connect(Backend::Gloo, &rendezvous, Duration::from_secs(1)).unwrap();
+        assert_eq!((group.rank(), group.size(), group.is_first()), (0, 1, true));
+        let mut tensor = Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true);
+        group.all_reduce(&mut tensor).unwrap();
+        group.broadcast(&mut tensor).unwrap();
+        group.barrier().unwrap();
+        let gathered = group.all_gather(&tensor).unwrap();
+        assert_eq!((&gathered, gathered.requires_grad()), (&tensor, false));
+        assert!(matches!(group.all_gather(&tensor.sum(Kind::Float)), Err(Error::Tensor { .. })));
+    }
+
+    #[test]
+    fn a_group_moves_between_threads() {
+        fn is_send<T: Send>() {}
+        is_send::<ProcessGroup>();
+    }
+
+    #[cfg(not(feature = "nccl"))]
+    #[test]
+    fn a_build_without_nccl_says_so() {
+        let rendezvous = Rendezvous { rank: 0, size: 2, local_rank: 0, host: "127.0.0.1".into(), port: 1 };
+        let found = ProcessGroup::connect(Backend::Nccl, &rendezvous, Duration::from_secs(1));
+        assert!(matches!(found, Err(Error::NoNccl)));
     }
 }

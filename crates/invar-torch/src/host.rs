@@ -1,0 +1,62 @@
+//! How LibTorch uses the cores and the memory of the host.
+
+use std::{
+    ffi::c_char,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{Error, error::check};
+
+/// Makes the threads inside LibTorch's operations sleep instead of spin while they wait for one another, where those
+/// and `num_others` busy threads are together more than the cores; else does nothing.
+///
+/// GNU's OpenMP lets a waiting thread burn its core for about 3 ms, unless it knows of more threads than cores; but it
+/// knows its own threads only. So this makes it a team of idle ones, once. Without it, on two busy cores, small
+/// operations were measured to take thirty times as long. (`GOMP_SPINCOUNT` in the environment would do, but is read
+/// before a program's first instruction.) Results do not change.
+///
+/// # Errors
+/// When threads cannot be started.
+pub fn share_cores(num_others: usize) -> Result<(), Error> {
+    static DONE: Mutex<bool> = Mutex::new(false);
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let own = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    if *done || own <= 1 || own + num_others <= cores {
+        return Ok(());
+    }
+    // SAFETY: no pointers.
+    check("sharing cores", unsafe { invar_torch_stop_spinning(cores as u32 + 1) })?;
+    *done = true;
+    Ok(())
+}
+
+/// Lets the allocator keep up to 512 MB of freed memory instead of giving it back to the system.
+///
+/// A training step frees and asks again for tensors of megabytes; with glibc's settings the system clears their pages
+/// each time, a tenth of the time of a step of a small network. Elsewhere than with glibc this does nothing.
+pub fn keep_memory() {
+    // SAFETY: no pointers; glibc takes the settings at any time.
+    unsafe { invar_torch_keep_memory() }
+}
+
+unsafe extern "C" {
+    fn invar_torch_keep_memory();
+    fn invar_torch_stop_spinning(num_threads: u32) -> *mut c_char;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn results_do_not_change_when_cores_are_shared() {
+        tch::set_num_threads(2);
+        let x = Tensor::arange(300_000, (Kind::Float, Device::Cpu)).sin();
+        let before = x.sum(Kind::Float);
+        share_cores(1000).unwrap();
+        share_cores(1000).unwrap();
+        assert_eq!(x.sum(Kind::Float), before);
+    }
+}

@@ -1,0 +1,276 @@
+use std::{
+    cell::Cell,
+    ffi::{CString, c_char},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket},
+    ptr,
+    time::Duration,
+};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use super::{Backend, Rendezvous};
+use crate::{
+    Error,
+    error::{first_line, owned_text},
+};
+
+// c10d takes nothing for "for ever", and adds the timeout to the time of day.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A group of c10d's; null once a peer is lost.
+pub(super) struct Connection(Cell<*mut Group>);
+
+// SAFETY: c10d's backends may be called from any one thread at a time, and `Cell` keeps this from being shared.
+unsafe impl Send for Connection {}
+
+impl Connection {
+    /// The error is the first line of what went wrong.
+    pub(super) fn open(backend: Backend, rendezvous: &Rendezvous, timeout: Duration) -> Result<Self, String> {
+        let timeout_ms = timeout.clamp(SHORTEST, LONGEST).as_millis() as i64;
+        let store = Store::meet(rendezvous, timeout_ms)?;
+        let mut group = ptr::null_mut();
+        let Rendezvous { rank, size, .. } = *rendezvous;
+        first_line(match backend {
+            Backend::Gloo => {
+                let address = c_string(&store.agree_on_address(rendezvous)?.to_string())?;
+                // SAFETY: the store is live, and `group` is ours to write.
+                unsafe {
+                    invar_torch_group_gloo(store.0, rank, size, address.as_ptr(), timeout_ms, &raw mut group)
+                }
+            }
+            #[cfg(feature = "nccl")]
+            Backend::Nccl => {
+                crate::load_cuda()?;
+                // SAFETY: as above.
+                unsafe {
+                    invar_torch_group_nccl(store.0, rank, size, rendezvous.local_rank, timeout_ms, &raw mut group)
+                }
+            }
+            #[cfg(not(feature = "nccl"))]
+            Backend::Nccl => unreachable!("refused before"),
+        })
+        .map_err(|message| plain(&message))?;
+        let connection = Self(Cell::new(group));
+        // The first process keeps the store: it may not leave before the last one has read what it needs.
+        connection.barrier().map_err(|error| match error {
+            Error::Peer { message, .. } | Error::Exception { message, .. } => message,
+            other => other.to_string(),
+        })?;
+        Ok(connection)
+    }
+
+    pub(super) fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        let tensor = tensor.as_mut_ptr();
+        // SAFETY: the group and the tensor are live.
+        self.run("all-reduce", |group, lost| unsafe { invar_torch_all_reduce(group, tensor, lost) })
+    }
+
+    pub(super) fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
+        let mut gathered = ptr::null_mut();
+        // SAFETY: the group and the tensor are live; on success `gathered` is a new tensor that we own.
+        self.run("all-gather", |group, lost| unsafe {
+            invar_torch_all_gather(group, tensor.as_ptr(), &raw mut gathered, lost)
+        })?;
+        Ok(unsafe { Tensor::from_ptr(gathered) })
+    }
+
+    pub(super) fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        let tensor = tensor.as_mut_ptr();
+        // SAFETY: the group and the tensor are live.
+        self.run("broadcast", |group, lost| unsafe { invar_torch_broadcast(group, tensor, lost) })
+    }
+
+    pub(super) fn barrier(&self) -> Result<(), Error> {
+        // SAFETY: the group is live.
+        self.run("barrier", |group, lost| unsafe { invar_torch_barrier(group, lost) })
+    }
+
+    fn run(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(*const Group, *mut bool) -> *mut c_char,
+    ) -> Result<(), Error> {
+        if self.0.get().is_null() {
+            let message = "the group was closed when an earlier operation failed".into();
+            return Err(Error::Peer { operation, message });
+        }
+        let mut lost_peer = false;
+        match first_line(call(self.0.get(), &raw mut lost_peer)) {
+            Ok(()) => Ok(()),
+            Err(message) if lost_peer => {
+                self.close();
+                Err(Error::Peer { operation, message: plain(&message) })
+            }
+            Err(message) => Err(Error::Exception { operation, message }),
+        }
+    }
+
+    /// Ends the sockets, so that peers that wait for this process need not wait for the timeout.
+    fn close(&self) {
+        // SAFETY: the group is live or null, and is not used again.
+        unsafe { invar_torch_group_free(self.0.replace(ptr::null_mut())) }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Names and values that the processes share while they come together; the first one keeps them.
+struct Store(*mut CStore);
+
+impl Store {
+    fn meet(rendezvous: &Rendezvous, timeout_ms: i64) -> Result<Self, String> {
+        let Rendezvous { rank, size, ref host, port, .. } = *rendezvous;
+        let host = c_string(host)?;
+        let mut store = ptr::null_mut();
+        // SAFETY: on success `store` is a new store that we own.
+        let message = unsafe { invar_torch_store(host.as_ptr(), port, size, rank == 0, timeout_ms, &raw mut store) };
+        first_line(message).map_err(|message| plain(&message))?;
+        Ok(Self(store))
+    }
+
+    /// The address at which the peers reach this process.
+    ///
+    /// A host often knows its own name as a loopback address. Where a peer is on another host, that one's address tells
+    /// which network they share.
+    fn agree_on_address(&self, rendezvous: &Rendezvous) -> Result<IpAddr, String> {
+        let Rendezvous { rank, size, ref host, port, .. } = *rendezvous;
+        let route_to = |host: &str| source_address(host, port).map_err(|e| format!("no route to {host}: {e}"));
+        let own = route_to(host)?;
+        self.set(&format!("address/{rank}"), &own.to_string())?;
+        if !own.is_loopback() {
+            return Ok(own);
+        }
+        for peer in (0..size).filter(|&peer| peer != rank) {
+            let address = self.get(&format!("address/{peer}"))?;
+            if address.parse::<IpAddr>().is_ok_and(|address| !address.is_loopback()) {
+                return route_to(&address);
+            }
+        }
+        Ok(own)
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<(), String> {
+        let (key, value) = (c_string(key)?, c_string(value)?);
+        // SAFETY: the store is live, and the strings are C strings.
+        first_line(unsafe { invar_torch_store_set(self.0, key.as_ptr(), value.as_ptr()) })
+    }
+
+    fn get(&self, key: &str) -> Result<String, String> {
+        let key = c_string(key)?;
+        let mut value = ptr::null_mut();
+        // SAFETY: the store is live; on success `value` is a C string that we own.
+        first_line(unsafe { invar_torch_store_get(self.0, key.as_ptr(), &raw mut value) })?;
+        Ok(unsafe { owned_text(value) })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // SAFETY: not used again; a group that needs the store holds it too.
+        unsafe { invar_torch_store_free(self.0) }
+    }
+}
+
+/// The address of this host from which it reaches another.
+fn source_address(host: &str, port: u16) -> io::Result<IpAddr> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for target in (host, port).to_socket_addrs()? {
+        let any = if target.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        // A datagram socket chooses its route when it connects, and sends nothing.
+        match UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(target).and_then(|()| socket.local_addr())) {
+            Ok(address) => return Ok(address.ip()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A message without the place in the source that Gloo puts before it: `[.../pair.cc:547] Connection closed`.
+fn plain(message: &str) -> String {
+    match message.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((place, text)) if place.contains(".cc:") || place.contains(".cpp:") => text.to_owned(),
+        _ => message.to_owned(),
+    }
+}
+
+fn c_string(text: &str) -> Result<CString, String> {
+    CString::new(text).map_err(|_| format!("{text:?} holds a zero byte"))
+}
+
+/// The shim's `Group`.
+#[repr(C)]
+struct Group {
+    _opaque: [u8; 0],
+}
+
+/// c10d's `Store`.
+#[repr(C)]
+struct CStore {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn invar_torch_store(
+        host: *const c_char,
+        port: u16,
+        size: usize,
+        is_server: bool,
+        timeout_ms: i64,
+        out: *mut *mut CStore,
+    ) -> *mut c_char;
+    fn invar_torch_store_set(store: *mut CStore, key: *const c_char, value: *const c_char) -> *mut c_char;
+    fn invar_torch_store_get(store: *mut CStore, key: *const c_char, value: *mut *mut c_char) -> *mut c_char;
+    fn invar_torch_store_free(store: *mut CStore);
+    fn invar_torch_group_gloo(
+        store: *mut CStore,
+        rank: usize,
+        size: usize,
+        address: *const c_char,
+        timeout_ms: i64,
+        out: *mut *mut Group,
+    ) -> *mut c_char;
+    #[cfg(feature = "nccl")]
+    fn invar_torch_group_nccl(
+        store: *mut CStore,
+        rank: usize,
+        size: usize,
+        local_rank: usize,
+        timeout_ms: i64,
+        out: *mut *mut Group,
+    ) -> *mut c_char;
+    fn invar_torch_group_free(group: *mut Group);
+    fn invar_torch_all_reduce(group: *const Group, tensor: *mut C_tensor, lost_peer: *mut bool) -> *mut c_char;
+    fn invar_torch_broadcast(group: *const Group, tensor: *mut C_tensor, lost_peer: *mut bool) -> *mut c_char;
+    fn invar_torch_all_gather(
+        group: *const Group,
+        tensor: *const C_tensor,
+        out: *mut *mut C_tensor,
+        lost_peer: *mut bool,
+    ) -> *mut c_char;
+    fn invar_torch_barrier(group: *const Group, lost_peer: *mut bool) -> *mut c_char;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_of_a_message_is_left_out() {
+        assert_eq!(plain("[/pytorch/gloo/tcp/pair.cc:547] Connection closed by peer"), "Connection closed by peer");
+        assert_eq!(plain("[fe80::1] is down"), "[fe80::1] is down");
+        assert_eq!(plain("The client timed out"), "The client timed out");
+    }
+
+    #[test]
+    fn a_host_reaches_itself_by_its_loopback() {
+        assert_eq!(source_address("127.0.0.1", 9).unwrap(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(source_address("nowhere.invalid", 9).is_err());
+    }
+}
