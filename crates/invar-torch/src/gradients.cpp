@@ -1,5 +1,6 @@
 #include "shim.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace {
