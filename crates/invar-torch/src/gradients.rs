@@ -70,9 +70,10 @@ mod tests {
     use super::*;
     use tch::{Device, Kind, no_grad};
 
+    /// Not from the generator, which other tests seed meanwhile.
     fn leaf(seed: i64, shape: &[i64]) -> Tensor {
-        tch::manual_seed(seed);
-        Tensor::randn(shape, (Kind::Double, Device::Cpu)).set_requires_grad(true)
+        let numbers = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
+        (numbers * 1.7 + seed).sin().view(shape).set_requires_grad(true)
     }
 
     /// sum(x y^T) / 2 + sum(x), by autograd.
@@ -105,7 +106,7 @@ mod tests {
         assert!((expected - found).abs() < 1e-12, "{expected} {found}");
         for (expected, found) in expected_gradients.iter().zip(&found_gradients) {
             assert!(expected.allclose(found, 1e-12, 1e-12, false), "{expected:?} {found:?}");
-            assert!(expected.abs().max().double_value(&[]) > 0.1);
+            assert!(expected.abs().max().double_value(&[]) > 0.01);
         }
     }
 
