@@ -48,8 +48,9 @@ fn compile_shim(lib_dir: &Path) {
         .define("USE_C10D_GLOO", None)
         .files(&sources);
     if nccl {
-        let paths = env::var_os("INVAR_NCCL_INCLUDE")
-            .expect("the feature `nccl` needs INVAR_NCCL_INCLUDE: directories with nccl.h and CUDA's headers, with ':' between");
+        let paths = env::var_os("INVAR_NCCL_INCLUDE").expect(
+            "the feature `nccl` needs INVAR_NCCL_INCLUDE: directories with nccl.h and CUDA's headers, with ':' between",
+        );
         build.includes(env::split_paths(&paths)).define("USE_C10D_NCCL", None).file("src/nccl.cpp");
     }
     build.compile("invar_torch");

@@ -2,17 +2,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{DatasetError, Pair, PairSource, SampleId, ViewShape};
 
-/// A source whose samples have labels from outside, by sample id.
+/// A source whose samples have labels from outside, by name.
 ///
 /// Labels are for watching, never for learning: the pairs and the split are those of the source.
 pub struct Labelled {
     source: Arc<dyn PairSource>,
-    labels: HashMap<SampleId, String>,
+    labels: HashMap<String, String>,
 }
 
 impl Labelled {
-    /// Attaches `labels` to the samples of `source`. A sample whose id has none keeps what the source says.
-    pub fn new(source: Arc<dyn PairSource>, labels: HashMap<SampleId, String>) -> Self {
+    /// Attaches `labels` to the samples of `source`. A sample whose name has none keeps what the source says.
+    pub fn new(source: Arc<dyn PairSource>, labels: HashMap<String, String>) -> Self {
         Self { source, labels }
     }
 }
@@ -34,11 +34,12 @@ impl PairSource for Labelled {
         self.source.split_key(index)
     }
 
-    /// Draws a pair to learn the sample's id, which is no cheaper than [`PairSource::pair`]. `None` also where that
-    /// pair cannot be drawn.
+    fn sample_name(&self, index: usize) -> String {
+        self.source.sample_name(index)
+    }
+
     fn label(&self, index: usize) -> Option<String> {
-        let own = self.source.pair(index, 0).ok().and_then(|pair| self.labels.get(&pair.sample).cloned());
-        own.or_else(|| self.source.label(index))
+        self.labels.get(&self.sample_name(index)).cloned().or_else(|| self.source.label(index))
     }
 }
 
@@ -67,6 +68,9 @@ mod tests {
         fn split_key(&self, index: usize) -> SampleId {
             SampleId(index as u64 / 2)
         }
+        fn sample_name(&self, index: usize) -> String {
+            index.to_string()
+        }
         fn label(&self, index: usize) -> Option<String> {
             (index == 9).then(|| "nine".into())
         }
@@ -78,15 +82,17 @@ mod tests {
 
     fn labelled() -> Labelled {
         let labels = [(0, "zero"), (3, "three"), (4, "four")];
-        Labelled::new(Arc::new(Numbers), labels.map(|(index, label)| (id(index), label.to_owned())).into())
+        Labelled::new(Arc::new(Numbers), labels.map(|(index, label)| (index.to_string(), label.to_owned())).into())
     }
 
     #[test]
-    fn labels_go_by_sample_id() {
+    fn labels_go_by_name() {
         let source = labelled();
         let labels: Vec<Option<String>> = (0..source.len()).map(|index| source.label(index)).collect();
         let mut expected = vec![None; 10];
-        (expected[0], expected[4], expected[9]) = (Some("zero".into()), Some("four".into()), Some("nine".into()));
+        for (index, label) in [(0, "zero"), (3, "three"), (4, "four"), (9, "nine")] {
+            expected[index] = Some(label.to_owned());
+        }
         assert_eq!(labels, expected);
     }
 

@@ -138,6 +138,10 @@ impl PairSource for GrainPairs {
     fn split_key(&self, index: usize) -> SampleId {
         self.grains.group(index)
     }
+
+    fn sample_name(&self, index: usize) -> String {
+        self.grains.get(index).map_or_else(|_| format!("number {index}"), |grain| grain.id())
+    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,21 @@ impl Batch {
         }
     }
 
+    /// The views `times` over.
+    pub fn repeated(&self, times: i64) -> Self {
+        let repeat = |t: &Tensor| {
+            let mut times_over = vec![1; t.dim()];
+            times_over[0] = times;
+            t.repeat(times_over)
+        };
+        match self {
+            Self::Dense { x } => Self::Dense { x: repeat(x) },
+            Self::Tokens { ids, lengths, targets } => {
+                Self::Tokens { ids: repeat(ids), lengths: repeat(lengths), targets: targets.as_ref().map(repeat) }
+            }
+        }
+    }
+
     /// Moves the batch into page-locked memory where `device` is CUDA, so that the copy to it need not block.
     pub fn pin(self, device: Device) -> Self {
         if device.is_cuda() { self.map(|t| t.pin_memory(device)) } else { self }

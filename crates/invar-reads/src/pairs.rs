@@ -367,6 +367,10 @@ impl PairSource for ReadPairs {
     fn split_key(&self, index: usize) -> SampleId {
         self.reads.sample_id(self.first_read(index))
     }
+
+    fn sample_name(&self, index: usize) -> String {
+        self.reads.name(self.first_read(index)).unwrap_or_default().to_owned()
+    }
 }
 
 fn regions(reads: [usize; 2], ranges: [Range<usize>; 2]) -> [Region; 2] {

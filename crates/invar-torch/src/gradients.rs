@@ -37,13 +37,7 @@ pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result
     // SAFETY: every pointer is to a live tensor, and both lists hold `inputs.len()` of them; on success `result` is a
     // new tensor that we own.
     check(OPERATION, unsafe {
-        invar_torch_attach_gradients(
-            value.as_ptr(),
-            inputs.len(),
-            inputs.as_ptr(),
-            gradients.as_ptr(),
-            &raw mut result,
-        )
+        invar_torch_attach_gradients(value.as_ptr(), inputs.len(), inputs.as_ptr(), gradients.as_ptr(), &raw mut result)
     })?;
     Ok(unsafe { Tensor::from_ptr(result) })
 }

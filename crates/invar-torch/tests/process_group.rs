@@ -66,7 +66,10 @@ fn member() {
                 if let Err(error) = group.all_reduce(&mut sum) {
                     assert!(matches!(error, Error::Peer { .. }), "{error}");
                     let text = error.to_string();
-                    assert!(text.starts_with("all-reduce: a peer of this process ended or cannot be reached"), "{text}");
+                    assert!(
+                        text.starts_with("all-reduce: a peer of this process ended or cannot be reached"),
+                        "{text}"
+                    );
                     // And it stays closed.
                     assert!(group.barrier().is_err());
                     return;

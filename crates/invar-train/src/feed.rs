@@ -20,7 +20,7 @@ use tch::Device;
 use crate::Error;
 
 /// Chunks that wait for the trainer, a worker.
-const DEPTH: usize = 2;
+pub(crate) const DEPTH: usize = 2;
 
 /// Which batches a [`Feed`] makes.
 #[derive(Clone, Debug)]

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod optimizer;
 pub mod quality;
 pub mod schedule;
+pub mod survey;
 
 mod config;
 mod ema;
@@ -48,4 +49,5 @@ pub use observer::Observer;
 pub use place::Place;
 pub use quality::{InvarianceReport, Orbits, PairQuality, SymmetryGap, invariance, orbits, pair_quality};
 pub use step::{ContrastiveStep, Step, StepReport, ValidationReport};
+pub use survey::{Survey, survey};
 pub use trainer::{Outcome, TrainSummary, Trainer, train};

@@ -32,8 +32,8 @@ use crate::{
 
 /// Numbers of the random streams that are derived from the recipe's seed; 0 and 1 are the step's own.
 const ORDER_STREAM: u64 = 2;
-const PAIR_STREAM: u64 = 3;
-const SPLIT_STREAM: u64 = 4;
+pub(crate) const PAIR_STREAM: u64 = 3;
+pub(crate) const SPLIT_STREAM: u64 = 4;
 const VALIDATION_STREAM: u64 = 5;
 
 /// How a training run ended.
@@ -423,7 +423,8 @@ impl Trainer {
     }
 }
 
-fn chunk_pairs(config: &TrainConfig, num_rows: usize) -> usize {
+/// Pairs of a chunk of `num_rows` rows.
+pub(crate) fn chunk_pairs(config: &TrainConfig, num_rows: usize) -> usize {
     if config.chunk_pairs == 0 { num_rows } else { config.chunk_pairs.min(num_rows) }
 }
 

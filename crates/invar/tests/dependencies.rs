@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-torch", &["tch", "torch-sys"]),
     ("invar-nn", &["invar-dataset", "invar-torch", "tch", "torch-sys"]),
     ("invar-loss", &["invar-dataset", "invar-nn", "invar-torch", "tch", "torch-sys"]),
-    ("invar-train", &["invar-dataset", "invar-loss", "invar-nn", "invar-torch", "tch", "torch-sys"]),
+    ("invar-train", &["invar-cluster", "invar-dataset", "invar-loss", "invar-nn", "invar-torch", "tch", "torch-sys"]),
     ("invar-embeddings", &["invar-dataset"]),
     ("invar-cluster", &["invar-dataset"]),
 ];

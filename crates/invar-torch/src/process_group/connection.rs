@@ -37,9 +37,7 @@ impl Connection {
             Backend::Gloo => {
                 let address = c_string(&store.agree_on_address(rendezvous)?.to_string())?;
                 // SAFETY: the store is live, and `group` is ours to write.
-                unsafe {
-                    invar_torch_group_gloo(store.0, rank, size, address.as_ptr(), timeout_ms, &raw mut group)
-                }
+                unsafe { invar_torch_group_gloo(store.0, rank, size, address.as_ptr(), timeout_ms, &raw mut group) }
             }
             #[cfg(feature = "nccl")]
             Backend::Nccl => {

@@ -1,0 +1,183 @@
+//! What a recipe would do, found out without training: the network, its memory, the speed of the data.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use invar_dataset::{PairSource, order::BatchOrder, seed, split};
+use invar_nn::{Batch, Views};
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use crate::{
+    ContrastiveStep, Error, Place, Recipe, Step,
+    feed::{self, DEPTH, Feed, Plan},
+    trainer::{PAIR_STREAM, SPLIT_STREAM, chunk_pairs},
+};
+
+/// For how long views are drawn to learn how fast they come.
+const DRAW_FOR: Duration = Duration::from_secs(3);
+
+/// Pairs of the smaller of the two batches by which the memory of activations is measured.
+const PROBE_PAIRS: usize = 8;
+
+/// What a recipe would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Survey {
+    /// Every parameter and buffer.
+    pub tensors: Vec<Parameter>,
+    /// Numbers in the parameters that are trained.
+    pub num_trained: usize,
+    /// Numbers in those that are frozen, and in buffers.
+    pub num_fixed: usize,
+    /// Embedding dimensions, D.
+    pub dim: usize,
+    /// Samples to train on.
+    pub num_training: usize,
+    /// Samples held out for validation.
+    pub num_held_out: usize,
+    /// Pairs of a batch, over all processes.
+    pub batch_size: usize,
+    /// Pairs whose activations are in memory at a time.
+    pub chunk_pairs: usize,
+    /// Bytes that a training process needs beside the program itself.
+    pub memory: Memory,
+    /// Pairs that the view workers of this process draw a second, with nobody else at work.
+    pub pairs_per_s: f64,
+}
+
+/// A named tensor of the network.
+#[derive(Clone, Debug, Serialize)]
+pub struct Parameter {
+    /// Its name, as `train.freeze` takes it.
+    pub name: String,
+    /// Its extents.
+    pub shape: Vec<i64>,
+    /// Whether training changes it by gradients.
+    pub is_trained: bool,
+}
+
+/// An estimate, in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Memory {
+    /// Weights, their gradients, the optimizer's two means, and the moving average where there is one.
+    pub weights: usize,
+    /// What is kept between the forward and the backward pass of a chunk. Measured on the CPU with two small batches and
+    /// extrapolated; `None` where the system does not tell the memory of a process.
+    pub activations: Option<usize>,
+    /// Views of the batch in training and of the chunks that wait for it, on the host.
+    pub views: usize,
+}
+
+impl Memory {
+    /// All together.
+    pub fn total(&self) -> usize {
+        self.weights + self.activations.unwrap_or(0) + self.views
+    }
+}
+
+/// Looks at what a recipe would do with a source in `processes` processes. Runs two small batches through the network on
+/// the CPU, and draws views for three seconds.
+///
+/// # Errors
+/// When the recipe does not fit the data.
+pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) -> Result<Survey, Error> {
+    let config = &recipe.train;
+    config.validate()?;
+    tch::set_num_threads(config.threads as i32);
+    let mut step = ContrastiveStep::new(recipe, &source.view_shape(), &Place::from(Device::Cpu))?;
+    let named = step.parameters();
+    let count =
+        |trained: bool| named.iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum();
+    let (num_trained, num_fixed): (usize, usize) = (count(true), count(false));
+    let (training, held_out) = split::split(source, config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
+    let (num_training, num_held_out) = (training.len(), held_out.len());
+    let order = BatchOrder::new(num_training, config.batch_size, 0)?;
+    let batch_size = order.batch_size();
+    let rows = (batch_size / processes.max(1)).max(1);
+    let chunk_pairs = chunk_pairs(config, rows);
+    let training: Arc<dyn PairSource> = Arc::new(training);
+    let small = BatchOrder::new(num_training, PROBE_PAIRS, 0)?.batch(0);
+    let probe = feed::draw(&*training, &small, 0)?;
+    let view_bytes = bytes_of(&probe.stacked) / probe.num_pairs();
+    let averages = if config.ema_decay > 0.0 { 1 } else { 0 };
+    let memory = Memory {
+        weights: 4 * (num_trained * (4 + averages) + num_fixed * (1 + averages)),
+        activations: activations_per_pair(&mut step, &probe)?.map(|bytes| bytes * chunk_pairs),
+        views: view_bytes * (rows + chunk_pairs * config.view_workers * (DEPTH + 1)),
+    };
+    let plan =
+        Plan::whole(order, seed::mix(config.seed, PAIR_STREAM), 0..u64::MAX / 2, config.view_workers, Device::Cpu);
+    let plan = Plan { rows: 0..rows, chunk_pairs, ..plan };
+    let pairs_per_s = speed(&training, &plan)?;
+    let tensors = named
+        .iter()
+        .map(|(name, t)| Parameter { name: name.clone(), shape: t.size(), is_trained: t.requires_grad() })
+        .collect();
+    let dim = step.dim();
+    Ok(Survey {
+        tensors,
+        num_trained,
+        num_fixed,
+        dim,
+        num_training,
+        num_held_out,
+        batch_size,
+        chunk_pairs,
+        memory,
+        pairs_per_s,
+    })
+}
+
+/// The growth of the process's peak between a batch and one of twice its size, a pair.
+fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Option<usize>, Error> {
+    let double = Views {
+        stacked: probe.stacked.repeated(2),
+        num_views: probe.num_views,
+        samples: probe.samples.iter().copied().chain(probe.samples.iter().map(|id| !id)).collect(),
+    };
+    let mut peaks = [0; 2];
+    // The first pass makes LibTorch allocate what it keeps.
+    for (round, views) in [(0, &double), (0, probe), (1, &double)] {
+        let Some(before) = reset_peak() else { return Ok(None) };
+        step.accumulate(0, std::slice::from_ref(views))?;
+        let Some(peak) = status_bytes("VmHWM:") else { return Ok(None) };
+        peaks[round] = peak.saturating_sub(before);
+    }
+    Ok(Some(peaks[1].saturating_sub(peaks[0]) / probe.num_pairs()))
+}
+
+/// Makes the peak of the resident memory what is resident now, and returns that.
+fn reset_peak() -> Option<usize> {
+    fs::write("/proc/self/clear_refs", "5").ok()?;
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(key: &str) -> Option<usize> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+fn bytes_of(batch: &Batch) -> usize {
+    let bytes = |t: &Tensor| t.numel() * t.kind().elt_size_in_bytes();
+    match batch {
+        Batch::Dense { x } => bytes(x),
+        Batch::Tokens { ids, lengths, targets } => bytes(ids) + bytes(lengths) + targets.as_ref().map_or(0, bytes),
+    }
+}
+
+fn speed(source: &Arc<dyn PairSource>, plan: &Plan) -> Result<f64, Error> {
+    let mut pairs = 0;
+    let start = Instant::now();
+    for next in Feed::start(source, plan) {
+        pairs += next?.0.iter().map(Views::num_pairs).sum::<usize>();
+        if start.elapsed() > DRAW_FOR {
+            break;
+        }
+    }
+    Ok(pairs as f64 / start.elapsed().as_secs_f64())
+}
