@@ -223,7 +223,14 @@ pub struct Views {
 #[command(after_help = "Examples:
   invar train reads/quickstart --data data --out run
   invar train my.toml --data lane1 --data lane2 --out run --set train.steps=2000
-The directory resumes where it holds a checkpoint of the same recipe; a finished one is left as it is.")]
+  invar train reads/quickstart --data data --dry-run
+  torchrun --no-python --nproc_per_node 4 invar train my.toml --data data --out run
+  srun --ntasks 8 --gpus-per-task 1 invar train my.toml --data data --out run
+The directory resumes where it holds a checkpoint of the same recipe, also in another number of processes; a finished one
+is left as it is. `tensorboard --logdir run` draws the curves.
+
+Several processes train on one batch together, each on its part of it, as if they were one. They are told of each other by
+torchrun, by srun, or by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.")]
 pub struct Train {
     /// A recipe file, or the name of a built-in one (`invar run --help` lists them)
     pub recipe: String,
@@ -231,11 +238,23 @@ pub struct Train {
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// The run directory to make or continue
-    #[arg(long, value_name = "RUN")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present = "dry_run")]
+    pub out: Option<PathBuf>,
     /// Override a key of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Train nothing: say what the network, its memory and the speed of the data would be, and on which device
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Tab-separated table with columns `id` and a label: held-out samples are asked for their neighbours' labels
+    #[arg(long, value_name = "TSV")]
+    pub labels: Option<PathBuf>,
+    /// The column of --labels [default: the first that is not `id`]
+    #[arg(long, value_name = "NAME", requires = "labels")]
+    pub label_column: Option<String>,
+    /// How long a process waits for another before it gives up
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
+    pub peer_timeout: u64,
 }
 
 /// `invar embed`

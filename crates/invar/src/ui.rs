@@ -28,6 +28,14 @@ pub struct Summary {
     pub json: Value,
 }
 
+impl Summary {
+    /// Of a process that leaves the talking to another.
+    #[cfg(feature = "torch")]
+    pub fn nothing() -> Self {
+        Self { text: String::new(), json: Value::Null }
+    }
+}
+
 impl Ui {
     /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly, the second ends it at once.
     pub fn new(common: &Common) -> Self {
@@ -38,6 +46,12 @@ impl Ui {
             }
         });
         Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0 }
+    }
+
+    /// The same, but it says only warnings and errors.
+    #[cfg(feature = "torch")]
+    pub fn hushed(&self) -> Self {
+        Self { json: self.json, quiet: true, verbose: false }
     }
 
     /// Said unless `--quiet`.
@@ -76,6 +90,9 @@ impl Ui {
 
     /// The result of the command, on stdout.
     pub fn summary(&self, summary: &Summary) {
+        if summary.text.is_empty() && summary.json.is_null() {
+            return;
+        }
         let text = if self.json {
             serde_json::to_string_pretty(&summary.json).expect("a JSON value has string keys")
         } else {

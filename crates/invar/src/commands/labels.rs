@@ -31,6 +31,12 @@ pub fn as_labels(column: &Column) -> Vec<Option<String>> {
 }
 
 impl Labels {
+    /// Labels by sample id.
+    #[cfg(feature = "torch")]
+    pub fn into_map(self) -> HashMap<String, String> {
+        self.by_id
+    }
+
     /// Reads a tab-separated table with a header that has a column `id`; the labels are in `column`, by default the
     /// first other one. Empty labels are left out.
     ///

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cli::{Common, Embed, Run},
+    exit::Usage,
     recipe::Recipe,
     ui::{Summary, Ui, thousands},
 };
@@ -22,17 +23,27 @@ const KMEANS_RUNS: usize = 5;
 
 /// `invar run`
 pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
+    if let Some(rendezvous) = train::processes::launched()? {
+        return Err(Usage(format!(
+            "`invar run` is for a process on its own, this is one of {}: start `invar train` so",
+            rendezvous.size
+        ))
+        .into());
+    }
     let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
     let labels = match (&args.labels, &args.label_column) {
         (Some(path), column) => Some(LabelSource::Table(Labels::read(path, column.as_deref())?)),
         (None, Some(column)) => Some(LabelSource::Column(column.clone())),
         (None, None) => None,
     };
+    // Training judges held-out samples by the same table.
+    let probe = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
     std::fs::create_dir_all(&args.out)?;
     let (data, model, embeddings) = (args.out.join("data"), args.out.join("run"), args.out.join("embeddings"));
     let mut stages = Stages { ui, json: serde_json::Map::new() };
     stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?);
-    stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, common, ui)?);
+    let options = train::Options { labels: probe, ..train::Options::default() };
+    stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, options, common, ui)?);
     let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: 1000, moved: false };
     stages.add("embed", embed::embed(&recipe, &request, common, ui)?);
     let output = Output { clusters: args.out.join("clusters.parquet"), plot: Some(args.out.join("clusters.svg")) };

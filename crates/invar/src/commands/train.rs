@@ -1,18 +1,24 @@
 //! `invar train`
 
+mod dry_run;
+pub mod processes;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
+    rc::Rc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
-use invar_dataset::{Progress, atomic, manifest};
+use invar_dataset::{Labelled, PairSource, Progress, atomic, manifest};
 use invar_nn::DeviceChoice;
-use invar_train::{Observer, StepMetrics, TrainSummary, ValidationMetrics};
+use invar_torch::ProcessGroup;
+use invar_train::{Observer, Place, StepMetrics, TrainSummary, ValidationMetrics};
 use serde_json::{Value, json};
 
+use super::labels::Labels;
 use crate::{
     cli::{Common, Train},
     exit::Usage,
@@ -20,14 +26,51 @@ use crate::{
     ui::{Bar, Summary, Ui, Unit, thousands},
 };
 
+/// What `invar train` is asked beside recipe, data and place.
+pub struct Options {
+    /// True labels by sample id, by which held-out samples are judged.
+    pub labels: Option<Labels>,
+    /// How long a process waits for another.
+    pub peer_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { labels: None, peer_timeout: Duration::from_secs(1800) }
+    }
+}
+
 /// `invar train`
 pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
     let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
-    train(&recipe, &args.data, &args.out, common, ui)
+    if args.dry_run {
+        return dry_run::dry_run(&recipe, &args.data, common);
+    }
+    let labels = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
+    let options = Options { labels, peer_timeout: Duration::from_secs(args.peer_timeout) };
+    let out = args.out.as_ref().expect("clap asks for it unless it is a dry run");
+    train(&recipe, &args.data, out, options, common, ui)
 }
 
-/// Trains into `out`, or goes on there.
-pub fn train(recipe: &Recipe, data: &[PathBuf], out: &Path, common: &Common, ui: &Ui) -> Result<Summary> {
+/// Trains into `out`, or goes on there. Of several processes the first alone reads and writes `out`, and talks.
+pub fn train(
+    recipe: &Recipe,
+    data: &[PathBuf],
+    out: &Path,
+    options: Options,
+    common: &Common,
+    ui: &Ui,
+) -> Result<Summary> {
+    let launched = processes::launched()?;
+    let (device, group) = match &launched {
+        Some(rendezvous) => {
+            let (device, group) = processes::join(rendezvous, options.peer_timeout, common, ui)?;
+            (Some(device), group)
+        }
+        None => (None, ProcessGroup::solo()),
+    };
+    let hushed = ui.hushed();
+    let ui = if group.is_first() { ui } else { &hushed };
     let settings = invar_train::Recipe {
         encoder: recipe.encoder.clone(),
         loss: recipe.loss.clone(),
@@ -35,29 +78,47 @@ pub fn train(recipe: &Recipe, data: &[PathBuf], out: &Path, common: &Common, ui:
         data: data_identity(recipe, data)?,
     };
     let identity = settings.data.clone();
-    if common.force {
-        clear(out)?;
+    let done = if group.is_first() { prepare(recipe, out, &identity, common)? } else { None };
+    if processes::first_says(&group, done.is_some())? {
+        return Ok(done.map_or_else(Summary::nothing, |done| describe_summary(out, &done, None)));
     }
-    claim(recipe, out)?;
-    if let Some(done) = finished(out)? {
-        if done.data != identity {
-            let reason = format!("{}: was trained on other data (--force starts over)", out.display());
-            return Err(Usage(reason).into());
-        }
-        return Ok(describe_summary(out, &done, None));
+    let device = match device {
+        Some(device) => device,
+        None => self::device(common, ui)?,
+    };
+    let mut pairs: Arc<dyn PairSource> = recipe.source.pairs(data)?;
+    if let Some(labels) = options.labels {
+        pairs = Arc::new(Labelled::new(pairs, labels.into_map()));
     }
-    let device = device(common, ui)?;
-    let pairs = recipe.source.pairs(data)?;
     ui.note(&format!("training {} on {} samples", recipe.name, thousands(pairs.len() as u64)));
     let watch =
         Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
-    let summary = invar_train::train(&settings, pairs, device, out, &watch)?;
+    let is_first = group.is_first();
+    let place = Place { device, group: Rc::new(group) };
+    let summary = invar_train::train(&settings, pairs, place, out, &watch)?;
     drop(watch);
+    if !is_first {
+        return Ok(Summary::nothing());
+    }
     let path = out.join(SUMMARY);
     let stored = Stored::of(&summary, identity);
     let json = serde_json::to_vec_pretty(&stored)?;
     atomic::write(&path, &json).with_context(|| path.display().to_string())?;
     Ok(describe_summary(out, &stored, Some(&summary)))
+}
+
+/// Makes the run directory ready. Returns what a finished run says of itself.
+fn prepare(recipe: &Recipe, out: &Path, identity: &str, common: &Common) -> Result<Option<Stored>> {
+    if common.force {
+        clear(out)?;
+    }
+    claim(recipe, out)?;
+    let done = finished(out)?;
+    if done.as_ref().is_some_and(|done| done.data != identity) {
+        let reason = format!("{}: was trained on other data (--force starts over)", out.display());
+        return Err(Usage(reason).into());
+    }
+    Ok(done)
 }
 
 /// `invar info RUN`
@@ -160,8 +221,11 @@ fn clear(out: &Path) -> Result<()> {
         let path = out.join(name);
         gone(fs::remove_file(&path), &path)?;
     }
-    let checkpoints = out.join("checkpoints");
-    gone(fs::remove_dir_all(&checkpoints), &checkpoints)
+    for name in ["checkpoints", "tensorboard"] {
+        let path = out.join(name);
+        gone(fs::remove_dir_all(&path), &path)?;
+    }
+    Ok(())
 }
 
 fn finished(out: &Path) -> Result<Option<Stored>> {

@@ -1,0 +1,47 @@
+//! Training in several processes, as torchrun, srun or the environment start them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use invar_nn::DeviceChoice;
+use invar_torch::{Backend, ProcessGroup, Rendezvous};
+use tch::{Device, Tensor};
+
+use crate::{cli::Common, exit::Usage, ui::Ui};
+
+/// What the launcher says; `None` for a process on its own.
+pub fn launched() -> Result<Option<Rendezvous>> {
+    Rendezvous::from_env().map_err(|error| Usage(error.to_string()).into())
+}
+
+/// Chooses this process's device, and meets the others.
+pub fn join(
+    rendezvous: &Rendezvous,
+    timeout: Duration,
+    common: &Common,
+    ui: &Ui,
+) -> Result<(Device, ProcessGroup)> {
+    let local = DeviceChoice::Cuda(rendezvous.local_rank);
+    let choice = match common.device.as_str() {
+        "cuda" => local,
+        "auto" if invar_nn::device::why_not_cuda(rendezvous.local_rank).is_none() => local,
+        other => other.parse().map_err(|error| Usage(format!("--device {other}: {error}")))?,
+    };
+    let chosen = choice.resolve().map_err(|error| Usage(error.to_string()))?;
+    let backend = if chosen.device.is_cuda() && cfg!(feature = "nccl") { Backend::Nccl } else { Backend::Gloo };
+    if rendezvous.rank == 0 {
+        ui.note(&format!("{}; {rendezvous}, by {backend:?}", chosen.sentence));
+    }
+    let group = ProcessGroup::connect(backend, rendezvous, timeout)?;
+    Ok((chosen.device, group))
+}
+
+/// What the first process says, on every process.
+pub fn first_says(group: &ProcessGroup, here: bool) -> Result<bool> {
+    if group.size() == 1 {
+        return Ok(here);
+    }
+    let mut answer = Tensor::from(i64::from(here));
+    group.broadcast(&mut answer)?;
+    Ok(answer.int64_value(&[]) > 0)
+}
