@@ -39,6 +39,8 @@ fn compile_shim(lib_dir: &Path) {
     build
         .cpp(true)
         .pic(true)
+        // Of LibTorch's headers: it would double the time.
+        .debug(false)
         .warnings(false)
         .include("stub")
         .include(root.join("include"))
