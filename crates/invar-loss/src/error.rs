@@ -43,4 +43,10 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// LibTorch refused, or a peer died.
+    #[error(transparent)]
+    Torch(#[from] invar_torch::Error),
+    /// LibTorch refused an operation.
+    #[error(transparent)]
+    Tch(#[from] tch::TchError),
 }

@@ -10,20 +10,14 @@
 //!
 //! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet.
 
-use invar_nn::{Encoded, layers::linear, unit_length};
+use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
-use tch::{
-    Kind, Tensor,
-    nn::{self, Module},
-};
+use tch::{Kind, Tensor, nn};
 
-use crate::{Context, Error, Loss, LossOutput};
+use crate::{Context, Error, Head, Loss, LossOutput};
 
 /// The name in a recipe.
 pub const NAME: &str = "info-nce";
-
-/// CLIP's bound on the learned scale: a temperature of at least 0.01 and at most 1.
-const LOGIT_SCALE_MAX: f64 = 4.605_170_185_988_092; // ln 100
 
 /// Settings of [`InfoNce`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,59 +44,20 @@ impl InfoNceConfig {
     /// # Errors
     /// When the temperature or a width is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<InfoNce, Error> {
-        let found = self.temperature.to_string();
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(Error::Config { key: "loss.temperature", expected: "above 0", found });
-        }
-        if self.learn_temperature && !(0.01..=1.0).contains(&self.temperature) {
-            return Err(Error::Config { key: "loss.temperature", expected: "in [0.01, 1] to be learned", found });
-        }
-        let logit_scale = -self.temperature.ln();
-        let scale = if self.learn_temperature {
-            Scale::Learned(path.var("logit_scale", &[], nn::Init::Const(logit_scale)))
-        } else {
-            Scale::Fixed(1.0 / self.temperature)
-        };
-        let mut width = dim;
-        let mut projection = Vec::with_capacity(self.projection.len());
-        for (number, &next) in self.projection.iter().enumerate() {
-            if next == 0 {
-                return Err(Error::Config {
-                    key: "loss.projection",
-                    expected: "widths of at least 1",
-                    found: "0".into(),
-                });
-            }
-            projection.push(linear(path / format!("projection{number}"), width, next));
-            width = next;
-        }
-        Ok(InfoNce { scale, projection })
+        let Self { temperature, learn_temperature, projection } = self;
+        Ok(InfoNce { head: Head::new(path, dim, *temperature, *learn_temperature, projection)? })
     }
 }
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct InfoNce {
-    scale: Scale,
-    projection: Vec<nn::Linear>,
-}
-
-#[derive(Debug)]
-enum Scale {
-    /// `1 / temperature`.
-    Fixed(f64),
-    /// `ln(1 / temperature)`, a scalar.
-    Learned(Tensor),
+    head: Head,
 }
 
 impl Loss for InfoNce {
     fn project(&self, view: &Encoded) -> Tensor {
-        let Some((last, inner)) = self.projection.split_last() else { return view.embedding.shallow_clone() };
-        let mut x = view.embedding.shallow_clone();
-        for layer in inner {
-            x = layer.forward(&x).relu();
-        }
-        unit_length(&last.forward(&x))
+        self.head.project(view)
     }
 
     fn criterion(&self, views: &[Tensor], _context: &Context) -> Result<LossOutput, Error> {
@@ -110,29 +65,21 @@ impl Loss for InfoNce {
             return Err(Error::Views { loss: NAME, expected: 2, found: views.len() });
         };
         check_rows(q, k)?;
-        let (scale, temperature) = match &self.scale {
-            Scale::Fixed(scale) => (Tensor::from(*scale).to_kind(q.kind()).to_device(q.device()), 1.0 / scale),
-            Scale::Learned(logit_scale) => (logit_scale.exp(), f64::NAN),
-        };
+        let scale = self.head.scale(q.kind(), q.device());
         let logits = scaled_logits(q, k, &scale); // [B, B]
         let loss = symmetric_cross_entropy(&logits);
         let metrics = tch::no_grad(|| {
-            let temperature = if temperature.is_nan() { scale.reciprocal() } else { Tensor::from(temperature) };
             vec![
                 ("loss_over_ln_n", &loss / (logits.size()[0] as f64).ln()),
                 ("accuracy", accuracy(&logits)),
-                ("temperature", temperature),
+                ("temperature", self.head.temperature()),
             ]
         });
         Ok(LossOutput { terms: vec![(NAME, loss)], metrics })
     }
 
     fn after_step(&mut self, _context: &Context) {
-        if let Scale::Learned(logit_scale) = &mut self.scale {
-            tch::no_grad(|| {
-                let _ = logit_scale.clamp_(0.0, LOGIT_SCALE_MAX);
-            });
-        }
+        self.head.clamp();
     }
 }
 
@@ -170,6 +117,7 @@ fn accuracy(logits: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use invar_nn::unit_length;
     use invar_torch::ProcessGroup;
     use tch::Device;
 

@@ -8,6 +8,7 @@
 pub mod info_nce;
 
 mod error;
+mod head;
 
 use std::ops::Range;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
 pub use error::Error;
+pub use head::Head;
 pub use info_nce::{InfoNce, InfoNceConfig};
 
 /// What a loss makes of a batch.
