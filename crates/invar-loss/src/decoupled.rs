@@ -75,3 +75,56 @@ impl Loss for Decoupled {
         self.head.clamp();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, Definition, F64, alike, check_definition, ids, views},
+    };
+
+    fn config(temperature: f64, learn_temperature: bool) -> LossConfig {
+        LossConfig::Decoupled(DecoupledConfig { temperature, learn_temperature, ..DecoupledConfig::default() })
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        check_definition(2, Definition { decoupled: true, ..Definition::PLAIN }, |t| config(t, false));
+    }
+
+    // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //         for f in (1.0, 0.7))
+    // z = torch.cat([q, k]); l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf); i, t = torch.arange(8), torch.arange(8).roll(4)
+    // n = l.clone(); n[i, t] = -torch.inf; print((n.logsumexp(1) - l[i, t]).mean())
+    #[test]
+    fn agrees_with_pytorch() {
+        let found = Case::new(&config(0.1, false), views(2, 4, 3), ids(4, false)).value();
+        assert!((found - 10.056664310488678).abs() < 1e-10, "{found}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        // All alike: ln(2N - 2). Orthogonal samples, identical views: the same less s.
+        let ones = alike(2);
+        assert!((Case::new(&config(0.1, false), ones, ids(8, false)).value() - 14f64.ln()).abs() < 1e-10);
+        let eye = vec![Tensor::eye(5, F64), Tensor::eye(5, F64)];
+        let found = Case::new(&config(0.1, false), eye, ids(5, false)).value();
+        assert!((found - (8f64.ln() - 10.0)).abs() < 1e-10);
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for twice in [false, true] {
+            let mut case = Case::new(&config(0.1, true), views(2, 7, 3), ids(7, twice));
+            case.check_partitions();
+            case.check_gradient();
+            case.check_symmetry();
+            case.check_errors();
+        }
+        // No negatives: no loss, and no NaN in its gradient.
+        let case = Case::new(&config(0.1, true), views(2, 3, 3), Tensor::from_slice(&[1i64, 1, 1]));
+        assert_eq!(case.value(), 0.0);
+        case.check_gradient();
+    }
+}

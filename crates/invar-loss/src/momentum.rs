@@ -190,3 +190,160 @@ impl Momentum {
         let _ = self.position.fill_((position + num) % queue);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, F64, dot, ids, vectors, views},
+    };
+    use tch::Device;
+
+    fn config(queue: usize, symmetric: bool) -> LossConfig {
+        LossConfig::Momentum(MomentumConfig { queue, symmetric, ..MomentumConfig::default() })
+    }
+
+    fn case(config: &LossConfig, n: i64, d: i64, twice: bool) -> Case {
+        let slow_keys = Some(vec![vectors(n, d, 0.3), vectors(n, d, 1.3)]);
+        Case { slow_keys, ..Case::new(config, views(2, n, d), ids(n, twice)) }
+    }
+
+    /// The definition, one number at a time, over a bank kept as a list, oldest first.
+    fn oracle(case: &Case, bank: &[(i64, Vec<f64>)], temperature: f64, symmetric: bool) -> f64 {
+        let (n, d) = case.views[0].size2().unwrap();
+        let slow = case.slow_keys.as_ref().unwrap();
+        let id = |i: i64| case.samples.int64_value(&[i]);
+        let one_way = |q: &Tensor, k: &Tensor| {
+            let row = |i: i64| {
+                let positive = dot(q, i, k, i) / temperature;
+                let mut sum = positive.exp();
+                for j in (0..n).filter(|&j| id(j) != id(i)) {
+                    sum += (dot(q, i, k, j) / temperature).exp();
+                }
+                for (_, key) in bank.iter().filter(|(other, _)| *other != id(i)) {
+                    let cosine: f64 = (0..d).map(|c| q.double_value(&[i, c]) * key[c as usize]).sum();
+                    sum += (cosine / temperature).exp();
+                }
+                sum.ln() - positive
+            };
+            (0..n).map(row).sum::<f64>() / n as f64
+        };
+        let first = one_way(&case.views[0], &slow[1]);
+        if symmetric { (first + one_way(&case.views[1], &slow[0])) / 2.0 } else { first }
+    }
+
+    /// What the oracle remembers after a step.
+    fn remember(bank: &mut Vec<(i64, Vec<f64>)>, case: &Case, queue: usize, symmetric: bool) {
+        let slow = case.slow_keys.as_ref().unwrap();
+        for keys in if symmetric { vec![&slow[1], &slow[0]] } else { vec![&slow[1]] } {
+            let rows = Vec::<Vec<f64>>::try_from(keys).unwrap();
+            bank.extend(rows.into_iter().enumerate().map(|(i, row)| (case.samples.int64_value(&[i as i64]), row)));
+        }
+        let surplus = bank.len().saturating_sub(queue);
+        bank.drain(..surplus);
+    }
+
+    #[test]
+    fn agrees_with_the_definition_while_the_bank_fills_and_turns_over() {
+        for n in [2, 3, 5, 17] {
+            // Smaller than a batch, no multiple of it, larger.
+            for queue in [1, 4, 7, 40] {
+                for symmetric in [false, true] {
+                    let mut case = case(&config(queue, symmetric), n, 3, n == 5);
+                    let mut bank = vec![];
+                    for step in 0..6 {
+                        let expected = oracle(&case, &bank, 0.1, symmetric);
+                        assert!((case.value() - expected).abs() < 1e-9, "n {n} queue {queue} step {step}");
+                        case.after_step(true);
+                        remember(&mut bank, &case, queue, symmetric);
+                        let shift = (step + 1) as f64 * 0.37;
+                        case.slow_keys = Some(vec![vectors(n, 3, 0.3 + shift), vectors(n, 3, 1.3 + shift)]);
+                        // Some of the samples come again.
+                        case.samples = &case.samples + (step % 2) * 2;
+                    }
+                }
+            }
+        }
+        for (n, d, temperature) in [(2, 1, 0.05), (64, 7, 0.1), (5, 2, 1.0), (5, 7, 3.0)] {
+            let config = LossConfig::Momentum(MomentumConfig { temperature, queue: 9, ..MomentumConfig::default() });
+            let case = case(&config, n, d, false);
+            assert!((case.value() - oracle(&case, &[], temperature, true)).abs() < 1e-9);
+        }
+    }
+
+    // q, k, a, b, c = (torch.nn.functional.normalize(torch.sin(torch.arange(3 * n, dtype=torch.float64) * f).view(n, 3), dim=1)
+    //                  for n, f in ((4, 1.0), (4, 0.7), (4, 0.3), (4, 1.3), (5, 0.9)))
+    // ce = lambda q, k: torch.nn.functional.cross_entropy(q @ torch.cat([k, c]).T / 0.1, torch.arange(4))
+    // print((ce(q, b) + ce(k, a)) / 2)
+    #[test]
+    fn agrees_with_pytorch() {
+        let mut case = case(&config(5, true), 4, 3, false);
+        let variables = case.store.variables();
+        variables["head.momentum.bank"].shallow_clone().copy_(&vectors(5, 3, 0.9));
+        let _ = variables["head.momentum.filled"].shallow_clone().fill_(5);
+        // Unlike every id of the bank, which are 0.
+        case.samples = &case.samples + 10;
+        assert!((case.value() - 10.151416072854461).abs() < 1e-10, "{}", case.value());
+    }
+
+    #[test]
+    fn closed_form() {
+        // All alike: ln of the number of keys.
+        let ones = || invar_nn::unit_length(&Tensor::ones([8, 4], F64));
+        let mut case = Case::new(&config(11, true), vec![ones(), ones()], ids(8, false));
+        case.slow_keys = Some(vec![ones(), ones()]);
+        assert!((case.value() - 8f64.ln()).abs() < 1e-10);
+        case.after_step(true);
+        case.samples = &case.samples + 100;
+        assert!((case.value() - 19f64.ln()).abs() < 1e-10);
+        assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for twice in [false, true] {
+            let momentum = MomentumConfig { queue: 5, learn_temperature: true, ..MomentumConfig::default() };
+            let mut case = case(&LossConfig::Momentum(momentum), 7, 3, twice);
+            case.after_step(true);
+            case.check_partitions();
+            case.check_gradient();
+            case.check_symmetry();
+            case.check_errors();
+        }
+        let mut case = case(&config(5, false), 4, 3, false);
+        assert!(case.loss.needs_slow_keys());
+        case.slow_keys = None;
+        assert!(matches!(case.run(), Err(Error::Beside { what: "slow keys", .. })));
+        case.slow_keys = Some(views(2, 3, 3));
+        let error = case.run().unwrap_err().to_string();
+        assert_eq!(error, "loss momentum: slow keys must have shape [4, 3], got [3, 3]");
+        let error = config(0, true).init(&nn::VarStore::new(Device::Cpu).root(), 3).err().unwrap().to_string();
+        assert_eq!(error, "loss.queue must be at least 1, got 0");
+    }
+
+    #[test]
+    fn the_bank_is_stored_exactly_and_moves_with_its_store() {
+        let mut case = case(&config(3, false), 2, 3, false);
+        let large = (1i64 << 60) + 1; // no f64, let alone f32
+        case.samples = Tensor::from_slice(&[large, -5]);
+        case.after_step(false);
+        assert_eq!(case.store.variables()["head.momentum.filled"].int64_value(&[]), 0, "validation changes nothing");
+        case.store.set_device(Device::Cpu);
+        case.after_step(true);
+        case.after_step(true);
+        let variables = case.store.variables();
+        let integers = |name: &str| {
+            let tensor = &variables[&format!("head.momentum.{name}")];
+            assert!(tensor.kind() == Kind::Int64 && !tensor.requires_grad());
+            Vec::<i64>::try_from(tensor.view([-1])).unwrap()
+        };
+        assert_eq!(integers("ids"), [-5, -5, large]);
+        assert_eq!((integers("filled"), integers("position")), (vec![3], vec![1]));
+        // The store's tensors are those that the loss uses.
+        let before = case.value();
+        let _ = variables["head.momentum.filled"].shallow_clone().fill_(0);
+        assert!((case.value() - before).abs() > 0.0 || before == 0.0);
+        assert!(case.store.trainable_variables().is_empty());
+    }
+}

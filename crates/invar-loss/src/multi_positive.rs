@@ -94,8 +94,7 @@ impl Loss for MultiPositive {
         }
         let num_pairs = check(NAME, views, context)?;
         let Self { head, aggregate, hard_negatives: beta, margin } = self;
-        let criterion =
-            Criterion::Softmax { aggregate: *aggregate, decoupled: false, margin: *margin, beta: *beta };
+        let criterion = Criterion::Softmax { aggregate: *aggregate, decoupled: false, margin: *margin, beta: *beta };
         let sums = all_with_all(views, context, head, 1.0, criterion)?;
         let num_anchors = num_pairs * num_views as i64;
         let chance = match aggregate {
@@ -107,5 +106,94 @@ impl Loss for MultiPositive {
 
     fn after_step(&mut self, _context: &Context) {
         self.head.clamp();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig, NtXentConfig,
+        testing::{Case, Definition, alike, check_definition, ids, views},
+    };
+
+    fn config(temperature: f64, aggregate: Aggregate, beta: f64, margin: f64) -> LossConfig {
+        let default = MultiPositiveConfig::default();
+        let learn_temperature = (0.01..=1.0).contains(&temperature);
+        LossConfig::MultiPositive(MultiPositiveConfig {
+            temperature,
+            learn_temperature,
+            aggregate,
+            hard_negatives: beta,
+            margin,
+            ..default
+        })
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        for aggregate in [Aggregate::Mean, Aggregate::Any] {
+            for (num_views, beta, margin) in [(3, 0.0, 0.0), (2, 0.5, 0.3)] {
+                let definition = Definition { twins: true, aggregate, beta, margin, ..Definition::PLAIN };
+                // The learned scale is stored in f32: fixed here.
+                check_definition(num_views, definition, |t| match config(t, aggregate, beta, margin) {
+                    LossConfig::MultiPositive(c) => {
+                        LossConfig::MultiPositive(MultiPositiveConfig { learn_temperature: false, ..c })
+                    }
+                    other => other,
+                });
+            }
+        }
+    }
+
+    // z = torch.cat([torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //                for f in (1.0, 0.7, 0.3)])
+    // l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf); y = torch.arange(4).repeat(3)
+    // p = (y[:, None] == y) & ~torch.eye(12, dtype=bool)
+    // print(-(l.log_softmax(1).masked_fill(~p, 0).sum(1) / 2).mean())
+    // print((l.logsumexp(1) - l.masked_fill(~p, -torch.inf).logsumexp(1)).mean())
+    #[test]
+    fn agrees_with_pytorch() {
+        for (aggregate, expected) in [(Aggregate::Mean, 9.342264942968171), (Aggregate::Any, 5.724983433065776)] {
+            let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
+            let found = Case::new(&LossConfig::MultiPositive(config), views(3, 4, 3), ids(4, false)).value();
+            assert!((found - expected).abs() < 1e-10, "{found}");
+        }
+    }
+
+    #[test]
+    fn closed_forms() {
+        // All alike, 4 views of 8: ln 31 of the mean, ln(31 / 3) of any.
+        for (aggregate, expected) in [(Aggregate::Mean, 31f64), (Aggregate::Any, 31.0 / 3.0)] {
+            let ones = alike(4);
+            let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
+            let case = Case::new(&LossConfig::MultiPositive(config), ones, ids(8, false));
+            assert!((case.value() - expected.ln()).abs() < 1e-10);
+            assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        }
+        // Two views, no sample twice: NT-Xent.
+        let other = Case::new(&LossConfig::NtXent(NtXentConfig::default()), views(2, 6, 3), ids(6, false)).value();
+        for aggregate in [Aggregate::Mean, Aggregate::Any] {
+            let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
+            let found = Case::new(&LossConfig::MultiPositive(config), views(2, 6, 3), ids(6, false)).value();
+            assert!((found - other).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for aggregate in [Aggregate::Mean, Aggregate::Any] {
+            for (num_views, beta, margin, twice) in [(3, 0.0, 0.0, true), (4, 0.7, 0.2, false), (3, 0.7, 0.2, true)] {
+                let config = config(0.1, aggregate, beta, margin);
+                let mut case = Case::new(&config, views(num_views, 5, 3), ids(5, twice));
+                case.check_partitions();
+                case.check_gradient();
+                case.check_symmetry();
+                case.check_errors();
+            }
+        }
+        let config: LossConfig = toml::from_str("type = 'multi-positive'\naggregate = 'any'").unwrap();
+        let any = MultiPositiveConfig { aggregate: Aggregate::Any, ..MultiPositiveConfig::default() };
+        assert_eq!(config, LossConfig::MultiPositive(any));
     }
 }

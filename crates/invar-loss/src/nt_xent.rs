@@ -88,3 +88,79 @@ impl Loss for NtXent {
         self.head.clamp();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, Definition, F64, alike, check_definition, ids, views},
+    };
+
+    fn config(temperature: f64, beta: f64, margin: f64) -> LossConfig {
+        LossConfig::NtXent(NtXentConfig { temperature, hard_negatives: beta, margin, ..NtXentConfig::default() })
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        check_definition(2, Definition::PLAIN, |t| config(t, 0.0, 0.0));
+        check_definition(2, Definition { beta: 0.5, margin: 0.3, ..Definition::PLAIN }, |t| config(t, 0.5, 0.3));
+    }
+
+    // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //         for f in (1.0, 0.7))
+    // z = torch.cat([q, k]); l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
+    // print(torch.nn.functional.cross_entropy(l, torch.arange(8).roll(4)))
+    #[test]
+    fn agrees_with_pytorch() {
+        let found = Case::new(&config(0.1, 0.0, 0.0), views(2, 4, 3), ids(4, false)).value();
+        assert!((found - 10.17027257470634).abs() < 1e-10, "{found}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        // All alike: ln(2N - 1), also when hard negatives weigh more; and a margin m costs what e^(-sm) does.
+        let ones = || alike(2);
+        for beta in [0.0, 1.0, 3.0] {
+            let case = Case::new(&config(0.1, beta, 0.0), ones(), ids(8, false));
+            assert!((case.value() - 15f64.ln()).abs() < 1e-10);
+            assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        }
+        let found = Case::new(&config(0.1, 0.0, 0.3), ones(), ids(8, false)).value();
+        assert!((found - (14.0 * 3f64.exp()).ln_1p()).abs() < 1e-10);
+        // Orthogonal samples, identical views.
+        let case = Case::new(&config(0.1, 0.0, 0.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], ids(5, false));
+        assert!((case.value() - (8.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
+        assert_eq!((case.metric("accuracy"), case.metric("temperature")), (1.0, 0.1));
+        // One sample only: nothing to tell apart.
+        let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), Tensor::from_slice(&[7i64, 7, 7]));
+        assert!(case.value().abs() < 1e-12);
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for (beta, margin) in [(0.0, 0.0), (0.7, 0.2)] {
+            let config =
+                NtXentConfig { learn_temperature: true, hard_negatives: beta, margin, ..NtXentConfig::default() };
+            for twice in [false, true] {
+                let mut case = Case::new(&LossConfig::NtXent(config.clone()), views(2, 7, 3), ids(7, twice));
+                case.check_partitions();
+                case.check_gradient();
+                case.check_symmetry();
+                case.check_errors();
+            }
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let store = nn::VarStore::new(tch::Device::Cpu);
+        let error = |config: LossConfig| config.init(&store.root(), 3).err().unwrap().to_string();
+        assert!(error(config(0.0, 0.0, 0.0)).starts_with("loss.temperature"));
+        assert_eq!(error(config(0.1, -1.0, 0.0)), "loss.hard_negatives must be at least 0, got -1");
+        assert!(error(config(0.1, 0.0, f64::NAN)).starts_with("loss.margin"));
+        let text = "type = 'nt-xent'\nhard_negatives = 0.5\nmargin = 0.3\ntemperature = 0.2";
+        assert_eq!(toml::from_str::<LossConfig>(text).unwrap(), config(0.2, 0.5, 0.3));
+        assert!(toml::from_str::<LossConfig>("type = 'nt-xent'\nmargins = 0.3").is_err());
+    }
+}

@@ -276,3 +276,79 @@ fn log_sum_exp_of_negatives(logits: &Tensor, mask: &Tensor, beta: f64) -> Tensor
     let sum = masked_log_sum_exp(&(logits * (1.0 + beta)), mask) - masked_log_sum_exp(&(logits * beta), mask);
     (sum + num.clamp_min(1.0).log()).masked_fill(&num.eq(0.0), LOWEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::vectors;
+
+    fn sums(tile: i64, kind: Kind, criterion: Criterion) -> (f64, f64, Vec<Tensor>) {
+        let [anchors, keys] = [(7, 1.0), (9, 0.7)].map(|(n, f)| vectors(n, 3, f).to_kind(kind).set_requires_grad(true));
+        let scale = Tensor::from(5.0).set_requires_grad(true);
+        // Row 3 has no positive, row 4 two of different weight, row 5 one pair left out.
+        let list =
+            [(0, 1, 1.0), (1, 1, 1.0), (2, 8, 2.0), (4, 0, 0.5), (4, 5, 1.5), (5, 2, 0.0), (5, 3, 1.0), (6, 6, 1.0)];
+        let positives = list.map(|(row, col, weight)| Positive { row, col, weight });
+        let rows = Rows {
+            anchors: anchors.shallow_clone(),
+            keys: keys.shallow_clone(),
+            positives: &positives,
+            scale: &scale,
+            criterion,
+        };
+        let sums = rows.sums_by(tile).unwrap();
+        let gradients = Tensor::run_backward(&[&sums.loss], &[&anchors, &keys, &scale], false, false);
+        (sums.loss.double_value(&[]), sums.hits.double_value(&[]), gradients)
+    }
+
+    #[test]
+    fn tiles_change_nothing() {
+        let bias = Tensor::from(-1.0);
+        let criterion = |number: usize| match number {
+            0 => Criterion::SOFTMAX,
+            1 => Criterion::Softmax { aggregate: Aggregate::Any, decoupled: false, margin: 0.2, beta: 0.5 },
+            _ => Criterion::Sigmoid { bias: &bias },
+        };
+        for number in 0..3 {
+            let (loss, hits, gradients) = sums(100, Kind::Double, criterion(number));
+            for tile in [1, 2, 3, 7] {
+                let (other, other_hits, others) = sums(tile, Kind::Double, criterion(number));
+                assert!((loss - other).abs() < 1e-12 && hits == other_hits, "tile {tile}: {loss} {other}");
+                for (a, b) in gradients.iter().zip(others) {
+                    assert!((a - b).abs().max().double_value(&[]) < 1e-12, "tile {tile}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_a_mean_and_zero_is_left_out() {
+        let (anchors, keys) = (vectors(7, 3, 1.0), vectors(9, 3, 0.7));
+        let logits = anchors.matmul(&keys.tr()) * 5.0;
+        let l = |i: i64, j: i64| logits.double_value(&[i, j]);
+        let row = |i: i64, positives: &[(i64, f64)], left_out: &[i64]| {
+            let sum: f64 = (0..9).filter(|j| !left_out.contains(j)).map(|j| l(i, j).exp()).sum();
+            let total: f64 = positives.iter().map(|p| p.1).sum();
+            sum.ln() - positives.iter().map(|&(j, w)| w * l(i, j)).sum::<f64>() / total
+        };
+        let expected = row(0, &[(1, 1.0)], &[])
+            + row(1, &[(1, 1.0)], &[])
+            + row(2, &[(8, 2.0)], &[])
+            + row(4, &[(0, 0.5), (5, 1.5)], &[])
+            + row(5, &[(3, 1.0)], &[2])
+            + row(6, &[(6, 1.0)], &[]);
+        let (found, _, gradients) = sums(3, Kind::Double, Criterion::SOFTMAX);
+        assert!((found - expected).abs() < 1e-10, "{found} {expected}");
+        assert_eq!(gradients[0].get(3).abs().max().double_value(&[]), 0.0, "a row without positives");
+    }
+
+    #[test]
+    fn bf16_is_summed_in_f32_and_gets_bf16_gradients() {
+        let (exact, _, expected) = sums(3, Kind::Double, Criterion::SOFTMAX);
+        let (found, _, gradients) = sums(3, Kind::BFloat16, Criterion::SOFTMAX);
+        // Inputs of 8 bits, logits up to 5: each row is off by less than 5 / 2^7.
+        assert!((found - exact).abs() < 7.0 * 5.0 / 128.0, "{found} {exact}");
+        assert_eq!(gradients[0].kind(), Kind::BFloat16);
+        assert!((gradients[0].to_kind(Kind::Double) - &expected[0]).abs().max().double_value(&[]) < 0.1);
+    }
+}

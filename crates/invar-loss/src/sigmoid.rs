@@ -96,3 +96,93 @@ impl Loss for Sigmoid {
         self.head.clamp();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, F64, dot, ids, views},
+    };
+
+    fn config(temperature: f64, bias: f64) -> LossConfig {
+        let default = SigmoidConfig::default();
+        LossConfig::Sigmoid(SigmoidConfig { temperature, bias, learn_temperature: false, ..default })
+    }
+
+    /// The definition, one number at a time.
+    fn oracle(views: &[Tensor], samples: &Tensor, temperature: f64, bias: f64) -> f64 {
+        let (n, mut sum) = (samples.size()[0], 0.0);
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let logit = dot(&views[0], i, &views[1], j) / temperature + bias;
+            if i == j {
+                sum += (-logit).exp().ln_1p();
+            } else if samples.int64_value(&[i]) != samples.int64_value(&[j]) {
+                sum += logit.exp().ln_1p();
+            }
+        }
+        sum / n as f64
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        for n in [2, 3, 5, 17, 64] {
+            for d in [1, 2, 7] {
+                for (temperature, bias) in [(0.05, -10.0), (0.1, 0.0), (1.0, -10.0), (3.0, 2.5)] {
+                    for twice in [false, true] {
+                        let case = Case::new(&config(temperature, bias), views(2, n, d), ids(n, twice));
+                        let expected = oracle(&case.views, &case.samples, temperature, bias);
+                        let found = case.value();
+                        assert!((found - expected).abs() < 1e-9 * expected.max(1.0), "{n} {d}: {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //         for f in (1.0, 0.7))
+    // t = 2 * torch.eye(4, dtype=torch.float64) - 1
+    // print(-torch.nn.functional.logsigmoid(t * (q @ k.T / 0.1 - 10)).sum() / 4)
+    #[test]
+    fn agrees_with_pytorch() {
+        let found = Case::new(&config(0.1, -10.0), views(2, 4, 3), ids(4, false)).value();
+        assert!((found - 11.494950223114152).abs() < 1e-10, "{found}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        // Orthogonal samples, identical views, s = 10, b = -10: ln 2 of the pair, and 4 ln(1 + e^-10).
+        let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], ids(5, false));
+        let expected = 2f64.ln() + 4.0 * (-10f64).exp().ln_1p();
+        assert!((case.value() - expected).abs() < 1e-12);
+        assert_eq!((case.metric("accuracy"), case.metric("bias")), (1.0, -10.0));
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for twice in [false, true] {
+            let config = LossConfig::Sigmoid(SigmoidConfig { bias: -2.0, ..SigmoidConfig::default() });
+            let mut case = Case::new(&config, views(2, 7, 3), ids(7, twice));
+            case.check_partitions();
+            case.check_gradient();
+            case.check_symmetry();
+            case.check_errors();
+        }
+    }
+
+    #[test]
+    fn scale_and_bias_start_as_in_the_paper() {
+        let mut case = Case::new(&LossConfig::Sigmoid(SigmoidConfig::default()), views(2, 4, 3), ids(4, false));
+        let variables = case.store.variables();
+        assert_eq!(variables["head.sigmoid.bias"].double_value(&[]), -10.0);
+        let mut scale = variables["head.sigmoid.logit_scale"].shallow_clone();
+        assert!((scale.double_value(&[]) - 10f64.ln()).abs() < 1e-6);
+        let _ = tch::no_grad(|| scale.fill_(9.0));
+        case.after_step(true);
+        assert!((scale.double_value(&[]) - 100f64.ln()).abs() < 1e-12);
+        let bad = SigmoidConfig { bias: f64::NAN, ..SigmoidConfig::default() };
+        let error = bad.init(&case.store.root(), 3).unwrap_err().to_string();
+        assert_eq!(error, "loss.bias must be finite, got NaN");
+    }
+}
