@@ -341,9 +341,10 @@ mod tests {
         assert_eq!(integers("ids"), [-5, -5, large]);
         assert_eq!((integers("filled"), integers("position")), (vec![3], vec![1]));
         // The store's tensors are those that the loss uses.
+        case.samples = Tensor::from_slice(&[1i64, 2]);
         let before = case.value();
         let _ = variables["head.momentum.filled"].shallow_clone().fill_(0);
-        assert!((case.value() - before).abs() > 0.0 || before == 0.0);
+        assert!(case.value() < before, "fewer negatives");
         assert!(case.store.trainable_variables().is_empty());
     }
 }

@@ -198,10 +198,12 @@ impl Definition {
         let n = samples.size()[0];
         let all: Vec<(usize, i64)> = (0..views.len()).flat_map(|v| (0..n).map(move |i| (v, i))).collect();
         let id = |i: i64| samples.int64_value(&[i]);
+        let rows: Vec<_> = views.iter().map(|view| Vec::<Vec<f64>>::try_from(view).unwrap()).collect();
+        let at = |v: usize, i: i64| &rows[v][i as usize];
         let row = |&(v, i): &(usize, i64)| {
             let (mut positives, mut negatives) = (vec![], vec![]);
             for &(u, j) in all.iter().filter(|&&other| other != (v, i)) {
-                let cosine = dot(&views[v], i, &views[u], j);
+                let cosine: f64 = at(v, i).iter().zip(at(u, j)).map(|(a, b)| a * b).sum();
                 if j == i || (id(j) == id(i) && self.twins) {
                     positives.push(((cosine - self.margin) / self.temperature).exp());
                 } else if id(j) != id(i) {
