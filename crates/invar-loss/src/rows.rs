@@ -152,12 +152,10 @@ impl Rows<'_> {
 /// `value`, a scalar, with the gradient given for each input: its inner product with the input has that gradient, and
 /// what it adds to the value is taken off again.
 fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result<Tensor, Error> {
-    let mut sum = value.detach();
-    for (input, gradient) in inputs {
+    inputs.iter().try_fold(value.detach(), |sum, (input, gradient)| {
         let product = (*input * *gradient).f_sum(None::<Kind>)?;
-        sum = sum + (&product - product.detach());
-    }
-    Ok(sum)
+        Ok(sum + (&product - product.detach()))
+    })
 }
 
 /// What the anchors of a tile and the keys are to each other.
