@@ -18,6 +18,9 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
+#[cfg(test)]
+mod tests;
+
 /// Elements of a tile: 32 MB of f32. A function of nothing else, so that results do not depend on the machine.
 const TILE: i64 = 1 << 23;
 
@@ -168,7 +171,7 @@ impl Rows<'_> {
 
 impl Sums<'_> {
     /// The second pass, given what all processes say of the columns `[2, B]`.
-    pub(super) fn share(&self, columns: &Tensor, with_gradients: bool) -> Share {
+    pub(super) fn share(self, columns: &Tensor, with_gradients: bool) -> Share {
         let own = |x: &Tensor| x.narrow(0, self.rows.own.start, self.rows.own.end - self.rows.own.start);
         let part = 0.5 / self.rows.k.size()[0] as f64;
         let positives = self.rows.positives(); // [B]
@@ -222,7 +225,6 @@ impl Sums<'_> {
             let _ = tile.mm_out(&dq.narrow(0, first, count), k);
             let _ = dk.addmm_(&tile.tr(), &q.narrow(0, first, count));
         }
-        // The kept tile is spent: a share is worked out once.
         let ds = ((q * &dq).sum(wide(k.device())) - diagonal.sum(None::<Kind>) * margin) * part;
         [dq * (scale * part), dk * (scale * part), ds]
     }
