@@ -33,6 +33,18 @@ pub enum Error {
         /// Pairs in the batch.
         found: i64,
     },
+    /// Something beside the embeddings does not match them.
+    #[error("loss {loss}: {what} must have shape {expected:?}, got {found:?}")]
+    Beside {
+        /// The loss, as the recipe names it.
+        loss: &'static str,
+        /// What does not match.
+        what: &'static str,
+        /// The shape that it must have.
+        expected: Vec<i64>,
+        /// Its shape; empty where it is missing.
+        found: Vec<i64>,
+    },
     /// A setting out of range.
     #[error("{key} must be {expected}, got {found}")]
     Config {
@@ -43,4 +55,10 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// LibTorch refused, or a peer died.
+    #[error(transparent)]
+    Torch(#[from] invar_torch::Error),
+    /// LibTorch refused an operation.
+    #[error(transparent)]
+    Tch(#[from] tch::TchError),
 }

@@ -3,11 +3,34 @@
 //! A loss owns its criterion and its head (projection, temperature), whose parameters are named `head.<loss>.*` and
 //! dropped at embedding time. It returns named terms, whose sum is minimised, and metrics.
 //!
+//! Which loss for what:
+//!
+//! | loss | for |
+//! |---|---|
+//! | [`info_nce`] (van den Oord et al. 2018; Radford et al. 2021) | the usual choice: two views, negatives from the other view |
+//! | [`nt_xent`] (Chen et al. 2020) | two views, twice the negatives: from both; hard negatives and margins on request |
+//! | [`decoupled`] (Yeh et al. 2022) | small batches, where the positive's own part of the denominator slows learning |
+//! | [`multi_positive`] (Khosla et al. 2020; Miech et al. 2020) | more than two views, or several rows of one sample |
+//! | [`sigmoid`] (Zhai et al. 2023) | batches of any size, few negatives: no row is normalised by the others |
+//! | [`momentum`] (He et al. 2020) | small batches with many negatives: a bank of past keys by a moving average of the network |
+//!
+//! In all but [`info_nce`], rows of one sample id are never negatives of each other.
+//!
 //! Shapes: `B` pairs, `D` embedding dimensions.
 
+pub mod decoupled;
 pub mod info_nce;
+pub mod momentum;
+pub mod multi_positive;
+pub mod nt_xent;
+pub mod sigmoid;
 
 mod error;
+mod head;
+mod pairs;
+mod rows;
+#[cfg(test)]
+mod testing;
 
 use std::ops::Range;
 
@@ -16,8 +39,15 @@ use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
+pub use decoupled::{Decoupled, DecoupledConfig};
 pub use error::Error;
+pub use head::Head;
 pub use info_nce::{InfoNce, InfoNceConfig};
+pub use momentum::{Momentum, MomentumConfig};
+pub use multi_positive::{MultiPositive, MultiPositiveConfig};
+pub use nt_xent::{NtXent, NtXentConfig};
+pub use rows::Aggregate;
+pub use sigmoid::{Sigmoid, SigmoidConfig};
 
 /// What a loss makes of a batch.
 #[derive(Debug)]
@@ -91,6 +121,16 @@ pub trait Loss: Send {
 pub enum LossConfig {
     /// Symmetric InfoNCE.
     InfoNce(InfoNceConfig),
+    /// SimCLR's: both views of all others are negatives.
+    NtXent(NtXentConfig),
+    /// NT-Xent without the positive in the denominator.
+    Decoupled(DecoupledConfig),
+    /// Any number of views, rows of one sample: all positives.
+    MultiPositive(MultiPositiveConfig),
+    /// SigLIP's: each pair on its own.
+    Sigmoid(SigmoidConfig),
+    /// MoCo's: a bank of the keys of past batches.
+    Momentum(MomentumConfig),
 }
 
 impl Default for LossConfig {
@@ -108,6 +148,11 @@ impl LossConfig {
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Box<dyn Loss>, Error> {
         match self {
             Self::InfoNce(config) => Ok(Box::new(config.init(&(path / "info_nce"), dim)?)),
+            Self::NtXent(config) => Ok(Box::new(config.init(&(path / "nt_xent"), dim)?)),
+            Self::Decoupled(config) => Ok(Box::new(config.init(&(path / "decoupled"), dim)?)),
+            Self::MultiPositive(config) => Ok(Box::new(config.init(&(path / "multi_positive"), dim)?)),
+            Self::Sigmoid(config) => Ok(Box::new(config.init(&(path / "sigmoid"), dim)?)),
+            Self::Momentum(config) => Ok(Box::new(config.init(&(path / "momentum"), dim)?)),
         }
     }
 }

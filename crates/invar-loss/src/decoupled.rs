@@ -1,0 +1,130 @@
+//! Decoupled contrastive learning: Yeh, Hong, Hsu, Liu, Chen and LeCun (DCL, 2022).
+//!
+//! With unit vectors `z_a` of both views of all pairs, `a` in `1..=2B`, `p(a)` the other view of `a`, and `s = 1 / temperature`:
+//!
+//! ```text
+//! L = 1/2B sum_a [ ln sum_n e^(s z_a . z_n) - s z_a . z_p(a) ]
+//! ```
+//!
+//! where `n` are the `2B - 2` views of other samples: the positive is not in the denominator, which in NT-Xent shrinks
+//! the gradient of pairs that are near already, most so in small batches. The loss can be negative.
+
+use invar_nn::Encoded;
+use serde::{Deserialize, Serialize};
+use tch::{Tensor, nn};
+
+use crate::{
+    Context, Error, Head, Loss, LossOutput,
+    pairs::{all_with_all, check_two, report},
+    rows::{Aggregate, Criterion},
+};
+
+/// The name in a recipe.
+pub const NAME: &str = "decoupled";
+
+/// Settings of [`Decoupled`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecoupledConfig {
+    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    pub temperature: f64,
+    /// Whether the temperature is learned, as `head.decoupled.logit_scale = ln(1 / temperature)`, clamped to
+    /// `[0, ln 100]` after every step.
+    pub learn_temperature: bool,
+    /// Widths of a projection head, ReLU between its layers; empty for none.
+    pub projection: Vec<usize>,
+}
+
+impl Default for DecoupledConfig {
+    fn default() -> Self {
+        Self { temperature: 0.1, learn_temperature: false, projection: vec![] }
+    }
+}
+
+impl DecoupledConfig {
+    /// Builds the loss over embeddings of `dim` dimensions.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Decoupled, Error> {
+        let head = Head::new(path, dim, self.temperature, self.learn_temperature, &self.projection)?;
+        Ok(Decoupled { head })
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Decoupled {
+    head: Head,
+}
+
+impl Loss for Decoupled {
+    fn project(&self, view: &Encoded) -> Tensor {
+        self.head.project(view)
+    }
+
+    fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
+        let (_, _, num_pairs) = check_two(NAME, views, context)?;
+        let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: true, margin: 0.0, beta: 0.0 };
+        let sums = all_with_all(views, context, &self.head, 0.0, criterion)?;
+        let chance = ((2 * num_pairs - 2) as f64).ln();
+        Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
+    }
+
+    fn after_step(&mut self, _context: &Context) {
+        self.head.clamp();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, Definition, F64, alike, check_definition, ids, views},
+    };
+
+    fn config(temperature: f64, learn_temperature: bool) -> LossConfig {
+        LossConfig::Decoupled(DecoupledConfig { temperature, learn_temperature, ..DecoupledConfig::default() })
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        check_definition(2, Definition { decoupled: true, ..Definition::PLAIN }, |t| config(t, false));
+    }
+
+    // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //         for f in (1.0, 0.7))
+    // z = torch.cat([q, k]); l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf); i, t = torch.arange(8), torch.arange(8).roll(4)
+    // n = l.clone(); n[i, t] = -torch.inf; print((n.logsumexp(1) - l[i, t]).mean())
+    #[test]
+    fn agrees_with_pytorch() {
+        let found = Case::new(&config(0.1, false), views(2, 4, 3), ids(4, false)).value();
+        assert!((found - 10.056664310488678).abs() < 1e-10, "{found}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        // All alike: ln(2N - 2). Orthogonal samples, identical views: the same less s.
+        let ones = alike(2);
+        assert!((Case::new(&config(0.1, false), ones, ids(8, false)).value() - 14f64.ln()).abs() < 1e-10);
+        let eye = vec![Tensor::eye(5, F64), Tensor::eye(5, F64)];
+        let found = Case::new(&config(0.1, false), eye, ids(5, false)).value();
+        assert!((found - (8f64.ln() - 10.0)).abs() < 1e-10);
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for twice in [false, true] {
+            let mut case = Case::new(&config(0.1, true), views(2, 7, 3), ids(7, twice));
+            case.check_partitions();
+            case.check_gradient();
+            case.check_symmetry();
+            case.check_errors();
+        }
+        // No negatives: no loss, and no NaN in its gradient.
+        let case = Case::new(&config(0.1, true), views(2, 3, 3), Tensor::from_slice(&[1i64, 1, 1]));
+        assert_eq!(case.value(), 0.0);
+        case.check_gradient();
+    }
+}

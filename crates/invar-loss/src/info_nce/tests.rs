@@ -1,0 +1,175 @@
+use super::*;
+use invar_nn::unit_length;
+use invar_torch::ProcessGroup;
+use tch::Device;
+
+const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
+
+fn encoded(embedding: Tensor) -> Encoded {
+    Encoded { embedding, tokens: None, grid: None }
+}
+
+fn loss_of(config: &InfoNceConfig, q: &Tensor, k: &Tensor) -> LossOutput {
+    let store = nn::VarStore::new(Device::Cpu);
+    let loss = config.init(&(store.root() / "head" / "info_nce"), q.size()[1] as usize).unwrap();
+    run(&loss, &[q, k]).unwrap()
+}
+
+/// The whole loss, on a process on its own.
+fn run(loss: &dyn Loss, views: &[&Tensor]) -> Result<LossOutput, Error> {
+    let projected: Vec<Tensor> = views.iter().map(|v| loss.project(&encoded(v.shallow_clone()))).collect();
+    let (samples, group) = (Tensor::arange(views[0].size()[0], (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
+    loss.criterion(&projected, &Context::solo(&samples, &group, true))
+}
+
+fn value(output: &LossOutput) -> f64 {
+    output.total().double_value(&[])
+}
+
+fn metric(output: &LossOutput, name: &str) -> f64 {
+    output.metrics.iter().find(|(n, _)| *n == name).unwrap().1.double_value(&[])
+}
+
+/// Unit vectors that depend on nothing but their number: `[n, d]`.
+fn vectors(n: i64, d: i64, frequency: f64) -> Tensor {
+    unit_length(&(Tensor::arange(n * d, F64) * frequency).sin().view([n, d]))
+}
+
+/// The definition, one number at a time.
+fn oracle(q: &Tensor, k: &Tensor, temperature: f64) -> f64 {
+    let (n, d) = q.size2().unwrap();
+    let logit =
+        |i: i64, j: i64| (0..d).map(|c| q.double_value(&[i, c]) * k.double_value(&[j, c])).sum::<f64>() / temperature;
+    let log_sum_exp = |values: Vec<f64>| values.iter().map(|x| x.exp()).sum::<f64>().ln();
+    let term = |i: i64| {
+        let row = log_sum_exp((0..n).map(|j| logit(i, j)).collect());
+        let column = log_sum_exp((0..n).map(|j| logit(j, i)).collect());
+        (row + column) / 2.0 - logit(i, i)
+    };
+    (0..n).map(term).sum::<f64>() / n as f64
+}
+
+#[test]
+fn agrees_with_the_definition_at_edge_sizes() {
+    for n in [2, 3, 5, 17, 64] {
+        for d in [1, 2, 7] {
+            for temperature in [0.05, 0.1, 1.0, 3.0] {
+                let (q, k) = (vectors(n, d, 1.0), vectors(n, d, 0.7));
+                let config = InfoNceConfig { temperature, ..InfoNceConfig::default() };
+                let (found, expected) = (value(&loss_of(&config, &q, &k)), oracle(&q, &k, temperature));
+                assert!((found - expected).abs() < 1e-10, "n {n} d {d} t {temperature}: {found} {expected}");
+            }
+        }
+    }
+}
+
+const PYTORCH: f64 = 2.150658356772587;
+
+// q = torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64)).view(4, 3), dim=1)
+// k = torch.nn.functional.normalize(torch.cos(torch.arange(12, dtype=torch.float64) * 0.7).view(4, 3), dim=1)
+// l = q @ k.T / 0.1; t = torch.arange(4); ce = torch.nn.functional.cross_entropy
+// print((ce(l, t) + ce(l.T, t)) / 2)
+#[test]
+fn agrees_with_pytorch() {
+    let q = vectors(4, 3, 1.0);
+    let k = unit_length(&(Tensor::arange(12, F64) * 0.7).cos().view([4, 3]));
+    let found = value(&loss_of(&InfoNceConfig::default(), &q, &k));
+    assert!((found - PYTORCH).abs() < 1e-10, "{found}");
+}
+
+#[test]
+fn closed_forms() {
+    // All alike: every pair is as likely as any other, ln N; nothing is told apart, nothing is spread.
+    for n in [2, 8, 100] {
+        let ones = unit_length(&Tensor::ones([n, 4], F64));
+        let output = loss_of(&InfoNceConfig::default(), &ones, &ones);
+        assert!((value(&output) - (n as f64).ln()).abs() < 1e-10);
+        assert!((metric(&output, "loss_over_ln_n") - 1.0).abs() < 1e-10);
+    }
+    // Orthogonal samples, identical views: ln(1 + (N - 1) exp(-s)).
+    let eye = Tensor::eye(5, F64);
+    let output = loss_of(&InfoNceConfig::default(), &eye, &eye);
+    assert!((value(&output) - (4.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
+    assert_eq!((metric(&output, "accuracy"), metric(&output, "temperature")), (1.0, 0.1));
+}
+
+#[test]
+fn the_two_views_may_be_swapped_and_the_batch_shuffled() {
+    let (q, k) = (vectors(9, 5, 1.0), vectors(9, 5, 0.7));
+    let config = InfoNceConfig::default();
+    let plain = value(&loss_of(&config, &q, &k));
+    assert!((plain - value(&loss_of(&config, &k, &q))).abs() < 1e-12);
+    let order = Tensor::from_slice(&[3i64, 1, 8, 0, 2, 7, 4, 6, 5]);
+    let shuffled = value(&loss_of(&config, &q.index_select(0, &order), &k.index_select(0, &order)));
+    assert!((plain - shuffled).abs() < 1e-12);
+}
+
+#[test]
+fn the_gradient_is_that_of_finite_differences() {
+    let (q, k) = (vectors(4, 3, 1.0), vectors(4, 3, 0.7));
+    let config = InfoNceConfig::default();
+    let tracked = q.copy().set_requires_grad(true);
+    let gradient = Tensor::run_backward(&[loss_of(&config, &tracked, &k).total()], &[&tracked], false, false);
+    const H: f64 = 1e-5;
+    for i in 0..4 {
+        for j in 0..3 {
+            let moved = |by: f64| {
+                let moved = q.copy();
+                let _ = moved.get(i).get(j).g_add_scalar_(by);
+                value(&loss_of(&config, &moved, &k))
+            };
+            let expected = (moved(H) - moved(-H)) / (2.0 * H);
+            let found = gradient[0].double_value(&[i, j]);
+            assert!((found - expected).abs() < 1e-7, "({i}, {j}): {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_learned_temperature_is_named_and_clamped() {
+    let mut store = nn::VarStore::new(Device::Cpu);
+    let config = InfoNceConfig { learn_temperature: true, temperature: 0.07, ..InfoNceConfig::default() };
+    let mut loss = config.init(&(store.root() / "head" / "info_nce"), 3).unwrap();
+    let mut scale = store.variables()["head.info_nce.logit_scale"].shallow_clone();
+    assert!((scale.double_value(&[]) - (1f64 / 0.07).ln()).abs() < 1e-6);
+    for (wild, bound) in [(7.0, 100f64.ln()), (-3.0, 0.0)] {
+        let _ = tch::no_grad(|| scale.fill_(wild));
+        let (samples, group) = (Tensor::arange(2, (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
+        loss.after_step(&Context::solo(&samples, &group, true));
+        assert!((scale.double_value(&[]) - bound).abs() < 1e-6);
+    }
+    // At a scale of 1 the loss is that of temperature 1, and the scale has a gradient.
+    store.double();
+    let (q, k) = (vectors(5, 3, 1.0), vectors(5, 3, 0.7));
+    let output = run(&loss, &[&q, &k]).unwrap();
+    assert!((value(&output) - oracle(&q, &k, 1.0)).abs() < 1e-10);
+    output.total().backward();
+    assert!(scale.grad().double_value(&[]).abs() > 1e-6);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let store = nn::VarStore::new(Device::Cpu);
+    let path = store.root();
+    let loss = InfoNceConfig::default().init(&path, 3).unwrap();
+    let rows = |n| Tensor::ones([n, 3], F64);
+    assert!(matches!(run(&loss, &[&rows(4)]), Err(Error::Views { expected: 2, found: 1, .. })));
+    assert!(matches!(run(&loss, &[&rows(4), &rows(3)]), Err(Error::Shape { view: 1, .. })));
+    assert!(matches!(run(&loss, &[&rows(1), &rows(1)]), Err(Error::TooFew { found: 1, .. })));
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(InfoNceConfig { temperature, ..InfoNceConfig::default() }.init(&path, 3).is_err());
+    }
+    let cold = InfoNceConfig { temperature: 0.001, learn_temperature: true, ..InfoNceConfig::default() };
+    let error = cold.init(&path, 3).unwrap_err().to_string();
+    assert_eq!(error, "loss.temperature must be in [0.01, 1] to be learned, got 0.001");
+}
+
+#[test]
+fn a_recipe_reads_as_documented() {
+    let config: crate::LossConfig =
+        toml::from_str("type = 'info-nce'\ntemperature = 0.2\nprojection = [64, 32]").unwrap();
+    let expected = InfoNceConfig { temperature: 0.2, projection: vec![64, 32], ..InfoNceConfig::default() };
+    assert_eq!(config, crate::LossConfig::InfoNce(expected));
+    let error = toml::from_str::<crate::LossConfig>("type = 'info-nce'\ntemprature = 0.2").unwrap_err();
+    assert!(error.to_string().contains("temprature"), "{error}");
+}

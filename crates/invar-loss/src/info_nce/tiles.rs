@@ -1,0 +1,231 @@
+//! Symmetric InfoNCE in tiles of rows: exact value and gradients in memory that grows with `B`, not `B^2`.
+//!
+//! With the logits `l = s q k^T`, the positives `p_i = l_ii - s margin`, and `n_i`, `m_j` the log-sum-exps of the
+//! negatives of row `i` and of column `j`:
+//!
+//! ```text
+//! L      = 1/2B sum_i [ softplus(n_i - p_i) + softplus(m_i - p_i) ]
+//! G_ij   = exp(l_ij - r_i) + exp(l_ij - c_j),  r_i = logaddexp(n_i, p_i),  c_j = logaddexp(m_j, p_j)
+//! G_ii   = -sigmoid(n_i - p_i) - sigmoid(m_i - p_i)
+//! dL/dq  = s/2B G k     dL/dk = s/2B G^T q     dL/ds = 1/2B (sum_i q_i . (G k)_i - margin sum_i G_ii)
+//! ```
+//!
+//! Positives are kept apart from negatives, because what is left of `logsumexp - p` near a loss of zero is rounding.
+//! The logits of unit vectors lie in `[-s, s]`. So for all but very low temperatures `exp(l)` needs no maximum taken off
+//! it, and the one exponential serves rows, columns and both terms of the gradient.
+
+use std::ops::Range;
+
+use tch::{Device, Kind, Tensor};
+
+#[cfg(test)]
+mod tests;
+
+/// Elements of a tile: 32 MB of f32. A function of nothing else, so that results do not depend on the machine.
+const TILE: i64 = 1 << 23;
+
+/// The rows of a process, against the whole batch.
+pub(super) struct Rows<'a> {
+    /// `[B, P]`, f32 or f64, no gradient.
+    pub q: &'a Tensor,
+    /// `[B, P]`.
+    pub k: &'a Tensor,
+    /// `1 / temperature`.
+    pub scale: f64,
+    /// Taken off the cosine of a positive.
+    pub margin: f64,
+    /// Ids of the samples `[B]`, where some occur twice.
+    pub samples: Option<&'a Tensor>,
+    /// The rows of `q` whose tiles are worked out.
+    pub own: Range<i64>,
+    /// Rows of a tile.
+    pub tile_rows: i64,
+    /// Logits up to this are raised to the exponential as they are.
+    pub plain_limit: f64,
+}
+
+/// What the own rows say of themselves, and their part of what all rows say of the columns.
+pub(super) struct Sums<'a> {
+    rows: &'a Rows<'a>,
+    is_plain: bool,
+    /// Log-sum-exp of the negatives of each own row `[b]`.
+    row_sums: Tensor,
+    /// `l_ii` of the own rows `[b]`.
+    diagonal: Tensor,
+    /// Whether the positive is the nearest of its row `[b]`.
+    row_hits: Tensor,
+    /// For each column, over the own rows: log-sum-exp of the negatives and their maximum `[1, 2, B]`.
+    pub columns: Tensor,
+    /// The only tile, where one is enough.
+    kept: Option<Tensor>,
+}
+
+/// A process's share of loss, accuracy and gradients.
+pub(super) struct Share {
+    /// A scalar.
+    pub loss: Tensor,
+    /// Share of positives that are nearer than every negative, mean over both directions: a scalar.
+    pub accuracy: Tensor,
+    /// With respect to `q` and `k` `[B, P]` and to the scale, a scalar.
+    pub gradients: Option<[Tensor; 3]>,
+}
+
+/// The number of rows with which a tile of `num_pairs` columns is fast and small.
+pub(super) fn tile_rows(num_pairs: i64) -> i64 {
+    (TILE / num_pairs).max(1)
+}
+
+/// The greatest logit whose exponential, and that of its negative, can be summed over any batch.
+pub(super) fn plain_limit(kind: Kind) -> f64 {
+    if kind == Kind::Double { 300.0 } else { 60.0 }
+}
+
+/// Vectors are summed in f64, where the device has it.
+fn wide(device: Device) -> Kind {
+    if device == Device::Mps { Kind::Float } else { Kind::Double }
+}
+
+/// [`Sums::columns`] of several processes `[n, 2, B]` to those of all `[2, B]`.
+pub(super) fn combine(columns: &Tensor) -> Tensor {
+    let sums = columns.select(1, 0).logsumexp([0i64], false);
+    Tensor::stack(&[sums, columns.select(1, 1).amax([0i64], false)], 0)
+}
+
+impl Rows<'_> {
+    /// The first pass over the tiles.
+    pub(super) fn sums(&self) -> Sums<'_> {
+        let (num_pairs, wide) = (self.k.size()[0], wide(self.k.device()));
+        let on = (wide, self.k.device());
+        let is_plain = self.greatest_logit() <= self.plain_limit;
+        let buffer = self.buffer();
+        let mut column_sums =
+            if is_plain { Tensor::zeros([num_pairs], on) } else { Tensor::full([num_pairs], f64::NEG_INFINITY, on) };
+        let mut column_maxima = Tensor::full([num_pairs], f64::NEG_INFINITY, (self.k.kind(), self.k.device()));
+        let (mut row_sums, mut diagonals, mut row_hits) = (vec![], vec![], vec![]);
+        for (first, count) in self.tiles() {
+            let mut tile = buffer.narrow(0, 0, count); // [T, B]
+            let diagonal = self.logits(first, &tile); // [T]
+            row_hits.push(diagonal.gt_tensor(&tile.amax([1i64], false)));
+            column_maxima = column_maxima.maximum(&tile.amax([0i64], false));
+            if is_plain {
+                let _ = tile.exp_();
+                row_sums.push(tile.sum_dim_intlist(1, false, None).to_kind(wide).log());
+                column_sums += tile.sum_dim_intlist(0, false, None).to_kind(wide);
+            } else {
+                row_sums.push(tile.logsumexp([1i64], false).to_kind(wide));
+                column_sums = column_sums.logaddexp(&tile.logsumexp([0i64], false).to_kind(wide));
+            }
+            diagonals.push(diagonal);
+        }
+        let column_sums = if is_plain { column_sums.log() } else { column_sums };
+        Sums {
+            rows: self,
+            is_plain,
+            kept: (row_sums.len() == 1).then_some(buffer),
+            row_sums: Tensor::cat(&row_sums, 0),
+            diagonal: Tensor::cat(&diagonals, 0),
+            row_hits: Tensor::cat(&row_hits, 0),
+            columns: Tensor::stack(&[column_sums, column_maxima.to_kind(wide)], 0).unsqueeze(0),
+        }
+    }
+
+    /// First row and number of rows of each tile.
+    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> {
+        let end = self.own.end;
+        let rows = self.tile_rows;
+        self.own.clone().step_by(rows as usize).map(move |first| (first, rows.min(end - first)))
+    }
+
+    fn buffer(&self) -> Tensor {
+        let rows = self.tile_rows.min(self.own.end - self.own.start);
+        Tensor::empty([rows, self.k.size()[0]], (self.k.kind(), self.k.device()))
+    }
+
+    /// A bound, by the longest rows.
+    fn greatest_logit(&self) -> f64 {
+        let longest = |x: &Tensor| x.norm_scalaropt_dim(2.0, [1i64], false).max().double_value(&[]);
+        self.scale * longest(self.q) * longest(self.k)
+    }
+
+    /// Fills a tile with logits, `-inf` where there is no negative; returns the diagonal as it was.
+    fn logits(&self, first: i64, tile: &Tensor) -> Tensor {
+        let count = tile.size()[0];
+        let q = self.q.narrow(0, first, count) * self.scale; // [T, P]
+        let mut tile = q.mm_out(tile, &self.k.tr());
+        let mut diagonal = tile.diagonal(first, 0, 1);
+        let before = diagonal.copy();
+        let _ = diagonal.fill_(f64::NEG_INFINITY);
+        if let Some(samples) = self.samples {
+            let same = samples.narrow(0, first, count).unsqueeze(1).eq_tensor(&samples.unsqueeze(0));
+            let _ = tile.masked_fill_(&same, f64::NEG_INFINITY);
+        }
+        before
+    }
+
+    /// `p` of every pair `[B]`.
+    fn positives(&self) -> Tensor {
+        let cosines = (self.q * self.k).sum_dim_intlist(1, false, wide(self.k.device()));
+        (cosines - self.margin) * self.scale
+    }
+}
+
+impl Sums<'_> {
+    /// The second pass, given what all processes say of the columns `[2, B]`.
+    pub(super) fn share(self, columns: &Tensor, with_gradients: bool) -> Share {
+        let own = |x: &Tensor| x.narrow(0, self.rows.own.start, self.rows.own.end - self.rows.own.start);
+        let part = 0.5 / self.rows.k.size()[0] as f64;
+        let positives = self.rows.positives(); // [B]
+        let own_positives = own(&positives);
+        let (column_sums, column_maxima) = (columns.get(0), columns.get(1));
+        let ahead = Tensor::stack(&[&self.row_sums - &own_positives, own(&column_sums) - &own_positives], 0); // [2, b]
+        // LibTorch's softplus is linear from 20 on, which is too early for f64.
+        let loss = ahead.logaddexp(&ahead.zeros_like()).sum(None::<Kind>) * part;
+        let column_hits = self.diagonal.gt_tensor(&own(&column_maxima).to_kind(self.diagonal.kind()));
+        let hits = (self.row_hits.to_kind(Kind::Float) + column_hits.to_kind(Kind::Float)).sum(None::<Kind>);
+        let gradients = with_gradients.then(|| {
+            let rows = self.row_sums.logaddexp(&own_positives); // [b]
+            let columns = column_sums.logaddexp(&positives); // [B]
+            let diagonal = -ahead.sigmoid().sum_dim_intlist(0, false, None); // [b]
+            self.gradients(&rows, &columns, &diagonal, part)
+        });
+        Share { loss, accuracy: hits * part, gradients }
+    }
+
+    /// `rows` is `r` `[b]`, `columns` is `c` `[B]`, `diagonal` is `G_ii` `[b]`.
+    fn gradients(&self, rows: &Tensor, columns: &Tensor, diagonal: &Tensor, part: f64) -> [Tensor; 3] {
+        let Rows { q, k, scale, margin, ref own, .. } = *self.rows;
+        let narrow = |x: &Tensor| x.to_kind(k.kind());
+        let (rows, columns) = if self.is_plain {
+            (narrow(&(-rows).exp()), narrow(&(-columns).exp()))
+        } else {
+            (narrow(rows), narrow(columns))
+        };
+        let buffer = self.kept.as_ref().map_or_else(|| self.rows.buffer(), Tensor::shallow_clone);
+        let second = self.rows.buffer();
+        let (dq, mut dk) = (q.zeros_like(), k.zeros_like());
+        for (first, count) in self.rows.tiles() {
+            let (mut tile, mut other) = (buffer.narrow(0, 0, count), second.narrow(0, 0, count)); // [T, B]
+            if self.kept.is_none() {
+                let _ = self.rows.logits(first, &tile);
+                if self.is_plain {
+                    let _ = tile.exp_();
+                }
+            }
+            let row = rows.narrow(0, first - own.start, count).unsqueeze(1); // [T, 1]
+            if self.is_plain {
+                let _ = tile.g_mul_(&row.add_out(&other, &columns));
+            } else {
+                let _ = tile.sub_out(&other, &row);
+                let _ = other.exp_();
+                let _ = tile.g_sub_(&columns);
+                let _ = tile.exp_();
+                tile += &other;
+            }
+            tile.diagonal(first, 0, 1).copy_(&diagonal.narrow(0, first - own.start, count));
+            let _ = tile.mm_out(&dq.narrow(0, first, count), k);
+            let _ = dk.addmm_(&tile.tr(), &q.narrow(0, first, count));
+        }
+        let ds = ((q * &dq).sum(wide(k.device())) - diagonal.sum(None::<Kind>) * margin) * part;
+        [dq * (scale * part), dk * (scale * part), ds]
+    }
+}

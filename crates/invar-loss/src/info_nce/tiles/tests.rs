@@ -1,0 +1,164 @@
+use super::*;
+use invar_nn::unit_length;
+
+const CPU: Device = Device::Cpu;
+
+/// Unit vectors that depend on nothing but their number, in all directions: `[n, d]`, and neighbours of theirs.
+fn views(n: i64, d: i64) -> [Tensor; 2] {
+    let scatter = |seed: f64| ((Tensor::arange(n * d, (Kind::Double, CPU)) + seed).sin() * 43758.5453).frac();
+    let x = scatter(1.0).view([n, d]);
+    [unit_length(&x), unit_length(&(&x + scatter(0.3).view([n, d]) * 0.6))]
+}
+
+/// Loss and gradients by autograd through the whole `[B, B]`.
+fn dense(q: &Tensor, k: &Tensor, scale: f64, margin: f64, samples: Option<&Tensor>) -> (f64, [Tensor; 3]) {
+    let leaf = |x: &Tensor| x.to_kind(Kind::Double).copy().set_requires_grad(true);
+    let (q, k, scale) = (leaf(q), leaf(k), leaf(&Tensor::from(scale)));
+    let eye = Tensor::eye(q.size()[0], (Kind::Double, CPU));
+    let mut logits = (q.matmul(&k.tr()) - &eye * margin) * &scale;
+    if let Some(ids) = samples {
+        let same = ids.unsqueeze(1).eq_tensor(&ids.unsqueeze(0)).logical_and(&eye.eq(0.0));
+        logits = logits.masked_fill(&same, f64::NEG_INFINITY);
+    }
+    let lost = -logits.log_softmax(1, None).diagonal(0, 0, 1) - logits.log_softmax(0, None).diagonal(0, 0, 1);
+    let loss = lost.mean(None::<Kind>) * 0.5;
+    let gradients = Tensor::run_backward(&[&loss], &[&q, &k, &scale], false, false);
+    (loss.double_value(&[]), gradients.try_into().unwrap())
+}
+
+/// By tiles, the batch cut into `parts` processes: the sums of their shares, the accuracy last.
+fn tiled(rows: &Rows, parts: i64) -> (f64, [Tensor; 3], f64) {
+    let num_pairs = rows.q.size()[0];
+    let cut = |part: i64| num_pairs * part / parts;
+    let of: Vec<Rows> = (0..parts).map(|part| Rows { own: cut(part)..cut(part + 1), ..*rows }).collect();
+    let sums: Vec<Sums> = of.iter().map(Rows::sums).collect();
+    let columns = combine(&Tensor::cat(&sums.iter().map(|sums| &sums.columns).collect::<Vec<_>>(), 0));
+    let shares: Vec<Share> = sums.into_iter().map(|sums| sums.share(&columns, true)).collect();
+    let sum = |of: &dyn Fn(&Share) -> Tensor| {
+        Tensor::stack(&shares.iter().map(of).collect::<Vec<_>>(), 0).sum_dim_intlist(0, false, None)
+    };
+    let gradients = [0, 1, 2].map(|which| sum(&|share| share.gradients.as_ref().unwrap()[which].shallow_clone()));
+    let value = |of: &dyn Fn(&Share) -> Tensor| sum(of).double_value(&[]);
+    (value(&|share| share.loss.shallow_clone()), gradients, value(&|share| share.accuracy.shallow_clone()))
+}
+
+fn greatest(x: &Tensor) -> f64 {
+    x.abs().max().double_value(&[])
+}
+
+fn rows<'a>(q: &'a Tensor, k: &'a Tensor, scale: f64) -> Rows<'a> {
+    let own = 0..q.size()[0];
+    let (tile_rows, plain_limit) = (tile_rows(own.end), plain_limit(q.kind()));
+    Rows { q, k, scale, margin: 0.0, samples: None, own, tile_rows, plain_limit }
+}
+
+/// Refuses what is farther from the dense loss than `tolerance`.
+fn check(rows: &Rows, parts: i64, tolerance: f64) {
+    let (loss, gradients) = dense(rows.q, rows.k, rows.scale, rows.margin, rows.samples);
+    let (found, found_gradients, _) = tiled(rows, parts);
+    let what = format!("B {} scale {} tile {} parts {parts}", rows.q.size()[0], rows.scale, rows.tile_rows);
+    // What the dense loss loses to rounding where it is next to nothing.
+    let rounding = 4.0 * f64::EPSILON * rows.scale * (1.0 + rows.scale);
+    assert!((found - loss).abs() <= tolerance * loss + rounding, "{what}: loss {found} {loss}");
+    for (which, (found, expected)) in found_gradients.iter().zip(&gradients).enumerate() {
+        let (error, greatest) = (greatest(&(found - expected)), greatest(expected));
+        assert!(error <= tolerance * greatest + rounding, "{what}: gradient {which} is off by {error} of {greatest}");
+    }
+}
+
+#[test]
+fn tiles_and_processes_of_any_size_give_the_dense_loss_and_gradients() {
+    for n in [2, 3, 5, 17, 64] {
+        for d in [2, 7] {
+            let [q, k] = views(n, d);
+            for scale in [0.5, 10.0, 50.0] {
+                for tile_rows in [1, 4, 100] {
+                    // With the exponential as it is, and with the maximum taken off.
+                    for plain_limit in [300.0, 0.0] {
+                        for parts in [1, 2, 3].into_iter().filter(|&parts| parts <= n) {
+                            check(&Rows { tile_rows, plain_limit, ..rows(&q, &k, scale) }, parts, 1e-12);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_is_exact_to_five_digits() {
+    for (n, d) in [(64, 32), (700, 128)] {
+        let [q, k] = views(n, d).map(|x| x.to_kind(Kind::Float));
+        // The last temperature, 0.01, is beyond the plain exponential, and f32 itself has five digits of such logits.
+        for (scale, tolerance) in [(1.0, 1e-5), (10.0, 1e-5), (20.0, 1e-5), (100.0, 1e-4)] {
+            check(&Rows { tile_rows: 100, ..rows(&q, &k, scale) }, 2, tolerance);
+        }
+    }
+}
+
+#[test]
+fn a_margin_is_taken_off_the_positives() {
+    let [q, k] = views(17, 7);
+    for margin in [0.1, 0.3, 2.0] {
+        for plain_limit in [300.0, 0.0] {
+            check(&Rows { margin, tile_rows: 5, plain_limit, ..rows(&q, &k, 10.0) }, 2, 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_sample_is_never_its_own_negative() {
+    let [q, k] = views(9, 7);
+    let samples = Tensor::from_slice(&[4i64, 1, 4, 7, -2, 1, 4, 0, 9]);
+    for plain_limit in [300.0, 0.0] {
+        for parts in [1, 3] {
+            let rows = Rows { samples: Some(&samples), tile_rows: 2, plain_limit, ..rows(&q, &k, 10.0) };
+            check(&rows, parts, 1e-12);
+        }
+        // Nothing but one sample: no negatives, nothing to learn.
+        let alike = Tensor::zeros([9], (Kind::Int64, CPU));
+        let (loss, gradients, accuracy) = tiled(&Rows { samples: Some(&alike), plain_limit, ..rows(&q, &k, 10.0) }, 1);
+        assert_eq!((loss, accuracy), (0.0, 1.0));
+        assert!(gradients.iter().all(|gradient| gradient.abs().max().double_value(&[]) == 0.0));
+    }
+}
+
+#[test]
+fn temperatures_that_overflow_the_exponential_do_not_overflow_the_loss() {
+    let [q, k] = views(17, 7);
+    check(&rows(&q, &k, 2000.0), 2, 1e-12);
+    let [q, k] = [&q, &k].map(|x| x.to_kind(Kind::Float));
+    let (loss, gradients, _) = tiled(&rows(&q, &k, 2000.0), 2);
+    assert!(loss.is_finite() && gradients.iter().all(|g| g.isfinite().all().int64_value(&[]) == 1));
+}
+
+#[test]
+fn a_loss_near_zero_keeps_its_digits() {
+    // Orthogonal samples, identical views: ln(1 + (N - 1) exp(-s)), far below the rounding of the logits.
+    let eye = Tensor::eye(8, (Kind::Float, CPU));
+    for scale in [20.0, 40.0, 80.0] {
+        let (loss, _, accuracy) = tiled(&rows(&eye, &eye, scale), 1);
+        let expected = (7.0 * (-scale).exp()).ln_1p();
+        assert!((loss - expected).abs() < 1e-5 * expected, "{scale}: {loss} {expected}");
+        assert_eq!(accuracy, 1.0);
+    }
+}
+
+#[test]
+fn accuracy_counts_positives_nearer_than_every_negative_in_both_directions() {
+    for parts in [1, 2, 3] {
+        let [q, k] = views(17, 2);
+        let cosines = q.matmul(&k.tr());
+        let mut hits = 0;
+        for i in 0..17 {
+            let is_hit = |of: &dyn Fn(i64) -> f64| (0..17).all(|j| j == i || of(j) < of(i)) as i64;
+            hits += is_hit(&|j| cosines.double_value(&[i, j])) + is_hit(&|j| cosines.double_value(&[j, i]));
+        }
+        assert!(hits > 0 && hits < 34);
+        let (_, _, accuracy) = tiled(&Rows { tile_rows: 4, ..rows(&q, &k, 10.0) }, parts);
+        assert!((accuracy - hits as f64 / 34.0).abs() < 1e-6);
+        // Where nothing is told apart, nothing is nearest.
+        let ones = Tensor::ones([5, 1], (Kind::Double, CPU));
+        assert_eq!(tiled(&rows(&ones, &ones, 10.0), parts).2, 0.0);
+    }
+}

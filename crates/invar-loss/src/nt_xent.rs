@@ -1,0 +1,166 @@
+//! NT-Xent: Chen, Kornblith, Norouzi and Hinton, *A simple framework for contrastive learning of visual
+//! representations* (SimCLR, 2020).
+//!
+//! With unit vectors `z_a` of both views of all pairs, `a` in `1..=2B`, `p(a)` the other view of `a`, and `s = 1 / temperature`:
+//!
+//! ```text
+//! L = -1/2B sum_a ln [ e^(s (z_a . z_p(a) - m)) / ( e^(s (z_a . z_p(a) - m)) + sum_n h_an e^(s z_a . z_n) ) ]
+//! h_an = e^(beta s z_a . z_n) / mean_n' e^(beta s z_a . z_n')
+//! ```
+//!
+//! where `n` are the `2B - 2` views of other samples. `m` is the additive margin of LaBSE (Yang et al. 2019; Feng et al.
+//! 2022). `beta`, where not 0, weighs hard negatives more: Robinson et al., *Contrastive learning with hard negative
+//! samples* (2021), as in the authors' program (logits are divided by the temperature before `beta`; their
+//! `tau_plus` is 0); `beta` 1 is the weighted SimCLR of Zhang et al. (2021), which DNABERT-S uses.
+
+use invar_nn::Encoded;
+use serde::{Deserialize, Serialize};
+use tch::{Tensor, nn};
+
+use crate::{
+    Context, Error, Head, Loss, LossOutput,
+    pairs::{all_with_all, check_hard_negatives, check_margin, check_two, report},
+    rows::{Aggregate, Criterion},
+};
+
+/// The name in a recipe.
+pub const NAME: &str = "nt-xent";
+
+/// Settings of [`NtXent`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NtXentConfig {
+    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    pub temperature: f64,
+    /// Whether the temperature is learned, as `head.nt_xent.logit_scale = ln(1 / temperature)`, clamped to `[0, ln 100]`
+    /// after every step.
+    pub learn_temperature: bool,
+    /// Widths of a projection head, ReLU between its layers; empty for none.
+    pub projection: Vec<usize>,
+    /// `beta`: how much more near negatives count than far ones; 0 for all alike.
+    pub hard_negatives: f64,
+    /// `m`: by how much the positive must be nearer than the negatives, as a difference of cosines, in `[0, 2]`.
+    pub margin: f64,
+}
+
+impl Default for NtXentConfig {
+    fn default() -> Self {
+        Self { temperature: 0.1, learn_temperature: false, projection: vec![], hard_negatives: 0.0, margin: 0.0 }
+    }
+}
+
+impl NtXentConfig {
+    /// Builds the loss over embeddings of `dim` dimensions.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn init(&self, path: &nn::Path, dim: usize) -> Result<NtXent, Error> {
+        check_hard_negatives(self.hard_negatives)?;
+        check_margin(self.margin)?;
+        let head = Head::new(path, dim, self.temperature, self.learn_temperature, &self.projection)?;
+        Ok(NtXent { head, hard_negatives: self.hard_negatives, margin: self.margin })
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct NtXent {
+    head: Head,
+    hard_negatives: f64,
+    margin: f64,
+}
+
+impl Loss for NtXent {
+    fn project(&self, view: &Encoded) -> Tensor {
+        self.head.project(view)
+    }
+
+    fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
+        let (_, _, num_pairs) = check_two(NAME, views, context)?;
+        let (beta, margin) = (self.hard_negatives, self.margin);
+        let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: false, margin, beta };
+        let sums = all_with_all(views, context, &self.head, 0.0, criterion)?;
+        let chance = ((2 * num_pairs - 1) as f64).ln();
+        Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
+    }
+
+    fn after_step(&mut self, _context: &Context) {
+        self.head.clamp();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, Definition, F64, alike, check_definition, ids, views},
+    };
+
+    fn config(temperature: f64, beta: f64, margin: f64) -> LossConfig {
+        LossConfig::NtXent(NtXentConfig { temperature, hard_negatives: beta, margin, ..NtXentConfig::default() })
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        check_definition(2, Definition::PLAIN, |t| config(t, 0.0, 0.0));
+        check_definition(2, Definition { beta: 0.5, margin: 0.3, ..Definition::PLAIN }, |t| config(t, 0.5, 0.3));
+    }
+
+    // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //         for f in (1.0, 0.7))
+    // z = torch.cat([q, k]); l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
+    // print(torch.nn.functional.cross_entropy(l, torch.arange(8).roll(4)))
+    #[test]
+    fn agrees_with_pytorch() {
+        let found = Case::new(&config(0.1, 0.0, 0.0), views(2, 4, 3), ids(4, false)).value();
+        assert!((found - 10.17027257470634).abs() < 1e-10, "{found}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        // All alike: ln(2N - 1), also when hard negatives weigh more; and a margin m costs what e^(-sm) does.
+        let ones = || alike(2);
+        for beta in [0.0, 1.0, 3.0] {
+            let case = Case::new(&config(0.1, beta, 0.0), ones(), ids(8, false));
+            assert!((case.value() - 15f64.ln()).abs() < 1e-10);
+            assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        }
+        let found = Case::new(&config(0.1, 0.0, 0.3), ones(), ids(8, false)).value();
+        assert!((found - (14.0 * 3f64.exp()).ln_1p()).abs() < 1e-10);
+        // Orthogonal samples, identical views.
+        let case = Case::new(&config(0.1, 0.0, 0.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], ids(5, false));
+        assert!((case.value() - (8.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
+        assert_eq!((case.metric("accuracy"), case.metric("temperature")), (1.0, 0.1));
+        // One sample only: nothing to tell apart.
+        let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), Tensor::from_slice(&[7i64, 7, 7]));
+        assert!(case.value().abs() < 1e-12);
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for (beta, margin) in [(0.0, 0.0), (0.7, 0.2)] {
+            let config =
+                NtXentConfig { learn_temperature: true, hard_negatives: beta, margin, ..NtXentConfig::default() };
+            for twice in [false, true] {
+                let mut case = Case::new(&LossConfig::NtXent(config.clone()), views(2, 7, 3), ids(7, twice));
+                case.check_partitions();
+                case.check_gradient();
+                case.check_symmetry();
+                case.check_errors();
+            }
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let store = nn::VarStore::new(tch::Device::Cpu);
+        let error = |config: LossConfig| config.init(&store.root(), 3).err().unwrap().to_string();
+        assert!(error(config(0.0, 0.0, 0.0)).starts_with("loss.temperature"));
+        assert_eq!(error(config(0.1, -1.0, 0.0)), "loss.hard_negatives must be at least 0, got -1");
+        assert!(error(config(0.1, 0.0, f64::NAN)).starts_with("loss.margin"));
+        let text = "type = 'nt-xent'\nhard_negatives = 0.5\nmargin = 0.3\ntemperature = 0.2";
+        assert_eq!(toml::from_str::<LossConfig>(text).unwrap(), config(0.2, 0.5, 0.3));
+        assert!(toml::from_str::<LossConfig>("type = 'nt-xent'\nmargins = 0.3").is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! What the losses on the [core](crate::rows) have in common: checks, which rows belong together, what is reported.
+
+use std::collections::HashMap;
+
+use tch::{Kind, Tensor};
+
+use crate::{
+    Context, Error, Head, LossOutput,
+    rows::{Criterion, Positive, Rows, Sums},
+};
+
+/// Checks that all views have the same shape `[B, P]`, at least 2 rows, and an id each; returns `B`.
+///
+/// # Errors
+/// What does not fit.
+pub(crate) fn check(loss: &'static str, views: &[Tensor], context: &Context) -> Result<i64, Error> {
+    let first = views.first().ok_or(Error::Views { loss, expected: 2, found: 0 })?.size();
+    for (view, found) in views.iter().map(Tensor::size).enumerate() {
+        if found != first {
+            return Err(Error::Shape { loss, first, view, found });
+        }
+    }
+    if first[0] < 2 {
+        return Err(Error::TooFew { loss, found: first[0] });
+    }
+    let found = context.samples.size();
+    if found != first[..1] {
+        return Err(Error::Beside { loss, what: "sample ids", expected: first[..1].to_vec(), found });
+    }
+    Ok(first[0])
+}
+
+/// As [`check`], of two views.
+pub(crate) fn check_two<'a>(
+    loss: &'static str,
+    views: &'a [Tensor],
+    context: &Context,
+) -> Result<(&'a Tensor, &'a Tensor, i64), Error> {
+    let [q, k] = views else { return Err(Error::Views { loss, expected: 2, found: views.len() }) };
+    Ok((q, k, check(loss, views, context)?))
+}
+
+/// Where ids occur.
+pub(crate) struct Places {
+    ids: Vec<i64>,
+    by_id: HashMap<i64, Vec<i64>>,
+}
+
+impl Places {
+    /// In `ids` `[n]`, which are copied to the host.
+    pub(crate) fn of(ids: &Tensor) -> Result<Self, Error> {
+        let ids = Vec::<i64>::try_from(ids)?;
+        let mut by_id = HashMap::<i64, Vec<i64>>::new();
+        for (place, &id) in ids.iter().enumerate() {
+            by_id.entry(id).or_default().push(place as i64);
+        }
+        Ok(Self { ids, by_id })
+    }
+
+    /// The id at a place.
+    pub(crate) fn id(&self, place: i64) -> i64 {
+        self.ids[place as usize]
+    }
+
+    /// The places of an id, ascending.
+    pub(crate) fn places(&self, id: i64) -> &[i64] {
+        self.by_id.get(&id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The own rows of every view against all rows of every view. Views of one pair are positives of weight 1, a row and
+/// itself are ignored, other rows of the same sample have weight `twins`.
+pub(crate) fn all_with_all(
+    views: &[Tensor],
+    context: &Context,
+    head: &Head,
+    twins: f64,
+    criterion: Criterion,
+) -> Result<Sums, Error> {
+    let places = Places::of(context.samples)?;
+    let num_pairs = views[0].size()[0];
+    let (own, num_views) = (context.own.clone(), views.len() as i64);
+    let length = own.end - own.start;
+    let mut positives = vec![];
+    for view in 0..num_views {
+        for (number, pair) in own.clone().enumerate() {
+            for other in 0..num_views {
+                positives.extend(places.places(places.id(pair)).iter().map(|&place| {
+                    let weight = match (place == pair, other == view) {
+                        (true, true) => 0.0,
+                        (true, false) => 1.0,
+                        (false, _) => twins,
+                    };
+                    Positive { row: view * length + number as i64, col: other * num_pairs + place, weight }
+                }));
+            }
+        }
+    }
+    let anchors: Vec<Tensor> = views.iter().map(|view| view.narrow(0, own.start, length)).collect();
+    let rows = Rows {
+        anchors: Tensor::cat(&anchors, 0),
+        keys: Tensor::cat(views, 0),
+        positives: &positives,
+        scale: &scale_of(head, &views[0]),
+        criterion,
+    };
+    rows.sums()
+}
+
+/// The scale of logits of such projections; never in bf16, which has 8 bits.
+pub(crate) fn scale_of(head: &Head, projections: &Tensor) -> Tensor {
+    let kind = if projections.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+    head.scale(kind, projections.device())
+}
+
+/// The mean over the `num_anchors` of all processes, with accuracy and temperature; and, where `chance` is the loss
+/// of an encoder that tells nothing apart, the ratio to it.
+pub(crate) fn report(
+    name: &'static str,
+    sums: &Sums,
+    num_anchors: i64,
+    chance: Option<f64>,
+    context: &Context,
+    head: &Head,
+) -> LossOutput {
+    let loss = &sums.loss / num_anchors as f64;
+    let share = (context.own.end - context.own.start) as f64 / context.samples.size()[0] as f64;
+    let mut metrics = vec![];
+    if let Some(chance) = chance {
+        metrics.push(("loss_over_ln_n", loss.detach() / chance));
+    }
+    metrics.push(("accuracy", sums.hits.detach() / num_anchors as f64));
+    metrics.push(("temperature", head.temperature() * share));
+    LossOutput { terms: vec![(name, loss)], metrics }
+}
+
+/// Checks a margin.
+pub(crate) fn check_margin(margin: f64) -> Result<(), Error> {
+    let expected = "in [0, 2], the range of differences of cosines";
+    let error = || Error::Config { key: "loss.margin", expected, found: margin.to_string() };
+    (0.0..=2.0).contains(&margin).then_some(()).ok_or_else(error)
+}
+
+/// Checks a concentration of hard negatives.
+pub(crate) fn check_hard_negatives(beta: f64) -> Result<(), Error> {
+    let error = || Error::Config { key: "loss.hard_negatives", expected: "at least 0", found: beta.to_string() };
+    (beta >= 0.0 && beta.is_finite()).then_some(()).ok_or_else(error)
+}

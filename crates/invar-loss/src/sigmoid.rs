@@ -1,0 +1,188 @@
+//! The sigmoid loss: Zhai, Mustafa, Kolesnikov and Beyer, *Sigmoid loss for language image pre-training* (SigLIP, 2023).
+//!
+//! With unit vectors `x_i`, `y_j` of the two views, `s = 1 / temperature`, a learned bias `b`, and `t_ij` 1 for the views
+//! of a pair, else -1:
+//!
+//! ```text
+//! L = -1/B sum_i sum_j ln sigmoid( t_ij (s x_i . y_j + b) )
+//! ```
+//!
+//! Each pair is judged on its own, and nothing is normalised over the batch. The bias starts low because nearly all
+//! pairs are negatives. Rows of one sample beside the pair itself are left out.
+
+use invar_nn::Encoded;
+use serde::{Deserialize, Serialize};
+use tch::{Tensor, nn};
+
+use crate::{
+    Context, Error, Head, Loss, LossOutput,
+    pairs::{Places, check_two, report, scale_of},
+    rows::{Criterion, Positive, Rows},
+};
+
+/// The name in a recipe.
+pub const NAME: &str = "sigmoid";
+
+/// Settings of [`Sigmoid`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SigmoidConfig {
+    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    pub temperature: f64,
+    /// Whether the temperature is learned, as `head.sigmoid.logit_scale = ln(1 / temperature)`, clamped to `[0, ln 100]`
+    /// after every step. On by default, as in the paper.
+    pub learn_temperature: bool,
+    /// Widths of a projection head, ReLU between its layers; empty for none.
+    pub projection: Vec<usize>,
+    /// First value of `head.sigmoid.bias`, which is learned.
+    pub bias: f64,
+}
+
+impl Default for SigmoidConfig {
+    fn default() -> Self {
+        Self { temperature: 0.1, learn_temperature: true, projection: vec![], bias: -10.0 }
+    }
+}
+
+impl SigmoidConfig {
+    /// Builds the loss over embeddings of `dim` dimensions.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Sigmoid, Error> {
+        if !self.bias.is_finite() {
+            return Err(Error::Config { key: "loss.bias", expected: "finite", found: self.bias.to_string() });
+        }
+        let head = Head::new(path, dim, self.temperature, self.learn_temperature, &self.projection)?;
+        Ok(Sigmoid { head, bias: path.var("bias", &[], nn::Init::Const(self.bias)) })
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Sigmoid {
+    head: Head,
+    bias: Tensor,
+}
+
+impl Loss for Sigmoid {
+    fn project(&self, view: &Encoded) -> Tensor {
+        self.head.project(view)
+    }
+
+    fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
+        let (x, y, num_pairs) = check_two(NAME, views, context)?;
+        let (places, own) = (Places::of(context.samples)?, context.own.clone());
+        let relate = |i: i64| {
+            let same = places.places(places.id(i)).iter();
+            same.map(move |&j| Positive { row: i, col: j, weight: f64::from(u8::from(i == j)) })
+        };
+        let first = own.start;
+        let positives: Vec<Positive> =
+            own.clone().flat_map(relate).map(|p| Positive { row: p.row - first, ..p }).collect();
+        let rows = Rows {
+            anchors: x.narrow(0, first, own.end - first),
+            keys: y.shallow_clone(),
+            positives: &positives,
+            scale: &scale_of(&self.head, x),
+            criterion: Criterion::Sigmoid { bias: &self.bias },
+        };
+        let mut output = report(NAME, &rows.sums()?, num_pairs, None, context, &self.head);
+        output.metrics.push(("bias", self.bias.detach() * ((own.end - first) as f64 / num_pairs as f64)));
+        Ok(output)
+    }
+
+    fn after_step(&mut self, _context: &Context) {
+        self.head.clamp();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        LossConfig,
+        testing::{Case, F64, dot, ids, views},
+    };
+
+    fn config(temperature: f64, bias: f64) -> LossConfig {
+        let default = SigmoidConfig::default();
+        LossConfig::Sigmoid(SigmoidConfig { temperature, bias, learn_temperature: false, ..default })
+    }
+
+    /// The definition, one number at a time.
+    fn oracle(views: &[Tensor], samples: &Tensor, temperature: f64, bias: f64) -> f64 {
+        let (n, mut sum) = (samples.size()[0], 0.0);
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let logit = dot(&views[0], i, &views[1], j) / temperature + bias;
+            if i == j {
+                sum += (-logit).exp().ln_1p();
+            } else if samples.int64_value(&[i]) != samples.int64_value(&[j]) {
+                sum += logit.exp().ln_1p();
+            }
+        }
+        sum / n as f64
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        for n in [2, 3, 5, 17, 64] {
+            for d in [1, 2, 7] {
+                for (temperature, bias) in [(0.05, -10.0), (0.1, 0.0), (1.0, -10.0), (3.0, 2.5)] {
+                    for twice in [false, true] {
+                        let case = Case::new(&config(temperature, bias), views(2, n, d), ids(n, twice));
+                        let expected = oracle(&case.views, &case.samples, temperature, bias);
+                        let found = case.value();
+                        assert!((found - expected).abs() < 1e-9 * expected.max(1.0), "{n} {d}: {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    //         for f in (1.0, 0.7))
+    // t = 2 * torch.eye(4, dtype=torch.float64) - 1
+    // print(-torch.nn.functional.logsigmoid(t * (q @ k.T / 0.1 - 10)).sum() / 4)
+    #[test]
+    fn agrees_with_pytorch() {
+        let found = Case::new(&config(0.1, -10.0), views(2, 4, 3), ids(4, false)).value();
+        assert!((found - 11.494950223114152).abs() < 1e-10, "{found}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        // Orthogonal samples, identical views, s = 10, b = -10: ln 2 of the pair, and 4 ln(1 + e^-10).
+        let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], ids(5, false));
+        let expected = 2f64.ln() + 4.0 * (-10f64).exp().ln_1p();
+        assert!((case.value() - expected).abs() < 1e-12);
+        assert_eq!((case.metric("accuracy"), case.metric("bias")), (1.0, -10.0));
+    }
+
+    #[test]
+    fn holds_what_every_loss_must() {
+        for twice in [false, true] {
+            let config = LossConfig::Sigmoid(SigmoidConfig { bias: -2.0, ..SigmoidConfig::default() });
+            let mut case = Case::new(&config, views(2, 7, 3), ids(7, twice));
+            case.check_partitions();
+            case.check_gradient();
+            case.check_symmetry();
+            case.check_errors();
+        }
+    }
+
+    #[test]
+    fn scale_and_bias_start_as_in_the_paper() {
+        let mut case = Case::new(&LossConfig::Sigmoid(SigmoidConfig::default()), views(2, 4, 3), ids(4, false));
+        let variables = case.store.variables();
+        assert_eq!(variables["head.sigmoid.bias"].double_value(&[]), -10.0);
+        let mut scale = variables["head.sigmoid.logit_scale"].shallow_clone();
+        assert!((scale.double_value(&[]) - 10f64.ln()).abs() < 1e-6);
+        let _ = tch::no_grad(|| scale.fill_(9.0));
+        case.after_step(true);
+        assert!((scale.double_value(&[]) - 100f64.ln()).abs() < 1e-12);
+        let bad = SigmoidConfig { bias: f64::NAN, ..SigmoidConfig::default() };
+        let error = bad.init(&case.store.root(), 3).unwrap_err().to_string();
+        assert_eq!(error, "loss.bias must be finite, got NaN");
+    }
+}

@@ -1,0 +1,246 @@
+//! What the tests of the losses share: vectors, the definition of the softmax losses one number at a time, and checks
+//! that hold for every loss.
+
+use std::ops::Range;
+
+use invar_torch::ProcessGroup;
+use tch::{Device, Kind, Tensor, nn};
+
+use crate::{Aggregate, Context, Error, Loss, LossConfig, LossOutput};
+
+pub(crate) const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
+
+/// Unit vectors that depend on nothing but their number: `[n, d]`.
+pub(crate) fn vectors(n: i64, d: i64, frequency: f64) -> Tensor {
+    invar_nn::unit_length(&(Tensor::arange(n * d, F64) * frequency).sin().view([n, d]))
+}
+
+/// `v` views of `n` samples.
+pub(crate) fn views(v: usize, n: i64, d: i64) -> Vec<Tensor> {
+    (0..v).map(|view| vectors(n, d, [1.0, 0.7, 0.3, 1.7][view])).collect()
+}
+
+/// `v` views of 8 samples that nothing tells apart.
+pub(crate) fn alike(v: usize) -> Vec<Tensor> {
+    (0..v).map(|_| invar_nn::unit_length(&Tensor::ones([8, 4], F64))).collect()
+}
+
+/// Ids `0..n`, or each of them twice.
+pub(crate) fn ids(n: i64, twice: bool) -> Tensor {
+    let ids = Tensor::arange(n, (Kind::Int64, Device::Cpu));
+    if twice { ids.floor_divide_scalar(2) } else { ids }
+}
+
+/// A loss in f64, and what it is given.
+pub(crate) struct Case {
+    pub(crate) store: nn::VarStore,
+    pub(crate) loss: Box<dyn Loss>,
+    pub(crate) views: Vec<Tensor>,
+    pub(crate) samples: Tensor,
+    pub(crate) slow_keys: Option<Vec<Tensor>>,
+}
+
+impl Case {
+    pub(crate) fn new(config: &LossConfig, views: Vec<Tensor>, samples: Tensor) -> Self {
+        let mut store = nn::VarStore::new(Device::Cpu);
+        let loss = config.init(&(store.root() / "head"), views[0].size()[1] as usize).unwrap();
+        store.double();
+        Self { store, loss, views, samples, slow_keys: None }
+    }
+
+    pub(crate) fn share(&self, views: &[Tensor], own: Range<i64>) -> Result<LossOutput, Error> {
+        let group = ProcessGroup::solo();
+        let slow_keys = self.slow_keys.as_deref();
+        self.loss.criterion(views, &Context { own, slow_keys, ..Context::solo(&self.samples, &group, true) })
+    }
+
+    pub(crate) fn run(&self) -> Result<LossOutput, Error> {
+        self.share(&self.views, 0..self.samples.size()[0])
+    }
+
+    pub(crate) fn value(&self) -> f64 {
+        self.run().unwrap().total().double_value(&[])
+    }
+
+    pub(crate) fn after_step(&mut self, train: bool) {
+        let group = ProcessGroup::solo();
+        let slow_keys = self.slow_keys.as_deref();
+        self.loss.after_step(&Context { slow_keys, ..Context::solo(&self.samples, &group, train) });
+    }
+
+    /// Learned scalars, by name.
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        let mut named: Vec<_> = self.store.variables().into_iter().filter(|(_, t)| t.requires_grad()).collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        named.into_iter().collect()
+    }
+
+    /// Loss and gradients with respect to views and parameters, summed over the shares of `parts` processes.
+    fn shared(&self, parts: i64) -> (f64, Vec<Tensor>, Vec<(&'static str, f64)>) {
+        let leaves: Vec<Tensor> = self.views.iter().map(|v| v.copy().set_requires_grad(true)).collect();
+        let parameters = self.parameters();
+        let inputs: Vec<&Tensor> = leaves.iter().chain(parameters.iter().map(|(_, t)| t)).collect();
+        let n = self.samples.size()[0];
+        let mut sum = 0.0;
+        let mut gradients: Vec<Tensor> = inputs.iter().map(|t| t.zeros_like().detach()).collect();
+        let mut metrics: Vec<(&'static str, f64)> = vec![];
+        for part in 0..parts {
+            let output = self.share(&leaves, n * part / parts..n * (part + 1) / parts).unwrap();
+            sum += output.total().double_value(&[]);
+            for (number, (name, value)) in output.metrics.iter().enumerate() {
+                assert!(!value.requires_grad(), "{name}");
+                if part == 0 {
+                    metrics.push((name, 0.0));
+                }
+                metrics[number].1 += value.double_value(&[]);
+            }
+            let found = Tensor::run_backward(&[output.total()], &inputs, false, false);
+            for (gradient, found) in gradients.iter_mut().zip(found).filter(|(_, found)| found.defined()) {
+                *gradient += found;
+            }
+        }
+        (sum, gradients, metrics)
+    }
+
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        self.shared(1).2.into_iter().find(|(n, _)| *n == name).unwrap().1
+    }
+
+    /// The shares of two and three processes add up to the loss of one, its gradients and its metrics; and without
+    /// gradients the value is the same.
+    pub(crate) fn check_partitions(&self) {
+        let (value, gradients, metrics) = self.shared(1);
+        for parts in [2, 3] {
+            let (sum, others, shares) = self.shared(parts);
+            assert!((sum - value).abs() < 1e-10, "{parts} parts: {sum} {value}");
+            for (a, b) in gradients.iter().zip(&others) {
+                assert!((a - b).abs().max().double_value(&[]) < 1e-10, "{parts} parts: {a:?} {b:?}");
+            }
+            for ((name, a), (_, b)) in metrics.iter().zip(shares) {
+                assert!((a - b).abs() < 1e-6, "{parts} parts, {name}: {a} {b}");
+            }
+        }
+        let blind = tch::no_grad(|| self.run().unwrap().total());
+        assert!(!blind.requires_grad() && (blind.double_value(&[]) - value).abs() < 1e-12);
+    }
+
+    /// Views may be swapped and the batch shuffled, where the loss is symmetric.
+    pub(crate) fn check_symmetry(&mut self) {
+        let plain = self.value();
+        self.views.reverse();
+        self.slow_keys.iter_mut().for_each(|keys| keys.reverse());
+        assert!((self.value() - plain).abs() < 1e-10, "views swapped");
+        let order = Tensor::randperm(self.samples.size()[0], (Kind::Int64, Device::Cpu));
+        self.views.iter_mut().for_each(|view| *view = view.index_select(0, &order));
+        self.slow_keys.iter_mut().flatten().for_each(|keys| *keys = keys.index_select(0, &order));
+        self.samples = self.samples.index_select(0, &order);
+        assert!((self.value() - plain).abs() < 1e-10, "batch shuffled");
+    }
+
+    /// Gradients of views and parameters are those of finite differences.
+    pub(crate) fn check_gradient(&self) {
+        const H: f64 = 1e-5;
+        let found = self.shared(1).1;
+        let inputs: Vec<Tensor> =
+            self.views.iter().map(Tensor::shallow_clone).chain(self.parameters().into_iter().map(|(_, t)| t)).collect();
+        for (input, found) in inputs.iter().zip(found) {
+            let flat = input.detach().view([-1]);
+            for i in 0..flat.size()[0] {
+                let moved = |by: f64| {
+                    let _ = flat.get(i).g_add_scalar_(by);
+                    self.value()
+                };
+                let (up, down) = (moved(H), moved(-2.0 * H));
+                moved(H);
+                let (expected, found) = ((up - down) / (2.0 * H), found.view([-1]).double_value(&[i]));
+                assert!((found - expected).abs() < 1e-6 * expected.abs().max(1.0), "{i}: {found} {expected}");
+            }
+        }
+    }
+
+    /// Views, rows and ids that do not fit are errors.
+    pub(crate) fn check_errors(&mut self) {
+        let rows = |n| Tensor::ones([n, 3], F64);
+        let mut with = |views: Vec<Tensor>, num_ids| {
+            (self.samples, self.slow_keys) = (ids(num_ids, false), None);
+            self.share(&views, 0..1).unwrap_err()
+        };
+        assert!(matches!(with(vec![rows(4)], 4), Error::Views { expected: 2, found: 1, .. }));
+        assert!(matches!(with(vec![rows(4), rows(3)], 4), Error::Shape { view: 1, .. }));
+        assert!(matches!(with(vec![rows(1), rows(1)], 1), Error::TooFew { found: 1, .. }));
+        assert!(matches!(with(vec![rows(4), rows(4)], 3), Error::Beside { what: "sample ids", .. }));
+    }
+}
+
+/// `a . b` of rows of two matrices.
+pub(crate) fn dot(a: &Tensor, i: i64, b: &Tensor, j: i64) -> f64 {
+    (0..a.size()[1]).map(|c| a.double_value(&[i, c]) * b.double_value(&[j, c])).sum()
+}
+
+/// What the definition of a softmax loss depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct Definition {
+    pub(crate) temperature: f64,
+    pub(crate) aggregate: Aggregate,
+    pub(crate) decoupled: bool,
+    /// Whether other rows of the same sample are positives, instead of left out.
+    pub(crate) twins: bool,
+    pub(crate) margin: f64,
+    pub(crate) beta: f64,
+}
+
+impl Definition {
+    pub(crate) const PLAIN: Self =
+        Self { temperature: 0.1, aggregate: Aggregate::Mean, decoupled: false, twins: false, margin: 0.0, beta: 0.0 };
+
+    /// The loss of all views against all, one number at a time.
+    pub(crate) fn loss(&self, views: &[Tensor], samples: &Tensor) -> f64 {
+        let n = samples.size()[0];
+        let all: Vec<(usize, i64)> = (0..views.len()).flat_map(|v| (0..n).map(move |i| (v, i))).collect();
+        let id = |i: i64| samples.int64_value(&[i]);
+        let rows: Vec<_> = views.iter().map(|view| Vec::<Vec<f64>>::try_from(view).unwrap()).collect();
+        let at = |v: usize, i: i64| &rows[v][i as usize];
+        let row = |&(v, i): &(usize, i64)| {
+            let (mut positives, mut negatives) = (vec![], vec![]);
+            for &(u, j) in all.iter().filter(|&&other| other != (v, i)) {
+                let cosine: f64 = at(v, i).iter().zip(at(u, j)).map(|(a, b)| a * b).sum();
+                if j == i || (id(j) == id(i) && self.twins) {
+                    positives.push(((cosine - self.margin) / self.temperature).exp());
+                } else if id(j) != id(i) {
+                    negatives.push((cosine / self.temperature).exp());
+                }
+            }
+            let mean = negatives.iter().map(|e| e.powf(self.beta)).sum::<f64>() / negatives.len() as f64;
+            let away: f64 = negatives.iter().map(|e| e.powf(self.beta) / mean * e).sum();
+            let near: f64 = positives.iter().sum();
+            if self.decoupled && negatives.is_empty() {
+                return 0.0;
+            }
+            let denominator = if self.decoupled { away } else { near + if negatives.is_empty() { 0.0 } else { away } };
+            denominator.ln()
+                - match self.aggregate {
+                    Aggregate::Mean => positives.iter().map(|e| e.ln()).sum::<f64>() / positives.len() as f64,
+                    Aggregate::Any => near.ln(),
+                }
+        };
+        all.iter().map(row).sum::<f64>() / all.len() as f64
+    }
+}
+
+/// Compares a loss with its definition over edge sizes, temperatures, and with samples once and twice in the batch.
+pub(crate) fn check_definition(num_views: usize, definition: Definition, config: impl Fn(f64) -> LossConfig) {
+    for n in [2, 3, 5, 17, 64] {
+        for d in [1, 2, 7] {
+            // The slow definition is slow.
+            for temperature in if n == 64 { &[0.1][..] } else { &[0.05, 0.1, 1.0, 3.0] } {
+                for twice in [false, true] {
+                    let case = Case::new(&config(*temperature), views(num_views, n, d), ids(n, twice));
+                    let definition = Definition { temperature: *temperature, ..definition };
+                    let (found, expected) = (case.value(), definition.loss(&case.views, &case.samples));
+                    let close = (found - expected).abs() < 1e-9 * expected.abs().max(1.0);
+                    assert!(close, "n {n} d {d} t {temperature} twice {twice}: {found} {expected}");
+                }
+            }
+        }
+    }
+}
