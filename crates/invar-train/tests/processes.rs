@@ -1,0 +1,130 @@
+//! Several processes train as one: this test binary starts itself again, once a process, and they talk over Gloo.
+
+mod synthetic;
+
+use std::{
+    env,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use invar_dataset::NoProgress;
+use invar_loss::{InfoNceConfig, LossConfig};
+use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
+use invar_torch::{Backend, ProcessGroup, Rendezvous};
+use invar_train::{Error, Place, Recipe, TrainConfig, Trainer, checkpoint, metrics::Event};
+use synthetic::Clouds;
+use tch::Device;
+
+const RUN_DIR: &str = "INVAR_TEST_RUN_DIR";
+const UNTIL: &str = "INVAR_TEST_UNTIL";
+
+fn recipe() -> Recipe {
+    let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
+    let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
+    let train = TrainConfig {
+        steps: 30,
+        batch_size: 48,
+        accumulate: 2,
+        chunk_pairs: 10,
+        ema_decay: 0.9,
+        validation_fraction: 0.2,
+        validate_every: 10,
+        checkpoint_every: 10,
+        log_every: 1,
+        threads: 1,
+        ..TrainConfig::default()
+    };
+    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() }
+}
+
+fn train(place: Place, dir: &Path, until: u64) -> Result<(), Error> {
+    let mut trainer = Trainer::new(&recipe(), Arc::new(Clouds::default()), place, dir, &NoProgress)?;
+    trainer.run(until, &NoProgress)?;
+    trainer.finish().map(|_| ())
+}
+
+/// What a started process does; nothing in the test run that starts them.
+#[test]
+fn member() {
+    let (Ok(dir), Ok(until)) = (env::var(RUN_DIR), env::var(UNTIL)) else { return };
+    let rendezvous = Rendezvous::from_env().unwrap().unwrap();
+    let group = ProcessGroup::connect(Backend::Gloo, &rendezvous, Duration::from_secs(120)).unwrap();
+    let place = Place { device: Device::Cpu, group: Rc::new(group) };
+    train(place, Path::new(&dir), until.parse().unwrap()).unwrap();
+}
+
+/// Trains in `size` processes until step `until`.
+fn train_in(size: usize, dir: &Path, until: u64) {
+    if size == 1 {
+        return train(Device::Cpu.into(), dir, until).unwrap();
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let start = |rank: usize| {
+        Command::new(env::current_exe().unwrap())
+            .args(["--exact", "member", "--nocapture"])
+            .env(RUN_DIR, dir)
+            .env(UNTIL, until.to_string())
+            .env("RANK", rank.to_string())
+            .env("WORLD_SIZE", size.to_string())
+            .env("LOCAL_RANK", rank.to_string())
+            .env("MASTER_ADDR", "127.0.0.1")
+            .env("MASTER_PORT", port.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let members: Vec<Child> = (0..size).map(start).collect();
+    for (rank, member) in members.into_iter().enumerate() {
+        let output = member.wait_with_output().unwrap();
+        assert!(output.status.success(), "process {rank}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Losses, gradient norms and the loss's own figures of the steps, and the losses of the validations.
+fn curve(dir: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    let figures = |line: &str| match serde_json::from_str(line).unwrap() {
+        Event::Step(step) => [vec![step.loss, step.grad_norm], step.metrics.into_values().collect()].concat(),
+        Event::Validation(validation) => vec![validation.validation_loss, validation.held_out.retrieval],
+        Event::Warning { .. } => vec![],
+    };
+    text.lines().flat_map(figures).collect()
+}
+
+fn assert_alike(expected: &[f64], found: &[f64], what: &str) {
+    assert_eq!(expected.len(), found.len(), "{what}");
+    for (at, (a, b)) in expected.iter().zip(found).enumerate() {
+        assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{what}: figure {at}: {a} {b}");
+    }
+}
+
+#[test]
+fn one_two_and_three_processes_have_the_same_curve() {
+    let one = tempfile::tempdir().unwrap();
+    train_in(1, one.path(), 30);
+    let expected = curve(one.path());
+    assert!(expected.len() > 30 * 5);
+    for size in [2, 3] {
+        let many = tempfile::tempdir().unwrap();
+        train_in(size, many.path(), 30);
+        assert_alike(&expected, &curve(many.path()), &format!("{size} processes"));
+    }
+}
+
+#[test]
+fn a_run_goes_on_in_another_number_of_processes() {
+    let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train_in(1, one.path(), 30);
+    for (size, until) in [(2, 12), (1, 20), (3, 30)] {
+        train_in(size, many.path(), until);
+        let (step, _) = checkpoint::list(&many.path().join("checkpoints")).unwrap().remove(0);
+        assert_eq!(step, until);
+    }
+    assert_alike(&curve(one.path()), &curve(many.path()), "2, 1, 3 processes");
+}
