@@ -1,6 +1,7 @@
 //! Decoupled contrastive learning: Yeh, Hong, Hsu, Liu, Chen and LeCun (DCL, 2022).
 //!
-//! With unit vectors `z_a` of both views of all pairs, `a` in `1..=2B`, `p(a)` the other view of `a`, and `s = 1 / temperature`:
+//! With unit vectors `z_a` of both views of all pairs, `a` in `1..=2B`, `p(a)` the other view of `a`, and
+//! `s = 1 / temperature`:
 //!
 //! ```text
 //! L = 1/2B sum_a [ ln sum_n e^(s z_a . z_n) - s z_a . z_p(a) ]
@@ -95,7 +96,8 @@ mod tests {
 
     // q, k = (torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
     //         for f in (1.0, 0.7))
-    // z = torch.cat([q, k]); l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf); i, t = torch.arange(8), torch.arange(8).roll(4)
+    // z = torch.cat([q, k]); l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
+    // i, t = torch.arange(8), torch.arange(8).roll(4)
     // n = l.clone(); n[i, t] = -torch.inf; print((n.logsumexp(1) - l[i, t]).mean())
     #[test]
     fn agrees_with_pytorch() {

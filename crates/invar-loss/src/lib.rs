@@ -7,14 +7,14 @@
 //!
 //! | loss | for |
 //! |---|---|
-//! | [`info_nce`] (van den Oord et al. 2018; Radford et al. 2021) | the usual choice: two views, negatives from the other view |
-//! | [`nt_xent`] (Chen et al. 2020) | two views, twice the negatives: from both; hard negatives and margins on request |
+//! | [`info_nce`] (van den Oord et al. 2018; Radford et al. 2021) | the usual choice: two views |
+//! | [`nt_xent`] (Chen et al. 2020) | two views, twice the negatives; hard negatives and margins |
 //! | [`decoupled`] (Yeh et al. 2022) | small batches, where the positive's own part of the denominator slows learning |
 //! | [`multi_positive`] (Khosla et al. 2020; Miech et al. 2020) | more than two views, or several rows of one sample |
 //! | [`sigmoid`] (Zhai et al. 2023) | batches of any size, few negatives: no row is normalised by the others |
-//! | [`momentum`] (He et al. 2020) | small batches with many negatives: a bank of past keys by a moving average of the network |
+//! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
 //!
-//! In all but [`info_nce`], rows of one sample id are never negatives of each other.
+//! Rows of one sample id are never negatives of each other.
 //!
 //! Shapes: `B` pairs, `D` embedding dimensions.
 

@@ -1,5 +1,5 @@
-//! Momentum contrast: He, Fan, Wu, Xie and Girshick, *Momentum contrast for unsupervised visual representation learning*
-//! (MoCo, 2020).
+//! Momentum contrast: He, Fan, Wu, Xie and Girshick, *Momentum contrast for unsupervised visual representation
+//! learning* (MoCo, 2020).
 //!
 //! Queries come from the network, keys from its exponential moving average, which changes so slowly that keys of past
 //! batches still serve as negatives: a bank keeps the last `queue` of them. With unit vectors `q_i` of view 0, `k_j` of
@@ -9,8 +9,8 @@
 //! L = -1/B sum_i ln [ e^(s q_i . k_i) / ( sum_j e^(s q_i . k_j) + sum_n e^(s q_i . b_n) ) ]
 //! ```
 //!
-//! and, where `symmetric`, the mean of this and of the same with the views exchanged. Other keys of the sample of `i`, in
-//! the batch and in the bank, are left out. Unlike in the paper, the keys of the same batch are negatives too: the
+//! and, where `symmetric`, the mean of this and of the same with the views exchanged. Other keys of the sample of `i`,
+//! in the batch and in the bank, are left out. Unlike in the paper, the keys of the same batch are negatives too: the
 //! bank is empty at first. They enter it after the step.
 
 use invar_nn::Encoded;
@@ -32,8 +32,8 @@ pub const NAME: &str = "momentum";
 pub struct MomentumConfig {
     /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
     pub temperature: f64,
-    /// Whether the temperature is learned, as `head.momentum.logit_scale = ln(1 / temperature)`, clamped to `[0, ln 100]`
-    /// after every step.
+    /// Whether the temperature is learned, as `head.momentum.logit_scale = ln(1 / temperature)`, clamped to
+    /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
     /// Widths of a projection head, ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
@@ -272,8 +272,9 @@ mod tests {
         }
     }
 
-    // q, k, a, b, c = (torch.nn.functional.normalize(torch.sin(torch.arange(3 * n, dtype=torch.float64) * f).view(n, 3), dim=1)
-    //                  for n, f in ((4, 1.0), (4, 0.7), (4, 0.3), (4, 1.3), (5, 0.9)))
+    // unit = lambda n, f: torch.nn.functional.normalize(
+    //     torch.sin(torch.arange(3 * n, dtype=torch.float64) * f).view(n, 3), dim=1)
+    // q, k, a, b, c = (unit(n, f) for n, f in ((4, 1.0), (4, 0.7), (4, 0.3), (4, 1.3), (5, 0.9)))
     // ce = lambda q, k: torch.nn.functional.cross_entropy(q @ torch.cat([k, c]).T / 0.1, torch.arange(4))
     // print((ce(q, b) + ce(k, a)) / 2)
     #[test]

@@ -1,5 +1,5 @@
-//! Several positives of one anchor: Khosla et al., *Supervised contrastive learning* (SupCon, `L_out`, 2020), or Miech et
-//! al., *End-to-end learning of visual representations from uncurated instructional videos* (MIL-NCE, 2020).
+//! Several positives of one anchor: Khosla et al., *Supervised contrastive learning* (SupCon, `L_out`, 2020), or Miech
+//! et al., *End-to-end learning of visual representations from uncurated instructional videos* (MIL-NCE, 2020).
 //!
 //! With unit vectors `z_a` of all `V` views of all pairs, `a` in `1..=VB`, `P(a)` the other views of the sample of `a`,
 //! wherever in the batch they are, `N(a)` those of other samples, and `s = 1 / temperature`:
@@ -11,8 +11,8 @@
 //! L    = 1/VB sum_a [ D_a - ln sum_p e^l_ap ]       aggregate = "any"
 //! ```
 //!
-//! `h_an` weighs hard negatives and `m` is a margin, as in [`nt_xent`](crate::nt_xent). With two views and no sample twice,
-//! both are NT-Xent.
+//! `h_an` weighs hard negatives and `m` is a margin, as in [`nt_xent`](crate::nt_xent). With two views and no sample
+//! twice, both are NT-Xent.
 
 use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
@@ -146,8 +146,9 @@ mod tests {
         }
     }
 
-    // z = torch.cat([torch.nn.functional.normalize(torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
-    //                for f in (1.0, 0.7, 0.3)])
+    // unit = lambda f: torch.nn.functional.normalize(
+    //     torch.sin(torch.arange(12, dtype=torch.float64) * f).view(4, 3), dim=1)
+    // z = torch.cat([unit(f) for f in (1.0, 0.7, 0.3)])
     // l = (z @ z.T / 0.1).fill_diagonal_(-torch.inf); y = torch.arange(4).repeat(3)
     // p = (y[:, None] == y) & ~torch.eye(12, dtype=bool)
     // print(-(l.log_softmax(1).masked_fill(~p, 0).sum(1) / 2).mean())

@@ -1,15 +1,16 @@
 //! NT-Xent: Chen, Kornblith, Norouzi and Hinton, *A simple framework for contrastive learning of visual
 //! representations* (SimCLR, 2020).
 //!
-//! With unit vectors `z_a` of both views of all pairs, `a` in `1..=2B`, `p(a)` the other view of `a`, and `s = 1 / temperature`:
+//! With unit vectors `z_a` of both views of all pairs, `a` in `1..=2B`, `p(a)` the other view of `a`, and
+//! `s = 1 / temperature`:
 //!
 //! ```text
 //! L = -1/2B sum_a ln [ e^(s (z_a . z_p(a) - m)) / ( e^(s (z_a . z_p(a) - m)) + sum_n h_an e^(s z_a . z_n) ) ]
 //! h_an = e^(beta s z_a . z_n) / mean_n' e^(beta s z_a . z_n')
 //! ```
 //!
-//! where `n` are the `2B - 2` views of other samples. `m` is the additive margin of LaBSE (Yang et al. 2019; Feng et al.
-//! 2022). `beta`, where not 0, weighs hard negatives more: Robinson et al., *Contrastive learning with hard negative
+//! where `n` are the `2B - 2` views of other samples. `m` is the additive margin of LaBSE (Yang et al. 2019; Feng et
+//! al. 2022). `beta`, where not 0, weighs hard negatives more: Robinson et al., *Contrastive learning with hard negative
 //! samples* (2021), as in the authors' program (logits are divided by the temperature before `beta`; their
 //! `tau_plus` is 0); `beta` 1 is the weighted SimCLR of Zhang et al. (2021), which DNABERT-S uses.
 
@@ -32,8 +33,8 @@ pub const NAME: &str = "nt-xent";
 pub struct NtXentConfig {
     /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
     pub temperature: f64,
-    /// Whether the temperature is learned, as `head.nt_xent.logit_scale = ln(1 / temperature)`, clamped to `[0, ln 100]`
-    /// after every step.
+    /// Whether the temperature is learned, as `head.nt_xent.logit_scale = ln(1 / temperature)`, clamped to
+    /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
     /// Widths of a projection head, ReLU between its layers; empty for none.
     pub projection: Vec<usize>,

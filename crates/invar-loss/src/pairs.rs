@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     Context, Error, Head, LossOutput,
@@ -49,7 +49,7 @@ pub(crate) struct Places {
 impl Places {
     /// In `ids` `[n]`, which are copied to the host.
     pub(crate) fn of(ids: &Tensor) -> Result<Self, Error> {
-        let ids = Vec::<i64>::try_from(ids)?;
+        let ids = Vec::<i64>::try_from(&ids.to_device(Device::Cpu))?;
         let mut by_id = HashMap::<i64, Vec<i64>>::new();
         for (place, &id) in ids.iter().enumerate() {
             by_id.entry(id).or_default().push(place as i64);

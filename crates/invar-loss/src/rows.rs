@@ -1,8 +1,8 @@
 //! The core that the losses share: each anchor is compared with all keys, row by row.
 //!
 //! Which key belongs to which anchor is a sparse weighted list; a weight of 0 means that the two are neither positives
-//! nor negatives of each other. All that is not on the list is a negative. With `l_ij = s a_i . k_j`, positives `P(i)` of
-//! weights `w_ip`, and negatives `N(i)`, the rows of the softmax criterion are
+//! nor negatives of each other. All that is not on the list is a negative. With `l_ij = s a_i . k_j`, positives `P(i)`
+//! of weights `w_ip`, and negatives `N(i)`, the rows of the softmax criterion are
 //!
 //! ```text
 //! mean:  sum_p w_ip (D_i - l_ip) / sum_p w_ip        D_i = ln( sum_p e^l_ip + sum_n h_in e^l_in )
@@ -10,8 +10,8 @@
 //! h_in = e^(beta l_in) / mean_n' e^(beta l_in')      1 where beta = 0
 //! ```
 //!
-//! and those of the sigmoid criterion `sum_p w_ip softplus(-l_ip - b) + sum_n softplus(l_in + b)`. A row without positives,
-//! and a decoupled one without negatives, is 0.
+//! and those of the sigmoid criterion `sum_p w_ip softplus(-l_ip - b) + sum_n softplus(l_in + b)`. A row without
+//! positives, and a decoupled one without negatives, is 0.
 //!
 //! Rows are worked out a tile at a time, forward and backward at once, so that memory is O(tile x keys). Shapes: `A`
 //! anchors, `K` keys, `P` dimensions, `T` rows of a tile.

@@ -1,7 +1,8 @@
-//! The sigmoid loss: Zhai, Mustafa, Kolesnikov and Beyer, *Sigmoid loss for language image pre-training* (SigLIP, 2023).
+//! The sigmoid loss: Zhai, Mustafa, Kolesnikov and Beyer, *Sigmoid loss for language image pre-training* (SigLIP,
+//! 2023).
 //!
-//! With unit vectors `x_i`, `y_j` of the two views, `s = 1 / temperature`, a learned bias `b`, and `t_ij` 1 for the views
-//! of a pair, else -1:
+//! With unit vectors `x_i`, `y_j` of the two views, `s = 1 / temperature`, a learned bias `b`, and `t_ij` 1 for the
+//! views of a pair, else -1:
 //!
 //! ```text
 //! L = -1/B sum_i sum_j ln sigmoid( t_ij (s x_i . y_j + b) )
@@ -29,8 +30,8 @@ pub const NAME: &str = "sigmoid";
 pub struct SigmoidConfig {
     /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
     pub temperature: f64,
-    /// Whether the temperature is learned, as `head.sigmoid.logit_scale = ln(1 / temperature)`, clamped to `[0, ln 100]`
-    /// after every step. On by default, as in the paper.
+    /// Whether the temperature is learned, as `head.sigmoid.logit_scale = ln(1 / temperature)`, clamped to
+    /// `[0, ln 100]` after every step. On by default, as in the paper.
     pub learn_temperature: bool,
     /// Widths of a projection head, ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
