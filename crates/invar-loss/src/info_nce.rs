@@ -113,7 +113,7 @@ impl Loss for InfoNce {
             ("temperature", self.head.temperature() * own_part),
         ];
         if let Some([dq, dk, ds]) = gradients {
-            loss = attach_gradients(&loss, &[(q, &dq), (k, &dk), (&scale, &ds)])?;
+            loss = invar_torch::attach_gradients(&loss, &[(q, &dq), (k, &dk), (&scale, &ds)])?;
         }
         Ok(LossOutput { terms: vec![(NAME, loss)], metrics })
     }
@@ -138,14 +138,4 @@ fn has_duplicates(samples: &Tensor) -> Result<bool, Error> {
     let mut ids = Vec::<i64>::try_from(&samples.to_device(Device::Cpu))?;
     ids.sort_unstable();
     Ok(ids.windows(2).any(|pair| pair[0] == pair[1]))
-}
-
-/// A scalar of the given value, whose gradient with respect to each tensor is the one beside it.
-fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result<Tensor, Error> {
-    let mut attached = value.detach();
-    for (input, gradient) in inputs.iter().filter(|(input, _)| input.requires_grad()) {
-        let inner = input.f_mul(&gradient.detach().to_kind(input.kind()))?.f_sum(value.kind())?;
-        attached = attached + &inner - inner.detach();
-    }
-    Ok(attached)
 }

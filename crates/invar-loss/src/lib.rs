@@ -110,8 +110,8 @@ pub trait Loss: Send {
         false
     }
 
-    /// Called after each optimizer step with what the criterion saw of the step's last batch: puts parameters back into
-    /// their range, and remembers keys.
+    /// Called after each optimizer step with what the criterion saw, once for each batch of the step: puts parameters back
+    /// into their range, and remembers keys.
     fn after_step(&mut self, _context: &Context) {}
 }
 

@@ -145,17 +145,8 @@ impl Rows<'_> {
         let along = if along_rows.is_empty() { None } else { Some(Tensor::cat(&along_rows, 0)) };
         let mut pairs: Vec<(&Tensor, &Tensor)> = along.iter().map(|gradient| (&inputs[0], gradient)).collect();
         pairs.extend(wanted.iter().zip(&sums).map(|(&i, gradient)| (&inputs[i], gradient)));
-        Ok(Sums { loss: attach_gradients(&loss, &pairs)?, hits })
+        Ok(Sums { loss: invar_torch::attach_gradients(&loss, &pairs)?, hits })
     }
-}
-
-/// `value`, a scalar, with the gradient given for each input: its inner product with the input has that gradient, and
-/// what it adds to the value is taken off again.
-fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result<Tensor, Error> {
-    inputs.iter().try_fold(value.detach(), |sum, (input, gradient)| {
-        let product = (*input * *gradient).f_sum(None::<Kind>)?;
-        Ok(sum + (&product - product.detach()))
-    })
 }
 
 /// What the anchors of a tile and the keys are to each other.

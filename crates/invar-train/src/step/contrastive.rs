@@ -48,8 +48,8 @@ pub struct ContrastiveStep {
     group: Rc<ProcessGroup>,
     /// Sums over the batches since the last update.
     reports: Vec<Vec<(&'static str, Tensor)>>,
-    /// The last batch.
-    last: Option<Seen>,
+    /// The batches since the last update.
+    seen: Vec<Seen>,
 }
 
 /// What is remembered of a batch until the update.
@@ -95,7 +95,7 @@ impl ContrastiveStep {
             dropout_seed: seed::mix(config.seed, DROPOUT_STREAM),
             group: Rc::clone(&place.group),
             reports: vec![],
-            last: None,
+            seen: vec![],
         })
     }
 
@@ -171,7 +171,7 @@ impl ContrastiveStep {
 
     /// The rows to blame for a loss that is not finite.
     fn suspects(&self) -> Vec<usize> {
-        let Some(seen) = &self.last else { return vec![] };
+        let Some(seen) = self.seen.last() else { return vec![] };
         let is_finite = |row: usize| seen.own.iter().all(|v| v.get(row as i64).isfinite().all().int64_value(&[]) == 1);
         let rows = 0..seen.rows.end - seen.rows.start;
         let bad: Vec<usize> = rows.clone().map(|row| row as usize).filter(|&row| !is_finite(row)).collect();
@@ -211,7 +211,7 @@ impl Step for ContrastiveStep {
         drop(all);
         self.backward(batch, chunks, has_graph.then_some(projected), &along)?;
         self.reports.push(metrics);
-        self.last = Some(Seen { rows, own, samples, slow_keys });
+        self.seen.push(Seen { rows, own, samples, slow_keys });
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl Step for ContrastiveStep {
         }
         gradients.clip(grad_norm, self.grad_clip);
         self.optimizer.step(gradients.as_slice(), learning_rate)?;
-        if let Some(Seen { rows, samples, slow_keys, .. }) = self.last.take() {
+        for Seen { rows, samples, slow_keys, .. } in self.seen.drain(..) {
             let slow_keys = slow_keys.as_deref();
             let context = Context { train: true, samples: &samples, own: rows, group: &self.group, slow_keys };
             self.network.loss.after_step(&context);
