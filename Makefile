@@ -61,12 +61,14 @@ docs: libtorch
 # GENOMES: a directory of genomes as benches/README.md describes; without it, what needs a mixture is left out.
 bench: build
 	$(CARGO) bench --locked --package invar-reads --bench views
+	$(CARGO) bench --locked --package invar-loss
 	benches/views.sh
 	INVAR=$(INVAR) benches/ingest.sh
 ifdef GENOMES
 	benches/quality/make_mixture.py $(GENOMES) target/bench/mixture
 	INVAR=$(INVAR) benches/quality/run.sh target/bench/mixture target/bench/quality
 	INVAR=$(INVAR) benches/train.sh target/bench/mixture/train.fastq.gz
+	INVAR=$(INVAR) benches/processes.sh target/bench/mixture/train.fastq.gz
 endif
 
 clean:

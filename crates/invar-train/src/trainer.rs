@@ -184,6 +184,15 @@ impl Trainer {
         if !order.batch_size().is_multiple_of(group.size()) {
             return Err(Error::Share { batch_size: order.batch_size(), processes: group.size() });
         }
+        let seen_together = chunk_pairs(config, order.batch_size() / group.size());
+        let has_batch_norm = step.tensors().iter().any(|(name, _)| name.ends_with("running_mean"));
+        if has_batch_norm && seen_together < order.batch_size() {
+            observer.warning(&format!(
+                "batch norms take their means over the {seen_together} pairs that a process encodes at a time, not over the \
+                 {} of the batch: other chunks or processes give (slightly) other weights",
+                order.batch_size()
+            ));
+        }
         let checkpoints = group.is_first().then(|| Checkpoints::open(run_dir, config.keep_checkpoints)).transpose()?;
         let resumed = resume(checkpoints.as_ref(), &identity, &mut *step, &group, observer)?;
         let resumed_from = resumed.as_ref().map(|state| state.step);
