@@ -192,13 +192,15 @@ mod tests {
         fn split_key(&self, index: usize) -> SampleId {
             SampleId::from_name(index.to_string().as_bytes())
         }
+        fn sample_name(&self, index: usize) -> String {
+            index.to_string()
+        }
     }
 
     #[test]
     fn labels_are_numbered_as_they_appear() {
         let labels = [("7", "b"), ("5", "a"), ("2", "b"), ("0", "c")];
-        let labels: HashMap<_, _> =
-            labels.into_iter().map(|(id, label)| (SampleId::from_name(id.as_bytes()), label.to_owned())).collect();
+        let labels: HashMap<_, _> = labels.into_iter().map(|(id, label)| (id.to_owned(), label.to_owned())).collect();
         let source = Labelled::new(Arc::new(Numbers(9)), labels);
         assert_eq!(numbered_labels(&source, &[7, 1, 5, 2, 8]), Some(vec![Some(0), None, Some(1), Some(0), None]));
         assert_eq!(numbered_labels(&source, &[1, 8]), None);

@@ -20,8 +20,10 @@ use crate::{
 /// For how long views are drawn to learn how fast they come.
 const DRAW_FOR: Duration = Duration::from_secs(3);
 
-/// Pairs of the smaller of the two batches by which the memory of activations is measured.
-const PROBE_PAIRS: usize = 8;
+/// Bytes of views in the smaller of the two batches by which the memory of activations is measured, and the least and most
+/// pairs that it has: large enough to show among what the allocator keeps, small enough for any machine.
+const PROBE_BYTES: usize = 4 << 20;
+const PROBE_PAIRS: [usize; 2] = [8, 256];
 
 /// What a recipe would do.
 #[derive(Clone, Debug, Serialize)]
@@ -99,9 +101,10 @@ pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) ->
     let rows = (batch_size / processes.max(1)).max(1);
     let chunk_pairs = chunk_pairs(config, rows);
     let training: Arc<dyn PairSource> = Arc::new(training);
-    let small = BatchOrder::new(num_training, PROBE_PAIRS, 0)?.batch(0);
-    let probe = feed::draw(&*training, &small, 0)?;
-    let view_bytes = bytes_of(&probe.stacked) / probe.num_pairs();
+    let draw = |pairs| feed::draw(&*training, &BatchOrder::new(num_training, pairs, 0)?.batch(0), 0);
+    let few = draw(PROBE_PAIRS[0])?;
+    let view_bytes = bytes_of(&few.stacked) / few.num_pairs();
+    let probe = draw((PROBE_BYTES / view_bytes.max(1)).clamp(PROBE_PAIRS[0], PROBE_PAIRS[1]))?;
     let averages = if config.ema_decay > 0.0 { 1 } else { 0 };
     let memory = Memory {
         weights: 4 * (num_trained * (4 + averages) + num_fixed * (1 + averages)),

@@ -15,12 +15,7 @@ pub fn launched() -> Result<Option<Rendezvous>> {
 }
 
 /// Chooses this process's device, and meets the others.
-pub fn join(
-    rendezvous: &Rendezvous,
-    timeout: Duration,
-    common: &Common,
-    ui: &Ui,
-) -> Result<(Device, ProcessGroup)> {
+pub fn join(rendezvous: &Rendezvous, timeout: Duration, common: &Common, ui: &Ui) -> Result<(Device, ProcessGroup)> {
     let local = DeviceChoice::Cuda(rendezvous.local_rank);
     let choice = match common.device.as_str() {
         "cuda" => local,
