@@ -105,24 +105,65 @@ fn the_two_views_may_be_swapped_and_the_batch_shuffled() {
 }
 
 #[test]
-fn the_gradient_is_that_of_finite_differences() {
-    let (q, k) = (vectors(4, 3, 1.0), vectors(4, 3, 0.7));
-    let config = InfoNceConfig::default();
-    let tracked = q.copy().set_requires_grad(true);
-    let gradient = Tensor::run_backward(&[loss_of(&config, &tracked, &k).total()], &[&tracked], false, false);
+fn the_gradients_are_those_of_finite_differences() {
+    let mut store = nn::VarStore::new(Device::Cpu);
+    let config = InfoNceConfig { learn_temperature: true, margin: 0.2, ..InfoNceConfig::default() };
+    let loss = config.init(&store.root(), 3).unwrap();
+    store.double();
+    let logit_scale = store.variables()["logit_scale"].shallow_clone();
+    let inputs = [vectors(4, 3, 1.0), vectors(4, 3, 0.7)].map(|x| x.set_requires_grad(true));
+    let of = || run(&loss, &[&inputs[0], &inputs[1]]).unwrap().total();
+    let [q, k] = &inputs;
+    let gradients = Tensor::run_backward(&[of()], &[q, k, &logit_scale], false, false);
     const H: f64 = 1e-5;
-    for i in 0..4 {
-        for j in 0..3 {
+    for (which, (input, gradient)) in [q, k, &logit_scale].into_iter().zip(&gradients).enumerate() {
+        let (entries, gradient) = (input.detach().flatten(0, -1), gradient.flatten(0, -1));
+        for i in 0..entries.size()[0] {
             let moved = |by: f64| {
-                let moved = q.copy();
-                let _ = moved.get(i).get(j).g_add_scalar_(by);
-                value(&loss_of(&config, &moved, &k))
+                let _ = entries.get(i).g_add_scalar_(by);
+                let moved = tch::no_grad(|| of().double_value(&[]));
+                let _ = entries.get(i).g_add_scalar_(-by);
+                moved
             };
             let expected = (moved(H) - moved(-H)) / (2.0 * H);
-            let found = gradient[0].double_value(&[i, j]);
-            assert!((found - expected).abs() < 1e-7, "({i}, {j}): {found} {expected}");
+            let found = gradient.double_value(&[i]);
+            assert!((found - expected).abs() < 1e-7, "input {which} entry {i}: {found} {expected}");
         }
     }
+}
+
+#[test]
+fn without_gradients_the_value_is_the_same_and_nothing_is_attached() {
+    let [q, k] = [vectors(9, 5, 1.0), vectors(9, 5, 0.7)].map(|x| x.set_requires_grad(true));
+    let config = InfoNceConfig::default();
+    let (with, without) = (loss_of(&config, &q, &k).total(), tch::no_grad(|| loss_of(&config, &q, &k).total()));
+    assert!(with.requires_grad() && !without.requires_grad());
+    assert_eq!(with.double_value(&[]), without.double_value(&[]));
+    assert!(!loss_of(&config, &q.detach(), &k.detach()).total().requires_grad());
+}
+
+#[test]
+fn projections_in_bf16_are_compared_in_f32() {
+    let [q, k] = [vectors(9, 5, 1.0), vectors(9, 5, 0.7)].map(|x| x.to_kind(Kind::BFloat16).set_requires_grad(true));
+    let config = InfoNceConfig::default();
+    let found = loss_of(&config, &q, &k).total();
+    let expected = oracle(&q.to_kind(Kind::Double), &k.to_kind(Kind::Double), 0.1);
+    assert_eq!(found.kind(), Kind::Float);
+    assert!((found.double_value(&[]) - expected).abs() < 1e-5 * expected);
+    let gradients = Tensor::run_backward(&[found], &[&q, &k], false, false);
+    assert!(gradients.iter().all(|gradient| gradient.kind() == Kind::BFloat16 && gradient.size() == [9, 5]));
+}
+
+#[test]
+fn a_sample_that_is_twice_in_the_batch_is_no_negative_of_itself() {
+    // Pairs 0 and 2 are of one sample: each has pair 1 alone to be told from.
+    let eye = Tensor::eye(3, F64);
+    let store = nn::VarStore::new(Device::Cpu);
+    let loss = InfoNceConfig::default().init(&store.root(), 3).unwrap();
+    let (samples, group) = (Tensor::from_slice(&[5i64, 6, 5]), ProcessGroup::solo());
+    let output = loss.criterion(&[eye.shallow_clone(), eye], &Context::solo(&samples, &group, true)).unwrap();
+    let expected = (2.0 * (-10f64).exp().ln_1p() + (2.0 * (-10f64).exp()).ln_1p()) / 3.0;
+    assert!((value(&output) - expected).abs() < 1e-15);
 }
 
 #[test]
@@ -159,6 +200,10 @@ fn what_does_not_fit_is_an_error() {
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(InfoNceConfig { temperature, ..InfoNceConfig::default() }.init(&path, 3).is_err());
     }
+    for margin in [-0.1, f64::NAN, f64::INFINITY] {
+        let error = InfoNceConfig { margin, ..InfoNceConfig::default() }.init(&path, 3).unwrap_err();
+        assert_eq!(error.to_string(), format!("loss.margin must be at least 0, got {margin}"));
+    }
     let cold = InfoNceConfig { temperature: 0.001, learn_temperature: true, ..InfoNceConfig::default() };
     let error = cold.init(&path, 3).unwrap_err().to_string();
     assert_eq!(error, "loss.temperature must be in [0.01, 1] to be learned, got 0.001");
@@ -167,8 +212,9 @@ fn what_does_not_fit_is_an_error() {
 #[test]
 fn a_recipe_reads_as_documented() {
     let config: crate::LossConfig =
-        toml::from_str("type = 'info-nce'\ntemperature = 0.2\nprojection = [64, 32]").unwrap();
-    let expected = InfoNceConfig { temperature: 0.2, projection: vec![64, 32], ..InfoNceConfig::default() };
+        toml::from_str("type = 'info-nce'\ntemperature = 0.2\nprojection = [64, 32]\nmargin = 0.3").unwrap();
+    let expected =
+        InfoNceConfig { temperature: 0.2, projection: vec![64, 32], margin: 0.3, ..InfoNceConfig::default() };
     assert_eq!(config, crate::LossConfig::InfoNce(expected));
     let error = toml::from_str::<crate::LossConfig>("type = 'info-nce'\ntemprature = 0.2").unwrap_err();
     assert!(error.to_string().contains("temprature"), "{error}");

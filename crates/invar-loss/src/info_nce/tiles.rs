@@ -21,8 +21,10 @@ use tch::{Device, Kind, Tensor};
 #[cfg(test)]
 mod tests;
 
-/// Elements of a tile: 32 MB of f32. A function of nothing else, so that results do not depend on the machine.
+/// Elements of a tile of up to 16,384 pairs: 32 MB of f32. A function of nothing else, so that results do not depend on the machine.
 const TILE: i64 = 1 << 23;
+/// Matrix products of fewer rows are slow.
+const MIN_ROWS: i64 = 512;
 
 /// The rows of a process, against the whole batch.
 pub(super) struct Rows<'a> {
@@ -72,7 +74,7 @@ pub(super) struct Share {
 
 /// The number of rows with which a tile of `num_pairs` columns is fast and small.
 pub(super) fn tile_rows(num_pairs: i64) -> i64 {
-    (TILE / num_pairs).max(1)
+    (TILE / num_pairs).max(MIN_ROWS)
 }
 
 /// The greatest logit whose exponential, and that of its negative, can be summed over any batch.
