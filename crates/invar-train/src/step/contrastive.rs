@@ -199,8 +199,8 @@ impl Step for ContrastiveStep {
             slow_keys: slow_keys.as_deref(),
         };
         let LossOutput { terms, mut metrics } = self.network.loss.criterion(&all, &context)?;
-        let spread = tch::no_grad(|| embedding_std(&projected.embeddings)) / self.group.size() as f64;
-        metrics.push(("embedding_std", spread));
+        let spread = tch::no_grad(|| embedding_std(&projected.embeddings, &self.group))?;
+        metrics.push(("embedding_std", spread / self.group.size() as f64));
         let loss = LossOutput { terms, metrics: vec![] }.total();
         metrics.push((LOSS, loss.detach()));
         let mut along = self.gradients.add_with(&loss, &self.optimizer.params(), &all)?;
@@ -318,13 +318,17 @@ fn inner(tensors: &[Tensor], gradients: &[Tensor]) -> Tensor {
     Tensor::stack(&sums, 0).sum(None::<Kind>)
 }
 
-/// Standard deviation of each dimension over the batch, averaged, times `sqrt(D)`: about 1 when the embeddings fill
-/// the sphere, 0 when they have collapsed to a point.
-fn embedding_std(views: &[Tensor]) -> Tensor {
-    let all = Tensor::cat(views, 0); // [2B, D]
-    let root_dim = (all.size()[1] as f64).sqrt();
-    let variance = (&all - all.mean_dim(0, true, None::<Kind>)).square().mean_dim(0, false, None::<Kind>); // [D]
-    variance.sqrt().mean(None::<Kind>) * root_dim
+/// Standard deviation of each dimension over the batch of all processes, averaged, times `sqrt(D)`: about 1 when the
+/// embeddings fill the sphere, 0 when they have collapsed to a point.
+fn embedding_std(views: &[Tensor], group: &ProcessGroup) -> Result<Tensor, Error> {
+    let own = Tensor::cat(views, 0); // [2b, D]
+    let (num_rows, dim) = ((own.size()[0] * group.size() as i64) as f64, own.size()[1] as f64);
+    let sum = |x: &Tensor| x.sum_dim_intlist(0, false, Kind::Double);
+    let mut sums = Tensor::stack(&[sum(&own), sum(&own.square())], 0); // [2, D]
+    group.all_reduce(&mut sums)?;
+    let means = sums / num_rows;
+    let variance = means.get(1) - means.get(0).square();
+    Ok(variance.clamp_min(0.0).sqrt().mean(None::<Kind>) * dim.sqrt())
 }
 
 /// The values of scalars, their shares summed over the processes, and of a norm that all of them know, in one copy from
@@ -361,7 +365,8 @@ mod tests {
         // A coordinate of a uniform unit vector has variance 1 / D; 4000 x 32 values estimate it to about 1 %.
         let wild = (Tensor::arange(4000 * 32, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453; // a hash
         let centred = invar_nn::unit_length(&(wild.frac().abs() - 0.5).view([4000, 32]));
-        assert!((embedding_std(&[centred]).double_value(&[]) - 1.0).abs() < 0.02);
-        assert!(embedding_std(&[Tensor::ones([10, 4], (Kind::Double, Device::Cpu))]).double_value(&[]) < 1e-10);
+        let spread = |x: Tensor| embedding_std(&[x], &ProcessGroup::solo()).unwrap().double_value(&[]);
+        assert!((spread(centred) - 1.0).abs() < 0.02);
+        assert_eq!(spread(Tensor::ones([10, 4], (Kind::Double, Device::Cpu))), 0.0);
     }
 }
