@@ -14,6 +14,8 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Pairs of a batch, over all processes: the negatives of one another.
     pub batch_size: usize,
+    /// Views of each sample of a batch. Most losses compare two; `multi-positive` takes more.
+    pub views: usize,
     /// Batches whose gradients are averaged to one optimizer step. Their pairs are no negatives of one another.
     pub accumulate: usize,
     /// Pairs whose activations are in memory at a time; 0 for the whole batch. With fewer than the batch, each is encoded
@@ -74,6 +76,7 @@ impl Default for TrainConfig {
         Self {
             steps: 600,
             batch_size: 512,
+            views: 2,
             accumulate: 1,
             chunk_pairs: 0,
             learning_rate: 1e-3,
@@ -111,6 +114,7 @@ impl TrainConfig {
         };
         at_least("train.steps", self.steps, 1)?;
         at_least("train.batch_size", self.batch_size as u64, 2)?;
+        at_least("train.views", self.views as u64, 2)?;
         at_least("train.accumulate", self.accumulate as u64, 1)?;
         at_least("train.validate_every", self.validate_every, 1)?;
         at_least("train.checkpoint_every", self.checkpoint_every, 1)?;

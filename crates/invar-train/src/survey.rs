@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 use crate::{
     ContrastiveStep, Error, Place, Recipe, Step,
     feed::{self, DEPTH, Feed, Plan},
-    trainer::{PAIR_STREAM, SPLIT_STREAM, chunk_pairs},
+    trainer::{PAIR_STREAM, SPLIT_STREAM, chunk_pairs, with_views},
 };
 
 /// For how long views are drawn to learn how fast they come.
@@ -94,7 +94,8 @@ pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) ->
     let count =
         |trained: bool| named.iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum();
     let (num_trained, num_fixed): (usize, usize) = (count(true), count(false));
-    let (training, held_out) = split::split(source, config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
+    let (training, held_out) =
+        split::split(with_views(config, source), config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
     let (num_training, num_held_out) = (training.len(), held_out.len());
     let order = BatchOrder::new(num_training, config.batch_size, 0)?;
     let batch_size = order.batch_size();

@@ -11,7 +11,7 @@ use std::{
 
 use clock::Clock;
 use identity::{first_difference, identity};
-use invar_dataset::{PairSource, order::BatchOrder, seed, split};
+use invar_dataset::{ManyViews, PairSource, order::BatchOrder, seed, split};
 use invar_nn::Views;
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
@@ -172,7 +172,7 @@ impl Trainer {
         let group = Rc::clone(&place.group);
         let identity = identity(recipe, &source.view_shape(), source.len())?;
         let (training, held_out) =
-            split::split(source, config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
+            split::split(with_views(config, source), config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
         let order = BatchOrder::new(training.len(), config.batch_size, seed::mix(config.seed, ORDER_STREAM))?;
         if order.batch_size() < config.batch_size {
             observer.warning(&format!(
@@ -430,6 +430,11 @@ impl Trainer {
             device: self.step.device(),
         }
     }
+}
+
+/// The source with as many views of each sample as the recipe asks for.
+pub(crate) fn with_views(config: &TrainConfig, source: Arc<dyn PairSource>) -> Arc<dyn PairSource> {
+    if config.views == 2 { source } else { Arc::new(ManyViews::new(source, config.views)) }
 }
 
 /// Pairs of a chunk of `num_rows` rows.

@@ -156,3 +156,15 @@ fn training_starts_from_another_runs_encoder() {
     std::fs::write(Model::path_of(first.path()), b"changed").unwrap();
     assert!(run(&other, second.path()).is_err());
 }
+
+#[test]
+fn more_than_two_views_are_for_the_losses_that_take_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut many = recipe(TrainConfig { views: 4, ..TrainConfig::default() });
+    let error = run(&many, dir.path()).unwrap_err().to_string();
+    assert_eq!(error, "loss info-nce compares 2 views of a pair, got 4");
+    many.loss = LossConfig::MultiPositive(Default::default());
+    run(&many, dir.path()).unwrap();
+    let losses = losses(dir.path());
+    assert!(losses[11] < losses[0], "{losses:?}");
+}
