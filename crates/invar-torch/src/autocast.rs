@@ -73,3 +73,54 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn invar_torch_autocast_leave(device_type: *const c_char, was_enabled: bool, old_kind: c_int) -> *mut c_char;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use tch::Tensor;
+
+    fn product() -> Tensor {
+        let numbers = |n: i64| Tensor::arange(n, (Kind::Float, Device::Cpu));
+        numbers(12).sin().view([3, 4]).matmul(&numbers(8).cos().view([4, 2]))
+    }
+
+    // x = torch.sin(torch.arange(12.)).view(3, 4); y = torch.cos(torch.arange(8.)).view(4, 2)
+    // for d in (torch.bfloat16, torch.float16):
+    //     with torch.autocast("cpu", dtype=d): print((x @ y).float().flatten().tolist())
+    const BF16: [f32; 6] = [-0.80859375, -0.46484375, 0.453125, 0.953125, 0.2099609375, -0.78125];
+    const F16: [f32; 6] = [-0.80908203125, -0.46875, 0.455810546875, 0.95654296875, 0.21337890625, -0.78173828125];
+
+    #[test]
+    fn products_are_those_of_pytorchs_autocast() {
+        for (kind, expected) in [(Kind::BFloat16, BF16), (Kind::Half, F16)] {
+            let guard = Autocast::enter(Device::Cpu, kind).unwrap();
+            let found = product();
+            drop(guard);
+            assert_eq!(found.kind(), kind);
+            assert_eq!(Vec::<f32>::try_from(found.to_kind(Kind::Float).flatten(0, 1)).unwrap(), expected);
+            assert_eq!(product().kind(), Kind::Float);
+        }
+    }
+
+    #[test]
+    fn guards_nest_and_end_with_a_panic() {
+        let _outer = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _inner = Autocast::enter(Device::Cpu, Kind::Half).unwrap();
+            assert_eq!(product().kind(), Kind::Half);
+            panic!("in the midst of it");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(product().kind(), Kind::BFloat16);
+        // Another thread knows nothing of it.
+        assert_eq!(std::thread::spawn(|| product().kind()).join().unwrap(), Kind::Float);
+    }
+
+    #[test]
+    fn other_kinds_are_refused() {
+        let error = Autocast::enter(Device::Cpu, Kind::Double).err().expect("double is not short").to_string();
+        assert_eq!(error, "autocast: expected BFloat16 or Half, found Double");
+    }
+}

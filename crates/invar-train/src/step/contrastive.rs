@@ -189,8 +189,11 @@ impl Step for ContrastiveStep {
         let slow_keys = self.slow_keys(batch, chunks)?;
         let samples = self.group.all_gather(&self.ids(&own_samples))?;
         let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
-        let gather = |view: &Tensor| Ok(self.group.all_gather(view)?.set_requires_grad(true));
-        let all: Vec<Tensor> = own.iter().map(gather).collect::<Result<_, Error>>()?;
+        // One message for all views.
+        let gathered = self.group.all_gather(&Tensor::f_cat(&own, 1)?)?;
+        let width = own[0].size()[1];
+        let view = |v: usize| gathered.narrow(1, v as i64 * width, width).contiguous().set_requires_grad(true);
+        let all: Vec<Tensor> = (0..own.len()).map(view).collect();
         let context = Context {
             train: true,
             samples: &samples,
@@ -199,16 +202,14 @@ impl Step for ContrastiveStep {
             slow_keys: slow_keys.as_deref(),
         };
         let LossOutput { terms, mut metrics } = self.network.loss.criterion(&all, &context)?;
-        let spread = tch::no_grad(|| embedding_std(&projected.embeddings, &self.group))?;
-        metrics.push(("embedding_std", spread / self.group.size() as f64));
+        metrics.push((MOMENTS, tch::no_grad(|| moments(&projected.embeddings))));
         let loss = LossOutput { terms, metrics: vec![] }.total();
         metrics.push((LOSS, loss.detach()));
-        let mut along = self.gradients.add_with(&loss, &self.optimizer.params(), &all)?;
-        for gradient in &mut along {
-            self.group.all_reduce(gradient)?;
-            *gradient = gradient.narrow(0, first, num_rows);
-        }
+        let along = self.gradients.add_with(&loss, &self.optimizer.params(), &all)?;
         drop(all);
+        let mut along = Tensor::f_cat(&along, 1)?;
+        self.group.all_reduce(&mut along)?;
+        let along = along.narrow(0, first, num_rows).chunk(own.len() as i64, 1);
         self.backward(batch, chunks, has_graph.then_some(projected), &along)?;
         self.reports.push(metrics);
         self.seen.push(Seen { rows, own, samples, slow_keys });
@@ -225,9 +226,12 @@ impl Step for ContrastiveStep {
             let sum = shares.remove(name).map_or_else(|| share.shallow_clone(), |sum| sum + &share);
             shares.insert(name, sum);
         }
-        let mut values = host_scalars(shares.values(), &norm, &self.group)?;
+        let moments = shares.remove(MOMENTS).unwrap_or_else(|| norm.zeros_like().view([1]));
+        let mut values = host_values(shares.values(), &moments, &norm, &self.group)?;
         let grad_norm = values.pop().unwrap_or(f64::NAN);
+        let moments = values.split_off(shares.len());
         let mut metrics: BTreeMap<String, f64> = shares.keys().map(|&name| name.to_owned()).zip(values).collect();
+        metrics.insert("embedding_std".into(), embedding_std(&moments));
         let loss = metrics.remove(LOSS).unwrap_or(f64::NAN);
         let mut report = StepReport { loss, grad_norm, metrics, suspects: vec![] };
         if !(loss.is_finite() && grad_norm.is_finite()) {
@@ -300,8 +304,9 @@ impl Step for ContrastiveStep {
     }
 }
 
-/// The name under which the loss travels among the metrics.
+/// The names under which the loss and the moments of the embeddings travel among the metrics.
 const LOSS: &str = "";
+const MOMENTS: &str = "moments";
 
 /// The chunks of a batch, one after the other.
 fn concatenate(parts: &[Projected]) -> Projected {
@@ -318,23 +323,28 @@ fn inner(tensors: &[Tensor], gradients: &[Tensor]) -> Tensor {
     Tensor::stack(&sums, 0).sum(None::<Kind>)
 }
 
-/// Standard deviation of each dimension over the batch of all processes, averaged, times `sqrt(D)`: about 1 when the
-/// embeddings fill the sphere, 0 when they have collapsed to a point.
-fn embedding_std(views: &[Tensor], group: &ProcessGroup) -> Result<Tensor, Error> {
-    let own = Tensor::cat(views, 0); // [2b, D]
-    let (num_rows, dim) = ((own.size()[0] * group.size() as i64) as f64, own.size()[1] as f64);
+/// Of the rows of all views: their number, and the sums of their values and of the squares `[1 + 2 D]`.
+fn moments(views: &[Tensor]) -> Tensor {
+    let all = Tensor::cat(views, 0).to_kind(Kind::Double); // [2B, D]
     let sum = |x: &Tensor| x.sum_dim_intlist(0, false, Kind::Double);
-    let mut sums = Tensor::stack(&[sum(&own), sum(&own.square())], 0); // [2, D]
-    group.all_reduce(&mut sums)?;
-    let means = sums / num_rows;
-    let variance = means.get(1) - means.get(0).square();
-    Ok(variance.clamp_min(0.0).sqrt().mean(None::<Kind>) * dim.sqrt())
+    let number = Tensor::full([1], all.size()[0], (Kind::Double, all.device()));
+    Tensor::cat(&[number, sum(&all), sum(&all.square())], 0)
 }
 
-/// The values of scalars, their shares summed over the processes, and of a norm that all of them know, in one copy from
-/// the device (Metal has no double precision, and copies each).
-fn host_scalars<'a>(
+/// Standard deviation of each dimension, averaged, times `sqrt(D)`: about 1 when the embeddings fill the sphere, 0 when
+/// they have collapsed to a point. Of [`moments`], summed over processes and batches.
+fn embedding_std(moments: &[f64]) -> f64 {
+    let (number, dim) = (moments[0], (moments.len() - 1) / 2);
+    let (sums, squares) = moments[1..].split_at(dim);
+    let deviation = |(sum, square): (&f64, &f64)| (square / number - (sum / number).powi(2)).max(0.0).sqrt();
+    sums.iter().zip(squares).map(deviation).sum::<f64>() / dim as f64 * (dim as f64).sqrt()
+}
+
+/// The values of scalars and moments, their shares summed over the processes, and of a norm that all of them know, in one
+/// copy from the device (Metal has no double precision, and copies each).
+fn host_values<'a>(
     shares: impl Iterator<Item = &'a Tensor>,
+    moments: &'a Tensor,
     norm: &Tensor,
     group: &ProcessGroup,
 ) -> Result<Vec<f64>, Error> {
@@ -342,8 +352,8 @@ fn host_scalars<'a>(
         Device::Mps => Device::Cpu,
         device => device,
     };
-    let flat = |s: &Tensor| s.to_device(device).to_kind(Kind::Double).view([1]);
-    let mut sums = Tensor::f_cat(&shares.map(flat).collect::<Vec<_>>(), 0)?;
+    let flat = |s: &Tensor| s.to_device(device).to_kind(Kind::Double).view([-1]);
+    let mut sums = Tensor::f_cat(&shares.chain([moments]).map(flat).collect::<Vec<_>>(), 0)?;
     group.all_reduce(&mut sums)?;
     Ok(Vec::<f64>::try_from(Tensor::f_cat(&[sums, flat(norm)], 0)?)?)
 }
@@ -365,8 +375,11 @@ mod tests {
         // A coordinate of a uniform unit vector has variance 1 / D; 4000 x 32 values estimate it to about 1 %.
         let wild = (Tensor::arange(4000 * 32, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453; // a hash
         let centred = invar_nn::unit_length(&(wild.frac().abs() - 0.5).view([4000, 32]));
-        let spread = |x: Tensor| embedding_std(&[x], &ProcessGroup::solo()).unwrap().double_value(&[]);
+        let spread = |x: Tensor| embedding_std(&Vec::<f64>::try_from(moments(&[x])).unwrap());
         assert!((spread(centred) - 1.0).abs() < 0.02);
         assert_eq!(spread(Tensor::ones([10, 4], (Kind::Double, Device::Cpu))), 0.0);
+        // Numbers and sums of several batches add up.
+        let [a, b] = [1.0, -1.0].map(|sign| moments(&[Tensor::full([3, 4], 0.5 * sign, (Kind::Float, Device::Cpu))]));
+        assert_eq!(embedding_std(&Vec::<f64>::try_from(a + b).unwrap()), 1.0);
     }
 }
