@@ -75,6 +75,7 @@ unsafe extern "C" {
 }
 
 #[cfg(test)]
+#[allow(clippy::excessive_precision)] // expected values as PyTorch printed them
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
