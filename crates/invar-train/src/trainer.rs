@@ -219,7 +219,7 @@ impl Trainer {
             announced: 0,
             clock: Clock::default(),
         };
-        trainer.validates = trainer.from_first(f64::from(trainer.validates))? > 0.0;
+        trainer.validates = trainer.first_says(f64::from(trainer.validates))? > 0.0;
         Ok(trainer)
     }
 
@@ -347,7 +347,7 @@ impl Trainer {
             Some(_) => self.step.validate(&self.validation.batches, self.validation.labels.as_deref())?,
             None => ValidationReport::default(),
         };
-        let loss = self.from_first(report.loss)?;
+        let loss = self.first_says(report.loss)?;
         let is_best = self.state.best_loss.is_none_or(|best| loss < best);
         if is_best {
             self.state.best_loss = Some(loss);
@@ -401,7 +401,7 @@ impl Trainer {
     }
 
     /// The first process's value.
-    fn from_first(&self, value: f64) -> Result<f64, Error> {
+    fn first_says(&self, value: f64) -> Result<f64, Error> {
         if self.group.size() == 1 {
             return Ok(value);
         }
