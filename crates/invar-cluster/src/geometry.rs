@@ -2,7 +2,7 @@
 //! and Vetterli 2007), and the spread whose vanishing is called collapse.
 
 use invar_dataset::seed;
-use nalgebra::{DMatrix, SymmetricEigen};
+use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use crate::{ClusterError, Rows, gemm, pca, rows, sample};
@@ -113,7 +113,7 @@ pub fn uniformity(data: Rows<'_>, sample_seed: u64) -> Option<f64> {
 pub fn effective_rank(data: Rows<'_>) -> f64 {
     let dim = data.dim();
     let gram = pca::gram(data, &vec![0.0; dim]);
-    let eigenvalues = SymmetricEigen::new(DMatrix::from_vec(dim, dim, gram)).eigenvalues;
+    let eigenvalues = DMatrix::from_vec(dim, dim, gram).symmetric_eigenvalues();
     let largest = eigenvalues.iter().fold(0.0, |a: f64, &b| a.max(b));
     // Eigenvalues below the rounding error of the largest are zeros.
     let singular = eigenvalues.iter().filter(|&&v| v > largest * 1e-14).map(|v| v.sqrt());

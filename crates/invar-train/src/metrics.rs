@@ -176,7 +176,11 @@ mod tests {
     }
 
     fn events_file(run_dir: &Path) -> Vec<u8> {
-        fs::read(run_dir.join("tensorboard/events.out.tfevents.invar")).unwrap()
+        let mut files = fs::read_dir(run_dir.join("tensorboard")).unwrap();
+        let file = files.next().unwrap().unwrap();
+        assert!(files.next().is_none(), "more than one file");
+        assert!(file.file_name().to_str().unwrap().starts_with("events.out.tfevents."));
+        fs::read(file.path()).unwrap()
     }
 
     #[test]
@@ -203,6 +207,10 @@ mod tests {
         assert!(events_file(killed.path()).is_empty());
         events(1..=5).for_each(|event| log.write(&event).unwrap());
         log.tensorboard.append(&serde_json::json!({"event": "step", "step": 6})).unwrap();
+        // Of an hour ago, and of a kill amid a resume.
+        for old in ["events.out.tfevents.1600000000.invar", ".events.out.tfevents.1600000001.invar.partial"] {
+            fs::write(killed.path().join("tensorboard").join(old), b"old").unwrap();
+        }
         let mut log = MetricsLog::open(killed.path(), 4).unwrap();
         events(5..=6).for_each(|event| log.write(&event).unwrap());
         assert_eq!(events_file(killed.path()), events_file(whole.path()));

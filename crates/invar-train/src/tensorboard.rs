@@ -1,7 +1,9 @@
 //! `tensorboard/`: what `metrics.jsonl` says, for TensorBoard.
 //!
 //! The events file is a pure function of the lines of `metrics.jsonl`: it is written anew from them when a run is
-//! opened, and a line that is appended there is appended here. So a resumed run reads as if it had never stopped.
+//! opened, and a line that is appended there is appended here. So a resumed run reads as if it had never stopped. Its
+//! name tells when it was written anew: TensorBoard keeps files open, and would not see that one of the same name is
+//! another.
 //!
 //! ```text
 //! file     = record*                                                             TFRecord
@@ -17,7 +19,7 @@ mod proto;
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -25,14 +27,13 @@ use invar_dataset::atomic;
 use proto::Message;
 use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, Timing};
 
 /// The directory in a run directory.
 const DIRECTORY: &str = "tensorboard";
 
-/// TensorBoard reads files whose names contain `tfevents`. The name is always the same, so that a resumed run replaces
-/// the file of the run that it continues.
-const FILE: &str = "events.out.tfevents.invar";
+/// How the names of events files begin.
+const PREFIX: &str = "events.out.tfevents.";
 
 /// What the first record says.
 const VERSION: &str = "brain.Event:2";
@@ -45,17 +46,18 @@ pub(crate) struct EventsFile {
 }
 
 impl EventsFile {
-    /// Writes the file anew from the lines of `metrics.jsonl`.
+    /// Writes the file anew from the lines of `metrics.jsonl`, in the place of any other.
     ///
     /// # Errors
     /// When the disk refuses.
     pub(crate) fn create(run_dir: &Path, events: impl Iterator<Item = Value>) -> Result<Self, Error> {
         let directory = run_dir.join(DIRECTORY);
         fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
-        let path = directory.join(FILE);
+        let path = directory.join(format!("{PREFIX}{}.invar", Timing::now() as u64));
         let mut encoder = Encoder::default();
         let records: Vec<u8> = events.flat_map(|event| encoder.encode(&event)).collect();
         atomic::write(&path, &records).map_err(Error::io(&path))?;
+        remove_others(&directory, &path).map_err(Error::io(&directory))?;
         let file = OpenOptions::new().append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file, encoder })
     }
@@ -70,12 +72,26 @@ impl EventsFile {
     }
 }
 
+/// Removes every events file but `path`, also those that a kill left unfinished.
+fn remove_others(directory: &Path, path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let other = entry?;
+        let is_events = other.file_name().to_string_lossy().trim_start_matches('.').starts_with(PREFIX);
+        if is_events && other.path() != path {
+            fs::remove_file(other.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Turns lines of `metrics.jsonl` into records.
 #[derive(Default)]
 struct Encoder {
     /// When the last step with a time was logged, in seconds since 1970: what has no time of its own happened then.
     wall_time: f64,
     has_version: bool,
+    /// The step of the last warning, and how many there were at that step.
+    warned: (u64, u64),
 }
 
 impl Encoder {
@@ -86,13 +102,17 @@ impl Encoder {
             // It takes the first event's time, so that the file does not depend on when it was written anew.
             record(&mut records, &Message::default().double(1, self.wall_time).bytes(3, VERSION.as_bytes()));
         }
+        let step = event["step"].as_u64().unwrap_or_default();
         let summary = match event["event"].as_str() {
-            Some("warning") => text(event["message"].as_str().unwrap_or_default()),
+            Some("warning") => {
+                // TensorBoard shows one text of a tag and a step.
+                self.warned = (step, if self.warned.0 == step { self.warned.1 + 1 } else { 1 });
+                text(&format!("warnings/{}", self.warned.1), event["message"].as_str().unwrap_or_default())
+            }
             Some("step") => scalars(event, "train"),
             Some(group) => scalars(event, group),
             None => Message::default(),
         };
-        let step = event["step"].as_u64().unwrap_or_default();
         record(&mut records, &Message::default().double(1, self.wall_time).varint(2, step).bytes(5, summary.as_ref()));
         records
     }
@@ -124,12 +144,12 @@ fn scalars(event: &Value, group: &str) -> Message {
 }
 
 /// A warning, as a summary of the plugin `text`: a tensor of one string, without dimensions.
-fn text(message: &str) -> Message {
+fn text(tag: &str, message: &str) -> Message {
     const STRING: u64 = 7; // DataType.DT_STRING
     let tensor = Message::default().varint(1, STRING).bytes(2, &[]).bytes(8, message.as_bytes());
     let plugin = Message::default().bytes(1, b"text");
     let metadata = Message::default().bytes(1, plugin.as_ref());
-    let value = Message::default().bytes(1, b"warnings").bytes(8, tensor.as_ref()).bytes(9, metadata.as_ref());
+    let value = Message::default().bytes(1, tag.as_bytes()).bytes(8, tensor.as_ref()).bytes(9, metadata.as_ref());
     Message::default().bytes(1, value.as_ref())
 }
 

@@ -22,14 +22,14 @@ fn the_bytes_are_those_of_tensorboards_own_writer() {
     // write(Event(wall_time=t, file_version="brain.Event:2"))
     // write(Event(wall_time=t, step=300, summary=Summary(value=[
     //     V(tag="timing/pairs_per_s", simple_value=512.5), V(tag="train/loss", simple_value=2.5)])))
-    // write(Event(wall_time=t, step=300, summary=text_pb("warnings", "the loss is 0.98 of ln N")))
+    // write(Event(wall_time=t, step=300, summary=text_pb("warnings/1", "the loss is 0.98 of ln N")))
     // out.getvalue().hex()
     let expected = concat!(
         "1800000000000000a37f4b220900001040fc54d9411a0d627261696e2e4576656e743a32338d2fe9",
         "3c00000000000000c8b7a3520900001040fc54d94110ac022a2e0a190a1274696d696e672f70616972735f7065725f73",
         "15002000440a110a0a747261696e2f6c6f73731500002040206ff5aa",
-        "440000000000000043592e9a0900001040fc54d94110ac022a360a340a087761726e696e6773421e0807120042187468",
-        "65206c6f737320697320302e3938206f66206c6e204e4a080a060a0474657874004c3268",
+        "46000000000000007235b9a50900001040fc54d94110ac022a380a360a0a7761726e696e67732f31421e0807120042",
+        "18746865206c6f737320697320302e3938206f66206c6e204e4a080a060a0474657874e094d182",
     );
     let warning = json!({"event": "warning", "step": 300, "message": "the loss is 0.98 of ln N"});
     let mut encoder = Encoder::default();
@@ -80,4 +80,15 @@ fn what_has_no_time_happened_at_the_last_step() {
     encoder.encode(&step());
     let validation = json!({"event": "validation", "step": 301, "validation_loss": 1.0});
     assert_eq!(time(encoder.encode(&validation)), 1_700_000_000.25);
+}
+
+#[test]
+fn every_warning_of_a_step_has_a_tag_of_its_own() {
+    let mut encoder = Encoder::default();
+    let mut tag = |step: u64| {
+        let records = encoder.encode(&json!({"event": "warning", "step": step, "message": "m"}));
+        let at = records.windows(9).rposition(|bytes| bytes == b"warnings/").unwrap();
+        char::from(records[at + 9])
+    };
+    assert_eq!([10, 10, 10, 20, 30, 30].map(&mut tag), ['1', '2', '3', '1', '1', '2']);
 }
