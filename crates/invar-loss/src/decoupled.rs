@@ -10,7 +10,6 @@
 //! where `n` are the `2B - 2` views of other samples: the positive is not in the denominator, which in NT-Xent shrinks
 //! the gradient of pairs that are near already, most so in small batches. The loss can be negative.
 
-use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -60,8 +59,8 @@ pub struct Decoupled {
 }
 
 impl Loss for Decoupled {
-    fn project(&self, view: &Encoded) -> Tensor {
-        self.head.project(view)
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -70,10 +69,6 @@ impl Loss for Decoupled {
         let sums = all_with_all(views, context, &self.head, 0.0, criterion)?;
         let chance = ((2 * num_pairs - 2) as f64).ln();
         Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
-    }
-
-    fn after_step(&mut self, _context: &Context) {
-        self.head.clamp();
     }
 }
 

@@ -95,10 +95,10 @@ impl Head {
     }
 
     /// Puts a learned `ln(1 / temperature)` back into `[0, ln 100]`; to be called after every step.
-    pub fn clamp(&mut self) {
-        if let Scale::Learned(logit_scale) = &mut self.scale {
+    pub fn clamp(&self) {
+        if let Scale::Learned(logit_scale) = &self.scale {
             tch::no_grad(|| {
-                let _ = logit_scale.clamp_(0.0, LOGIT_SCALE_MAX);
+                let _ = logit_scale.shallow_clone().clamp_(0.0, LOGIT_SCALE_MAX);
             });
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_learned_temperature_is_named_clamped_and_has_a_gradient() {
         let store = nn::VarStore::new(Device::Cpu);
-        let mut head = Head::new(&(store.root() / "head" / "some_loss"), 3, 0.07, true, &[]).unwrap();
+        let head = Head::new(&(store.root() / "head" / "some_loss"), 3, 0.07, true, &[]).unwrap();
         let mut logit_scale = store.variables()["head.some_loss.logit_scale"].shallow_clone();
         assert!((logit_scale.double_value(&[]) - (1f64 / 0.07).ln()).abs() < 1e-6);
         assert!((head.temperature().double_value(&[]) - 0.07).abs() < 1e-6);
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_fixed_temperature_has_no_parameter_and_no_gradient() {
         let store = nn::VarStore::new(Device::Cpu);
-        let mut head = Head::new(&store.root(), 3, 0.2, false, &[]).unwrap();
+        let head = Head::new(&store.root(), 3, 0.2, false, &[]).unwrap();
         head.clamp();
         let scale = head.scale(Kind::Double, Device::Cpu);
         assert!(store.is_empty() && !scale.requires_grad());

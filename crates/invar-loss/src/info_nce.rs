@@ -16,11 +16,13 @@
 //!
 //! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet.
 
-use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
-use crate::{Context, Error, Head, Loss, LossOutput};
+use crate::{
+    Context, Error, Head, Loss, LossOutput,
+    pairs::{check_margin, check_two},
+};
 use tiles::Rows;
 
 #[cfg(test)]
@@ -41,8 +43,8 @@ pub struct InfoNceConfig {
     pub learn_temperature: bool,
     /// Widths of a projection head, ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
-    /// Taken off the cosine of a positive, at least 0: an additive margin (Yang et al., *Improving multilingual sentence
-    /// embedding using bi-directional dual encoder with additive margin softmax*, 2019; LaBSE has 0.3).
+    /// Taken off the cosine of a positive, in `[0, 2]`: an additive margin (Yang et al., *Improving multilingual
+    /// sentence embedding using bi-directional dual encoder with additive margin softmax*, 2019; LaBSE has 0.3).
     pub margin: f64,
 }
 
@@ -59,9 +61,7 @@ impl InfoNceConfig {
     /// When the temperature, a width or the margin is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<InfoNce, Error> {
         let Self { temperature, learn_temperature, projection, margin } = self;
-        if !(*margin >= 0.0 && margin.is_finite()) {
-            return Err(Error::Config { key: "loss.margin", expected: "at least 0", found: margin.to_string() });
-        }
+        check_margin(*margin)?;
         Ok(InfoNce { margin: *margin, head: Head::new(path, dim, *temperature, *learn_temperature, projection)? })
     }
 }
@@ -74,20 +74,16 @@ pub struct InfoNce {
 }
 
 impl Loss for InfoNce {
-    fn project(&self, view: &Encoded) -> Tensor {
-        self.head.project(view)
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
-        let [q, k] = views else {
-            return Err(Error::Views { loss: NAME, expected: 2, found: views.len() });
-        };
-        check_rows(q, k)?;
+        let (q, k, num_pairs) = check_two(NAME, views, context)?;
         let kind = if q.kind() == Kind::Double { Kind::Double } else { Kind::Float };
         let scale = self.head.scale(kind, q.device());
         // Under a guard against gradients nothing that is computed has one.
         let with_gradients = [q, k, &scale].iter().any(|x| (x.flatten(0, -1).narrow(0, 0, 1) * 1.0).requires_grad());
-        let num_pairs = q.size()[0];
         let own_part = (context.own.end - context.own.start) as f64 / num_pairs as f64;
         let (share, gradients) = tch::no_grad(|| -> Result<_, Error> {
             let rows = Rows {
@@ -116,20 +112,6 @@ impl Loss for InfoNce {
             loss = invar_torch::attach_gradients(&loss, &[(q, &dq), (k, &dk), (&scale, &ds)])?;
         }
         Ok(LossOutput { terms: vec![(NAME, loss)], metrics })
-    }
-
-    fn after_step(&mut self, _context: &Context) {
-        self.head.clamp();
-    }
-}
-
-fn check_rows(q: &Tensor, k: &Tensor) -> Result<(), Error> {
-    if q.size() != k.size() {
-        return Err(Error::Shape { loss: NAME, first: q.size(), view: 1, found: k.size() });
-    }
-    match q.size()[0] {
-        found @ ..2 => Err(Error::TooFew { loss: NAME, found }),
-        _ => Ok(()),
     }
 }
 

@@ -92,9 +92,14 @@ impl<'a> Context<'a> {
 
 /// Head and criterion.
 pub trait Loss: Send {
+    /// Projection and temperature.
+    fn head(&self) -> &Head;
+
     /// The head: embeddings of one view `[B, D]` to what is compared `[B, P]`, unit rows. Every process calls it on its
     /// own rows, or on some of them at a time.
-    fn project(&self, view: &Encoded) -> Tensor;
+    fn project(&self, view: &Encoded) -> Tensor {
+        self.head().project(view)
+    }
 
     /// The share of the loss that rows `context.own` have: `views[v]` `[B, P]` holds the projections of view `v` of every
     /// pair of the batch, of all processes.
@@ -112,7 +117,9 @@ pub trait Loss: Send {
 
     /// Called after each optimizer step with what the criterion saw, once for each batch of the step: puts parameters back
     /// into their range, and remembers keys.
-    fn after_step(&mut self, _context: &Context) {}
+    fn after_step(&mut self, _context: &Context) {
+        self.head().clamp();
+    }
 }
 
 /// The loss of a recipe.

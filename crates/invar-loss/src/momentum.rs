@@ -13,7 +13,6 @@
 //! in the batch and in the bank, are left out. Unlike in the paper, the keys of the same batch are negatives too: the
 //! bank is empty at first. They enter it after the step.
 
-use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
@@ -93,8 +92,8 @@ pub struct Momentum {
 }
 
 impl Loss for Momentum {
-    fn project(&self, view: &Encoded) -> Tensor {
-        self.head.project(view)
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {

@@ -14,7 +14,6 @@
 //! `h_an` weighs hard negatives and `m` is a margin, as in [`nt_xent`](crate::nt_xent). With two views and no sample
 //! twice, both are NT-Xent.
 
-use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -83,8 +82,8 @@ pub struct MultiPositive {
 }
 
 impl Loss for MultiPositive {
-    fn project(&self, view: &Encoded) -> Tensor {
-        self.head.project(view)
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -102,10 +101,6 @@ impl Loss for MultiPositive {
             Aggregate::Any => ((num_anchors - 1) as f64 / (num_views - 1) as f64).ln(),
         };
         Ok(report(NAME, &sums, num_anchors, Some(chance), context, head))
-    }
-
-    fn after_step(&mut self, _context: &Context) {
-        self.head.clamp();
     }
 }
 

@@ -11,10 +11,9 @@
 //!
 //! where `n` are the `2B - 2` views of other samples. `m` is the additive margin of LaBSE (Yang et al. 2019; Feng et
 //! al. 2022). `beta`, where not 0, weighs hard negatives more: Robinson et al., *Contrastive learning with hard negative
-//! samples* (2021), as in the authors' program (logits are divided by the temperature before `beta`; their
-//! `tau_plus` is 0); `beta` 1 is the weighted SimCLR of Zhang et al. (2021), which DNABERT-S uses.
+//! samples* (2021), with logits divided by the temperature before `beta`, and without their correction for false
+//! negatives. DNABERT-S trains with weights of this kind.
 
-use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -72,8 +71,8 @@ pub struct NtXent {
 }
 
 impl Loss for NtXent {
-    fn project(&self, view: &Encoded) -> Tensor {
-        self.head.project(view)
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -83,10 +82,6 @@ impl Loss for NtXent {
         let sums = all_with_all(views, context, &self.head, 0.0, criterion)?;
         let chance = ((2 * num_pairs - 1) as f64).ln();
         Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
-    }
-
-    fn after_step(&mut self, _context: &Context) {
-        self.head.clamp();
     }
 }
 

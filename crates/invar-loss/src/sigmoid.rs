@@ -11,7 +11,6 @@
 //! Each pair is judged on its own, and nothing is normalised over the batch. The bias starts low because nearly all
 //! pairs are negatives. Rows of one sample beside the pair itself are left out.
 
-use invar_nn::Encoded;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -67,8 +66,8 @@ pub struct Sigmoid {
 }
 
 impl Loss for Sigmoid {
-    fn project(&self, view: &Encoded) -> Tensor {
-        self.head.project(view)
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -91,10 +90,6 @@ impl Loss for Sigmoid {
         let mut output = report(NAME, &rows.sums()?, num_pairs, None, context, &self.head);
         output.metrics.push(("bias", self.bias.detach() * ((own.end - first) as f64 / num_pairs as f64)));
         Ok(output)
-    }
-
-    fn after_step(&mut self, _context: &Context) {
-        self.head.clamp();
     }
 }
 

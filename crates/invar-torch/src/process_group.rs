@@ -132,6 +132,26 @@ impl ProcessGroup {
         }
     }
 
+    /// Whether something is so on any of the processes.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn any(&self, here: bool) -> Result<bool, Error> {
+        let mut count = Tensor::from(i64::from(here));
+        self.all_reduce(&mut count)?;
+        Ok(count.int64_value(&[]) > 0)
+    }
+
+    /// What the first process says.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn first_says(&self, value: f64) -> Result<f64, Error> {
+        let mut value = Tensor::from(value);
+        self.broadcast(&mut value)?;
+        Ok(value.double_value(&[]))
+    }
+
     /// Waits until every process has come here.
     ///
     /// # Errors
@@ -155,6 +175,10 @@ mod tests {
         group.all_reduce(&mut tensor).unwrap();
         group.broadcast(&mut tensor).unwrap();
         group.barrier().unwrap();
+        assert_eq!(
+            (group.any(true).unwrap(), group.any(false).unwrap(), group.first_says(0.5).unwrap()),
+            (true, false, 0.5)
+        );
         let gathered = group.all_gather(&tensor).unwrap();
         assert_eq!((&gathered, gathered.requires_grad()), (&tensor, false));
         assert!(matches!(group.all_gather(&tensor.sum(Kind::Float)), Err(Error::Tensor { .. })));

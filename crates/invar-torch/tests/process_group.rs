@@ -127,6 +127,8 @@ fn collectives(group: &ProcessGroup) {
     let mut bytes = Tensor::from_slice(&[rank as u8, 7]);
     group.broadcast(&mut bytes).unwrap();
     assert_eq!(Vec::<u8>::try_from(bytes).unwrap(), [0, 7]);
+    assert!(group.any(rank == 1).unwrap() && !group.any(false).unwrap());
+    assert_eq!(group.first_says(rank as f64 + 0.25).unwrap(), 0.25);
     group.barrier().unwrap();
 }
 

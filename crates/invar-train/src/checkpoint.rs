@@ -149,7 +149,11 @@ impl Checkpoints {
     fn put<S: Serialize>(&self, path: &Path, tensors: &[(String, Tensor)], state: &S) -> Result<(), Error> {
         let bytes = serialize(path, tensors, state)?;
         self.note(Some((name_of(path), digest(&bytes))))?;
-        atomic::write(path, &bytes).map_err(Error::io(path))
+        atomic::write(path, &bytes).map_err(|error| {
+            // As on a full disk: what did not come is not waited for.
+            let _ = self.note(None);
+            Error::io(path)(error)
+        })
     }
 
     fn get<S: DeserializeOwned>(&self, path: &Path) -> Result<(HashMap<String, Tensor>, S), Error> {

@@ -71,7 +71,7 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         value: f64,
-        /// The samples to blame: those without a finite embedding, or the whole batch.
+        /// The samples without a finite embedding, of this process.
         samples: Vec<String>,
         /// The newest checkpoint, which is from before.
         checkpoint: Option<PathBuf>,
@@ -134,6 +134,9 @@ pub enum Error {
 /// Names at most eight samples.
 fn blame(samples: &[String]) -> String {
     const MOST: usize = 8;
+    if samples.is_empty() {
+        return "the embeddings of this process's samples are finite".into();
+    }
     let named = samples[..samples.len().min(MOST)].join(", ");
     let more = if samples.len() > MOST { format!(" and {} more", samples.len() - MOST) } else { String::new() };
     format!("samples {named}{more}")

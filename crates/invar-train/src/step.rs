@@ -60,8 +60,8 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// What the loss reports of itself, and `embedding_std`.
     pub metrics: BTreeMap<String, f64>,
-    /// Where loss or gradient are not finite: rows of the step's last batch, of this process, whose embeddings are not;
-    /// all where all are finite.
+    /// Where loss or gradient are not finite: this process's rows whose projections are not, numbered through the step's
+    /// batches.
     pub suspects: Vec<usize>,
 }
 

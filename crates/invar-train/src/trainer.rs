@@ -1,5 +1,7 @@
 mod clock;
 mod identity;
+mod state;
+mod validation;
 
 use std::{
     ops::Range,
@@ -10,13 +12,13 @@ use std::{
 };
 
 use clock::Clock;
-use identity::{first_difference, identity};
+use identity::identity;
 use invar_dataset::{ManyViews, PairSource, order::BatchOrder, seed, split};
 use invar_nn::Views;
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tch::Tensor;
+use state::State;
+use validation::Validation;
 
 use crate::{
     Alarms, ContrastiveStep, Error, Model, Observer, Place, Recipe, Starving, Step, StepMetrics, TrainConfig,
@@ -24,7 +26,6 @@ use crate::{
     checkpoint::Checkpoints,
     ema,
     feed::{Feed, Plan},
-    held_out::numbered_labels,
     metrics::{Event, MetricsLog},
     model, schedule,
     step::ValidationReport,
@@ -117,25 +118,6 @@ struct Output {
     starving: Starving,
 }
 
-/// Held-out batches in chunks of pairs, and the numbers of the labels of all pairs where there are any.
-#[derive(Default)]
-struct Validation {
-    batches: Vec<Vec<Views>>,
-    labels: Option<Vec<Option<u32>>>,
-}
-
-/// What a checkpoint holds beside tensors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
-    step: u64,
-    best_loss: Option<f64>,
-    best_step: u64,
-    validations_without_gain: u64,
-    early_stopped: bool,
-    alarms: Alarms,
-    identity: Value,
-}
-
 impl Trainer {
     /// Splits the source, builds the networks, and resumes from the newest whole checkpoint of the run directory. A
     /// damaged checkpoint is passed over with a warning.
@@ -194,22 +176,23 @@ impl Trainer {
             ));
         }
         let checkpoints = group.is_first().then(|| Checkpoints::open(run_dir, config.keep_checkpoints)).transpose()?;
-        let resumed = resume(checkpoints.as_ref(), &identity, &mut *step, &group, observer)?;
+        let resumed = State::resume(checkpoints.as_ref(), &identity, &mut *step, &group, observer)?;
         let resumed_from = resumed.as_ref().map(|state| state.step);
         let state = resumed.unwrap_or_else(|| State::new(identity, Alarms::new(config.warmup_steps, step.dim())));
         let mut validation = Validation::default();
         let mut output = None;
         if let Some(checkpoints) = checkpoints {
-            validation = draw_validation(recipe, Arc::new(held_out), place, observer)?;
+            validation = Validation::draw(recipe, Arc::new(held_out), place, observer)?;
             let (log, starving) = (MetricsLog::open(run_dir, state.step)?, Starving::new(config.view_workers));
             output = Some(Output { checkpoints, log, starving });
         }
-        let mut trainer = Self {
+        let validates = group.first_says(f64::from(!validation.batches.is_empty()))? > 0.0;
+        Ok(Self {
             recipe: recipe.clone(),
             step,
             training: Arc::new(training),
             order,
-            validates: !validation.batches.is_empty(),
+            validates,
             validation,
             run_dir: run_dir.into(),
             group,
@@ -218,9 +201,7 @@ impl Trainer {
             resumed_from,
             announced: 0,
             clock: Clock::default(),
-        };
-        trainer.validates = trainer.first_says(f64::from(trainer.validates))? > 0.0;
-        Ok(trainer)
+        })
     }
 
     /// Steps done.
@@ -245,7 +226,7 @@ impl Trainer {
         let mut feed = Feed::start(&self.training, &self.plan(self.state.step..until.max(self.state.step)));
         let mut lap = Instant::now();
         while self.state.step < until && !self.state.early_stopped {
-            if self.any(observer.is_cancelled())? {
+            if self.group.any(observer.is_cancelled())? {
                 self.save_checkpoint()?;
                 return Err(Error::Interrupted);
             }
@@ -347,7 +328,7 @@ impl Trainer {
             Some(_) => self.step.validate(&self.validation.batches, self.validation.labels.as_deref())?,
             None => ValidationReport::default(),
         };
-        let loss = self.first_says(report.loss)?;
+        let loss = self.group.first_says(report.loss)?;
         let is_best = self.state.best_loss.is_none_or(|best| loss < best);
         if is_best {
             self.state.best_loss = Some(loss);
@@ -382,32 +363,14 @@ impl Trainer {
 
     /// Names the samples and the way back.
     fn non_finite(&self, what: &'static str, value: f64, suspects: &[usize]) -> Error {
-        let accumulate = self.recipe.train.accumulate as u64;
-        let batch = (self.state.step + 1) * accumulate - 1;
-        let indices = &self.order.batch(batch)[self.rows()];
-        let samples = suspects.iter().map(|&row| self.training.sample_name(indices[row])).collect();
+        let (accumulate, rows) = (self.recipe.train.accumulate, self.rows());
+        let name = |&suspect: &usize| {
+            let batch = self.state.step * accumulate as u64 + (suspect / rows.len()) as u64;
+            self.training.sample_name(self.order.batch(batch)[rows.start + suspect % rows.len()])
+        };
+        let samples = suspects.iter().map(name).collect();
         let checkpoint = self.output.as_ref().and_then(|output| output.checkpoints.newest_path());
         Error::NonFinite { step: self.state.step + 1, what, value, samples, checkpoint }
-    }
-
-    /// Whether something is so on any of the processes.
-    fn any(&self, here: bool) -> Result<bool, Error> {
-        if self.group.size() == 1 {
-            return Ok(here);
-        }
-        let mut count = Tensor::from(i64::from(here)).to_device(self.step.device());
-        self.group.all_reduce(&mut count)?;
-        Ok(count.int64_value(&[]) > 0)
-    }
-
-    /// The first process's value.
-    fn first_says(&self, value: f64) -> Result<f64, Error> {
-        if self.group.size() == 1 {
-            return Ok(value);
-        }
-        let mut value = Tensor::from(value).to_device(self.step.device());
-        self.group.broadcast(&mut value)?;
-        Ok(value.double_value(&[]))
     }
 
     /// The rows of each batch that this process trains on.
@@ -440,89 +403,6 @@ pub(crate) fn with_views(config: &TrainConfig, source: Arc<dyn PairSource>) -> A
 /// Pairs of a chunk of `num_rows` rows.
 pub(crate) fn chunk_pairs(config: &TrainConfig, num_rows: usize) -> usize {
     if config.chunk_pairs == 0 { num_rows } else { config.chunk_pairs.min(num_rows) }
-}
-
-impl State {
-    fn new(identity: Value, alarms: Alarms) -> Self {
-        Self {
-            step: 0,
-            best_loss: None,
-            best_step: 0,
-            validations_without_gain: 0,
-            early_stopped: false,
-            alarms,
-            identity,
-        }
-    }
-}
-
-/// Loads the newest whole checkpoint into the step: the first process reads it and sends it to the others.
-fn resume(
-    checkpoints: Option<&Checkpoints>,
-    identity: &Value,
-    step: &mut dyn Step,
-    group: &ProcessGroup,
-    observer: &dyn Observer,
-) -> Result<Option<State>, Error> {
-    let state = checkpoints.map(|own| read_newest(own, identity, step, observer)).transpose()?.flatten();
-    if group.size() == 1 {
-        return Ok(state);
-    }
-    let mut text = serde_json::to_vec(&state).expect("a state is plain numbers and strings");
-    let mut length = Tensor::from(text.len() as i64).to_device(step.device());
-    group.broadcast(&mut length)?;
-    text.resize(length.int64_value(&[]) as usize, 0);
-    let mut bytes = Tensor::from_slice(&text).to_device(step.device());
-    group.broadcast(&mut bytes)?;
-    let state: Option<State> = serde_json::from_slice(&Vec::<u8>::try_from(bytes)?).expect("the first one's state");
-    // Also of a fresh run: the weights are drawn from one seed, but not necessarily by machines of one kind.
-    for (_, mut tensor) in step.tensors() {
-        tch::no_grad(|| group.broadcast(&mut tensor))?;
-    }
-    Ok(state)
-}
-
-fn read_newest(
-    checkpoints: &Checkpoints,
-    identity: &Value,
-    step: &mut dyn Step,
-    observer: &dyn Observer,
-) -> Result<Option<State>, Error> {
-    let mut complain = |error: &Error| observer.warning(&format!("passed over a damaged checkpoint: {error}"));
-    let Some((path, tensors, state)) = checkpoints.newest::<State>(&mut complain)? else { return Ok(None) };
-    if let Some((key, found, expected)) = first_difference(&state.identity, identity, String::new()) {
-        return Err(Error::OtherRecipe { path, key, expected, found });
-    }
-    let corrupt =
-        |found| Error::Corrupt { path, what: "tensors".into(), expected: "those of the recipe".into(), found };
-    step.load(&tensors).map_err(corrupt)?;
-    Ok(Some(state))
-}
-
-/// Draws the batches of the validation, the same for the whole run.
-fn draw_validation(
-    recipe: &Recipe,
-    held_out: Arc<dyn PairSource>,
-    place: &Place,
-    observer: &dyn Observer,
-) -> Result<Validation, Error> {
-    let config = &recipe.train;
-    if config.validation_batches == 0 || config.validation_fraction == 0.0 {
-        return Ok(Validation::default());
-    }
-    let validation_seed = seed::mix(config.seed, VALIDATION_STREAM);
-    let Ok(order) = BatchOrder::new(held_out.len(), config.batch_size, validation_seed) else {
-        observer
-            .warning(&format!("no validation: {} samples are held out, a contrastive batch needs 2", held_out.len()));
-        return Ok(Validation::default());
-    };
-    let num_batches = order.batches_per_epoch().min(config.validation_batches) as u64;
-    let chunk_pairs = chunk_pairs(config, order.batch_size());
-    let indices: Vec<usize> = (0..num_batches).flat_map(|batch| order.batch(batch)).collect();
-    let labels = numbered_labels(&*held_out, &indices);
-    let whole = Plan::whole(order, validation_seed, 0..num_batches, config.view_workers, place.device);
-    let feed = Feed::start(&held_out, &Plan { chunk_pairs, ..whole });
-    Ok(Validation { batches: feed.map(|next| Ok(next?.0)).collect::<Result<_, Error>>()?, labels })
 }
 
 /// Tells the user and the file.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use invar_dataset::NoProgress;
-use invar_loss::{InfoNceConfig, LossConfig};
+use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig, MultiPositiveConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
 use invar_train::{Error, Place, Recipe, TrainConfig, Trainer, checkpoint, metrics::Event};
@@ -22,11 +22,30 @@ use tch::Device;
 
 const RUN_DIR: &str = "INVAR_TEST_RUN_DIR";
 const UNTIL: &str = "INVAR_TEST_UNTIL";
+const LOSS: &str = "INVAR_TEST_LOSS";
 
-fn recipe() -> Recipe {
+/// Losses on the two cores, with a bank, and with more than two views.
+const LOSSES: [&str; 3] = ["info-nce", "momentum", "multi-positive"];
+
+fn recipe(loss: &str) -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
-    let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
+    let (learn_temperature, projection) = (true, vec![16, 8]);
+    let (loss, views) = match loss {
+        "info-nce" => {
+            let config = InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() };
+            (LossConfig::InfoNce(config), 2)
+        }
+        "momentum" => {
+            let config = MomentumConfig { learn_temperature, projection, queue: 250, ..MomentumConfig::default() };
+            (LossConfig::Momentum(config), 2)
+        }
+        _ => {
+            let config = MultiPositiveConfig { learn_temperature, projection, ..MultiPositiveConfig::default() };
+            (LossConfig::MultiPositive(config), 3)
+        }
+    };
     let train = TrainConfig {
+        views,
         steps: 30,
         batch_size: 48,
         accumulate: 2,
@@ -39,11 +58,11 @@ fn recipe() -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() }
+    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss, train, data: String::new() }
 }
 
-fn train(place: Place, dir: &Path, until: u64) -> Result<(), Error> {
-    let mut trainer = Trainer::new(&recipe(), Arc::new(Clouds::default()), place, dir, &NoProgress)?;
+fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
+    let mut trainer = Trainer::new(&recipe(loss), Arc::new(Clouds::default()), place, dir, &NoProgress)?;
     trainer.run(until, &NoProgress)?;
     trainer.finish().map(|_| ())
 }
@@ -51,17 +70,17 @@ fn train(place: Place, dir: &Path, until: u64) -> Result<(), Error> {
 /// What a started process does; nothing in the test run that starts them.
 #[test]
 fn member() {
-    let (Ok(dir), Ok(until)) = (env::var(RUN_DIR), env::var(UNTIL)) else { return };
+    let (Ok(dir), Ok(until), Ok(loss)) = (env::var(RUN_DIR), env::var(UNTIL), env::var(LOSS)) else { return };
     let rendezvous = Rendezvous::from_env().unwrap().unwrap();
     let group = ProcessGroup::connect(Backend::Gloo, &rendezvous, Duration::from_secs(120)).unwrap();
     let place = Place { device: Device::Cpu, group: Rc::new(group) };
-    train(place, Path::new(&dir), until.parse().unwrap()).unwrap();
+    train(&loss, place, Path::new(&dir), until.parse().unwrap()).unwrap();
 }
 
 /// Trains in `size` processes until step `until`.
-fn train_in(size: usize, dir: &Path, until: u64) {
+fn train_in(size: usize, loss: &str, dir: &Path, until: u64) {
     if size == 1 {
-        return train(Device::Cpu.into(), dir, until).unwrap();
+        return train(loss, Device::Cpu.into(), dir, until).unwrap();
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -69,6 +88,7 @@ fn train_in(size: usize, dir: &Path, until: u64) {
             .args(["--exact", "member", "--nocapture"])
             .env(RUN_DIR, dir)
             .env(UNTIL, until.to_string())
+            .env(LOSS, loss)
             .env("RANK", rank.to_string())
             .env("WORLD_SIZE", size.to_string())
             .env("LOCAL_RANK", rank.to_string())
@@ -106,25 +126,29 @@ fn assert_alike(expected: &[f64], found: &[f64], what: &str) {
 
 #[test]
 fn one_two_and_three_processes_have_the_same_curve() {
-    let one = tempfile::tempdir().unwrap();
-    train_in(1, one.path(), 30);
-    let expected = curve(one.path());
-    assert!(expected.len() > 30 * 5);
-    for size in [2, 3] {
-        let many = tempfile::tempdir().unwrap();
-        train_in(size, many.path(), 30);
-        assert_alike(&expected, &curve(many.path()), &format!("{size} processes"));
+    for loss in LOSSES {
+        let one = tempfile::tempdir().unwrap();
+        train_in(1, loss, one.path(), 30);
+        let expected = curve(one.path());
+        assert!(expected.len() > 30 * 5);
+        for size in [2, 3] {
+            let many = tempfile::tempdir().unwrap();
+            train_in(size, loss, many.path(), 30);
+            assert_alike(&expected, &curve(many.path()), &format!("{loss}, {size} processes"));
+        }
     }
 }
 
 #[test]
 fn a_run_goes_on_in_another_number_of_processes() {
-    let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    train_in(1, one.path(), 30);
-    for (size, until) in [(2, 12), (1, 20), (3, 30)] {
-        train_in(size, many.path(), until);
-        let (step, _) = checkpoint::list(&many.path().join("checkpoints")).unwrap().remove(0);
-        assert_eq!(step, until);
+    for loss in LOSSES {
+        let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        train_in(1, loss, one.path(), 30);
+        for (size, until) in [(2, 12), (1, 20), (3, 30)] {
+            train_in(size, loss, many.path(), until);
+            let (step, _) = checkpoint::list(&many.path().join("checkpoints")).unwrap().remove(0);
+            assert_eq!(step, until);
+        }
+        assert_alike(&curve(one.path()), &curve(many.path()), &format!("{loss}, 2, 1, 3 processes"));
     }
-    assert_alike(&curve(one.path()), &curve(many.path()), "2, 1, 3 processes");
 }

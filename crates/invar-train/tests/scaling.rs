@@ -5,9 +5,9 @@ mod synthetic;
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use invar_dataset::NoProgress;
-use invar_loss::{InfoNceConfig, LossConfig};
+use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-use invar_train::{Error, Model, Recipe, TrainConfig, checkpoint, metrics::Event, train};
+use invar_train::{Error, Model, Recipe, TrainConfig, Trainer, checkpoint, metrics::Event, train};
 use synthetic::Clouds;
 use tch::{Device, Kind, Tensor};
 
@@ -167,4 +167,27 @@ fn more_than_two_views_are_for_the_losses_that_take_them() {
     run(&many, dir.path()).unwrap();
     let losses = losses(dir.path());
     assert!(losses[11] < losses[0], "{losses:?}");
+}
+
+#[test]
+fn a_run_with_a_bank_and_an_average_goes_on_to_the_bit() {
+    let config = TrainConfig { ema_decay: 0.9, accumulate: 2, chunk_pairs: 20, ..TrainConfig::default() };
+    let mut recipe = recipe(config);
+    recipe.loss = LossConfig::Momentum(MomentumConfig { queue: 130, ..MomentumConfig::default() });
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = run(&recipe, whole.path()).unwrap();
+    let source = Arc::new(Clouds::default());
+    Trainer::new(&recipe, source, Device::Cpu, broken.path(), &NoProgress).unwrap().run(5, &NoProgress).unwrap();
+    let found = run(&recipe, broken.path()).unwrap();
+    for name in ["head.momentum.bank", "head.momentum.ids", "head.momentum.position", "ema.trunk.out.weight"] {
+        assert!(expected.contains_key(name), "{name}");
+    }
+    assert_eq!(largest_difference(&expected, &found), 0.0);
+    assert_eq!(losses(whole.path()), losses(broken.path()));
+    // Both batches of every step were put into the bank, both views of each: 12 steps of 192 keys.
+    assert_eq!(found["head.momentum.position"].int64_value(&[]), 12 * 192 % 130);
+    // Without an average there are no slow keys.
+    recipe.train.ema_decay = 0.0;
+    let error = run(&recipe, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    assert!(error.starts_with("train.ema_decay must be above 0"), "{error}");
 }

@@ -196,6 +196,8 @@ fn a_loss_that_is_no_number_stops_before_the_weights_change() {
     let source = Arc::new(Clouds { poisoned_from: 490, ..Clouds::default() });
     let mut often = recipe();
     often.train.checkpoint_every = 1;
+    often.train.accumulate = 3;
+    often.train.batch_size = 8;
     let error = train(&often, source, Device::Cpu, dir.path(), &NoProgress).unwrap_err();
     let message = error.to_string();
     let Error::NonFinite { step, what: "loss", value, samples, checkpoint } = error else { panic!("{error}") };

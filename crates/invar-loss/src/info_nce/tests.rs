@@ -1,4 +1,5 @@
 use super::*;
+use invar_nn::Encoded;
 use invar_nn::unit_length;
 use invar_torch::ProcessGroup;
 use tch::Device;
@@ -202,7 +203,10 @@ fn what_does_not_fit_is_an_error() {
     }
     for margin in [-0.1, f64::NAN, f64::INFINITY] {
         let error = InfoNceConfig { margin, ..InfoNceConfig::default() }.init(&path, 3).unwrap_err();
-        assert_eq!(error.to_string(), format!("loss.margin must be at least 0, got {margin}"));
+        assert_eq!(
+            error.to_string(),
+            format!("loss.margin must be in [0, 2], the range of differences of cosines, got {margin}")
+        );
     }
     let cold = InfoNceConfig { temperature: 0.001, learn_temperature: true, ..InfoNceConfig::default() };
     let error = cold.init(&path, 3).unwrap_err().to_string();

@@ -21,7 +21,8 @@ use tch::{Device, Kind, Tensor};
 #[cfg(test)]
 mod tests;
 
-/// Elements of a tile of up to 16,384 pairs: 32 MB of f32. A function of nothing else, so that results do not depend on the machine.
+/// Elements of a tile of up to 16,384 pairs: 32 MB of f32. The same everywhere, so that results do not depend on the
+/// machine.
 const TILE: i64 = 1 << 23;
 /// Matrix products of fewer rows are slow.
 const MIN_ROWS: i64 = 512;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use invar_dataset::{ViewShape, seed};
-use invar_loss::{Context, LossOutput};
+use invar_loss::Context;
 use invar_nn::Views;
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
@@ -169,13 +169,11 @@ impl ContrastiveStep {
         Tensor::from_slice(&ids).to_device(self.device())
     }
 
-    /// The rows to blame for a loss that is not finite.
+    /// The rows to blame for a loss that is not finite, numbered through the batches since the last update.
     fn suspects(&self) -> Vec<usize> {
-        let Some(seen) = self.seen.last() else { return vec![] };
-        let is_finite = |row: usize| seen.own.iter().all(|v| v.get(row as i64).isfinite().all().int64_value(&[]) == 1);
-        let rows = 0..seen.rows.end - seen.rows.start;
-        let bad: Vec<usize> = rows.clone().map(|row| row as usize).filter(|&row| !is_finite(row)).collect();
-        if bad.is_empty() { rows.map(|row| row as usize).collect() } else { bad }
+        let is_bad = |seen: &Seen, row: i64| seen.own.iter().any(|v| v.get(row).isfinite().all().int64_value(&[]) == 0);
+        let all = self.seen.iter().flat_map(|seen| (0..seen.rows.end - seen.rows.start).map(move |row| (seen, row)));
+        all.enumerate().filter(|(_, (seen, row))| is_bad(seen, *row)).map(|(number, _)| number).collect()
     }
 }
 
@@ -201,17 +199,18 @@ impl Step for ContrastiveStep {
             group: &self.group,
             slow_keys: slow_keys.as_deref(),
         };
-        let LossOutput { terms, mut metrics } = self.network.loss.criterion(&all, &context)?;
-        metrics.push((MOMENTS, tch::no_grad(|| moments(&projected.embeddings))));
-        let loss = LossOutput { terms, metrics: vec![] }.total();
-        metrics.push((LOSS, loss.detach()));
+        let output = self.network.loss.criterion(&all, &context)?;
+        let loss = output.total();
+        let mut report = output.metrics;
+        report.push((LOSS, loss.detach()));
+        report.push((MOMENTS, tch::no_grad(|| moments(&projected.embeddings))));
         let along = self.gradients.add_with(&loss, &self.optimizer.params(), &all)?;
         drop(all);
         let mut along = Tensor::f_cat(&along, 1)?;
         self.group.all_reduce(&mut along)?;
         let along = along.narrow(0, first, num_rows).chunk(own.len() as i64, 1);
         self.backward(batch, chunks, has_graph.then_some(projected), &along)?;
-        self.reports.push(metrics);
+        self.reports.push(report);
         self.seen.push(Seen { rows, own, samples, slow_keys });
         Ok(())
     }
@@ -222,7 +221,7 @@ impl Step for ContrastiveStep {
         let norm = gradients.norm();
         let mut shares = BTreeMap::<&'static str, Tensor>::new();
         for (name, share) in self.reports.drain(..).flatten() {
-            let share = share.to_kind(Kind::Double) / num_batches;
+            let share = wide(&share) / num_batches;
             let sum = shares.remove(name).map_or_else(|| share.shallow_clone(), |sum| sum + &share);
             shares.insert(name, sum);
         }
@@ -325,7 +324,7 @@ fn inner(tensors: &[Tensor], gradients: &[Tensor]) -> Tensor {
 
 /// Of the rows of all views: their number, and the sums of their values and of the squares `[1 + 2 D]`.
 fn moments(views: &[Tensor]) -> Tensor {
-    let all = Tensor::cat(views, 0).to_kind(Kind::Double); // [2B, D]
+    let all = wide(&Tensor::cat(views, 0)); // [2B, D]
     let sum = |x: &Tensor| x.sum_dim_intlist(0, false, Kind::Double);
     let number = Tensor::full([1], all.size()[0], (Kind::Double, all.device()));
     Tensor::cat(&[number, sum(&all), sum(&all.square())], 0)
@@ -340,19 +339,21 @@ fn embedding_std(moments: &[f64]) -> f64 {
     sums.iter().zip(squares).map(deviation).sum::<f64>() / dim as f64 * (dim as f64).sqrt()
 }
 
-/// The values of scalars and moments, their shares summed over the processes, and of a norm that all of them know, in one
-/// copy from the device (Metal has no double precision, and copies each).
+/// In double precision, which Metal has not: there on the CPU.
+fn wide(x: &Tensor) -> Tensor {
+    let x = if x.device() == Device::Mps { x.to_device(Device::Cpu) } else { x.shallow_clone() };
+    x.to_kind(Kind::Double)
+}
+
+/// The values of scalars and moments, their shares summed over the processes, and of a norm that all of them know, in
+/// one copy from the device.
 fn host_values<'a>(
     shares: impl Iterator<Item = &'a Tensor>,
     moments: &'a Tensor,
     norm: &Tensor,
     group: &ProcessGroup,
 ) -> Result<Vec<f64>, Error> {
-    let device = match norm.device() {
-        Device::Mps => Device::Cpu,
-        device => device,
-    };
-    let flat = |s: &Tensor| s.to_device(device).to_kind(Kind::Double).view([-1]);
+    let flat = |s: &Tensor| wide(s).to_device(moments.device()).view([-1]);
     let mut sums = Tensor::f_cat(&shares.chain([moments]).map(flat).collect::<Vec<_>>(), 0)?;
     group.all_reduce(&mut sums)?;
     Ok(Vec::<f64>::try_from(Tensor::f_cat(&[sums, flat(norm)], 0)?)?)

@@ -8,6 +8,7 @@ use invar_dataset::{Column, ColumnData};
 use crate::exit::BadInput;
 
 /// The true labels of some samples.
+#[derive(Clone)]
 pub struct Labels {
     /// The column they came from.
     pub column: String,

@@ -31,18 +31,18 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         .into());
     }
     let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
-    let labels = match (&args.labels, &args.label_column) {
-        (Some(path), column) => Some(LabelSource::Table(Labels::read(path, column.as_deref())?)),
+    // Training judges held-out samples by the same table.
+    let table = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
+    let labels = match (&table, &args.label_column) {
+        (Some(table), _) => Some(LabelSource::Table(table.clone())),
         (None, Some(column)) => Some(LabelSource::Column(column.clone())),
         (None, None) => None,
     };
-    // Training judges held-out samples by the same table.
-    let probe = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
     std::fs::create_dir_all(&args.out)?;
     let (data, model, embeddings) = (args.out.join("data"), args.out.join("run"), args.out.join("embeddings"));
     let mut stages = Stages { ui, json: serde_json::Map::new() };
     stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?);
-    let options = train::Options { labels: probe, ..train::Options::default() };
+    let options = train::Options { labels: table, ..train::Options::default() };
     stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, options, common, ui)?);
     let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: 1000, moved: false };
     stages.add("embed", embed::embed(&recipe, &request, common, ui)?);

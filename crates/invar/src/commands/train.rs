@@ -79,7 +79,8 @@ pub fn train(
     };
     let identity = settings.data.clone();
     let done = if group.is_first() { prepare(recipe, out, &identity, common)? } else { None };
-    if processes::first_says(&group, done.is_some())? {
+    // Only the first one knows: on the others `done` is none.
+    if group.any(done.is_some())? {
         return Ok(done.map_or_else(Summary::nothing, |done| describe_summary(out, &done, None)));
     }
     let device = match device {
@@ -88,6 +89,8 @@ pub fn train(
     };
     let mut pairs: Arc<dyn PairSource> = recipe.source.pairs(data)?;
     if let Some(labels) = options.labels {
+        let names: Vec<String> = (0..pairs.len()).map(|index| pairs.sample_name(index)).collect();
+        labels.of(&names)?;
         pairs = Arc::new(Labelled::new(pairs, labels.into_map()));
     }
     ui.note(&format!("training {} on {} samples", recipe.name, thousands(pairs.len() as u64)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use invar_nn::DeviceChoice;
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::{cli::Common, exit::Usage, ui::Ui};
 
@@ -29,14 +29,4 @@ pub fn join(rendezvous: &Rendezvous, timeout: Duration, common: &Common, ui: &Ui
     }
     let group = ProcessGroup::connect(backend, rendezvous, timeout)?;
     Ok((chosen.device, group))
-}
-
-/// What the first process says, on every process.
-pub fn first_says(group: &ProcessGroup, here: bool) -> Result<bool> {
-    if group.size() == 1 {
-        return Ok(here);
-    }
-    let mut answer = Tensor::from(i64::from(here));
-    group.broadcast(&mut answer)?;
-    Ok(answer.int64_value(&[]) > 0)
 }

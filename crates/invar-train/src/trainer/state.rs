@@ -1,0 +1,78 @@
+//! What a checkpoint holds beside tensors, and how a run comes back to it.
+
+use invar_torch::ProcessGroup;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tch::Tensor;
+
+use super::identity::first_difference;
+use crate::{Alarms, Error, Observer, Step, checkpoint::Checkpoints};
+
+/// What a checkpoint holds beside tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) step: u64,
+    pub(super) best_loss: Option<f64>,
+    pub(super) best_step: u64,
+    pub(super) validations_without_gain: u64,
+    pub(super) early_stopped: bool,
+    pub(super) alarms: Alarms,
+    pub(super) identity: Value,
+}
+
+impl State {
+    pub(super) fn new(identity: Value, alarms: Alarms) -> Self {
+        Self {
+            step: 0,
+            best_loss: None,
+            best_step: 0,
+            validations_without_gain: 0,
+            early_stopped: false,
+            alarms,
+            identity,
+        }
+    }
+
+    /// Loads the newest whole checkpoint into the step: the first process reads it and sends it to the others.
+    pub(super) fn resume(
+        checkpoints: Option<&Checkpoints>,
+        identity: &Value,
+        step: &mut dyn Step,
+        group: &ProcessGroup,
+        observer: &dyn Observer,
+    ) -> Result<Option<Self>, Error> {
+        let state = checkpoints.map(|own| read_newest(own, identity, step, observer)).transpose()?.flatten();
+        if group.size() == 1 {
+            return Ok(state);
+        }
+        let mut text = serde_json::to_vec(&state).expect("a state is plain numbers and strings");
+        let mut length = Tensor::from(text.len() as i64).to_device(step.device());
+        group.broadcast(&mut length)?;
+        text.resize(length.int64_value(&[]) as usize, 0);
+        let mut bytes = Tensor::from_slice(&text).to_device(step.device());
+        group.broadcast(&mut bytes)?;
+        let state: Option<Self> = serde_json::from_slice(&Vec::<u8>::try_from(bytes)?).expect("the first one's state");
+        // Also of a fresh run: the weights are drawn from one seed, but not necessarily by machines of one kind.
+        for (_, mut tensor) in step.tensors() {
+            tch::no_grad(|| group.broadcast(&mut tensor))?;
+        }
+        Ok(state)
+    }
+}
+
+fn read_newest(
+    checkpoints: &Checkpoints,
+    identity: &Value,
+    step: &mut dyn Step,
+    observer: &dyn Observer,
+) -> Result<Option<State>, Error> {
+    let mut complain = |error: &Error| observer.warning(&format!("passed over a damaged checkpoint: {error}"));
+    let Some((path, tensors, state)) = checkpoints.newest::<State>(&mut complain)? else { return Ok(None) };
+    if let Some((key, found, expected)) = first_difference(&state.identity, identity, String::new()) {
+        return Err(Error::OtherRecipe { path, key, expected, found });
+    }
+    let corrupt =
+        |found| Error::Corrupt { path, what: "tensors".into(), expected: "those of the recipe".into(), found };
+    step.load(&tensors).map_err(corrupt)?;
+    Ok(Some(state))
+}
