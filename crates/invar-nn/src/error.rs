@@ -4,9 +4,6 @@ use thiserror::Error;
 /// What can be wrong between views, encoders and devices.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// LibTorch, beside what tch binds.
-    #[error(transparent)]
-    Shim(#[from] invar_torch::Error),
     /// An encoder cannot read views of this shape.
     #[error("encoder {encoder} reads {expected}, but the views are {found}")]
     Shape {

@@ -1,13 +1,10 @@
 //! Layers that the encoders share.
 
-use invar_torch::Autocast;
 use serde::{Deserialize, Serialize};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Module},
 };
-
-use crate::Error;
 
 /// A fully connected layer `[.., in] -> [.., out]`, initialised as PyTorch's.
 pub fn linear(path: nn::Path, num_in: usize, num_out: usize) -> nn::Linear {
@@ -28,14 +25,6 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// For networks of many kinds of layers: while the guard lives, LibTorch rounds the factors of products itself.
-    ///
-    /// # Errors
-    /// When the device has no such mode.
-    pub fn autocast(self, device: Device) -> Result<Option<Autocast>, Error> {
-        (self == Self::Bf16).then(|| Autocast::enter(device, Kind::BFloat16)).transpose().map_err(Error::from)
-    }
-
     /// `x` `[.., in]` through a fully connected layer, f32 in and out.
     pub fn apply(self, layer: &nn::Linear, x: &Tensor) -> Tensor {
         if self == Self::F32 {

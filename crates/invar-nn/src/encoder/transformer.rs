@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Batch, Error,
-    layers::{Precision, RmsNorm, linear},
+    layers::{RmsNorm, linear},
     strands,
 };
 
@@ -43,22 +43,11 @@ pub struct TransformerConfig {
     pub dim: usize,
     /// Probability that a value is dropped in training, after attention and perceptron.
     pub dropout: f64,
-    /// Of the matrix products, attention included; weights and sums stay f32.
-    pub precision: Precision,
 }
 
 impl Default for TransformerConfig {
     fn default() -> Self {
-        Self {
-            width: 128,
-            depth: 4,
-            heads: 4,
-            mlp_ratio: 4,
-            patch: 8,
-            dim: 128,
-            dropout: 0.0,
-            precision: Precision::F32,
-        }
+        Self { width: 128, depth: 4, heads: 4, mlp_ratio: 4, patch: 8, dim: 128, dropout: 0.0 }
     }
 }
 
@@ -113,7 +102,6 @@ impl Encoder for Transformer {
         let patch = self.config.patch as i64;
         let missing = (patch - ids.size()[1] % patch) % patch;
         let bases = strands::one_hot(&ids).constant_pad_nd([0, missing]); // [2B, 4, P * patch]
-        let autocast = self.config.precision.autocast(bases.device())?;
         let mut x = self.stem.forward(&bases).transpose(1, 2).contiguous(); // [2B, P, C]
         let num_patches = x.size()[1];
         let mask = strands::mask(&strands::strided(&lengths, patch), num_patches); // [2B, P]
@@ -122,8 +110,7 @@ impl Encoder for Transformer {
         for block in &self.blocks {
             x = block.forward(&x, &attend, &rotary, if train { self.config.dropout } else { 0.0 });
         }
-        drop(autocast);
-        let x = self.norm.forward(&x.to_kind(Kind::Float)).transpose(1, 2); // [2B, C, P]
+        let x = self.norm.forward(&x).transpose(1, 2); // [2B, C, P]
         let pooled = strands::merge(&strands::masked_mean(&x, &mask.unsqueeze(1))); // [B, C]
         Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), tokens: None, grid: None })
     }

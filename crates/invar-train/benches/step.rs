@@ -1,9 +1,9 @@
-//! Training and embedding images, views that cost nothing to draw: what the network, the loss and the trainer take.
-//! `benches/peers/resnet_torch.py` does the same in PyTorch; run the two in turns. Where other programs share the
-//! cores, compare `cpu_ms`, the CPU time of a step, on one thread.
+//! Training and embedding with views that cost nothing to draw: what the network, the loss and the trainer take.
+//! `benches/peers/resnet_torch.py` and `transformer_torch.py` do the same in PyTorch; run the two in turns. Where other
+//! programs share the cores, compare `cpu_ms`, the CPU time of a step, on one thread.
 //!
-//! `cargo bench -p invar-train --bench images -- [SIZE] [SIDE] [BATCH] [STEPS] [THREADS] [bf16] [c4|c8] [group]`;
-//! default `tiny 64 64 40 2`.
+//! `cargo bench -p invar-train --bench step -- [SIZE] [SIDE] [BATCH] [STEPS] [THREADS] [bf16] [c4|c8] [group]`;
+//! default `tiny 64 64 40 2`. With `transformer`, SIDE is the number of bases.
 
 use std::{
     hint::black_box,
@@ -14,7 +14,10 @@ use std::{
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
 use invar_nn::{
     EncoderConfig,
-    encoder::resnet::{NormKind, ResNetConfig, Size},
+    encoder::{
+        resnet::{NormKind, ResNetConfig, Size},
+        transformer::TransformerConfig,
+    },
     layers::Precision,
 };
 use invar_train::{EmbedConfig, Model, Recipe, StepMetrics, TrainConfig, embed, train};
@@ -26,29 +29,40 @@ const NUM_EMBEDDED: usize = 2000;
 /// Steps left out of the figure: LibTorch chooses and compiles its kernels.
 const WARM_UP: u64 = 5;
 
-struct Images {
-    side: usize,
-    stored: Vec<Vec<f32>>,
+/// Stored views, each served over and over.
+struct Stored {
+    shape: ViewShape,
+    views: Vec<View>,
 }
 
-impl Images {
-    fn new(side: usize) -> Self {
+impl Stored {
+    fn images(side: usize) -> Self {
         let mut rng = seed::rng(1, 2);
         let mut image = || (0..side * side).map(|_| (rng.next_u64() >> 40) as f32 / (1 << 24) as f32).collect();
-        Self { side, stored: (0..NUM_STORED).map(|_| image()).collect() }
+        let views = (0..NUM_STORED).map(|_| View::Dense { shape: vec![1, side, side], data: image() }).collect();
+        Self { shape: ViewShape::Dense(vec![1, side, side]), views }
+    }
+
+    fn sequences(length: usize) -> Self {
+        let mut rng = seed::rng(1, 2);
+        let mut bases = || (0..length).map(|_| (rng.next_u64() >> 62) as i32).collect();
+        Self {
+            shape: ViewShape::Tokens { vocabulary: 5 },
+            views: (0..NUM_STORED).map(|_| View::tokens(bases())).collect(),
+        }
     }
 
     fn view(&self, index: usize) -> View {
-        View::Dense { shape: vec![1, self.side, self.side], data: self.stored[index % NUM_STORED].clone() }
+        self.views[index % NUM_STORED].clone()
     }
 }
 
-impl PairSource for Images {
+impl PairSource for Stored {
     fn len(&self) -> usize {
         NUM_EMBEDDED
     }
     fn view_shape(&self) -> ViewShape {
-        ViewShape::Dense(vec![1, self.side, self.side])
+        self.shape.clone()
     }
     fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
         let views = vec![self.view(index), self.view(index + 1)];
@@ -59,12 +73,12 @@ impl PairSource for Images {
     }
 }
 
-impl ViewSource for Images {
+impl ViewSource for Stored {
     fn len(&self) -> usize {
         NUM_EMBEDDED
     }
     fn view_shape(&self) -> ViewShape {
-        ViewShape::Dense(vec![1, self.side, self.side])
+        self.shape.clone()
     }
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
         Ok(vec![self.view(index)])
@@ -115,6 +129,7 @@ fn main() {
         ..ResNetConfig::default()
     };
     let encoder = match (has("c4"), has("c8")) {
+        _ if has("transformer") => EncoderConfig::Transformer(TransformerConfig::default()),
         (true, _) => EncoderConfig::ResnetC4(config),
         (_, true) => EncoderConfig::ResnetC8(config),
         _ => EncoderConfig::Resnet(config),
@@ -129,7 +144,7 @@ fn main() {
     };
     let recipe = Recipe { encoder, loss: Default::default(), train: train_config, data: String::new() };
     let dir = std::env::temp_dir().join(format!("invar-bench-{}", std::process::id()));
-    let source = Arc::new(Images::new(side));
+    let source = Arc::new(if has("transformer") { Stored::sequences(side) } else { Stored::images(side) });
     let laps = Laps::default();
     let summary = train(&recipe, source.clone(), Device::Cpu, &dir, &laps).expect("trains");
     let laps: Vec<(Instant, Duration)> = laps.0.into_inner().expect("no panic").split_off(WARM_UP as usize - 1);
