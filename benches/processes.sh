@@ -26,7 +26,7 @@ alone() {
 }
 
 shared() {
-    # Two ports below those that the system gives out by itself.
+    # A port below those that the system gives out by itself.
     port=$((20000 + $$ % 10000))
     pids=
     for rank in 1 0; do
