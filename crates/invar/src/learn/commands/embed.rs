@@ -3,19 +3,20 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
+use invar_cli::{
+    cli::{Common, Embed},
+    commands::evaluate::MOVED,
+    exit::Usage,
+    ui::{Significant, Summary, Ui, Unit, thousands},
+};
 use invar_cluster::{Rows, neighbors};
 use invar_dataset::{Moved, ViewSource, manifest::Manifest, order::Permutation, seed};
 use invar_embeddings::{EmbeddingWriter, InputChecksum, Provenance};
 use invar_train::{EmbedConfig, Model, Orbits, orbits, pair_quality};
 use serde_json::json;
 
-use super::{evaluate::MOVED, train};
-use crate::{
-    cli::{Common, Embed},
-    exit::Usage,
-    recipe::Recipe,
-    ui::{Significant, Summary, Ui, Unit, thousands},
-};
+use super::train;
+use crate::recipe::Recipe;
 
 /// The part of the seed that draws symmetries.
 const MOVES: u64 = 0x6d6f_7665;

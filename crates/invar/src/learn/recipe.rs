@@ -3,13 +3,14 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use invar_cli::{builtin::BUILTIN, exit::Usage};
 use invar_loss::LossConfig;
 use invar_nn::EncoderConfig;
 use invar_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table};
 
-use crate::{exit::Usage, source::SourceConfig};
+use crate::source::SourceConfig;
 
 /// Everything that fixes a result, except the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,44 +52,6 @@ pub struct Expected {
     pub min_ari: f64,
     /// Least accuracy of the nearest neighbour.
     pub min_nearest_neighbour: f64,
-}
-
-struct Builtin {
-    name: &'static str,
-    text: &'static str,
-}
-
-macro_rules! builtin {
-    ($($name:literal),+ $(,)?) => {
-        &[$(Builtin { name: $name, text: include_str!(concat!("../../../pipelines/", $name, ".toml")) }),+]
-    };
-}
-
-const BUILTIN: &[Builtin] = builtin![
-    "reads/quickstart",
-    "reads/long-reads",
-    "reads/short-read-pairs",
-    "reads/mapped-bam",
-    "micrographs/quickstart",
-    "micrographs/grains",
-    "micrographs/particles",
-    "micrographs/textures",
-];
-
-/// The list of built-in recipes and examples, for `invar run --help`.
-pub fn builtin_help() -> String {
-    let mut help = String::from("Built-in recipes:\n");
-    for builtin in BUILTIN {
-        let description = parse(builtin.name, builtin.text, &[]).map(|r| r.description).unwrap_or_default();
-        help += &format!("  {:<24} {description}\n", builtin.name);
-    }
-    help + "
-Examples:
-  invar run reads/quickstart --input sample.fastq.gz --out result
-  invar run reads/short-read-pairs --input R1.fastq.gz R2.fastq.gz --out result
-  invar run reads/quickstart --input sample.fastq.gz --out result --set train.steps=2000 --set source.ingest.min_length_bp=2000
-
-To write a recipe of your own, start from `recipe.toml` of a finished run: it holds every key."
 }
 
 impl Recipe {

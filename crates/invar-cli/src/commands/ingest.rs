@@ -2,7 +2,6 @@
 
 mod micrographs;
 
-#[cfg(feature = "torch")]
 pub use micrographs::take_in as take_in_micrographs;
 pub use micrographs::{images, micrographs};
 

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-
-use super::{gallery, paint, views};
-use crate::{
+use invar_cli::{
     cli::{Common, Gallery, Paint},
-    recipe::Recipe,
+    commands::{gallery, paint},
     ui::Ui,
 };
+
+use super::views;
+use crate::recipe::Recipe;
 
 /// Draws what the network was told is the same, the clusters as a contact sheet, and the clusters over the images, and
 /// gives their paths.

@@ -6,6 +6,10 @@ use std::{
 };
 
 use anyhow::Result;
+use invar_cli::{
+    commands::ingest,
+    ui::{Summary, Ui},
+};
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
 use invar_nn::EncoderConfig;
@@ -13,11 +17,6 @@ use invar_reads::{
     Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
-
-use crate::{
-    commands::ingest,
-    ui::{Summary, Ui},
-};
 
 /// The `[source]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use invar_cli::{cli::Common, exit::Usage, ui::Ui};
 use invar_nn::DeviceChoice;
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
 use tch::Device;
-
-use crate::{cli::Common, exit::Usage, ui::Ui};
 
 /// What the launcher says; `None` for a process on its own.
 pub fn launched() -> Result<Option<Rendezvous>> {

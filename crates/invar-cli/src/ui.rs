@@ -30,7 +30,6 @@ pub struct Summary {
 
 impl Summary {
     /// Of a process that leaves the talking to another.
-    #[cfg(feature = "torch")]
     pub fn nothing() -> Self {
         Self { text: String::new(), json: Value::Null }
     }
@@ -49,13 +48,11 @@ impl Ui {
     }
 
     /// The same, but it says only warnings and errors.
-    #[cfg(feature = "torch")]
     pub fn hushed(&self) -> Self {
         Self { json: self.json, quiet: true, verbose: false }
     }
 
     /// Said unless `--quiet`.
-    #[cfg(feature = "torch")]
     pub fn note(&self, text: &str) {
         if !self.quiet {
             eprintln!("{text}");
@@ -70,7 +67,6 @@ impl Ui {
     }
 
     /// Always said.
-    #[cfg(feature = "torch")]
     pub fn warn(&self, text: &str) {
         eprintln!("{} {text}", paint("warning:", "33"));
     }
@@ -142,13 +138,11 @@ pub struct Bar {
 
 impl Bar {
     /// Does something that prints while the bar is out of the way.
-    #[cfg(feature = "torch")]
     pub fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }
 
     /// Whether nobody sees it.
-    #[cfg(feature = "torch")]
     pub fn is_hidden(&self) -> bool {
         self.bar.is_hidden()
     }

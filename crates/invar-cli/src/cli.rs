@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
 #[derive(Debug, Parser)]
 #[command(
+    name = "invar",
     version,
     propagate_version = true,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted."
@@ -27,7 +28,6 @@ pub struct Common {
     #[arg(long, global = true, value_name = "N", help_heading = "Common")]
     pub threads: Option<usize>,
     /// Where networks run: auto, cpu, cuda:N or mps
-    #[cfg(feature = "torch")]
     #[arg(long, global = true, default_value = "auto", help_heading = "Common")]
     pub device: String,
     /// Seed of everything random [default: the recipe's, else 0]
@@ -54,13 +54,10 @@ pub enum Command {
     #[command(subcommand)]
     Ingest(Ingest),
     /// Show pairs: what a network that is trained by a recipe is told is the same
-    #[cfg(feature = "torch")]
     Views(Views),
     /// Train an encoder on the pairs that a recipe describes; resumes by itself
-    #[cfg(feature = "torch")]
     Train(Train),
     /// Write the embedding of every sample to Parquet
-    #[cfg(feature = "torch")]
     Embed(Embed),
     /// Group embeddings: a cluster number and 2-D coordinates for each
     Cluster(Cluster),
@@ -73,10 +70,25 @@ pub enum Command {
     /// Ask SQL of the Parquet files
     Query(Query),
     /// Every stage in order, skipping the finished ones
-    #[cfg(feature = "torch")]
     Run(Run),
     /// What is this file or directory, who made it, is it whole
     Info(Info),
+}
+
+impl Command {
+    /// Whether it needs networks. (A run directory is described by what can read its recipe.)
+    pub fn needs_libtorch(&self) -> bool {
+        match self {
+            Self::Views(_) | Self::Train(_) | Self::Embed(_) | Self::Run(_) => true,
+            Self::Info(args) => args.is_run(),
+            Self::Ingest(_)
+            | Self::Cluster(_)
+            | Self::Evaluate(_)
+            | Self::Gallery(_)
+            | Self::Paint(_)
+            | Self::Query(_) => false,
+        }
+    }
 }
 
 /// The domains that can be ingested.
@@ -193,7 +205,6 @@ pub struct IngestMicrographs {
 }
 
 /// `invar views`
-#[cfg(feature = "torch")]
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invar views data --recipe my.toml --out views.png
@@ -218,7 +229,6 @@ pub struct Views {
 }
 
 /// `invar train`
-#[cfg(feature = "torch")]
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invar train reads/quickstart --data data --out run
@@ -258,7 +268,6 @@ pub struct Train {
 }
 
 /// `invar embed`
-#[cfg(feature = "torch")]
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   invar embed --model run --data data --out embeddings
@@ -447,9 +456,8 @@ pub struct Query {
 }
 
 /// `invar run`
-#[cfg(feature = "torch")]
 #[derive(Args, Debug)]
-#[command(after_help = crate::recipe::builtin_help())]
+#[command(after_help = crate::builtin::help())]
 pub struct Run {
     /// A recipe file, or the name of a built-in one
     pub recipe: String,
@@ -478,4 +486,11 @@ pub struct Info {
     /// Read everything and compare checksums
     #[arg(long)]
     pub verify: bool,
+}
+
+impl Info {
+    /// Whether it is asked about the run directory of a training.
+    pub fn is_run(&self) -> bool {
+        self.path.join("recipe.toml").is_file()
+    }
 }

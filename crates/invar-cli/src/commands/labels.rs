@@ -33,7 +33,6 @@ pub fn as_labels(column: &Column) -> Vec<Option<String>> {
 
 impl Labels {
     /// Labels by sample id.
-    #[cfg(feature = "torch")]
     pub fn into_map(self) -> HashMap<String, String> {
         self.by_id
     }

@@ -1,22 +1,21 @@
 //! `invar run`
 
 use anyhow::Result;
+use invar_cli::{
+    cli::{Common, Embed, Run},
+    commands::{
+        cluster::{self, Output},
+        evaluate::{self, LabelSource, Questions},
+        labels::Labels,
+    },
+    exit::Usage,
+    ui::{Summary, Ui, thousands},
+};
 use invar_embeddings::ClusterTable;
 use serde_json::{Value, json};
 
-use super::{
-    cluster::{self, Output},
-    embed,
-    evaluate::{self, LabelSource, Questions},
-    labels::Labels,
-    pictures, train,
-};
-use crate::{
-    cli::{Common, Embed, Run},
-    exit::Usage,
-    recipe::Recipe,
-    ui::{Summary, Ui, thousands},
-};
+use super::{embed, pictures, train};
+use crate::recipe::Recipe;
 
 /// Runs of k-means against the labels.
 const KMEANS_RUNS: usize = 5;

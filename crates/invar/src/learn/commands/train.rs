@@ -12,19 +12,19 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use invar_cli::{
+    cli::{Common, Train},
+    commands::labels::Labels,
+    exit::Usage,
+    ui::{Bar, Summary, Ui, Unit, thousands},
+};
 use invar_dataset::{Labelled, PairSource, Progress, atomic, manifest};
 use invar_nn::DeviceChoice;
 use invar_torch::ProcessGroup;
 use invar_train::{Observer, Place, StepMetrics, TrainSummary, ValidationMetrics};
 use serde_json::{Value, json};
 
-use super::labels::Labels;
-use crate::{
-    cli::{Common, Train},
-    exit::Usage,
-    recipe::Recipe,
-    ui::{Bar, Summary, Ui, Unit, thousands},
-};
+use crate::recipe::Recipe;
 
 /// What `invar train` is asked beside recipe, data and place.
 pub struct Options {

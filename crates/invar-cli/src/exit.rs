@@ -14,12 +14,14 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct BadInput(pub String);
 
-/// The exit code that an error stands for: the first cause that has one decides.
-pub fn code(error: &anyhow::Error) -> ExitCode {
-    error.chain().find_map(code_of).unwrap_or(1).into()
-}
+/// One of the errors that led to an error.
+pub type Cause = dyn std::error::Error + 'static;
 
-type Cause = dyn std::error::Error + 'static;
+/// The exit code that an error stands for: the first cause that has one decides. `code_of_more` knows errors of crates
+/// that this one does not.
+pub fn code(error: &anyhow::Error, code_of_more: impl Fn(&Cause) -> Option<u8>) -> ExitCode {
+    error.chain().find_map(|cause| code_of_more(cause).or_else(|| code_of(cause))).unwrap_or(1).into()
+}
 
 fn code_of(cause: &Cause) -> Option<u8> {
     if is_interrupted(cause) {
@@ -38,20 +40,12 @@ fn is_usage(cause: &Cause) -> bool {
 }
 
 fn is_interrupted(cause: &Cause) -> bool {
-    #[cfg(feature = "torch")]
-    if matches!(cause.downcast_ref(), Some(invar_train::Error::Interrupted)) {
-        return true;
-    }
     matches!(cause.downcast_ref(), Some(invar_reads::Error::Interrupted { .. }))
         || matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Interrupted { .. }))
         || matches!(cause.downcast_ref(), Some(invar_cluster::ClusterError::Cancelled))
 }
 
 fn is_bad_input(cause: &Cause) -> bool {
-    #[cfg(feature = "torch")]
-    if cause.downcast_ref().is_some_and(invar_train::Error::is_bad_input) {
-        return true;
-    }
     use invar_cluster::ClusterError;
     use invar_dataset::DatasetError;
     use invar_embeddings::EmbeddingsError;

@@ -18,10 +18,6 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     if Manifest::exists(path) {
         return dataset(path, args.verify, ui);
     }
-    #[cfg(feature = "torch")]
-    if path.join("recipe.toml").is_file() {
-        return super::train::describe(path);
-    }
     if path.is_dir() || is_parquet(path)? {
         return parquet(path);
     }

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use invar_cli::{
+    cli::Common,
+    exit::Usage,
+    ui::{Summary, thousands},
+};
 use invar_nn::DeviceChoice;
 use invar_train::Survey;
 use serde_json::json;
 
 use super::processes;
-use crate::{
-    cli::Common,
-    exit::Usage,
-    recipe::Recipe,
-    ui::{Summary, thousands},
-};
+use crate::recipe::Recipe;
 
 /// Says what training would be, and writes nothing.
 pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Summary> {

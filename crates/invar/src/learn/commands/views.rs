@@ -6,16 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use invar_cli::{
+    cli::{Common, Views},
+    exit::Usage,
+    ui::{Summary, Ui, thousands},
+};
 use invar_dataset::{Pair, ViewShape, atomic, order::Permutation, seed};
 use serde_json::json;
 
-use crate::{
-    cli::{Common, Views},
-    exit::Usage,
-    recipe::Recipe,
-    sheet,
-    ui::{Summary, Ui, thousands},
-};
+use crate::{recipe::Recipe, sheet};
 
 /// `invar views`
 pub fn run(args: &Views, common: &Common, ui: &Ui) -> Result<Summary> {

@@ -1,0 +1,67 @@
+//! The recipes that are built into the program.
+
+use toml_edit::DocumentMut;
+
+/// A recipe of `pipelines/`.
+#[derive(Debug)]
+pub struct Builtin {
+    /// As it is called on the command line.
+    pub name: &'static str,
+    /// The TOML.
+    pub text: &'static str,
+}
+
+macro_rules! builtin {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Builtin { name: $name, text: include_str!(concat!("../../../pipelines/", $name, ".toml")) }),+]
+    };
+}
+
+/// All of them.
+pub const BUILTIN: &[Builtin] = builtin![
+    "reads/quickstart",
+    "reads/long-reads",
+    "reads/short-read-pairs",
+    "reads/mapped-bam",
+    "micrographs/quickstart",
+    "micrographs/grains",
+    "micrographs/particles",
+    "micrographs/textures",
+];
+
+/// The list of built-in recipes and examples, for `invar run --help`.
+pub fn help() -> String {
+    let mut help = String::from("Built-in recipes:\n");
+    for builtin in BUILTIN {
+        help += &format!("  {:<24} {}\n", builtin.name, builtin.description());
+    }
+    help + "
+Examples:
+  invar run reads/quickstart --input sample.fastq.gz --out result
+  invar run reads/short-read-pairs --input R1.fastq.gz R2.fastq.gz --out result
+  invar run reads/quickstart --input sample.fastq.gz --out result --set train.steps=2000 --set source.ingest.min_length_bp=2000
+
+To write a recipe of your own, start from `recipe.toml` of a finished run: it holds every key."
+}
+
+impl Builtin {
+    /// What it is for, in a sentence; empty where it does not say.
+    pub fn description(&self) -> String {
+        let document = self.text.parse::<DocumentMut>().ok();
+        let sentence = document.as_ref().and_then(|d| d.get("description")).and_then(|item| item.as_str());
+        sentence.unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_says_what_each_recipe_is_for() {
+        for builtin in BUILTIN {
+            assert!(!builtin.description().is_empty(), "{}", builtin.name);
+            assert!(help().contains(&builtin.description()), "{}", builtin.name);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! One file a subcommand.
+
+mod embed;
+mod pictures;
+mod run;
+mod train;
+mod views;
+
+use anyhow::Result;
+use invar_cli::{
+    cli::{Cli, Command},
+    ui::{Summary, Ui},
+};
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// Whatever goes wrong, as a chain that [`invar_cli::exit`] turns into an exit code.
+pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Views(args) => views::run(args, common, ui),
+        Command::Train(args) => train::run(args, common, ui),
+        Command::Embed(args) => embed::run(args, common, ui),
+        Command::Run(args) => run::run(args, common, ui),
+        Command::Info(args) if args.is_run() => train::describe(&args.path),
+        _ => invar_cli::commands::run(cli, ui),
+    }
+}
