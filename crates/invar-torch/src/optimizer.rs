@@ -32,7 +32,8 @@ pub struct AdamWState<'a> {
     pub steps: &'a [Tensor],
 }
 
-/// One step of `at::_fused_adamw_` on CPU or CUDA: `torch.optim.AdamW(.., fused=True)`.
+/// One step of `at::_fused_adamw_` on CPU or CUDA: `torch.optim.AdamW(.., fused=True)`. A gradient may lie in memory in
+/// another order than its parameter; the state may not.
 ///
 /// # Errors
 /// When the lists differ in length, or LibTorch refuses (shapes, devices).
@@ -120,6 +121,33 @@ mod tests {
     fn close(tensor: &Tensor, expected: [f32; 4]) {
         let found = Vec::<f32>::try_from(tensor).unwrap();
         assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 2e-6), "{found:?} {expected:?}");
+    }
+
+    fn step(param: &Tensor, grad: &Tensor) -> Result<Tensor, Error> {
+        let param = [param.copy()];
+        let zeros = || [Tensor::zeros(param[0].size(), (Kind::Float, Device::Cpu))];
+        let (exp_avgs, exp_avg_sqs, steps) = (zeros(), zeros(), [Tensor::zeros([], (Kind::Float, Device::Cpu))]);
+        let state = AdamWState { exp_avgs: &exp_avgs, exp_avg_sqs: &exp_avg_sqs, steps: &steps };
+        let adamw = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.0, eps: 1e-2 };
+        fused_adamw(adamw, &param, &[grad.shallow_clone()], &state)?;
+        Ok(param[0].shallow_clone())
+    }
+
+    #[test]
+    fn a_gradient_may_lie_in_another_order() {
+        let wave = |len: i64| Tensor::arange(len, (Kind::Float, Device::Cpu)).sin().view([2, 3, 2, 2]);
+        let (param, grad) = (wave(24), wave(24) * 0.01);
+        let channels_last = grad.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        assert_eq!(channels_last, grad);
+        assert_ne!(channels_last.stride(), grad.stride());
+        assert_eq!(step(&param, &channels_last).unwrap(), step(&param, &grad).unwrap());
+    }
+
+    #[test]
+    fn a_gradient_of_another_shape_is_refused() {
+        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
+        let error = step(&zeros(&[2, 3]), &zeros(&[3, 2])).unwrap_err().to_string();
+        assert!(error.contains("[3, 2]") && error.contains("[2, 3]"), "{error}");
     }
 
     #[test]
