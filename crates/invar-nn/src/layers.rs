@@ -6,7 +6,8 @@ use tch::{
     nn::{self, Module},
 };
 
-/// A fully connected layer `[.., in] -> [.., out]`, initialised as PyTorch's.
+/// A fully connected layer `[.., in] -> [.., out]`. Weights are uniform within `sqrt(6 / in)`, as He et al. (2015) have them for
+/// ReLU; biases within `sqrt(1 / in)`.
 pub fn linear(path: nn::Path, num_in: usize, num_out: usize) -> nn::Linear {
     nn::linear(path, num_in as i64, num_out as i64, nn::LinearConfig::default())
 }

@@ -8,7 +8,7 @@ use invar_loss::LossConfig;
 use invar_nn::EncoderConfig;
 use invar_train::TrainConfig;
 use serde::{Deserialize, Serialize};
-use toml_edit::{DocumentMut, Item, Table};
+use toml_edit::{DocumentMut, InlineTable, Item, TableLike};
 
 use crate::source::SourceConfig;
 
@@ -138,15 +138,13 @@ fn apply(document: &mut DocumentMut, assignment: &str) -> Result<()> {
     let value: toml_edit::Value = value.parse().unwrap_or_else(|_| value.into());
     let mut path: Vec<&str> = key.trim().split('.').collect();
     let last = path.pop().filter(|k| !k.is_empty()).ok_or_else(|| bad("the key is empty"))?;
-    let mut table: &mut Table = document.as_table_mut();
+    let mut table: &mut dyn TableLike = document.as_table_mut();
     for part in path {
-        table = table
-            .entry(part)
-            .or_insert_with(|| Item::Table(Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| bad(&format!("{part:?} is not a table")))?;
+        // What is missing is written so that it can stand anywhere, also in `{ .. }`.
+        let item = table.entry(part).or_insert_with(|| Item::Value(InlineTable::new().into()));
+        table = item.as_table_like_mut().ok_or_else(|| bad(&format!("{part:?} is not a table")))?;
     }
-    table[last] = Item::Value(value);
+    table.insert(last, Item::Value(value));
     Ok(())
 }
 
@@ -224,6 +222,18 @@ mod tests {
         let recipe = Recipe::load("reads/quickstart", &overrides, None).unwrap();
         assert_eq!((recipe.train.steps, recipe.seed), (7, 9));
         assert_eq!(Recipe::load("reads/quickstart", &overrides, Some(11)).unwrap().seed, 11);
+    }
+
+    #[test]
+    fn overrides_reach_into_inline_tables_and_make_missing_ones() {
+        let load = |name: &str, set: &str| Recipe::load(name, &[set.to_owned()], None);
+        let recipe = load("micrographs/textures", "source.pairs.augment.contrast.probability=0.125").unwrap();
+        assert!(recipe.to_toml().contains("probability = 0.125"));
+        assert!(!BUILTIN[0].text.contains("[source.ingest]"));
+        let recipe = load(BUILTIN[0].name, "source.ingest.min_length_bp=77").unwrap();
+        assert!(recipe.to_toml().contains("min_length_bp = 77"));
+        let error = load(BUILTIN[0].name, "seed.of.all=1").unwrap_err().to_string();
+        assert!(error.contains("\"seed\" is not a table"), "{error}");
     }
 
     #[test]
