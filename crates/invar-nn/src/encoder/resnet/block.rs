@@ -11,8 +11,7 @@ pub enum NormKind {
     /// pairs together (and of all orientations); their running means, part of the model, are used for everything else.
     #[default]
     Batch,
-    /// Eight groups of channels, each view by itself (Wu and He 2018). Learned far more slowly than with
-    /// [`NormKind::Batch`] in the contrastive runs that it was tried in.
+    /// Eight groups of channels, each view by itself (Wu and He 2018).
     Group,
 }
 
@@ -44,8 +43,7 @@ impl ConvNorm {
             [path.zeros_no_train("running_mean", &[num_out]), path.ones_no_train("running_var", &[num_out])]
         });
         Self {
-            // PyTorch's default. Wider weights, as He et al. drew them, learn more slowly here: under a norm their
-            // size changes nothing but how far a step of AdamW turns them.
+            // PyTorch's default.
             kernel: path.uniform("kernel", &[num_out, num_in, side, side], -bound, bound),
             stride,
             weight: (path / "norm").ones("weight", &[num_out]),
