@@ -3,8 +3,9 @@
 
     loop_lightly.py IMAGES [--how lightly|torchvision] [--size nano] [--side 64] [--batch 64] [--steps 30] [--threads 2] [--workers 2]
 
-IMAGES is a directory of 8-bit pictures. `lightly`: its SimCLRTransform with rotation and its NTXentLoss, as its users run them (PIL in,
-no noise, no disc: less work a view than Invar's). `torchvision`: the views of `views_torchvision.py` by PIL, and InfoNCE.
+IMAGES is a directory of 8-bit pictures, each of which is opened when it is asked for, as torchvision's ImageFolder and LightlyDataset do.
+`lightly`: its SimCLRTransform with rotation and its NTXentLoss, as its users run them (PIL in, no noise, no disc: less work a view
+than Invar's). `torchvision`: the views of `views_torchvision.py` by PIL, and InfoNCE.
 The network is that of `resnet_torch.py`, AdamW is fused. Prints pairs a second after a warm-up of five steps.
 Needs torch, torchvision, Pillow and lightly.
 """
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from resnet_torch import Net
 from torch.utils.data import DataLoader, Dataset
-from views_torchvision import Views, disc
+from views_torchvision import Views, disc, log_uniform, uniform
 
 
 class Pictures(Dataset):
@@ -28,28 +29,36 @@ class Pictures(Dataset):
     def __init__(self, paths, side):
         from lightly.transforms import SimCLRTransform
 
-        self.pictures = [Image.open(path).convert("L") for path in paths]
+        self.paths = paths
         self.transform = SimCLRTransform(
             input_size=side, cj_sat=0, cj_hue=0, min_scale=0.5, random_gray_scale=0, hf_prob=0, gaussian_blur=0.5,
             sigmas=(0.3, 0.7), rr_prob=1.0, rr_degrees=180, normalize=None,
         )
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.paths)
 
     def __getitem__(self, index):
-        return torch.stack(self.transform(self.pictures[index]))
+        return torch.stack(self.transform(Image.open(self.paths[index]).convert("L")))
 
 
 class Discs(Views):
     """Views as Invar's, by PIL and torchvision."""
 
     def __init__(self, paths, side):
-        self.pictures = [np.asarray(Image.open(path).convert("L")) for path in paths]
+        self.paths = paths
         self.how, self.size, self.large, self.visible = "pil", side, False, disc(side)
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        picture = np.asarray(Image.open(self.paths[index]).convert("L"))
+        return torch.stack([self.view(picture), self.view(picture)])
+
+    def view(self, picture):
+        diameter = min(picture.shape) * log_uniform(0.7, 1.0)
+        return self.augment(self.turn_pil(picture, diameter, uniform(-180, 180)))
 
 
 def info_nce(first, second, temperature):
