@@ -75,22 +75,6 @@ pub enum Command {
     Info(Info),
 }
 
-impl Command {
-    /// Whether it needs networks. (A run directory is described by what can read its recipe.)
-    pub fn needs_libtorch(&self) -> bool {
-        match self {
-            Self::Views(_) | Self::Train(_) | Self::Embed(_) | Self::Run(_) => true,
-            Self::Info(args) => args.is_run(),
-            Self::Ingest(_)
-            | Self::Cluster(_)
-            | Self::Evaluate(_)
-            | Self::Gallery(_)
-            | Self::Paint(_)
-            | Self::Query(_) => false,
-        }
-    }
-}
-
 /// The domains that can be ingested.
 #[derive(Debug, Subcommand)]
 pub enum Ingest {
@@ -489,7 +473,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether it is asked about the run directory of a training.
+    /// Whether it is asked about the run directory of a training, which what can read its recipe describes.
     pub fn is_run(&self) -> bool {
         self.path.join("recipe.toml").is_file()
     }

@@ -23,9 +23,6 @@ use crate::{
 /// # Errors
 /// Whatever goes wrong, as a chain that [`crate::exit`] turns into an exit code.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
-    if cli.command.needs_libtorch() {
-        match hand_over::to_learn()? {}
-    }
     let common = &cli.common;
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
@@ -35,9 +32,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Gallery(args) => gallery::run(&args, common, ui),
         Command::Paint(args) => paint::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
+        Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => match hand_over::to_learn()? {},
+        Command::Info(args) if args.is_run() => match hand_over::to_learn()? {},
         Command::Info(args) => info::run(&args, ui),
-        Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => {
-            unreachable!("was handed over")
-        }
     }
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
 use invar_loss::{InfoNceConfig, LossConfig};
 use invar_nn::{
-    EncoderConfig,
+    Batch, EncoderConfig,
     encoder::resnet::{NormKind, ResNetConfig, Size},
 };
 use invar_train::{EmbedConfig, Model, Recipe, TrainConfig, Trainer, checkpoint, embed, invariance};
 use rand::Rng as _;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor, nn};
 
 const SIDE: usize = 12;
 
@@ -70,6 +70,30 @@ impl ViewSource for Stripes {
     }
 }
 
+/// The same, with views that no seed changes.
+struct Still;
+
+impl Still {
+    fn views(index: usize) -> [View; 2] {
+        [1, 2].map(|seed| Stripes::image(index, seed))
+    }
+}
+
+impl PairSource for Still {
+    fn len(&self) -> usize {
+        PairSource::len(&Stripes)
+    }
+    fn view_shape(&self) -> ViewShape {
+        PairSource::view_shape(&Stripes)
+    }
+    fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
+        Ok(Pair { sample: SampleId(index as u64), views: Self::views(index).into(), links: None })
+    }
+    fn split_key(&self, index: usize) -> SampleId {
+        SampleId(index as u64)
+    }
+}
+
 fn recipe() -> Recipe {
     let encoder = ResNetConfig { size: Size::Nano, dim: 16, norm: NormKind::Batch, ..ResNetConfig::default() };
     let loss = InfoNceConfig { projection: vec![16, 8], ..InfoNceConfig::default() };
@@ -96,6 +120,56 @@ fn newest(dir: &Path) -> BTreeMap<String, Tensor> {
     let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
     let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path).unwrap();
     tensors.into_iter().collect()
+}
+
+/// What the optimizer is given is the gradient that autograd puts into each weight, in the weight's own order in memory.
+#[test]
+fn the_first_step_goes_along_the_gradient_of_the_loss() {
+    let encoder = ResNetConfig { size: Size::Nano, dim: 16, ..ResNetConfig::default() };
+    let loss = InfoNceConfig { temperature: 0.5, ..InfoNceConfig::default() };
+    let num_pairs = PairSource::len(&Still);
+    let train = TrainConfig {
+        steps: 1,
+        batch_size: num_pairs,
+        // The weights stay where they were.
+        learning_rate: 1e-12,
+        warmup_steps: 0,
+        grad_clip: 0.0,
+        validation_fraction: 0.0,
+        threads: 1,
+        ..TrainConfig::default()
+    };
+    let beta = train.betas[0];
+    let recipe =
+        Recipe { encoder: EncoderConfig::Resnet(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() };
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = Trainer::new(&recipe, Arc::new(Still), Device::Cpu, dir.path(), &NoProgress).unwrap();
+    trainer.run(1, &NoProgress).unwrap();
+    trainer.finish().unwrap();
+    let stored = newest(dir.path());
+
+    let store = nn::VarStore::new(Device::Cpu);
+    let network = recipe.encoder.init(&(store.root() / "trunk"), &PairSource::view_shape(&Still)).unwrap();
+    for (name, mut weight) in store.variables() {
+        tch::no_grad(|| weight.copy_(&stored[&name]));
+    }
+    let views: Vec<[View; 2]> = (0..num_pairs).map(Still::views).collect();
+    let stacked: Vec<&View> = [0, 1].iter().flat_map(|&v| views.iter().map(move |pair| &pair[v])).collect();
+    let embeddings = network.encode(&Batch::collate(&stacked).unwrap(), true).unwrap().embedding;
+    let [first, second] = [0, 1].map(|v| embeddings.narrow(0, v * num_pairs as i64, num_pairs as i64));
+    let scores = first.matmul(&second.tr()) / 0.5;
+    let same = Tensor::arange(num_pairs as i64, (Kind::Int64, Device::Cpu));
+    (scores.cross_entropy_for_logits(&same) + scores.tr().cross_entropy_for_logits(&same)).backward();
+    let mut kernels = 0;
+    for (name, weight) in store.variables().iter().filter(|(_, weight)| weight.requires_grad()) {
+        let expected = weight.grad() / 2.0;
+        // The first running mean is the gradient times 1 - beta.
+        let found = &stored[&format!("optimizer.exp_avg.{name}")] / (1.0 - beta);
+        let error = ((&found - &expected).norm() / expected.norm()).double_value(&[]);
+        assert!(error < 1e-3, "{name}: {error}");
+        kernels += usize::from(name.ends_with("kernel"));
+    }
+    assert!(kernels > 8);
 }
 
 #[test]
