@@ -1,14 +1,20 @@
 //! One Parquet file: the only place that opens or writes one.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
+    fs::{self, File},
+    io::{Cursor, Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
 use invar_dataset::atomic::AtomicFile;
 use polars::prelude::{self as pl, SerReader};
+use polars_buffer::Buffer;
+use polars_parquet::parquet::{
+    metadata::ColumnChunkMetadata,
+    page::CompressedPage,
+    read::{PageReader, read_metadata},
+};
 
 use crate::{EmbeddingsError, Provenance};
 
@@ -117,12 +123,42 @@ impl FrameWriter {
         Ok(())
     }
 
+    /// Adds the row groups of a file that this type wrote with the same columns, as they are stored: nothing is decoded.
+    pub fn copy(&mut self, path: &Path) -> Result<(), EmbeddingsError> {
+        let bytes = Buffer::from(fs::read(path).map_err(EmbeddingsError::io(path))?);
+        guarded(path, || {
+            let metadata = read_metadata(&mut Cursor::new(bytes.as_slice()))?;
+            for group in &metadata.row_groups {
+                let columns = group.parquet_columns().iter().map(|column| pages(&bytes, group.num_rows(), column));
+                let columns: Vec<_> = columns.collect::<pl::PolarsResult<_>>()?;
+                self.writer.write_row_group(group.num_rows() as u64, &columns)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Writes the footer and gives the file its name. Its size in bytes.
     pub fn finish(self) -> Result<u64, EmbeddingsError> {
         let size = self.writer.finish().map_err(EmbeddingsError::parquet(&self.path))?;
         self.file.commit().map_err(EmbeddingsError::io(&self.path))?;
         Ok(size)
     }
+}
+
+/// The pages of a column of a row group. All rows hold equally many values.
+fn pages(file: &Buffer<u8>, num_rows: usize, column: &ColumnChunkMetadata) -> pl::PolarsResult<Vec<CompressedPage>> {
+    let range = column.byte_range();
+    let stored = file.clone().sliced(range.start as usize..range.end as usize);
+    let width = column.num_values() as usize / num_rows.max(1);
+    let page = |page: Result<CompressedPage, _>| {
+        let mut page = page?;
+        if let CompressedPage::Data(data) = &mut page {
+            // What a page header does not say, and the writer wants to know.
+            data.num_rows = Some(data.num_values() / width.max(1));
+        }
+        Ok(page)
+    };
+    PageReader::new(Cursor::new(stored), column, vec![], usize::MAX).map(page).collect()
 }
 
 /// A Parquet file begins and ends with `PAR1`. Its size.

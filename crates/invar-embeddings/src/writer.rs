@@ -244,8 +244,7 @@ impl EmbeddingWriter {
         let mut writer = FrameWriter::create(&self.path, last.schema(), KIND, &self.provenance)?;
         let mut num_rows = last.height() as u64;
         for part in &self.parts {
-            let frame = parquet::read(&self.parts_dir.join(&part.file), None)?;
-            writer.write(&frame)?;
+            writer.copy(&self.parts_dir.join(&part.file))?;
             num_rows += part.num_rows;
         }
         writer.write(&last)?;

@@ -13,7 +13,7 @@ use tch::{Tensor, nn};
 use crate::{Batch, Error, rotations::Orientations};
 use conv::ConvConfig;
 use kmer_mlp::KmerMlpConfig;
-use resnet::ResNetConfig;
+use resnet::{NormKind, ResNetConfig};
 use transformer::TransformerConfig;
 
 /// What an encoder makes of a batch.
@@ -51,7 +51,8 @@ pub struct Grid {
 
 /// Turns a batch into embeddings.
 pub trait Encoder: Send {
-    /// Encodes a batch that lies on the encoder's device. `train` switches dropout on.
+    /// Encodes a batch that lies on the encoder's device. `train` switches dropout on, and lets running means follow;
+    /// without it nothing of the encoder changes, and several threads may encode at once.
     ///
     /// # Errors
     /// When the batch is not of the shape that the encoder was built for.
@@ -86,6 +87,17 @@ impl Default for EncoderConfig {
 }
 
 impl EncoderConfig {
+    /// Whether in training, too, the embedding of a view depends on that view and the weights alone: no norm over the batch,
+    /// nothing drawn at random. Then the parts of a batch can be encoded at the same time.
+    pub fn is_row_wise(&self) -> bool {
+        match self {
+            Self::KmerMlp(config) => config.dropout == 0.0,
+            Self::Conv(config) => config.dropout == 0.0,
+            Self::Transformer(config) => config.dropout == 0.0,
+            Self::Resnet(config) | Self::ResnetC4(config) | Self::ResnetC8(config) => config.norm != NormKind::Batch,
+        }
+    }
+
     /// Builds the encoder for views of a shape, its parameters under `path` (by convention `trunk`).
     ///
     /// Weights are drawn from LibTorch's default generator, so that `tch::manual_seed` fixes them: linear and

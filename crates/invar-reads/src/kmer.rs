@@ -22,7 +22,7 @@
 //! assert_eq!(profile(b"AACCNG")[0], 1.0 / 3.0); // AA AC CC
 //! ```
 
-use std::{cell::RefCell, iter::once, ops::Range};
+use std::{cell::RefCell, iter::once, ops::Range, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -148,14 +148,34 @@ impl KmerProfiler {
                     features.extend(counts.iter().map(|&count| (count as f32).sqrt() * scale));
                 }
                 KmerTransform::Clr => {
-                    let mean = counts.iter().map(|&count| (f64::from(count) + 0.5).ln()).sum::<f64>();
-                    let mean = mean / counts.len() as f64;
-                    features.extend(counts.iter().map(|&count| ((f64::from(count) + 0.5).ln() - mean) as f32));
+                    let (first, logs) = (features.len(), &*LOGS);
+                    features.extend(counts.iter().map(|&count| log(logs, count)));
+                    let own = &mut features[first..];
+                    let mean = (sum(own) / own.len() as f64) as f32;
+                    own.iter_mut().for_each(|value| *value -= mean);
                 }
             }
         }
         features
     }
+}
+
+/// `ln(c + 0.5)` of the counts that windows of some kilobases have: a look-up takes a tenth of the time of a logarithm.
+static LOGS: LazyLock<[f32; 1024]> = LazyLock::new(|| std::array::from_fn(|count| (count as f64 + 0.5).ln() as f32));
+
+#[inline(always)]
+fn log(logs: &[f32; 1024], count: u32) -> f32 {
+    logs.get(count as usize).copied().unwrap_or_else(|| (f64::from(count) + 0.5).ln() as f32)
+}
+
+/// The sum, in an order that lets additions overlap.
+fn sum(values: &[f32]) -> f64 {
+    let (eights, rest) = values.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for eight in eights {
+        sums.iter_mut().zip(eight).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    sums.into_iter().chain(rest.iter().map(|&value| f64::from(value))).sum()
 }
 
 /// Number of canonical k-mers.

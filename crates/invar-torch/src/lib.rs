@@ -1,5 +1,5 @@
 //! What tch 0.24 does not bind: fused AdamW, the state of the random number generators, deterministic algorithms,
-//! autocast on any device, nodes of the autograd graph whose gradients are known, and groups of processes.
+//! autocast on any device, nodes of the autograd graph whose gradients are known, work on its threads, and groups of processes.
 //!
 //! The C++ side is `src/*.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
 //! come back as [`Error`]. `build.rs` also works out the linker arguments with which a program finds LibTorch.
@@ -12,6 +12,7 @@ mod host;
 mod optimizer;
 mod process_group;
 mod random;
+mod side_by_side;
 
 pub use autocast::Autocast;
 pub use cuda::load_cuda;
@@ -21,3 +22,4 @@ pub use host::{keep_memory, share_cores};
 pub use optimizer::{AdamW, AdamWState, fused_adamw};
 pub use process_group::{Backend, ProcessGroup, Rendezvous};
 pub use random::{rng_state, set_deterministic, set_rng_state};
+pub use side_by_side::side_by_side;

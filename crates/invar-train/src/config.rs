@@ -56,8 +56,9 @@ pub struct TrainConfig {
     pub keep_checkpoints: usize,
     /// Steps between lines of `metrics.jsonl`.
     pub log_every: u64,
-    /// LibTorch's threads inside an operation. Sums depend on it in the last bit, so it belongs to the recipe and does
-    /// not follow the machine.
+    /// LibTorch's threads. On a CPU each takes a part of the batch through the network where an embedding depends on its
+    /// own view alone (no batch norm, no dropout); else they share every operation. Sums depend on the number in the last
+    /// bits, so it belongs to the recipe and does not follow the machine.
     pub threads: usize,
     /// Threads that draw views. Does not change any result.
     pub view_workers: usize,

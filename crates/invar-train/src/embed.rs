@@ -1,4 +1,6 @@
-//! From samples to embeddings, with a trained model: view workers draw and collate while the network computes.
+//! From samples to embeddings, with a trained model. On a CPU each worker draws the views of a batch and passes them
+//! through the network in its own thread, so that no core ever waits for another; for a GPU the workers draw and
+//! collate while it computes.
 //!
 //! Samples go through in *blocks* that lie at multiples of `block_samples`, and the batches of a block depend on the
 //! block alone: one that a range begins or ends in is embedded whole all the same. So a sample's embedding is the same,
@@ -14,8 +16,15 @@ use tch::Device;
 
 use crate::{Error, Model};
 
+/// LibTorch's threads while embedding. The workers are the parallelism: what a thread computes alone is the same however
+/// many others there are.
+pub const TORCH_THREADS: usize = 1;
+
 /// Batches that wait for the network, a worker.
 const DEPTH: usize = 2;
+
+/// Batches whose embeddings wait for the sink, a worker: enough that nobody stands still while it writes a part.
+const DEPTH_OF_ROWS: usize = 64;
 
 /// Sequences are sorted by length among this many batches' worth of tokens, so that padding stays small.
 const SORTED_BATCHES: usize = 8;
@@ -33,13 +42,13 @@ pub struct EmbedConfig {
     pub batch_values: usize,
     /// Most tokens of a batch, padding included; a longer view makes a batch of its own.
     pub batch_tokens: usize,
-    /// Threads that draw views. Does not change any result.
+    /// Threads that draw views, and on a CPU pass them through the network. Does not change any result.
     pub view_workers: usize,
 }
 
 impl Default for EmbedConfig {
     fn default() -> Self {
-        Self { block_samples: 2048, batch_views: 2048, batch_values: 1 << 23, batch_tokens: 262_144, view_workers: 2 }
+        Self { block_samples: 512, batch_views: 512, batch_values: 1 << 23, batch_tokens: 262_144, view_workers: 2 }
     }
 }
 
@@ -66,19 +75,20 @@ pub fn embed(
 ) -> Result<(), Error> {
     assert!(range.end <= source.len(), "samples {range:?} of {}", source.len());
     check(config)?;
-    tch::set_num_threads(model.threads() as i32);
-    invar_torch::share_cores(config.view_workers)?;
+    tch::set_num_threads(TORCH_THREADS as i32);
     invar_torch::keep_memory();
     progress.set_total(range.len() as u64);
     let blocks = blocks(&range, config.block_samples, source.len());
     let workers = config.view_workers.min(blocks.len()).max(1);
-    let device = model.device();
+    let encoder = SharedModel::on_the_cpu(model);
+    let depth = if encoder.is_some() { DEPTH_OF_ROWS } else { DEPTH };
+    let produce = Produce { source, config, device: model.device(), encoder };
     std::thread::scope(|scope| {
         let receivers: Vec<_> = (0..workers)
             .map(|worker| {
-                let (sender, receiver) = bounded(DEPTH);
+                let (sender, receiver) = bounded(depth);
                 let own: Vec<Range<usize>> = blocks.iter().skip(worker).step_by(workers).cloned().collect();
-                scope.spawn(move || produce(source, &own, config, device, &sender));
+                scope.spawn(move || produce.blocks(&own, &sender));
                 receiver
             })
             .collect();
@@ -91,6 +101,7 @@ pub fn embed(
                 }
                 match receiver.recv().map_err(|_| Error::Worker)? {
                     Message::Batch(batch, samples) => means.add(&model.encode(&batch)?, &samples),
+                    Message::Rows(rows, samples) => means.add(&rows, &samples),
                     Message::BlockEnd => break,
                     Message::Failed(error) => return Err(error),
                 }
@@ -129,10 +140,34 @@ fn blocks(range: &Range<usize>, size: usize, len: usize) -> Vec<Range<usize>> {
 }
 
 enum Message {
-    /// A batch, and which sample of the block each row belongs to.
+    /// A batch for the network, and which sample of the block each row belongs to.
     Batch(Batch, Vec<u32>),
+    /// What the network made of a batch, `[B, D]`.
+    Rows(Vec<f32>, Vec<u32>),
     BlockEnd,
     Failed(Error),
+}
+
+/// A model that several threads encode with at once.
+#[derive(Clone, Copy)]
+struct SharedModel<'a>(&'a Model);
+
+// SAFETY: the one thing that the threads do with the model is to encode, not in training, which reads the network and
+// changes nothing of it ([`invar_nn::Encoder`] promises so); LibTorch lets threads read a tensor at the same time, and
+// counts references to it atomically.
+unsafe impl Send for SharedModel<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for SharedModel<'_> {}
+
+impl<'a> SharedModel<'a> {
+    /// A GPU does one thing after another: there the model stays with the reader.
+    fn on_the_cpu(model: &'a Model) -> Option<Self> {
+        (model.device() == Device::Cpu).then_some(Self(model))
+    }
+
+    fn encode(self, batch: &Batch) -> Result<Vec<f32>, Error> {
+        self.0.encode(batch)
+    }
 }
 
 /// Why a worker stops before its blocks are done.
@@ -153,50 +188,61 @@ impl From<invar_nn::Error> for Stop {
     }
 }
 
-fn produce(
-    source: &dyn ViewSource,
-    blocks: &[Range<usize>],
-    config: &EmbedConfig,
+/// What a worker does.
+#[derive(Clone, Copy)]
+struct Produce<'a> {
+    source: &'a dyn ViewSource,
+    config: &'a EmbedConfig,
     device: Device,
-    sender: &Sender<Message>,
-) {
-    for block in blocks {
-        match produce_block(source, block.clone(), config, device, sender) {
-            Ok(()) => {}
-            Err(Stop::NobodyListens) => return,
-            Err(Stop::Failed(error)) => {
-                let _ = sender.send(Message::Failed(error));
-                return;
+    encoder: Option<SharedModel<'a>>,
+}
+
+impl Produce<'_> {
+    fn blocks(&self, blocks: &[Range<usize>], sender: &Sender<Message>) {
+        for block in blocks {
+            match self.block(block.clone(), sender) {
+                Ok(()) => {}
+                Err(Stop::NobodyListens) => return,
+                Err(Stop::Failed(error)) => {
+                    let _ = sender.send(Message::Failed(error));
+                    return;
+                }
             }
         }
     }
-}
 
-fn produce_block(
-    source: &dyn ViewSource,
-    block: Range<usize>,
-    config: &EmbedConfig,
-    device: Device,
-    sender: &Sender<Message>,
-) -> Result<(), Stop> {
-    let mut pending = Pending { config, device, sender, views: vec![], num_tokens: 0 };
-    for (offset, index) in block.enumerate() {
-        let views = source.views(index)?;
-        if views.is_empty() {
-            return Err(Stop::Failed(Error::NoView(index)));
+    fn block(&self, block: Range<usize>, sender: &Sender<Message>) -> Result<(), Stop> {
+        let mut pending = Pending { produce: self, sender, views: vec![], num_tokens: 0 };
+        for (offset, index) in block.enumerate() {
+            let views = self.source.views(index)?;
+            if views.is_empty() {
+                return Err(Stop::Failed(Error::NoView(index)));
+            }
+            for view in views {
+                pending.push(offset as u32, view)?;
+            }
         }
-        for view in views {
-            pending.push(offset as u32, view)?;
-        }
+        pending.flush()?;
+        sender.send(Message::BlockEnd).map_err(|_| Stop::NobodyListens)
     }
-    pending.flush()?;
-    sender.send(Message::BlockEnd).map_err(|_| Stop::NobodyListens)
+
+    /// A collated batch, as far as a worker takes it.
+    fn message(&self, batch: Batch, samples: Vec<u32>) -> Result<Message, Error> {
+        Ok(match self.encoder {
+            Some(encoder) => Message::Rows(encoder.encode(&batch)?, samples),
+            None => Message::Batch(batch.pin(self.device), samples),
+        })
+    }
+
+    /// Most dense views of this many values in a batch.
+    fn most_dense(&self, values: usize) -> usize {
+        (self.config.batch_values / values.max(1)).clamp(1, self.config.batch_views)
+    }
 }
 
 /// Views that are not yet in a batch.
 struct Pending<'a> {
-    config: &'a EmbedConfig,
-    device: Device,
+    produce: &'a Produce<'a>,
     sender: &'a Sender<Message>,
     views: Vec<(u32, View)>,
     num_tokens: usize,
@@ -207,8 +253,8 @@ impl Pending<'_> {
         self.num_tokens += num_tokens(&view);
         self.views.push((sample, view));
         let full = match self.num_tokens {
-            0 => self.views.len() >= self.most_dense(num_values(&self.views[0].1)),
-            tokens => tokens >= SORTED_BATCHES * self.config.batch_tokens,
+            0 => self.views.len() >= self.produce.most_dense(num_values(&self.views[0].1)),
+            tokens => tokens >= SORTED_BATCHES * self.produce.config.batch_tokens,
         };
         if full { self.flush() } else { Ok(()) }
     }
@@ -221,22 +267,17 @@ impl Pending<'_> {
         let mut rest = views.as_slice();
         while let Some((_, longest)) = rest.first() {
             let most = match num_tokens(longest) {
-                0 => self.most_dense(num_values(longest)),
-                tokens => (self.config.batch_tokens / tokens).max(1),
+                0 => self.produce.most_dense(num_values(longest)),
+                tokens => (self.produce.config.batch_tokens / tokens).max(1),
             };
             let (batch, others) = rest.split_at(most.min(rest.len()));
             rest = others;
             let collated = Batch::collate(&batch.iter().map(|(_, view)| view).collect::<Vec<_>>())?;
             let samples = batch.iter().map(|(sample, _)| *sample).collect();
-            let message = Message::Batch(collated.pin(self.device), samples);
+            let message = self.produce.message(collated, samples).map_err(Stop::Failed)?;
             self.sender.send(message).map_err(|_| Stop::NobodyListens)?;
         }
         Ok(())
-    }
-
-    /// Most dense views of this many values in a batch.
-    fn most_dense(&self, values: usize) -> usize {
-        (self.config.batch_values / values.max(1)).clamp(1, self.config.batch_views)
     }
 }
 

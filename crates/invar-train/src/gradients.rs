@@ -16,15 +16,8 @@ impl Gradients {
         Self { sums: params.iter().map(|_| None).collect() }
     }
 
-    /// Adds the gradient of a scalar.
-    ///
-    /// # Errors
-    /// When LibTorch refuses.
-    pub(crate) fn add(&mut self, loss: &Tensor, params: &[&Tensor]) -> Result<(), Error> {
-        self.add_with(loss, params, &[]).map(|_| ())
-    }
-
-    /// As [`Gradients::add`]; returns the gradients with respect to `others`, zeros where there is none.
+    /// Adds the gradient of a scalar with respect to the parameters; returns those with respect to `others`, zeros where
+    /// there is none.
     ///
     /// # Errors
     /// When LibTorch refuses.
@@ -35,15 +28,20 @@ impl Gradients {
         others: &[Tensor],
     ) -> Result<Vec<Tensor>, Error> {
         let inputs: Vec<&Tensor> = params.iter().copied().chain(others).collect();
-        let mut found = Tensor::f_run_backward(&[loss], &inputs, false, false)?;
+        let mut found = gradients_of(loss, &inputs)?;
         let rest = found.split_off(params.len());
+        self.sum(found);
+        Ok(rest.into_iter().zip(others).map(|(g, other)| if g.defined() { g } else { other.zeros_like() }).collect())
+    }
+
+    /// Adds gradients that [`gradients_of`] found, one a parameter.
+    pub(crate) fn sum(&mut self, found: Vec<Tensor>) {
         for (sum, gradient) in self.sums.iter_mut().zip(found).filter(|(_, gradient)| gradient.defined()) {
             match sum {
                 None => *sum = Some(gradient),
                 Some(sum) => *sum = &*sum + gradient,
             }
         }
-        Ok(rest.into_iter().zip(others).map(|(g, other)| if g.defined() { g } else { other.zeros_like() }).collect())
     }
 
     /// The sum over all processes, times `factor`; starts anew. One message for all parameters: the latency of a message
@@ -71,6 +69,14 @@ impl Gradients {
         }
         Ok(Summed(sums))
     }
+}
+
+/// The gradients of a scalar, one for each input; undefined where it does not depend on it.
+///
+/// # Errors
+/// When LibTorch refuses.
+pub(crate) fn gradients_of(loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
+    Ok(Tensor::f_run_backward(&[loss], inputs, false, false)?)
 }
 
 /// The gradient of a step, one tensor a parameter; undefined where the loss does not depend on it.
@@ -122,7 +128,7 @@ mod tests {
     fn gradients_of_several_losses_are_summed() {
         let [x, y, z] = [2.0, 3.0, 5.0].map(|value| Tensor::from(value).set_requires_grad(true));
         let mut gradients = Gradients::new(&[&x, &y, &z]);
-        gradients.add(&(&x * &y), &[&x, &y, &z]).unwrap();
+        gradients.sum(gradients_of(&(&x * &y), &[&x, &y, &z]).unwrap());
         let other = gradients.add_with(&(&x * &x), &[&x, &y, &z], &[z.shallow_clone()]).unwrap();
         assert_eq!(other[0].double_value(&[]), 0.0);
         // d(xy + x²) = (y + 2x, x), halved.

@@ -40,7 +40,7 @@ mod trainer;
 
 pub use alarms::{Alarms, Starving};
 pub use config::{Recipe, TrainConfig};
-pub use embed::{EmbedConfig, embed};
+pub use embed::{EmbedConfig, TORCH_THREADS as EMBED_TORCH_THREADS, embed};
 pub use error::Error;
 pub use held_out::{HeldOut, held_out};
 pub use metrics::{StepMetrics, Timing, ValidationMetrics};

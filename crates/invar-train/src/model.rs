@@ -32,6 +32,7 @@ pub struct Model {
 struct Header {
     encoder: EncoderConfig,
     views: StoredShape,
+    /// LibTorch's, in training.
     threads: usize,
     trained_steps: u64,
 }
@@ -114,11 +115,6 @@ impl Model {
     /// Steps that it was trained for.
     pub fn trained_steps(&self) -> u64 {
         self.header.trained_steps
-    }
-
-    /// LibTorch's threads in training: embedding uses as many, so that it repeats to the last bit.
-    pub fn threads(&self) -> usize {
-        self.header.threads
     }
 
     /// Where it computes.

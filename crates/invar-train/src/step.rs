@@ -49,6 +49,11 @@ pub trait Step {
 
     /// Embedding dimensions, `D`.
     fn dim(&self) -> usize;
+
+    /// Chunks of a batch that are best given to it, as it takes so many at the same time.
+    fn side_by_side(&self) -> usize {
+        1
+    }
 }
 
 /// What a training step found.

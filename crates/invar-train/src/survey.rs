@@ -100,7 +100,8 @@ pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) ->
     let order = BatchOrder::new(num_training, config.batch_size, 0)?;
     let batch_size = order.batch_size();
     let rows = (batch_size / processes.max(1)).max(1);
-    let chunk_pairs = chunk_pairs(config, rows);
+    let part = chunk_pairs(config, rows, step.side_by_side());
+    let chunk_pairs = rows.min(part * step.side_by_side());
     let training: Arc<dyn PairSource> = Arc::new(training);
     let draw = |pairs| feed::draw(&*training, &BatchOrder::new(num_training, pairs, 0)?.batch(0), 0);
     let few = draw(PROBE_PAIRS[0])?;
@@ -110,11 +111,11 @@ pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) ->
     let memory = Memory {
         weights: 4 * (num_trained * (4 + averages) + num_fixed * (1 + averages)),
         activations: activations_per_pair(&mut step, &probe)?.map(|bytes| bytes * chunk_pairs),
-        views: view_bytes * (rows + chunk_pairs * config.view_workers * (DEPTH + 1)),
+        views: view_bytes * (rows + part * config.view_workers * (DEPTH + 1)),
     };
     let plan =
         Plan::whole(order, seed::mix(config.seed, PAIR_STREAM), 0..u64::MAX / 2, config.view_workers, Device::Cpu);
-    let plan = Plan { rows: 0..rows, chunk_pairs, ..plan };
+    let plan = Plan { rows: 0..rows, chunk_pairs: part, ..plan };
     let pairs_per_s = speed(&training, &plan)?;
     let tensors = named
         .iter()

@@ -166,7 +166,7 @@ impl Trainer {
         if !order.batch_size().is_multiple_of(group.size()) {
             return Err(Error::Share { batch_size: order.batch_size(), processes: group.size() });
         }
-        let seen_together = chunk_pairs(config, order.batch_size() / group.size());
+        let seen_together = chunk_pairs(config, order.batch_size() / group.size(), step.side_by_side());
         let has_batch_norm = step.tensors().iter().any(|(name, _)| name.ends_with("running_mean"));
         if has_batch_norm && seen_together < order.batch_size() {
             observer.warning(&format!(
@@ -182,7 +182,7 @@ impl Trainer {
         let mut validation = Validation::default();
         let mut output = None;
         if let Some(checkpoints) = checkpoints {
-            validation = Validation::draw(recipe, Arc::new(held_out), place, observer)?;
+            validation = Validation::draw(recipe, Arc::new(held_out), place, step.side_by_side(), observer)?;
             let (log, starving) = (MetricsLog::open(run_dir, state.step)?, Starving::new(config.view_workers));
             output = Some(Output { checkpoints, log, starving });
         }
@@ -217,7 +217,10 @@ impl Trainer {
     pub fn run(&mut self, until: u64, observer: &dyn Observer) -> Result<(), Error> {
         let config = self.recipe.train.clone();
         tch::set_num_threads(config.threads as i32);
-        invar_torch::share_cores(config.view_workers)?;
+        if self.step.side_by_side() == 1 {
+            // Threads that meet in every operation; those that seldom meet do better to spin.
+            invar_torch::share_cores(config.view_workers)?;
+        }
         invar_torch::keep_memory();
         let until = until.min(config.steps);
         observer.set_total(config.steps);
@@ -387,7 +390,7 @@ impl Trainer {
             order: self.order.clone(),
             seed: seed::mix(config.seed, PAIR_STREAM),
             batches: steps.start * accumulate..steps.end * accumulate,
-            chunk_pairs: chunk_pairs(config, rows.len()),
+            chunk_pairs: chunk_pairs(config, rows.len(), self.step.side_by_side()),
             rows,
             workers: config.view_workers,
             device: self.step.device(),
@@ -400,9 +403,9 @@ pub(crate) fn with_views(config: &TrainConfig, source: Arc<dyn PairSource>) -> A
     if config.views == 2 { source } else { Arc::new(ManyViews::new(source, config.views)) }
 }
 
-/// Pairs of a chunk of `num_rows` rows.
-pub(crate) fn chunk_pairs(config: &TrainConfig, num_rows: usize) -> usize {
-    if config.chunk_pairs == 0 { num_rows } else { config.chunk_pairs.min(num_rows) }
+/// Pairs of a chunk of `num_rows` rows: as the recipe says, else a share for each of those that are taken side by side.
+pub(crate) fn chunk_pairs(config: &TrainConfig, num_rows: usize, side_by_side: usize) -> usize {
+    if config.chunk_pairs == 0 { num_rows.div_ceil(side_by_side) } else { config.chunk_pairs.min(num_rows) }
 }
 
 /// Tells the user and the file.

@@ -64,6 +64,55 @@ fn chords_are_whole_and_without_boundaries() {
     assert!((around - 628.3).abs() < 1.0, "{around}");
 }
 
+/// Rows 19, 79 and 570 of a mask of etched steel: the widths of grains and of the boundaries between them, in turn, pixels;
+/// and the chords that the tools it belongs to list for them. Row 570 is the horizontal line of their E112 pattern, which
+/// begins and ends within the image. Origin: usnistgov/grain-size-analysis-tools, `grains_steel_highlighted_segmented.tif`,
+/// `..._distances_line_grid.csv`, `..._distances_e112.csv` (software of the NIST: free use, the origin is to be named).
+const STEEL: [(&[usize], std::ops::Range<usize>, &[f64]); 3] = [
+    (
+        &[
+            44, 7, 57, 2, 18, 4, 75, 8, 22, 5, 12, 5, 41, 3, 21, 3, 36, 6, 62, 3, 63, 2, 16, 2, 65, 7, 20, 2, 39, 3,
+            27, 3, 32, 14, 10, 2, 10, 3, 8, 8, 20, 2, 8,
+        ],
+        0..800,
+        &[
+            57.0, 18.0, 75.0, 22.0, 12.0, 41.0, 21.0, 36.0, 62.0, 63.0, 16.0, 65.0, 20.0, 39.0, 27.0, 32.0, 10.0, 10.0,
+            8.0, 20.0,
+        ],
+    ),
+    (
+        &[
+            14, 3, 73, 3, 29, 3, 50, 3, 4, 6, 56, 2, 12, 13, 26, 4, 63, 3, 51, 3, 52, 2, 41, 2, 54, 3, 9, 5, 26, 5, 8,
+            4, 34, 3, 22, 2, 24, 3, 43, 2, 35,
+        ],
+        0..800,
+        &[
+            73.0, 29.0, 50.0, 4.0, 56.0, 12.0, 26.0, 63.0, 51.0, 52.0, 41.0, 54.0, 9.0, 26.0, 8.0, 34.0, 22.0, 24.0,
+            43.0,
+        ],
+    ),
+    (
+        &[88, 4, 58, 4, 41, 7, 22, 4, 29, 5, 46, 4, 37, 6, 9, 6, 16, 3, 112, 3, 31, 7, 82, 6, 51, 3, 82, 2, 32],
+        100..700,
+        &[41.0, 22.0, 29.0, 46.0, 37.0, 9.0, 16.0, 112.0, 31.0, 82.0, 51.0],
+    ),
+];
+
+#[test]
+fn chords_of_etched_steel_are_those_of_the_nist_tools() {
+    for (widths, columns, expected) in STEEL {
+        let label = |number: usize| if number.is_multiple_of(2) { number as u32 / 2 + 1 } else { 0 };
+        let row: Vec<u32> = widths.iter().enumerate().flat_map(|(i, &width)| vec![label(i); width]).collect();
+        assert_eq!(row.len(), 800);
+        let line = &row[columns];
+        let found = chords_um(&map(line.len(), 1, |_, column| line[column]), MICROMETRE, TestLines::Horizontal(1));
+        assert_eq!(found, expected);
+        // The E112 count: a boundary is one intersection, however wide it is.
+        let counted = intercepts(&map(line.len(), 1, |_, column| line[column]), MICROMETRE, TestLines::Horizontal(1));
+        assert_eq!(counted[0].count as usize, expected.len() + 1);
+    }
+}
+
 #[test]
 fn hexagons_have_the_mean_intercept_of_cauchy() {
     // Regular hexagons of side a: nearest centre of a triangular lattice. Over all directions the mean chord of a convex

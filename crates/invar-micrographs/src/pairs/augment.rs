@@ -3,6 +3,7 @@
 use std::fmt;
 
 use invar_dataset::seed::Rng;
+use multiversion::multiversion;
 use rand::Rng as _;
 
 use super::{
@@ -61,12 +62,7 @@ impl Augmentation {
             values.chunks_exact_mut(size * size).for_each(|plane| blur(plane, size, sigma));
         }
         if let Some(gamma) = self.gamma {
-            let gamma = gamma as f32;
-            for value in values.iter_mut() {
-                // Beyond 0 and 1 the curve goes on with slope 1.
-                let inside = value.clamp(0.0, 1.0);
-                *value += inside.powf(gamma) - inside;
-            }
+            raise(values, gamma as f32);
         }
         if self.contrast.is_some() || self.brightness.is_some() {
             let (contrast, brightness) = (self.contrast.unwrap_or(1.0) as f32, self.brightness.unwrap_or(0.0) as f32);
@@ -75,10 +71,7 @@ impl Augmentation {
             }
         }
         if let Some(photons) = self.photons {
-            let (photons, scale) = (photons as f32, 1.0 / photons as f32);
-            for value in values.iter_mut() {
-                *value = poisson(value.max(0.0) * photons, rng) * scale;
-            }
+            count_photons(values, photons as f32, rng);
         }
         if let Some(noise) = self.noise.filter(|&noise| noise > 0.0) {
             let noise = noise as f32;
@@ -150,8 +143,48 @@ fn add_both(sums: &mut [f32], left: &[f32], right: &[f32], weight: f32) {
     }
 }
 
+/// The power of what lies between 0 and 1; beyond them the curve goes on with slope 1.
+#[multiversion(targets("x86_64+avx2"))]
+fn raise(values: &mut [f32], exponent: f32) {
+    for value in values {
+        let inside = value.clamp(0.0, 1.0);
+        *value += power(inside, exponent) - inside;
+    }
+}
+
+/// `x^exponent` within 1e-5 of its value, for `x` of 0 to 1 and exponents that leave it above 2^-126: eight at a time where
+/// `powf` does one. The logarithm is `2 artanh((m - 1) / (m + 1))` of the mantissa, the exponential Taylor's.
+#[inline(always)]
+fn power(x: f32, exponent: f32) -> f32 {
+    /// Of the square root of 1/2: mantissas lie within a factor of sqrt(2) of 1.
+    const ROOT: i32 = 0x3f35_04f3;
+    /// Adding it to a number rounds that, and leaves the bits of the exponent of 2 to its power at the end.
+    const ROUND: f32 = 12_582_912.0 + 127.0;
+    let bits = x.to_bits().cast_signed() - ROOT;
+    let (octave, mantissa) = (bits >> 23, f32::from_bits(((bits & 0x007f_ffff) + ROOT).cast_unsigned()));
+    let s = (mantissa - 1.0) / (mantissa + 1.0);
+    let t = s * s;
+    let artanh = s * (1.0 + t * (1.0 / 3.0 + t * (1.0 / 5.0 + t * (1.0 / 7.0 + t * (1.0 / 9.0)))));
+    let log = octave as f32 + 2.0 * std::f32::consts::LOG2_E * artanh;
+    let power = (exponent * log).max(-126.0);
+    let shifted = power + ROUND;
+    let y = (power - (shifted - ROUND)) * std::f32::consts::LN_2;
+    let high = 1.0 / 24.0 + y * (1.0 / 120.0 + y * (1.0 / 720.0 + y * (1.0 / 5040.0)));
+    let exp = 1.0 + y * (1.0 + y * (1.0 / 2.0 + y * (1.0 / 6.0 + y * high)));
+    f32::from_bits(shifted.to_bits() << 23) * exp
+}
+
+#[multiversion(targets("x86_64+avx"))]
+fn count_photons(values: &mut [f32], photons: f32, rng: &mut Rng) {
+    let scale = 1.0 / photons;
+    for value in values {
+        *value = poisson(value.max(0.0) * photons, rng) * scale;
+    }
+}
+
 /// Standard normal, nearly: the sum of eight uniform 16-bit numbers, whose mean and variance are exact, whose kurtosis
 /// is 2.85 and which ends at 4.9 standard deviations.
+#[inline(always)]
 fn normal(rng: &mut Rng) -> f32 {
     let sum = |word: u64| {
         let pairs = (word & 0x0000_ffff_0000_ffff) + ((word >> 16) & 0x0000_ffff_0000_ffff);
@@ -167,9 +200,10 @@ fn normal(rng: &mut Rng) -> f32 {
 const LARGE_MEAN: f32 = 20.0;
 
 /// A Poisson number: below [`LARGE_MEAN`] by inversion of its distribution function.
+#[inline(always)]
 fn poisson(mean: f32, rng: &mut Rng) -> f32 {
     if mean >= LARGE_MEAN {
-        return (mean + mean.sqrt() * normal(rng)).round().max(0.0);
+        return (mean + mean.sqrt() * normal(rng)).round_ties_even().max(0.0);
     }
     let mut point = draw::unit(rng) as f32;
     let (mut number, mut probability) = (0.0, (-mean).exp());
@@ -191,6 +225,19 @@ mod tests {
         let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / values.len() as f64;
         (mean, variance)
+    }
+
+    #[test]
+    fn powers() {
+        for exponent in [0.2f32, 0.8, 1.0, 1.25, 3.0] {
+            for k in 1..=4000 {
+                let x = (k as f32 / 4000.0).powi(3);
+                let (found, expected) = (f64::from(power(x, exponent)), f64::from(x).powf(f64::from(exponent)));
+                assert!((found / expected - 1.0).abs() < 1e-5, "{x}^{exponent}: {found} {expected}");
+            }
+            assert_eq!(power(1.0, exponent), 1.0);
+            assert!(power(0.0, exponent) < 1e-7);
+        }
     }
 
     #[test]

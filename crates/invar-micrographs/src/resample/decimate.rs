@@ -1,5 +1,7 @@
 //! Every n-th point of a fine grid, low-passed along both of its axes.
 
+use multiversion::multiversion;
+
 use super::Interpolation;
 
 /// Makes `size x size` pixels of `num x num` points.
@@ -42,11 +44,7 @@ impl Decimator {
                 points(next, &mut self.ring[next % taps * num..][..num]);
                 next += 1;
             }
-            self.row.fill(0.0);
-            for (tap, &weight) in self.weights.iter().enumerate() {
-                let points = &self.ring[(i * self.factor + tap) % taps * num..][..num];
-                add(&mut self.row, points, weight);
-            }
+            down(&self.ring, i * self.factor % taps, &self.weights, &mut self.row);
             self.across(out);
         }
     }
@@ -59,17 +57,50 @@ impl Decimator {
                 *value = point;
             }
         }
-        out.fill(0.0);
-        for (tap, &weight) in self.weights.iter().enumerate() {
-            add(out, &self.phases[tap % factor * stride + tap / factor..], weight);
-        }
+        across(&self.phases, stride, &self.weights, out);
     }
 }
 
-fn add(sums: &mut [f32], values: &[f32], weight: f32) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value * weight;
+/// Points that are summed up together, so that their sums stay in registers.
+const BLOCK: usize = 32;
+
+/// The weighted sum of the rows of a ring, from row `first` on.
+#[multiversion(targets("x86_64+avx"))]
+fn down(ring: &[f32], first: usize, weights: &[f32], out: &mut [f32]) {
+    let num = out.len();
+    let rows = (first..weights.len()).chain(0..first).zip(weights);
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        weighted(out, rows.clone().map(|(row, &weight)| (&ring[row * num + block * BLOCK..], weight)));
     }
+}
+
+/// The weighted sum of the neighbours of every pixel in a row that lies in phases.
+#[multiversion(targets("x86_64+avx"))]
+fn across(phases: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) {
+    let factor = phases.len() / stride;
+    let taps = (0..factor).cycle().zip(weights).enumerate();
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let points = |(tap, (phase, &weight)): (usize, (usize, &f32))| {
+            (&phases[phase * stride + tap / factor + block * BLOCK..], weight)
+        };
+        weighted(out, taps.clone().map(points));
+    }
+}
+
+#[inline(always)]
+fn weighted<'a>(out: &mut [f32], parts: impl Iterator<Item = (&'a [f32], f32)>) {
+    let mut sums = [0.0; BLOCK];
+    if out.len() == BLOCK {
+        for (values, weight) in parts {
+            let values: &[f32; BLOCK] = values.first_chunk().expect("as many as are summed up");
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value * weight);
+        }
+    } else {
+        for (values, weight) in parts {
+            sums.iter_mut().zip(&values[..out.len()]).for_each(|(sum, value)| *sum += value * weight);
+        }
+    }
+    out.copy_from_slice(&sums[..out.len()]);
 }
 
 /// The kernel of the interpolation, `factor` times as wide: the usual low-pass of image libraries (as Pillow's).

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use invar_dataset::{Dataset as _, DatasetError, View, ViewShape};
+use multiversion::multiversion;
 
 use super::{Channels, Field, Masking, ViewConfig};
 use crate::{
@@ -283,12 +284,21 @@ fn mean_plane(values: &[f32], len: usize) -> Vec<f32> {
 }
 
 /// Gives pixels the mean of the visible ones as far as they are hidden.
+#[multiversion(targets("x86_64+avx"))]
 fn hide(plane: &mut [f32], visible: &[f32]) {
-    let (mut sum, mut total) = (0.0, 0.0);
-    for (&value, &visible) in plane.iter().zip(visible) {
-        sum += f64::from(value) * f64::from(visible);
-        total += f64::from(visible);
-    }
+    // Several sums at a time, so that additions overlap.
+    const LANES: usize = 16;
+    let (mut sums, mut totals) = ([0.0f64; LANES], [0.0f64; LANES]);
+    let mut add = |values: &[f32], visible: &[f32]| {
+        for (k, (&value, &visible)) in values.iter().zip(visible).enumerate() {
+            sums[k] += f64::from(value * visible);
+            totals[k] += f64::from(visible);
+        }
+    };
+    let ((values, rest), (parts, rest_of_parts)) = (plane.as_chunks::<LANES>(), visible.as_chunks::<LANES>());
+    values.iter().zip(parts).for_each(|(values, visible)| add(values, visible));
+    add(rest, rest_of_parts);
+    let (sum, total) = (sums.iter().sum::<f64>(), totals.iter().sum::<f64>());
     let fill = if total > 0.0 { (sum / total) as f32 } else { 0.5 };
     for (value, &visible) in plane.iter_mut().zip(visible) {
         *value = visible * *value + (1.0 - visible) * fill;

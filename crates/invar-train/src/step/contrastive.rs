@@ -7,9 +7,12 @@
 //! 2. the loss's gradient with respect to them: each process works out the share of its rows, the shares are summed;
 //! 3. from the projections back to the weights, for the own rows; the weights' gradients are summed over processes.
 //!
-//! With more than one chunk, part 1 keeps no activations and part 3 computes them anew, chunk by chunk, from the same
-//! random state: the exact gradient of the whole batch in the memory of a chunk, for one forward pass more (GradCache:
-//! Gao et al., *Scaling deep contrastive learning batch size under memory limited setup*, 2021).
+//! Parts 1 and 3 take as many chunks side by side as there are threads, where the encoder looks at each view by itself on a
+//! CPU: threads that meet three times a step wait less than threads that meet in every operation.
+//!
+//! With more chunks than that, part 1 keeps no activations and part 3 computes them anew, some chunks at a time, from the
+//! same random state: the exact gradient of the whole batch in the memory of those chunks, for one forward pass more
+//! (GradCache: Gao et al., *Scaling deep contrastive learning batch size under memory limited setup*, 2021).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,7 +30,7 @@ use super::{Step, StepReport, ValidationReport};
 use crate::{
     Error, Place, Recipe,
     ema::Ema,
-    gradients::Gradients,
+    gradients::{Gradients, gradients_of},
     held_out::held_out,
     network::{Network, Projected, hold_generator},
     optimizer::{Optimizer, copy_named},
@@ -44,6 +47,8 @@ pub struct ContrastiveStep {
     optimizer: Optimizer,
     gradients: Gradients,
     grad_clip: f64,
+    /// Chunks that are encoded at the same time; 1 where the encoder draws at random or norms over the batch.
+    side_by_side: usize,
     dropout_seed: u64,
     group: Rc<ProcessGroup>,
     /// Sums over the batches since the last update.
@@ -86,7 +91,9 @@ impl ContrastiveStep {
         // What no gradient moves (the running means of batch norms, frozen layers) is stored, but not optimised.
         let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
         let optimizer = Optimizer::new(config, trainable);
+        let is_apart = recipe.encoder.is_row_wise() && place.device == Device::Cpu;
         Ok(Self {
+            side_by_side: if is_apart { config.threads } else { 1 },
             gradients: Gradients::new(&optimizer.params()),
             network,
             ema,
@@ -104,32 +111,28 @@ impl ContrastiveStep {
         self.network.named()
     }
 
-    /// Projections of the own rows, of all chunks together, and the graph where one chunk is all.
-    fn project(&self, batch: u64, chunks: &[Views]) -> Result<(Projected, bool), Error> {
-        if let [whole] = chunks {
-            return Ok((self.forward(&self.network, batch, 0, whole)?, true));
+    /// Projections of the own rows, of all chunks together; with the graphs of the chunks where they are kept.
+    fn project(&self, batch: u64, chunks: &[Views]) -> Result<(Projected, Option<Vec<Projected>>), Error> {
+        let forward = |number: usize, chunk: &Views| self.forward(&self.network, batch, number, chunk);
+        if chunks.len() <= self.side_by_side {
+            let parts = self.each(chunks, 0, &forward)?;
+            return Ok((tch::no_grad(|| concatenate(&parts)), Some(parts)));
         }
         let _no_grad = tch::no_grad_guard();
         // Part 3 passes the chunks again: running means must not see them twice.
         let buffers = self.network.named().into_iter().filter(|(_, t)| !t.requires_grad());
         let before: Vec<(Tensor, Tensor)> = buffers.map(|(_, t)| (t.copy(), t)).collect();
-        let mut parts = Vec::with_capacity(chunks.len());
-        for (number, chunk) in chunks.iter().enumerate() {
-            parts.push(self.forward(&self.network, batch, number, chunk)?);
-        }
+        let parts = self.each(chunks, 0, &forward)?;
         for (old, mut own) in before {
             own.copy_(&old);
         }
-        Ok((concatenate(&parts), false))
+        Ok((concatenate(&parts), None))
     }
 
     fn slow_keys(&self, batch: u64, chunks: &[Views]) -> Result<Option<Vec<Tensor>>, Error> {
         let Some(ema) = self.ema.as_ref().filter(|_| self.network.loss.needs_slow_keys()) else { return Ok(None) };
         let _no_grad = tch::no_grad_guard();
-        let mut parts = Vec::with_capacity(chunks.len());
-        for (number, chunk) in chunks.iter().enumerate() {
-            parts.push(self.forward(&ema.network, batch, number, chunk)?);
-        }
+        let parts = self.each(chunks, 0, &|number, chunk| self.forward(&ema.network, batch, number, chunk))?;
         let own = concatenate(&parts).projections;
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
@@ -139,25 +142,59 @@ impl ContrastiveStep {
         &mut self,
         batch: u64,
         chunks: &[Views],
-        whole: Option<Projected>,
+        mut graphs: Option<Vec<Projected>>,
         along: &[Tensor],
     ) -> Result<(), Error> {
-        if let Some(projected) = whole {
-            return self.gradients.add(&inner(&projected.projections, along), &self.optimizer.params());
-        }
         let mut first = 0;
-        for (number, chunk) in chunks.iter().enumerate() {
-            let rows = chunk.num_pairs() as i64;
-            let part: Vec<Tensor> = along.iter().map(|g| g.narrow(0, first, rows)).collect();
-            let projected = self.forward(&self.network, batch, number, chunk)?;
-            self.gradients.add(&inner(&projected.projections, &part), &self.optimizer.params())?;
-            first += rows;
+        let mut own_rows = |chunk: &Views| {
+            let start = first;
+            first += chunk.num_pairs() as i64;
+            along.iter().map(|g| g.narrow(0, start, chunk.num_pairs() as i64)).collect::<Vec<_>>()
+        };
+        let rows: Vec<Vec<Tensor>> = chunks.iter().map(&mut own_rows).collect();
+        let params = self.optimizer.params();
+        for (group, some) in chunks.chunks(self.side_by_side).enumerate() {
+            let before = group * self.side_by_side;
+            let graphs = graphs.take();
+            let gradients = self.each(some, before, &|number, chunk| {
+                let anew;
+                let projected = match &graphs {
+                    Some(graphs) => &graphs[number],
+                    None => {
+                        anew = self.forward(&self.network, batch, number, chunk)?;
+                        &anew
+                    }
+                };
+                gradients_of(&inner(&projected.projections, &rows[number]), &params)
+            })?;
+            gradients.into_iter().for_each(|found| self.gradients.sum(found));
         }
         Ok(())
     }
 
+    /// Does something with each chunk, as many at a time as may be. Of the chunks of a batch these are number `first` and
+    /// following.
+    fn each<T: Send>(
+        &self,
+        chunks: &[Views],
+        first: usize,
+        work: &dyn Fn(usize, &Views) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        if self.side_by_side == 1 {
+            return chunks.iter().enumerate().map(|(i, chunk)| work(first + i, chunk)).collect();
+        }
+        // SAFETY: what is done with chunks reads the network, and adds to no tensor; it draws nothing where chunks are
+        // taken side by side ([`invar_nn::EncoderConfig::is_row_wise`]).
+        let all = unsafe { invar_torch::side_by_side(chunks.len(), &|i| work(first + i, &chunks[i])) };
+        all?.into_iter().collect()
+    }
+
     /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
     fn forward(&self, network: &Network, batch: u64, chunk: usize, views: &Views) -> Result<Projected, Error> {
+        if self.side_by_side > 1 {
+            // Nothing is drawn, and the generator is one for all threads.
+            return network.forward(views, true);
+        }
         let stream = seed::mix(seed::mix(self.dropout_seed, batch), chunk as u64);
         let _guard = hold_generator();
         tch::manual_seed(seed::mix(stream, self.group.rank() as u64) as i64);
@@ -183,7 +220,7 @@ impl Step for ContrastiveStep {
         let num_rows = own_samples.len() as i64;
         let first = num_rows * self.group.rank() as i64;
         let rows = first..first + num_rows;
-        let (projected, has_graph) = self.project(batch, chunks)?;
+        let (projected, graphs) = self.project(batch, chunks)?;
         let slow_keys = self.slow_keys(batch, chunks)?;
         let samples = self.group.all_gather(&self.ids(&own_samples))?;
         let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
@@ -209,7 +246,7 @@ impl Step for ContrastiveStep {
         let mut along = Tensor::f_cat(&along, 1)?;
         self.group.all_reduce(&mut along)?;
         let along = along.narrow(0, first, num_rows).chunk(own.len() as i64, 1);
-        self.backward(batch, chunks, has_graph.then_some(projected), &along)?;
+        self.backward(batch, chunks, graphs, &along)?;
         self.reports.push(report);
         self.seen.push(Seen { rows, own, samples, slow_keys });
         Ok(())
@@ -259,7 +296,7 @@ impl Step for ContrastiveStep {
         let (mut first, mut second) = (vec![], vec![]);
         let part = 1.0 / batches.len().max(1) as f64;
         for chunks in batches {
-            let parts = chunks.iter().map(|chunk| network.forward(chunk, false)).collect::<Result<Vec<_>, _>>()?;
+            let parts = self.each(chunks, 0, &|_, chunk| network.forward(chunk, false))?;
             let Projected { embeddings, projections } = concatenate(&parts);
             let samples = self.ids(&chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect::<Vec<_>>());
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
@@ -300,6 +337,10 @@ impl Step for ContrastiveStep {
 
     fn dim(&self) -> usize {
         self.network.towers.dim()
+    }
+
+    fn side_by_side(&self) -> usize {
+        self.side_by_side
     }
 }
 

@@ -25,6 +25,7 @@ impl Validation {
         recipe: &Recipe,
         held_out: Arc<dyn PairSource>,
         place: &Place,
+        side_by_side: usize,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         let config = &recipe.train;
@@ -40,7 +41,7 @@ impl Validation {
             return Ok(Self::default());
         };
         let num_batches = order.batches_per_epoch().min(config.validation_batches) as u64;
-        let chunk_pairs = chunk_pairs(config, order.batch_size());
+        let chunk_pairs = chunk_pairs(config, order.batch_size(), side_by_side);
         let indices: Vec<usize> = (0..num_batches).flat_map(|batch| order.batch(batch)).collect();
         let labels = numbered_labels(&*held_out, &indices);
         let whole = Plan::whole(order, validation_seed, 0..num_batches, config.view_workers, place.device);

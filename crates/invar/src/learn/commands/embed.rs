@@ -49,7 +49,7 @@ pub fn embed(recipe: &Recipe, args: &Embed, common: &Common, ui: &Ui) -> Result<
         seed: Some(recipe.seed),
         inputs: inputs(&args.data)?,
         extra: BTreeMap::from([
-            ("torch_threads".to_owned(), json!(model.threads())),
+            ("torch_threads".to_owned(), json!(invar_train::EMBED_TORCH_THREADS)),
             ("device".to_owned(), json!(format!("{device:?}"))),
         ]),
         ..Provenance::new(env!("CARGO_PKG_VERSION"), model.dim())

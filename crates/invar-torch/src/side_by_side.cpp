@@ -1,0 +1,41 @@
+#include "shim.hpp"
+
+#include <ATen/Parallel.h>
+#include <atomic>
+#include <c10/core/GradMode.h>
+#include <dlfcn.h>
+
+namespace {
+
+struct Work {
+  size_t count;
+  void (*body)(void *, size_t);
+  void *context;
+  // Threads of a pool have a mode of their own.
+  bool tracks_gradients;
+  std::atomic<size_t> next{0};
+};
+
+void take_turns(void *data) {
+  auto &work = *static_cast<Work *>(data);
+  c10::AutoGradMode mode(work.tracks_gradients);
+  for (size_t number; (number = work.next++) < work.count;) work.body(work.context, number);
+}
+
+} // namespace
+
+extern "C" {
+
+// `at::parallel_for` is a template that would need this file to be compiled for OpenMP, and linked to another copy of it
+// than LibTorch's, whose operations would then not know that they are inside of it.
+char *invar_torch_side_by_side(size_t count, void (*body)(void *, size_t), void *context) {
+  return guarded([&] {
+    Work work{count, body, context, c10::GradMode::is_enabled()};
+    using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
+    auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    const auto threads = std::min<size_t>(count, at::get_num_threads());
+    if (parallel == nullptr || threads <= 1 || at::in_parallel_region()) return take_turns(&work);
+    parallel(take_turns, &work, static_cast<unsigned>(threads), 0);
+  });
+}
+}
