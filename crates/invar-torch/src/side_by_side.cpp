@@ -16,6 +16,12 @@ struct Work {
   std::atomic<size_t> next{0};
 };
 
+// Of GNU's OpenMP, the one in LibTorch's Linux builds.
+template <typename F>
+F openmp(const char *name) {
+  return reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
+}
+
 void take_turns(void *data) {
   auto &work = *static_cast<Work *>(data);
   c10::AutoGradMode mode(work.tracks_gradients);
@@ -31,11 +37,17 @@ extern "C" {
 char *invar_torch_side_by_side(size_t count, void (*body)(void *, size_t), void *context) {
   return guarded([&] {
     Work work{count, body, context, c10::GradMode::is_enabled()};
-    using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
-    auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    const auto parallel = openmp<void (*)(void (*)(void *), void *, unsigned, unsigned)>("GOMP_parallel");
     const auto threads = std::min<size_t>(count, at::get_num_threads());
     if (parallel == nullptr || threads <= 1 || at::in_parallel_region()) return take_turns(&work);
-    parallel(take_turns, &work, static_cast<unsigned>(threads), 0);
+    parallel(
+        [](void *data) {
+          // Until the end of the region. oneDNN plans for as many threads as there might be and is then given one: without
+          // this it leaves parts of a convolution's gradient undone.
+          if (auto set_threads = openmp<void (*)(int)>("omp_set_num_threads")) set_threads(1);
+          take_turns(data);
+        },
+        &work, static_cast<unsigned>(threads), 0);
   });
 }
 }

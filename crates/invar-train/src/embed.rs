@@ -199,6 +199,8 @@ struct Produce<'a> {
 
 impl Produce<'_> {
     fn blocks(&self, blocks: &[Range<usize>], sender: &Sender<Message>) {
+        // The number is a thread's own, too.
+        tch::set_num_threads(TORCH_THREADS as i32);
         for block in blocks {
             match self.block(block.clone(), sender) {
                 Ok(()) => {}
