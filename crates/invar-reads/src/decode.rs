@@ -105,16 +105,24 @@ impl Decoder {
         outcomes: [Outcome; N],
     ) -> Result<(), Box<Error>> {
         let all_kept = outcomes.iter().all(|outcome| matches!(outcome, Ok(None)));
-        let lengths = batch.rows.len() - first_row;
-        for (i, (input, outcome)) in inputs.into_iter().zip(outcomes).enumerate() {
-            let length_bp = if all_kept && i < lengths { batch.rows.lengths_bp[first_row + i] } else { 0 };
+        if all_kept {
+            for (i, input) in inputs.into_iter().enumerate() {
+                let length_bp = batch.rows.lengths_bp[first_row + i];
+                let counts = batch.counts_of(input);
+                counts.records += 1;
+                counts.kept += 1;
+                counts.kept_bp += u64::from(length_bp);
+            }
+            return Ok(());
+        }
+        for (input, outcome) in inputs.into_iter().zip(outcomes) {
             let reason = match outcome {
-                Ok(reason) => reason.or((!all_kept).then_some(Reason::MateDropped)),
+                Ok(reason) => reason.unwrap_or(Reason::MateDropped),
                 Err(error) if self.config.skip_bad_records => {
                     if batch.skipped.len() < MAX_LISTED {
                         batch.skipped.push(error.to_string());
                     }
-                    Some(Reason::Bad)
+                    Reason::Bad
                 }
                 Err(error) => {
                     batch.rows.truncate(first_row);
@@ -123,17 +131,9 @@ impl Decoder {
             };
             let counts = batch.counts_of(input);
             counts.records += 1;
-            match reason {
-                Some(reason) => counts.drop_for(reason),
-                None => {
-                    counts.kept += 1;
-                    counts.kept_bp += u64::from(length_bp);
-                }
-            }
+            counts.drop_for(reason);
         }
-        if !all_kept {
-            batch.rows.truncate(first_row);
-        }
+        batch.rows.truncate(first_row);
         Ok(())
     }
 

@@ -58,6 +58,29 @@ impl Rows {
         self.lengths_bp.len()
     }
 
+    /// Makes room for so many rows more, of so many bytes of names and packed bases in all.
+    pub fn reserve(&mut self, num_rows: usize, num_name_bytes: usize, num_packed_bytes: usize) {
+        self.names.reserve(num_name_bytes);
+        self.packed.reserve(num_packed_bytes);
+        for words in [
+            &mut self.lengths_bp,
+            &mut self.packed_ends,
+            &mut self.n_run_ends,
+            &mut self.name_ends,
+            &mut self.description_ends,
+            &mut self.sources,
+            &mut self.references,
+            &mut self.positions,
+            &mut self.spans_bp,
+        ] {
+            words.reserve(num_rows);
+        }
+        self.mean_errors.reserve(num_rows);
+        self.gcs.reserve(num_rows);
+        self.flags.reserve(num_rows);
+        self.mapping_qualities.reserve(num_rows);
+    }
+
     /// Completes the row whose sequence and runs were appended to `packed` and `n_runs`.
     pub fn push(&mut self, row: Row<'_>) {
         let packed_start = self.packed_ends.last().map_or(0, |&end| end as usize);

@@ -62,6 +62,11 @@ const fn complement(letter: u8) -> u8 {
 impl Decoder {
     pub(super) fn alignments(&self, slab: &BamSlab, batch: &mut Batch) -> Result<(), Box<Error>> {
         let mut letters = Vec::new();
+        // A record has at least its fixed part, half a byte and a quality a base: at most a sixth of it is packed bases.
+        let num_records: usize = slab.fragments.iter().map(|fragment| 1 + usize::from(fragment.second.is_some())).sum();
+        let num_fixed = num_records * bam::FIXED_BYTES;
+        let num_packed = slab.num_bytes().saturating_sub(num_fixed) / 6;
+        batch.rows.reserve(num_records, num_fixed, num_packed);
         for fragment in &slab.fragments {
             let first_row = batch.rows.len();
             let Some(second) = fragment.second else {

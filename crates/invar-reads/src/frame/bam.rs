@@ -148,6 +148,8 @@ pub(crate) struct BamFramer {
     buffer_offset: u64,
     num_records: u64,
     waiting: Waiting,
+    /// Fragments of the last slab: about as many will be in the next.
+    num_fragments: usize,
     finished: bool,
 }
 
@@ -173,6 +175,7 @@ impl BamFramer {
             buffer_offset: 0,
             num_records: 0,
             waiting: Waiting::new(waiting_bytes),
+            num_fragments: 0,
             finished: false,
         };
         framer.references = Arc::new(framer.read_header()?);
@@ -201,7 +204,7 @@ impl BamFramer {
         let mut slab = BamSlab {
             bytes: Vec::new(),
             waited: Vec::new(),
-            fragments: Vec::new(),
+            fragments: Vec::with_capacity(self.num_fragments + self.num_fragments / 8),
             input: self.input,
             num_references: self.references.len() as u32,
         };
@@ -220,6 +223,7 @@ impl BamFramer {
             // What is left has no mate in this input.
             while slab.waited.len() < SLAB_BYTES && self.waiting.release_oldest(&mut slab) {}
         }
+        self.num_fragments = slab.fragments.len();
         let rest = self.workers.buffers.copy_of(&self.buffer[self.position..]);
         slab.bytes = std::mem::replace(&mut self.buffer, rest);
         self.buffer_offset += self.position as u64;
