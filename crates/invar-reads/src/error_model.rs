@@ -137,6 +137,11 @@ impl ErrorModel {
         Ok(Self { gaps: (total > 0.0).then(|| GapSampler::new(total)), limits })
     }
 
+    /// Whether it never changes anything, and draws nothing.
+    pub fn is_none(&self) -> bool {
+        self.gaps.is_none()
+    }
+
     /// Writes `codes` (0 to 3, 4 for N) with errors into `output`, replacing what is there. An N that meets a
     /// substitution stays N.
     pub fn apply(&self, codes: &[u8], rng: &mut impl Rng, output: &mut Vec<u8>) -> ErrorCounts {

@@ -190,27 +190,24 @@ struct CanonicalKmers {
     k: u8,
     /// Index of the canonical k-mer of each feature.
     forward: Vec<u16>,
-    /// Index of its reverse complement.
-    reverse: Vec<u16>,
-    /// Features whose two indices are the same.
-    palindromes: Vec<u16>,
+    /// Feature of each index: the same for a k-mer and its reverse complement.
+    features: Vec<u16>,
 }
 
 impl CanonicalKmers {
     fn new(k: u8) -> Self {
-        let mut kmers = Self { k, forward: Vec::new(), reverse: Vec::new(), palindromes: Vec::new() };
+        let mut kmers = Self { k, forward: Vec::new(), features: vec![0; 1 << (2 * k)] };
         let mask = ((1u32 << (2 * k)) - 1) as u16;
         // A code has the first base in its highest bits: numeric order is lexicographic order. The bases of a code
         // read from the other end are its index, so the complement of a code is the index of the reverse complement.
         for code in 0..=mask {
             let index = reverse_bases(code, k);
             let (reverse_index, reverse_code) = (!code & mask, !index & mask);
-            if code == reverse_code {
-                kmers.palindromes.push(kmers.forward.len() as u16);
-            }
             if code <= reverse_code {
+                let feature = kmers.forward.len() as u16;
                 kmers.forward.push(index);
-                kmers.reverse.push(reverse_index);
+                kmers.features[usize::from(index)] = feature;
+                kmers.features[usize::from(reverse_index)] = feature;
             }
         }
         debug_assert_eq!(kmers.len(), num_canonical(k));
@@ -242,13 +239,13 @@ thread_local! {
         RefCell::new(Scratch { counter: Counter::new(), bytes: Vec::new(), n_runs: Vec::new() });
 }
 
-/// As many entries as an index of [`MAX_K`] bases has values, so that no index is out of bounds.
+/// As many entries as 16 bits have values, so that no feature is out of bounds.
 type Table = [u16; 1 << (2 * MAX_K)];
 
 struct Counter {
-    /// Counts of all 4^k k-mers by index; zero between two profiles.
+    /// Counts by feature; zero between two profiles.
     table: Box<Table>,
-    /// Counts of the canonical k-mers.
+    /// The same, of stretches in which 16 bits are not enough.
     canonical: Vec<u32>,
 }
 
@@ -273,7 +270,7 @@ impl Counter {
                     self.fold(kmers);
                     in_table = 0;
                 }
-                self.count_kmers(kmers.k, sequence.bytes(), start + first, chunk);
+                self.count_kmers(kmers, sequence.bytes(), start + first, chunk);
                 in_table += chunk;
             }
             total += num_kmers as u64;
@@ -285,21 +282,15 @@ impl Counter {
 
     /// Moves the counts of the table to the canonical ones.
     fn fold(&mut self, kmers: &CanonicalKmers) {
-        let both = kmers.forward.iter().zip(&kmers.reverse);
-        for (count, (&forward, &reverse)) in self.canonical.iter_mut().zip(both) {
-            *count += u32::from(self.table[usize::from(forward)]) + u32::from(self.table[usize::from(reverse)]);
-        }
-        for &feature in &kmers.palindromes {
-            let index = kmers.forward[usize::from(feature)];
-            self.canonical[usize::from(feature)] -= u32::from(self.table[usize::from(index)]);
-        }
-        self.table[..1 << (2 * kmers.k)].fill(0);
+        let counts = &mut self.table[..kmers.len()];
+        self.canonical.iter_mut().zip(&*counts).for_each(|(sum, &count)| *sum += u32::from(count));
+        counts.fill(0);
     }
 
     /// Counts the `num_kmers` k-mers that begin at base `start` and the ones after it; none of them touches an N.
-    fn count_kmers(&mut self, k: u8, bytes: &[u8], start: usize, num_kmers: usize) {
-        let bytes = &bytes[start / 4..packed_len(start + num_kmers + usize::from(k) - 1)];
-        let count = match k {
+    fn count_kmers(&mut self, kmers: &CanonicalKmers, bytes: &[u8], start: usize, num_kmers: usize) {
+        let bytes = &bytes[start / 4..packed_len(start + num_kmers + usize::from(kmers.k) - 1)];
+        let count = match kmers.k {
             1 => count_aligned::<1>,
             2 => count_aligned::<2>,
             3 => count_aligned::<3>,
@@ -309,18 +300,19 @@ impl Counter {
             7 => count_aligned::<7>,
             _ => count_aligned::<8>,
         };
-        count(&mut self.table, bytes, start % 4, num_kmers);
+        count(&mut self.table, &kmers.features, bytes, start % 4, num_kmers);
     }
 }
 
 /// Counts the `num_kmers` K-mers that begin at base `offset` (below 4) of `bytes` and after it: all that begin in the
 /// first bytes of a 64-bit word are counted from that word by shifts.
-fn count_aligned<const K: usize>(table: &mut Table, bytes: &[u8], offset: usize, num_kmers: usize) {
+fn count_aligned<const K: usize>(table: &mut Table, features: &[u16], bytes: &[u8], offset: usize, num_kmers: usize) {
     let mask = (1usize << (2 * K)) - 1;
+    assert_eq!(features.len(), mask + 1);
     // Bases of a word at which a whole K-mer begins, in whole bytes.
     let step = (33 - K) / 4 * 4;
     let mut count = |word: u64| {
-        let entry = &mut table[(word as usize & mask) as u16 as usize];
+        let entry = &mut table[usize::from(features[word as usize & mask])];
         *entry = entry.wrapping_add(1);
     };
     let (mut first, mut rest) = (offset, offset + num_kmers);

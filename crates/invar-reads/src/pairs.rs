@@ -30,7 +30,7 @@ mod overlap;
 use std::{fmt, ops::Range, sync::Arc};
 
 use invar_dataset::{
-    DatasetError, Pair, PairSource, SampleId, View, ViewShape,
+    DatasetError, Pair, PairSource, SampleId, ViewShape,
     seed::{self, Rng},
 };
 use rayon::prelude::*;
@@ -116,8 +116,18 @@ struct DrawnView {
     read: usize,
     range: Range<usize>,
     is_reverse: bool,
+    /// What the sequencer says; none where it is the range of the read, whichever strand.
     codes: Vec<u8>,
     errors: ErrorCounts,
+}
+
+/// What a view is drawn for.
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    /// To be the encoder's input.
+    Input,
+    /// To be shown: with its bases in any case.
+    Show,
 }
 
 #[derive(Debug, PartialEq)]
@@ -224,14 +234,14 @@ impl ReadPairs {
         [a].into_iter().chain(b)
     }
 
-    fn draw(&self, index: usize, seed: u64) -> Result<DrawnPair, DatasetError> {
+    fn draw(&self, index: usize, seed: u64, purpose: Purpose) -> Result<DrawnPair, DatasetError> {
         let mut rng = seed::rng(seed, index as u64);
         let drawn = &self.kinds[draw::weighted(&self.cumulated_weights, &mut rng)];
         let asked = drawn.config.kind();
         let mut fallback = Some(drawn);
         while let Some(kind) = fallback {
             if let Some(regions) = self.regions(kind, index, &mut rng)? {
-                let views = self.sequence(regions, kind.config.kind(), &kind.errors, &mut rng)?;
+                let views = self.sequence(regions, kind.config.kind(), &kind.errors, purpose, &mut rng)?;
                 return Ok(DrawnPair { kind: kind.config.kind(), asked, views });
             }
             let tried = kind.config.kind();
@@ -242,7 +252,7 @@ impl ReadPairs {
         let window = drawn.config.window_bp();
         match self.strand_regions(window, index, &mut rng)? {
             Some(regions) => {
-                let views = self.sequence(regions, PairKind::Strand, &drawn.errors, &mut rng)?;
+                let views = self.sequence(regions, PairKind::Strand, &drawn.errors, purpose, &mut rng)?;
                 Ok(DrawnPair { kind: PairKind::Strand, asked, views })
             }
             None => {
@@ -315,11 +325,22 @@ impl ReadPairs {
         regions: [Region; 2],
         kind: PairKind,
         errors: &ErrorModel,
+        purpose: Purpose,
         rng: &mut Rng,
     ) -> Result<[DrawnView; 2], DatasetError> {
         let first_reverse = draw::coin(rng);
         let second_reverse = if kind == PairKind::Strand { !first_reverse } else { draw::coin(rng) };
         let [first, second] = regions;
+        if purpose == Purpose::Input && errors.is_none() && !self.maker.has_strands() {
+            let as_it_lies = |Region { read, range }: Region, is_reverse| DrawnView {
+                read,
+                range,
+                is_reverse,
+                codes: vec![],
+                errors: ErrorCounts::default(),
+            };
+            return Ok([as_it_lies(first, first_reverse), as_it_lies(second, second_reverse)]);
+        }
         Ok([
             self.sequence_region(first, first_reverse, errors, rng)?,
             self.sequence_region(second, second_reverse, errors, rng)?,
@@ -358,8 +379,12 @@ impl PairSource for ReadPairs {
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
-        let drawn = self.draw(index, seed)?;
-        let views: Vec<View> = drawn.views.iter().map(|view| self.maker.of_codes(&view.codes)).collect();
+        let drawn = self.draw(index, seed, Purpose::Input)?;
+        let view = |view: DrawnView| match view.codes.as_slice() {
+            [] => Ok(self.maker.of_sequence(self.reads.sequence(view.read)?, view.range)),
+            codes => Ok(self.maker.of_codes(codes)),
+        };
+        let views = drawn.views.into_iter().map(view).collect::<Result<_, DatasetError>>()?;
         Ok(Pair { sample: self.split_key(index), views, links: None })
     }
 

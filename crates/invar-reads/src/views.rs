@@ -92,6 +92,11 @@ impl ViewMaker {
         }
     }
 
+    /// Whether a sequence and its reverse complement are different views.
+    pub fn has_strands(&self) -> bool {
+        self.profiler.is_none()
+    }
+
     /// The view of a vector of codes (0 to 3, 4 for N). No codes at all are seen as a single N, so that no encoder
     /// meets a sequence without tokens.
     ///

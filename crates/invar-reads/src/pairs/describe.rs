@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use invar_dataset::DatasetError;
 
-use super::{DrawnPair, DrawnView, ReadPairs};
+use super::{DrawnPair, DrawnView, Purpose, ReadPairs};
 use crate::packed::codes_to_ascii;
 
 /// Bases shown of a view.
@@ -21,7 +21,7 @@ impl ReadPairs {
     /// # Panics
     /// When `index >= len()`.
     pub fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
-        let pair = self.draw(index, seed)?;
+        let pair = self.draw(index, seed, Purpose::Show)?;
         let name = self.reads.name(self.first_read(index))?;
         let mut text = format!("sample {index} ({name}): {}", pair.kind);
         if pair.kind != pair.asked {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use invar_dataset::SampleId;
+use invar_dataset::{SampleId, View};
 use proptest::prelude::*;
 
 use super::*;
@@ -78,7 +78,7 @@ proptest! {
     fn a_view_is_what_it_says(seed: u64, sample in 0usize..7) {
         let source = pairs(mixture(), mixed_kinds());
         prop_assert_eq!(source.len(), 7);
-        let drawn = source.draw(sample, seed).unwrap();
+        let drawn = source.draw(sample, seed, Purpose::Show).unwrap();
         for view in &drawn.views {
             let mut expected = source.reads.sequence(view.read).unwrap().to_codes()[view.range.clone()].to_vec();
             if view.is_reverse {
@@ -138,7 +138,9 @@ fn a_seed_keeps_its_meaning() {
     let mut codes = Vec::new();
     for sample in 0..source.len() {
         for seed in 0..20 {
-            codes.extend(source.draw(sample, seed).unwrap().views.into_iter().flat_map(|view| view.codes));
+            codes.extend(
+                source.draw(sample, seed, Purpose::Show).unwrap().views.into_iter().flat_map(|view| view.codes),
+            );
         }
     }
     assert_eq!(SampleId::from_name(&codes).to_string(), "685f54bfa08c0645");
@@ -147,7 +149,7 @@ fn a_seed_keeps_its_meaning() {
 #[test]
 fn seeds_and_strands_vary() {
     let source = pairs(vec![read("r", 5_000)], vec![windows(100)]);
-    let draws: Vec<_> = (0..2_000).map(|seed| source.draw(0, seed).unwrap()).collect();
+    let draws: Vec<_> = (0..2_000).map(|seed| source.draw(0, seed, Purpose::Show).unwrap()).collect();
     let mut starts: Vec<_> = draws.iter().map(|pair| pair.views[0].range.start).collect();
     starts.sort_unstable();
     starts.dedup();
@@ -170,7 +172,8 @@ fn kinds_are_mixed_by_weight() {
         other => other,
     };
     let source = pairs(vec![read("r", 5_000)], vec![weighted(windows(100), 3.0), weighted(strand(100), 1.0)]);
-    let strands = (0..4_000).filter(|&seed| source.draw(0, seed).unwrap().kind == PairKind::Strand).count();
+    let strands =
+        (0..4_000).filter(|&seed| source.draw(0, seed, Purpose::Show).unwrap().kind == PairKind::Strand).count();
     assert!((strands as f64 - 1_000.0).abs() < 5.0 * (4_000.0f64 * 0.25 * 0.75).sqrt(), "{strands} of 4000");
 }
 
@@ -181,7 +184,7 @@ fn samples_fall_back_along_the_documented_order() {
     let mut seen = BTreeMap::new();
     for sample in 0..source.len() {
         for seed in 0..200 {
-            let pair = source.draw(sample, seed).unwrap();
+            let pair = source.draw(sample, seed, Purpose::Show).unwrap();
             seen.entry((sample, pair.asked)).or_insert_with(Vec::new).push(pair.kind);
         }
     }
@@ -215,7 +218,7 @@ fn without_strand_in_the_recipe_the_drawn_kind_lends_its_window_and_errors() {
     let mut reads = vec![read("alone", 100)];
     reads.extend(mates("fragment", [100, 100]));
     let source = pairs(reads, vec![PairKindConfig::Mates(config)]);
-    let pair = source.draw(0, 1).unwrap();
+    let pair = source.draw(0, 1, Purpose::Show).unwrap();
     assert_eq!((pair.kind, pair.asked), (PairKind::Strand, PairKind::Mates));
     assert_eq!(pair.views[0].range.len(), 60);
     assert!(pair.views[0].errors.substitutions > 5);
@@ -224,7 +227,7 @@ fn without_strand_in_the_recipe_the_drawn_kind_lends_its_window_and_errors() {
 #[test]
 fn a_read_shorter_than_the_window_is_used_whole() {
     let source = pairs(vec![read("r", 50)], vec![strand(200)]);
-    assert_eq!(source.draw(0, 0).unwrap().views[1].range, 0..50);
+    assert_eq!(source.draw(0, 0, Purpose::Show).unwrap().views[1].range, 0..50);
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn a_view_is_never_empty() {
     let model = ErrorModelConfig::Custom { substitution: 0.0, insertion: 0.0, deletion: 0.5 };
     let source = with_errors(vec![read("r", 1)], vec![strand(10)], model);
     for seed in 0..50 {
-        let pair = source.draw(0, seed).unwrap();
+        let pair = source.draw(0, seed, Purpose::Show).unwrap();
         assert!(pair.views.iter().all(|view| view.codes.len() == 1 && view.errors == ErrorCounts::default()));
     }
 }
@@ -245,7 +248,7 @@ fn mates_are_one_sample() {
     let source = pairs(reads, vec![every_mates()]);
     assert_eq!(source.len(), 3);
     assert_eq!(source.split_key(2), SampleId::from_name(b"y"));
-    let views = source.draw(2, 0).unwrap().views;
+    let views = source.draw(2, 0, Purpose::Show).unwrap().views;
     assert_eq!(views.map(|view| (view.read, view.range)), [(3, 0..80), (4, 0..70)]);
 }
 
@@ -312,4 +315,17 @@ fn a_pair_in_words() {
     let text = pairs(reads, vec![every_mates(), windows(100)]).describe(0, 1).unwrap();
     assert!(text.starts_with("sample 0 (alone): windows pair"), "{text}");
     assert!(text.contains("bp apart") && text.contains("..."), "{text}");
+}
+
+#[test]
+fn what_is_not_unpacked_is_the_same_view() {
+    let reads = Arc::new(MemoryReads::new(vec![read("a", 3_000), read("b", 2_500)]));
+    let windows =
+        PairKindConfig::Windows(WindowsConfig { window_bp: WindowLength::fixed(700), ..WindowsConfig::default() });
+    let config = ReadPairsConfig { error_model: ErrorModelConfig::None {}, kinds: vec![windows] };
+    let source = ReadPairs::new(reads, &config, &Representation::Kmers(KmerConfig::default())).unwrap();
+    for seed in 0..20 {
+        let shown = source.draw(1, seed, Purpose::Show).unwrap().views.map(|view| source.maker.of_codes(&view.codes));
+        assert_eq!(source.pair(1, seed).unwrap().views, shown);
+    }
 }
