@@ -21,29 +21,30 @@ pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
     }
     let tolerance = TOLERANCE * (levels.high - levels.low);
     let most = height / 4;
-    let rows: Vec<Row> = (height - most - 1..height).map(|row| Row::of(image, row)).collect();
+    // A row at a time: of an image of many gigabytes a quarter is too much to hold.
+    let (num_rows, top) = (most + 1, height - most - 1);
+    let row = |number: usize| Row::of(image, top + number);
     // The value of most of the bottom: that of the band, if there is one.
-    let mut values: Vec<f32> =
-        rows[rows.len() - MIN_ROWS..].iter().flat_map(|row| row.values.iter().copied()).collect();
+    let mut values: Vec<f32> = (num_rows - MIN_ROWS..num_rows).flat_map(|number| row(number).values).collect();
     let middle = values.len() / 2;
     let background = *values.select_nth_unstable_by(middle, f32::total_cmp).1;
-    let share = |row: &Row| row.share(background, tolerance);
-    let shares: Vec<f32> = rows.iter().map(share).collect();
+    let share = |number: usize| row(number).share(background, tolerance);
     // The band: rows from the bottom in which the background has its share, letters and frames taking the rest.
-    let band = shares.iter().rev().take_while(|&&share| share >= 0.3).count();
+    let mut shares: Vec<f32> = (0..num_rows).rev().map(share).take_while(|&share| share >= 0.3).collect();
+    shares.reverse();
+    let band = shares.len();
     if band < MIN_ROWS || band > most {
         return None;
     }
-    let first = rows.len() - band;
-    let mean = shares[first..].iter().sum::<f32>() / band as f32;
-    let clear = shares[first..].iter().filter(|&&share| share >= 0.98).count();
-    let ink =
-        rows[first..].iter().map(|row| row.share_beyond(background, 0.4 * (levels.high - levels.low))).sum::<f32>();
-    let ink = ink / band as f32;
-    let above = &shares[first.saturating_sub(3)..first];
+    let first = num_rows - band;
+    let mean = shares.iter().sum::<f32>() / band as f32;
+    let clear = shares.iter().filter(|&&share| share >= 0.98).count();
+    let beyond = |number| row(number).share_beyond(background, 0.4 * (levels.high - levels.low));
+    let ink = (first..num_rows).map(beyond).sum::<f32>() / band as f32;
+    let above: Vec<f32> = (first.saturating_sub(3)..first).map(share).collect();
     let found = mean >= 0.6
         && clear >= 2
-        && shares[first..first + 2].iter().any(|&share| share >= 0.9)
+        && shares[..2].iter().any(|&share| share >= 0.9)
         && (0.005..0.4).contains(&ink)
         && above.iter().all(|&share| share < 0.15);
     found.then(|| Banner {
