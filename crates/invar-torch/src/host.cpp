@@ -1,7 +1,6 @@
 #include "shim.hpp"
 
 #include <csignal>
-#include <dlfcn.h>
 #include <future>
 #include <malloc.h>
 #include <pthread.h>
@@ -19,9 +18,7 @@ void invar_torch_keep_memory() {
 
 char *invar_torch_stop_spinning(unsigned num_threads) {
   return guarded([&] {
-    // Of GNU's OpenMP, the one in LibTorch's Linux builds: run a function in a team of threads.
-    using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
-    auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    auto parallel = openmp<GompParallel>("GOMP_parallel");
     if (parallel == nullptr) return;
     std::promise<void> started;
     std::thread([&started, parallel, num_threads] {

@@ -1,5 +1,6 @@
 //! What tch 0.24 does not bind: fused AdamW, the state of the random number generators, deterministic algorithms,
-//! autocast on any device, nodes of the autograd graph whose gradients are known, work on its threads, and groups of processes.
+//! autocast on any device, nodes of the autograd graph whose gradients are known, work on its threads, and groups of
+//! processes.
 //!
 //! The C++ side is `src/*.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
 //! come back as [`Error`]. `build.rs` also works out the linker arguments with which a program finds LibTorch.

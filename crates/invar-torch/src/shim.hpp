@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <dlfcn.h>
 #include <exception>
 
 template <typename F>
@@ -16,3 +17,12 @@ char *guarded(F &&body) {
     return strdup("unknown C++ exception");
   }
 }
+
+// A function of GNU's OpenMP, the one in LibTorch's Linux builds; null elsewhere. Linking one would bring a second copy.
+template <typename F>
+F openmp(const char *name) {
+  return reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
+}
+
+// Runs a function in a team of threads: the function, its argument, threads, flags.
+using GompParallel = void (*)(void (*)(void *), void *, unsigned, unsigned);

@@ -1,9 +1,9 @@
 #include "shim.hpp"
 
 #include <ATen/Parallel.h>
+#include <algorithm>
 #include <atomic>
 #include <c10/core/GradMode.h>
-#include <dlfcn.h>
 
 namespace {
 
@@ -15,12 +15,6 @@ struct Work {
   bool tracks_gradients;
   std::atomic<size_t> next{0};
 };
-
-// Of GNU's OpenMP, the one in LibTorch's Linux builds.
-template <typename F>
-F openmp(const char *name) {
-  return reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
-}
 
 void take_turns(void *data) {
   auto &work = *static_cast<Work *>(data);
@@ -37,7 +31,7 @@ extern "C" {
 char *invar_torch_side_by_side(size_t count, void (*body)(void *, size_t), void *context) {
   return guarded([&] {
     Work work{count, body, context, c10::GradMode::is_enabled()};
-    const auto parallel = openmp<void (*)(void (*)(void *), void *, unsigned, unsigned)>("GOMP_parallel");
+    const auto parallel = openmp<GompParallel>("GOMP_parallel");
     const auto threads = std::min<size_t>(count, at::get_num_threads());
     if (parallel == nullptr || threads <= 1 || at::in_parallel_region()) return take_turns(&work);
     parallel(
