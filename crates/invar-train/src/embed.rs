@@ -24,7 +24,7 @@ pub const TORCH_THREADS: usize = 1;
 const DEPTH: usize = 2;
 
 /// Batches whose embeddings wait for the sink, a worker: enough that nobody stands still while it writes a part.
-const DEPTH_OF_ROWS: usize = 64;
+const DEPTH_OF_ROWS: usize = 16;
 
 /// Sequences are sorted by length among this many batches' worth of tokens, so that padding stays small.
 const SORTED_BATCHES: usize = 8;
@@ -56,7 +56,7 @@ impl Default for EmbedConfig {
 pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
 
 /// Embeds samples `range` of a source, in order. A sample's embedding is the mean of its views', scaled to unit
-/// length. Memory is bounded by a few batches and the views of one sample, a worker.
+/// length. Memory is bounded by a few batches, the embeddings of some more and the views of one sample, a worker.
 ///
 /// Progress is told in samples.
 ///
