@@ -23,7 +23,7 @@ use crate::{
     Context, Error, Head, Loss, LossOutput,
     pairs::{check_margin, check_two},
 };
-use tiles::Rows;
+use tiles::{Rows, Share};
 
 #[cfg(test)]
 mod tests;
@@ -85,23 +85,31 @@ impl Loss for InfoNce {
         // Under a guard against gradients nothing that is computed has one.
         let with_gradients = [q, k, &scale].iter().any(|x| (x.flatten(0, -1).narrow(0, 0, 1) * 1.0).requires_grad());
         let own_part = (context.own.end - context.own.start) as f64 / num_pairs as f64;
-        let (share, gradients) = tch::no_grad(|| -> Result<_, Error> {
-            let rows = Rows {
-                q: &q.detach().to_kind(kind).contiguous(),
-                k: &k.detach().to_kind(kind).contiguous(),
+        let mut share = tch::no_grad(|| -> Result<_, Error> {
+            let (q, k) = (q.detach().to_kind(kind).contiguous(), k.detach().to_kind(kind).contiguous());
+            let parts = tiles::parts(&context.own, q.device());
+            let all = Rows {
+                q: &q,
+                k: &k,
                 scale: scale.f_double_value(&[])?,
                 margin: self.margin,
                 samples: has_duplicates(context.samples)?.then_some(context.samples),
                 own: context.own.clone(),
-                tile_rows: tiles::tile_rows(num_pairs),
+                tile_rows: tiles::tile_rows(num_pairs, parts.len() as i64),
                 plain_limit: tiles::plain_limit(kind),
             };
-            let sums = rows.sums();
-            let columns = tiles::combine(&context.group.all_gather(&sums.columns)?);
-            let mut share = sums.share(&columns, with_gradients);
-            let gradients = share.gradients.take();
-            Ok((share, gradients))
+            let parts: Vec<Rows> = parts.into_iter().map(|own| Rows { own, ..all }).collect();
+            // SAFETY: the parts read `q`, `k` and `samples`, and write into tensors of their own; nothing is drawn.
+            let sums = unsafe { invar_torch::side_by_side(parts.len(), &|part| parts[part].sums()) }?;
+            let own_columns =
+                tiles::combine(&Tensor::cat(&sums.iter().map(|sums| &sums.columns).collect::<Vec<_>>(), 0));
+            let columns = tiles::combine(&context.group.all_gather(&own_columns.unsqueeze(0))?);
+            let share = |part: usize| parts[part].share(&sums[part], &columns, with_gradients);
+            // SAFETY: as above; each part changes its own sums.
+            let shares = unsafe { invar_torch::side_by_side(parts.len(), &share) }?;
+            Ok(shares.into_iter().reduce(Share::plus).unwrap_or_else(|| unreachable!("at least one part")))
         })?;
+        let gradients = share.gradients.take();
         let mut loss = share.loss.to_kind(kind);
         let metrics = vec![
             ("loss_over_ln_n", &share.loss / (num_pairs as f64).ln()),

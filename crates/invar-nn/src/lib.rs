@@ -28,6 +28,7 @@ pub mod strands;
 
 mod batch;
 mod error;
+mod standardise;
 mod towers;
 
 pub use batch::Batch;

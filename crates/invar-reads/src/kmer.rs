@@ -24,6 +24,7 @@
 
 use std::{cell::RefCell, iter::once, ops::Range, sync::LazyLock};
 
+use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -134,48 +135,77 @@ impl KmerProfiler {
         let mut features = Vec::with_capacity(self.num_features);
         for kmers in &self.ks {
             let (counts, total) = counter.count(kmers, sequence, range.clone());
-            if total == 0 {
-                features.resize(features.len() + counts.len(), 0.0);
-                continue;
-            }
-            let share = (total * self.ks.len() as u64) as f64;
-            match self.transform {
-                KmerTransform::Frequency => {
-                    features.extend(counts.iter().map(|&count| (f64::from(count) / share) as f32));
+            match counts {
+                Counts::Short(counts) => {
+                    self.add_features(counts, total, &mut features);
+                    counts.fill(0);
                 }
-                KmerTransform::Sqrt => {
-                    let scale = (1.0 / share.sqrt()) as f32;
-                    features.extend(counts.iter().map(|&count| (count as f32).sqrt() * scale));
-                }
-                KmerTransform::Clr => {
-                    let (first, logs) = (features.len(), &*LOGS);
-                    features.extend(counts.iter().map(|&count| log(logs, count)));
-                    let own = &mut features[first..];
-                    let mean = (sum(own) / own.len() as f64) as f32;
-                    own.iter_mut().for_each(|value| *value -= mean);
-                }
+                Counts::Long(counts) => self.add_features(counts, total, &mut features),
             }
         }
         features
     }
-}
 
-/// `ln(c + 0.5)` of the counts that windows of some kilobases have: a look-up takes a tenth of the time of a logarithm.
-static LOGS: LazyLock<[f32; 1024]> = LazyLock::new(|| std::array::from_fn(|count| (count as f64 + 0.5).ln() as f32));
-
-#[inline(always)]
-fn log(logs: &[f32; 1024], count: u32) -> f32 {
-    logs.get(count as usize).copied().unwrap_or_else(|| (f64::from(count) + 0.5).ln() as f32)
-}
-
-/// The sum, in an order that lets additions overlap.
-fn sum(values: &[f32]) -> f64 {
-    let (eights, rest) = values.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for eight in eights {
-        sums.iter_mut().zip(eight).for_each(|(sum, &value)| *sum += f64::from(value));
+    /// What the counts of one k, whose sum is `total`, become.
+    fn add_features<T: Count>(&self, counts: &[T], total: u64, features: &mut Vec<f32>) {
+        if total == 0 {
+            features.resize(features.len() + counts.len(), 0.0);
+            return;
+        }
+        let share = (total * self.ks.len() as u64) as f64;
+        let whole = counts.iter().map(|&count| count.into());
+        match self.transform {
+            KmerTransform::Frequency => features.extend(whole.map(|count| (f64::from(count) / share) as f32)),
+            KmerTransform::Sqrt => {
+                let scale = (1.0 / share.sqrt()) as f32;
+                features.extend(whole.map(|count| (count as f32).sqrt() * scale));
+            }
+            KmerTransform::Clr => {
+                let (first, logs) = (features.len(), &**LOGS);
+                features.extend(counts.iter().map(|&count| count.log(logs)));
+                centre(&mut features[first..]);
+            }
+        }
     }
-    sums.into_iter().chain(rest.iter().map(|&value| f64::from(value))).sum()
+}
+
+/// `ln(c + 0.5)` of every count of 16 bits: a look-up takes a tenth of the time of a logarithm, and few entries are ever seen.
+static LOGS: LazyLock<Box<[f32; 1 << 16]>> = LazyLock::new(|| {
+    let logs: Box<[f32]> = (0..1 << 16).map(|count| (f64::from(count) + 0.5).ln() as f32).collect();
+    logs.try_into().unwrap_or_else(|_| unreachable!("so many entries"))
+});
+
+/// A count of a k-mer.
+trait Count: Copy + Into<u32> {
+    /// `ln(c + 0.5)`.
+    fn log(self, logs: &[f32; 1 << 16]) -> f32;
+}
+
+impl Count for u16 {
+    #[inline(always)]
+    fn log(self, logs: &[f32; 1 << 16]) -> f32 {
+        logs[usize::from(self)]
+    }
+}
+
+impl Count for u32 {
+    fn log(self, logs: &[f32; 1 << 16]) -> f32 {
+        u16::try_from(self).map_or_else(|_| (f64::from(self) + 0.5).ln() as f32, |count| count.log(logs))
+    }
+}
+
+/// Takes off the mean, summed in an order that lets additions overlap.
+#[multiversion(targets("x86_64+avx2"))]
+fn centre(values: &mut [f32]) {
+    const LANES: usize = 16;
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let sum: f64 = sums.into_iter().chain(rest.iter().map(|&value| f64::from(value))).sum();
+    let mean = (sum / values.len() as f64) as f32;
+    values.iter_mut().for_each(|value| *value -= mean);
 }
 
 /// Number of canonical k-mers.
@@ -246,19 +276,25 @@ struct Counter {
     /// Counts by feature; zero between two profiles.
     table: Box<Table>,
     /// The same, of stretches in which 16 bits are not enough.
-    canonical: Vec<u32>,
+    sums: Vec<u32>,
+}
+
+/// Counts of the canonical k-mers of a stretch, by feature.
+enum Counts<'a> {
+    /// To be filled with zeros after use.
+    Short(&'a mut [u16]),
+    Long(&'a [u32]),
 }
 
 impl Counter {
     fn new() -> Self {
         let table = vec![0; size_of::<Table>() / size_of::<u16>()].into_boxed_slice();
-        Self { table: table.try_into().expect("a table has this length"), canonical: Vec::new() }
+        Self { table: table.try_into().expect("a table has this length"), sums: Vec::new() }
     }
 
     /// Counts of the canonical k-mers in `range`, and their sum.
-    fn count(&mut self, kmers: &CanonicalKmers, sequence: PackedSlice<'_>, range: Range<usize>) -> (&[u32], u64) {
-        self.canonical.clear();
-        self.canonical.resize(kmers.len(), 0);
+    fn count(&mut self, kmers: &CanonicalKmers, sequence: PackedSlice<'_>, range: Range<usize>) -> (Counts<'_>, u64) {
+        self.sums.clear();
         let (mut total, mut in_table, mut start) = (0, 0, range.start);
         let runs = sequence.n_runs_in(range.clone()).chain(once(range.end..range.end));
         for run in runs {
@@ -276,14 +312,18 @@ impl Counter {
             total += num_kmers as u64;
             start = run.end;
         }
+        if self.sums.is_empty() {
+            return (Counts::Short(&mut self.table[..kmers.len()]), total);
+        }
         self.fold(kmers);
-        (&self.canonical, total)
+        (Counts::Long(&self.sums), total)
     }
 
-    /// Moves the counts of the table to the canonical ones.
+    /// Moves the counts of the table to the sums.
     fn fold(&mut self, kmers: &CanonicalKmers) {
+        self.sums.resize(kmers.len(), 0);
         let counts = &mut self.table[..kmers.len()];
-        self.canonical.iter_mut().zip(&*counts).for_each(|(sum, &count)| *sum += u32::from(count));
+        self.sums.iter_mut().zip(&*counts).for_each(|(sum, &count)| *sum += u32::from(count));
         counts.fill(0);
     }
 

@@ -21,13 +21,15 @@ use tch::{Device, Kind, Tensor};
 #[cfg(test)]
 mod tests;
 
-/// Elements of a tile of up to 16,384 pairs: 32 MB of f32. The same everywhere, so that results do not depend on the
-/// machine.
+/// Elements of the tiles of all parts together, for up to 16,384 pairs: 32 MB of f32. The same everywhere, so that results
+/// do not depend on the machine.
 const TILE: i64 = 1 << 23;
-/// Matrix products of fewer rows are slow.
+/// Rows of the tiles of all parts together: matrix products of fewer are slow.
 const MIN_ROWS: i64 = 512;
+/// A part of fewer rows is not worth a thread.
+const MIN_PART: i64 = 64;
 
-/// The rows of a process, against the whole batch.
+/// Some rows of a batch, against the whole batch: those of a process, or of one of its threads.
 pub(super) struct Rows<'a> {
     /// `[B, P]`, f32 or f64, no gradient.
     pub q: &'a Tensor,
@@ -48,8 +50,7 @@ pub(super) struct Rows<'a> {
 }
 
 /// What the own rows say of themselves, and their part of what all rows say of the columns.
-pub(super) struct Sums<'a> {
-    rows: &'a Rows<'a>,
+pub(super) struct Sums {
     is_plain: bool,
     /// Log-sum-exp of the negatives of each own row `[b]`.
     row_sums: Tensor,
@@ -73,9 +74,31 @@ pub(super) struct Share {
     pub gradients: Option<[Tensor; 3]>,
 }
 
-/// The number of rows with which a tile of `num_pairs` columns is fast and small.
-pub(super) fn tile_rows(num_pairs: i64) -> i64 {
-    (TILE / num_pairs).max(MIN_ROWS)
+impl Share {
+    /// The share of two parts together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let gradients = self.gradients.zip(other.gradients);
+        Self {
+            loss: self.loss + other.loss,
+            accuracy: self.accuracy + other.accuracy,
+            gradients: gradients.map(|([q, k, s], [dq, dk, ds])| [q + dq, k + dk, s + ds]),
+        }
+    }
+}
+
+/// The number of rows with which a tile of `num_pairs` columns is fast and small, where `num_parts` are worked on side by
+/// side.
+pub(super) fn tile_rows(num_pairs: i64, num_parts: i64) -> i64 {
+    ((TILE / num_pairs).max(MIN_ROWS) / num_parts).max(MIN_PART)
+}
+
+/// The rows of a process in parts for threads to work on side by side: as many on every machine with this setting of
+/// LibTorch's threads.
+pub(super) fn parts(own: &Range<i64>, device: Device) -> Vec<Range<i64>> {
+    let num_rows = own.end - own.start;
+    let most = if device == Device::Cpu { i64::from(tch::get_num_threads()) } else { 1 };
+    let num = most.min(num_rows / MIN_PART).max(1);
+    (0..num).map(|part| own.start + num_rows * part / num..own.start + num_rows * (part + 1) / num).collect()
 }
 
 /// The greatest logit whose exponential, and that of its negative, can be summed over any batch.
@@ -88,7 +111,7 @@ fn wide(device: Device) -> Kind {
     if device == Device::Mps { Kind::Float } else { Kind::Double }
 }
 
-/// [`Sums::columns`] of several processes `[n, 2, B]` to those of all `[2, B]`.
+/// [`Sums::columns`] of several parts or processes `[n, 2, B]` to those of all `[2, B]`.
 pub(super) fn combine(columns: &Tensor) -> Tensor {
     let sums = columns.select(1, 0).logsumexp([0i64], false);
     Tensor::stack(&[sums, columns.select(1, 1).amax([0i64], false)], 0)
@@ -96,7 +119,7 @@ pub(super) fn combine(columns: &Tensor) -> Tensor {
 
 impl Rows<'_> {
     /// The first pass over the tiles.
-    pub(super) fn sums(&self) -> Sums<'_> {
+    pub(super) fn sums(&self) -> Sums {
         let (num_pairs, wide) = (self.k.size()[0], wide(self.k.device()));
         let on = (wide, self.k.device());
         let is_plain = self.greatest_logit() <= self.plain_limit;
@@ -122,7 +145,6 @@ impl Rows<'_> {
         }
         let column_sums = if is_plain { column_sums.log() } else { column_sums };
         Sums {
-            rows: self,
             is_plain,
             kept: (row_sums.len() == 1).then_some(buffer),
             row_sums: Tensor::cat(&row_sums, 0),
@@ -170,52 +192,50 @@ impl Rows<'_> {
         let cosines = (self.q * self.k).sum_dim_intlist(1, false, wide(self.k.device()));
         (cosines - self.margin) * self.scale
     }
-}
 
-impl Sums<'_> {
-    /// The second pass, given what all processes say of the columns `[2, B]`.
-    pub(super) fn share(self, columns: &Tensor, with_gradients: bool) -> Share {
-        let own = |x: &Tensor| x.narrow(0, self.rows.own.start, self.rows.own.end - self.rows.own.start);
-        let part = 0.5 / self.rows.k.size()[0] as f64;
-        let positives = self.rows.positives(); // [B]
+    /// The second pass, given what all rows of the batch say of the columns `[2, B]`.
+    pub(super) fn share(&self, sums: &Sums, columns: &Tensor, with_gradients: bool) -> Share {
+        let own = |x: &Tensor| x.narrow(0, self.own.start, self.own.end - self.own.start);
+        let part = 0.5 / self.k.size()[0] as f64;
+        let positives = self.positives(); // [B]
         let own_positives = own(&positives);
         let (column_sums, column_maxima) = (columns.get(0), columns.get(1));
-        let ahead = Tensor::stack(&[&self.row_sums - &own_positives, own(&column_sums) - &own_positives], 0); // [2, b]
+        let ahead = Tensor::stack(&[&sums.row_sums - &own_positives, own(&column_sums) - &own_positives], 0); // [2, b]
         // LibTorch's softplus is linear from 20 on, which is too early for f64.
         let loss = ahead.logaddexp(&ahead.zeros_like()).sum(None::<Kind>) * part;
-        let column_hits = self.diagonal.gt_tensor(&own(&column_maxima).to_kind(self.diagonal.kind()));
-        let hits = (self.row_hits.to_kind(Kind::Float) + column_hits.to_kind(Kind::Float)).sum(None::<Kind>);
+        let column_hits = sums.diagonal.gt_tensor(&own(&column_maxima).to_kind(sums.diagonal.kind()));
+        let hits = (sums.row_hits.to_kind(Kind::Float) + column_hits.to_kind(Kind::Float)).sum(None::<Kind>);
         let gradients = with_gradients.then(|| {
-            let rows = self.row_sums.logaddexp(&own_positives); // [b]
+            let rows = sums.row_sums.logaddexp(&own_positives); // [b]
             let columns = column_sums.logaddexp(&positives); // [B]
             let diagonal = -ahead.sigmoid().sum_dim_intlist(0, false, None); // [b]
-            self.gradients(&rows, &columns, &diagonal, part)
+            self.gradients(sums, &rows, &columns, &diagonal, part)
         });
         Share { loss, accuracy: hits * part, gradients }
     }
 
     /// `rows` is `r` `[b]`, `columns` is `c` `[B]`, `diagonal` is `G_ii` `[b]`.
-    fn gradients(&self, rows: &Tensor, columns: &Tensor, diagonal: &Tensor, part: f64) -> [Tensor; 3] {
-        let Rows { q, k, scale, margin, ref own, .. } = *self.rows;
+    fn gradients(&self, sums: &Sums, rows: &Tensor, columns: &Tensor, diagonal: &Tensor, part: f64) -> [Tensor; 3] {
+        let Self { q, k, scale, margin, ref own, .. } = *self;
         let narrow = |x: &Tensor| x.to_kind(k.kind());
-        let (rows, columns) = if self.is_plain {
+        let (rows, columns) = if sums.is_plain {
             (narrow(&(-rows).exp()), narrow(&(-columns).exp()))
         } else {
             (narrow(rows), narrow(columns))
         };
-        let buffer = self.kept.as_ref().map_or_else(|| self.rows.buffer(), Tensor::shallow_clone);
-        let second = self.rows.buffer();
+        let buffer = sums.kept.as_ref().map_or_else(|| self.buffer(), Tensor::shallow_clone);
+        let second = self.buffer();
         let (dq, mut dk) = (q.zeros_like(), k.zeros_like());
-        for (first, count) in self.rows.tiles() {
+        for (first, count) in self.tiles() {
             let (mut tile, mut other) = (buffer.narrow(0, 0, count), second.narrow(0, 0, count)); // [T, B]
-            if self.kept.is_none() {
-                let _ = self.rows.logits(first, &tile);
-                if self.is_plain {
+            if sums.kept.is_none() {
+                let _ = self.logits(first, &tile);
+                if sums.is_plain {
                     let _ = tile.exp_();
                 }
             }
             let row = rows.narrow(0, first - own.start, count).unsqueeze(1); // [T, 1]
-            if self.is_plain {
+            if sums.is_plain {
                 let _ = tile.g_mul_(&row.add_out(&other, &columns));
             } else {
                 let _ = tile.sub_out(&other, &row);

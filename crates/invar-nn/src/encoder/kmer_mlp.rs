@@ -6,16 +6,14 @@
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
-use tch::{
-    Tensor,
-    nn::{self, Module},
-};
+use tch::{Kind, nn};
 
 use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
     layers::{LayerNorm, Precision, linear},
+    standardise::standardise,
 };
 
 /// The name in a recipe.
@@ -35,7 +33,8 @@ pub struct KmerMlpConfig {
     pub input_norm: bool,
     /// Whether each hidden layer is normalised before its activation.
     pub norm: bool,
-    /// Format of the factors in the hidden layers' products; the last layer is always f32.
+    /// Format of the layers: of the factors in their products, and of what they hand on. The last layer is f32 where
+    /// nothing is trained, so that embeddings have all their bits.
     pub precision: Precision,
 }
 
@@ -85,22 +84,22 @@ pub struct KmerMlp {
 impl Encoder for KmerMlp {
     fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
         let x = batch.features(NAME, self.num_features)?; // [B, F]
-        let mut x = if self.config.input_norm {
-            x.layer_norm([self.num_features], None::<Tensor>, None::<Tensor>, 1e-12, true)
-        } else {
-            x.shallow_clone()
-        };
+        let precision = self.config.precision;
+        let mut x = if self.config.input_norm { standardise(x, precision.kind()) } else { x.shallow_clone() };
         for (linear, norm) in &self.layers {
-            x = self.config.precision.apply(linear, &x); // [B, hidden]
+            x = precision.apply(linear, &x); // [B, hidden]
             if let Some(norm) = norm {
-                x = norm.forward(&x);
+                x = norm.forward(&x.to_kind(Kind::Float));
             }
-            x = x.relu();
+            x = x.relu_();
             if train && self.config.dropout > 0.0 {
                 x = x.dropout(self.config.dropout, true);
             }
         }
-        Ok(Encoded { embedding: unit_length(&self.out.forward(&x)), tokens: None, grid: None })
+        // What is stored keeps all its bits.
+        let precision = if train { precision } else { Precision::F32 };
+        let x = precision.apply(&self.out, &x).to_kind(Kind::Float); // [B, D]
+        Ok(Encoded { embedding: unit_length(&x), tokens: None, grid: None })
     }
 
     fn dim(&self) -> usize {

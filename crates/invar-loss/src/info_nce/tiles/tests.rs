@@ -26,20 +26,16 @@ fn dense(q: &Tensor, k: &Tensor, scale: f64, margin: f64, samples: Option<&Tenso
     (loss.double_value(&[]), gradients.try_into().unwrap())
 }
 
-/// By tiles, the batch cut into `parts` processes: the sums of their shares, the accuracy last.
+/// By tiles, the batch cut into `parts`: the sums of their shares, the accuracy last.
 fn tiled(rows: &Rows, parts: i64) -> (f64, [Tensor; 3], f64) {
     let num_pairs = rows.q.size()[0];
     let cut = |part: i64| num_pairs * part / parts;
     let of: Vec<Rows> = (0..parts).map(|part| Rows { own: cut(part)..cut(part + 1), ..*rows }).collect();
     let sums: Vec<Sums> = of.iter().map(Rows::sums).collect();
     let columns = combine(&Tensor::cat(&sums.iter().map(|sums| &sums.columns).collect::<Vec<_>>(), 0));
-    let shares: Vec<Share> = sums.into_iter().map(|sums| sums.share(&columns, true)).collect();
-    let sum = |of: &dyn Fn(&Share) -> Tensor| {
-        Tensor::stack(&shares.iter().map(of).collect::<Vec<_>>(), 0).sum_dim_intlist(0, false, None)
-    };
-    let gradients = [0, 1, 2].map(|which| sum(&|share| share.gradients.as_ref().unwrap()[which].shallow_clone()));
-    let value = |of: &dyn Fn(&Share) -> Tensor| sum(of).double_value(&[]);
-    (value(&|share| share.loss.shallow_clone()), gradients, value(&|share| share.accuracy.shallow_clone()))
+    let shares = of.iter().zip(&sums).map(|(rows, sums)| rows.share(sums, &columns, true));
+    let share = shares.reduce(Share::plus).unwrap();
+    (share.loss.double_value(&[]), share.gradients.unwrap(), share.accuracy.double_value(&[]))
 }
 
 fn greatest(x: &Tensor) -> f64 {
@@ -48,7 +44,7 @@ fn greatest(x: &Tensor) -> f64 {
 
 fn rows<'a>(q: &'a Tensor, k: &'a Tensor, scale: f64) -> Rows<'a> {
     let own = 0..q.size()[0];
-    let (tile_rows, plain_limit) = (tile_rows(own.end), plain_limit(q.kind()));
+    let (tile_rows, plain_limit) = (tile_rows(own.end, 1), plain_limit(q.kind()));
     Rows { q, k, scale, margin: 0.0, samples: None, own, tile_rows, plain_limit }
 }
 
@@ -160,5 +156,23 @@ fn accuracy_counts_positives_nearer_than_every_negative_in_both_directions() {
         // Where nothing is told apart, nothing is nearest.
         let ones = Tensor::ones([5, 1], (Kind::Double, CPU));
         assert_eq!(tiled(&rows(&ones, &ones, 10.0), parts).2, 0.0);
+    }
+}
+
+#[test]
+fn parts_cover_the_own_rows_and_are_worth_a_thread() {
+    tch::set_num_threads(3);
+    for (own, num_parts) in [(0..0, 1), (5..6, 1), (0..127, 1), (7..135, 2), (100..1100, 3)] {
+        let parts = parts(&own, CPU);
+        assert_eq!(parts.len(), num_parts, "{own:?}");
+        assert_eq!((parts[0].start, parts[num_parts - 1].end), (own.start, own.end));
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+    }
+    for (num_pairs, num_parts) in [(2, 1), (512, 2), (8192, 2), (65_536, 2), (65_536, 64)] {
+        let num_numbers = tile_rows(num_pairs, num_parts) * num_parts * num_pairs;
+        assert!(
+            num_numbers
+                <= (TILE + num_parts * num_pairs).max(num_pairs * MIN_PART * num_parts).max(num_pairs * MIN_ROWS)
+        );
     }
 }
