@@ -1,10 +1,12 @@
-//! Processes that train together: PyTorch's c10d.
+//! Processes that train together: PyTorch's c10d, or memory that those of one machine share.
 //!
 //! Every process calls the same operations in the same order, with tensors of the same shape and kind. A tensor that the
 //! backend cannot take, because it lies on another device or is not contiguous, goes through a copy.
 
 mod connection;
 mod rendezvous;
+#[cfg(target_os = "linux")]
+mod shared_memory;
 
 use std::time::Duration;
 
@@ -15,8 +17,12 @@ use connection::Connection;
 pub use rendezvous::Rendezvous;
 
 /// What carries the tensors between processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
+    /// Memory, where all processes are on one Linux machine, else [`Backend::Gloo`]; the processes find out when they meet.
+    /// Tensors of other devices are copied to the CPU and back.
+    #[default]
+    Host,
     /// Sockets, for tensors on the CPU. Those of other devices are copied to the CPU and back.
     Gloo,
     /// NVIDIA's library, for tensors on CUDA devices; process `local_rank` of a machine uses the device of that number.
@@ -86,6 +92,11 @@ impl ProcessGroup {
     /// Whether this process writes files and talks to the user.
     pub fn is_first(&self) -> bool {
         self.rank == 0
+    }
+
+    /// What carries the tensors, in words.
+    pub fn transport(&self) -> &'static str {
+        self.connection.as_ref().map_or("nothing", Connection::transport)
     }
 
     /// The sum of a tensor over all processes, in place, on each of them. Adds in the tensor's own kind: bf16 rounds at

@@ -14,6 +14,9 @@ use invar_torch::{Backend, Error, ProcessGroup, Rendezvous};
 use tch::{Device, Kind, Tensor};
 
 const SCENE: &str = "INVAR_TEST_SCENE";
+const BACKEND: &str = "INVAR_TEST_BACKEND";
+/// The backends for tensors on the CPU, by the name under which a started process finds them in its environment.
+const BACKENDS: [(&str, Backend); 2] = [("host", Backend::Host), ("gloo", Backend::Gloo)];
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A port that was free just now.
@@ -22,10 +25,11 @@ fn free_port() -> u16 {
 }
 
 /// Starts process `rank` of `size`, which runs `scene` in [`member`].
-fn start(scene: &str, rank: usize, size: usize, port: u16) -> Child {
+fn start(backend: &str, scene: &str, rank: usize, size: usize, port: u16) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "member", "--nocapture", "--test-threads", "1"])
         .env(SCENE, scene)
+        .env(BACKEND, backend)
         .env("RANK", rank.to_string())
         .env("WORLD_SIZE", size.to_string())
         .env("LOCAL_RANK", rank.to_string())
@@ -38,9 +42,9 @@ fn start(scene: &str, rank: usize, size: usize, port: u16) -> Child {
 }
 
 /// Runs a scene in `size` processes, all of which must succeed.
-fn play(scene: &str, size: usize) {
+fn play(backend: &str, scene: &str, size: usize) {
     let port = free_port();
-    let members: Vec<Child> = (0..size).map(|rank| start(scene, rank, size, port)).collect();
+    let members: Vec<Child> = (0..size).map(|rank| start(backend, scene, rank, size, port)).collect();
     for (rank, member) in members.into_iter().enumerate() {
         let output = member.wait_with_output().unwrap();
         assert!(output.status.success(), "process {rank}: {}", String::from_utf8_lossy(&output.stderr));
@@ -48,7 +52,12 @@ fn play(scene: &str, size: usize) {
 }
 
 fn connect(timeout: Duration) -> Result<ProcessGroup, Error> {
-    ProcessGroup::connect(Backend::Gloo, &Rendezvous::from_env().unwrap().unwrap(), timeout)
+    let name = env::var(BACKEND).unwrap();
+    let (_, backend) = BACKENDS.into_iter().find(|(other, _)| *other == name).unwrap();
+    let group = ProcessGroup::connect(backend, &Rendezvous::from_env().unwrap().unwrap(), timeout)?;
+    let is_memory = cfg!(target_os = "linux") && backend == Backend::Host;
+    assert_eq!(group.transport(), if is_memory { "shared memory" } else { "Gloo" });
+    Ok(group)
 }
 
 /// What a started process does; nothing in the test run that starts them.
@@ -134,27 +143,34 @@ fn collectives(group: &ProcessGroup) {
 
 #[test]
 fn two_and_three_processes_agree() {
-    play("collectives", 2);
-    play("collectives", 3);
+    for (backend, _) in BACKENDS {
+        play(backend, "collectives", 2);
+        play(backend, "collectives", 3);
+    }
 }
 
 #[test]
 fn the_death_of_a_peer_is_an_error_and_not_a_hang() {
-    let port = free_port();
-    let mut survivor = start("waits", 0, 2, port);
-    let mut victim = start("sleeps", 1, 2, port);
-    let mut said = BufReader::new(survivor.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains("connected")));
-    victim.kill().unwrap();
-    victim.wait().unwrap();
-    let output = survivor.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (backend, _) in BACKENDS {
+        let port = free_port();
+        let mut survivor = start(backend, "waits", 0, 2, port);
+        let mut victim = start(backend, "sleeps", 1, 2, port);
+        let mut said = BufReader::new(survivor.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(said.any(|line| line.contains("connected")));
+        victim.kill().unwrap();
+        // Nobody has waited for it yet: a zombie is dead.
+        let output = survivor.wait_with_output().unwrap();
+        victim.wait().unwrap();
+        assert!(output.status.success(), "{backend}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]
 fn a_peer_that_never_comes_is_an_error() {
-    for rank in [0, 1] {
-        let output = start("alone", rank, 2, free_port()).wait_with_output().unwrap();
-        assert!(output.status.success(), "process {rank}: {}", String::from_utf8_lossy(&output.stderr));
+    for (backend, _) in BACKENDS {
+        for rank in [0, 1] {
+            let output = start(backend, "alone", rank, 2, free_port()).wait_with_output().unwrap();
+            assert!(output.status.success(), "{backend}, process {rank}: {}", String::from_utf8_lossy(&output.stderr));
+        }
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    cell::Cell,
+    cell::RefCell,
     ffi::{CString, c_char},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket},
@@ -10,6 +10,8 @@ use std::{
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+#[cfg(target_os = "linux")]
+use super::shared_memory::SharedMemory;
 use super::{Backend, Rendezvous};
 use crate::{
     Error,
@@ -20,21 +22,111 @@ use crate::{
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A group of c10d's; null once a peer is lost.
-pub(super) struct Connection(Cell<*mut Group>);
+/// What carries tensors to the peers; nothing once one of them is lost.
+pub(super) struct Connection(RefCell<Option<Transport>>);
 
-// SAFETY: c10d's backends may be called from any one thread at a time, and `Cell` keeps this from being shared.
-unsafe impl Send for Connection {}
+enum Transport {
+    /// With its name.
+    C10d(C10d, &'static str),
+    #[cfg(target_os = "linux")]
+    SharedMemory(SharedMemory),
+}
 
 impl Connection {
     /// The error is the first line of what went wrong.
     pub(super) fn open(backend: Backend, rendezvous: &Rendezvous, timeout: Duration) -> Result<Self, String> {
         let timeout_ms = timeout.clamp(SHORTEST, LONGEST).as_millis() as i64;
         let store = Store::meet(rendezvous, timeout_ms)?;
+        let mut transport = None;
+        #[cfg(target_os = "linux")]
+        if backend == Backend::Host {
+            transport = SharedMemory::agree(&store, rendezvous, timeout.min(LONGEST))?.map(Transport::SharedMemory);
+        }
+        let transport = match transport {
+            Some(transport) => transport,
+            None => {
+                let name = if backend == Backend::Nccl { "NCCL" } else { "Gloo" };
+                Transport::C10d(C10d::open(backend, &store, rendezvous, timeout_ms)?, name)
+            }
+        };
+        let connection = Self(RefCell::new(Some(transport)));
+        // The first process keeps the store: it may not leave before the last one has read what it needs.
+        connection.barrier().map_err(|error| match error {
+            Error::Peer { message, .. } | Error::Exception { message, .. } => message,
+            other => other.to_string(),
+        })?;
+        Ok(connection)
+    }
+
+    pub(super) fn transport(&self) -> &'static str {
+        match &*self.0.borrow() {
+            Some(Transport::C10d(_, name)) => name,
+            #[cfg(target_os = "linux")]
+            Some(Transport::SharedMemory(_)) => "shared memory",
+            None => "nothing",
+        }
+    }
+
+    pub(super) fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        self.run("all-reduce", |transport| match transport {
+            Transport::C10d(group, _) => group.all_reduce(tensor),
+            #[cfg(target_os = "linux")]
+            Transport::SharedMemory(memory) => memory.all_reduce(tensor),
+        })
+    }
+
+    pub(super) fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
+        self.run("all-gather", |transport| match transport {
+            Transport::C10d(group, _) => group.all_gather(tensor),
+            #[cfg(target_os = "linux")]
+            Transport::SharedMemory(memory) => memory.all_gather(tensor),
+        })
+    }
+
+    pub(super) fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        self.run("broadcast", |transport| match transport {
+            Transport::C10d(group, _) => group.broadcast(tensor),
+            #[cfg(target_os = "linux")]
+            Transport::SharedMemory(memory) => memory.broadcast(tensor),
+        })
+    }
+
+    pub(super) fn barrier(&self) -> Result<(), Error> {
+        self.run("barrier", |transport| match transport {
+            Transport::C10d(group, _) => group.barrier(),
+            #[cfg(target_os = "linux")]
+            Transport::SharedMemory(memory) => memory.barrier(),
+        })
+    }
+
+    /// Who has lost a peer leaves, so that the other peers learn of it.
+    fn run<T>(&self, operation: &'static str, call: impl FnOnce(&Transport) -> Result<T, Error>) -> Result<T, Error> {
+        let result = match &*self.0.borrow() {
+            Some(transport) => call(transport),
+            None => {
+                let message = "the group was closed when an earlier operation failed".into();
+                return Err(Error::Peer { operation, message });
+            }
+        };
+        if matches!(result, Err(Error::Peer { .. })) {
+            self.0.take();
+        }
+        result
+    }
+}
+
+/// A group of c10d's.
+struct C10d(*mut Group);
+
+// SAFETY: c10d's backends may be called from any one thread at a time, and a raw pointer keeps this from being shared.
+unsafe impl Send for C10d {}
+
+impl C10d {
+    fn open(backend: Backend, store: &Store, rendezvous: &Rendezvous, timeout_ms: i64) -> Result<Self, String> {
         let mut group = ptr::null_mut();
         let Rendezvous { rank, size, .. } = *rendezvous;
         first_line(match backend {
-            Backend::Gloo => {
+            Backend::Gloo | Backend::Host => {
                 let address = c_string(&store.agree_on_address(rendezvous)?.to_string())?;
                 // SAFETY: the store is live, and `group` is ours to write.
                 unsafe { invar_torch_group_gloo(store.0, rank, size, address.as_ptr(), timeout_ms, &raw mut group) }
@@ -51,76 +143,55 @@ impl Connection {
             Backend::Nccl => unreachable!("refused before"),
         })
         .map_err(|message| plain(&message))?;
-        let connection = Self(Cell::new(group));
-        // The first process keeps the store: it may not leave before the last one has read what it needs.
-        connection.barrier().map_err(|error| match error {
-            Error::Peer { message, .. } | Error::Exception { message, .. } => message,
-            other => other.to_string(),
-        })?;
-        Ok(connection)
+        Ok(Self(group))
     }
 
-    pub(super) fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
+    fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
         let tensor = tensor.as_mut_ptr();
         // SAFETY: the group and the tensor are live.
-        self.run("all-reduce", |group, lost| unsafe { invar_torch_all_reduce(group, tensor, lost) })
+        told("all-reduce", |lost| unsafe { invar_torch_all_reduce(self.0, tensor, lost) })
     }
 
-    pub(super) fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
+    fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
         let mut gathered = ptr::null_mut();
         // SAFETY: the group and the tensor are live; on success `gathered` is a new tensor that we own.
-        self.run("all-gather", |group, lost| unsafe {
-            invar_torch_all_gather(group, tensor.as_ptr(), &raw mut gathered, lost)
-        })?;
+        told("all-gather", |lost| unsafe { invar_torch_all_gather(self.0, tensor.as_ptr(), &raw mut gathered, lost) })?;
         Ok(unsafe { Tensor::from_ptr(gathered) })
     }
 
-    pub(super) fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
+    fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
         let tensor = tensor.as_mut_ptr();
         // SAFETY: the group and the tensor are live.
-        self.run("broadcast", |group, lost| unsafe { invar_torch_broadcast(group, tensor, lost) })
+        told("broadcast", |lost| unsafe { invar_torch_broadcast(self.0, tensor, lost) })
     }
 
-    pub(super) fn barrier(&self) -> Result<(), Error> {
+    fn barrier(&self) -> Result<(), Error> {
         // SAFETY: the group is live.
-        self.run("barrier", |group, lost| unsafe { invar_torch_barrier(group, lost) })
-    }
-
-    fn run(
-        &self,
-        operation: &'static str,
-        call: impl FnOnce(*const Group, *mut bool) -> *mut c_char,
-    ) -> Result<(), Error> {
-        if self.0.get().is_null() {
-            let message = "the group was closed when an earlier operation failed".into();
-            return Err(Error::Peer { operation, message });
-        }
-        let mut lost_peer = false;
-        match first_line(call(self.0.get(), &raw mut lost_peer)) {
-            Ok(()) => Ok(()),
-            Err(message) if lost_peer => {
-                self.close();
-                Err(Error::Peer { operation, message: plain(&message) })
-            }
-            Err(message) => Err(Error::Exception { operation, message }),
-        }
-    }
-
-    /// Ends the sockets, so that peers that wait for this process need not wait for the timeout.
-    fn close(&self) {
-        // SAFETY: the group is live or null, and is not used again.
-        unsafe { invar_torch_group_free(self.0.replace(ptr::null_mut())) }
+        told("barrier", |lost| unsafe { invar_torch_barrier(self.0, lost) })
     }
 }
 
-impl Drop for Connection {
+impl Drop for C10d {
     fn drop(&mut self) {
-        self.close();
+        // SAFETY: the group is live, and is not used again.
+        unsafe { invar_torch_group_free(self.0) }
     }
+}
+
+/// What came of a call of the shim, which says whether a peer was lost.
+fn told(operation: &'static str, call: impl FnOnce(*mut bool) -> *mut c_char) -> Result<(), Error> {
+    let mut lost_peer = false;
+    first_line(call(&raw mut lost_peer)).map_err(|message| {
+        if lost_peer {
+            Error::Peer { operation, message: plain(&message) }
+        } else {
+            Error::Exception { operation, message }
+        }
+    })
 }
 
 /// Names and values that the processes share while they come together; the first one keeps them.
-struct Store(*mut CStore);
+pub(super) struct Store(*mut CStore);
 
 impl Store {
     fn meet(rendezvous: &Rendezvous, timeout_ms: i64) -> Result<Self, String> {
@@ -154,13 +225,13 @@ impl Store {
         Ok(own)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<(), String> {
+    pub(super) fn set(&self, key: &str, value: &str) -> Result<(), String> {
         let (key, value) = (c_string(key)?, c_string(value)?);
         // SAFETY: the store is live, and the strings are C strings.
         first_line(unsafe { invar_torch_store_set(self.0, key.as_ptr(), value.as_ptr()) })
     }
 
-    fn get(&self, key: &str) -> Result<String, String> {
+    pub(super) fn get(&self, key: &str) -> Result<String, String> {
         let key = c_string(key)?;
         let mut value = ptr::null_mut();
         // SAFETY: the store is live; on success `value` is a C string that we own.

@@ -22,10 +22,14 @@ pub fn join(rendezvous: &Rendezvous, timeout: Duration, common: &Common, ui: &Ui
         other => other.parse().map_err(|error| Usage(format!("--device {other}: {error}")))?,
     };
     let chosen = choice.resolve().map_err(|error| Usage(error.to_string()))?;
-    let backend = if chosen.device.is_cuda() && cfg!(feature = "nccl") { Backend::Nccl } else { Backend::Gloo };
-    if rendezvous.rank == 0 {
-        ui.note(&format!("{}; {rendezvous}, by {backend:?}", chosen.sentence));
-    }
+    let backend = if chosen.device.is_cuda() && cfg!(feature = "nccl") { Backend::Nccl } else { Backend::Host };
+    let note = |text: &str| {
+        if rendezvous.rank == 0 {
+            ui.note(text)
+        }
+    };
+    note(&format!("{}; {rendezvous}", chosen.sentence));
     let group = ProcessGroup::connect(backend, rendezvous, timeout)?;
+    note(&format!("the processes talk through {}", group.transport()));
     Ok((chosen.device, group))
 }
