@@ -5,7 +5,8 @@
 #
 # INVAR (default target/release/invar) is the program under test, PYTHON (default .venv/bin/python) has torch, torchvision, Pillow and
 # lightly. SIZE and SIDE (default nano, 64) are the network and the views; STEPS (default 30), BATCH (default 64), ROUNDS (default 2),
-# the best of which counts. Two threads, two view workers, f32. Prints pairs per second, and Invar's over the peer's.
+# the best of which counts. PRECISION (default f32) is Invar's; the peers compute in f32. Two threads, two view workers. Prints
+# pairs per second, and Invar's over the peer's.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 images=$1
@@ -19,7 +20,7 @@ mkdir -p "$cache"
 invar_rate() {
     "$invar" train micrographs/textures --data "$cache/data" --out "$cache/run" --force --json --quiet \
         --set train.steps="$((steps + 5))" --set train.batch_size="$batch" --set encoder.size="$size" \
-        --set encoder.precision=f32 --set source.view.size_px="$side" --set train.checkpoint_every=100000 \
+        --set encoder.precision="${PRECISION:-f32}" --set source.view.size_px="$side" --set train.checkpoint_every=100000 \
         --set train.threads=2 --set train.view_workers=2 > "$cache/run.json"
     sed -n 's/.*"pairs_per_s": *\([0-9.]*\).*/\1/p' "$cache/run.json" | tail -n 1
 }

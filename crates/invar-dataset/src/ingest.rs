@@ -5,6 +5,7 @@
 //! (a *checkpoint*, of the domain's own making). A line that was cut off by a kill is ignored.
 
 use std::{
+    borrow::Cow,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -217,10 +218,10 @@ pub fn difference(
     if manifest.parameters != key.parameters {
         return Ok(Some(format!("its parameters are {} instead of {}", manifest.parameters, key.parameters)));
     }
-    let old = manifest.inputs.iter().map(|input| input.path.clone()).collect::<Vec<_>>().join(" ");
-    let new = key.inputs.iter().map(|input| input.path.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    if old != new {
-        return Ok(Some(format!("its inputs are {old} instead of {new}")));
+    let old: Vec<_> = manifest.inputs.iter().map(|input| input.path.as_str().into()).collect();
+    let new: Vec<_> = key.inputs.iter().map(|input| input.path.to_string_lossy()).collect();
+    if let Some(difference) = difference_of_inputs(&old, &new) {
+        return Ok(Some(difference));
     }
     let path = manifest::path(directory);
     let written = fs::metadata(&path).map_err(DatasetError::io(&path))?;
@@ -241,6 +242,22 @@ pub fn difference(
         }
     }
     Ok(None)
+}
+
+/// In what two lists of paths differ, in words: all of them where they are few, else the first that differs.
+fn difference_of_inputs(old: &[Cow<'_, str>], new: &[Cow<'_, str>]) -> Option<String> {
+    const FEW: usize = 4;
+    if old == new {
+        return None;
+    }
+    if old.len().max(new.len()) <= FEW {
+        return Some(format!("its inputs are {} instead of {}", old.join(" "), new.join(" ")));
+    }
+    let first = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let name = |list: &[Cow<'_, str>]| list.get(first).map_or_else(|| "nothing".into(), |path| path.to_string());
+    let (num_old, num_new) = (old.len(), new.len());
+    let (old, new) = (name(old), name(new));
+    Some(format!("its inputs are {num_old} files instead of {num_new}; number {} is {old} instead of {new}", first + 1))
 }
 
 /// Whether the file was neither changed nor renamed since `written`.
@@ -290,6 +307,16 @@ mod tests {
         assert_eq!(read_journal::<u32>(dir.path()).unwrap(), Some((key, vec![7, 8])));
         remove_journal(dir.path()).unwrap();
         assert!(read_journal::<u32>(dir.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn inputs_that_differ_are_named_and_hundreds_of_them_are_not() {
+        let paths = |range: std::ops::Range<usize>| range.map(|i| format!("{i}.png").into()).collect::<Vec<_>>();
+        assert_eq!(difference_of_inputs(&paths(0..300), &paths(0..300)), None);
+        let few = difference_of_inputs(&paths(0..2), &paths(1..2)).unwrap();
+        assert_eq!(few, "its inputs are 0.png 1.png instead of 1.png");
+        let many = difference_of_inputs(&paths(0..300), &paths(0..299)).unwrap();
+        assert_eq!(many, "its inputs are 300 files instead of 299; number 300 is 299.png instead of nothing");
     }
 
     #[test]

@@ -224,8 +224,7 @@ impl ResNet {
 
     fn features(&self, x: &Tensor, train: bool) -> Tensor {
         let precision = self.config.precision;
-        // A view of one channel has both orders, so the first convolution may give either.
-        let mut x = channels_last(&self.stem.forward(&channels_last(x), precision, train)).relu();
+        let mut x = self.stem.forward(&channels_last(x), precision, train).relu_();
         if self.max_pool {
             x = x.max_pool2d([3i64, 3], [2i64, 2], [1i64, 1], [1i64, 1], false);
         }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use crate::layers::Precision;
+use crate::layers::{Precision, channels_last};
 
 /// Over what a convolution's output is normalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ impl ConvNorm {
     }
 
     fn normalise(&self, x: &Tensor, train: bool) -> Tensor {
+        // A picture of one channel has both orders, and its convolution may have given the one in which norms are slow.
+        let x = &channels_last(x);
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         match &self.running {
             Some([mean, var]) => x.batch_norm(weight, bias, Some(mean), Some(var), train, MOMENTUM, EPS, true),
