@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crossbeam_channel::{Sender, bounded};
-use invar_dataset::{DatasetError, Progress, View, ViewSource};
+use invar_dataset::{DatasetError, Progress, View, ViewShape, ViewSource};
 use invar_nn::Batch;
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -33,7 +33,8 @@ const SORTED_BATCHES: usize = 8;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedConfig {
-    /// Samples of a block: the sink gets a block at a time.
+    /// Most samples of a block: the sink gets a block at a time. A block has no more dense views than a batch, so that all
+    /// workers have some of a small set of images.
     pub block_samples: usize,
     /// Most dense views of a batch.
     pub batch_views: usize,
@@ -48,7 +49,14 @@ pub struct EmbedConfig {
 
 impl Default for EmbedConfig {
     fn default() -> Self {
-        Self { block_samples: 512, batch_views: 512, batch_values: 1 << 23, batch_tokens: 262_144, view_workers: 2 }
+        Self { block_samples: 1024, batch_views: 1024, batch_values: 1 << 21, batch_tokens: 262_144, view_workers: 2 }
+    }
+}
+
+impl EmbedConfig {
+    /// Most dense views of this many values in a batch.
+    fn most_dense(&self, values: usize) -> usize {
+        (self.batch_values / values.max(1)).clamp(1, self.batch_views)
     }
 }
 
@@ -78,7 +86,11 @@ pub fn embed(
     tch::set_num_threads(TORCH_THREADS as i32);
     invar_torch::keep_memory();
     progress.set_total(range.len() as u64);
-    let blocks = blocks(&range, config.block_samples, source.len());
+    let most_views = match source.view_shape() {
+        ViewShape::Dense(extents) => config.most_dense(extents.iter().product()),
+        _ => usize::MAX,
+    };
+    let blocks = blocks(&range, config.block_samples.min(most_views), source.len());
     let workers = config.view_workers.min(blocks.len()).max(1);
     let encoder = SharedModel::on_the_cpu(model);
     let depth = if encoder.is_some() { DEPTH_OF_ROWS } else { DEPTH };
@@ -235,11 +247,6 @@ impl Produce<'_> {
             None => Message::Batch(batch.pin(self.device), samples),
         })
     }
-
-    /// Most dense views of this many values in a batch.
-    fn most_dense(&self, values: usize) -> usize {
-        (self.config.batch_values / values.max(1)).clamp(1, self.config.batch_views)
-    }
 }
 
 /// Views that are not yet in a batch.
@@ -255,7 +262,7 @@ impl Pending<'_> {
         self.num_tokens += num_tokens(&view);
         self.views.push((sample, view));
         let full = match self.num_tokens {
-            0 => self.views.len() >= self.produce.most_dense(num_values(&self.views[0].1)),
+            0 => self.views.len() >= self.produce.config.most_dense(num_values(&self.views[0].1)),
             tokens => tokens >= SORTED_BATCHES * self.produce.config.batch_tokens,
         };
         if full { self.flush() } else { Ok(()) }
@@ -269,7 +276,7 @@ impl Pending<'_> {
         let mut rest = views.as_slice();
         while let Some((_, longest)) = rest.first() {
             let most = match num_tokens(longest) {
-                0 => self.produce.most_dense(num_values(longest)),
+                0 => self.produce.config.most_dense(num_values(longest)),
                 tokens => (self.produce.config.batch_tokens / tokens).max(1),
             };
             let (batch, others) = rest.split_at(most.min(rest.len()));
