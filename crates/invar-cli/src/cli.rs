@@ -153,7 +153,8 @@ pub struct IngestMicrographs {
     /// How grains are found
     #[arg(long, value_enum, default_value = "watershed", group = "how")]
     pub segment: Segment,
-    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks, ...)
+    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks, ...).
+    /// Each label is a grain; in a mask of black and white, each connected part is one
     #[arg(long, value_name = "MASKS", group = "how")]
     pub labels: Option<PathBuf>,
     /// Class maps (phases, annotations), found likewise: each grain gets the class of most of its pixels

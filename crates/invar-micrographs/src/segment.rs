@@ -13,6 +13,7 @@ mod watershed;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::watershed::each_neighbor;
 pub use self::{
     otsu::OtsuConfig,
     watershed::{Landscape, SmallGrains, WatershedConfig},

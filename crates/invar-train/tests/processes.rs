@@ -20,6 +20,8 @@ use invar_train::{Error, Place, Recipe, TrainConfig, Trainer, checkpoint, metric
 use synthetic::Clouds;
 use tch::Device;
 
+/// Set where processes of one machine shall talk through sockets all the same.
+const SOCKETS: &str = "INVAR_TEST_SOCKETS";
 const RUN_DIR: &str = "INVAR_TEST_RUN_DIR";
 const UNTIL: &str = "INVAR_TEST_UNTIL";
 const LOSS: &str = "INVAR_TEST_LOSS";
@@ -72,13 +74,14 @@ fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> 
 fn member() {
     let (Ok(dir), Ok(until), Ok(loss)) = (env::var(RUN_DIR), env::var(UNTIL), env::var(LOSS)) else { return };
     let rendezvous = Rendezvous::from_env().unwrap().unwrap();
-    let group = ProcessGroup::connect(Backend::Gloo, &rendezvous, Duration::from_secs(120)).unwrap();
+    let backend = if env::var(SOCKETS).is_ok() { Backend::Gloo } else { Backend::Host };
+    let group = ProcessGroup::connect(backend, &rendezvous, Duration::from_secs(120)).unwrap();
     let place = Place { device: Device::Cpu, group: Rc::new(group) };
     train(&loss, place, Path::new(&dir), until.parse().unwrap()).unwrap();
 }
 
-/// Trains in `size` processes until step `until`.
-fn train_in(size: usize, loss: &str, dir: &Path, until: u64) {
+/// Trains in `size` processes, which talk by `backend`, until step `until`.
+fn train_in(backend: Backend, size: usize, loss: &str, dir: &Path, until: u64) {
     if size == 1 {
         return train(loss, Device::Cpu.into(), dir, until).unwrap();
     }
@@ -86,6 +89,7 @@ fn train_in(size: usize, loss: &str, dir: &Path, until: u64) {
     let start = |rank: usize| {
         Command::new(env::current_exe().unwrap())
             .args(["--exact", "member", "--nocapture"])
+            .envs((backend == Backend::Gloo).then_some((SOCKETS, "")))
             .env(RUN_DIR, dir)
             .env(UNTIL, until.to_string())
             .env(LOSS, loss)
@@ -128,13 +132,13 @@ fn assert_alike(expected: &[f64], found: &[f64], what: &str) {
 fn one_two_and_three_processes_have_the_same_curve() {
     for loss in LOSSES {
         let one = tempfile::tempdir().unwrap();
-        train_in(1, loss, one.path(), 30);
+        train_in(Backend::Host, 1, loss, one.path(), 30);
         let expected = curve(one.path());
         assert!(expected.len() > 30 * 5);
-        for size in [2, 3] {
+        for (backend, size) in [(Backend::Gloo, 2), (Backend::Gloo, 3), (Backend::Host, 2)] {
             let many = tempfile::tempdir().unwrap();
-            train_in(size, loss, many.path(), 30);
-            assert_alike(&expected, &curve(many.path()), &format!("{loss}, {size} processes"));
+            train_in(backend, size, loss, many.path(), 30);
+            assert_alike(&expected, &curve(many.path()), &format!("{loss}, {size} processes, {backend:?}"));
         }
     }
 }
@@ -143,9 +147,9 @@ fn one_two_and_three_processes_have_the_same_curve() {
 fn a_run_goes_on_in_another_number_of_processes() {
     for loss in LOSSES {
         let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        train_in(1, loss, one.path(), 30);
+        train_in(Backend::Host, 1, loss, one.path(), 30);
         for (size, until) in [(2, 12), (1, 20), (3, 30)] {
-            train_in(size, loss, many.path(), until);
+            train_in(Backend::Host, size, loss, many.path(), until);
             let (step, _) = checkpoint::list(&many.path().join("checkpoints")).unwrap().remove(0);
             assert_eq!(step, until);
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, LabelMap, Place, label_map, read};
+use crate::{Error, LabelMap, Place, label_map, read, segment::each_neighbor};
 
 /// The page of the mask that belongs to page `page` (0-based) of an image of `num_pages`: the same page, or the only one.
 ///
@@ -35,4 +35,57 @@ pub(super) fn read(
     map.labels.truncate(width as usize * height as usize);
     map.height = height as usize;
     Ok(map)
+}
+
+/// Where all that is not background has one label, as in a mask of black and white, makes a grain of each 4-connected part:
+/// labels `1..=n` by first pixel.
+pub(super) fn part_if_binary(map: &mut LabelMap) {
+    let mut labels = map.labels.iter().copied().filter(|&label| label != 0);
+    let Some(white) = labels.next() else { return };
+    if labels.any(|label| label != white) {
+        return;
+    }
+    let (width, height) = (map.width, map.height);
+    let mut parts = vec![0; map.labels.len()];
+    let (mut num_parts, mut stack) = (0, Vec::new());
+    for first in 0..parts.len() {
+        if map.labels[first] == 0 || parts[first] != 0 {
+            continue;
+        }
+        num_parts += 1;
+        parts[first] = num_parts;
+        stack.push(first);
+        while let Some(pixel) = stack.pop() {
+            each_neighbor(pixel, width, height, |next| {
+                if map.labels[next] != 0 && parts[next] == 0 {
+                    parts[next] = num_parts;
+                    stack.push(next);
+                }
+            });
+        }
+    }
+    map.labels = parts;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_black_and_white_are_grains_and_labels_stay() {
+        // The two at the upper right touch at a corner only.
+        let white = [255, 0, 0, 255, 255, 0, 255, 0, 0, 0, 255, 255];
+        let map = |labels: &[u32]| LabelMap { width: 4, height: 3, labels: labels.to_vec() };
+        let mut binary = map(&white);
+        part_if_binary(&mut binary);
+        assert_eq!(binary.labels, [1, 0, 0, 2, 1, 0, 3, 0, 0, 0, 3, 3]);
+        let mut labels = map(&white);
+        labels.labels[3] = 7;
+        let before = labels.clone();
+        part_if_binary(&mut labels);
+        assert_eq!(labels, before);
+        let mut empty = map(&[0; 12]);
+        part_if_binary(&mut empty);
+        assert_eq!(empty.labels, [0; 12]);
+    }
 }

@@ -196,7 +196,11 @@ fn find(
     };
     let class_map = task.source.classes.as_deref().map(read).transpose()?;
     let segments = match (&task.source.mask, &config.segment) {
-        (Some(path), _) => Segments::Labels(read(path)?),
+        (Some(path), _) => {
+            let mut map = read(path)?;
+            mask::part_if_binary(&mut map);
+            Segments::Labels(map)
+        }
         (None, Segmentation::Labels {}) => {
             return Err(Error::Config {
                 what: "segment".into(),

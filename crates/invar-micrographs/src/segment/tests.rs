@@ -48,7 +48,7 @@ fn connected(labels: &[u32], width: usize) -> bool {
         let mut stack = vec![start];
         seen[start] = true;
         while let Some(pixel) = stack.pop() {
-            watershed::each_neighbor(pixel, width, height, |next| {
+            each_neighbor(pixel, width, height, |next| {
                 if !seen[next] && labels[next] == labels[pixel] {
                     seen[next] = true;
                     stack.push(next);

@@ -190,7 +190,7 @@ pub(super) fn flood_from_minima(
 
 /// Calls `f` with the 4-connected neighbours of `pixel`: above, left, right, below.
 #[inline]
-pub(super) fn each_neighbor(pixel: usize, width: usize, height: usize, mut f: impl FnMut(usize)) {
+pub(crate) fn each_neighbor(pixel: usize, width: usize, height: usize, mut f: impl FnMut(usize)) {
     let column = pixel % width;
     if pixel >= width {
         f(pixel - width);
