@@ -87,7 +87,7 @@ impl Loss for InfoNce {
         let own_part = (context.own.end - context.own.start) as f64 / num_pairs as f64;
         let mut share = tch::no_grad(|| -> Result<_, Error> {
             let (q, k) = (q.detach().to_kind(kind).contiguous(), k.detach().to_kind(kind).contiguous());
-            let parts = tiles::parts(&context.own, q.device());
+            let parts = tiles::parts(&context.own, num_pairs, q.device());
             let all = Rows {
                 q: &q,
                 k: &k,

@@ -15,12 +15,11 @@ const EPSILON: f32 = 1e-12;
 ///
 /// On the CPU this is one pass of our own: LibTorch's takes three times as long, and another for rounding.
 pub(crate) fn standardise(x: &Tensor, kind: Kind) -> Tensor {
-    debug_assert!(!x.requires_grad() && x.dim() == 2 && x.kind() == Kind::Float);
     let width = x.size()[1];
     if x.device() != Device::Cpu || x.numel() == 0 {
         return x.layer_norm([width], None::<Tensor>, None::<Tensor>, f64::from(EPSILON), true).to_kind(kind);
     }
-    let x = x.contiguous();
+    let x = x.detach().to_kind(Kind::Float).contiguous();
     let out = Tensor::empty(x.size(), (kind, Device::Cpu));
     // SAFETY: both are contiguous, on the host, of these numbers and types; `out` was just made, and nobody else has it.
     let rows = unsafe { std::slice::from_raw_parts(x.data_ptr().cast::<f32>(), x.numel()) };

@@ -17,11 +17,10 @@ use connection::Connection;
 pub use rendezvous::Rendezvous;
 
 /// What carries the tensors between processes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// Memory, where all processes are on one Linux machine, else [`Backend::Gloo`]; the processes find out when they meet.
     /// Tensors of other devices are copied to the CPU and back.
-    #[default]
     Host,
     /// Sockets, for tensors on the CPU. Those of other devices are copied to the CPU and back.
     Gloo,

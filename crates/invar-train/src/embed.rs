@@ -33,8 +33,8 @@ const SORTED_BATCHES: usize = 8;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedConfig {
-    /// Most samples of a block: the sink gets a block at a time. A block has no more dense views than a batch, so that all
-    /// workers have some of a small set of images.
+    /// Most samples of a block: the sink gets a block at a time. Nor has a block more samples than a batch has dense views,
+    /// so that all workers have some of a small set of images.
     pub block_samples: usize,
     /// Most dense views of a batch.
     pub batch_views: usize,

@@ -28,6 +28,8 @@ const TILE: i64 = 1 << 23;
 const MIN_ROWS: i64 = 512;
 /// A part of fewer rows is not worth a thread.
 const MIN_PART: i64 = 64;
+/// Most columns of all parts together: each has gradients of all `B` rows, half a kilobyte a row at 128 dimensions.
+const MAX_COLUMNS: i64 = 1 << 18;
 
 /// Some rows of a batch, against the whole batch: those of a process, or of one of its threads.
 pub(super) struct Rows<'a> {
@@ -93,10 +95,11 @@ pub(super) fn tile_rows(num_pairs: i64, num_parts: i64) -> i64 {
 }
 
 /// The rows of a process in parts for threads to work on side by side: as many on every machine with this setting of
-/// LibTorch's threads.
-pub(super) fn parts(own: &Range<i64>, device: Device) -> Vec<Range<i64>> {
+/// LibTorch's threads. One part where so many would take too much memory; then the threads share its products.
+pub(super) fn parts(own: &Range<i64>, num_pairs: i64, device: Device) -> Vec<Range<i64>> {
     let num_rows = own.end - own.start;
-    let most = if device == Device::Cpu { i64::from(tch::get_num_threads()) } else { 1 };
+    let threads = if device == Device::Cpu { i64::from(tch::get_num_threads()) } else { 1 };
+    let most = if threads * num_pairs <= MAX_COLUMNS { threads } else { 1 };
     let num = most.min(num_rows / MIN_PART).max(1);
     (0..num).map(|part| own.start + num_rows * part / num..own.start + num_rows * (part + 1) / num).collect()
 }

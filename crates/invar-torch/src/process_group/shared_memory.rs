@@ -28,7 +28,7 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{Rendezvous, connection::Store};
 use crate::Error;
@@ -87,7 +87,7 @@ impl SharedMemory {
 
     fn open(path: &Path, rank: usize, size: usize, timeout: Duration) -> Option<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
-        if file.metadata().ok()?.len() != length(size) as u64 || !lock(&file, libc::F_OFD_SETLK, rank)? {
+        if file.metadata().ok()?.len() != length(size) as u64 || !hold(&file, rank) {
             return None;
         }
         let map = MmapOptions::new().len(length(size)).map_raw(&file).ok()?;
@@ -200,7 +200,7 @@ impl SharedMemory {
                 continue;
             }
             // What it did before its end counts.
-            if lock(&self.file, libc::F_OFD_GETLK, peer) == Some(true) && !has_come() {
+            if !is_held(&self.file, peer) && !has_come() {
                 return Err(format!("process {peer} has ended"));
             }
             if waited > self.timeout {
@@ -228,21 +228,28 @@ fn length(size: usize) -> usize {
     lines(size) + 2 * size * SLOT
 }
 
-/// Locks the byte of process `rank` (`F_OFD_SETLK`) or asks whether it could be locked (`F_OFD_GETLK`), which is never so for
-/// that of a living one; whether it was, or is.
-fn lock(file: &File, command: libc::c_int, rank: usize) -> Option<bool> {
-    let mut wanted = libc::flock {
+/// Locks the byte of process `rank` until the file is closed; whether nobody else had.
+fn hold(file: &File, rank: usize) -> bool {
+    let wanted = byte(rank);
+    // SAFETY: the descriptor is open, and the call reads `wanted`, which is ours.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) == 0 }
+}
+
+/// Whether another process holds the byte of process `rank`; so it is, too, where the system does not say.
+fn is_held(file: &File, rank: usize) -> bool {
+    let mut found = byte(rank);
+    // SAFETY: the descriptor is open, and the call writes into `found`, which is ours.
+    let refused = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut found) } != 0;
+    refused || found.l_type != libc::F_UNLCK as libc::c_short
+}
+
+fn byte(rank: usize) -> libc::flock {
+    libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: rank as libc::off_t,
         l_len: 1,
         l_pid: 0,
-    };
-    // SAFETY: the descriptor is open, and the call writes into `wanted`, which is ours.
-    let done = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut wanted) } == 0;
-    match command {
-        libc::F_OFD_GETLK => done.then_some(wanted.l_type == libc::F_UNLCK as libc::c_short),
-        _ => Some(done),
     }
 }
 
@@ -276,7 +283,7 @@ struct Bytes {
 }
 
 fn bytes(tensor: &Tensor) -> Bytes {
-    debug_assert!(tensor.is_contiguous() && tensor.device() == Device::Cpu && tensor.kind() != Kind::QInt8);
+    debug_assert!(tensor.is_contiguous() && tensor.device() == Device::Cpu);
     Bytes { start: tensor.data_ptr().cast(), len: tensor.numel() * tensor.kind().elt_size_in_bytes() }
 }
 
@@ -297,6 +304,7 @@ impl Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Kind;
 
     /// Two processes' views of one memory, in one process: locks belong to what was opened, not to who opened it.
     fn two(timeout: Duration) -> [SharedMemory; 2] {

@@ -163,16 +163,17 @@ fn accuracy_counts_positives_nearer_than_every_negative_in_both_directions() {
 fn parts_cover_the_own_rows_and_are_worth_a_thread() {
     tch::set_num_threads(3);
     for (own, num_parts) in [(0..0, 1), (5..6, 1), (0..127, 1), (7..135, 2), (100..1100, 3)] {
-        let parts = parts(&own, CPU);
+        let parts = parts(&own, 1100, CPU);
         assert_eq!(parts.len(), num_parts, "{own:?}");
         assert_eq!((parts[0].start, parts[num_parts - 1].end), (own.start, own.end));
         assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
     }
-    for (num_pairs, num_parts) in [(2, 1), (512, 2), (8192, 2), (65_536, 2), (65_536, 64)] {
+    for (num_pairs, num_parts) in [(1 << 16, 3), (1 << 17, 1)] {
+        assert_eq!(parts(&(0..num_pairs), num_pairs, CPU).len(), num_parts, "{num_pairs} pairs");
+    }
+    // Tiles of all parts together, of as many as there may be.
+    for (num_pairs, num_parts) in [(2, 1), (512, 2), (8192, 2), (8192, 32), (65_536, 4), (1 << 20, 1)] {
         let num_numbers = tile_rows(num_pairs, num_parts) * num_parts * num_pairs;
-        assert!(
-            num_numbers
-                <= (TILE + num_parts * num_pairs).max(num_pairs * MIN_PART * num_parts).max(num_pairs * MIN_ROWS)
-        );
+        assert!(num_numbers <= TILE.max(MIN_PART * MAX_COLUMNS).max(MIN_ROWS * num_pairs), "{num_pairs} {num_parts}");
     }
 }
