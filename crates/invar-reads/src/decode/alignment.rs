@@ -196,13 +196,17 @@ fn pack_plain(bases: &[u8], length_bp: usize, is_reverse: bool, packed: &mut Vec
         }
         let (rest, eights) = pairs.as_rchunks::<8>();
         for eight in eights.iter().rev() {
-            packer.push_eight(eight.iter().rev(), &REVERSED);
+            let (codes, are_plain) = sixteen(u64::from_be_bytes(*eight));
+            packer.push_sixteen(!codes, are_plain);
         }
         rest.iter().rev().for_each(|&byte| packer.push(REVERSED[usize::from(byte)], 4));
     } else {
         let (eights, rest) = pairs.as_chunks::<8>();
         for eight in eights {
-            packer.push_eight(eight.iter(), &FORWARD);
+            let word = u64::from_le_bytes(*eight);
+            // The first base of a byte is in its high half.
+            let (codes, are_plain) = sixteen((word & LOW_HALVES) << 4 | word >> 4 & LOW_HALVES);
+            packer.push_sixteen(codes, are_plain);
         }
         rest.iter().for_each(|&byte| packer.push(FORWARD[usize::from(byte)], 4));
         if let Some(single) = single {
@@ -214,6 +218,22 @@ fn pack_plain(bases: &[u8], length_bp: usize, is_reverse: bool, packed: &mut Vec
         packed.truncate(first_byte);
     }
     is_plain
+}
+
+/// The low half of every byte.
+const LOW_HALVES: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+
+/// The 2-bit codes of sixteen 4-bit ones, the first in the lowest bits, and whether all were plain: a plain base is a
+/// single bit, the first, second, third or fourth.
+#[inline]
+fn sixteen(bases: u64) -> (u32, bool) {
+    const ONES: u64 = 0x1111_1111_1111_1111;
+    let [a, c, g, t] = [0, 1, 2, 3].map(|bit| bases >> bit & ONES);
+    let mut codes = (c | t) | (g | t) << 1;
+    for (bits, mask) in [(2, LOW_HALVES), (4, 0x00ff_00ff_00ff_00ff), (8, 0x0000_ffff_0000_ffff), (16, 0xffff_ffff)] {
+        codes = (codes | codes >> bits) & mask;
+    }
+    (codes as u32, a + c + g + t == ONES)
 }
 
 /// Gathers codes to whole bytes.
@@ -240,17 +260,11 @@ impl Packer<'_> {
         }
     }
 
-    /// Appends the pairs of eight bytes.
+    /// Appends sixteen codes.
     #[inline]
-    fn push_eight<'b>(&mut self, bytes: impl Iterator<Item = &'b u8>, table: &[u8; 256]) {
-        let (mut pairs, mut seen) = (0u64, 0);
-        for (number, &byte) in bytes.enumerate() {
-            let pair = table[usize::from(byte)];
-            seen |= pair;
-            pairs |= u64::from(pair & 15) << (4 * number);
-        }
-        self.seen |= seen;
-        self.bits |= pairs << self.num_bits;
+    fn push_sixteen(&mut self, codes: u32, are_plain: bool) {
+        self.seen |= if are_plain { 0 } else { NOT_PLAIN };
+        self.bits |= u64::from(codes) << self.num_bits;
         self.packed.extend_from_slice(&(self.bits as u32).to_le_bytes());
         self.bits >>= 32;
     }
