@@ -6,19 +6,21 @@
 //! | `windows` | two windows of one read, at a distance within limits |
 //! | `mates` | the two mates of a fragment |
 //! | `overlap` | two aligned reads of different molecules that cover the same locus |
+//! | `overlap-walk` | windows of two reads that a chain of overlaps joins, found by shared k-mers without an alignment |
 //!
 //! The recipe mixes kinds by weight. Views are of a random strand (the two of a `strand` pair of opposite ones) and
 //! go through a model of sequencing errors. A sample is a fragment: two mates are one. A sample that cannot give the
 //! kind that was drawn (too short, no mate, nothing that overlaps) gives the next one of
 //!
 //! ```text
-//! overlap -> mates -> windows -> strand
+//! overlap -> overlap-walk -> mates -> windows -> strand
 //! ```
 //!
 //! that the recipe names, and at last a strand pair, with the window and the errors of the kind that was drawn if the
-//! recipe names no `strand`. A kind that no sample can give is an error when the source is made.
+//! recipe names no `strand`. A kind that no sample can give is an error when the source is made, but for `overlap-walk`
+//! beside another kind: of a thin sample no two reads may overlap.
 //!
-//! Reads of different samples may overlap: of `overlap` pairs, the partner can lie in the other part of a split into
+//! Reads of different samples may overlap: of `overlap` and `overlap-walk` pairs, the partner can lie in the other part of a split into
 //! training and validation.
 
 mod config;
@@ -26,6 +28,7 @@ mod describe;
 mod draw;
 mod error;
 mod overlap;
+mod overlap_graph;
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -36,7 +39,8 @@ use invar_dataset::{
 use rayon::prelude::*;
 
 pub use config::{
-    MatesConfig, OverlapConfig, PairKindConfig, ReadPairsConfig, StrandConfig, WindowLength, WindowsConfig,
+    MatesConfig, OverlapConfig, OverlapWalkConfig, PairKindConfig, ReadPairsConfig, StrandConfig, WindowLength,
+    WindowsConfig,
 };
 pub use error::PairsError;
 
@@ -47,12 +51,15 @@ use crate::{
     views::{Representation, ViewMaker},
 };
 use overlap::OverlapIndex;
+use overlap_graph::OverlapGraph;
 
 /// A kind of pair, in the order in which a sample falls back from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PairKind {
     /// Two aligned reads over one locus.
     Overlap,
+    /// Two reads that a chain of overlaps joins.
+    OverlapWalk,
     /// The two mates of a fragment.
     Mates,
     /// Two windows of one read.
@@ -65,6 +72,7 @@ impl fmt::Display for PairKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Overlap => "overlap",
+            Self::OverlapWalk => "overlap-walk",
             Self::Mates => "mates",
             Self::Windows => "windows",
             Self::Strand => "strand",
@@ -77,6 +85,7 @@ impl PairKindConfig {
     pub fn kind(&self) -> PairKind {
         match self {
             Self::Overlap(_) => PairKind::Overlap,
+            Self::OverlapWalk(_) => PairKind::OverlapWalk,
             Self::Mates(_) => PairKind::Mates,
             Self::Windows(_) => PairKind::Windows,
             Self::Strand(_) => PairKind::Strand,
@@ -99,9 +108,16 @@ pub struct ReadPairs {
 struct Kind {
     config: PairKindConfig,
     errors: ErrorModel,
-    /// Of `overlap` only.
-    index: Option<OverlapIndex>,
+    partners: Partners,
     num_able: usize,
+}
+
+/// What a kind knows of the reads that belong together.
+enum Partners {
+    /// Those of the sample itself.
+    Own,
+    Aligned(OverlapIndex),
+    Sketched(OverlapGraph),
 }
 
 /// Where a view comes from.
@@ -139,8 +155,8 @@ struct DrawnPair {
 }
 
 impl ReadPairs {
-    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is asked for (16 bytes a read), and
-    /// counts which samples can give which kind.
+    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is asked for (16 bytes a read), sketches
+    /// the reads if `overlap-walk` is (all of them are read once), and counts which samples can give which kind.
     ///
     /// # Errors
     /// When a setting cannot be, there are no reads, or none of them can give a kind that the recipe gives a weight.
@@ -173,6 +189,10 @@ impl ReadPairs {
                 None => ErrorModel::new(&config.error_model).map_err(|e| e.within("error_model"))?,
             };
             let kind = source.prepare(kind, errors)?;
+            let may_fall_back = kind.config.kind() == PairKind::OverlapWalk && config.kinds.len() > 1;
+            if kind.num_able == 0 && kind.config.weight() > 0.0 && !may_fall_back {
+                return Err(source.impossible(&kind)?);
+            }
             source.kinds.push(kind);
         }
         Ok(source)
@@ -184,17 +204,16 @@ impl ReadPairs {
     }
 
     fn prepare(&self, config: &PairKindConfig, errors: ErrorModel) -> Result<Kind, PairsError> {
-        let index = match config {
-            PairKindConfig::Overlap(config) => Some(OverlapIndex::new(self.reads.as_ref(), config)),
-            _ => None,
+        let reads = self.reads.as_ref();
+        let partners = match config {
+            PairKindConfig::Overlap(config) => Partners::Aligned(OverlapIndex::new(reads, config)),
+            PairKindConfig::OverlapWalk(config) => Partners::Sketched(OverlapGraph::new(reads, config)?),
+            _ => Partners::Own,
         };
-        let mut kind = Kind { config: config.clone(), errors, index, num_able: 0 };
+        let mut kind = Kind { config: config.clone(), errors, partners, num_able: 0 };
         let able = |sample| Ok(usize::from(self.regions(&kind, sample, &mut seed::rng(0, sample as u64))?.is_some()));
         kind.num_able =
             (0..self.len()).into_par_iter().map(able).try_reduce(|| 0, |a, b| Ok::<_, DatasetError>(a + b))?;
-        if kind.num_able == 0 && config.weight() > 0.0 {
-            return Err(self.impossible(&kind)?);
-        }
         Ok(kind)
     }
 
@@ -211,9 +230,15 @@ impl ReadPairs {
             }
             PairKindConfig::Mates(_) => "no read has a mate".into(),
             PairKindConfig::Overlap(config) => {
-                let usable = kind.index.as_ref().map_or(0, OverlapIndex::len);
+                let usable = match &kind.partners {
+                    Partners::Aligned(index) => index.len(),
+                    _ => 0,
+                };
                 let wanted = config.min_overlap_bp;
                 format!("no two reads overlap by {wanted} bp, and {usable} reads are aligned over as many")
+            }
+            PairKindConfig::OverlapWalk(OverlapWalkConfig { min_shared, k, sketch_bp, .. }) => {
+                format!("no two reads share {min_shared} k-mers of {k} bp in sketches of one k-mer in {sketch_bp}")
             }
         };
         Ok(PairsError::Impossible { kind: kind.config.kind(), num_samples: self.len(), reason })
@@ -289,7 +314,7 @@ impl ReadPairs {
                 }))
             }
             PairKindConfig::Overlap(config) => {
-                let Some(index) = &kind.index else { return Ok(None) };
+                let Partners::Aligned(index) = &kind.partners else { return Ok(None) };
                 for read in self.reads_of(sample, rng) {
                     let Some((other, places)) = index.partner(self.reads.as_ref(), read, rng) else { continue };
                     let num_bases = [self.reads.sequence(read)?.len(), self.reads.sequence(other)?.len()];
@@ -297,6 +322,16 @@ impl ReadPairs {
                         let ranges = overlap::windows_at_locus(places, num_bases, config.window_bp, rng);
                         return Ok(Some(regions([read, other], ranges)));
                     }
+                }
+                Ok(None)
+            }
+            PairKindConfig::OverlapWalk(config) => {
+                let Partners::Sketched(graph) = &kind.partners else { return Ok(None) };
+                for read in self.reads_of(sample, rng) {
+                    let Some(other) = graph.walk(self.reads.as_ref(), read, rng) else { continue };
+                    let num_bases = [self.reads.sequence(read)?.len(), self.reads.sequence(other)?.len()];
+                    let ranges = num_bases.map(|len| draw::window(len, Some(config.window_bp), rng));
+                    return Ok(Some(regions([read, other], ranges)));
                 }
                 Ok(None)
             }

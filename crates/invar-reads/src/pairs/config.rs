@@ -7,6 +7,7 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
+use super::overlap_graph::MAX_K;
 use crate::{ConfigError, error_model::ErrorModelConfig};
 
 /// Which pairs are drawn from reads. In a recipe:
@@ -54,6 +55,8 @@ pub enum PairKindConfig {
     Mates(MatesConfig),
     /// Two aligned reads of different molecules that cover the same locus.
     Overlap(OverlapConfig),
+    /// Two reads that a chain of overlaps joins, found by shared k-mers without an alignment.
+    OverlapWalk(OverlapWalkConfig),
 }
 
 /// Settings of `strand` pairs.
@@ -155,6 +158,41 @@ impl Default for OverlapConfig {
     }
 }
 
+/// Settings of `overlap-walk` pairs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OverlapWalkConfig {
+    /// How often this kind is drawn, relative to the others.
+    pub weight: f64,
+    /// Length of a window, anywhere in its read, in bases. A shorter read is taken whole.
+    pub window_bp: WindowLength,
+    /// Most overlaps from the first read to the second: a walk has 1 to so many.
+    pub max_steps: u32,
+    /// Length of the k-mers that overlaps are found by, 8 to 16.
+    pub k: u8,
+    /// Of about so many k-mers of a read one is looked at. Fewer bases find shorter overlaps, and those of reads with more
+    /// errors, in more memory.
+    pub sketch_bp: u32,
+    /// Fewest of these that two reads share to overlap.
+    pub min_shared: u32,
+    /// Errors of this kind's views, where they are not those of all kinds.
+    pub error_model: Option<ErrorModelConfig>,
+}
+
+impl Default for OverlapWalkConfig {
+    fn default() -> Self {
+        Self {
+            weight: 1.0,
+            window_bp: WindowLength { min: 1_000, max: 5_000 },
+            max_steps: 4,
+            k: 16,
+            sketch_bp: 100,
+            min_shared: 3,
+            error_model: None,
+        }
+    }
+}
+
 impl ReadPairsConfig {
     /// Checks the settings that do not depend on the reads.
     ///
@@ -179,6 +217,7 @@ impl PairKindConfig {
             Self::Windows(config) => config.weight,
             Self::Mates(config) => config.weight,
             Self::Overlap(config) => config.weight,
+            Self::OverlapWalk(config) => config.weight,
         }
     }
 
@@ -189,6 +228,7 @@ impl PairKindConfig {
             Self::Windows(config) => config.error_model,
             Self::Mates(config) => config.error_model,
             Self::Overlap(config) => config.error_model,
+            Self::OverlapWalk(config) => config.error_model,
         }
     }
 
@@ -199,6 +239,7 @@ impl PairKindConfig {
             Self::Windows(config) => Some(config.window_bp),
             Self::Mates(config) => config.window_bp,
             Self::Overlap(config) => config.window_bp,
+            Self::OverlapWalk(config) => Some(config.window_bp),
         }
     }
 
@@ -214,8 +255,25 @@ impl PairKindConfig {
             Self::Overlap(config) if config.min_overlap_bp == 0 => {
                 Err(ConfigError::new("min_overlap_bp", 0, "it must be at least 1"))
             }
+            Self::OverlapWalk(config) => config.validate(),
             _ => Ok(()),
         }
+    }
+}
+
+impl OverlapWalkConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if !(8..=MAX_K).contains(&self.k) {
+            return Err(ConfigError::new("k", self.k, "overlaps are found by k-mers of 8 to 16 bases"));
+        }
+        for (setting, value) in
+            [("max_steps", self.max_steps), ("sketch_bp", self.sketch_bp), ("min_shared", self.min_shared)]
+        {
+            if value == 0 {
+                return Err(ConfigError::new(setting, 0, "it must be at least 1"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -405,6 +463,11 @@ mod tests {
             error("type = \"windows\"\nmax_overlap_bp = 9\nmin_gap_bp = 5"),
             "kinds[0].max_overlap_bp = 9: windows that may overlap cannot lie min_gap_bp = 5 apart"
         );
+        assert_eq!(
+            error("type = \"overlap-walk\"\nk = 17"),
+            "kinds[0].k = 17: overlaps are found by k-mers of 8 to 16 bases"
+        );
+        assert_eq!(error("type = \"overlap-walk\"\nmin_shared = 0"), "kinds[0].min_shared = 0: it must be at least 1");
         assert_eq!(error("type = \"strand\"\nweight = 0"), "kinds = 1: at least one kind needs a weight above 0");
         assert!(parse("kinds = []").unwrap().validate().is_err());
     }

@@ -95,6 +95,7 @@ proptest! {
             }
             PairKind::Mates => prop_assert_eq!(source.reads.mate_of(a.read), Some(b.read)),
             PairKind::Overlap => prop_assert_eq!([a.read.min(b.read), a.read.max(b.read)], [4, 5]),
+            PairKind::OverlapWalk => prop_assert!(false, "not in the recipe"),
         }
         // The pair is made of the same views, and of the sample it was asked of.
         let pair = source.pair(sample, seed).unwrap();
@@ -280,6 +281,46 @@ fn a_kind_that_no_sample_can_give_is_refused() {
     let config = refusal(vec![read("r", 9)], vec![strand(0)]);
     assert_eq!(config.to_string(), "kinds[0].window_bp = 0: a window has at least 1 base");
     assert!(!config.is_bad_input());
+}
+
+fn overlap_walk(window_bp: u32) -> PairKindConfig {
+    let window_bp = WindowLength::fixed(window_bp);
+    PairKindConfig::OverlapWalk(OverlapWalkConfig { window_bp, sketch_bp: 10, ..OverlapWalkConfig::default() })
+}
+
+#[test]
+fn an_overlap_walk_pair_is_of_two_reads() {
+    let genome = random_codes(5_000, 9);
+    let part = |name: &str, range: Range<usize>| Read {
+        sequence: PackedSequence::from_codes(&genome[range]).unwrap(),
+        ..read(name, 0)
+    };
+    let reads = vec![part("a", 0..2_000), part("b", 1_500..3_500), part("c", 3_000..5_000), read("alone", 2_000)];
+    let source = pairs(reads, vec![overlap_walk(400), windows(300)]);
+    assert_eq!(source.able(), [(PairKind::OverlapWalk, 3), (PairKind::Windows, 4)]);
+    let mut partners = [0; 4];
+    for seed in 0..200 {
+        let pair = source.draw(0, seed, Purpose::Show).unwrap();
+        if pair.kind == PairKind::OverlapWalk {
+            assert_eq!((pair.views[0].read, pair.views[0].range.len()), (0, 400));
+            partners[pair.views[1].read] += 1;
+        }
+        let alone = source.draw(3, seed, Purpose::Show).unwrap();
+        assert_eq!(alone.kind, PairKind::Windows);
+    }
+    assert!(partners[0] == 0 && partners[1] > 20 && partners[2] > 20 && partners[3] == 0, "{partners:?}");
+}
+
+#[test]
+fn without_overlaps_another_kind_of_the_recipe_does() {
+    let alone = || vec![read("r", 3_000), read("s", 3_000)];
+    let source = pairs(alone(), vec![overlap_walk(400), windows(300)]);
+    assert_eq!(source.able(), [(PairKind::OverlapWalk, 0), (PairKind::Windows, 2)]);
+    assert_eq!(
+        refusal(alone(), vec![overlap_walk(400)]).to_string(),
+        "no overlap-walk pair can be drawn from these 2 samples: no two reads share 3 k-mers of 16 bp in sketches of \
+         one k-mer in 10"
+    );
 }
 
 #[test]

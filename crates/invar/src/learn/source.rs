@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use invar_cli::{
     commands::ingest,
-    ui::{Summary, Ui},
+    ui::{Summary, Ui, thousands},
 };
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
@@ -77,9 +77,20 @@ pub trait ShownPairs: PairSource {
     /// # Errors
     /// As `pair`.
     fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError>;
+
+    /// Of how many samples each kind of pair can be drawn, where there are several kinds.
+    fn kinds(&self) -> Option<String> {
+        None
+    }
 }
 
 impl ShownPairs for ReadPairs {
+    fn kinds(&self) -> Option<String> {
+        let able = self.able();
+        let kind = |(kind, number): &(_, usize)| format!("{kind} {}", thousands(*number as u64));
+        (able.len() > 1).then(|| able.iter().map(kind).collect::<Vec<_>>().join(", "))
+    }
+
     fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
         Self::describe(self, index, seed)
     }

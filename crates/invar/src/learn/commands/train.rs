@@ -87,13 +87,15 @@ pub fn train(
         Some(device) => device,
         None => self::device(common, ui)?,
     };
-    let mut pairs: Arc<dyn PairSource> = recipe.source.pairs(data)?;
+    let shown = recipe.source.pairs(data)?;
+    let kinds = shown.kinds().map_or_else(String::new, |kinds| format!(" (pairs: {kinds})"));
+    let mut pairs: Arc<dyn PairSource> = shown;
     if let Some(labels) = options.labels {
         let names: Vec<String> = (0..pairs.len()).map(|index| pairs.sample_name(index)).collect();
         labels.of(&names)?;
         pairs = Arc::new(Labelled::new(pairs, labels.into_map()));
     }
-    ui.note(&format!("training {} on {} samples", recipe.name, thousands(pairs.len() as u64)));
+    ui.note(&format!("training {} on {} samples{kinds}", recipe.name, thousands(pairs.len() as u64)));
     let watch =
         Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
     let is_first = group.is_first();
