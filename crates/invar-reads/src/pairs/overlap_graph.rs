@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use invar_dataset::{DatasetError, seed::Rng};
+use multiversion::multiversion;
 use rand::RngExt;
 use rayon::prelude::*;
 
@@ -29,6 +30,12 @@ const FEW: usize = 64;
 const TRIES: usize = 8;
 /// Reads sketched at a time by a thread.
 const CHUNK: usize = 256;
+/// Bases hashed at a time.
+const BLOCK: usize = 1024;
+/// K-mers looked through for one of the sketch at a time.
+const FEW_KMERS: usize = 32;
+/// The code of an unknown base.
+const N: u8 = 4;
 
 /// Reads and the k-mers of their sketches that they share with others: 4 bytes a read, 8 for each k-mer of each.
 #[derive(Debug)]
@@ -89,22 +96,22 @@ impl OverlapGraph {
         (0..TRIES).find_map(|_| {
             let sharing = self.reads_of.get(kmers[rng.random_range(0..kmers.len())] as usize);
             let other = sharing[rng.random_range(0..sharing.len())] as usize;
-            let overlaps = || num_shared(kmers, self.kmers_of.get(other)) >= self.config.min_shared as usize;
+            let overlaps = || share(kmers, self.kmers_of.get(other), self.config.min_shared as usize);
             (other != read && accept(other) && overlaps()).then_some(other)
         })
     }
 }
 
-/// How many numbers are in both lists, which ascend.
-fn num_shared(a: &[u32], b: &[u32]) -> usize {
+/// Whether so many numbers are in both lists, which ascend.
+fn share(a: &[u32], b: &[u32], wanted: usize) -> bool {
     let (mut i, mut j, mut shared) = (0, 0, 0);
-    while i < a.len() && j < b.len() {
-        shared += usize::from(a[i] == b[j]);
+    while shared < wanted && i < a.len() && j < b.len() {
         let (x, y) = (a[i], b[j]);
+        shared += usize::from(x == y);
         i += usize::from(x <= y);
         j += usize::from(y <= x);
     }
-    shared
+    shared >= wanted
 }
 
 /// The k-mers of the reads' sketches, each as its hash (upper half) and the read, ascending, each once.
@@ -138,29 +145,50 @@ fn sketch(codes: &[u8], config: &OverlapWalkConfig, mut found: impl FnMut(u32)) 
     let k = u32::from(config.k);
     let mask = u32::MAX >> (32 - 2 * k);
     let limit = u32::MAX / config.sketch_bp;
-    let (mut forward, mut reverse, mut known) = (0u32, 0u32, 0);
-    for &code in codes {
-        if code > 3 {
-            known = 0;
-            continue;
-        }
-        forward = (forward << 2 | u32::from(code)) & mask;
-        reverse = reverse >> 2 | u32::from(3 - code) << (2 * k - 2);
-        known += 1;
-        let hash = mix(forward.min(reverse));
-        if known >= k && hash <= limit {
-            found(hash);
+    // The complement of a base, where the other strand begins.
+    let complements = [3, 2, 1, 0].map(|base| base << (2 * k - 2));
+    let mut kmers = [0; BLOCK];
+    let mut start = 0;
+    for end in memchr::memchr_iter(N, codes).chain([codes.len()]) {
+        let known = &codes[start..end];
+        start = end + 1;
+        let (mut forward, mut reverse) = (0, 0);
+        let mut next = |&base: &u8| {
+            forward = (forward << 2 | u32::from(base)) & mask;
+            reverse = reverse >> 2 | complements[usize::from(base & 3)];
+            forward.min(reverse)
+        };
+        let (first, rest) = known.split_at(known.len().min(k as usize - 1));
+        first.iter().for_each(|base| {
+            next(base);
+        });
+        for block in rest.chunks(BLOCK) {
+            let kmers = &mut kmers[..block.len()];
+            kmers.iter_mut().zip(block).for_each(|(kmer, base)| *kmer = next(base));
+            mix(kmers);
+            for few in kmers.chunks(FEW_KMERS).filter(|few| least(few) <= limit) {
+                few.iter().filter(|&&hash| hash <= limit).for_each(|&hash| found(hash));
+            }
         }
     }
 }
 
-/// The finalizer of MurmurHash3 (Appleby, `fmix32`): one to one, so that two k-mers never have one hash. A run of one
-/// base has the code 0 and would have the hash 0, hence the sum.
-fn mix(code: u32) -> u32 {
-    let mut hash = code.wrapping_add(0x9e37_79b9);
-    hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
-    hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
-    hash ^ hash >> 16
+/// The least of some numbers, of which there are some.
+#[multiversion(targets("x86_64+avx2"))]
+fn least(numbers: &[u32]) -> u32 {
+    numbers.iter().fold(u32::MAX, |least, &number| least.min(number))
+}
+
+/// Each code's hash, the finalizer of MurmurHash3 (Appleby, `fmix32`): one to one, so that two k-mers never have one hash. A
+/// run of one base has the code 0 and would have the hash 0, hence the sum.
+#[multiversion(targets("x86_64+avx2"))]
+fn mix(codes: &mut [u32]) {
+    for code in codes {
+        let mut hash = code.wrapping_add(0x9e37_79b9);
+        hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+        hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+        *code = hash ^ hash >> 16;
+    }
 }
 
 /// Lists of numbers, one behind the other.
@@ -238,7 +266,9 @@ mod tests {
                 .map(|window| {
                     let mut other = window.to_vec();
                     reverse_complement_codes(&mut other);
-                    mix(code(window).min(code(&other)))
+                    let mut hash = [code(window).min(code(&other))];
+                    mix(&mut hash);
+                    hash[0]
                 })
                 .filter(|&hash| hash <= u32::MAX / every)
                 .collect();
@@ -260,7 +290,9 @@ mod tests {
             a in prop::collection::btree_set(0u32..60, 0..40), b in prop::collection::btree_set(0u32..60, 0..40),
         ) {
             let lists = [&a, &b].map(|set| set.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(num_shared(&lists[0], &lists[1]), a.intersection(&b).count());
+            for wanted in 0..6 {
+                prop_assert_eq!(share(&lists[0], &lists[1], wanted), a.intersection(&b).count() >= wanted);
+            }
         }
     }
 
