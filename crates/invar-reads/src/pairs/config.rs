@@ -184,7 +184,7 @@ impl Default for OverlapWalkConfig {
         Self {
             weight: 1.0,
             window_bp: WindowLength { min: 1_000, max: 5_000 },
-            max_steps: 4,
+            max_steps: 16,
             k: 16,
             sketch_bp: 100,
             min_shared: 3,
