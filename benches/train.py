@@ -39,14 +39,17 @@ def peer_settings(recipe):
     """The peer's arguments for a recipe; refuses one whose work the peer does not do."""
     recipe = tomllib.loads(recipe.read_text())
     pairs = recipe["source"]["pairs"]
-    (kind,) = pairs["kinds"]
+    kinds = pairs["kinds"]
+    # The peer draws both windows from one read: which reads overlap is Invar's to find, in its own time.
+    kind = kinds[0]
     model = kind.get("error_model", pairs.get("error_model", {"type": "none"}))["type"]
     view, encoder = dict(recipe["source"]["view"]), dict(recipe["encoder"])
     transform, norm = view.pop("transform", "sqrt"), encoder.pop("norm", True)
     encoder.pop("precision", None)  # the peer is measured in both
     for what, found, expected in [
         ("source.view", view, {"type": "kmers", "ks": [6]}),
-        ("kind", kind["type"], "windows"),
+        ("kinds", {k["type"] for k in kinds} - {"windows", "overlap-walk"}, set()),
+        ("window_bp", {tuple(k["window_bp"]) for k in kinds}, {tuple(kind["window_bp"])}),
         ("encoder", encoder, {"type": "kmer-mlp", "hidden": [512, 512], "dim": 128}),
         ("loss.type", recipe["loss"]["type"], "info-nce"),
         ("error_model is none or ont", model in ("none", "ont"), True),
