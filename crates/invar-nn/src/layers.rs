@@ -21,7 +21,7 @@ pub enum Precision {
     F32,
     /// Rounded to 8 significant bits, summed in f32 (Kalamkar et al., *A study of bfloat16 for deep learning training*,
     /// 2019), as are biases and results; weights, their gradients' sums and the optimizer stay f32. About twice as fast on
-    /// GPUs and on CPUs with AVX512-BF16. Elsewhere the same rounding is done around f32 products, at their speed.
+    /// GPUs and on CPUs with AVX512-BF16. Elsewhere the same rounding is done around f32 products, which is no faster than f32.
     Bf16,
 }
 

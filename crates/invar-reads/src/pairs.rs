@@ -20,8 +20,8 @@
 //! recipe names no `strand`. A kind that no sample can give is an error when the source is made, but for `overlap-walk`
 //! beside another kind: of a thin sample no two reads may overlap.
 //!
-//! Reads of different samples may overlap: of `overlap` and `overlap-walk` pairs, the partner can lie in the other part of a split into
-//! training and validation.
+//! Reads of different samples may overlap: of `overlap` and `overlap-walk` pairs, the partner can lie in the other part
+//! of a split into training and validation.
 
 mod config;
 mod describe;

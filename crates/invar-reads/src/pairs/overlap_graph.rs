@@ -328,6 +328,19 @@ mod tests {
     }
 
     #[test]
+    fn the_same_at_any_thread_count() {
+        let genome = codes(100_000, 8);
+        let reads = reads(&(0..600).map(|i| genome[160 * i..160 * i + 1_500].to_vec()).collect::<Vec<_>>());
+        let walks = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let graph = pool.install(|| OverlapGraph::new(&reads, &config()).unwrap());
+            (0..600).map(|read| graph.walk(&reads, read, &mut seed::rng(4, read as u64))).collect::<Vec<_>>()
+        };
+        assert!(walks(1).iter().all(Option::is_some));
+        assert_eq!(walks(1), walks(3));
+    }
+
+    #[test]
     fn mates_are_no_partners_and_common_kmers_say_nothing() {
         let sequence = codes(600, 4);
         let mate = |mate| Read {
