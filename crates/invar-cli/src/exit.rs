@@ -37,6 +37,8 @@ fn code_of(cause: &Cause) -> Option<u8> {
 
 fn is_usage(cause: &Cause) -> bool {
     matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Config { .. }))
+        || matches!(cause.downcast_ref(), Some(invar_reads::Error::Config { .. }))
+        || matches!(cause.downcast_ref(), Some(invar_reads::PairsError::Config(_)))
 }
 
 fn is_interrupted(cause: &Cause) -> bool {

@@ -197,6 +197,16 @@ fn an_unknown_key_and_an_unknown_recipe_are_usage_errors() {
 }
 
 #[test]
+fn settings_that_cannot_be_are_usage_errors() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", fastq(1, 4, 2500));
+    bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
+    let kinds = "source.pairs.kinds=[{ type = \"overlap-walk\", k = 17 }]";
+    let message = bench.fails(2, &["views", "data", "--recipe", "reads/quickstart", "--set", kinds]);
+    assert!(message.contains("kinds[0].k = 17: overlaps are found by k-mers of 8 to 16 bases"), "{message}");
+}
+
+#[test]
 fn every_encoder_is_strand_invariant_after_training() {
     let bench = Bench::new();
     bench.write("reads.fastq", fastq(3, 16, 400));
