@@ -13,14 +13,14 @@ use invar_dataset::{
 };
 
 use crate::{
-    ImageRef, LabelMap, Levels, Neighbors, PixelSize, PixelsRef, Region,
+    ImageFacts, ImageRef, LabelMap, Levels, Neighbors, PhysicalMeasures, PixelSize, PixelsRef, Region,
+    facts::DOMAIN,
+    measured::Measured,
     shard::{NO_MASK, ShardFile, mask_bytes},
 };
 
 mod columns;
-
-/// Name of the domain in the manifest.
-pub(crate) const DOMAIN: &str = "micrographs";
+mod neighbor_table;
 
 /// The grains of one or several dataset directories. The pixels stay on the disk and are mapped; of each grain its
 /// [`Region`] is in memory (about 150 bytes), of each image its name and levels.
@@ -50,8 +50,8 @@ pub struct StoredImage {
     pub pixel_size: Option<PixelSize>,
     /// What the sample sheet says of it, by column: text, a number, or null.
     pub columns: BTreeMap<String, serde_json::Value>,
-    /// What was measured on the whole image at ingest (grain-size numbers, ...); null where nothing was.
-    pub facts: serde_json::Value,
+    /// What was measured on it at ingest; absent of an image in memory.
+    pub facts: Option<ImageFacts>,
     /// What each grain is, where a class map said so; 0 where it is unknown.
     classes: Option<Vec<u32>>,
     /// By ascending label.
@@ -273,12 +273,12 @@ impl StoredImage {
         assert!(channels * height * width > 0, "an image of {channels} x {height} x {width}");
         let view = image.pixels.image(image.size);
         let levels = Levels::of(view, [1.0, 99.0]);
-        let (regions, masks, edges) = match &image.labels {
+        let Measured { regions, masks, edges } = match &image.labels {
             Some(map) => {
                 assert_eq!((map.height, map.width), (height, width), "size of the label map");
-                crate::ingest::measure_labels(map, view)
+                Measured::labels(map, view)
             }
-            None => crate::ingest::measure_boxes(&[[0, 0, height as u32, width as u32]], view),
+            None => Measured::boxes(&[[0, 0, height as u32, width as u32]], view),
         };
         Self {
             source: image.name.clone(),
@@ -287,7 +287,7 @@ impl StoredImage {
             levels,
             pixel_size: image.pixel_size,
             columns: BTreeMap::new(),
-            facts: serde_json::Value::Null,
+            facts: None,
             classes: None,
             regions,
             mask_offsets: masks.offsets,
@@ -339,6 +339,14 @@ impl Grain {
     /// Which pixels belong to it.
     pub fn mask(&self) -> Mask<'_> {
         self.image.mask(self.index_in_image)
+    }
+
+    /// What was measured on it, in micrometres; `None` where the pixel size is unknown.
+    pub fn in_um(&self) -> Option<PhysicalMeasures> {
+        let mask = self.mask();
+        let is_inside = |row, column| mask.contains(row, column);
+        let size = self.image.pixel_size?;
+        Some(self.region().in_um(size, if mask.is_full() { None } else { Some(&is_inside) }))
     }
 
     /// Its name: `image#label`.

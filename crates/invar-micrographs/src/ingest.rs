@@ -24,14 +24,13 @@ use invar_dataset::{
     manifest::{Input, Manifest, SCHEMA_VERSION},
 };
 use rayon::prelude::*;
-use serde_json::Value;
 
 use self::{
     inputs::Source,
     output::{Checkpoint, Output, State},
     page::Task,
 };
-use crate::{Error, ImageRef, IngestConfig, Inputs, LabelMap, Neighbors, Region, dataset::DOMAIN, read, shard::Masks};
+use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, PixelSize, facts::DOMAIN, read};
 
 mod classes;
 mod inputs;
@@ -49,16 +48,16 @@ const TABLES: [&str; 2] = [GRAINS_TABLE, NEIGHBORS_TABLE];
 const LABELS: &str = "labels";
 /// Pixels of a band.
 const BAND_PX: u64 = 1 << 22;
-/// Background pixels across which grains still touch: masks often draw boundaries as lines.
-const GAP_PX: usize = 1;
 /// Images of more pixels are taken in one after the other.
 const LARGE_PX: u64 = 1 << 25;
 
 /// What an ingest did.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// The manifest of the dataset. Its facts: `images`, one object each, and `warnings`.
+    /// The manifest of the dataset.
     pub manifest: Manifest,
+    /// Its facts.
+    pub facts: DatasetFacts,
     /// Whether the dataset was there already, from the same inputs and parameters; nothing was written.
     pub already_done: bool,
     /// Images that an interrupted ingest had finished, and that were kept.
@@ -78,12 +77,15 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
     let sources = inputs::resolve(inputs, config, out)?;
     let key = output::key(inputs, &sources, config)?;
     let output = match Output::prepare(out, key, config.force)? {
-        State::Done(manifest) => return Ok(Summary { manifest: *manifest, already_done: true, resumed_images: 0 }),
+        State::Done(manifest) => {
+            let facts = DatasetFacts::of(out, &manifest)?;
+            return Ok(Summary { manifest: *manifest, facts, already_done: true, resumed_images: 0 });
+        }
         State::Open(output) => *output,
     };
     let resumed_images = output.checkpoints.len();
     match run(&sources, inputs, output, config, progress) {
-        Ok(manifest) => Ok(Summary { manifest, already_done: false, resumed_images }),
+        Ok((manifest, facts)) => Ok(Summary { manifest, facts, already_done: false, resumed_images }),
         Err(error) => {
             if error.is_bad_input() || matches!(error, Error::Config { .. }) {
                 output::discard(out);
@@ -99,7 +101,7 @@ fn run(
     output: Output,
     config: &IngestConfig,
     progress: &dyn Progress,
-) -> Result<Manifest, Error> {
+) -> Result<(Manifest, DatasetFacts), Error> {
     let Output { directory, key, journal, checkpoints, _lock } = output;
     progress.message("looking at the files");
     let (tasks, mut skipped) = tasks(sources, config)?;
@@ -136,6 +138,7 @@ fn run(
     done.extend(taken.into_iter().map(|checkpoint| (checkpoint.number, checkpoint)));
 
     skipped.extend(done.values().filter_map(|checkpoint| checkpoint.skipped.clone()));
+    let facts = facts(&done, &tasks);
     let manifest = Manifest {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").into(),
@@ -144,11 +147,11 @@ fn run(
         inputs: all_inputs(sources, inputs, &tasks, &done)?,
         shards: done.values().filter_map(|checkpoint| checkpoint.shard.clone()).collect(),
         counts: counts(&done, skipped.len()),
-        facts: facts(&done, &tasks),
+        facts: facts.to_manifest(),
         skipped,
     };
     output::finish(&directory, &manifest)?;
-    Ok(manifest)
+    Ok((manifest, facts))
 }
 
 /// Opens every file to see which pages it has. With the pages, the files that were left out on request.
@@ -180,7 +183,7 @@ fn leave_out(task: &Task<'_>, error: Error, config: &IngestConfig) -> Result<Che
     }
     let inputs = if task.page == 0 { page::digests(task.source)? } else { Vec::new() };
     let skipped = Some(error.to_string());
-    Ok(Checkpoint { number: task.number, shard: None, skipped, inputs, facts: Value::Null, labels: None })
+    Ok(Checkpoint { number: task.number, shard: None, skipped, inputs, facts: None, labels: None })
 }
 
 /// The error that comes first in the order of the pages, whichever happened first.
@@ -246,24 +249,23 @@ fn all_inputs(
 }
 
 fn page_counts(checkpoint: &Checkpoint) -> Vec<(&'static str, u64)> {
-    if checkpoint.shard.is_none() {
-        return vec![("bad_images", 1)];
+    match &checkpoint.facts {
+        None => vec![("bad_images", 1)],
+        Some(facts) => vec![("images", 1), ("grains", facts.grains), ("border_grains", facts.border_grains)],
     }
-    let number = |name: &str| checkpoint.facts[name].as_u64().unwrap_or(0);
-    vec![("images", 1), ("grains", number("grains")), ("border_grains", number("border_grains"))]
 }
 
 fn counts(done: &BTreeMap<usize, Checkpoint>, num_skipped: usize) -> BTreeMap<String, u64> {
     let names = ["images", "grains", "border_grains", "images_without_grains", "images_without_pixel_size"];
     let mut counts: BTreeMap<String, u64> = names.into_iter().map(|name| (name.to_string(), 0)).collect();
-    for checkpoint in done.values().filter(|checkpoint| checkpoint.shard.is_some()) {
+    let mut add = |name: &str, count: u64| *counts.entry(name.into()).or_insert(0) += count;
+    for checkpoint in done.values() {
+        let Some(facts) = &checkpoint.facts else { continue };
         for (name, count) in page_counts(checkpoint) {
-            *counts.entry(name.into()).or_insert(0) += count;
+            add(name, count);
         }
-        let is_empty = checkpoint.facts["grains"] == 0;
-        *counts.entry("images_without_grains".into()).or_insert(0) += u64::from(is_empty);
-        let is_unknown = checkpoint.facts["pixel_size"].is_null();
-        *counts.entry("images_without_pixel_size".into()).or_insert(0) += u64::from(is_unknown);
+        add("images_without_grains", u64::from(facts.grains == 0));
+        add("images_without_pixel_size", u64::from(facts.pixel_size.is_none()));
     }
     if num_skipped > 0 {
         counts.insert("bad_images".into(), num_skipped as u64);
@@ -271,19 +273,30 @@ fn counts(done: &BTreeMap<usize, Checkpoint>, num_skipped: usize) -> BTreeMap<St
     counts
 }
 
-fn facts(done: &BTreeMap<usize, Checkpoint>, tasks: &[Task<'_>]) -> BTreeMap<String, Value> {
-    let images: Vec<Value> = done.values().filter(|c| c.shard.is_some()).map(|c| c.facts.clone()).collect();
+fn facts(done: &BTreeMap<usize, Checkpoint>, tasks: &[Task<'_>]) -> DatasetFacts {
+    let images: Vec<ImageFacts> = done.values().filter_map(|checkpoint| checkpoint.facts.clone()).collect();
     let warnings = warnings(&images, tasks);
-    BTreeMap::from([("images".into(), images.into()), ("warnings".into(), warnings.into())])
+    DatasetFacts { images, warnings }
 }
 
 /// What a person should know before these images are compared with each other.
-fn warnings(images: &[Value], tasks: &[Task<'_>]) -> Vec<String> {
+fn warnings(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let sizes: Vec<f64> = images.iter().filter_map(|image| image["pixel_size"]["x_nm"].as_f64()).collect();
-    let (least, most) = sizes.iter().fold((f64::INFINITY, 0f64), |(a, b), &size| (a.min(size), b.max(size)));
-    if most > least * (1.0 + 1e-3) {
+    let sizes: Vec<PixelSize> = images.iter().filter_map(|image| image.pixel_size).collect();
+    let range = |of: fn(&PixelSize) -> f64| {
+        sizes.iter().map(of).fold((f64::INFINITY, 0f64), |(least, most), size| (least.min(size), most.max(size)))
+    };
+    let [across, down] = [range(|size| size.x_nm), range(|size| size.y_nm)];
+    if let Some((least, most)) = [across, down].into_iter().find(|(least, most)| *most > least * (1.0 + 1e-3)) {
         warnings.push(format!("pixel sizes are mixed: {least:.6} to {most:.6} nm"));
+    }
+    let mut stretched = sizes.iter().filter(|size| size.x_nm != size.y_nm);
+    if let Some(PixelSize { x_nm, y_nm, .. }) = stretched.next() {
+        let num_images = 1 + stretched.count();
+        warnings.push(format!(
+            "pixels of {num_images} images are not square (first: {x_nm} nm wide, {y_nm} nm high): lengths in micrometres, \
+             aspect_ratio, eccentricity and orientation_deg are those of the specimen, columns in px those of the grid"
+        ));
     }
     if !sizes.is_empty() && sizes.len() < images.len() {
         warnings.push(format!("{} of {} images have no known pixel size", images.len() - sizes.len(), images.len()));
@@ -293,28 +306,12 @@ fn warnings(images: &[Value], tasks: &[Task<'_>]) -> Vec<String> {
     if num_stacks > 0 {
         warnings.push(format!("{num_stacks} files have several pages: {num_pages} pages became images of their own"));
     }
-    let banners = images.iter().filter(|image| !image["banner"].is_null()).count();
+    let banners = images.iter().filter(|image| image.banner.is_some()).count();
     if banners > 0 {
         warnings
             .push(format!("{banners} images had a data bar at the bottom, which was cut off (--no-banner keeps it)"));
     }
     warnings
-}
-
-/// Regions, masks and touching pairs of a label map.
-pub(crate) fn measure_labels(map: &LabelMap, image: ImageRef<'_>) -> (Vec<Region>, Masks, Vec<Neighbors>) {
-    let mut regions = crate::regions(map, Some(image));
-    let edges = crate::neighbors(map, GAP_PX);
-    crate::count_neighbors(&mut regions, &edges);
-    let masks = Masks::of_labels(map, &regions);
-    (regions, masks, edges)
-}
-
-/// Regions that are boxes: tiles, whole images. They have no neighbours.
-pub(crate) fn measure_boxes(boxes: &[[u32; 4]], image: ImageRef<'_>) -> (Vec<Region>, Masks, Vec<Neighbors>) {
-    let regions = crate::regions_of_boxes(boxes, image);
-    let masks = Masks::full(regions.len());
-    (regions, masks, Vec::new())
 }
 
 #[cfg(test)]

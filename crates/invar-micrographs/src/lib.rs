@@ -15,6 +15,7 @@ mod banner;
 mod config;
 mod dataset;
 mod error;
+mod facts;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod grain_size;
@@ -22,6 +23,7 @@ mod image;
 mod ingest;
 mod label_map;
 mod levels;
+mod measured;
 mod neighbors;
 mod read;
 mod region;
@@ -32,6 +34,7 @@ pub use banner::{Banner, find_banner};
 pub use config::{IngestConfig, Inputs};
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
+pub use facts::{DatasetFacts, GrainSizes, ImageFacts};
 pub use grain_size::{
     GrainSize, Intercepts, PlanimetricField, TestLines, chords_um, grain_size_by_counting, grain_size_by_intercepts,
     intercepts, planimetric_fields,
@@ -42,6 +45,6 @@ pub use label_map::{read_label_map, write_label_map};
 pub use neighbors::{count_neighbors, neighbors};
 pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open};
-pub use region::{LabelMap, Neighbors, Region, regions, regions_of_boxes};
+pub use region::{LabelMap, Neighbors, PhysicalMeasures, Region, regions, regions_of_boxes};
 pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
 pub use views::{EmbedConfig, GrainViews, ViewConfig};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::{LabelMap, Neighbors, Region};
+use crate::{LabelMap, Neighbors, PixelSize, Region};
 
 /// Pairs of regions that touch, by label, and for how long: the number of neighbouring pixels of a row or a column
 /// that carry the two labels, which on a slanting boundary is its length in the city-block metric. With `gap_px` > 0 also
@@ -27,13 +27,21 @@ pub fn neighbors(map: &LabelMap, gap_px: usize) -> Vec<Neighbors> {
             counts.finish()
         })
         .reduce(HashMap::new, |mut all, more| {
-            more.into_iter().for_each(|(pair, count)| *all.entry(pair).or_default() += count);
+            more.into_iter().for_each(|(pair, count)| all.entry(pair).or_default().add(count));
             all
         });
-    let mut edges: Vec<Neighbors> =
-        counts.into_iter().map(|((a, b), boundary_px)| Neighbors { a, b, boundary_px }).collect();
+    let edge = |((a, b), Length { pairs: boundary_px, upright_px })| Neighbors { a, b, boundary_px, upright_px };
+    let mut edges: Vec<Neighbors> = counts.into_iter().map(edge).collect();
     edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
     edges
+}
+
+impl Neighbors {
+    /// Length of the common boundary along the edges of pixels of `size`, micrometres.
+    pub fn boundary_um(&self, size: PixelSize) -> f64 {
+        let level_px = self.boundary_px.saturating_sub(self.upright_px);
+        (self.upright_px as f64 * size.y_nm + level_px as f64 * size.x_nm) * 1e-3
+    }
 }
 
 /// Writes into each region how many others it touches by `edges`. Regions are ordered by label.
@@ -54,47 +62,61 @@ fn count_row(map: &LabelMap, row: usize, gap: usize, counts: &mut Counts) {
             continue;
         }
         let here = start + column;
-        let mut look_back = |stride: usize, steps: usize| {
+        let mut look_back = |stride: usize, steps: usize, is_upright: bool| {
             for step in 1..=steps.min(gap + 1) {
                 let other = map.labels[here - step * stride];
                 if other != 0 {
                     if other != label {
-                        counts.add(label, other);
+                        counts.add(label, other, is_upright);
                     }
                     break;
                 }
             }
         };
-        look_back(1, column);
-        look_back(map.width, row);
+        look_back(1, column, true);
+        look_back(map.width, row, false);
     }
 }
 
-/// Counts of pairs; runs of one pair are counted before they are looked up.
+/// Length of a boundary: pairs of pixels, and those of them that lie beside each other.
+#[derive(Clone, Copy, Default)]
+struct Length {
+    pairs: u64,
+    upright_px: u64,
+}
+
+impl Length {
+    fn add(&mut self, more: Self) {
+        self.pairs += more.pairs;
+        self.upright_px += more.upright_px;
+    }
+}
+
+/// Lengths by pair; runs of one pair are counted before they are looked up.
 #[derive(Default)]
 struct Counts {
-    all: HashMap<(u32, u32), u64>,
+    all: HashMap<(u32, u32), Length>,
     pair: (u32, u32),
-    count: u64,
+    run: Length,
 }
 
 impl Counts {
-    fn add(&mut self, a: u32, b: u32) {
+    fn add(&mut self, a: u32, b: u32, is_upright: bool) {
         let pair = (a.min(b), a.max(b));
         if pair != self.pair {
             self.store();
             self.pair = pair;
         }
-        self.count += 1;
+        self.run.add(Length { pairs: 1, upright_px: u64::from(is_upright) });
     }
 
     fn store(&mut self) {
-        if self.count > 0 {
-            *self.all.entry(self.pair).or_default() += std::mem::take(&mut self.count);
+        if self.run.pairs > 0 {
+            self.all.entry(self.pair).or_default().add(std::mem::take(&mut self.run));
         }
     }
 
-    fn finish(mut self) -> HashMap<(u32, u32), u64> {
+    fn finish(mut self) -> HashMap<(u32, u32), Length> {
         self.store();
         self.all
     }

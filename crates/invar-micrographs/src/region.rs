@@ -3,8 +3,10 @@
 mod hull;
 mod measure;
 mod perimeter;
+mod physical;
 
 pub use measure::{regions, regions_of_boxes};
+pub use physical::PhysicalMeasures;
 
 /// Which region each pixel belongs to, row-major; 0 is background.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +63,10 @@ pub struct Neighbors {
     pub a: u32,
     /// The larger label.
     pub b: u32,
-    /// Length of their common boundary.
+    /// Length of their common boundary: pairs of touching pixels, each an edge of a pixel.
     pub boundary_px: u64,
+    /// Those of them that lie beside each other: edges that stand upright, as high as a pixel; the others are as wide as one.
+    pub upright_px: u64,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! grains             a record of 144 bytes each, in the order of their labels
 //! masks              a bit a pixel of a grain's bounding box, row after row without gaps, lowest bit first, each grain
 //!                    from a new byte; a grain that fills its box has none
-//! edges              a u32 | b u32 | boundary u64 (px) for each pair of touching grains
+//! edges              a u32 | b u32 | boundary u64 (px) | upright part of it u64 (px) for each pair of touching grains
 //! metadata           JSON: where the image came from, levels, pixel size, what was cropped
 //! ```
 //! All numbers are little-endian; each section begins at a multiple of 64 bytes, the gaps are zero. The pixels come first
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Levels, PixelSize, Region, SampleType};
+use crate::{ImageFacts, Levels, PixelSize, Region, SampleType};
 
 mod pixels;
 mod reader;
@@ -30,13 +30,13 @@ pub(crate) use writer::ShardWriter;
 const MAGIC: &[u8; 8] = b"INVGRAIN";
 
 /// Version of this layout.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const HEADER_BYTES: usize = 32;
 const ENTRY_BYTES: usize = 16;
 const ALIGNMENT: usize = 64;
 const GRAIN_BYTES: usize = 144;
-const EDGE_BYTES: usize = 16;
+const EDGE_BYTES: usize = 24;
 
 /// Where the mask of a grain is that fills its bounding box.
 pub(crate) const NO_MASK: u64 = u64::MAX;
@@ -78,8 +78,8 @@ pub(crate) struct Metadata {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, serde_json::Value>,
     /// What was measured on the whole image.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    pub facts: serde_json::Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<ImageFacts>,
     /// One class a region, 0 where it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<u32>>,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use invar_dataset::manifest::Manifest;
-use invar_micrographs::{ImageFile, PageInfo};
+use invar_micrographs::{DatasetFacts, ImageFile, PageInfo};
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,7 +59,7 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
     for (name, count) in &manifest.counts {
         text += &format!("  {name:<20} {:>14}\n", thousands(*count));
     }
-    text += &super::ingest::images(&manifest);
+    text += &super::ingest::images(&DatasetFacts::of(path, &manifest)?);
     text += if verify { "  whole: every checksum is right" } else { "  finished (--verify reads every checksum)" };
     let mut json = serde_json::to_value(&manifest)?;
     json["kind"] = Value::from("dataset");

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use invar_dataset::{Column, ColumnData, DatasetError, SampleTable};
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::{Grain, GrainDataset, StoredImage};
+use crate::{PhysicalMeasures, Region};
 
 /// The columns of the sample sheets, and whether all values of each are numbers.
 #[derive(Debug)]
@@ -27,9 +29,11 @@ impl SampleTable for GrainDataset {
     /// `centroid_x_um`, `centroid_y_um` (from the centre of the upper left pixel, y downwards); area, diameter of the circle
     /// of the same area, perimeter and axes in pixels and micrometres; `aspect_ratio` (major over minor axis; null for a
     /// line), `orientation_deg` (major axis to the horizontal, counter-clockwise, in (-90, 90]), `eccentricity`, `solidity`,
-    /// `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`, `num_neighbors`, `pixel_size_nm`,
+    /// `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`, `num_neighbors`, `pixel_size_nm` (of pixels that
+    /// are not square, the side of the square of their area),
     /// `pixel_size_source`, `class` (null without a class map); then the columns of the sample sheet. Without a pixel size, everything in micrometres is null.
-    /// Where pixels are not square, areas and centroids are exact and other lengths are by the square of the same area.
+    /// Where it is known, `aspect_ratio`, `orientation_deg` and `eccentricity` are those of the specimen, which on pixels that are
+    /// not square are others than those of the grid; see [`crate::Region::in_um`].
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let grains: Vec<Grain> = range.map(|index| self.grain(index)).collect();
         let mut columns = named_columns(&grains);
@@ -54,7 +58,10 @@ fn named_columns(grains: &[Grain]) -> Vec<Column> {
     let texts = |value: &dyn Fn(&Grain) -> Option<String>| ColumnData::Str(grains.iter().map(value).collect());
     let whole = |value: &dyn Fn(&Grain) -> u32| ColumnData::U32(grains.iter().map(|g| Some(value(g))).collect());
     let real = |value: &dyn Fn(&Grain) -> Option<f64>| ColumnData::F64(grains.iter().map(value).collect());
-    let um = |grain: &Grain| grain.image.pixel_um();
+    let physical: Vec<Option<PhysicalMeasures>> = grains.par_iter().map(Grain::in_um).collect();
+    let um = |value: &dyn Fn(&PhysicalMeasures) -> f64| {
+        ColumnData::F64(physical.iter().map(|p| p.as_ref().map(value)).collect())
+    };
 
     add("id", texts(&|g| Some(g.id())));
     add("source", texts(&|g| Some(g.image.source.clone())));
@@ -69,29 +76,37 @@ fn named_columns(grains: &[Grain]) -> Vec<Column> {
     add("centroid_x_um", real(&|g| Some(g.region().centroid_px[1] * g.image.pixel_size?.x_nm * 1e-3)));
     add("centroid_y_um", real(&|g| Some(g.region().centroid_px[0] * g.image.pixel_size?.y_nm * 1e-3)));
     add("area_px", ColumnData::I64(grains.iter().map(|g| i64::try_from(g.region().area_px).ok()).collect()));
-    add("area_um2", real(&|g| Some(g.region().area_px as f64 * g.image.pixel_area_um2()?)));
+    add("area_um2", um(&|p| p.area_um2));
     add("equivalent_diameter_px", real(&|g| Some(g.region().equivalent_diameter_px)));
-    add("equivalent_diameter_um", real(&|g| Some(g.region().equivalent_diameter_px * um(g)?)));
+    add("equivalent_diameter_um", um(&|p| p.equivalent_diameter_um));
     add("perimeter_px", real(&|g| Some(g.region().perimeter_px)));
-    add("perimeter_um", real(&|g| Some(g.region().perimeter_px * um(g)?)));
+    add("perimeter_um", um(&|p| p.perimeter_um));
     add("major_axis_px", real(&|g| Some(g.region().major_axis_px)));
     add("minor_axis_px", real(&|g| Some(g.region().minor_axis_px)));
-    add("major_axis_um", real(&|g| Some(g.region().major_axis_px * um(g)?)));
-    add("minor_axis_um", real(&|g| Some(g.region().minor_axis_px * um(g)?)));
-    let aspect_ratio = |g: &Grain| {
-        let region = g.region();
-        (region.minor_axis_px > 0.0).then(|| region.major_axis_px / region.minor_axis_px)
+    add("major_axis_um", um(&|p| p.major_axis_um));
+    add("minor_axis_um", um(&|p| p.minor_axis_um));
+    // Of the specimen where its scale is known, else of the grid.
+    let ellipse = |of_grid: &dyn Fn(&Region) -> f64, of_specimen: &dyn Fn(&PhysicalMeasures) -> f64| -> Vec<f64> {
+        let value = |(grain, physical): (&Grain, &Option<PhysicalMeasures>)| {
+            physical.as_ref().map_or_else(|| of_grid(grain.region()), of_specimen)
+        };
+        grains.iter().zip(&physical).map(value).collect()
     };
-    add("aspect_ratio", real(&aspect_ratio));
-    add("orientation_deg", real(&|g| Some(to_horizontal_deg(g.region().orientation_rad))));
-    add("eccentricity", real(&|g| Some(g.region().eccentricity)));
+    let major = ellipse(&|r| r.major_axis_px, &|p| p.major_axis_um);
+    let minor = ellipse(&|r| r.minor_axis_px, &|p| p.minor_axis_um);
+    let aspect_ratio = major.into_iter().zip(minor).map(|(major, minor)| (minor > 0.0).then(|| major / minor));
+    let orientation_rad = ellipse(&|r| r.orientation_rad, &|p| p.orientation_rad);
+    let eccentricity = ellipse(&|r| r.eccentricity, &|p| p.eccentricity);
+    add("aspect_ratio", ColumnData::F64(aspect_ratio.collect()));
+    add("orientation_deg", ColumnData::F64(orientation_rad.into_iter().map(|o| Some(to_horizontal_deg(o))).collect()));
+    add("eccentricity", ColumnData::F64(eccentricity.into_iter().map(Some).collect()));
     add("solidity", real(&|g| Some(g.region().solidity)));
     add("mean_intensity", real(&|g| Some(g.region().mean_intensity)));
     add("min_intensity", real(&|g| Some(g.region().min_intensity)));
     add("max_intensity", real(&|g| Some(g.region().max_intensity)));
     add("touches_border", ColumnData::Bool(grains.iter().map(|g| Some(g.region().touches_border)).collect()));
     add("num_neighbors", whole(&|g| g.region().num_neighbors));
-    add("pixel_size_nm", real(&|g| Some(um(g)? * 1e3)));
+    add("pixel_size_nm", real(&|g| Some(g.image.pixel_um()? * 1e3)));
     add("pixel_size_source", texts(&|g| Some(g.image.pixel_size.map_or("unknown", |size| size.source.name()).into())));
     add("class", ColumnData::U32(grains.iter().map(|g| g.image.class(g.index_in_image)).collect()));
     columns

@@ -33,10 +33,10 @@ pub fn intercepts(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Ve
         let (length_um, labels) = path.trace(map, pixel_size);
         Intercepts { length_um, count: crossings(&labels, path.least_stretch(), matches!(path, Path::Circle(..))) }
     };
-    paths(map, lines).iter().map(run).filter(|found| found.length_um > 0.0).collect()
+    paths(map, pixel_size, lines).iter().map(run).filter(|found| found.length_um > 0.0).collect()
 }
 
-fn paths(map: &LabelMap, lines: TestLines) -> Vec<Path> {
+fn paths(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Path> {
     let (width, height) = (map.width as f64, map.height as f64);
     if map.labels.is_empty() {
         return Vec::new();
@@ -51,10 +51,12 @@ fn paths(map: &LabelMap, lines: TestLines) -> Vec<Path> {
             even(n, width + height - 2.0 * short).flat_map(|s| diagonals(s + short - height, width, height)).collect()
         }
         TestLines::Circles => {
-            let radius = (width.min(height) - 1.0) / 2.0;
-            [3.0, 2.0, 1.0]
-                .map(|share| Path::Circle([(width - 1.0) / 2.0, (height - 1.0) / 2.0], radius * share / 3.0))
-                .into()
+            // Circles on the specimen: where pixels are not square, ellipses on the grid.
+            let tall = pixel_size.y_nm / pixel_size.x_nm;
+            let radius = (width - 1.0).min((height - 1.0) * tall) / 2.0;
+            let center = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
+            let circle = |share: f64| Path::Circle(center, [radius * share / 3.0, radius * share / 3.0 / tall]);
+            [3.0, 2.0, 1.0].map(circle).into()
         }
     }
 }
@@ -77,7 +79,7 @@ pub fn chords_um(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec
         }
         runs.into_iter().filter(|run| run.0 != 0).map(move |run| run.1 as f64 * step_um).collect::<Vec<_>>()
     };
-    paths(map, lines).iter().flat_map(chords).collect()
+    paths(map, pixel_size, lines).iter().flat_map(chords).collect()
 }
 
 /// The line `x = start + y` as far as it lies on the image, and its mirror image.
@@ -91,7 +93,8 @@ fn diagonals(start: f64, width: f64, height: f64) -> [Path; 2] {
 /// Coordinates are `[x, y]` of pixel centres.
 enum Path {
     Line([f64; 2], [f64; 2]),
-    Circle([f64; 2], f64),
+    /// Centre and half axes.
+    Circle([f64; 2], [f64; 2]),
 }
 
 impl Path {
@@ -129,11 +132,11 @@ impl Path {
                 // A line of n pixels is n pixels long, not n - 1.
                 (length(dx, dy) * (steps + 1.0) / steps, (0..=steps as usize).map(at).collect())
             }
-            Self::Circle([x, y], radius) => {
-                let steps = (2.0 * PI * radius * SAMPLES_A_PIXEL as f64).ceil() as usize;
+            Self::Circle([x, y], [across, down]) => {
+                let steps = (2.0 * PI * across.max(down) * SAMPLES_A_PIXEL as f64).ceil() as usize;
                 let point = |i: usize| {
                     let angle = 2.0 * PI * i as f64 / steps as f64;
-                    [radius * angle.cos(), radius * angle.sin()]
+                    [across * angle.cos(), down * angle.sin()]
                 };
                 let piece = |i: usize| {
                     let (a, b) = (point(i), point(i + 1));

@@ -1,3 +1,5 @@
+use std::f64::consts::PI;
+
 use super::*;
 use crate::{LabelMap, PixelSize, PixelSizeSource};
 
@@ -170,4 +172,27 @@ fn quantiles_of_student() {
     for (freedom, t) in [(1, 12.7062), (10, 2.2281), (11, 2.2010), (20, 2.0860), (79, 1.9905), (1000, 1.9623)] {
         assert!((student_t_95(freedom) - t).abs() < 1e-3, "{freedom}: {}", student_t_95(freedom));
     }
+}
+
+/// A grid of squares of 12 um, on pixels 0.5 um wide and 2 um high: every direction counts as on square pixels.
+#[test]
+fn pixels_that_are_not_square_change_no_grain_size() {
+    let flat = PixelSize { x_nm: 500.0, y_nm: 2000.0, source: PixelSizeSource::User };
+    let map = map(480, 120, |r, c| ((r + 3) / 6 * 21 + (c + 12) / 24) as u32 + 1);
+    for (lines, length_um) in [(TestLines::Horizontal(5), 240.0), (TestLines::Vertical(5), 240.0)] {
+        let found = intercepts(&map, flat, lines);
+        assert!(found.iter().all(|line| (line.length_um, line.count) == (length_um, 20)), "{found:?}");
+    }
+    let size = grain_size_by_counting(&planimetric_fields(&map, flat, 1)).unwrap();
+    // One a square of 0.012 mm.
+    assert!((size.mean * 0.012 * 0.012 - 1.0).abs() < 1e-9, "{size:?}");
+    // Circles are circles on the specimen: the largest that fits, of 239.5 um across or 238 um down, then 2/3, then 1/3.
+    let circles = intercepts(&map, flat, TestLines::Circles);
+    for (circle, share) in circles.iter().zip([1.0, 2.0 / 3.0, 1.0 / 3.0]) {
+        assert!((circle.length_um / (PI * 238.0 * share) - 1.0).abs() < 1e-4, "{circle:?}");
+    }
+    // A circle of diameter D crosses D / d lines of either direction, each twice; the three have 2 D in all.
+    let count: u64 = circles.iter().map(|circle| circle.count).sum();
+    let expected = 2.0 * 2.0 * (238.0 / 12.0) * 2.0;
+    assert!((count as f64 / expected - 1.0).abs() < 0.1, "{count} beside {expected}");
 }

@@ -14,7 +14,7 @@ use invar_dataset::{
 use serde::{Deserialize, Serialize};
 
 use super::{LABELS, TABLES, inputs::Source};
-use crate::{Error, IngestConfig, Inputs, dataset::DOMAIN};
+use crate::{Error, ImageFacts, IngestConfig, Inputs, facts::DOMAIN};
 
 const SHARD_PREFIX: &str = "micrographs-";
 const SHARD_SUFFIX: &str = ".shard";
@@ -38,8 +38,8 @@ pub(super) struct Checkpoint {
     pub skipped: Option<String>,
     /// Image and mask, with the first page of a file.
     pub inputs: Vec<Input>,
-    /// What the manifest says of the image.
-    pub facts: serde_json::Value,
+    /// What the manifest says of the image; `None` where it was left out.
+    pub facts: Option<ImageFacts>,
     /// The label map beside the shard.
     pub labels: Option<String>,
 }

@@ -6,18 +6,19 @@ use invar_dataset::{
     Progress,
     manifest::{self, Input},
 };
-use serde_json::json;
 
 use super::{
     BAND_PX, LABELS, classes,
     inputs::Source,
-    mask, measure_boxes, measure_labels,
+    mask,
     output::{self, Checkpoint},
 };
 use crate::{
-    Band, Banner, Error, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize, PixelSizeSource, Place, Region,
-    Segmentation, Segments, TestLines, read,
-    shard::{Masks, Metadata, ShardWriter, StoredType},
+    Band, Banner, Error, GrainSizes, ImageFacts, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize,
+    PixelSizeSource, Place, Region, Segmentation, Segments, TestLines,
+    measured::Measured,
+    read,
+    shard::{Metadata, ShardWriter, StoredType},
 };
 
 /// Test lines of each direction for the intercept method.
@@ -97,13 +98,13 @@ pub(super) fn take_in(
         crop_bottom_px,
         banner,
         columns: task.source.columns.clone(),
-        facts: facts.clone(),
+        facts: Some(facts.clone()),
         classes: found.classes,
     };
     drop(pixels);
-    let shard = writer.finish(&metadata, &found.regions, &found.masks, &found.edges)?;
+    let shard = writer.finish(&metadata, &found.measured)?;
     let inputs = if task.page == 0 { digests(task.source)? } else { Vec::new() };
-    Ok(Checkpoint { number: task.number, shard: Some(shard), skipped: None, inputs, facts, labels })
+    Ok(Checkpoint { number: task.number, shard: Some(shard), skipped: None, inputs, facts: Some(facts), labels })
 }
 
 /// Size and checksum of the image, and of its mask and class map.
@@ -176,9 +177,7 @@ fn crop(task: &Task<'_>, writer: &mut ShardWriter, config: &IngestConfig) -> Res
 /// What is on an image.
 struct Found {
     map: Option<LabelMap>,
-    regions: Vec<Region>,
-    masks: Masks,
-    edges: Vec<crate::Neighbors>,
+    measured: Measured,
     /// One a region, where there is a class map.
     classes: Option<Vec<u32>>,
 }
@@ -215,14 +214,14 @@ fn find(
             if config.min_area_px > 1 {
                 drop_small(&mut map, config.min_area_px);
             }
-            let (regions, masks, edges) = measure_labels(&map, image);
-            let classes = class_map.map(|of_pixels| classes::of_labels(&regions, &map, &of_pixels));
-            Ok(Found { map: Some(map), regions, masks, edges, classes })
+            let measured = Measured::labels(&map, image);
+            let classes = class_map.map(|of_pixels| classes::of_labels(&measured.regions, &map, &of_pixels));
+            Ok(Found { map: Some(map), measured, classes })
         }
         Segments::Boxes(boxes) => {
-            let (regions, masks, edges) = measure_boxes(&boxes, image);
-            let classes = class_map.map(|of_pixels| classes::of_boxes(&regions, &of_pixels));
-            Ok(Found { map: None, regions, masks, edges, classes })
+            let measured = Measured::boxes(&boxes, image);
+            let classes = class_map.map(|of_pixels| classes::of_boxes(&measured.regions, &of_pixels));
+            Ok(Found { map: None, measured, classes })
         }
     }
 }
@@ -258,34 +257,33 @@ fn facts(
     image: ImageRef<'_>,
     pixel_size: Option<PixelSize>,
     (crop_bottom_px, banner): (u32, Option<&str>),
-) -> serde_json::Value {
-    let regions = &found.regions;
+) -> ImageFacts {
+    let regions = &found.measured.regions;
     let num_border = regions.iter().filter(|region| region.touches_border).count();
     let inner = || regions.iter().filter(|region| !region.touches_border);
     let mean = |total: f64, count: usize| (count > 0).then(|| total / count as f64);
     let mean_area_px = mean(regions.iter().map(|region| region.area_px as f64).sum(), regions.len());
-    let mean_inner = mean(inner().map(|region| region.area_px as f64).sum(), regions.len() - num_border);
     let area_um2 = pixel_size.map(|size| size.x_nm * size.y_nm * 1e-6);
-    json!({
-        "image": task.name,
-        "source": task.source.path.to_string_lossy(),
-        "page": task.page + 1,
-        "width_px": image.width,
-        "height_px": image.height,
-        "grains": regions.len(),
-        "border_grains": num_border,
-        "mean_area_px": mean_area_px,
-        "mean_area_um2": mean_area_px.zip(area_um2).map(|(px, um2)| px * um2),
-        "mean_area_of_inner_px": mean_inner,
-        "pixel_size": pixel_size,
-        "crop_bottom_px": crop_bottom_px,
-        "banner": banner,
-        "grain_size": found.map.as_ref().zip(pixel_size).and_then(|(map, size)| grain_size(map, size, regions)),
-    })
+    ImageFacts {
+        image: task.name.clone(),
+        source: task.source.path.to_string_lossy().into_owned(),
+        page: task.page as u32 + 1,
+        width_px: image.width as u32,
+        height_px: image.height as u32,
+        grains: regions.len() as u64,
+        border_grains: num_border as u64,
+        mean_area_px,
+        mean_area_um2: mean_area_px.zip(area_um2).map(|(px, um2)| px * um2),
+        mean_area_of_inner_px: mean(inner().map(|region| region.area_px as f64).sum(), regions.len() - num_border),
+        pixel_size,
+        crop_bottom_px,
+        banner: banner.map(str::to_owned),
+        grain_size: found.map.as_ref().zip(pixel_size).and_then(|(map, size)| grain_size(map, size, regions)),
+    }
 }
 
 /// ASTM grain-size numbers where the grains fill the image; loose particles have none.
-fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Option<serde_json::Value> {
+fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Option<GrainSizes> {
     let covered: u64 = regions.iter().map(|region| region.area_px).sum();
     if regions.len() < 2 || covered * 2 < map.labels.len() as u64 {
         return None;
@@ -295,8 +293,8 @@ fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Opti
     let fields = crate::planimetric_fields(map, pixel_size, per_side);
     let lines = [TestLines::Horizontal(LINES), TestLines::Vertical(LINES)];
     let lines: Vec<_> = lines.into_iter().flat_map(|lines| crate::intercepts(map, pixel_size, lines)).collect();
-    Some(json!({
-        "planimetric": crate::grain_size_by_counting(&fields),
-        "intercept": crate::grain_size_by_intercepts(&lines),
-    }))
+    Some(GrainSizes {
+        planimetric: crate::grain_size_by_counting(&fields),
+        intercept: crate::grain_size_by_intercepts(&lines),
+    })
 }

@@ -8,7 +8,7 @@ use std::{
 use invar_dataset::{ColumnData, Dataset, NoProgress, SampleTable};
 
 use super::*;
-use crate::{GrainDataset, PixelsRef, Segmentation};
+use crate::{GrainDataset, Neighbors, PixelsRef, Segmentation};
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -164,7 +164,7 @@ fn masks_are_found_by_name_and_keep_their_labels() {
     mask("b.png", [16, 96]);
     let dataset = bench.dataset();
     assert_eq!((dataset.grain(1).id(), dataset.grain(1).region().area_px), ("a#700".into(), 80));
-    assert_eq!(dataset.image(0).neighbors(), [Neighbors { a: 3, b: 700, boundary_px: 16 }]);
+    assert_eq!(dataset.image(0).neighbors(), [Neighbors { a: 3, b: 700, boundary_px: 16, upright_px: 16 }]);
     assert_eq!(dataset.grain(0).region().num_neighbors, 1);
 }
 

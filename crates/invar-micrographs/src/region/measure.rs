@@ -96,7 +96,7 @@ fn measure(runs: &[Run], width: usize, height: usize, image: Option<ImageRef<'_>
     }
     let area = moments.count as f64;
     let [var_row, var_column, covariance] = moments.central();
-    let [major, minor] = eigenvalues(var_row, var_column, covariance);
+    let ellipse = Ellipse::of(var_row, var_column, covariance);
     let [top, left, bottom, right] = bbox;
     Region {
         label: runs[0].label,
@@ -104,10 +104,10 @@ fn measure(runs: &[Run], width: usize, height: usize, image: Option<ImageRef<'_>
         area_px: moments.count as u64,
         centroid_px: [moments.rows as f64 / area, moments.columns as f64 / area],
         equivalent_diameter_px: (4.0 * area / PI).sqrt(),
-        major_axis_px: 4.0 * major.sqrt(),
-        minor_axis_px: 4.0 * minor.sqrt(),
-        eccentricity: if major > 0.0 { (1.0 - minor / major).max(0.0).sqrt() } else { 0.0 },
-        orientation_rad: orientation(var_row, var_column, covariance),
+        major_axis_px: ellipse.major_axis,
+        minor_axis_px: ellipse.minor_axis,
+        eccentricity: ellipse.eccentricity,
+        orientation_rad: ellipse.orientation_rad,
         perimeter_px: 0.0,
         solidity: 1.0,
         mean_intensity: intensity.sum / area,
@@ -153,6 +153,27 @@ impl Moments {
             of(self.columns_squared, self.columns, self.columns),
             of(self.products, self.rows, self.columns),
         ]
+    }
+}
+
+/// The ellipse of given second moments, in the units of their roots.
+pub(super) struct Ellipse {
+    pub major_axis: f64,
+    pub minor_axis: f64,
+    pub eccentricity: f64,
+    /// Of the major axis to the row axis, counter-clockwise.
+    pub orientation_rad: f64,
+}
+
+impl Ellipse {
+    pub fn of(var_row: f64, var_column: f64, covariance: f64) -> Self {
+        let [major, minor] = eigenvalues(var_row, var_column, covariance);
+        Self {
+            major_axis: 4.0 * major.sqrt(),
+            minor_axis: 4.0 * minor.sqrt(),
+            eccentricity: if major > 0.0 { (1.0 - minor / major).max(0.0).sqrt() } else { 0.0 },
+            orientation_rad: orientation(var_row, var_column, covariance),
+        }
     }
 }
 

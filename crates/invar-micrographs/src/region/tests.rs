@@ -1,7 +1,9 @@
+use std::f64::consts::{FRAC_PI_2, PI};
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ImageRef, PixelsRef, neighbors};
+use crate::{ImageRef, PixelSize, PixelSizeSource, PixelsRef, neighbors};
 
 fn map(art: &[&str]) -> LabelMap {
     let labels = art.iter().flat_map(|line| line.bytes()).map(|b| if b == b'.' { 0 } else { u32::from(b - b'0') });
@@ -57,15 +59,96 @@ fn measures_are_those_of_regionprops() {
     assert_eq!(found.iter().map(|r| r.num_neighbors).collect::<Vec<_>>(), [1, 0, 1, 0, 0]);
 }
 
+/// An ellipse, a disc and an oblique ellipse on the specimen, a rectangle and two lines, on pixels 0.1 um wide and 0.4 um high.
+#[test]
+fn measures_in_micrometres_are_those_of_regionprops_with_a_spacing() {
+    let (sin, cos) = 30f64.to_radians().sin_cos();
+    let is_inside: [&dyn Fn(f64, f64) -> bool; 6] = [
+        &|y, x| ((y - 100.0) / 20.0).powi(2) + ((x - 100.0) / 60.0).powi(2) <= 1.0,
+        &|y, x| ((y - 100.0) * 0.4).powi(2) + ((x - 100.0) * 0.1).powi(2) <= 64.0,
+        &|y, x| {
+            let (y, x) = ((y - 100.0) * 0.4, (x - 100.0) * 0.1);
+            ((x * cos + y * sin) / 8.0).powi(2) + ((y * cos - x * sin) / 4.0).powi(2) <= 1.0
+        },
+        &|y, x| (20.0..50.0).contains(&y) && (30.0..110.0).contains(&x),
+        &|y, x| y == 7.0 && (5.0..45.0).contains(&x),
+        &|y, x| y == x && y < 20.0,
+    ];
+    // scikit-image 0.26, r = regionprops(mask, spacing=(.4, .1))[0]: area, equivalent_diameter_area, axis_major_length,
+    // axis_minor_length, eccentricity, orientation; then r.perimeter is not defined, so
+    //     a = np.pad(mask.astype(float), 4); k = np.array([1, 4, 6, 4, 1]) / 16
+    //     for axis in (0, 1): a = scipy.ndimage.correlate1d(a, k, axis=axis, mode='constant')
+    //     dx = (a[:-1, 1:] - a[:-1, :-1] + a[1:, 1:] - a[1:, :-1]) / 2
+    //     dy = (a[1:, :-1] - a[:-1, :-1] + a[1:, 1:] - a[:-1, 1:]) / 2
+    //     regionprops(mask)[0].perimeter * np.hypot(dx * .4, dy * .1).sum() / np.hypot(dx, dy).sum()
+    #[rustfmt::skip]
+    let expected = [
+        [150.28, 13.832658413435947, 15.917166470456674, 12.02177068718042, 0.6554128877789418, 0.0, 47.14859203372511],
+        [200.04, 15.959286905398438, 16.028628656646752, 15.890462883058902, 0.1310174462689371, FRAC_PI_2, 53.722443462890695],
+        [100.76, 11.326588918448264, 16.046137737590854, 7.9959747484517765, 0.8669980752178927, 1.0425319478127881, 42.06295708282988],
+        [96.0, 11.055812783082736, 13.848706317438696, 9.236882591004392, 0.7450709367426986, 0.0, 39.30643652530215],
+        [1.6, 1.427299292922217, 4.6173585522460785, 0.0, 1.0, FRAC_PI_2, 4.4154061798434165],
+        [0.8, 1.0092530088080642, 9.509994742374992, 0.0, 1.0, 0.2449786631268642, 7.3517774863234555],
+    ];
+    let size = PixelSize { x_nm: 100.0, y_nm: 400.0, source: PixelSizeSource::User };
+    for (is_inside, expected) in is_inside.iter().zip(expected) {
+        let labels = (0..200 * 200).map(|i| u32::from(is_inside(f64::from(i / 200), f64::from(i % 200)))).collect();
+        let map = LabelMap { width: 200, height: 200, labels };
+        let region = &regions(&map, None)[0];
+        let of_region = |row: u32, column: u32| map.labels[(row * 200 + column) as usize] == 1;
+        let m = region.in_um(size, Some(&of_region));
+        let found = [
+            m.area_um2,
+            m.equivalent_diameter_um,
+            m.major_axis_um,
+            m.minor_axis_um,
+            m.eccentricity,
+            m.orientation_rad,
+            m.perimeter_um,
+        ];
+        for (place, (a, b)) in found.into_iter().zip(expected).enumerate() {
+            // An axis has no sense of direction: -pi/2 is pi/2.
+            let same = (a - b).abs() < 1e-6 || (place == 5 && ((a - b).abs() - PI).abs() < 1e-6);
+            assert!(same, "{place}: {m:?} beside {expected:?}");
+        }
+    }
+}
+
+/// The outline of a disc on the specimen, whatever the pixels: that of Benkrid and Crookes is 5 % longer on square ones.
+#[test]
+fn the_perimeter_of_a_disc_does_not_depend_on_the_shape_of_pixels() {
+    for tall in [0.25, 1.0, 1.2, 2.0, 5.0] {
+        let is_inside = |i: u32| ((f64::from(i / 200) - 100.0) * tall).hypot(f64::from(i % 200) - 100.0) <= 24.0;
+        let map =
+            LabelMap { width: 200, height: 200, labels: (0..200 * 200).map(|i| u32::from(is_inside(i))).collect() };
+        let size = PixelSize { x_nm: 1000.0, y_nm: 1000.0 * tall, source: PixelSizeSource::User };
+        let of_region = |row: u32, column: u32| map.labels[(row * 200 + column) as usize] == 1;
+        let perimeter_um = regions(&map, None)[0].in_um(size, Some(&of_region)).perimeter_um;
+        assert!((perimeter_um / (2.0 * PI * 24.0) - 1.05).abs() < 0.03, "{tall}: {perimeter_um}");
+    }
+}
+
+#[test]
+fn square_pixels_give_the_measures_of_the_grid() {
+    let region = &regions(&zoo(), None)[2];
+    let size = PixelSize { x_nm: 250.0, y_nm: 250.0, source: PixelSizeSource::User };
+    let m = region.in_um(size, None);
+    assert_eq!((m.perimeter_um, m.major_axis_um), (region.perimeter_px * 0.25, region.major_axis_px * 0.25));
+    assert_eq!((m.eccentricity, m.orientation_rad), (region.eccentricity, region.orientation_rad));
+    let pair = Neighbors { a: 1, b: 2, boundary_px: 7, upright_px: 3 };
+    let flat = PixelSize { x_nm: 100.0, y_nm: 400.0, source: PixelSizeSource::User };
+    assert!((pair.boundary_um(flat) - (3.0 * 0.4 + 4.0 * 0.1)).abs() < 1e-12);
+}
+
 #[test]
 fn neighbors_touch_or_lie_across_a_line() {
-    let edge = |a, b, boundary_px| Neighbors { a, b, boundary_px };
-    assert_eq!(neighbors(&zoo(), 0), [edge(1, 3, 1)]);
+    let edge = |a, b, boundary_px, upright_px| Neighbors { a, b, boundary_px, upright_px };
+    assert_eq!(neighbors(&zoo(), 0), [edge(1, 3, 1, 1)]);
     let lined = map(&["11.22", "11.22", ".....", "33.44"]);
     assert_eq!(neighbors(&lined, 0), []);
-    assert_eq!(neighbors(&lined, 1), [edge(1, 2, 2), edge(1, 3, 2), edge(2, 4, 2), edge(3, 4, 1)]);
+    assert_eq!(neighbors(&lined, 1), [edge(1, 2, 2, 2), edge(1, 3, 2, 0), edge(2, 4, 2, 0), edge(3, 4, 1, 1)]);
     let touching = map(&["1122", "1322", "3332"]);
-    assert_eq!(neighbors(&touching, 0), [edge(1, 2, 1), edge(1, 3, 3), edge(2, 3, 3)]);
+    assert_eq!(neighbors(&touching, 0), [edge(1, 2, 1, 1), edge(1, 3, 3, 1), edge(2, 3, 3, 2)]);
 }
 
 #[test]

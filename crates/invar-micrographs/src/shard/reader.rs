@@ -116,7 +116,12 @@ impl ShardFile {
 
     /// Which regions touch.
     pub fn edges(&self) -> Vec<Neighbors> {
-        let edge = |bytes: &[u8]| Neighbors { a: u32_at(bytes, 0), b: u32_at(bytes, 4), boundary_px: u64_at(bytes, 8) };
+        let edge = |bytes: &[u8]| Neighbors {
+            a: u32_at(bytes, 0),
+            b: u32_at(bytes, 4),
+            boundary_px: u64_at(bytes, 8),
+            upright_px: u64_at(bytes, 16),
+        };
         self.section(Section::Edges).chunks_exact(EDGE_BYTES).map(edge).collect()
     }
 

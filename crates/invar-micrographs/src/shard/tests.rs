@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{LabelMap, Neighbors, PixelsRef, Samples, ingest};
+use crate::{LabelMap, Neighbors, PixelsRef, Samples, measured::Measured};
 
 fn metadata() -> Metadata {
     Metadata {
@@ -17,7 +17,7 @@ fn metadata() -> Metadata {
         crop_bottom_px: 0,
         banner: None,
         columns: BTreeMap::from([("steel".into(), "316L".into())]),
-        facts: serde_json::Value::Null,
+        facts: None,
         classes: None,
     }
 }
@@ -44,9 +44,9 @@ fn write(path: &Path, [channels, height, width]: [usize; 3], interleaved: &Sampl
     }
     let pixels = writer.pixels().unwrap();
     let map = LabelMap { width, height, labels: labels.to_vec() };
-    let (regions, masks, edges) = ingest::measure_labels(&map, pixels.image());
+    let measured = Measured::labels(&map, pixels.image());
     drop(pixels);
-    writer.finish(&metadata(), &regions, &masks, &edges).unwrap();
+    writer.finish(&metadata(), &measured).unwrap();
 }
 
 /// Reads everything there is: it must be an error or a value, never a panic.
@@ -136,6 +136,7 @@ fn the_same_image_is_the_same_bytes() {
     }
     assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
     let shard = ShardFile::open(&paths[0]).unwrap();
-    let edges = [(1, 2, 2), (2, 3, 2)].map(|(a, b, boundary_px)| Neighbors { a, b, boundary_px });
+    let edges =
+        [(1, 2, 2, 2), (2, 3, 2, 0)].map(|(a, b, boundary_px, upright_px)| Neighbors { a, b, boundary_px, upright_px });
     assert_eq!(shard.edges()[0], edges[0]);
 }

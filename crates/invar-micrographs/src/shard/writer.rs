@@ -12,10 +12,10 @@ use invar_dataset::{
 use memmap2::Mmap;
 
 use super::{
-    ALIGNMENT, ENTRY_BYTES, GRAIN_BYTES, HEADER_BYTES, MAGIC, Masks, Metadata, NUM_SECTIONS, StoredType, VERSION,
+    ALIGNMENT, ENTRY_BYTES, GRAIN_BYTES, HEADER_BYTES, MAGIC, Metadata, NUM_SECTIONS, StoredType, VERSION,
     pixels::{self, NotFinite},
 };
-use crate::{ImageRef, Neighbors, PixelsRef, Region, Samples};
+use crate::{ImageRef, PixelsRef, Region, Samples, measured::Measured};
 
 const PIXELS_AT: usize = (HEADER_BYTES + ENTRY_BYTES * NUM_SECTIONS).next_multiple_of(ALIGNMENT);
 const COPY_BYTES: usize = 1 << 20;
@@ -137,30 +137,19 @@ impl ShardWriter {
     ///
     /// # Errors
     /// The system's refusal.
-    pub fn finish(
-        mut self,
-        metadata: &Metadata,
-        regions: &[Region],
-        masks: &Masks,
-        edges: &[Neighbors],
-    ) -> Result<Shard, DatasetError> {
+    pub fn finish(mut self, metadata: &Metadata, measured: &Measured) -> Result<Shard, DatasetError> {
         let path = self.path.clone();
-        self.write_rest(metadata, regions, masks, edges).map_err(DatasetError::io(&path))?;
+        self.write_rest(metadata, measured).map_err(DatasetError::io(&path))?;
         let partial = self.atomic.partial_path().to_path_buf();
         drop(self.file);
         let (size_bytes, sha256) = manifest::file_digest(&partial)?;
         self.atomic.commit().map_err(DatasetError::io(&path))?;
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Shard { file, num_rows: regions.len() as u64, size_bytes, sha256 })
+        Ok(Shard { file, num_rows: measured.regions.len() as u64, size_bytes, sha256 })
     }
 
-    fn write_rest(
-        &mut self,
-        metadata: &Metadata,
-        regions: &[Region],
-        masks: &Masks,
-        edges: &[Neighbors],
-    ) -> io::Result<()> {
+    fn write_rest(&mut self, metadata: &Metadata, measured: &Measured) -> io::Result<()> {
+        let Measured { regions, masks, edges } = measured;
         let mut grains = Vec::with_capacity(regions.len() * GRAIN_BYTES);
         for (region, &mask) in regions.iter().zip(&masks.offsets) {
             put_grain(&mut grains, region, mask);
@@ -170,6 +159,7 @@ impl ShardWriter {
             edge_bytes.extend_from_slice(&edge.a.to_le_bytes());
             edge_bytes.extend_from_slice(&edge.b.to_le_bytes());
             edge_bytes.extend_from_slice(&edge.boundary_px.to_le_bytes());
+            edge_bytes.extend_from_slice(&edge.upright_px.to_le_bytes());
         }
         let json = serde_json::to_vec(metadata).map_err(io::Error::other)?;
 

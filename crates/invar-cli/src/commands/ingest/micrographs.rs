@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use invar_dataset::{Column, ColumnData, Dataset, SampleTable, manifest::Manifest};
+use invar_dataset::{Column, Dataset, SampleTable};
 use invar_embeddings::{InputChecksum, Provenance, write_facts};
 use invar_micrographs::{
-    GRAINS_TABLE, GrainDataset, IngestConfig, Inputs, NEIGHBORS_TABLE, OtsuConfig, Segmentation, WatershedConfig,
+    DatasetFacts, GRAINS_TABLE, GrainDataset, GrainSize, IngestConfig, Inputs, NEIGHBORS_TABLE, OtsuConfig,
+    Segmentation, WatershedConfig,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     cli::{Common, IngestMicrographs, Segment},
@@ -79,66 +80,50 @@ fn write_tables(out: &Path) -> Result<()> {
         (next, is_first) = (rows.end, false);
         Ok(Some(dataset.columns(rows)?))
     })?;
-    let mut next = 0;
-    write_facts(&out.join(NEIGHBORS_TABLE), &provenance, || -> Result<Option<Vec<Column>>> {
-        if next == dataset.num_images() && next > 0 {
-            return Ok(None);
-        }
-        let mut edges = Edges::default();
-        while next < dataset.num_images() && edges.image.len() < BLOCK_ROWS {
-            edges.add(&dataset, next);
-            next += 1;
-        }
-        // A dataset of no image is one block without rows.
-        next = next.max(1).min(dataset.num_images().max(1));
-        Ok(Some(edges.columns()))
-    })?;
+    let mut blocks = dataset.neighbor_blocks(BLOCK_ROWS);
+    write_facts(&out.join(NEIGHBORS_TABLE), &provenance, || -> Result<Option<Vec<Column>>> { Ok(blocks.next()) })?;
     Ok(())
 }
 
-/// One line for each image of a manifest, the first of them, and its warnings.
-pub fn images(manifest: &Manifest) -> String {
-    let list = |name: &str| manifest.facts.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let (images, mut text) = (list("images"), String::new());
-    for image in images.iter().take(LISTED_IMAGES) {
+/// A line for each of the first images, and what should be known of all.
+pub fn images(facts: &DatasetFacts) -> String {
+    let mut text = String::new();
+    for image in facts.images.iter().take(LISTED_IMAGES) {
         text += &format!(
             "  {}: {} x {} px, {} grains, {} at the border",
-            image["image"].as_str().unwrap_or_default(),
-            image["width_px"],
-            image["height_px"],
-            image["grains"],
-            image["border_grains"],
+            image.image, image.width_px, image.height_px, image.grains, image.border_grains,
         );
-        match (image["mean_area_um2"].as_f64(), image["mean_area_px"].as_f64()) {
+        match (image.mean_area_um2, image.mean_area_px) {
             (Some(um2), _) => text += &format!(", mean area {um2:.4} um2"),
             (_, Some(px)) => text += &format!(", mean area {px:.1} px"),
             _ => {}
         }
-        for (method, size) in image["grain_size"].as_object().into_iter().flatten() {
-            text += &grain_size(method, size);
+        if let Some(sizes) = &image.grain_size {
+            text += &grain_size("intercept", sizes.intercept.as_ref());
+            text += &grain_size("planimetric", sizes.planimetric.as_ref());
         }
-        if let Some(banner) = image["banner"].as_str() {
-            text += &format!("\n    {} rows cut off: {banner}", image["crop_bottom_px"]);
+        if let Some(banner) = &image.banner {
+            text += &format!("\n    {} rows cut off: {banner}", image.crop_bottom_px);
         }
         text += "\n";
     }
-    if images.len() > LISTED_IMAGES {
-        text += &format!("  and {} images more (manifest.json has them all)\n", images.len() - LISTED_IMAGES);
+    if facts.images.len() > LISTED_IMAGES {
+        text += &format!("  and {} images more (manifest.json has them all)\n", facts.images.len() - LISTED_IMAGES);
     }
-    for warning in list("warnings") {
-        text += &format!("  note: {}\n", warning.as_str().unwrap_or_default());
+    for warning in &facts.warnings {
+        text += &format!("  note: {warning}\n");
     }
     text
 }
 
-/// `, G 8.21 [8.05, 8.37] by intercept (E112)`
-fn grain_size(method: &str, size: &Value) -> String {
-    let Some(number) = size["number"].as_f64() else { return String::new() };
-    let interval = match (size["number_low"].as_f64(), size["number_high"].as_f64()) {
+/// `, E112 intercept G 8.21 [8.05, 8.37]`
+fn grain_size(method: &str, size: Option<&GrainSize>) -> String {
+    let Some(size) = size else { return String::new() };
+    let interval = match (size.number_low, size.number_high) {
         (Some(low), Some(high)) => format!(" [{low:.2}, {high:.2}]"),
         _ => String::new(),
     };
-    format!(", E112 {method} G {number:.2}{interval}")
+    format!(", E112 {method} G {:.2}{interval}", size.number)
 }
 
 fn segmentation(args: &IngestMicrographs) -> Segmentation {
@@ -168,48 +153,14 @@ fn describe(summary: &invar_micrographs::Summary, out: &Path) -> Summary {
     for (name, count) in counts {
         text += &format!("  {name:<26} {:>14}\n", thousands(*count));
     }
-    text += &images(manifest);
+    text += &images(&summary.facts);
     for skipped in &manifest.skipped {
         text += &format!("  left out: {skipped}\n");
     }
     let json = json!({
         "out": out, "num_rows": manifest.num_rows(), "counts": counts, "skipped": manifest.skipped,
-        "images": manifest.facts.get("images"), "warnings": manifest.facts.get("warnings"),
+        "images": summary.facts.images, "warnings": summary.facts.warnings,
         "done_before": summary.already_done,
     });
     Summary { text, json }
-}
-
-/// The edge list of touching grains.
-#[derive(Default)]
-struct Edges {
-    image: Vec<Option<String>>,
-    a: Vec<Option<u32>>,
-    b: Vec<Option<u32>>,
-    boundary_px: Vec<Option<i64>>,
-    boundary_um: Vec<Option<f64>>,
-}
-
-impl Edges {
-    fn add(&mut self, dataset: &GrainDataset, index: usize) {
-        let image = dataset.image(index);
-        for edge in image.neighbors() {
-            self.image.push(Some(image.name.clone()));
-            self.a.push(Some(edge.a));
-            self.b.push(Some(edge.b));
-            self.boundary_px.push(i64::try_from(edge.boundary_px).ok());
-            self.boundary_um.push(image.pixel_um().map(|um| edge.boundary_px as f64 * um));
-        }
-    }
-
-    fn columns(self) -> Vec<Column> {
-        let columns = [
-            ("image", ColumnData::Str(self.image)),
-            ("a", ColumnData::U32(self.a)),
-            ("b", ColumnData::U32(self.b)),
-            ("boundary_px", ColumnData::I64(self.boundary_px)),
-            ("boundary_um", ColumnData::F64(self.boundary_um)),
-        ];
-        columns.into_iter().map(|(name, data)| Column { name: name.into(), data }).collect()
-    }
 }

@@ -1,0 +1,92 @@
+//! What an ingest says of images and of a dataset: the `facts` of its manifest.
+
+use std::{collections::BTreeMap, path::Path};
+
+use invar_dataset::{DatasetError, manifest::Manifest};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{GrainSize, PixelSize};
+
+/// Name of the domain in the manifest.
+pub(crate) const DOMAIN: &str = "micrographs";
+
+/// What was measured on an image, and what was decided about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// Its name, unique in the dataset.
+    pub image: String,
+    /// The file, as the user named it.
+    pub source: String,
+    /// Page of the file, 1-based.
+    pub page: u32,
+    /// Columns, pixels.
+    pub width_px: u32,
+    /// Rows that are left, pixels.
+    pub height_px: u32,
+    /// Grains (particles, tiles).
+    pub grains: u64,
+    /// Those that reach the edge of the image.
+    pub border_grains: u64,
+    /// Mean area of all grains, pixels; absent where there are none.
+    pub mean_area_px: Option<f64>,
+    /// Mean area of all grains, square micrometres; absent where the pixel size is unknown too.
+    pub mean_area_um2: Option<f64>,
+    /// Mean area of the grains that do not reach the edge, pixels.
+    pub mean_area_of_inner_px: Option<f64>,
+    /// Physical size of a pixel, where it is known.
+    pub pixel_size: Option<PixelSize>,
+    /// Rows that were cut off at the bottom.
+    pub crop_bottom_px: u32,
+    /// Why, where a data bar was found.
+    pub banner: Option<String>,
+    /// ASTM grain-size numbers, where grains fill at least half of an image of known pixel size.
+    pub grain_size: Option<GrainSizes>,
+}
+
+/// ASTM grain-size numbers of one image, by both methods of E112.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GrainSizes {
+    /// By counting; absent without grains.
+    pub planimetric: Option<GrainSize>,
+    /// By intercepts; absent where no test line crosses a boundary.
+    pub intercept: Option<GrainSize>,
+}
+
+/// The facts of a dataset.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetFacts {
+    /// Its images, in their order.
+    #[serde(default)]
+    pub images: Vec<ImageFacts>,
+    /// What a person should know before these images are compared with each other, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl DatasetFacts {
+    /// Those of the manifest of the dataset directory `path`; none of another domain.
+    ///
+    /// # Errors
+    /// [`DatasetError::Corrupt`] where they are no facts of images.
+    pub fn of(path: &Path, manifest: &Manifest) -> Result<Self, DatasetError> {
+        if manifest.domain != DOMAIN {
+            return Ok(Self::default());
+        }
+        let facts: Map<String, Value> = manifest.facts.clone().into_iter().collect();
+        serde_json::from_value(facts.into()).map_err(|error| DatasetError::Corrupt {
+            path: invar_dataset::manifest::path(path),
+            what: "facts".into(),
+            expected: "those of images".into(),
+            found: error.to_string(),
+        })
+    }
+
+    /// As a manifest holds them.
+    pub(crate) fn to_manifest(&self) -> BTreeMap<String, Value> {
+        match serde_json::to_value(self).expect("facts are plain data") {
+            Value::Object(facts) => facts.into_iter().collect(),
+            _ => unreachable!("a struct is an object"),
+        }
+    }
+}
