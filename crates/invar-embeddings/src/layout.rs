@@ -5,21 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::{EmbeddingsError, Provenance, SCHEMA_VERSION, parquet::Footer};
+use crate::{EmbeddingsError, Provenance, parquet::Footer};
 
-/// `invar.json`: the end marker of a directory of parts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct EndMarker {
-    /// With the figures that were known at the end only.
-    pub provenance: Provenance,
-    pub num_rows: u64,
-    pub parts: Vec<Part>,
-}
-
-/// A part file.
+/// A part file, as the last one tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub file: String,
@@ -36,11 +26,25 @@ pub(crate) struct Whole {
     pub provenance: Option<Provenance>,
 }
 
-const MARKER: &str = "invar.json";
-
 /// Name of part `index`.
 pub(crate) fn part_name(index: usize) -> String {
     format!("part-{index:05}.parquet")
+}
+
+/// The number of the part called `name`.
+fn part_index(name: &str) -> Option<usize> {
+    let index = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
+    (part_name(index) == name).then_some(index)
+}
+
+/// The part of `dir` with the highest number.
+fn last_part(dir: &Path) -> Result<Option<usize>, EmbeddingsError> {
+    let mut last = None;
+    for entry in fs::read_dir(dir).map_err(EmbeddingsError::io(dir))? {
+        let entry = entry.map_err(EmbeddingsError::io(dir))?;
+        last = last.max(part_index(&entry.file_name().to_string_lossy()));
+    }
+    Ok(last)
 }
 
 /// Whether `path` names a single file.
@@ -58,66 +62,45 @@ pub(crate) fn finished_parts(dir: &Path) -> Vec<PathBuf> {
     (0..).map(|index| dir.join(part_name(index))).take_while(|path| path.is_file()).collect()
 }
 
-impl EndMarker {
-    pub fn write(&self, dir: &Path) -> Result<(), EmbeddingsError> {
-        let mut json = serde_json::to_vec_pretty(self).expect("a marker has string keys only");
-        json.push(b'\n');
-        atomic::write(dir.join(MARKER), &json).map_err(EmbeddingsError::io(dir.join(MARKER)))
-    }
-
-    /// The marker of `dir`; `Ok(None)` where there is none.
-    pub fn read(dir: &Path) -> Result<Option<Self>, EmbeddingsError> {
-        let path = dir.join(MARKER);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(EmbeddingsError::io(path)(error)),
-        };
-        let corrupt = |what: &str, expected: String, found: String| EmbeddingsError::Corrupt {
-            path: path.clone(),
-            what: what.into(),
-            expected,
-            found,
-        };
-        let marker: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|e| corrupt("end marker", "JSON".into(), e.to_string()))?;
-        let version = &marker["provenance"]["schema_version"];
-        if version.as_u64() != Some(u64::from(SCHEMA_VERSION)) {
-            return Err(corrupt("schema version", SCHEMA_VERSION.to_string(), version.to_string()));
-        }
-        let fields = "the fields of schema version 1";
-        serde_json::from_value(marker).map(Some).map_err(|e| corrupt("end marker", fields.into(), e.to_string()))
-    }
-}
-
 impl Whole {
     /// Opens the EMB or single Parquet file at `path`.
     ///
     /// # Errors
-    /// When a part is missing or damaged, or the end marker is.
+    /// When a part is missing or damaged.
     pub fn open(path: &Path) -> Result<Self, EmbeddingsError> {
         if !path.is_dir() {
             let footer = Footer::read(path)?;
             return Ok(Self { is_directory: false, provenance: footer.provenance.clone(), parts: vec![footer] });
         }
-        let Some(marker) = EndMarker::read(path)? else {
-            let num_parts = finished_parts(path).len();
-            if num_parts == 0 {
-                return Err(not_embeddings(path));
-            }
-            return Err(EmbeddingsError::Incomplete { path: path.into(), num_parts });
+        let Some(index) = last_part(path)? else { return Err(not_embeddings(path)) };
+        let last = Footer::read(&path.join(part_name(index)))?;
+        let Some(earlier) = &last.earlier_parts else {
+            return Err(EmbeddingsError::Incomplete { path: path.into(), num_parts: finished_parts(path).len() });
         };
-        let parts = marker.parts.iter().map(|part| part.open(path)).collect::<Result<Vec<_>, _>>()?;
-        let num_rows: u64 = marker.parts.iter().map(|part| part.num_rows).sum();
-        if parts.is_empty() || num_rows != marker.num_rows {
+        if earlier.len() != index {
             return Err(EmbeddingsError::Corrupt {
-                path: path.join(MARKER),
-                what: "number of rows of all parts".into(),
-                expected: marker.num_rows.to_string(),
-                found: num_rows.to_string(),
+                path: last.path,
+                what: "parts before the last".into(),
+                expected: earlier.len().to_string(),
+                found: index.to_string(),
             });
         }
-        Ok(Self { is_directory: true, parts, provenance: Some(marker.provenance) })
+        let mut parts = earlier.iter().map(|part| part.open(path)).collect::<Result<Vec<_>, _>>()?;
+        let provenance = last.provenance.clone();
+        parts.push(last);
+        Ok(Self { is_directory: true, parts, provenance })
+    }
+
+    /// Whether the EMB at `path` is there to its end, as far as the last part says.
+    ///
+    /// # Errors
+    /// When the last part is damaged.
+    pub fn is_at(path: &Path) -> Result<bool, EmbeddingsError> {
+        if is_single_file(path) || !path.is_dir() {
+            return Ok(path.exists());
+        }
+        let Some(index) = last_part(path)? else { return Ok(false) };
+        Ok(Footer::read(&path.join(part_name(index)))?.earlier_parts.is_some())
     }
 
     pub fn num_rows(&self) -> usize {
@@ -141,7 +124,7 @@ fn not_embeddings(path: &Path) -> EmbeddingsError {
     EmbeddingsError::Corrupt {
         path: path.into(),
         what: "embeddings".into(),
-        expected: format!("{} and {MARKER}", part_name(0)),
+        expected: part_name(0),
         found: found.into(),
     }
 }
@@ -167,8 +150,8 @@ impl Part {
     }
 }
 
-/// Removes the EMB at `path`, whole or half-written, and nothing else: of a directory the parts and the marker, and
-/// the directory itself where that leaves it empty.
+/// Removes the EMB at `path`, whole or half-written, and nothing else: of a directory the parts, and the directory itself
+/// where that leaves it empty.
 ///
 /// # Errors
 /// When something there cannot be removed.
@@ -180,18 +163,20 @@ pub fn remove(path: &Path) -> Result<(), EmbeddingsError> {
     remove_parts(path)
 }
 
-/// Removes the marker first, so that what is left is never taken for whole.
+/// Removes the last part first, so that what is left is never taken for whole.
 pub(crate) fn remove_parts(dir: &Path) -> Result<(), EmbeddingsError> {
     if !dir.is_dir() {
         return Ok(());
     }
-    remove_file(&dir.join(MARKER))?;
+    if let Some(index) = last_part(dir)? {
+        remove_file(&dir.join(part_name(index)))?;
+    }
     for entry in fs::read_dir(dir).map_err(EmbeddingsError::io(dir))? {
         let entry = entry.map_err(EmbeddingsError::io(dir))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(&name);
-        if name == MARKER || (name.starts_with("part-") && name.ends_with(".parquet")) {
+        if part_index(name).is_some() {
             remove_file(&entry.path())?;
         }
     }

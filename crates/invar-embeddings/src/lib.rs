@@ -3,8 +3,7 @@
 //! ```text
 //! EMB = one file, name.parquet            or a directory
 //!                                         part-00000.parquet   65,536 rows, whole or absent
-//!                                         part-00001.parquet
-//!                                         invar.json           the end marker: written last
+//!                                         part-00001.parquet   the last part lists those before it: the end marker
 //!
 //! columns         id | source | the domain's own ... | embedding FixedSizeList(f32, D)
 //! file metadata   invar.kind, invar.schema_version, invar.recipe, invar.model_sha256, invar.seed, ...

@@ -16,13 +16,16 @@ use polars_parquet::parquet::{
     read::{PageReader, read_metadata},
 };
 
-use crate::{EmbeddingsError, Provenance};
+use crate::{EmbeddingsError, Provenance, layout::Part};
 
 /// Rows of a row group.
 pub(crate) const ROW_GROUP: usize = 65_536;
 
 /// The key that says what a file is: `embeddings` or `clusters`.
 const KIND_KEY: &str = "invar.kind";
+/// The key by which the last part of a directory lists those before it, as JSON. It is the end marker: a directory without
+/// it is unfinished. A file of its own would keep other readers from opening the directory as one table.
+const PARTS_KEY: &str = "invar.parts";
 
 /// What the footer of a file says.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Footer {
     /// `embeddings` or `clusters`, of a file that Invar wrote.
     pub kind: Option<String>,
     pub provenance: Option<Provenance>,
+    /// Of the last part of a directory: those before it, in order.
+    pub earlier_parts: Option<Vec<Part>>,
 }
 
 impl Footer {
@@ -58,17 +63,16 @@ impl Footer {
                 all.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?)))
             };
             let kind = key_values().find(|&(key, _)| key == KIND_KEY).map(|(_, kind)| kind.to_owned());
-            let provenance = Provenance::from_key_values(key_values().filter(|&(key, _)| key != KIND_KEY));
-            Ok((metadata.num_rows, columns, kind, provenance))
+            let parts = key_values().find(|&(key, _)| key == PARTS_KEY).map(|(_, parts)| serde_json::from_str(parts));
+            let provenance = key_values().filter(|&(key, _)| key != KIND_KEY && key != PARTS_KEY);
+            Ok((metadata.num_rows, columns, kind, Provenance::from_key_values(provenance), parts.transpose()))
         })
-        .and_then(|(num_rows, columns, kind, provenance)| {
-            let provenance = provenance.map_err(|(what, expected, found)| EmbeddingsError::Corrupt {
-                path: path.into(),
-                what,
-                expected,
-                found,
-            })?;
-            Ok(Self { path: path.into(), size_bytes, num_rows, columns, kind, provenance })
+        .and_then(|(num_rows, columns, kind, provenance, parts)| {
+            let corrupt = |what, expected, found| EmbeddingsError::Corrupt { path: path.into(), what, expected, found };
+            let provenance = provenance.map_err(|(what, expected, found)| corrupt(what, expected, found))?;
+            let earlier_parts =
+                parts.map_err(|error| corrupt(PARTS_KEY.into(), "a list of parts".into(), error.to_string()))?;
+            Ok(Self { path: path.into(), size_bytes, num_rows, columns, kind, provenance, earlier_parts })
         })
     }
 
@@ -100,9 +104,30 @@ impl FrameWriter {
         kind: &str,
         provenance: &Provenance,
     ) -> Result<Self, EmbeddingsError> {
+        Self::start(path, schema, vec![(KIND_KEY.to_owned(), kind.to_owned())], provenance)
+    }
+
+    /// Starts the last part of a directory, after `earlier`.
+    pub fn create_last(
+        path: &Path,
+        schema: &pl::Schema,
+        kind: &str,
+        provenance: &Provenance,
+        earlier: &[Part],
+    ) -> Result<Self, EmbeddingsError> {
+        let parts = serde_json::to_string(earlier).expect("parts have string keys only");
+        let keys = vec![(KIND_KEY.to_owned(), kind.to_owned()), (PARTS_KEY.to_owned(), parts)];
+        Self::start(path, schema, keys, provenance)
+    }
+
+    fn start(
+        path: &Path,
+        schema: &pl::Schema,
+        mut key_values: Vec<(String, String)>,
+        provenance: &Provenance,
+    ) -> Result<Self, EmbeddingsError> {
         let file = AtomicFile::create(path).map_err(EmbeddingsError::io(path))?;
         let sink = File::options().write(true).open(file.partial_path()).map_err(EmbeddingsError::io(path))?;
-        let mut key_values = vec![(KIND_KEY.to_owned(), kind.to_owned())];
         key_values.extend(provenance.to_key_values());
         let writer = pl::ParquetWriter::new(sink)
             // `None` is zstd's own default, level 3.

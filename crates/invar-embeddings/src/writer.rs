@@ -10,7 +10,7 @@ use polars::prelude as pl;
 use crate::{
     EMBEDDING, EmbeddingsError, Provenance,
     frame::{self, ColumnType},
-    layout::{self, EndMarker, Part},
+    layout::{self, Part},
     parquet::{self, Footer, FrameWriter},
 };
 
@@ -87,8 +87,7 @@ impl EmbeddingWriter {
             parts: vec![],
             whole: None,
         };
-        let is_whole = if single { path.exists() } else { EndMarker::read(path)?.is_some() };
-        if is_whole {
+        if layout::Whole::is_at(path)? {
             let whole = layout::Whole::open(path)?;
             writer.check_provenance(whole.provenance.as_ref())?;
             let summary = Summary {
@@ -102,7 +101,9 @@ impl EmbeddingWriter {
         for part in layout::finished_parts(&writer.parts_dir) {
             writer.take_up(&Footer::read(&part)?)?;
         }
-        writer.reopen_last()?;
+        if writer.parts.last().is_some_and(|part| part.num_rows < writer.rows_per_part as u64) {
+            writer.reopen_last()?;
+        }
         let rows = writer.rows_written();
         Ok((writer, rows))
     }
@@ -144,7 +145,7 @@ impl EmbeddingWriter {
         }
         self.embeddings.extend_from_slice(embeddings);
         while self.embeddings.len() >= self.rows_per_part * self.provenance.dim {
-            self.write_part(self.rows_per_part)?;
+            self.write_part(self.rows_per_part, false)?;
         }
         Ok(())
     }
@@ -166,16 +167,12 @@ impl EmbeddingWriter {
         if single {
             return self.merge();
         }
-        // A part must not know more than the parts of a run that was killed.
-        let end = std::mem::replace(&mut self.provenance, Provenance::new("", 0));
-        self.provenance = Provenance { invariance: BTreeMap::new(), ..end.clone() };
-        if !self.embeddings.is_empty() || self.parts.is_empty() {
-            self.write_part(self.embeddings.len() / self.provenance.dim)?;
+        // The last part is the end marker; those before it know no more than those of a run that was killed.
+        if self.embeddings.is_empty() && !self.parts.is_empty() {
+            self.reopen_last()?;
         }
-        let num_rows = self.rows_written();
-        let summary = self.summary(num_rows);
-        EndMarker { provenance: end, num_rows, parts: self.parts }.write(&self.parts_dir)?;
-        Ok(summary)
+        self.write_part(self.embeddings.len() / self.provenance.dim, true)?;
+        Ok(self.summary(self.rows_written()))
     }
 
     fn summary(&self, num_rows: u64) -> Summary {
@@ -214,12 +211,17 @@ impl EmbeddingWriter {
         Ok(())
     }
 
-    /// Writes the first `rows` rows that wait as the next part.
-    fn write_part(&mut self, rows: usize) -> Result<(), EmbeddingsError> {
+    /// Writes the first `rows` rows that wait as the next part, or as the last.
+    fn write_part(&mut self, rows: usize, is_last: bool) -> Result<(), EmbeddingsError> {
         let frame = self.take_rows(rows)?;
         fs::create_dir_all(&self.parts_dir).map_err(EmbeddingsError::io(&self.parts_dir))?;
         let file = layout::part_name(self.parts.len());
-        let mut writer = FrameWriter::create(&self.parts_dir.join(&file), frame.schema(), KIND, &self.provenance)?;
+        let (path, schema, provenance) = (self.parts_dir.join(&file), frame.schema(), &self.provenance);
+        let mut writer = if is_last {
+            FrameWriter::create_last(&path, schema, KIND, provenance, &self.parts)?
+        } else {
+            FrameWriter::create(&path, schema, KIND, provenance)?
+        };
         writer.write(&frame)?;
         let size_bytes = writer.finish()?;
         self.parts.push(Part { file, num_rows: rows as u64, size_bytes });
@@ -283,12 +285,9 @@ impl EmbeddingWriter {
         Ok(())
     }
 
-    /// Takes the rows of a last part that is not full back into memory: more may follow them. It stays on disk until
-    /// the part is written anew.
+    /// Takes the rows of the last part back into memory, because more may follow them or because the part was not
+    /// written as the last. It stays on disk until it is written anew.
     fn reopen_last(&mut self) -> Result<(), EmbeddingsError> {
-        if self.parts.last().is_none_or(|part| part.num_rows >= self.rows_per_part as u64) {
-            return Ok(());
-        }
         let part = self.parts.pop().expect("a last part");
         let path = self.parts_dir.join(&part.file);
         let frame = parquet::read(&path, None)?;

@@ -144,17 +144,19 @@ fn a_killed_run_is_continued() {
 
 #[test]
 fn a_run_killed_before_the_end_marker_keeps_its_last_rows() {
+    let whole = tempfile::tempdir().unwrap();
+    write(&whole.path().join("emb"), 40, 5, 10);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("emb");
-    // 23 rows: the default part is not full.
-    let writer = EmbeddingWriter::create(&path, provenance()).unwrap();
-    fill(writer, 0, 23, 5).finish(&figures()).unwrap();
-    let before = bytes(dir.path());
-    fs::remove_file(path.join("invar.json")).unwrap();
+    // All rows are in full parts, none of which says that it is the last.
+    let writer = EmbeddingWriter::create(&path, provenance()).unwrap().with_rows_per_part(10);
+    drop(fill(writer, 0, 40, 5));
+    assert!(Embeddings::read(&path).unwrap_err().to_string().contains("incomplete: 4 parts"));
     let (writer, done) = EmbeddingWriter::resume(&path, provenance()).unwrap();
-    assert_eq!(done, 23);
-    writer.finish(&figures()).unwrap();
-    assert_eq!(bytes(dir.path()), before);
+    assert_eq!(done, 40);
+    writer.with_rows_per_part(10).finish(&figures()).unwrap();
+    assert_eq!(bytes(dir.path()), bytes(whole.path()));
+    assert_eq!(Embeddings::read(&path).unwrap().provenance.unwrap().invariance, figures());
 }
 
 #[test]
@@ -296,6 +298,10 @@ fn a_missing_or_changed_part_is_noticed() {
     assert!(error.ends_with(&expected), "{error}");
     fs::remove_file(&part).unwrap();
     assert!(Embeddings::read(&path).unwrap_err().to_string().contains("part-00001.parquet"));
+    // Without its last part it is as if the run had not ended.
+    fs::write(&part, &bytes).unwrap();
+    fs::remove_file(path.join("part-00002.parquet")).unwrap();
+    assert!(Embeddings::read(&path).unwrap_err().to_string().contains("incomplete: 2 parts"));
 }
 
 #[test]
@@ -384,7 +390,7 @@ fn a_directory_of_something_else_is_told_apart_from_an_unfinished_one() {
     let dir = tempfile::tempdir().unwrap();
     let error = Embeddings::read(dir.path()).unwrap_err().to_string();
     assert!(
-        error.ends_with("embeddings: expected part-00000.parquet and invar.json, found a directory without part files")
+        error.ends_with("embeddings: expected part-00000.parquet, found a directory without part files")
     );
     fs::write(dir.path().join("manifest.json"), "{}").unwrap();
     let error = Embeddings::read(dir.path()).unwrap_err().to_string();
