@@ -389,9 +389,7 @@ fn threads_change_no_byte() {
 fn a_directory_of_something_else_is_told_apart_from_an_unfinished_one() {
     let dir = tempfile::tempdir().unwrap();
     let error = Embeddings::read(dir.path()).unwrap_err().to_string();
-    assert!(
-        error.ends_with("embeddings: expected part-00000.parquet, found a directory without part files")
-    );
+    assert!(error.ends_with("embeddings: expected part-00000.parquet, found a directory without part files"));
     fs::write(dir.path().join("manifest.json"), "{}").unwrap();
     let error = Embeddings::read(dir.path()).unwrap_err().to_string();
     assert!(error.contains("found a dataset directory"), "{error}");
