@@ -1,30 +1,52 @@
 //! Outputs that are whole or absent: written beside, flushed to disk, renamed.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
+use crate::lock;
+
 /// A file that appears under its name only when it is complete. Dropped before [`AtomicFile::commit`], it leaves
 /// nothing behind; after a kill it leaves `.NAME.partial`, which the next writer overwrites.
+///
+/// While it lives, nobody else writes the same file: it is also what a command holds from its start to the end, so that a
+/// second one is told at once and not after an hour's work.
 #[derive(Debug)]
 pub struct AtomicFile {
-    writer: Option<BufWriter<File>>,
+    /// Its file is locked, and stays open until the rename.
+    writer: BufWriter<File>,
     partial: PathBuf,
     path: PathBuf,
+    is_committed: bool,
 }
 
 impl AtomicFile {
     /// Starts the file that will be `path`. Its directory must exist.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be made, another command is writing it, or `path` is something else than a file.
     pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
+        // A rename would put a file in the place of a device or a pipe.
+        match fs::metadata(&path) {
+            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if !there.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, found a device or a pipe"));
+            }
+            _ => {}
+        }
         let partial = partial_path(&path);
-        let writer = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
-        Ok(Self { writer: Some(writer), partial, path })
+        let file = lock::file(&partial)?;
+        file.set_len(0)?;
+        Ok(Self { writer: BufWriter::with_capacity(1 << 20, file), partial, path, is_committed: false })
+    }
+
+    /// What the file will be called.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the bytes are until the commit: for libraries that write by path.
@@ -37,34 +59,36 @@ impl AtomicFile {
     /// # Errors
     /// When the disk is full or the rename is refused; nothing stays behind.
     pub fn commit(mut self) -> io::Result<()> {
-        if let Some(writer) = self.writer.take() {
-            let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.sync_all()?;
-        }
+        self.writer.flush()?;
+        self.writer.get_ref().sync_all()?;
         fs::rename(&self.partial, &self.path)?;
+        self.is_committed = true;
         sync_parent(&self.path)
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.as_mut().expect("the writer lives until commit").write(bytes)
+        self.writer.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.as_mut().expect("the writer lives until commit").flush()
+        self.writer.flush()
     }
 }
 
 impl Seek for AtomicFile {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.writer.as_mut().expect("the writer lives until commit").seek(position)
+        self.writer.seek(position)
     }
 }
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.partial);
+        // After the rename the name may be another writer's.
+        if !self.is_committed {
+            let _ = fs::remove_file(&self.partial);
+        }
     }
 }
 
@@ -78,13 +102,16 @@ pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> io::Result<()> {
     file.commit()
 }
 
-fn partial_path(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.partial"))
+/// Where `path` is written until it is whole.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    path.with_file_name(name)
 }
 
 /// Makes a rename survive a power cut.
-fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }
@@ -111,5 +138,61 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_writers_of_one_path_each_write_it_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let texts = ["a", "b", "c", "d"].map(|letter| letter.repeat(100_000));
+        std::thread::scope(|scope| {
+            for text in &texts {
+                scope.spawn(|| (0..5).for_each(|_| write(&path, text.as_bytes()).unwrap()));
+            }
+        });
+        let found = fs::read_to_string(&path).unwrap();
+        assert!(texts.contains(&found), "{} bytes of several", found.len());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_committed_does_not_take_away_what_another_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let first = AtomicFile::create(&path).unwrap();
+        let other = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| AtomicFile::create(&path).unwrap());
+            first.commit().unwrap();
+            waiting.join().unwrap()
+        });
+        assert!(other.partial_path().exists());
+        other.commit().unwrap();
+    }
+
+    #[test]
+    fn what_a_kill_left_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        fs::write(dir.path().join(".out.partial"), "longer than what comes").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_directory_or_a_device_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(write(dir.path(), b"").unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        let device = Path::new("/dev/null");
+        if device.exists() {
+            assert_eq!(write(device, b"").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_of_any_bytes_have_partials_of_their_own() {
+        use std::os::unix::ffi::OsStringExt;
+        let of = |byte| partial_path(&PathBuf::from(OsString::from_vec(vec![b'a', byte])));
+        assert_ne!(of(0xff), of(0xfe));
     }
 }

@@ -25,6 +25,14 @@ pub enum DatasetError {
         /// The value met.
         found: String,
     },
+    /// An output holds something that may not be replaced, or only on request.
+    #[error("{path}: {reason}")]
+    Exists {
+        /// The output.
+        path: PathBuf,
+        /// What is there, and what can be done.
+        reason: String,
+    },
     /// There are too few samples for what was asked.
     #[error("{what} needs at least {needed} samples, the dataset has {found}")]
     TooFew {
@@ -54,6 +62,6 @@ impl DatasetError {
 
     /// Whether the data is to blame, rather than the machine: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Io { .. })
+        !matches!(self, Self::Io { .. } | Self::Exists { .. })
     }
 }

@@ -22,8 +22,10 @@
 
 pub mod atomic;
 pub mod ingest;
+pub mod lock;
 pub mod manifest;
 pub mod order;
+pub mod path;
 pub mod seed;
 pub mod split;
 

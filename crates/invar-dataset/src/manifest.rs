@@ -1,21 +1,16 @@
 //! The manifest of a dataset directory: what is in it, where it came from, and whether it is whole.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{DatasetError, atomic};
+use crate::{DatasetError, atomic, ingest::FileIdentity, path};
 
 /// Version of the directory layout. A reader refuses a directory of another one.
 pub const SCHEMA_VERSION: u32 = 1;
 
-const FILE_NAME: &str = "manifest.json";
+pub(crate) const FILE_NAME: &str = "manifest.json";
 
 /// `manifest.json` of a dataset directory. It is written last: a directory without it is not a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +29,10 @@ pub struct Manifest {
     pub shards: Vec<Shard>,
     /// Totals by name: samples kept, and dropped by reason.
     pub counts: BTreeMap<String, u64>,
+    /// The other files of the dataset, by their paths inside the directory. With the shards and the manifest itself they are
+    /// all that may be deleted when it is replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// The first hundred bad records that were left out on request, as the error each would have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
@@ -45,14 +44,25 @@ pub struct Manifest {
 /// An input file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// As the user gave it; `-` for standard input.
+    /// As the user gave it, as [`path::text`](crate::path::text); `-` for standard input.
     pub path: String,
     /// Size in bytes, as stored (compressed).
     pub size_bytes: u64,
     /// SHA-256 of the stored bytes, hexadecimal.
     pub sha256: String,
+    /// How the file system knew the file when it was read; `None` of pipes, and of files that changed meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<FileIdentity>,
     /// Counts by name.
+    #[serde(default)]
     pub counts: BTreeMap<String, u64>,
+}
+
+impl Input {
+    /// Of a file of `size_bytes` and `sha256`. What else is known of it is filled in when the ingest ends.
+    pub fn new(path: &Path, size_bytes: u64, sha256: String) -> Self {
+        Self { path: path::text(path), size_bytes, sha256, identity: None, counts: BTreeMap::new() }
+    }
 }
 
 /// A shard file.
@@ -174,11 +184,6 @@ pub fn locate(ends: &[u64], index: u64) -> (usize, u64) {
     (shard, index - if shard == 0 { 0 } else { ends[shard - 1] })
 }
 
-/// Path of the manifest of dataset directory `dir`.
-pub fn path(dir: &Path) -> PathBuf {
-    dir.join(FILE_NAME)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +196,7 @@ mod tests {
             parameters: serde_json::json!({"min_length_bp": 0}),
             inputs: vec![],
             shards: vec![],
+            files: vec![],
             skipped: vec![],
             facts: BTreeMap::new(),
             counts: BTreeMap::new(),

@@ -1,0 +1,333 @@
+//! The output directory of an ingest.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Key, difference,
+    journal::{self, Found, Journal},
+    replace::{self, Place},
+};
+use crate::{
+    DatasetError,
+    lock::Lock,
+    manifest::{Manifest, Shard},
+};
+
+/// A finished piece of a domain's dataset, as the journal keeps it: what an interrupted ingest need not do again.
+pub trait Checkpoint: Serialize + DeserializeOwned {
+    /// Name of the domain in the manifest.
+    const DOMAIN: &'static str;
+
+    /// What a dataset has beside its shards under names that a user may have given too. Where one of them is there before
+    /// any ingest was, the directory is not taken.
+    const NAMES: &'static [&'static str] = &[];
+
+    /// Its shard, if it has one.
+    fn shard(&self) -> Option<&Shard>;
+
+    /// Its other files, by their paths inside the directory.
+    fn files(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Of the pieces that an interrupted ingest finished, those that the next one can build on. `is_whole` reads the files of
+    /// a piece.
+    fn kept(finished: Vec<Self>, is_whole: &dyn Fn(&Self) -> bool) -> Vec<Self>;
+
+    /// The files beside the shards of a dataset whose manifest was written before manifests listed them.
+    fn unlisted_files(manifest: &Manifest) -> Vec<String> {
+        let _ = manifest;
+        Vec::new()
+    }
+}
+
+/// What was found at the output.
+#[derive(Debug)]
+pub enum State<C> {
+    /// The dataset that would be written. Nothing was touched.
+    Done(Box<Manifest>),
+    /// Room for it, perhaps with a part of it.
+    Open(Box<Output<C>>),
+}
+
+/// A dataset directory that is being written.
+///
+/// Where a dataset is there already, the new one is written beside it (`.NAME.partial`) and takes its place when it is whole.
+/// Nobody else writes there while this lives.
+#[derive(Debug)]
+pub struct Output<C> {
+    target: PathBuf,
+    directory: PathBuf,
+    key: Key,
+    checkpoints: Vec<C>,
+    progress: Mutex<InProgress>,
+    /// Where the dataset is that this one replaces.
+    replaces: Option<Place>,
+    /// On the target, then on the directory beside it.
+    locks: Vec<Lock>,
+}
+
+#[derive(Debug)]
+struct InProgress {
+    journal: Journal,
+    num_pieces: usize,
+    /// Files that this ingest may write.
+    announced: BTreeSet<String>,
+}
+
+/// A dataset that is complete, but not in its place yet.
+#[derive(Debug)]
+pub struct Written<C> {
+    output: Output<C>,
+    manifest: Manifest,
+}
+
+impl<C: Checkpoint> Output<C> {
+    /// Looks at directory `target`, and makes room there for the dataset of `key`.
+    ///
+    /// A dataset of the same inputs and parameters is [`State::Done`]; that is found out without writing, so that it may be on
+    /// a file system that cannot be written to. An interrupted ingest of them is gone on with.
+    ///
+    /// # Errors
+    /// [`DatasetError::Exists`] when something else is there and `force` is not set, or something that no ingest wrote; the
+    /// system's refusal, also while another command writes there.
+    pub fn prepare(target: &Path, key: Key, force: bool) -> Result<State<C>, DatasetError> {
+        if !force
+            && Manifest::exists(target)
+            && let manifest = Manifest::read(target)?
+            && difference(target, &manifest, C::DOMAIN, &key)?.is_none()
+        {
+            replace::tidy::<C>(target);
+            return Ok(State::Done(Box::new(manifest)));
+        }
+        let lock = || Lock::directory(target).map_err(DatasetError::io(target));
+        let mut locked = lock()?;
+        let place = Place::of(target)?;
+        replace::recover::<C>(&place)?;
+        if !locked.is_in_place() {
+            locked = lock()?;
+        }
+        let exists = |reason: String| Err(DatasetError::Exists { path: target.into(), reason });
+        let replaceable = |reason: String| exists(format!("{reason} (use --force to replace it)"));
+        if Manifest::exists(target) && force {
+            return Self::beside(target, place, key, locked);
+        }
+        if Manifest::exists(target) {
+            // Another command may have written it while this one waited.
+            let manifest = Manifest::read(target)?;
+            return match difference(target, &manifest, C::DOMAIN, &key)? {
+                None => Ok(State::Done(Box::new(manifest))),
+                Some(difference) => replaceable(format!("holds another dataset: {difference}")),
+            };
+        }
+        match journal::read::<C>(target)? {
+            Some(found) => match found.key.difference(&key) {
+                None if key.can_be_read_again() => Self::resume(target, target.into(), key, found, None, vec![locked]),
+                difference if difference.is_none() || found.pieces.is_empty() => {
+                    replace::clear(target, found.files.iter())?;
+                    Self::start(target, target.into(), key, None, vec![locked])
+                }
+                Some(difference) if !force => {
+                    replaceable(format!("holds an unfinished ingest of other inputs or parameters: {difference}"))
+                }
+                _ => Self::beside(target, place, key, locked),
+            },
+            None => {
+                if let Some(name) = C::NAMES.iter().find(|name| target.join(name).exists()) {
+                    return exists(format!("holds {name}, which no ingest wrote: choose another directory"));
+                }
+                replace::tidy_beside::<C>(&place);
+                Self::start(target, target.into(), key, None, vec![locked])
+            }
+        }
+    }
+
+    /// Writes beside what is there.
+    fn beside(target: &Path, place: Place, key: Key, locked: Lock) -> Result<State<C>, DatasetError> {
+        // What it will replace must be known, before hours of work and not after.
+        replace::owned::<C>(target)?;
+        let directory = place.beside.clone();
+        let locks = vec![locked, Lock::directory(&directory).map_err(DatasetError::io(&directory))?];
+        match journal::read::<C>(&directory)? {
+            Some(found) if found.key.difference(&key).is_none() && key.can_be_read_again() => {
+                Self::resume(target, directory, key, found, Some(place), locks)
+            }
+            Some(_) => {
+                replace::clear_all::<C>(&directory)?;
+                Self::start(target, directory, key, Some(place), locks)
+            }
+            None if replace::is_empty(&directory)? => Self::start(target, directory, key, Some(place), locks),
+            None => {
+                let reason =
+                    "is where the new dataset would be written, and holds something that no ingest wrote".into();
+                Err(DatasetError::Exists { path: directory, reason })
+            }
+        }
+    }
+
+    fn start(
+        target: &Path,
+        directory: PathBuf,
+        key: Key,
+        replaces: Option<Place>,
+        locks: Vec<Lock>,
+    ) -> Result<State<C>, DatasetError> {
+        let found = Found { key: key.clone(), files: Vec::new(), pieces: Vec::new() };
+        Self::resume(target, directory, key, found, replaces, locks)
+    }
+
+    fn resume(
+        target: &Path,
+        directory: PathBuf,
+        key: Key,
+        found: Found<C>,
+        replaces: Option<Place>,
+        locks: Vec<Lock>,
+    ) -> Result<State<C>, DatasetError> {
+        let is_whole = |piece: &C| {
+            let shard = piece.shard().is_none_or(|shard| super::is_whole(&directory, shard).unwrap_or(false));
+            shard && piece.files().iter().all(|file| directory.join(file).is_file())
+        };
+        let checkpoints = C::kept(found.pieces, &is_whole);
+        let of_piece = |piece: &C| piece.shard().map(|shard| shard.file.clone()).into_iter().chain(piece.files());
+        let kept: BTreeSet<String> = checkpoints.iter().flat_map(of_piece).collect();
+        // Whatever was half done, and a manifest that was written but not put in its place.
+        replace::remove_manifest(&directory)?;
+        replace::clear(&directory, found.files.iter().filter(|file| !kept.contains(*file)))?;
+        replace::clear_partials(&directory, &kept)?;
+        let files: Vec<String> = kept.iter().cloned().collect();
+        let journal = Journal::create(&directory, &key, &files, &checkpoints)?;
+        let progress = Mutex::new(InProgress { journal, num_pieces: checkpoints.len(), announced: kept });
+        Ok(State::Open(Box::new(Self {
+            target: target.into(),
+            directory,
+            key,
+            checkpoints,
+            progress,
+            replaces,
+            locks,
+        })))
+    }
+
+    /// The output as the user named it.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// The directory that the files are written to.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What the dataset is made from.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Pieces that an interrupted ingest finished, and that are whole.
+    pub fn checkpoints(&self) -> &[C] {
+        &self.checkpoints
+    }
+
+    /// Says which files will be written next, by their paths inside the directory; only what was announced is ever deleted.
+    ///
+    /// # Errors
+    /// [`DatasetError::Exists`] when one is there that this ingest did not write; the system's refusal.
+    pub fn announce(&self, files: impl IntoIterator<Item = String>) -> Result<(), DatasetError> {
+        let mut progress = self.progress();
+        let new: Vec<String> = files.into_iter().filter(|file| !progress.announced.contains(file)).collect();
+        if let Some(file) = new.iter().find(|file| self.directory.join(file).symlink_metadata().is_ok()) {
+            let reason = format!("holds {file}, which no ingest wrote: choose another directory");
+            return Err(DatasetError::Exists { path: self.target.clone(), reason });
+        }
+        if !new.is_empty() {
+            progress.journal.announce(&new)?;
+            progress.announced.extend(new);
+        }
+        Ok(())
+    }
+
+    /// Writes down a finished piece; it is kept through a kill when this returns.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn push(&self, checkpoint: &C) -> Result<(), DatasetError> {
+        let mut progress = self.progress();
+        progress.journal.push(checkpoint)?;
+        progress.num_pieces += 1;
+        Ok(())
+    }
+
+    /// Writes the manifest, which makes a dataset of the directory. Its inputs get the identities that they had when the
+    /// ingest began, but for those that have changed since.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    ///
+    /// # Panics
+    /// When the inputs are not those of the key, in order.
+    pub fn write(self, mut manifest: Manifest) -> Result<Written<C>, DatasetError> {
+        assert_eq!(manifest.inputs.len(), self.key.inputs.len(), "inputs of the manifest and of the key");
+        for (input, known) in manifest.inputs.iter_mut().zip(&self.key.inputs) {
+            assert_eq!(input.path, crate::path::text(&known.path), "inputs of the manifest and of the key");
+            input.identity = known.file.clone().filter(|_| known.is_unchanged());
+        }
+        manifest.write(&self.directory)?;
+        Ok(Written { output: self, manifest })
+    }
+
+    /// Ends an ingest that failed. What was finished stays where the same command could go on from there (`resumable`);
+    /// else everything goes that was written, and the directory too where it was made for this.
+    pub fn give_up(self, resumable: bool) {
+        if resumable && self.progress().num_pieces > 0 {
+            return;
+        }
+        // What cannot be removed is found, and removed, by the next ingest.
+        let is_clear = replace::clear_all::<C>(&self.directory).is_ok();
+        if is_clear && self.replaces.is_some() {
+            let _ = std::fs::remove_dir(&self.directory);
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, InProgress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Checkpoint> Written<C> {
+    /// Where the dataset is until it is published.
+    pub fn directory(&self) -> &Path {
+        &self.output.directory
+    }
+
+    /// Puts the dataset in its place. What an ingest wrote there before is deleted, everything else stays.
+    ///
+    /// # Errors
+    /// [`DatasetError::Exists`] when something that no ingest wrote has the name of a new file; the system's refusal. The old
+    /// dataset is whole then.
+    pub fn publish(self) -> Result<Manifest, DatasetError> {
+        let Self { output, manifest } = self;
+        let Some(place) = &output.replaces else {
+            journal::remove(&output.directory)?;
+            return Ok(manifest);
+        };
+        let result = replace::swap::<C>(place, &output.target);
+        if matches!(result, Err(DatasetError::Exists { .. })) {
+            output.give_up(false);
+        }
+        result.map(|()| manifest)
+    }
+
+    /// Ends an ingest whose tables could not be written; see [`Output::give_up`]. A dataset that replaces none stays.
+    pub fn give_up(self, resumable: bool) {
+        if self.output.replaces.is_some() {
+            self.output.give_up(resumable);
+        }
+    }
+}

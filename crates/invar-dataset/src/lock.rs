@@ -1,0 +1,177 @@
+//! Two commands never write into one output at once.
+//!
+//! The locks are the system's own (`flock`), on the output itself: they end with the process that holds them, however it
+//! ends, and leave nothing behind. On a file system without locks there are none.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long another command may take to let go: one that was killed holds on until its last write has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Keeps other commands out of an output directory while it lives.
+///
+/// A directory that was made for the lock, and is still empty when the lock ends, goes away with it: a command that failed
+/// before it wrote anything leaves nothing.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    file: File,
+    /// Directories that were made for it, the innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Lock {
+    /// Locks the directory `path`, which is made where there is none, with those above it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ResourceBusy`] when another command has held it for five seconds; whatever the system says where the
+    /// directory cannot be made or opened.
+    pub fn directory(path: &Path) -> io::Result<Self> {
+        let mut made = Vec::new();
+        let file = acquire(path, PATIENCE, || {
+            made.extend(make(path)?);
+            File::open(path)
+        })?;
+        made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        made.dedup();
+        Ok(Self { path: path.into(), file, made })
+    }
+
+    /// Locks the directory `path` if it is there and nobody holds it; does not wait.
+    pub fn if_free(path: &Path) -> Option<Self> {
+        let file = acquire(path, Duration::ZERO, || File::open(path)).ok()?;
+        Some(Self { path: path.into(), file, made: Vec::new() })
+    }
+
+    /// Whether the locked directory is still the one under its path, which it is not after a rename.
+    pub fn is_in_place(&self) -> bool {
+        is_at(&self.file, &self.path)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        for path in &self.made {
+            // Refused where something is in it.
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+/// Opens the file `path` to write to it, or makes it, and locks it. What is in it stays.
+pub(crate) fn file(path: &Path) -> io::Result<File> {
+    acquire(path, PATIENCE, || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path))
+}
+
+fn acquire(path: &Path, patience: Duration, mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
+    let start = Instant::now();
+    loop {
+        let file = open()?;
+        match file.try_lock() {
+            // A lock on what was renamed or removed meanwhile keeps nobody out.
+            Ok(()) | Err(TryLockError::Error(_)) if is_at(&file, path) || start.elapsed() > PATIENCE => {
+                return Ok(file);
+            }
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(PATIENCE / 100),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another command is writing there"));
+            }
+        }
+    }
+}
+
+/// Makes a directory and those above it; gives those that were not there.
+fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<PathBuf> = path.ancestors().take_while(is_missing).map(Path::to_path_buf).collect();
+    if !missing.is_empty() {
+        fs::create_dir_all(path)?;
+    }
+    Ok(missing)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(locked), Ok(there)) => is_same(&locked, &there),
+        _ => false,
+    }
+}
+
+#[cfg(unix)]
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_locked_once_and_what_was_made_for_nothing_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let lock = Lock::directory(&path).unwrap();
+        assert!(Lock::if_free(&path).is_none());
+        drop(lock);
+        assert!(!dir.path().join("a").exists());
+        assert!(Lock::if_free(&path).is_none(), "what is not there is not made");
+    }
+
+    #[test]
+    fn what_was_there_or_is_used_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        drop(Lock::directory(dir.path()).unwrap());
+        let lock = Lock::directory(&path).unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        drop(lock);
+        assert!(path.join("file").exists());
+        fs::remove_file(path.join("file")).unwrap();
+        drop(Lock::directory(&path).unwrap());
+        assert!(path.exists(), "this lock did not make it");
+    }
+
+    #[test]
+    fn a_lock_on_a_directory_that_was_replaced_is_no_lock_on_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, aside] = ["a", "b"].map(|name| dir.path().join(name));
+        let lock = Lock::directory(&path).unwrap();
+        fs::rename(&path, &aside).unwrap();
+        assert!(!lock.is_in_place());
+        let new = Lock::directory(&path).unwrap();
+        assert!(new.is_in_place() && Lock::if_free(&path).is_none());
+        assert!(Lock::if_free(&aside).is_none(), "the old one is still held");
+    }
+
+    #[test]
+    fn threads_take_turns_also_while_the_file_is_renamed_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("partial");
+        let inside = AtomicUsize::new(0);
+        let turn = || {
+            let held = file(&path).unwrap();
+            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+            thread::yield_now();
+            inside.fetch_sub(1, Ordering::SeqCst);
+            fs::rename(&path, dir.path().join("whole")).unwrap();
+            drop(held);
+        };
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| (0..5).for_each(|_| turn())))));
+        assert!(!path.exists());
+    }
+}
