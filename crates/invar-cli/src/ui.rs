@@ -28,6 +28,9 @@ pub struct Summary {
     pub json: Value,
 }
 
+/// What a stage says in place of its figures where its output was there already.
+pub const DONE_BEFORE: &str = "done before, from the same inputs; nothing was written";
+
 impl Summary {
     /// Of a process that leaves the talking to another.
     pub fn nothing() -> Self {

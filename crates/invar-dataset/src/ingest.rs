@@ -51,11 +51,7 @@ impl Key {
                 difference_of_inputs(&paths(self), &paths(new))
             })
             .or_else(|| {
-                let is_same = |(old, new): &(&InputIdentity, &InputIdentity)| match (&old.file, &new.file) {
-                    (Some(old), Some(new)) => old.looks_like(new),
-                    (old, new) => old.is_none() && new.is_none(),
-                };
-                let changed = self.inputs.iter().zip(&new.inputs).find(|pair| !is_same(pair));
+                let changed = self.inputs.iter().zip(&new.inputs).find(|(old, new)| old.file != new.file);
                 changed.map(|(old, _)| format!("{} has changed since", old.path.display()))
             })
     }
@@ -99,8 +95,7 @@ pub fn difference(
             return Ok(Some(format!("made from {}, which cannot be read again to compare", old.path)));
         };
         let is_same = file.size_bytes == old.size_bytes
-            && (old.identity.as_ref().is_some_and(|old| old.holds_the_same(file))
-                || manifest::file_digest(&new.path)?.1 == old.sha256);
+            && (old.identity.as_ref() == Some(file) || manifest::file_digest(&new.path)?.1 == old.sha256);
         if !is_same {
             return Ok(Some(format!("{} has changed since", old.path)));
         }

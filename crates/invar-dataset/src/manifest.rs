@@ -1,11 +1,16 @@
 //! The manifest of a dataset directory: what is in it, where it came from, and whether it is whole.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{DatasetError, atomic, ingest::FileIdentity, path};
+use crate::{DatasetError, atomic, ingest::FileIdentity};
 
 /// Version of the directory layout. A reader refuses a directory of another one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -61,7 +66,7 @@ pub struct Input {
 impl Input {
     /// Of a file of `size_bytes` and `sha256`. What else is known of it is filled in when the ingest ends.
     pub fn new(path: &Path, size_bytes: u64, sha256: String) -> Self {
-        Self { path: path::text(path), size_bytes, sha256, identity: None, counts: BTreeMap::new() }
+        Self { path: crate::path::text(path), size_bytes, sha256, identity: None, counts: BTreeMap::new() }
     }
 }
 
@@ -182,6 +187,11 @@ pub fn locate(ends: &[u64], index: u64) -> (usize, u64) {
     let shard = ends.partition_point(|&end| end <= index);
     assert!(shard < ends.len(), "sample {index} of {}", ends.last().unwrap_or(&0));
     (shard, index - if shard == 0 { 0 } else { ends[shard - 1] })
+}
+
+/// Path of the manifest of dataset directory `dir`.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE_NAME)
 }
 
 #[cfg(test)]

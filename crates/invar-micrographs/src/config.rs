@@ -12,9 +12,11 @@ pub struct IngestConfig {
     pub segment: Segmentation,
     /// Where masks are (integer images, 0 is background): a directory, a pattern, or a file. The mask of an image has its
     /// name, or its name and `_mask`, `_masks`, `_cp_masks`, `_label`, `_labels`, `_seg`, `_segmentation`, `_segmap`.
+    #[serde(with = "invar_dataset::path::option")]
     pub labels: Option<PathBuf>,
     /// Where class maps are (integer images, 0 is unknown): phase maps, annotations; a directory, a pattern, or a file,
     /// found as masks are. Each grain is given the class that most of its pixels have, as column `class`.
+    #[serde(with = "invar_dataset::path::option")]
     pub classes: Option<PathBuf>,
     /// Rows that are cut off at the bottom of every image.
     pub crop_bottom_px: u32,

@@ -209,6 +209,7 @@ impl From<DatasetError> for Error {
     fn from(error: DatasetError) -> Self {
         match error {
             DatasetError::Io { path, source } => Self::Io { path, source },
+            DatasetError::Exists { path, reason } => Self::OutputExists { path, reason },
             error => Self::Dataset(error),
         }
     }

@@ -21,13 +21,14 @@ use std::{
 
 use invar_dataset::{
     Progress,
+    ingest::State,
     manifest::{Input, Manifest, SCHEMA_VERSION},
 };
 use rayon::prelude::*;
 
 use self::{
     inputs::Source,
-    output::{Checkpoint, Output, State},
+    output::{Checkpoint, Output},
     page::Task,
 };
 use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, PixelSize, facts::DOMAIN, read};
@@ -73,24 +74,46 @@ pub struct Summary {
 /// The first thing that is wrong in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had
 /// been written), an output that holds something else, or the system's refusal.
 pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn Progress) -> Result<Summary, Error> {
+    ingest_with(inputs, out, config, progress, |_| Ok(()))
+}
+
+/// The same, with tables of the grains that `write_tables` makes beside the shards, called [`GRAINS_TABLE`] and
+/// [`NEIGHBORS_TABLE`], before the dataset takes the place of an old one. Also called where the dataset was there already.
+///
+/// # Errors
+/// As [`ingest`], and those of `write_tables`.
+pub fn ingest_with<E: From<Error>>(
+    inputs: &Inputs,
+    out: &Path,
+    config: &IngestConfig,
+    progress: &dyn Progress,
+    write_tables: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<Summary, E> {
     config.validate()?;
     let sources = inputs::resolve(inputs, config, out)?;
     let key = output::key(inputs, &sources, config)?;
-    let output = match Output::prepare(out, key, config.force)? {
+    let output = match Output::prepare(out, key, config.force).map_err(Error::from)? {
         State::Done(manifest) => {
-            let facts = DatasetFacts::of(out, &manifest)?;
+            write_tables(out)?;
+            let facts = DatasetFacts::of(out, &manifest).map_err(Error::from)?;
             return Ok(Summary { manifest: *manifest, facts, already_done: true, resumed_images: 0 });
         }
         State::Open(output) => *output,
     };
-    let resumed_images = output.checkpoints.len();
-    match run(&sources, inputs, output, config, progress) {
-        Ok((manifest, facts)) => Ok(Summary { manifest, facts, already_done: false, resumed_images }),
-        Err(error) => {
-            if error.is_bad_input() || matches!(error, Error::Config { .. }) {
-                output::discard(out);
+    let resumed_images = output.checkpoints().len();
+    match run(&sources, inputs, &output, config, progress) {
+        Ok((manifest, facts)) => {
+            let written = output.write(manifest).map_err(Error::from)?;
+            if let Err(error) = write_tables(written.directory()) {
+                written.give_up(true);
+                return Err(error);
             }
-            Err(error)
+            let manifest = written.publish().map_err(Error::from)?;
+            Ok(Summary { manifest, facts, already_done: false, resumed_images })
+        }
+        Err(error) => {
+            output.give_up(matches!(error, Error::Io { .. } | Error::Interrupted { .. }));
+            Err(error.into())
         }
     }
 }
@@ -98,34 +121,34 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
 fn run(
     sources: &[Source],
     inputs: &Inputs,
-    output: Output,
+    output: &Output,
     config: &IngestConfig,
     progress: &dyn Progress,
 ) -> Result<(Manifest, DatasetFacts), Error> {
-    let Output { directory, key, journal, checkpoints, _lock } = output;
     progress.message("looking at the files");
     let (tasks, mut skipped) = tasks(sources, config)?;
+    let files = |task: &Task<'_>| [output::shard_file(task.number), output::labels_file(&task.name)];
+    output.announce(tasks.iter().flat_map(files).chain(TABLES.map(String::from)))?;
     progress.set_total(tasks.iter().map(Task::num_pixels).sum());
-    let mut done: BTreeMap<usize, Checkpoint> = checkpoints.into_iter().map(|c| (c.number, c)).collect();
+    let mut done: BTreeMap<usize, Checkpoint> = output.checkpoints().iter().map(|c| (c.number, c.clone())).collect();
     for task in tasks.iter().filter(|task| done.contains_key(&task.number)) {
         progress.advance(task.num_pixels());
     }
     let open: Vec<&Task<'_>> = tasks.iter().filter(|task| !done.contains_key(&task.number)).collect();
-    let journal = Mutex::new(journal);
     let failures = Failures::default();
     let take_in = |task: &&Task<'_>| -> Option<Checkpoint> {
         if failures.is_after_first(task.number) {
             return None;
         }
         if progress.is_cancelled() {
-            failures.add(task.number, Error::Interrupted { path: directory.clone() });
+            failures.add(task.number, Error::Interrupted { path: output.target().into() });
             return None;
         }
         progress.message(&task.name);
-        let taken = page::take_in(task, &directory, config, progress);
+        let taken = page::take_in(task, output, config, progress);
         let taken = taken.or_else(|error| leave_out(task, error, config));
         let pushed = taken.and_then(|checkpoint| {
-            journal.lock().expect("no thread panics with the journal").push(&checkpoint)?;
+            output.push(&checkpoint)?;
             Ok(checkpoint)
         });
         progress.advance(task.num_pixels());
@@ -143,14 +166,18 @@ fn run(
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").into(),
         domain: DOMAIN.into(),
-        parameters: key.parameters,
+        parameters: output.key().parameters.clone(),
         inputs: all_inputs(sources, inputs, &tasks, &done)?,
+        files: done
+            .values()
+            .filter_map(|checkpoint| checkpoint.labels.clone())
+            .chain(TABLES.map(String::from))
+            .collect(),
         shards: done.values().filter_map(|checkpoint| checkpoint.shard.clone()).collect(),
         counts: counts(&done, skipped.len()),
         facts: facts.to_manifest(),
         skipped,
     };
-    output::finish(&directory, &manifest)?;
     Ok((manifest, facts))
 }
 

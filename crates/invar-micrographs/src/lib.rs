@@ -40,7 +40,7 @@ pub use grain_size::{
     intercepts, planimetric_fields,
 };
 pub use image::{ImageRef, Levels, PageInfo, PixelSize, PixelSizeSource, PixelsRef, SampleType, Samples};
-pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest};
+pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest, ingest_with};
 pub use label_map::{read_label_map, write_label_map};
 pub use neighbors::{count_neighbors, neighbors};
 pub use pairs::{GrainPairs, GrainPairsConfig};

@@ -178,11 +178,11 @@ pub enum Error {
         limit_bytes: u64,
     },
     /// The output directory holds something else.
-    #[error("{}: {reason} (use --force to replace it)", path.display())]
+    #[error("{}: {reason}", path.display())]
     OutputExists {
         /// The directory.
         path: PathBuf,
-        /// What is there.
+        /// What is there, and what can be done.
         reason: String,
     },
     /// The parameters contradict themselves or the inputs.
@@ -329,6 +329,7 @@ impl From<DatasetError> for Error {
     fn from(error: DatasetError) -> Self {
         match error {
             DatasetError::Io { path, source } => Self::Io { path, source },
+            DatasetError::Exists { path, reason } => Self::OutputExists { path, reason },
             error => Self::Dataset(error),
         }
     }

@@ -29,6 +29,13 @@ pub fn identify(path: &Path) -> Result<Identity, Error> {
     Ok(Identity { format, compression: stored(path)? })
 }
 
+impl Identity {
+    /// Whether its records say themselves who their mate is.
+    pub(crate) fn is_alignments(self) -> bool {
+        matches!(self.format, Format::Bam | Format::Cram)
+    }
+}
+
 fn stored(path: &Path) -> Result<Compression, Error> {
     use std::io::Read;
     let file = std::fs::File::open(path).map_err(Error::io(path))?;

@@ -23,15 +23,18 @@ use std::{
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use invar_dataset::{
     Progress,
+    ingest::State,
     manifest::{Manifest, SCHEMA_VERSION},
 };
 
-use crate::{Error, IngestConfig, Inputs, Pairing, counts::Counts, decode::Decoder, source::Workers};
+use crate::{
+    Error, IngestConfig, Inputs, Pairing, counts::Counts, decode::Decoder, identify::identify, source::Workers,
+};
 
 use self::{
     assemble::Assembler,
     feed::{Fed, Feed, Unit},
-    output::{Output, State},
+    output::Output,
 };
 
 mod assemble;
@@ -70,21 +73,48 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn Progress) -> Result<Summary, Error> {
     config.validate()?;
     let units = units(inputs)?;
+    look_at(inputs)?;
     let key = output::key(inputs, config)?;
     let output = match Output::prepare(out, key, config.force)? {
         State::Done(manifest) => return Ok(Summary { manifest: *manifest, already_done: true, resumed_shards: 0 }),
         State::Open(output) => *output,
     };
-    let resumed_shards = output.checkpoints.len();
-    let result = run(inputs, units, config, output, progress);
-    match result {
-        Ok(manifest) => Ok(Summary { manifest, already_done: false, resumed_shards }),
+    let resumed_shards = output.checkpoints().len();
+    match run(inputs, units, config, &output, progress) {
+        Ok(manifest) => {
+            let manifest = output.write(manifest)?.publish()?;
+            Ok(Summary { manifest, already_done: false, resumed_shards })
+        }
         Err(error) => {
-            if error.is_bad_input() {
-                output::discard(out);
-            }
+            output.give_up(matches!(error, Error::Io { .. } | Error::Interrupted { .. }));
             Err(error)
         }
+    }
+}
+
+/// Opens every file once, so that a slip in the last is told before the first is read and anything is written.
+fn look_at(inputs: &Inputs) -> Result<(), Error> {
+    for path in inputs.files.iter().chain(&inputs.reference).filter(|path| path.is_file()) {
+        std::fs::File::open(path).map_err(Error::io(path))?;
+    }
+    if inputs.pairing == Pairing::Flags {
+        return Ok(());
+    }
+    for path in inputs.files.iter().filter(|path| path.is_file()) {
+        // What is wrong with its first bytes is told when its turn comes.
+        if identify(path).is_ok_and(|identity| identity.is_alignments()) {
+            return Err(alignments_are_paired(path));
+        }
+    }
+    Ok(())
+}
+
+/// For `--mates` and `--interleaved` of alignment records.
+fn alignments_are_paired(path: &Path) -> Error {
+    Error::Config {
+        what: "mates or interleaved".into(),
+        expected: "FASTQ or FASTA (BAM and CRAM records say themselves who their mate is)".into(),
+        found: format!("BAM or CRAM: {}", path.display()),
     }
 }
 
@@ -113,35 +143,35 @@ fn run(
     inputs: &Inputs,
     units: Vec<Unit>,
     config: &IngestConfig,
-    output: Output,
+    output: &Output,
     progress: &dyn Progress,
 ) -> Result<Manifest, Error> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(rayon::current_num_threads())
         .thread_name(|number| format!("invar-decode-{number}"))
         .build()
-        .map_err(|error| Error::io(&output.directory)(std::io::Error::other(error)))?;
+        .map_err(|error| Error::io(output.target())(std::io::Error::other(error)))?;
     let bytes_read = Arc::new(AtomicU64::new(0));
     let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read), buffers: Arc::default() };
     let paths: Arc<Vec<PathBuf>> = Arc::new(inputs.files.clone());
     let buffers = Arc::clone(&workers.buffers);
     let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths), buffers };
-    let (directory, parameters) = (output.directory.clone(), output.key.parameters.clone());
-    progress.set_total(output.key.inputs.iter().filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
+    let files = output.key().inputs.iter().take(paths.len());
+    progress.set_total(files.filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
 
-    let finished_units = output.checkpoints.last().map_or(0, |checkpoint| checkpoint.finished_units);
+    let finished_units = output.checkpoints().last().map_or(0, |checkpoint| checkpoint.finished_units);
     let (sender, fed) = bounded(WORK_AHEAD);
     let feed = Feed {
         units: units[finished_units..].to_vec(),
         inputs: inputs.clone(),
         decoder,
         workers,
-        scratch: directory.clone(),
+        scratch: output.directory().into(),
         reference: OnceCell::new(),
     };
     feed.start(sender);
 
-    let (shards, inputs, skipped) = std::thread::scope(|scope| {
+    let (shards, mut read, skipped) = std::thread::scope(|scope| {
         let mut assembler = Assembler::start(scope, output, config, &paths, &units);
         let mut told = assembler.bytes_resumed();
         progress.advance(told);
@@ -151,37 +181,39 @@ fn run(
                 Ok(fed) => assembler.take(fed)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::io(&directory)(std::io::Error::other("the feeding thread died")));
+                    return Err(Error::io(output.target())(std::io::Error::other("the feeding thread died")));
                 }
             }
             let read = assembler.bytes_resumed() + bytes_read.load(Ordering::Relaxed);
             progress.advance(read.saturating_sub(told));
             told = told.max(read);
             if progress.is_cancelled() {
-                return Err(Error::Interrupted { path: directory.clone() });
+                return Err(Error::Interrupted { path: output.target().into() });
             }
         }
     })?;
     let mut totals = std::collections::BTreeMap::new();
-    for (name, number) in inputs.iter().flat_map(|input| &input.counts) {
+    for (name, number) in read.iter().flat_map(|input| &input.counts) {
         *totals.entry(name.clone()).or_insert(0) += number;
     }
     for (name, number) in Counts::default().to_map() {
         totals.entry(name).or_insert(number);
     }
-    let manifest = Manifest {
+    if let Some(reference) = &inputs.reference {
+        read.push(output::reference(reference)?);
+    }
+    Ok(Manifest {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").into(),
         domain: DOMAIN.into(),
-        parameters,
-        inputs,
+        parameters: output.key().parameters.clone(),
+        inputs: read,
         shards,
+        files: Vec::new(),
         counts: totals,
         skipped,
         facts: std::collections::BTreeMap::new(),
-    };
-    output::finish(&directory, &manifest)?;
-    Ok(manifest)
+    })
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ pub use micrographs::{images, micrographs};
 use std::path::Path;
 
 use anyhow::Result;
+use invar_dataset::path;
 use invar_reads::{IngestConfig, Inputs, Pairing};
 use serde_json::json;
 
 use crate::{
     cli::{Common, IngestReads},
     exit::Usage,
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
 
 /// `invar ingest reads`
@@ -58,6 +59,9 @@ fn describe(summary: &invar_reads::Summary, out: &Path) -> Summary {
     let manifest = &summary.manifest;
     let mut text =
         format!("{}: {} reads in {} shards", out.display(), thousands(manifest.num_rows()), manifest.shards.len());
+    if summary.already_done {
+        text += &format!(", {DONE_BEFORE}");
+    }
     for (name, count) in &manifest.counts {
         text += &format!("\n  {name:<20} {:>14}", thousands(*count));
     }
@@ -65,7 +69,7 @@ fn describe(summary: &invar_reads::Summary, out: &Path) -> Summary {
         text += &format!("\n  left out: {skipped}");
     }
     let json = json!({
-        "out": out, "num_rows": manifest.num_rows(), "counts": manifest.counts, "skipped": manifest.skipped,
+        "out": path::text(out), "num_rows": manifest.num_rows(), "counts": manifest.counts, "skipped": manifest.skipped,
         "done_before": summary.already_done,
     });
     Summary { text, json }

@@ -4,16 +4,18 @@ use std::{
     fs::{self, Metadata},
     io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::DatasetError;
 
-/// How long a file must have been left alone for its times to tell a later change: file systems count in steps, of two
-/// seconds at most (FAT). Within one, what is written twice has one time.
-const SETTLED_NS: i64 = 2_000_000_000;
+/// Times of files go in steps, within which what is written twice has one time: some milliseconds in the kernel's clock,
+/// and two seconds at most on file systems that keep no fractions of a second (FAT).
+const STEP_NS: i64 = 20_000_000;
+const COARSE_STEP_NS: i64 = 2_000_000_000;
 
 /// An input as the file system knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,16 +41,26 @@ pub struct FileIdentity {
     pub modified_ns: i64,
     /// When anything of it was last changed, likewise. The system alone sets it.
     pub changed_ns: i64,
-    /// When it was looked at, likewise.
-    pub seen_ns: i64,
 }
 
 impl InputIdentity {
-    /// Looks at a file.
+    /// Looks at a file that is about to be read, so that a change from now on can be told: where it was changed within the
+    /// last step of its clock, after waiting for the next (20 ms, or 2 s on file systems that keep whole seconds).
     ///
     /// # Errors
     /// When it cannot be looked at, or is a directory.
     pub fn of(path: &Path) -> Result<Self, DatasetError> {
+        let looked = Self::now(path)?;
+        match looked.file.as_ref().and_then(|file| wait_ns(file.changed_ns, now_ns())) {
+            None => Ok(looked),
+            Some(wait) => {
+                thread::sleep(wait);
+                Self::now(path)
+            }
+        }
+    }
+
+    fn now(path: &Path) -> Result<Self, DatasetError> {
         if path == Path::new("-") {
             return Ok(Self { path: path.into(), file: None });
         }
@@ -62,8 +74,7 @@ impl InputIdentity {
 
     /// Whether the file still looks like this; a pipe does not.
     pub fn is_unchanged(&self) -> bool {
-        let now = Self::of(&self.path).ok().and_then(|now| now.file);
-        self.file.as_ref().zip(now.as_ref()).is_some_and(|(then, now)| then.looks_like(now))
+        self.file.is_some() && Self::now(&self.path).is_ok_and(|now| now.file == self.file)
     }
 }
 
@@ -78,30 +89,23 @@ impl FileIdentity {
             size_bytes: metadata.len(),
             modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
             changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-            seen_ns: now_ns(),
         }
     }
 
-    /// Never settled: the checksum decides.
+    /// Without a number that tells files apart, no two looks are the same: the checksum decides.
     #[cfg(not(unix))]
     fn of(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified_ns = modified.map_or(0, |time| time.as_nanos() as i64);
-        let (device, inode, seen_ns) = (0, 0, now_ns());
-        Self { device, inode, size_bytes: metadata.len(), modified_ns, changed_ns: seen_ns, seen_ns }
+        Self { device: 0, inode: 0, size_bytes: metadata.len(), modified_ns, changed_ns: now_ns() }
     }
+}
 
-    /// Whether it is the same file, last changed at the same time.
-    pub fn looks_like(&self, other: &Self) -> bool {
-        let without = |identity: &Self| Self { seen_ns: 0, ..identity.clone() };
-        without(self) == without(other)
-    }
-
-    /// Whether a file that looks like this `now` holds what it held when this was written down. False is no proof that it
-    /// does not.
-    pub fn holds_the_same(&self, now: &Self) -> bool {
-        self.looks_like(now) && self.changed_ns.saturating_add(SETTLED_NS) <= self.seen_ns
-    }
+/// How long it is until another change would have another time. Clocks that disagree keep nobody waiting.
+fn wait_ns(changed_ns: i64, now_ns: i64) -> Option<Duration> {
+    let step = if changed_ns % 1_000_000_000 == 0 { COARSE_STEP_NS } else { STEP_NS };
+    let wait = changed_ns.saturating_add(step).saturating_sub(now_ns);
+    (1..=step).contains(&wait).then(|| Duration::from_nanos(wait.unsigned_abs()))
 }
 
 fn now_ns() -> i64 {
@@ -139,15 +143,27 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_just_before_may_have_been_changed_again() {
-        let seen_ns = 10_000_000_000;
-        let at = |changed_ns| FileIdentity { device: 1, inode: 2, size_bytes: 3, modified_ns: 4, changed_ns, seen_ns };
-        assert!(at(8_000_000_000).holds_the_same(&at(8_000_000_000)));
-        assert!(!at(8_000_000_001).holds_the_same(&at(8_000_000_001)));
+    fn what_was_changed_just_before_is_looked_at_when_another_change_would_show() {
+        const SECOND: i64 = 1_000_000_000;
+        let changed = 100 * SECOND + 5;
+        assert_eq!(wait_ns(changed, changed + STEP_NS), None);
+        assert_eq!(wait_ns(changed, changed + STEP_NS - 3), Some(Duration::from_nanos(3)));
+        assert_eq!(wait_ns(100 * SECOND, 101 * SECOND), Some(Duration::from_secs(1)));
         // A file of the future is of another clock.
-        assert!(!at(i64::MAX).holds_the_same(&at(i64::MAX)));
-        assert!(!at(8_000_000_000).holds_the_same(&at(7_000_000_000)));
-        let later = FileIdentity { seen_ns: i64::MAX, ..at(5) };
-        assert!(at(5).looks_like(&later) && at(5).holds_the_same(&later));
+        assert_eq!(wait_ns(i64::MAX, changed), None);
+        assert_eq!(wait_ns(changed + 1, changed), None);
+    }
+
+    #[test]
+    fn a_change_after_the_look_shows_however_soon_it_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("input");
+        for number in 0..5u8 {
+            fs::write(&path, [number]).unwrap();
+            let looked = InputIdentity::of(&path).unwrap();
+            assert!(looked.is_unchanged());
+            fs::write(&path, [number + 1]).unwrap();
+            assert!(!looked.is_unchanged());
+        }
     }
 }

@@ -70,7 +70,7 @@ pub struct Output<C> {
     /// Where the dataset is that this one replaces.
     replaces: Option<Place>,
     /// On the target, then on the directory beside it.
-    locks: Vec<Lock>,
+    _locks: Vec<Lock>,
 }
 
 #[derive(Debug)]
@@ -211,7 +211,7 @@ impl<C: Checkpoint> Output<C> {
             checkpoints,
             progress,
             replaces,
-            locks,
+            _locks: locks,
         })))
     }
 

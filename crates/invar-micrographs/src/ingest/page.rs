@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use invar_dataset::{
     Progress,
     manifest::{self, Input},
+    path,
 };
 
 use super::{
-    BAND_PX, LABELS, classes,
+    BAND_PX, classes,
     inputs::Source,
     mask,
-    output::{self, Checkpoint},
+    output::{self, Checkpoint, Output},
 };
 use crate::{
     Band, Banner, Error, GrainSizes, ImageFacts, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize,
@@ -71,25 +72,25 @@ impl Task<'_> {
 /// Those of the file and its mask, those of the output, and the user's wish to stop.
 pub(super) fn take_in(
     task: &Task<'_>,
-    out: &Path,
+    output: &Output,
     config: &IngestConfig,
     progress: &dyn Progress,
 ) -> Result<Checkpoint, Error> {
-    let mut writer = write_pixels(task, out, progress)?;
+    let mut writer = write_pixels(task, output, progress)?;
     let (crop_bottom_px, banner) = crop(task, &mut writer, config)?;
     let pixels = writer.pixels()?;
     let image = pixels.image();
     let levels = Levels::of(image, config.percentiles);
     let found = find(task, image, levels, crop_bottom_px, config)?;
     let labels = match &found.map {
-        Some(map) => Some(write_labels(out, &task.name, map)?),
+        Some(map) => Some(write_labels(output.directory(), &task.name, map)?),
         None => None,
     };
     let pixel_size = task.pixel_size(config);
     let facts = facts(task, &found, image, pixel_size, (crop_bottom_px, banner.as_deref()));
     let metadata = Metadata {
         name: task.name.clone(),
-        source: task.source.path.to_string_lossy().into_owned(),
+        source: path::text(&task.source.path),
         page: task.page as u32 + 1,
         page_name: task.info.name.clone(),
         sample_type: task.info.sample_type,
@@ -111,21 +112,21 @@ pub(super) fn take_in(
 pub(super) fn digests(source: &Source) -> Result<Vec<Input>, Error> {
     let digest = |path: &PathBuf| -> Result<Input, Error> {
         let (size_bytes, sha256) = manifest::file_digest(path)?;
-        Ok(Input { path: path.to_string_lossy().into_owned(), size_bytes, sha256, counts: Default::default() })
+        Ok(Input::new(path, size_bytes, sha256))
     };
     std::iter::once(&source.path).chain(&source.mask).chain(&source.classes).map(digest).collect()
 }
 
-fn write_pixels(task: &Task<'_>, out: &Path, progress: &dyn Progress) -> Result<ShardWriter, Error> {
+fn write_pixels(task: &Task<'_>, output: &Output, progress: &dyn Progress) -> Result<ShardWriter, Error> {
     let PageInfo { width, height, channels, sample_type, .. } = task.info;
-    let path = out.join(output::shard_file(task.number));
+    let path = output.directory().join(output::shard_file(task.number));
     let size = [u32::from(channels), height, width];
     let mut writer = ShardWriter::create(&path, size, StoredType::of(sample_type))?;
     let (mut bad, mut first) = (0, None);
     let mut file = read::open(&task.source.path)?;
     file.read_bands(task.page, BAND_PX, &mut |Band { first_row, num_rows, samples }| {
         if progress.is_cancelled() {
-            return Err(Error::Interrupted { path: out.into() });
+            return Err(Error::Interrupted { path: output.target().into() });
         }
         let not_finite = writer.write_band(first_row, num_rows, &samples).map_err(Error::io(&path))?;
         bad += not_finite.count;
@@ -241,7 +242,7 @@ fn drop_small(map: &mut LabelMap, min_area_px: u64) {
 
 /// `labels/NAME.tif`, which napari opens as labels; its path inside the dataset directory.
 fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<String, Error> {
-    let file = format!("{LABELS}/{name}.tif");
+    let file = output::labels_file(name);
     let path = out.join(&file);
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
@@ -266,7 +267,7 @@ fn facts(
     let area_um2 = pixel_size.map(|size| size.x_nm * size.y_nm * 1e-6);
     ImageFacts {
         image: task.name.clone(),
-        source: task.source.path.to_string_lossy().into_owned(),
+        source: path::text(&task.source.path),
         page: task.page as u32 + 1,
         width_px: image.width as u32,
         height_px: image.height as u32,

@@ -73,13 +73,13 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
     /// Starts where `output` stands.
     pub fn start(
         scope: &'scope Scope<'scope, 'env>,
-        output: Output,
+        output: &'env Output,
         config: &'env IngestConfig,
         paths: &'env [PathBuf],
         units: &'env [Unit],
     ) -> Self {
-        let last = output.checkpoints.last().cloned();
-        let num_shards = output.checkpoints.len();
+        let last = output.checkpoints().last().cloned();
+        let num_shards = output.checkpoints().len();
         // Without room: at most one closed shard waits, beside the one that is written and the one that is filled.
         let (closed, receiver) = bounded(0);
         let (emptied, written) = bounded(1);
@@ -237,12 +237,8 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
             Unit::Two(first, second) => vec![first, second],
         };
         for (number, digest) in numbers.into_iter().zip(digests) {
-            self.inputs.push(Input {
-                path: self.paths[number as usize].to_string_lossy().into_owned(),
-                size_bytes: digest.size_bytes,
-                sha256: digest.sha256,
-                counts: self.counts.remove(&number).unwrap_or_default().to_map(),
-            });
+            let input = Input::new(&self.paths[number as usize], digest.size_bytes, digest.sha256);
+            self.inputs.push(Input { counts: self.counts.remove(&number).unwrap_or_default().to_map(), ..input });
         }
         self.skipped.append(&mut self.skipped_of_unit);
         self.finished_units += 1;
@@ -260,15 +256,12 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
     }
 }
 
-fn write_shards(
-    mut output: Output,
-    closed: &Receiver<ClosedShard>,
-    emptied: &Sender<Rows>,
-) -> Result<Vec<Shard>, Error> {
-    let mut shards: Vec<Shard> = output.checkpoints.drain(..).map(|checkpoint| checkpoint.shard).collect();
+fn write_shards(output: &Output, closed: &Receiver<ClosedShard>, emptied: &Sender<Rows>) -> Result<Vec<Shard>, Error> {
+    let mut shards: Vec<Shard> = output.checkpoints().iter().map(|checkpoint| checkpoint.shard.clone()).collect();
     for mut closed in closed {
-        let shard = shard::write(&output.directory, &closed.file, &closed.rows, &closed.references)?;
-        output.journal.push(&Checkpoint {
+        output.announce([closed.file.clone()])?;
+        let shard = shard::write(output.directory(), &closed.file, &closed.rows, &closed.references)?;
+        output.push(&Checkpoint {
             shard: shard.clone(),
             finished_units: closed.finished_units,
             rows_of_unit: closed.rows_of_unit,

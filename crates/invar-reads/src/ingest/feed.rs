@@ -111,9 +111,7 @@ impl Feed {
 
     fn alignments(&self, source: Source, start: Vec<u8>, input: u32, line: &Line) -> Result<InputDigest, Stop> {
         if self.inputs.pairing != Pairing::Flags {
-            let expected = "FASTQ or FASTA (BAM and CRAM records say themselves who their mate is)".into();
-            let found = format!("BAM or CRAM: {}", source.path().display());
-            return Err(Error::Config { what: "mates or interleaved".into(), expected, found }.into());
+            return Err(super::alignments_are_paired(source.path()).into());
         }
         let mut framer = BamFramer::new(source, start, &self.workers, input, self.decoder.config.pending_mates_bytes)?;
         line.send(Fed::References(Arc::clone(framer.references())))?;
@@ -168,9 +166,7 @@ impl Feed {
     fn mate_framer(&self, input: u32) -> Result<TextFramer, Stop> {
         let opened = self.open(input)?;
         if matches!(opened.format, Format::Bam | Format::Cram) {
-            let expected = "FASTQ or FASTA".into();
-            let found = format!("BAM or CRAM: {}", opened.source.path().display());
-            return Err(Error::Config { what: "mates".into(), expected, found }.into());
+            return Err(super::alignments_are_paired(opened.source.path()).into());
         }
         Ok(self.text_framer(opened, input, false))
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use invar_dataset::{Column, Dataset, SampleTable};
+use invar_dataset::{Column, Dataset, SampleTable, path};
 use invar_embeddings::{InputChecksum, Provenance, write_facts};
 use invar_micrographs::{
     DatasetFacts, GRAINS_TABLE, GrainDataset, GrainSize, IngestConfig, Inputs, NEIGHBORS_TABLE, OtsuConfig,
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     cli::{Common, IngestMicrographs, Segment},
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
 
 /// Rows of a table that are in memory at once.
@@ -45,15 +45,15 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
 /// # Errors
 /// Those of the domain, and of writing the tables.
 pub fn take_in(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
+    let mut has_tables = true;
     let summary = {
         let bar = ui.bar("ingest", Unit::Items);
-        invar_micrographs::ingest(inputs, out, config, &bar)?
+        invar_micrographs::ingest_with(inputs, out, config, &bar, |directory| {
+            has_tables = [GRAINS_TABLE, NEIGHBORS_TABLE].iter().all(|name| directory.join(name).is_file());
+            if has_tables { Ok(()) } else { write_tables(directory) }
+        })?
     };
-    let tables = [GRAINS_TABLE, NEIGHBORS_TABLE].map(|name| out.join(name));
-    if !(summary.already_done && tables.iter().all(|path| path.is_file())) {
-        write_tables(out)?;
-    }
-    Ok(describe(&summary, out))
+    Ok(describe(&summary, has_tables, out))
 }
 
 /// Writes the grains and the neighbours of a dataset directory to Parquet files in it.
@@ -140,16 +140,22 @@ fn segmentation(args: &IngestMicrographs) -> Segmentation {
     }
 }
 
-fn describe(summary: &invar_micrographs::Summary, out: &Path) -> Summary {
+fn describe(summary: &invar_micrographs::Summary, had_tables: bool, out: &Path) -> Summary {
     let manifest = &summary.manifest;
     let counts = &manifest.counts;
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);
     let mut text = format!(
-        "{}: {} grains on {} images\n",
+        "{}: {} grains on {} images",
         out.display(),
         thousands(manifest.num_rows()),
         thousands(count("images"))
     );
+    match (summary.already_done, had_tables) {
+        (true, true) => text += &format!(", {DONE_BEFORE}"),
+        (true, false) => text += ", done before, from the same inputs; its tables were missing and were written",
+        (false, _) => {}
+    }
+    text += "\n";
     for (name, count) in counts {
         text += &format!("  {name:<26} {:>14}\n", thousands(*count));
     }
@@ -158,7 +164,7 @@ fn describe(summary: &invar_micrographs::Summary, out: &Path) -> Summary {
         text += &format!("  left out: {skipped}\n");
     }
     let json = json!({
-        "out": out, "num_rows": manifest.num_rows(), "counts": counts, "skipped": manifest.skipped,
+        "out": path::text(out), "num_rows": manifest.num_rows(), "counts": counts, "skipped": manifest.skipped,
         "images": summary.facts.images, "warnings": summary.facts.warnings,
         "done_before": summary.already_done,
     });
