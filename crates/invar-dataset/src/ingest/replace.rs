@@ -82,8 +82,9 @@ pub(super) fn clear<'a>(directory: &Path, files: impl Iterator<Item = &'a String
 
 /// Removes what a kill left of files that are whole.
 pub(super) fn clear_partials(directory: &Path, files: &BTreeSet<String>) -> Result<(), DatasetError> {
-    let partials = files.iter().filter(|file| is_inside(file)).map(|file| atomic::partial_path(&directory.join(file)));
-    partials.map(|partial| remove_if_there(&partial)).collect()
+    let mut partials =
+        files.iter().filter(|file| is_inside(file)).map(|file| atomic::partial_path(&directory.join(file)));
+    partials.try_for_each(|partial| remove_if_there(&partial))
 }
 
 /// Removes everything that an ingest wrote in `directory`; the list of it last.

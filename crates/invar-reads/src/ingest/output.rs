@@ -1,6 +1,6 @@
 //! What a dataset of reads is made of: its shards, and what it is made from.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use invar_dataset::{
     ingest::{self, InputIdentity, Key},
@@ -60,7 +60,7 @@ pub(super) fn key(inputs: &Inputs, config: &IngestConfig) -> Result<Key, Error> 
 }
 
 /// The reference as the manifest lists it. One that came through a pipe cannot be read again.
-pub(super) fn reference(path: &PathBuf) -> Result<Input, Error> {
+pub(super) fn reference(path: &Path) -> Result<Input, Error> {
     let (size_bytes, sha256) = match InputIdentity::of(path)?.file {
         Some(_) => manifest::file_digest(path)?,
         None => (0, String::new()),
