@@ -35,14 +35,24 @@ def picture(kind, shape=(17, 23), seed=1):
     return (limits.min + values * (float(limits.max) - limits.min)).astype(kind)
 
 
-def ok(name, description, pages, *, pixel_nm=None, source=None, lossy=False):
-    """`pages`: arrays [height, width] or [height, width, channels]."""
+def digest(pages):
+    data = b"".join(np.ascontiguousarray(page.astype(page.dtype.newbyteorder("<"))).tobytes() for page in pages)
+    return hashlib.sha256(data).hexdigest()
+
+
+def ok(name, description, pages, *, pixel_nm=None, source=None, lossy=False, notes=(), left_out=(), labels=None):
+    """`pages`: arrays [height, width] or [height, width, channels]; `labels`: the same, as a label mask has them."""
     first = np.asarray(pages[0])
     entry = {"file": f"corpus/{name}", "description": description, "origin": ORIGIN, "licence": LICENCE}
     entry |= {"pages": len(pages), "shape": list(first.shape) + [1] * (3 - first.ndim), "type": first.dtype.name}
     if not lossy:
-        data = b"".join(np.ascontiguousarray(page.astype(page.dtype.newbyteorder("<"))).tobytes() for page in pages)
-        entry["sha256"] = hashlib.sha256(data).hexdigest()
+        entry["sha256"] = digest(pages)
+    if labels is not None:
+        entry["labels_sha256"] = digest(labels)
+    if notes:
+        entry["notes"] = list(notes)
+    if left_out:
+        entry["left_out"] = list(left_out)
     if pixel_nm:
         entry |= {"pixel_nm": [float(size) for size in pixel_nm], "source": source}
     valid.append(entry)
@@ -55,9 +65,22 @@ def bad(name, description, data, error, message):
     invalid.append(entry | {"error": error, "message": message})
 
 
-def tiff(name, description, array, pages=None, *, pixel_nm=None, source=None, **options):
+def tiff(name, description, array, pages=None, /, *, pixel_nm=None, source=None, notes=(), labels=None, **options):
     tifffile.imwrite(CORPUS / name, array, **({"metadata": None} | options))
-    ok(name, description, [array] if pages is None else pages, pixel_nm=pixel_nm, source=source)
+    ok(name, description, [array] if pages is None else pages, pixel_nm=pixel_nm, source=source, notes=notes, labels=labels)
+
+
+def raw_tiff(name, array, data=None, tail=b"", next_directory=0, **tags):
+    """A bare TIFF, pixels first: `t266=(type, count, value)` sets a tag, `t279=None` leaves it out."""
+    data = array.tobytes() if data is None else data
+    shape = {256: (3, 1, array.shape[1]), 257: (3, 1, array.shape[0]), 258: (3, 1, array.dtype.itemsize * 8)}
+    entries = shape | {259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8), 277: (3, 1, 1), 278: (3, 1, array.shape[0]), 279: (4, 1, len(data))}
+    entries |= {int(tag[1:]): value for tag, value in tags.items()}
+    entries = {tag: entry for tag, entry in sorted(entries.items()) if entry}
+    out = b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries))
+    for tag, (kind, count, value) in entries.items():
+        out += struct.pack("<HHI", tag, kind, count) + (struct.pack("<HH", value, 0) if kind == 3 else struct.pack("<I", value))
+    (CORPUS / name).write_bytes(out + struct.pack("<I", next_directory) + tail)
 
 
 def ascii_tag(code, text):
@@ -104,12 +127,111 @@ def valid_tiffs():
     tiff("bilevel.tif", "1 bit a pixel", bits, [bits.astype(np.uint8)])
     tiff("bilevel-packbits.tif", "1 bit a pixel, PackBits", bits, [bits.astype(np.uint8)], compression="packbits")
     map16 = np.random.default_rng(5).integers(0, 65535, (3, 256), dtype=np.uint16)
-    tiff("palette.tif", "a palette: the indices", picture("uint8"), photometric="palette", colormap=map16)
+    indices = picture("uint8")
+    colours = (map16.T[indices] >> 8).astype(np.uint8)
+    tiff("palette.tif", "a palette: the colours; as labels, the indices", indices, [colours], photometric="palette", colormap=map16, notes=["palette"], labels=[indices])
+    ramp = np.tile(np.arange(255, -1, -1, dtype=np.uint16) * 257, (3, 1))
+    tiff("palette-grey.tif", "a palette of greys: the grey", indices, [255 - indices], photometric="palette", colormap=ramp, notes=["palette"], labels=[indices])
+    valid_odd_tiffs()
     tiff("one-pixel.tif", "1 x 1", np.full((1, 1), 7, np.uint16))
     tiff("one-value.tif", "all of one value", np.full((9, 9), 7, np.uint16))
 
 
+def reversed_bits(data):
+    return bytes(int(f"{byte:08b}"[::-1], 2) for byte in data)
+
+
+def valid_odd_tiffs():
+    """Tags that are rarely other than usual, and files that programs write somewhat wrong."""
+    grey, byte = picture("uint16"), picture("uint8")
+    raw_tiff("fill-order-16.tif", grey, reversed_bits(grey.tobytes()), t266=(3, 1, 2))
+    ok("fill-order-16.tif", "FillOrder 2, 16 bits a value", [grey])
+    packed = zlib.compress(grey.tobytes())
+    raw_tiff("fill-order-deflate.tif", grey, reversed_bits(packed), t266=(3, 1, 2), t259=(3, 1, 8))
+    ok("fill-order-deflate.tif", "FillOrder 2, turned before decompression", [grey])
+    for number, upright in ((2, byte[:, ::-1]), (3, byte[::-1, ::-1]), (4, byte[::-1]), (5, byte.T), (6, np.rot90(byte, -1)), (7, byte[::-1, ::-1].T), (8, np.rot90(byte))):
+        tiff(f"orientation-{number}.tif", f"Orientation {number}", byte, [np.ascontiguousarray(upright)], extratags=[(274, "H", 1, number, True)], rowsperstrip=5, notes=["turned"])
+    colour = picture("uint8", (17, 23, 3))
+    options = {"metadata": None, "imagej": True, "resolution": (10, 2), "extratags": [(274, "H", 1, 6, True)], "photometric": "rgb"}
+    tifffile.imwrite(CORPUS / "orientation-6-rgb.tif", colour, **(options | {"metadata": {"unit": "um"}}))
+    ok("orientation-6-rgb.tif", "Orientation 6 in colour: the pixel size turns as well", [np.ascontiguousarray(np.rot90(colour, -1))], pixel_nm=(500, 100), source="imagej", notes=["turned"])
+    for kind in ("uint64", "int64"):
+        wide = picture("uint16").astype(kind)
+        tiff(f"{kind}.tif", f"{kind}, as programs write label masks", wide, labels=[wide])
+    raw_tiff("signed-tags.tif", byte, t256=(9, 1, 23), t257=(8, 1, 17), t273=(9, 1, 8), t278=(9, 1, 17))
+    ok("signed-tags.tif", "sizes and offsets as signed numbers", [byte])
+    raw_tiff("no-lengths.tif", grey, packed, t259=(3, 1, 8), t279=None)
+    ok("no-lengths.tif", "a compressed strip whose length is left out", [grey])
+    raw_tiff("zero-length.tif", grey, packed, t259=(3, 1, 8), t279=(4, 1, 0))
+    ok("zero-length.tif", "a compressed strip whose length is said to be 0", [grey])
+    raw_tiff("next-rubbish.tif", byte, next_directory=0xFFFFFFFF)
+    ok("next-rubbish.tif", "the chain of directories leads behind the file", [byte], notes=["broken_chain"])
+    raw_tiff("next-inside.tif", byte, next_directory=60)
+    ok("next-inside.tif", "the chain of directories leads into the pixels", [byte], notes=["broken_chain"])
+    stale = "ImageJ=1.53t\nimages=10\nslices=10\n"
+    tiff("stale-imagej.tif", "one picture with the description of ten", byte, description=stale, notes=["fewer_pictures"])
+    Image.open(CORPUS / "stale-imagej.tif").save(CORPUS / "stale-imagej-lzw.tif", compression="tiff_lzw", description=stale)
+    ok("stale-imagej-lzw.tif", "the same, compressed", [byte], notes=["fewer_pictures"])
+
+
+def stk(planes):
+    """MetaMorph: a directory, with a value of UIC2 for each plane; the other planes lie behind the first."""
+    height, width = planes[0].shape
+    data = b"".join(plane.tobytes() for plane in planes)
+    uic2_at = 8 + len(data)
+    uic2 = b"".join(struct.pack("<6I", index, 1, 0, 0, 0, 0) for index in range(len(planes)))
+    unit_at = uic2_at + len(uic2)
+    unit = struct.pack("<I", 2) + b"um" + bytes(2)
+    scale_at = unit_at + len(unit)
+    scales = struct.pack("<4I", 1, 4, 1, 2)
+    uic1_at = scale_at + len(scales)
+    uic1 = struct.pack("<8I", 3, 1, 4, scale_at, 5, scale_at + 8, 6, unit_at)
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, height)]
+    tags += [(279, 4, 1, planes[0].nbytes), (33628, 4, 4, uic1_at), (33629, 5, len(planes), uic2_at)]
+    at = uic1_at + len(uic1)
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", at) + data + uic2 + unit + scales + uic1 + directory
+
+
+def svs(name):
+    """A slide: the picture, a thumbnail, a level, label, macro; only the last two are flagged."""
+    big = picture("uint8", (64, 96, 3))
+    words = "Aperio Leica Biosystems GT450 v1.0.0 \n{}|AppMag = 40|MPP = 0.2500"
+    options = {"photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(CORPUS / name) as file:
+        file.write(big, tile=(16, 16), description=words.format("96x64 [0,0 96x64] (16x16) Q=91"), **options)
+        file.write(big[::4, ::4], rowsperstrip=16, description=words.format("96x64 -> 24x16 - "), **options)
+        file.write(big[::2, ::2], tile=(16, 16), description=words.format("96x64 [0,0 96x64] (16x16) -> 48x32"), **options)
+        file.write(big[:20, :21], rowsperstrip=16, subfiletype=1, description="Aperio\nlabel 21x20", **options)
+        file.write(big[:20, :50], rowsperstrip=16, subfiletype=9, description="Aperio\nmacro 50x20", **options)
+    left_out = ["reduced", "reduced", "label", "macro"]
+    ok(name, "a slide: the picture at full resolution only", [big], pixel_nm=(250, 250), source="aperio", left_out=left_out)
+
+
 def valid_stacks():
+    planes = picture("uint16", (3, 11, 13))
+    (CORPUS / "metamorph.stk").write_bytes(stk(planes))
+    ok("metamorph.stk", "MetaMorph: three planes under one directory", list(planes), pixel_nm=(250, 500), source="metamorph")
+    tifffile.imwrite(CORPUS / "truncated-shape.tif", planes, metadata={"truncated": True}, photometric="minisblack")
+    ok("truncated-shape.tif", "tifffile's array of three pictures under one directory", list(planes))
+    svs("slide.svs")
+    with tifffile.TiffWriter(CORPUS / "old-subfile.tif") as file:
+        file.write(picture("uint8", (32, 32)), metadata=None)
+        file.write(picture("uint8", (8, 9)), metadata=None, subfiletype=None, extratags=[(255, "H", 1, 2, True)])
+    ok("old-subfile.tif", "a smaller copy by the older tag 255", [picture("uint8", (32, 32))], left_out=["reduced"])
+    large = picture("uint8", (64, 64))
+    with tifffile.TiffWriter(CORPUS / "unflagged-pyramid.tif") as file:
+        for factor in (1, 2, 4):
+            file.write(np.ascontiguousarray(large[::factor, ::factor]), tile=(16, 16), metadata=None)
+    with tifffile.TiffWriter(CORPUS / "two-sizes.tif") as file:
+        file.write(large, metadata=None)
+        file.write(np.ascontiguousarray(large[::4, ::4]), metadata=None, description="label")
+    ok("two-sizes.tif", "a page that may be a copy of another: kept, and said of that page", [large, np.ascontiguousarray(large[::4, ::4])])
+    with tifffile.TiffWriter(CORPUS / "raw-camera.tif") as file:
+        file.write(picture("uint8", (8, 8)), subfiletype=1, subifds=1, metadata=None)
+        file.write(picture("uint8", (32, 32)), metadata=None)
+    invalid.append({"file": "corpus/raw-camera.tif", "description": "only a preview in the chain, the picture under SubIFDs", "origin": ORIGIN, "licence": LICENCE, "error": "Unsupported", "message": "previews"})
+    ok("unflagged-pyramid.tif", "levels in the chain without a flag, in tiles", [large], left_out=["reduced", "reduced"])
     stack = picture("uint16", (3, 11, 13))
     tiff("pages.tif", "three pages", stack, list(stack), photometric="minisblack")
     options = {"photometric": "minisblack", "compression": "deflate"}
@@ -121,7 +243,7 @@ def valid_stacks():
     with tifffile.TiffWriter(CORPUS / "thumbnail.tif") as file:
         file.write(picture("uint8", (32, 32)), metadata=None)
         file.write(picture("uint8", (8, 8)), subfiletype=1, metadata=None)
-    ok("thumbnail.tif", "a smaller copy in the chain is left out", [picture("uint8", (32, 32))])
+    ok("thumbnail.tif", "a smaller copy in the chain is left out", [picture("uint8", (32, 32))], left_out=["reduced"])
     metadata = {"axes": "CYX", "UUID": "urn:uuid:00000000-0000-1000-8000-000000000000", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 500, "PhysicalSizeYUnit": "nm", "Channel": {"Name": ["DAPI", "FITC", "Cy5"]}}
     tiff("channels.ome.tif", "OME-TIFF of three channels", stack, list(stack), metadata=metadata, ome=True, photometric="minisblack", pixel_nm=(250, 500), source="ome")
     metadata = {"axes": "ZYX", "unit": "micron"}
@@ -141,6 +263,7 @@ def valid_vendors():
     tiff("zeiss-um.tif", "Zeiss, the micro sign in Latin-1", grey, extratags=[(34118, "s", 0, zeiss, True)], pixel_nm=(2500, 2500), source="zeiss")
     tags = [(65003, "s", 0, "µm".encode("latin-1"), True), (65004, "s", 0, b"nm", True), (65009, "d", 1, 0.5, True), (65010, "d", 1, 20.0, True)]
     tiff("gatan.tif", "a TIFF of Digital Micrograph", grey, extratags=tags, pixel_nm=(500, 20), source="dm")
+    valid_more_vendors(grey)
     tags = [(65003, "s", 0, b"1/nm", True), (65004, "s", 0, b"1/nm", True), (65009, "d", 1, 0.5, True), (65010, "d", 1, 0.5, True)]
     tiff("gatan-diffraction.tif", "reciprocal lengths are no pixel size", grey, extratags=tags)
 
@@ -154,7 +277,82 @@ def valid_vendors():
     (CORPUS / "olympus.tif").write_bytes(data.replace(entry + bytes(4), entry + struct.pack("<I", start)) + head + block + body)
 
 
+def valid_more_vendors(grey):
+    zeiss = "0\r\n1\r\nAP_PIXEL_SIZE\r\nPixel Size = 9.9 nm\r\n"
+    tiff("zeiss-old.tif", "SmartSEM with AP_PIXEL_SIZE only", grey, extratags=[ascii_tag(34118, zeiss)], pixel_nm=(9.9, 9.9), source="zeiss")
+    tescan = b"\x10\0\0\0[MAIN]\r\nDevice=VEGA\r\nPixelSizeX=2.5e-009\r\nPixelSizeY=5e-009\r\n[SEM]\r\n"
+    tiff("tescan.tif", "TESCAN, tag 50431", grey, extratags=[(50431, "B", len(tescan), tescan, True)], pixel_nm=(2.5, 5), source="tescan")
+    xml = '<?xml version="1.0"?><Metadata xmlns="http://x"><BinaryResult><PixelSize><X unit="m" unitPrefixPower="1">2.5E-09</X><Y unit="m" unitPrefixPower="1">5E-09</Y></PixelSize></BinaryResult></Metadata>'
+    tiff("thermo-xml.tif", "Thermo Fisher, XML", grey, extratags=[ascii_tag(34683, xml)], pixel_nm=(2.5, 5), source="fei")
+    xml = '<?xml version="1.0"?><FeiImage><pixelWidth unit="nm">2.5</pixelWidth><pixelHeight unit="nm">5</pixelHeight></FeiImage>'
+    tiff("phenom.tif", "Thermo Fisher Phenom, XML", grey, extratags=[ascii_tag(34680, xml)], pixel_nm=(2.5, 5), source="fei")
+    tvips = bytearray(244 + 6068)
+    tvips[:4] = struct.pack("<i", 2)
+    tvips[244 + 2724 : 244 + 2732] = struct.pack("<2f", 2.5, 5)
+    tvips[-4:] = b"\xaa" * 4
+    tiff("tvips.tif", "TVIPS EM-MENU, tag 37706", grey, extratags=[(37706, "I", 1, 0, True)], pixel_nm=(2.5, 5), source="tvips")
+    data = (CORPUS / "tvips.tif").read_bytes()
+    entry = struct.pack("<HHI", 37706, 4, 1)
+    (CORPUS / "tvips.tif").write_bytes(data.replace(entry + bytes(4), entry + struct.pack("<I", len(data))) + tvips)
+    tiff("centimetre.tif", "ResolutionUnit centimetre", grey, resolution=(20000, 10000), resolutionunit="CENTIMETER", pixel_nm=(500, 1000), source="resolution")
+    tiff("centimetre-print.tif", "300 dots an inch in centimetres are those of a printer", grey, resolution=(118.11, 118.11), resolutionunit="CENTIMETER")
+    for name, unit, nm in (("plural", "Microns", 1000), ("capital", "NM", 1)):
+        tiff(f"imagej-{name}.tif", f"ImageJ, the unit {unit}", grey, imagej=True, metadata={"unit": unit}, resolution=(4, 2), pixel_nm=(nm / 4, nm / 2), source="imagej")
+    for name, height, nm, notes in (("pixels", 'PhysicalSizeY="2" PhysicalSizeYUnit="pixel"', None, ()), ("left-out", "", (250, 250), ["square_pixels"])):
+        xml = f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="23" SizeY="17" SizeC="1" SizeZ="1" SizeT="1" PhysicalSizeX="0.25" {height}><TiffData IFD="0" PlaneCount="1"/></Pixels></Image></OME>'
+        tiff(f"height-{name}.ome.tif", f"OME, the height of a pixel is {name.replace('-', ' ')}", grey, description=xml, pixel_nm=nm, source="ome" if nm else None, notes=notes)
+
+
+def png_bits(name, rows, bits, colour_type, width, chunks=()):
+    """A PNG of packed rows."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows), 9))
+    (CORPUS / name).write_bytes(b"\x89PNG\r\n\x1a\n" + head + b"".join(chunk(*one) for one in chunks) + body + chunk(b"IEND", b""))
+
+
+def valid_more_rasters():
+    few = np.zeros((512, 512), bool)
+    few[100:140, 200:240] = True
+    Image.fromarray(few).save(CORPUS / "one-bit.png", optimize=True)
+    ok("one-bit.png", "1 bit, a few grains: shrinks more than pixels of 8 bits can", [few.astype(np.uint8) * 255], labels=[few.astype(np.uint8)])
+    numbers = picture("uint8") >> 4
+    packed = [bytes((row[:-1:2] << 4 | row[1::2]).tolist()) + bytes([int(row[-1]) << 4]) for row in numbers]
+    png_bits("four-bits.png", packed, 4, 0, numbers.shape[1])
+    ok("four-bits.png", "4 bits: 0 to 255 as a picture, as stored as labels", [numbers * 17], labels=[numbers])
+    grey = bytes(value for index in range(16) for value in [255 - 17 * index] * 3)
+    png_bits("palette-grey.png", packed, 4, 3, numbers.shape[1], [(b"PLTE", grey)])
+    ok("palette-grey.png", "a palette of greys: the grey", [255 - numbers * 17], notes=["palette"], labels=[numbers])
+    Image.fromarray(picture("uint16")).save(CORPUS / "pixel-size.png", dpi=(508_000, 254_000))
+    ok("pixel-size.png", "pHYs: 20,000 and 10,000 pixels a metre, times 1000", [picture("uint16")], pixel_nm=(50, 100), source="resolution")
+    byte = picture("uint8")
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(byte).save(CORPUS / "orientation-6.png", exif=exif)
+    ok("orientation-6.png", "EXIF orientation 6", [np.ascontiguousarray(np.rot90(byte, -1))], notes=["turned"])
+    frames = [Image.fromarray(byte), Image.fromarray(255 - byte)]
+    frames[0].save(CORPUS / "animated.png", save_all=True, append_images=frames[1:], duration=100)
+    ok("animated.png", "an animation: its first frame", [byte], notes=["first_frame"])
+    smooth = np.kron(picture("uint8", (8, 9)), np.ones((8, 8), np.uint8))
+    Image.fromarray(smooth).save(CORPUS / "restarts.jpg", quality=90, restart_marker_rows=1)
+    ok("restarts.jpg", "JPEG with restart markers", [smooth], lossy=True)
+    colour = np.kron(picture("uint8", (6, 7, 3)), np.ones((8, 8, 1), np.uint8))
+    Image.fromarray(colour).save(CORPUS / "progressive.jpg", quality=90, progressive=True, subsampling="4:2:0")
+    ok("progressive.jpg", "JPEG, progressive, subsampled colours", [colour], lossy=True)
+    Image.fromarray(smooth).save(CORPUS / "progressive-restarts.jpg", quality=90, progressive=True, restart_marker_blocks=5)
+    ok("progressive-restarts.jpg", "JPEG, progressive, with restart markers", [smooth], lossy=True)
+    exif[0x112] = 3
+    Image.fromarray(smooth[:-8]).save(CORPUS / "orientation-3.jpg", quality=95, exif=exif)
+    ok("orientation-3.jpg", "EXIF orientation 3", [smooth[:-8]], lossy=True, notes=["turned"])
+    exif[0x112] = 8
+    Image.fromarray(smooth).save(CORPUS / "orientation-8.jpg", quality=95, exif=exif)
+    ok("orientation-8.jpg", "EXIF orientation 8", [np.rot90(smooth)], lossy=True, notes=["turned"])
+
+
 def valid_rasters():
+    valid_more_rasters()
     for name, kind, shape in (("grey", "uint8", (17, 23)), ("grey16", "uint16", (17, 23)), ("rgb", "uint8", (17, 23, 3))):
         array = picture(kind, shape)
         Image.fromarray(array).save(CORPUS / f"{name}.png")
@@ -164,15 +362,18 @@ def valid_rasters():
     ok("rgba.png", "PNG with alpha, which is dropped", [alpha[..., :3]])
     indexed = Image.fromarray(picture("uint8", (17, 23, 3))).quantize(16)
     indexed.save(CORPUS / "palette.png")
-    ok("palette.png", "PNG with a palette: the colours", [np.asarray(indexed.convert("RGB"))])
+    ok("palette.png", "PNG with a palette: the colours; as labels, the indices", [np.asarray(indexed.convert("RGB"))], notes=["palette"], labels=[np.asarray(indexed)])
     for name, shape in (("grey", (17, 23)), ("rgb", (17, 23, 3))):
         Image.fromarray(picture("uint8", shape)).save(CORPUS / f"{name}.jpg", quality=90)
         ok(f"{name}.jpg", f"JPEG, {name}", [picture("uint8", shape)], lossy=True)
 
 
-def mrc_bytes(array, mode, cell=(0, 0, 0), order="<", extended=b"", size=None):
+def mrc_bytes(array, mode, cell=(0, 0, 0), order="<", extended=b"", size=None, axes=(1, 2, 3), span=(0, 0, 0)):
     nz, ny, nx = size or array.shape
-    head = struct.pack(f"{order}10i6f3i3f2i", nx, ny, nz, mode, 0, 0, 0, nx, ny, nz, *cell, 90, 90, 90, 1, 2, 3, 0, 0, 0, 1, len(extended))
+    sampling = [0, 0, 0]
+    for axis, number in zip(axes, (nx, ny, nz)):
+        sampling[axis - 1] = number
+    head = struct.pack(f"{order}10i6f3i3f2i", nx, ny, nz, mode, 0, 0, 0, *sampling, *cell, 90, 90, 90, *axes, *span, 1, len(extended))
     head = head.ljust(208, b"\0") + b"MAP " + (b"\x44\x44\0\0" if order == "<" else b"\x11\x11\0\0")
     return head.ljust(1024, b"\0") + extended + array.astype(array.dtype.newbyteorder(order)).tobytes()
 
@@ -186,6 +387,14 @@ def valid_mrcs():
     array = picture("float32", (2, 7, 9))
     (CORPUS / "big-endian.mrc").write_bytes(mrc_bytes(array, 2, (-9, -7, 0), ">", b"x" * 300))
     ok("big-endian.mrc", "MRC, big-endian, extended header, a cell that says nothing", list(array))
+
+
+    array = picture("uint8", (1, 7, 9))
+    (CORPUS / "unsigned.mrc").write_bytes(mrc_bytes(array, 0, span=(0, 255, 128)))
+    ok("unsigned.mrc", "MRC, mode 0 of an old program: DMIN and DMAX say unsigned", list(array), notes=["unsigned_bytes"])
+    array = picture("int16", (1, 7, 9))
+    (CORPUS / "turned-axes.mrc").write_bytes(mrc_bytes(array, 1, (140, 90, 0), axes=(2, 1, 3)))
+    ok("turned-axes.mrc", "MRC, columns run along y: as stored, with the pixel sizes of the axes", list(array), pixel_nm=(1, 2), source="mrc", notes=["axes"])
 
 
 class Dm:
@@ -247,6 +456,9 @@ def valid_dms():
             name = f"{'little' if order == '<' else 'big'}.dm{version}"
             (CORPUS / name).write_bytes(dm.file([thumbnail, dm.image(array, 10, 4, 0.25, "µm")], [0]))
             ok(name, f"DM{version}, a thumbnail and an image", [array], pixel_nm=(250, 250), source="dm")
+    dm, array = Dm(3), picture("uint16")
+    (CORPUS / "beside-spectrum.dm3").write_bytes(dm.file([dm.image(picture("float32", (8,)), 2, 6), dm.image(array, 10, 4, 0.25, "µm")]))
+    ok("beside-spectrum.dm3", "DM3, a spectrum beside an image", [array], pixel_nm=(250, 250), source="dm", notes=["no_picture"])
     stack = picture("float32", (3, 5, 7))
     (CORPUS / "stack.dm4").write_bytes(Dm(4).file([Dm(4).image(stack, 2, 6, 0.5, "1/nm")]))
     ok("stack.dm4", "a stack of diffraction patterns: reciprocal lengths are no pixel size", list(stack))
@@ -308,10 +520,28 @@ def invalid_tiffs():
         bad(f"compression-{value}.tif", f"compression {feature}", with_value("uint8.tif", 259, value, "<H"), "Unsupported", feature)
     bad("compression-9999.tif", "an unknown compression", with_value("uint8.tif", 259, 9999, "<H"), "Unsupported", "scheme 9999")
     bad("cie-lab.tif", "CIE L*a*b*", with_value("rgb.tif", 262, 8, "<H"), "Unsupported", "L*a*b*")
-    for name, array in (("uint64", picture("uint64", (4, 5))), ("complex", picture("float32", (4, 5)).astype(np.complex64))):
-        tifffile.imwrite(CORPUS / f"{name}.tif", array, metadata=None)
-        said = "64-bit unsigned" if name == "uint64" else "complex"
-        bad(f"{name}.tif", name, (CORPUS / f"{name}.tif").read_bytes(), "Unsupported", said)
+    tifffile.imwrite(CORPUS / "complex.tif", picture("float32", (4, 5)).astype(np.complex64), metadata=None)
+    bad("complex.tif", "complex", (CORPUS / "complex.tif").read_bytes(), "Unsupported", "complex")
+    grey, byte = picture("uint16"), picture("uint8")
+    packed = zlib.compress(grey.tobytes())
+    raw_tiff("checksum-deflate.tif", grey, packed[:-1] + bytes([packed[-1] ^ 1]), t259=(3, 1, 8))
+    bad("checksum-deflate.tif", "a wrong checksum behind the pixels", (CORPUS / "checksum-deflate.tif").read_bytes(), "Corrupt", "strip 0")
+    raw_tiff("negative.tif", byte, t256=(9, 1, 0xFFFFFFFF))
+    bad("negative.tif", "a negative width", (CORPUS / "negative.tif").read_bytes(), "Corrupt", "no negative number, found -1")
+    raw_tiff("old-lzw.tif", byte, b"\0\1" + bytes(40), t259=(3, 1, 5))
+    bad("old-lzw.tif", "LZW of before TIFF 6.0", (CORPUS / "old-lzw.tif").read_bytes(), "Corrupt", "before TIFF 6.0")
+    raw_tiff("depth.tif", byte, t32997=(4, 1, 4))
+    bad("depth.tif", "a volume under one directory", (CORPUS / "depth.tif").read_bytes(), "Unsupported", "ImageDepth 4")
+    planes = stk(picture("uint16", (3, 11, 13)))
+    compressed = planes.replace(struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 8))
+    bad("compressed.stk", "MetaMorph, compressed planes", compressed, "Unsupported", "3 planes under one directory")
+    claimed = planes.replace(struct.pack("<HHI", 33629, 5, 3), struct.pack("<HHI", 33629, 5, 900))
+    bad("cut.stk", "MetaMorph, more planes than the file holds", claimed, "Truncated", "900 pictures")
+    smooth = np.kron(byte[:16, :16], np.ones((4, 4), np.uint8))
+    tifffile.imwrite(CORPUS / "damaged-jpeg.tif", smooth, compression="jpeg", metadata=None, rowsperstrip=64)
+    with tifffile.TiffFile(CORPUS / "damaged-jpeg.tif") as file:
+        start, length = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    bad("damaged-jpeg.tif", "damage inside a JPEG strip", patched("damaged-jpeg.tif", (start + length // 2, b"\x55\xaa\x55\xaa\x55\xaa")), "Corrupt", "restart interval 0")
     tifffile.imwrite(CORPUS / "cmyk.tif", picture("uint8", (9, 9, 4)), photometric="separated", metadata=None)
     bad("cmyk.tif", "CMYK", (CORPUS / "cmyk.tif").read_bytes(), "Unsupported", "CMYK")
 
@@ -323,6 +553,25 @@ def invalid_others():
     head = b"IHDR" + struct.pack(">IIBBBBB", 400_000, 400_000, 16, 0, 0, 0, 0)
     head = png[:8] + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
     bad("huge.png", "the header claims 320 GB", head + png[33:], "Corrupt", "the size of the image")
+    restarts = (CORPUS / "restarts.jpg").read_bytes()
+    third = restarts.index(b"\xff\xd1") + 12
+    bad("damaged.jpg", "six bytes of a restart interval overwritten", restarts[:third] + b"\x55\xaa\x55\xaa\x55\xaa" + restarts[third + 6 :], "Corrupt", "restart interval 2")
+    at = restarts.index(b"\xff\xd2")
+    bad("lost-restart.jpg", "a restart interval is missing", restarts[: restarts.index(b"\xff\xd1")] + restarts[at:], "Corrupt", "marker 0xd1")
+    whole = (CORPUS / "progressive.jpg").read_bytes()
+    at = whole.index(b"\xff\xda", whole.index(b"\xff\xda") + 1) + 40
+    bad("damaged-progressive.jpg", "a scan of coefficients of a progressive JPEG overwritten", whole[:at] + b"\x55\xaa" * 3 + whole[at + 6 :], "Corrupt", "restart interval")
+    indexed = (CORPUS / "palette.png").read_bytes()
+    at = indexed.index(b"IDAT") - 4
+    short = indexed.replace(indexed[indexed.index(b"PLTE") - 4 : at], b"")
+    plte = b"PLTE" + bytes(3)
+    at = short.index(b"IDAT") - 4
+    bad("short-palette.png", "an index without a colour", short[:at] + struct.pack(">I", 3) + plte + struct.pack(">I", zlib.crc32(plte)) + short[at:], "Corrupt", "palette")
+    idat = indexed.index(b"IDAT")
+    length = struct.unpack(">I", indexed[idat - 4 : idat])[0]
+    wrong = bytearray(indexed[idat : idat + 4 + length])
+    wrong[-1] ^= 1
+    bad("checksum.png", "the checksum of all pixels is wrong", indexed[:idat] + bytes(wrong) + struct.pack(">I", zlib.crc32(bytes(wrong))) + indexed[idat + 8 + length :], "Corrupt", "image data")
     bad("cut.jpg", "ends in the pixels", jpeg[:-40], "Truncated", "EOI")
     bad("cut-head.jpg", "ends in the header", jpeg[:100], "Truncated", "SOS")
     buffer = io.BytesIO()
@@ -362,7 +611,9 @@ def write_index():
 # [[valid]]    file, description, origin, licence
 #              pages: pictures in it · shape: [height, width, channels] and type of the first, as NumPy names it
 #              sha256: of the values of all pages, little-endian, channels interleaved; left out where JPEG may round
+#              labels_sha256: the same of what a label mask reads, where that is something else
 #              pixel_nm: [x, y] and source, where the file states a pixel size; left out where it must stay unknown
+#              notes: the kinds of what must be said of the file and its first page · left_out: of the pages left out
 # [[invalid]]  file, description, origin, licence
 #              error: the kind of the error, by name · message: what it must say beside the name of the file
 # What is expected was taken from the arrays that were written, never from Invar.

@@ -86,6 +86,8 @@ fn little_endian(samples: Samples) -> Vec<u8> {
         Samples::I16(values) => values.into_iter().flat_map(i16::to_le_bytes).collect(),
         Samples::U32(values) => values.into_iter().flat_map(u32::to_le_bytes).collect(),
         Samples::I32(values) => values.into_iter().flat_map(i32::to_le_bytes).collect(),
+        Samples::U64(values) => values.into_iter().flat_map(u64::to_le_bytes).collect(),
+        Samples::I64(values) => values.into_iter().flat_map(i64::to_le_bytes).collect(),
         Samples::F32(values) => values.into_iter().flat_map(f32::to_le_bytes).collect(),
         Samples::F64(values) => values.into_iter().flat_map(f64::to_le_bytes).collect(),
     }

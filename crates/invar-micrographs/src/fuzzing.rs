@@ -29,6 +29,16 @@ pub fn mrc(bytes: &[u8]) {
     let _ = read::read_bytes(file, u64::from(how) + 1);
 }
 
+/// Reads a PNG; the first byte says how large the bands are.
+pub fn png(bytes: &[u8]) {
+    with_head(bytes, |_| b"\x89PNG\r\n\x1a\n");
+}
+
+/// Reads a JPEG: what is called whole is decoded without a panic.
+pub fn jpeg(bytes: &[u8]) {
+    with_head(bytes, |_| b"\xff\xd8\xff");
+}
+
 /// Reads a description as OME-XML.
 pub fn ome(bytes: &[u8]) {
     if let Some(ome) = Ome::parse(&String::from_utf8_lossy(bytes), "x", 100) {

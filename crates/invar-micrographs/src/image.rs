@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod note;
+mod orientation;
+
+pub use note::{LeftOut, Note, Preview};
+pub use orientation::Orientation;
+
 /// The number type of a pixel in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -13,6 +19,8 @@ pub enum SampleType {
     I16,
     U32,
     I32,
+    U64,
+    I64,
     F32,
     F64,
 }
@@ -27,6 +35,8 @@ pub enum Samples {
     I16(Vec<i16>),
     U32(Vec<u32>),
     I32(Vec<i32>),
+    U64(Vec<u64>),
+    I64(Vec<i64>),
     F32(Vec<f32>),
     F64(Vec<f64>),
 }
@@ -46,6 +56,33 @@ pub struct PageInfo {
     pub sample_type: SampleType,
     /// Physical size of a pixel, where the file states one. Never guessed.
     pub pixel_size: Option<PixelSize>,
+    /// Whether the compression changes values (JPEG): such a page cannot hold labels.
+    pub is_lossy: bool,
+    /// How the file's rows and columns lie. Pixels are handed over upright; all other fields are of the upright picture.
+    pub orientation: Orientation,
+    /// What was decided in reading the page, where the file leaves a choice.
+    pub notes: Vec<Note>,
+}
+
+impl PageInfo {
+    /// The page as it is handed over where its stored rows and columns lie so.
+    pub(crate) fn turned(mut self, orientation: Orientation) -> Self {
+        if orientation.is_upright() {
+            return self;
+        }
+        if orientation.is_transposed() {
+            std::mem::swap(&mut self.width, &mut self.height);
+            self.pixel_size = self.pixel_size.map(|size| PixelSize { x_nm: size.y_nm, y_nm: size.x_nm, ..size });
+        }
+        self.orientation = orientation;
+        self.notes.push(Note::Turned { orientation });
+        self
+    }
+
+    /// `[rows, columns]` as they are stored.
+    pub(crate) fn stored_size(&self) -> [u32; 2] {
+        if self.orientation.is_transposed() { [self.width, self.height] } else { [self.height, self.width] }
+    }
 }
 
 /// Physical size of a pixel.
@@ -75,6 +112,16 @@ pub enum PixelSizeSource {
     Olympus,
     /// JEOL SightX text.
     Jeol,
+    /// TESCAN tag 50431.
+    Tescan,
+    /// TVIPS EM-MENU tag 37706.
+    Tvips,
+    /// MetaMorph STK tag 33628.
+    Metamorph,
+    /// Aperio's description, `MPP`.
+    Aperio,
+    /// TIFF's resolution tags or PNG's `pHYs`, where they are finer than anything printed.
+    Resolution,
     /// MRC header, cell size over sampling.
     Mrc,
     /// Digital Micrograph calibration, in DM files or the TIFFs that the program writes.
@@ -95,6 +142,11 @@ impl PixelSizeSource {
             Self::Zeiss => "zeiss",
             Self::Olympus => "olympus",
             Self::Jeol => "jeol",
+            Self::Tescan => "tescan",
+            Self::Tvips => "tvips",
+            Self::Metamorph => "metamorph",
+            Self::Aperio => "aperio",
+            Self::Resolution => "resolution",
             Self::Mrc => "mrc",
             Self::Dm => "dm",
             Self::Sheet => "sheet",

@@ -6,12 +6,14 @@
 
 use std::path::Path;
 
-use crate::{Error, PageInfo, Samples};
+use crate::{Error, LeftOut, Note, Orientation, PageInfo, Samples};
 
 mod dm;
+mod jpeg;
 mod mrc;
 mod ome;
-mod raster;
+mod palette;
+mod png;
 mod raw;
 mod samples;
 mod sniff;
@@ -19,8 +21,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod tiff;
+mod turn;
 mod units;
 
+use palette::Purpose;
 use source::Source;
 
 /// What a file is, by its content.
@@ -73,6 +77,8 @@ pub struct Band {
 pub struct ImageFile {
     format: Format,
     pages: Vec<PageInfo>,
+    left_out: Vec<LeftOut>,
+    notes: Vec<Note>,
     source: Source,
     pixels: Pixels,
 }
@@ -81,38 +87,60 @@ pub struct ImageFile {
 #[derive(Debug)]
 enum Pixels {
     Tiff(Vec<tiff::Layout>),
-    Raster,
+    Png(png::Layout),
+    Jpeg,
     Raw(Vec<raw::Plane>),
 }
 
-/// Opens an image file, whatever it is called.
+/// What a reader says of a file.
+#[derive(Debug)]
+struct Opened {
+    format: Format,
+    pages: Vec<PageInfo>,
+    left_out: Vec<LeftOut>,
+    notes: Vec<Note>,
+    pixels: Pixels,
+}
+
+impl Opened {
+    fn new(format: Format, pages: Vec<PageInfo>, pixels: Pixels) -> Self {
+        Self { format, pages, left_out: Vec::new(), notes: Vec::new(), pixels }
+    }
+}
+
+/// Opens an image file, whatever it is called, to look at: pages are upright, and of a palette the colours are handed over.
 ///
 /// # Errors
 /// When it cannot be read, is no image that is read, contradicts itself or its own length, or uses a feature that is
 /// not read.
 pub fn open(path: &Path) -> Result<ImageFile, Error> {
-    ImageFile::new(Source::open(path)?)
+    ImageFile::new(Source::open(path)?, Purpose::Picture)
+}
+
+/// Opens an image file whose pixels are labels: as [`open`], but of a palette the indices are handed over, and grey of fewer
+/// than 8 bits as it is stored.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_labels(path: &Path) -> Result<ImageFile, Error> {
+    ImageFile::new(Source::open(path)?, Purpose::Labels)
 }
 
 impl ImageFile {
-    fn new(source: Source) -> Result<Self, Error> {
+    fn new(source: Source, purpose: Purpose) -> Result<Self, Error> {
         let format = sniff::format(&source)?;
-        let (format, pages, pixels) = match format {
-            Format::Tiff | Format::OmeTiff => {
-                let file = tiff::open(&source)?;
-                (file.format, file.pages, Pixels::Tiff(file.layouts))
+        let opened = match format {
+            Format::Tiff | Format::OmeTiff => tiff::open(&source, purpose)?,
+            Format::Png => {
+                let (page, layout) = png::open(&source, purpose)?;
+                Opened::new(format, vec![page], Pixels::Png(layout))
             }
-            Format::Png | Format::Jpeg => (format, vec![raster::page(&source, format)?], Pixels::Raster),
-            Format::Mrc => {
-                let (pages, planes) = mrc::open(&source)?;
-                (format, pages, Pixels::Raw(planes))
-            }
-            Format::Dm3 | Format::Dm4 => {
-                let (pages, planes) = dm::open(&source, format)?;
-                (format, pages, Pixels::Raw(planes))
-            }
+            Format::Jpeg => Opened::new(format, vec![jpeg::open(&source)?], Pixels::Jpeg),
+            Format::Mrc => mrc::open(&source)?,
+            Format::Dm3 | Format::Dm4 => dm::open(&source, format)?,
         };
-        Ok(Self { format, pages, source, pixels })
+        let Opened { format, pages, left_out, notes, pixels } = opened;
+        Ok(Self { format, pages, left_out, notes, source, pixels })
     }
 
     /// What it is.
@@ -123,6 +151,16 @@ impl ImageFile {
     /// Its pictures: pages of a TIFF, slices of a stack; smaller copies of a picture are left out.
     pub fn pages(&self) -> &[PageInfo] {
         &self.pages
+    }
+
+    /// Pages that are no pictures of their own: smaller copies, masks, labels of slides.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// What was decided in reading the file; of single pages, [`PageInfo::notes`] say it.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Hands over the pixels of a page (0-based) in bands from the top, each of about `max_pixels` pixels at most, but at
@@ -140,18 +178,39 @@ impl ImageFile {
         sink: &mut dyn FnMut(Band) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let info = &self.pages[page];
+        if info.orientation.is_upright() {
+            return self.read_stored(page, max_pixels, sink);
+        }
+        turn::read_bands(&self.source, info, max_pixels, sink, |stored| self.read_stored(page, max_pixels, stored))
+    }
+
+    /// The rows as they are stored.
+    fn read_stored(
+        &self,
+        page: usize,
+        max_pixels: u64,
+        sink: &mut dyn FnMut(Band) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let info = &self.pages[page];
         match &self.pixels {
             Pixels::Tiff(layouts) => tiff::read_bands(&self.source, &layouts[page], max_pixels, sink),
-            Pixels::Raster => raster::read_bands(&self.source, self.format, info, max_pixels, sink),
+            Pixels::Png(layout) => png::read_bands(&self.source, info, layout, max_pixels, sink),
+            Pixels::Jpeg => jpeg::read_bands(&self.source, info, max_pixels, sink),
             Pixels::Raw(planes) => raw::read_bands(&self.source, info, &planes[page], max_pixels, sink),
         }
     }
 }
 
+/// The orientation that EXIF data state.
+fn exif_orientation(exif: &[u8]) -> Orientation {
+    let number = image::metadata::Orientation::from_exif_chunk(exif).map_or(1, image::metadata::Orientation::to_exif);
+    Orientation::of_tag(number.into())
+}
+
 /// Reads a file in memory to the end, for the fuzz targets: the values of all pages.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn read_bytes(bytes: Vec<u8>, max_pixels: u64) -> Result<Vec<Vec<u8>>, Error> {
-    let mut file = ImageFile::new(Source::of_bytes(bytes))?;
+    let mut file = ImageFile::new(Source::of_bytes(bytes), Purpose::Picture)?;
     let mut pages = Vec::new();
     for index in 0..file.pages.len() {
         let (height, row_len) = {

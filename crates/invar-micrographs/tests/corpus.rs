@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use invar_micrographs::{Band, Error, PixelSizeSource, Samples, open};
+use invar_micrographs::{Band, Error, ImageFile, PixelSizeSource, Samples, open, open_labels};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -25,6 +25,11 @@ struct Valid {
     shape: [u32; 3],
     r#type: String,
     sha256: Option<String>,
+    labels_sha256: Option<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default)]
+    left_out: Vec<String>,
     pixel_nm: Option<[f64; 2]>,
     source: Option<PixelSizeSource>,
 }
@@ -57,9 +62,21 @@ fn little_endian(samples: Samples) -> Vec<u8> {
     bytes
 }
 
-/// The little-endian values of all pages; checks that the bands follow each other and end with the page.
 fn read_all(path: &Path, max_pixels: u64) -> Result<Vec<u8>, Error> {
-    let mut file = open(path)?;
+    values(open(path)?, max_pixels)
+}
+
+fn hash(bytes: Vec<u8>) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The kind of a note or of a page that was left out, as it is stored.
+fn kind(value: &impl serde::Serialize, key: &str) -> String {
+    serde_json::to_value(value).unwrap()[key].as_str().unwrap().into()
+}
+
+/// The little-endian values of all pages; checks that the bands follow each other and end with the page.
+fn values(mut file: ImageFile, max_pixels: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     for index in 0..file.pages().len() {
         let page = file.pages()[index].clone();
@@ -73,7 +90,7 @@ fn read_all(path: &Path, max_pixels: u64) -> Result<Vec<u8>, Error> {
             bytes.extend(little_endian(band.samples));
             Ok(())
         })?;
-        assert_eq!(next_row, page.height, "{}", path.display());
+        assert_eq!(next_row, page.height);
     }
     Ok(bytes)
 }
@@ -96,10 +113,17 @@ fn valid_specimens_give_their_pixels() {
         }
         for max_pixels in [1, 3 * u64::from(page.width), 1 << 20] {
             let bytes = read_all(&path, max_pixels).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = hash(bytes);
             let expected = specimen.sha256.as_ref().unwrap_or(&hash);
             assert_eq!(&hash, expected, "{name}: values, in bands of {max_pixels} pixels");
+            let labels = values(open_labels(&path).unwrap(), max_pixels).unwrap();
+            let expected = specimen.labels_sha256.as_ref().unwrap_or(expected);
+            assert_eq!(&self::hash(labels), expected, "{name}: labels, in bands of {max_pixels} pixels");
         }
+        let notes: Vec<String> = file.notes().iter().chain(&page.notes).map(|note| kind(note, "kind")).collect();
+        assert_eq!(notes, specimen.notes, "{name}: notes");
+        let left_out: Vec<String> = file.left_out().iter().map(|page| kind(page, "what")).collect();
+        assert_eq!(left_out, specimen.left_out, "{name}: pages left out");
     }
 }
 
@@ -108,7 +132,7 @@ fn invalid_specimens_are_named() {
     for specimen in index().invalid {
         let path = corpus().join(&specimen.file);
         let name = &specimen.file;
-        let error = read_all(&path, 1 << 20).expect_err(name);
+        let Err(error) = read_all(&path, 1 << 20) else { panic!("{name} was read") };
         assert_eq!(error.kind(), specimen.error, "{name}: {error}");
         assert!(error.is_bad_input(), "{name}");
         let message = error.to_string();

@@ -146,6 +146,13 @@ struct ImageSpecimen {
     shape: Option<[u32; 3]>,
     r#type: Option<String>,
     sha256: Option<String>,
+    // What else is said of a file, invar-micrographs tests itself.
+    #[allow(dead_code)]
+    labels_sha256: Option<String>,
+    #[allow(dead_code)]
+    notes: Option<Vec<String>>,
+    #[allow(dead_code)]
+    left_out: Option<Vec<String>>,
     pixel_nm: Option<[f64; 2]>,
     source: Option<String>,
     error: Option<String>,
@@ -191,7 +198,7 @@ fn valid_images_give_their_pixels() {
     for specimen in image_index().valid {
         let mut file = invar_micrographs::open(&image_corpus().join(&specimen.file)).unwrap();
         let info = file.pages()[0].clone();
-        let found = ([info.height, info.width, info.channels.into()], Some(numpy_name(info.sample_type)));
+        let found = ([info.height, info.width, info.channels.into()], Some(info.sample_type.name()));
         assert_eq!((Some(found.0), found.1), (specimen.shape, specimen.r#type.as_deref()), "{}", specimen.file);
         let mut bytes = Vec::new();
         for page in 0..file.pages().len() {
@@ -237,20 +244,6 @@ fn every_image_has_an_origin_and_a_licence() {
     }
 }
 
-fn numpy_name(sample_type: invar_micrographs::SampleType) -> &'static str {
-    use invar_micrographs::SampleType;
-    match sample_type {
-        SampleType::U8 => "uint8",
-        SampleType::I8 => "int8",
-        SampleType::U16 => "uint16",
-        SampleType::I16 => "int16",
-        SampleType::U32 => "uint32",
-        SampleType::I32 => "int32",
-        SampleType::F32 => "float32",
-        SampleType::F64 => "float64",
-    }
-}
-
 /// Adds the little-endian bytes of the values.
 fn append(samples: &invar_micrographs::Samples, bytes: &mut Vec<u8>) {
     use invar_micrographs::Samples;
@@ -261,6 +254,8 @@ fn append(samples: &invar_micrographs::Samples, bytes: &mut Vec<u8>) {
         Samples::I16(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Samples::U32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Samples::I32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::U64(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Samples::I64(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Samples::F32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Samples::F64(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
     }

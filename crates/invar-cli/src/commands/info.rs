@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use invar_dataset::manifest::Manifest;
-use invar_micrographs::{DatasetFacts, ImageFile, PageInfo};
+use invar_micrographs::{DatasetFacts, ImageFile, Note, PageInfo};
 use serde_json::{Value, json};
 
 use crate::{
@@ -80,18 +80,36 @@ fn image(path: &Path, file: &ImageFile) -> Summary {
             None => ", pixel size unknown".into(),
         };
         text += &page.name.as_ref().map_or(String::new(), |name| format!(", {name:?}"));
+        for note in &page.notes {
+            text += &format!("\n        {note}");
+        }
     }
     if pages.len() > LISTED_PAGES {
         text += &format!("\n  and {} more", pages.len() - LISTED_PAGES);
     }
+    for left_out in file.left_out().iter().take(LISTED_PAGES) {
+        text += &format!("\n  {left_out}");
+    }
+    for note in file.notes() {
+        text += &format!("\n  {note}");
+    }
     let page = |page: &PageInfo| {
         json!({
             "name": page.name, "width": page.width, "height": page.height, "channels": page.channels,
-            "sample_type": page.sample_type, "pixel_size": page.pixel_size,
+            "sample_type": page.sample_type, "pixel_size": page.pixel_size, "is_lossy": page.is_lossy,
+            "orientation": page.orientation, "notes": sentences(&page.notes),
         })
     };
     let pages: Vec<Value> = pages.iter().map(page).collect();
-    Summary { text, json: json!({"path": path, "kind": file.format().name(), "pages": pages}) }
+    let json = json!({
+        "path": path, "kind": file.format().name(), "pages": pages, "left_out": file.left_out(),
+        "notes": sentences(file.notes()),
+    });
+    Summary { text, json }
+}
+
+fn sentences(notes: &[Note]) -> Vec<String> {
+    notes.iter().map(Note::to_string).collect()
 }
 
 /// Pages that are printed.

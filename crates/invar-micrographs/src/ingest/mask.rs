@@ -16,7 +16,7 @@ pub(super) fn read(
     [height, width]: [u32; 2],
     cropped_px: u32,
 ) -> Result<LabelMap, Error> {
-    let mut file = read::open(path)?;
+    let mut file = read::open_labels(path)?;
     let found = file.pages().len();
     if found != num_pages {
         let (what, expected) = ("pages of the mask".into(), format!("{num_pages}, as {image} has"));

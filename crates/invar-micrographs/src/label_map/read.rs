@@ -6,7 +6,7 @@ use crate::{Error, ImageFile, LabelMap, Place, Samples, read};
 const BAND_PX: u64 = 1 << 22;
 
 /// Reads page `page` (from 1) of a label mask (Cellpose, StarDist, ilastik, or our own): any image format that is read,
-/// integers of 8 to 32 bits or floating-point numbers that are whole; one value a pixel, or several that are equal. Labels
+/// integers of 8 to 64 bits or floating-point numbers that are whole; one value a pixel, or several that are equal. Labels
 /// stay as they are, 0 being background.
 ///
 /// # Errors
@@ -14,7 +14,7 @@ const BAND_PX: u64 = 1 << 22;
 /// or 2^32 and more, naming the pixel; [`Error::Unsupported`] for a mask in colour.
 pub fn read_label_map(path: impl AsRef<Path>, page: u32) -> Result<LabelMap, Error> {
     let path = path.as_ref();
-    let mut file = read::open(path)?;
+    let mut file = read::open_labels(path)?;
     let num_pages = file.pages().len();
     match (page as usize).checked_sub(1).filter(|&index| index < num_pages) {
         Some(index) => of_page(&mut file, path, index),
@@ -79,19 +79,56 @@ fn append(samples: &Samples, channels: usize, labels: &mut Vec<u32>) -> Result<(
         Samples::I16(values) => add(values, channels, labels),
         Samples::U32(values) => add(values, channels, labels),
         Samples::I32(values) => add(values, channels, labels),
+        Samples::U64(values) => add(values, channels, labels),
+        Samples::I64(values) => add(values, channels, labels),
         Samples::F32(values) => add(values, channels, labels),
         Samples::F64(values) => add(values, channels, labels),
     }
 }
 
-/// Every number type that is read fits into double precision.
-fn add<T: Copy + PartialEq + Into<f64>>(values: &[T], channels: usize, labels: &mut Vec<u32>) -> Result<(), Bad> {
-    for (pixel, value) in values.chunks_exact(channels).enumerate() {
-        let found: f64 = value[0].into();
-        let label = found as u32;
-        if f64::from(label) != found {
-            return Err(Bad::Value { pixel, found });
+/// A number that may be a label.
+trait Value: Copy + PartialEq {
+    /// As a label, where it is one.
+    fn label(self) -> Option<u32>;
+    /// As messages show it.
+    fn number(self) -> f64;
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            fn label(self) -> Option<u32> {
+                u32::try_from(self).ok()
+            }
+
+            fn number(self) -> f64 {
+                self as f64
+            }
         }
+    )*};
+}
+
+macro_rules! reals {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            fn label(self) -> Option<u32> {
+                let label = self as u32;
+                (f64::from(label) == f64::from(self)).then_some(label)
+            }
+
+            fn number(self) -> f64 {
+                self.into()
+            }
+        }
+    )*};
+}
+
+integers!(u8, i8, u16, i16, u32, i32, u64, i64);
+reals!(f32, f64);
+
+fn add<T: Value>(values: &[T], channels: usize, labels: &mut Vec<u32>) -> Result<(), Bad> {
+    for (pixel, value) in values.chunks_exact(channels).enumerate() {
+        let Some(label) = value[0].label() else { return Err(Bad::Value { pixel, found: value[0].number() }) };
         if value.iter().any(|other| *other != value[0]) {
             return Err(Bad::Colour);
         }

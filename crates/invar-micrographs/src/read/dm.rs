@@ -1,9 +1,9 @@
 //! Digital Micrograph, DM3 and DM4.
 
 use crate::{
-    Error, PageInfo, PixelSize, PixelSizeSource, SampleType,
+    Error, Note, Orientation, PageInfo, PixelSize, PixelSizeSource, SampleType,
     read::{
-        Format, Source,
+        Format, Opened, Pixels, Source,
         raw::{Pixel, Plane},
         samples::Stored,
         units,
@@ -15,21 +15,31 @@ mod tags;
 use tags::Tag;
 
 /// The pictures but the thumbnails; the planes of a stack are pages.
-pub(crate) fn open(source: &Source, format: Format) -> Result<(Vec<PageInfo>, Vec<Plane>), Error> {
+pub(crate) fn open(source: &Source, format: Format) -> Result<Opened, Error> {
     let (root, big_endian) = tags::read(source, format == Format::Dm4)?;
     let list = root.get("ImageList").ok_or_else(|| source.corrupt("the tag ImageList", "a list of images", "none"))?;
     let is_thumbnail = |index: usize| {
         let thumbnails = root.get("Thumbnails").into_iter().flat_map(Tag::children);
         thumbnails.filter_map(|tag| tag.get("ImageIndex")?.number()).any(|number| number == index as f64)
     };
-    let (mut pages, mut planes) = (Vec::new(), Vec::new());
+    let mut opened = Opened::new(format, Vec::new(), Pixels::Raw(Vec::new()));
+    let mut planes = Vec::new();
     for (index, image) in list.children().enumerate().filter(|(index, _)| !is_thumbnail(*index)) {
-        add_image(&Image { source, image, index, big_endian }, &mut pages, &mut planes)?;
+        let image = Image { source, image, index, big_endian };
+        if image.is_spectrum()? {
+            opened.notes.push(Note::NoPicture { what: format!("image {index}, which is a spectrum,") });
+            continue;
+        }
+        add_image(&image, &mut opened.pages, &mut planes)?;
     }
-    if pages.is_empty() {
-        return Err(source.corrupt("the list of images", "an image that is no thumbnail", "none"));
+    if opened.pages.is_empty() {
+        return Err(match opened.notes.is_empty() {
+            true => source.corrupt("the list of images", "an image that is no thumbnail", "none"),
+            false => source.unsupported("a spectrum (fewer than two dimensions)", ""),
+        });
     }
-    Ok((pages, planes))
+    opened.pixels = Pixels::Raw(planes);
+    Ok(opened)
 }
 
 struct Image<'a> {
@@ -49,6 +59,9 @@ fn add_image(image: &Image<'_>, pages: &mut Vec<PageInfo>, planes: &mut Vec<Plan
         channels: if pixel == Pixel::Bgra { 3 } else { 1 },
         sample_type: stored.sample_type(),
         pixel_size: image.pixel_size(),
+        is_lossy: false,
+        orientation: Orientation::UPRIGHT,
+        notes: Vec::new(),
     };
     let Some(&Tag::Array { offset, num_bytes, .. }) = image.image.at(&["ImageData", "Data"]) else {
         return Err(image.corrupt("ImageData.Data", "an array", "none"));
@@ -87,21 +100,31 @@ impl Image<'_> {
             14 => return Ok((Stored::Bool, Pixel::Channels)),
             23 => return Ok((Stored::As(SampleType::U8), Pixel::Bgra)),
             3 | 5 | 13 | 27 | 28 => return Err(self.source.unsupported("complex numbers", "save the magnitude")),
-            39 | 40 => return Err(self.source.unsupported("64-bit integers", "convert it to 32 bits")),
+            39 => SampleType::I64,
+            40 => SampleType::U64,
             _ => return Err(self.corrupt("ImageData.DataType", "1 to 40", code)),
         };
         Ok((Stored::As(kind), Pixel::Channels))
     }
 
-    /// Columns, rows, and the product of what is beyond.
-    fn size(&self) -> Result<(u32, u32, u64), Error> {
+    fn dimensions(&self) -> Result<Vec<f64>, Error> {
         let sizes = self.image.at(&["ImageData", "Dimensions"]);
         let sizes: Vec<f64> = sizes.into_iter().flat_map(Tag::children).filter_map(Tag::number).collect();
         if let Some(size) = sizes.iter().find(|&&size| !(1.0..=f64::from(i32::MAX)).contains(&size)) {
             return Err(self.corrupt("ImageData.Dimensions", "at least 1", size));
         }
+        Ok(sizes)
+    }
+
+    fn is_spectrum(&self) -> Result<bool, Error> {
+        Ok(self.dimensions()?.len() < 2)
+    }
+
+    /// Columns, rows, and the product of what is beyond.
+    fn size(&self) -> Result<(u32, u32, u64), Error> {
+        let sizes = self.dimensions()?;
         let [width, height, rest @ ..] = sizes.as_slice() else {
-            return Err(self.source.unsupported("a spectrum (fewer than two dimensions)", ""));
+            return Err(self.corrupt("ImageData.Dimensions", "at least two", sizes.len()));
         };
         let num_slices = rest.iter().try_fold(1u64, |product, &size| product.checked_mul(size as u64));
         let num_slices = num_slices.filter(|&number| number <= self.source.len());

@@ -2,9 +2,9 @@
 //! <https://www.ccpem.ac.uk/mrc-format/mrc2014/>
 
 use crate::{
-    Error, PageInfo, PixelSize, PixelSizeSource, SampleType,
+    Error, Note, Orientation, PageInfo, PixelSize, PixelSizeSource, SampleType,
     read::{
-        Source,
+        Format, Opened, Pixels, Source,
         raw::{Pixel, Plane},
         samples::Stored,
         units::NM_PER_ANGSTROM,
@@ -12,9 +12,11 @@ use crate::{
 };
 
 const HEADER_BYTES: u64 = 1024;
+const IMOD_STAMP: i32 = 1_146_047_817;
+const AXES: [char; 3] = ['x', 'y', 'z'];
 
 /// A stack's slices, from the first.
-pub(crate) fn open(source: &Source) -> Result<(Vec<PageInfo>, Vec<Plane>), Error> {
+pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     let mut head = [0; HEADER_BYTES as usize];
     source.read_at(0, &mut head, "the MRC header")?;
     let header = Header { head: &head, big_endian: is_big_endian(&head) };
@@ -23,7 +25,12 @@ pub(crate) fn open(source: &Source) -> Result<(Vec<PageInfo>, Vec<Plane>), Error
         other => Err(source.corrupt(what, "at least 1", other)),
     };
     let (width, height, num_slices) = (size(0, "NX")?, size(1, "NY")?, size(2, "NZ")?);
-    let stored = stored(source, &header)?;
+    let mut notes = Vec::new();
+    let stored = stored(source, &header, &mut notes)?;
+    let [columns, rows] = header.axes();
+    if [columns, rows] != [0, 1] {
+        notes.push(Note::Axes { columns: AXES[columns], rows: AXES[rows] });
+    }
     let extended = header.int(23);
     let extended = u64::try_from(extended).map_err(|_| source.corrupt("NSYMBT", "at least 0", extended))?;
     let page = PageInfo {
@@ -33,6 +40,9 @@ pub(crate) fn open(source: &Source) -> Result<(Vec<PageInfo>, Vec<Plane>), Error
         channels: 1,
         sample_type: stored.sample_type(),
         pixel_size: header.pixel_size(),
+        is_lossy: false,
+        orientation: Orientation::UPRIGHT,
+        notes,
     };
     let first = HEADER_BYTES + extended;
     let plane = Plane { offset: first, stored, big_endian: header.big_endian, pixel: Pixel::Channels };
@@ -43,13 +53,20 @@ pub(crate) fn open(source: &Source) -> Result<(Vec<PageInfo>, Vec<Plane>), Error
         source.check_range(first, u64::try_from(end - u128::from(first)).unwrap_or(u64::MAX), &what)?;
     }
     let at = |slice: u32| Plane { offset: first + u64::from(slice) * slice_bytes as u64, ..plane };
-    Ok((vec![page; num_slices as usize], (0..num_slices).map(at).collect()))
+    let planes = (0..num_slices).map(at).collect();
+    Ok(Opened::new(Format::Mrc, vec![page; num_slices as usize], Pixels::Raw(planes)))
 }
 
-fn stored(source: &Source, header: &Header<'_>) -> Result<Stored, Error> {
+fn stored(source: &Source, header: &Header<'_>, notes: &mut Vec<Note>) -> Result<Stored, Error> {
+    let (min, max) = (header.float(19), header.float(20));
     Ok(match header.int(3) {
         // IMOD wrote unsigned bytes in mode 0 before the standard said signed, and says so in a flag.
-        0 if header.int(38) == 1_146_047_817 && header.int(39) & 1 == 0 => Stored::As(SampleType::U8),
+        0 if header.is_of_imod() && header.int(39) & 1 == 0 => Stored::As(SampleType::U8),
+        // So did other old programs, and only the range of the values tells (as ITK and Bio-Formats read it).
+        0 if !header.is_of_imod() && min >= 0.0 && max > f64::from(i8::MAX) && max <= f64::from(u8::MAX) => {
+            notes.push(Note::UnsignedBytes { min, max });
+            Stored::As(SampleType::U8)
+        }
         0 => Stored::As(SampleType::I8),
         1 => Stored::As(SampleType::I16),
         2 => Stored::As(SampleType::F32),
@@ -90,10 +107,23 @@ impl Header<'_> {
         f64::from(f32::from_bits(self.int(index) as u32))
     }
 
-    /// The cell over its sampling; programs that do not know it write 0 or a negative cell.
+    /// Whether IMOD wrote the header, and so its flags.
+    fn is_of_imod(&self) -> bool {
+        self.int(38) == IMOD_STAMP
+    }
+
+    /// Which axes run along columns and rows (MAPC, MAPR): 0 for x, 1 for y, 2 for z. Old programs left them out.
+    fn axes(&self) -> [usize; 2] {
+        let mut sorted = [self.int(16), self.int(17), self.int(18)];
+        sorted.sort_unstable();
+        if sorted == [1, 2, 3] { [self.int(16) as usize - 1, self.int(17) as usize - 1] } else { [0, 1] }
+    }
+
+    /// The cell over its sampling, of the axes that columns and rows run along; programs that do not know it write 0 or a
+    /// negative cell.
     fn pixel_size(&self) -> Option<PixelSize> {
-        let x_nm = self.float(10) / f64::from(self.int(7)) * NM_PER_ANGSTROM;
-        let y_nm = self.float(11) / f64::from(self.int(8)) * NM_PER_ANGSTROM;
+        let [x_nm, y_nm] =
+            self.axes().map(|axis| self.float(10 + axis) / f64::from(self.int(7 + axis)) * NM_PER_ANGSTROM);
         PixelSize::new(x_nm, y_nm, PixelSizeSource::Mrc)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roxmltree::{Document, Node};
 
-use crate::{PixelSize, PixelSizeSource, read::units};
+use crate::{Note, PixelSize, PixelSizeSource, read::units};
 
 /// What is said of the pages of a file.
 #[derive(Debug, Default)]
@@ -12,7 +12,9 @@ pub(crate) struct Ome {
     /// By number of the directory in the main chain, from 0.
     pages: BTreeMap<u64, OmePage>,
     /// What holds for every page that is not listed: known where the file has one image only.
-    only: Option<PixelSize>,
+    only: OmePage,
+    /// Pages that are said to be in this file.
+    num_said: u64,
 }
 
 /// What is said of a page.
@@ -20,6 +22,8 @@ pub(crate) struct Ome {
 pub(crate) struct OmePage {
     pub(crate) name: Option<String>,
     pub(crate) pixel_size: Option<PixelSize>,
+    /// Whether only the width of a pixel is stated.
+    pub(crate) is_square_assumed: bool,
 }
 
 impl Ome {
@@ -38,18 +42,22 @@ impl Ome {
         let mut ome = Self::default();
         let images: Vec<Pixels> = children(root, "Image").filter_map(Pixels::read).collect();
         if let [image] = images.as_slice() {
-            ome.only = image.pixel_size;
+            ome.only = image.unnamed();
         }
         for image in &images {
-            image.list(&mut ome.pages, file_name, num_pages);
+            ome.num_said = ome.num_said.max(image.list(&mut ome.pages, file_name, num_pages));
         }
         Some(ome)
     }
 
     /// What is said of a directory, counted from 0.
     pub(crate) fn page(&self, index: u64) -> OmePage {
-        let unlisted = || OmePage { name: None, pixel_size: self.only };
-        self.pages.get(&index).cloned().unwrap_or_else(unlisted)
+        self.pages.get(&index).unwrap_or(&self.only).clone()
+    }
+
+    /// Where the description speaks of more directories of this file than there are.
+    pub(crate) fn missing_pictures(&self, num_pages: u64) -> Option<Note> {
+        (self.num_said > num_pages).then_some(Note::FewerPictures { said: self.num_said, found: num_pages })
     }
 }
 
@@ -58,6 +66,7 @@ struct Pixels<'a> {
     node: Node<'a, 'a>,
     image_name: Option<&'a str>,
     pixel_size: Option<PixelSize>,
+    is_square_assumed: bool,
     channel_names: Vec<Option<&'a str>>,
     /// Sizes by `DimensionOrder`, the fastest first: letters of Z, C and T.
     dimensions: [(char, u64); 3],
@@ -71,8 +80,10 @@ impl<'a> Pixels<'a> {
             let unit = node.attribute(format!("PhysicalSize{axis}Unit").as_str()).unwrap_or("µm");
             Some(size * units::nanometres(unit)?)
         };
-        let x_nm = length("X");
-        let pixel_size = x_nm.and_then(|x| PixelSize::new(x, length("Y").unwrap_or(x), PixelSizeSource::Ome));
+        // The height may be left out; what is there but no length is no length of the other side either.
+        let is_square_assumed = node.attribute("PhysicalSizeY").is_none();
+        let y_nm = if is_square_assumed { length("X") } else { length("Y") };
+        let pixel_size = length("X").zip(y_nm).and_then(|(x, y)| PixelSize::new(x, y, PixelSizeSource::Ome));
         let size = |letter: char| {
             let size = node.attribute(format!("Size{letter}").as_str()).and_then(|size| size.parse().ok());
             (letter, size.unwrap_or(1u64).max(1))
@@ -82,11 +93,17 @@ impl<'a> Pixels<'a> {
         letters.dedup();
         let dimensions = <[char; 3]>::try_from(letters).unwrap_or(['Z', 'C', 'T']).map(size);
         let channel_names = children(node, "Channel").map(|channel| channel.attribute("Name")).collect();
-        Some(Self { node, image_name: image.attribute("Name"), pixel_size, channel_names, dimensions })
+        let image_name = image.attribute("Name");
+        Some(Self { node, image_name, pixel_size, is_square_assumed, channel_names, dimensions })
     }
 
-    /// Says which directory holds which plane.
-    fn list(&self, pages: &mut BTreeMap<u64, OmePage>, file_name: &str, num_pages: u64) {
+    fn unnamed(&self) -> OmePage {
+        OmePage { name: None, pixel_size: self.pixel_size, is_square_assumed: self.is_square_assumed }
+    }
+
+    /// Says which directory holds which plane; how many directories the file must have then.
+    fn list(&self, pages: &mut BTreeMap<u64, OmePage>, file_name: &str, num_pages: u64) -> u64 {
+        let mut num_said = 0;
         for data in children(self.node, "TiffData") {
             let number = |name: &str| data.attribute(name).and_then(|number| number.parse::<u64>().ok());
             let other_file = children(data, "UUID").filter_map(|uuid| uuid.attribute("FileName"));
@@ -95,6 +112,7 @@ impl<'a> Pixels<'a> {
             }
             let first = number("IFD").unwrap_or(0);
             let count = number("PlaneCount").unwrap_or(if number("IFD").is_some() { 1 } else { num_pages });
+            num_said = num_said.max(first.saturating_add(count));
             let plane = self.plane_of(|letter| number(&format!("First{letter}")).unwrap_or(0));
             for index in 0..count.min(num_pages) {
                 let page = first.saturating_add(index);
@@ -103,6 +121,7 @@ impl<'a> Pixels<'a> {
                 }
             }
         }
+        num_said
     }
 
     fn plane_of(&self, first: impl Fn(char) -> u64) -> u64 {
@@ -130,7 +149,7 @@ impl<'a> Pixels<'a> {
                 None => {}
             }
         }
-        OmePage { name: (!parts.is_empty()).then(|| parts.join(" ")), pixel_size: self.pixel_size }
+        OmePage { name: (!parts.is_empty()).then(|| parts.join(" ")), ..self.unnamed() }
     }
 }
 

@@ -40,7 +40,7 @@ impl SampleType {
             Self::U8 | Self::I8 => 1,
             Self::U16 | Self::I16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
-            Self::F64 => 8,
+            Self::U64 | Self::I64 | Self::F64 => 8,
         }
     }
 
@@ -53,6 +53,8 @@ impl SampleType {
             Self::I16 => "int16",
             Self::U32 => "uint32",
             Self::I32 => "int32",
+            Self::U64 => "uint64",
+            Self::I64 => "int64",
             Self::F32 => "float32",
             Self::F64 => "float64",
         }
@@ -68,6 +70,8 @@ macro_rules! each {
             Samples::I16($values) => $body,
             Samples::U32($values) => $body,
             Samples::I32($values) => $body,
+            Samples::U64($values) => $body,
+            Samples::I64($values) => $body,
             Samples::F32($values) => $body,
             Samples::F64($values) => $body,
         }
@@ -84,6 +88,8 @@ impl Samples {
             SampleType::I16 => Self::I16(vec![0; len]),
             SampleType::U32 => Self::U32(vec![0; len]),
             SampleType::I32 => Self::I32(vec![0; len]),
+            SampleType::U64 => Self::U64(vec![0; len]),
+            SampleType::I64 => Self::I64(vec![0; len]),
             SampleType::F32 => Self::F32(vec![0.0; len]),
             SampleType::F64 => Self::F64(vec![0.0; len]),
         }
@@ -108,6 +114,8 @@ impl Samples {
             Self::I16(_) => SampleType::I16,
             Self::U32(_) => SampleType::U32,
             Self::I32(_) => SampleType::I32,
+            Self::U64(_) => SampleType::U64,
+            Self::I64(_) => SampleType::I64,
             Self::F32(_) => SampleType::F32,
             Self::F64(_) => SampleType::F64,
         }
@@ -132,6 +140,8 @@ impl Plain for u16 {}
 impl Plain for i16 {}
 impl Plain for u32 {}
 impl Plain for i32 {}
+impl Plain for u64 {}
+impl Plain for i64 {}
 impl Plain for f32 {}
 impl Plain for f64 {}
 
@@ -156,6 +166,14 @@ pub(crate) fn to_native(bytes: &mut [u8], size: usize, big_endian: bool) {
         8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|n| n.reverse()),
         _ => {}
     }
+}
+
+/// Up to 16 bits of a row, the most significant first.
+pub(crate) fn bits_at(row: &[u8], first: usize, bits: u16) -> u16 {
+    let byte = |index: usize| u32::from(row.get(first / 8 + index).copied().unwrap_or(0));
+    let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+    let shift = 24 - (first % 8) as u32 - u32::from(bits);
+    (word >> shift & ((1 << bits) - 1)) as u16
 }
 
 /// A half-precision number as single precision, exactly.

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -69,7 +69,8 @@ impl Source {
     /// Reads `len` bytes from `offset` on, one after the other; ends early where the file does.
     pub(crate) fn stream(&self, offset: u64, len: u64) -> Stream<'_> {
         let end = offset.saturating_add(len).min(self.len);
-        Stream { source: self, next: offset.min(end), end }
+        let start = offset.min(end);
+        Stream { source: self, start, next: start, end }
     }
 
     /// Whether `len` bytes from `offset` on are all in the file.
@@ -149,8 +150,10 @@ fn fill_from(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// A part of a source, read from front to back.
+#[derive(Debug)]
 pub(crate) struct Stream<'a> {
     source: &'a Source,
+    start: u64,
     next: u64,
     end: u64,
 }
@@ -161,5 +164,20 @@ impl Read for Stream<'_> {
         self.source.fill(self.next, &mut buffer[..len])?;
         self.next += len as u64;
         Ok(len)
+    }
+}
+
+impl Seek for Stream<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(offset) => self.start.checked_add(offset),
+            SeekFrom::Current(offset) => self.next.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
+        };
+        match position.filter(|position| (self.start..=self.end).contains(position)) {
+            Some(position) => self.next = position,
+            None => return Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        }
+        Ok(self.next - self.start)
     }
 }

@@ -20,14 +20,22 @@ fn specimens() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A file that was cut off anywhere is an error, or, where only metadata is missing, the same pixels.
+/// A file that was cut off anywhere is an error, or, where only metadata is missing, the same pixels; or, where it was cut off
+/// exactly behind a picture, the pictures before it, and a note.
 #[test]
 fn every_beginning_of_a_file_is_refused_or_whole() {
+    let is_said = |note: &Note| matches!(note, Note::BrokenChain { .. } | Note::FewerPictures { .. });
     for (name, whole) in specimens() {
         let pixels = read_bytes(whole.clone(), MAX_PIXELS).unwrap();
         let step = (whole.len() / 200).max(1);
         for len in (0..whole.len()).step_by(step) {
-            match read_bytes(whole[..len].to_vec(), MAX_PIXELS) {
+            let cut = whole[..len].to_vec();
+            match read_bytes(cut.clone(), MAX_PIXELS) {
+                Ok(read) if read.len() < pixels.len() => {
+                    let file = ImageFile::new(Source::of_bytes(cut), Purpose::Picture).unwrap();
+                    assert!(file.notes().iter().any(is_said), "{name} cut to {len} bytes: nothing is said");
+                    assert!(read == pixels[..read.len()], "{name} cut to {len} bytes gives other pixels");
+                }
                 Ok(read) => assert!(read == pixels, "{name} cut to {len} bytes gives other pixels"),
                 Err(error) => assert!(error.is_bad_input(), "{name} cut to {len} bytes: {error}"),
             }
@@ -58,10 +66,27 @@ fn damaged_files_do_not_panic() {
 
 #[test]
 fn units_of_length() {
-    for (unit, nm) in [("µm", 1e3), ("μm", 1e3), ("\\u00B5m", 1e3), ("micron", 1e3), ("nm", 1.0), ("Å", 0.1)] {
+    for (unit, nm) in
+        [("Microns", 1e3), ("Micrometers", 1e3), ("UM", 1e3), ("NM", 1.0), ("nanometers", 1.0), ("MM", 1e6)]
+    {
         assert_eq!(units::nanometres(unit), Some(nm), "{unit}");
     }
-    for unit in ["", "pixel", "1/nm", "inch", "s", "nm^-1"] {
+    for (unit, nm) in [
+        ("µm", 1e3),
+        ("Âµm", 1e3),
+        ("meters", 1e9),
+        ("Angstroms", 0.1),
+        ("CM", 1e7),
+        ("pm", 1e-3),
+        ("μm", 1e3),
+        ("\\u00B5m", 1e3),
+        ("micron", 1e3),
+        ("nm", 1.0),
+        ("Å", 0.1),
+    ] {
+        assert_eq!(units::nanometres(unit), Some(nm), "{unit}");
+    }
+    for unit in ["", "pixel", "pixels", "1/nm", "inch", "s", "nm^-1", "Mm", "Pm", "cms^-1"] {
         assert_eq!(units::nanometres(unit), None, "{unit}");
     }
 }

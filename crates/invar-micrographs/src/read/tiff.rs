@@ -1,12 +1,11 @@
 //! TIFF 6.0 and BigTIFF.
 //!
-//! The pixels are those that are stored: where 0 is white they are not turned round, and of an image with a palette
-//! they are the indices, as `tifffile` has it. Smaller copies of a picture (pyramids, thumbnails) and transparency masks
-//! are left out.
+//! The pixels are those that are stored: where 0 is white they are not turned round. Smaller copies of a picture (pyramids,
+//! thumbnails), transparency masks and photographs of a slide's label are left out.
 
 use crate::{
-    Error, PageInfo,
-    read::{Format, Source, ome::Ome},
+    Error, LeftOut, Note, Orientation, PageInfo, SampleType,
+    read::{Format, Opened, Pixels, Source, ome::Ome, palette::Purpose},
 };
 
 mod bands;
@@ -14,7 +13,9 @@ mod decompress;
 mod directory;
 mod jpeg;
 mod layout;
+mod previews;
 mod rows;
+mod stack;
 mod vendor;
 
 pub(crate) use bands::read_bands;
@@ -23,72 +24,74 @@ pub(crate) use layout::Layout;
 pub(crate) use vendor::any as any_vendor_text;
 
 use directory::{Directory, Header, tag};
-use vendor::{ImageJ, Tags};
-
-/// The pages of a file.
-#[derive(Debug)]
-pub(crate) struct TiffFile {
-    pub(crate) format: Format,
-    pub(crate) pages: Vec<PageInfo>,
-    pub(crate) layouts: Vec<Layout>,
-}
+use vendor::Tags;
 
 /// Reads all that is said of the pages.
-pub(crate) fn open(source: &Source) -> Result<TiffFile, Error> {
+pub(crate) fn open(source: &Source, purpose: Purpose) -> Result<Opened, Error> {
     let header = Header::read(source)?;
-    let directories = header.directories(source)?;
+    let (directories, broken) = header.directories(source)?;
     let description = directories[0].text(source, tag::DESCRIPTION).unwrap_or_default();
     let file_name = source.path().file_name().unwrap_or_default().to_string_lossy();
     let ome = Ome::parse(&description, &file_name, directories.len() as u64);
     let format = if ome.is_some() { Format::OmeTiff } else { Format::Tiff };
-    let mut file = TiffFile { format, pages: Vec::new(), layouts: Vec::new() };
-    for directory in kept(source, &header, &directories)? {
-        let layout = Layout::read(source, &header, directory)?;
-        let said = ome.as_ref().map(|ome| ome.page(u64::from(directory.page) - 1)).unwrap_or_default();
-        let name = said.name.or_else(|| directory.text(source, tag::PAGE_NAME));
-        let of_vendor = || Tags { source, header: &header, directory, width: layout.width }.pixel_size();
-        file.pages.push(PageInfo {
-            name: name.filter(|name| !name.is_empty()),
-            width: layout.width,
-            height: layout.height,
-            channels: layout.channels,
-            sample_type: layout.stored.sample_type(),
-            pixel_size: said.pixel_size.or_else(of_vendor),
-        });
-        file.layouts.push(layout);
-    }
-    if let Some(stack) = ImageJ::parse(&description) {
-        file.unroll(source, directories.len(), &stack)?;
-    }
-    Ok(file)
-}
-
-impl TiffFile {
-    /// ImageJ writes a stack of more than 4 GB under one directory, picture after picture.
-    fn unroll(&mut self, source: &Source, num_directories: usize, stack: &ImageJ) -> Result<(), Error> {
-        let num_images = stack.num_images.unwrap_or(1);
-        let Some(first) = self.layouts.first().filter(|_| num_directories == 1 && num_images > 1) else {
-            return Ok(());
+    let mut notes: Vec<Note> = broken.map(|offset| Note::BrokenChain { offset }).into_iter().collect();
+    notes.extend(ome.as_ref().and_then(|ome| ome.missing_pictures(directories.len() as u64)));
+    let previews = previews::find(source, &header, &directories)?;
+    let (mut pages, mut layouts, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for (directory, preview) in directories.iter().zip(previews) {
+        let preview = match preview {
+            previews::Kind::LeftOut(what) => {
+                let size = |tag| Ok::<_, Error>(directory.number(source, &header, tag)?.unwrap_or(0) as u32);
+                left_out.push(LeftOut {
+                    page: directory.page,
+                    width: size(tag::WIDTH)?,
+                    height: size(tag::HEIGHT)?,
+                    what,
+                });
+                continue;
+            }
+            previews::Kind::Copy { of } => Some(Note::LooksLikeCopy { of }),
+            previews::Kind::Picture => None,
         };
-        let Some(start) = first.start_if_contiguous(source)? else { return Ok(()) };
-        let page_bytes = first.page_bytes();
-        let total = page_bytes.saturating_mul(num_images);
-        source.check_range(start, total, &format!("{num_images} pictures of {page_bytes} bytes"))?;
-        let at = |index: u64| first.at(start + index * page_bytes, index as u32 + 1);
-        self.layouts = (0..num_images).map(at).collect();
-        self.pages = vec![self.pages[0].clone(); self.layouts.len()];
-        Ok(())
+        let said = ome.as_ref().map(|ome| ome.page(u64::from(directory.page) - 1)).unwrap_or_default();
+        let (mut page, layout) = page(source, &header, directory, purpose)?;
+        page.name = said.name.or(page.name).filter(|name| !name.is_empty());
+        if let Some(size) = said.pixel_size {
+            page.pixel_size = Some(size);
+            page.notes.extend(said.is_square_assumed.then_some(Note::SquarePixels));
+        }
+        page.notes.extend(preview);
+        let orientation = directory.number(source, &header, tag::ORIENTATION)?.unwrap_or(1);
+        pages.push(page.turned(Orientation::of_tag(orientation)));
+        layouts.push(layout);
     }
+    if let [directory] = directories.as_slice() {
+        stack::unroll(source, directory, (&mut pages, &mut layouts), &mut notes)?;
+    } else if directories.iter().any(|directory| directory.count(tag::UIC2) > 1) {
+        return Err(source.unsupported("a MetaMorph stack of several directories", "save it as one TIFF page a plane"));
+    }
+    Ok(Opened { format, pages, left_out, notes, pixels: Pixels::Tiff(layouts) })
 }
 
-/// The pages that are pictures of their own.
-fn kept<'a>(source: &Source, header: &Header, all: &'a [Directory]) -> Result<Vec<&'a Directory>, Error> {
-    let mut kept = Vec::new();
-    for directory in all {
-        // Bit 0: a smaller copy of another page; bit 2: a mask of another page.
-        if directory.number(source, header, tag::SUBFILE_TYPE)?.unwrap_or(0) & 0b101 == 0 {
-            kept.push(directory);
-        }
-    }
-    Ok(if kept.is_empty() { all.iter().take(1).collect() } else { kept })
+/// What a directory says of its picture, as it is stored.
+fn page(
+    source: &Source,
+    header: &Header,
+    directory: &Directory,
+    purpose: Purpose,
+) -> Result<(PageInfo, Layout), Error> {
+    let layout = Layout::read(source, header, directory, purpose)?;
+    let palette = layout.palette.as_ref();
+    let page = PageInfo {
+        name: directory.text(source, tag::PAGE_NAME),
+        width: layout.width,
+        height: layout.height,
+        channels: palette.map_or(layout.channels, |palette| palette.channels()),
+        sample_type: palette.map_or(layout.stored.sample_type(), |_| SampleType::U8),
+        pixel_size: Tags { source, header, directory, width: layout.width }.pixel_size(),
+        is_lossy: layout.compression == layout::Compression::Jpeg,
+        orientation: Orientation::UPRIGHT,
+        notes: palette.map(|_| Note::Palette).into_iter().collect(),
+    };
+    Ok((page, layout))
 }

@@ -5,20 +5,36 @@ use crate::{PixelSize, PixelSizeSource};
 pub(crate) const NM_PER_ANGSTROM: f64 = 0.1;
 pub(crate) const NM_PER_METRE: f64 = 1e9;
 
-/// How many nanometres a unit is; nothing for pixels, reciprocal lengths, and units of paper such as inches.
+/// How many nanometres a unit is; nothing for pixels, reciprocal lengths, and units of paper such as inches. Words may be
+/// plural, and of any case.
 pub(crate) fn nanometres(unit: &str) -> Option<f64> {
+    // The micro sign as Java escapes it, as the Greek letter, and as UTF-8 taken for Latin-1.
     let unit = unit.trim().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace('μ', "µ");
-    Some(match unit.as_str() {
-        "m" => 1e9,
-        "cm" => 1e7,
+    let unit = unit.replace("Âµ", "µ").replace("Î¼", "µ").replace("Ã…", "Å");
+    // Here the case tells apart: 'Mm' and 'Pm' are a million metres and more.
+    if matches!(unit.as_str(), "Mm" | "Pm" | "Fm" | "M") {
+        return None;
+    }
+    let unit = unit.to_lowercase();
+    let singular = if unit.len() > 3 { unit.strip_suffix('s').unwrap_or(&unit) } else { &unit };
+    Some(match singular {
+        "m" | "meter" | "metre" => 1e9,
+        "cm" | "centimeter" | "centimetre" => 1e7,
         "mm" | "millimeter" | "millimetre" => 1e6,
-        "µm" | "um" | "micron" | "microns" | "micrometer" | "micrometre" => 1e3,
+        "µm" | "um" | "µ" | "micron" | "micrometer" | "micrometre" => 1e3,
         "nm" | "nanometer" | "nanometre" => 1.0,
-        "Å" | "\u{212b}" | "A" | "Angstrom" | "angstrom" => NM_PER_ANGSTROM,
-        "pm" => 1e-3,
-        "fm" => 1e-6,
+        "å" | "a" | "ang" | "angstrom" | "ångström" | "ångstrom" => NM_PER_ANGSTROM,
+        "pm" | "picometer" | "picometre" => 1e-3,
+        "fm" | "femtometer" | "femtometre" => 1e-6,
         _ => return None,
     })
+}
+
+/// The size of a pixel by a resolution meant for printing or scanning, where it is finer than anything printed: 2540
+/// pixels an inch and more. Coarser ones are those of paper and screens, and say nothing of a specimen.
+pub(crate) fn of_resolution(x_nm: f64, y_nm: f64) -> Option<PixelSize> {
+    let is_fine = |nm: f64| nm <= 1e4 * (1.0 + 1e-6);
+    PixelSize::new(x_nm, y_nm, PixelSizeSource::Resolution).filter(|size| is_fine(size.x_nm) && is_fine(size.y_nm))
 }
 
 impl PixelSize {

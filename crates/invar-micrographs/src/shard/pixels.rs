@@ -91,6 +91,8 @@ pub(crate) fn plane_bytes(samples: &Samples, channels: usize, channel: usize, ou
         Samples::I16(values) => singles!(values),
         Samples::U32(values) => singles!(values),
         Samples::I32(values) => singles!(values),
+        Samples::U64(values) => singles!(values),
+        Samples::I64(values) => singles!(values),
         Samples::F32(values) => singles!(values),
         Samples::F64(values) => singles!(values),
     }
@@ -99,14 +101,5 @@ pub(crate) fn plane_bytes(samples: &Samples, channels: usize, channel: usize, ou
 
 /// Number of values, and their type.
 pub(crate) fn shape(samples: &Samples) -> (usize, SampleType) {
-    match samples {
-        Samples::U8(v) => (v.len(), SampleType::U8),
-        Samples::I8(v) => (v.len(), SampleType::I8),
-        Samples::U16(v) => (v.len(), SampleType::U16),
-        Samples::I16(v) => (v.len(), SampleType::I16),
-        Samples::U32(v) => (v.len(), SampleType::U32),
-        Samples::I32(v) => (v.len(), SampleType::I32),
-        Samples::F32(v) => (v.len(), SampleType::F32),
-        Samples::F64(v) => (v.len(), SampleType::F64),
-    }
+    (samples.len(), samples.sample_type())
 }

@@ -28,6 +28,13 @@ pub(crate) fn read_bands(source: &Source, layout: &Layout, max_pixels: u64, sink
     let rows = rows_per_band(layout.width, max_pixels);
     let is_whole = layout.is_tiled || layout.compression == Compression::Jpeg;
     reader.check_memory(if is_whole { layout.chunk_height } else { 1 })?;
+    let mut coloured = |band: Band| {
+        let Some(palette) = &layout.palette else { return sink(band) };
+        let corrupt = |what: &str, expected, found| source.corrupt_at(layout.place(source), what, expected, found);
+        let samples = palette.colours(&band.samples).map_err(|index| palette.error(index, corrupt))?;
+        sink(Band { samples, ..band })
+    };
+    let sink: Sink<'_> = &mut coloured;
     if is_whole || layout.chunk_height <= rows { reader.by_chunks(rows, sink) } else { reader.by_rows(rows, sink) }
 }
 
@@ -170,16 +177,39 @@ impl Reader<'_> {
     /// Decompresses a strip or tile, of which `out` takes all rows.
     fn decode(&self, index: u64, out: &mut [u8]) -> Result<(), Error> {
         let (offset, len) = self.chunks[index as usize];
-        if self.layout.compression == Compression::None {
-            return self.source.read_at(offset, out, "pixels");
+        let layout = self.layout;
+        if layout.compression == Compression::None {
+            self.source.read_at(offset, out, "pixels")?;
+            if layout.reversed_bits {
+                decompress::reverse_bits(out);
+            }
+            return Ok(());
         }
-        let stored = self.source.bytes_at(offset, len, "pixels")?;
-        if self.layout.compression == Compression::Jpeg {
-            return jpeg::decode(self.layout, &stored, out).map_err(|found| self.damaged(index, &found));
+        let mut stored = self.source.bytes_at(offset, len, "pixels")?;
+        if layout.reversed_bits {
+            decompress::reverse_bits(&mut stored);
         }
-        decompress::stream(self.layout.compression, stored.as_slice())
-            .and_then(|mut stream| stream.read_exact(out))
-            .map_err(|error| self.undecodable(index, &error))
+        if layout.compression == Compression::Jpeg {
+            return jpeg::decode(layout, &stored, out).map_err(|found| self.damaged(index, &found));
+        }
+        let mut stream = decompress::stream(layout.compression, stored.as_slice())
+            .map_err(|error| self.undecodable(index, &error))?;
+        stream.read_exact(out).map_err(|error| self.undecodable(index, &error))?;
+        self.finish(index, &mut stream)
+    }
+
+    /// Reads what comes after the pixels where there is a checksum: padding to a whole strip, then that of all.
+    fn finish(&self, index: u64, stream: &mut dyn Read) -> Result<(), Error> {
+        let layout = self.layout;
+        if !matches!(layout.compression, Compression::Deflate | Compression::Zstd) {
+            return Ok(());
+        }
+        let padding = layout.row_bytes().saturating_mul(u64::from(layout.chunk_height)).saturating_add(1);
+        match std::io::copy(&mut stream.take(padding), &mut std::io::sink()) {
+            // The checksum may be cut off: all pixels are there.
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(self.undecodable(index, &error)),
+            _ => Ok(()),
+        }
     }
 
     fn undecodable(&self, index: u64, error: &std::io::Error) -> Error {
@@ -226,15 +256,21 @@ impl Reader<'_> {
                 sink(Band { first_row: chunk_row as u32 * layout.chunk_height + done, num_rows, samples })?;
                 done += num_rows;
             }
+            for (index, stream) in &mut planes {
+                self.finish(*index, stream)?;
+            }
         }
         Ok(())
     }
 
     fn stream(&self, index: u64) -> Result<Box<dyn Read + '_>, Error> {
         let (offset, len) = self.chunks[index as usize];
-        let stored = self.source.stream(offset, len);
+        let stored: Box<dyn Read + '_> = match self.layout.reversed_bits {
+            false => Box::new(self.source.stream(offset, len)),
+            true => Box::new(decompress::Reversed(self.source.stream(offset, len))),
+        };
         if self.layout.compression == Compression::None {
-            return Ok(Box::new(stored));
+            return Ok(stored);
         }
         let stored = BufReader::with_capacity(1 << 16, stored);
         decompress::stream(self.layout.compression, stored).map_err(|error| self.undecodable(index, &error))

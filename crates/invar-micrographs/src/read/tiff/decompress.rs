@@ -11,13 +11,34 @@ pub(crate) fn stream<'a>(compression: Compression, stored: impl BufRead + 'a) ->
     Ok(match compression {
         Compression::None | Compression::Jpeg => Box::new(stored),
         Compression::Deflate => Box::new(flate2::bufread::ZlibDecoder::new(stored)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(stored)?),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(stored)?.single_frame()),
         Compression::PackBits => Box::new(PackBits { stored, run: Run::Literal(0) }),
         Compression::Lzw => {
+            let mut stored = stored;
+            // Before TIFF 6.0 the bits of a code were stored the other way round: a code to clear begins 0, odd.
+            if matches!(stored.fill_buf()?, [0, second, ..] if second & 1 == 1) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "LZW of before TIFF 6.0 (save it anew)"));
+            }
             let decoder = decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build();
             Box::new(Lzw { stored, decoder })
         }
     })
+}
+
+/// Turns the bits of bytes round, where the least significant comes first (FillOrder 2).
+pub(crate) fn reverse_bits(bytes: &mut [u8]) {
+    bytes.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+}
+
+/// Bytes with their bits turned round.
+pub(crate) struct Reversed<R>(pub(crate) R);
+
+impl<R: Read> Read for Reversed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.0.read(buffer)?;
+        reverse_bits(&mut buffer[..len]);
+        Ok(len)
+    }
 }
 
 /// LZW with the early code switch of TIFF 6.0, section 13.

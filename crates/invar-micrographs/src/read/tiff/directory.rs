@@ -11,6 +11,7 @@ use crate::{
 #[allow(missing_docs)]
 pub(crate) mod tag {
     pub(crate) const SUBFILE_TYPE: u16 = 254;
+    pub(crate) const OLD_SUBFILE_TYPE: u16 = 255;
     pub(crate) const WIDTH: u16 = 256;
     pub(crate) const HEIGHT: u16 = 257;
     pub(crate) const BITS: u16 = 258;
@@ -20,6 +21,7 @@ pub(crate) mod tag {
     pub(crate) const DESCRIPTION: u16 = 270;
     pub(crate) const MAKE: u16 = 271;
     pub(crate) const STRIP_OFFSETS: u16 = 273;
+    pub(crate) const ORIENTATION: u16 = 274;
     pub(crate) const SAMPLES: u16 = 277;
     pub(crate) const ROWS_PER_STRIP: u16 = 278;
     pub(crate) const STRIP_BYTES: u16 = 279;
@@ -28,14 +30,21 @@ pub(crate) mod tag {
     pub(crate) const PLANAR: u16 = 284;
     pub(crate) const PAGE_NAME: u16 = 285;
     pub(crate) const RESOLUTION_UNIT: u16 = 296;
+    pub(crate) const SOFTWARE: u16 = 305;
     pub(crate) const PREDICTOR: u16 = 317;
+    pub(crate) const COLOUR_MAP: u16 = 320;
     pub(crate) const TILE_WIDTH: u16 = 322;
     pub(crate) const TILE_HEIGHT: u16 = 323;
     pub(crate) const TILE_OFFSETS: u16 = 324;
     pub(crate) const TILE_BYTES: u16 = 325;
+    pub(crate) const SUB_DIRECTORIES: u16 = 330;
     pub(crate) const EXTRA_SAMPLES: u16 = 338;
     pub(crate) const SAMPLE_FORMAT: u16 = 339;
     pub(crate) const JPEG_TABLES: u16 = 347;
+    pub(crate) const DEPTH: u16 = 32997;
+    pub(crate) const UIC1: u16 = 33628;
+    pub(crate) const UIC2: u16 = 33629;
+    pub(crate) const NDPI_LENS: u16 = 65421;
 }
 
 /// The first bytes of the file.
@@ -51,8 +60,12 @@ pub(crate) struct Header {
 pub(crate) struct Directory {
     /// 1-based number in the chain.
     pub(crate) page: u32,
+    /// Where it begins.
+    offset: u64,
     entries: BTreeMap<u16, Entry>,
     next: u64,
+    /// One past its last byte and those of the values of its tags.
+    tags_end: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +100,7 @@ impl Header {
         if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
     }
 
-    fn u32(&self, bytes: &[u8]) -> u32 {
+    pub(crate) fn u32(&self, bytes: &[u8]) -> u32 {
         let bytes = [0, 1, 2, 3].map(|i| bytes[i]);
         if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
@@ -97,13 +110,13 @@ impl Header {
         if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
     }
 
-    /// All directories of the chain.
+    /// All directories of the chain; and where it goes on to, where that is no directory and nothing else was cut off.
     ///
     /// # Errors
-    /// Where the chain leaves the file, comes back to itself, or claims more than the file can hold.
-    pub(crate) fn directories(&self, source: &Source) -> Result<Vec<Directory>, Error> {
+    /// Where the file ends within the chain, or the chain comes back to itself or claims more than the file can hold.
+    pub(crate) fn directories(&self, source: &Source) -> Result<(Vec<Directory>, Option<u64>), Error> {
         let mut seen = BTreeSet::new();
-        let mut directories = Vec::new();
+        let mut directories: Vec<Directory> = Vec::new();
         let mut num_bytes = 0;
         let mut offset = self.first;
         while offset != 0 {
@@ -112,7 +125,12 @@ impl Header {
             if !seen.insert(offset) {
                 return Err(source.corrupt_at(place(), "the next directory", "one not yet seen", "a cycle"));
             }
-            let directory = self.directory(source, offset, page)?;
+            let is_rubbish = || !directories.is_empty() && !self.is_cut(source, offset, &directories);
+            let directory = match self.directory(source, offset, page) {
+                Ok(directory) if directory.is_picture() || !is_rubbish() => directory,
+                Err(error) if !is_rubbish() => return Err(error),
+                _ => return Ok((directories, Some(offset))),
+            };
             num_bytes += directory.entries.len() as u64 * 12;
             if num_bytes > source.len() {
                 return Err(source.corrupt_at(place(), "the directories", "no overlap", "directories that overlap"));
@@ -123,7 +141,15 @@ impl Header {
         if directories.is_empty() {
             return Err(source.corrupt("the first directory", "an offset", 0));
         }
-        Ok(directories)
+        Ok((directories, None))
+    }
+
+    /// Whether what is missing at `offset` was probably there once: behind all that the directories speak of there is more
+    /// in the file, and a program would have put the next directory there. Where a chain ends in garbage, neither is so.
+    fn is_cut(&self, source: &Source, offset: u64, directories: &[Directory]) -> bool {
+        let end = directories.iter().map(|directory| directory.end(source, self)).max().unwrap_or(0);
+        // Directories and pixels begin at even offsets.
+        source.len() > end + 1 && offset >= end && offset.is_multiple_of(2)
     }
 
     fn directory(&self, source: &Source, offset: u64, page: u32) -> Result<Directory, Error> {
@@ -138,6 +164,7 @@ impl Header {
         }
         let bytes = source.bytes_at(start, count * entry_len + inline_len, what)?;
         let mut entries = BTreeMap::new();
+        let mut tags_end = start + bytes.len() as u64;
         for (index, entry) in bytes.chunks_exact(entry_len as usize).take(count as usize).enumerate() {
             let kind = self.u16(&entry[2..]);
             let count = if self.is_big { self.u64(&entry[4..]) } else { u64::from(self.u32(&entry[4..])) };
@@ -149,11 +176,13 @@ impl Header {
                 _ if self.is_big => self.u64(value),
                 _ => u64::from(self.u32(value)),
             };
+            let end = offset.saturating_add(count.saturating_mul(size));
+            tags_end = tags_end.max(if end <= source.len() { end } else { 0 });
             entries.entry(self.u16(entry)).or_insert(Entry { kind, count, offset });
         }
         let next = &bytes[(count * entry_len) as usize..];
         let next = if self.is_big { self.u64(next) } else { u64::from(self.u32(next)) };
-        Ok(Directory { page, entries, next })
+        Ok(Directory { page, offset, entries, next, tags_end })
     }
 }
 
@@ -173,9 +202,40 @@ impl Directory {
         self.entries.contains_key(&tag)
     }
 
+    /// Where it begins, byte.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether it says how large its picture is and where its pixels lie.
+    fn is_picture(&self) -> bool {
+        let has_pixels = self.has(tag::STRIP_OFFSETS) || self.has(tag::TILE_OFFSETS);
+        self.has(tag::WIDTH) && self.has(tag::HEIGHT) && has_pixels
+    }
+
+    /// One past the last byte of the directory and the values of its tags.
+    pub(crate) fn tags_end(&self) -> u64 {
+        self.tags_end
+    }
+
+    /// One past the last byte of all that it speaks of, pixels too.
+    fn end(&self, source: &Source, header: &Header) -> u64 {
+        let values = |tag| self.unsigned(source, header, tag).ok().flatten().unwrap_or_default();
+        let ends = [(tag::STRIP_OFFSETS, tag::STRIP_BYTES), (tag::TILE_OFFSETS, tag::TILE_BYTES)]
+            .into_iter()
+            .flat_map(|(offsets, lens)| values(offsets).into_iter().zip(values(lens)))
+            .map(|(offset, len)| offset.saturating_add(len));
+        ends.filter(|&end| end <= source.len()).max().unwrap_or(0).max(self.tags_end)
+    }
+
     /// How many values a tag has.
     pub(crate) fn count(&self, tag: u16) -> u64 {
         self.entries.get(&tag).map_or(0, |entry| entry.count)
+    }
+
+    /// Where the values of a tag begin, byte.
+    pub(crate) fn values_at(&self, tag: u16) -> Option<u64> {
+        self.entries.get(&tag).map(|entry| entry.offset)
     }
 
     /// The bytes of a tag as they lie in the file; never more than the file has.
@@ -194,12 +254,30 @@ impl Directory {
             3 => bytes.chunks_exact(2).map(|bytes| u64::from(header.u16(bytes))).collect(),
             4 | 13 => bytes.chunks_exact(4).map(|bytes| u64::from(header.u32(bytes))).collect(),
             16 | 18 => bytes.chunks_exact(8).map(|bytes| header.u64(bytes)).collect(),
+            6 | 8 | 9 | 17 => return self.signed(source, header, tag, &bytes),
             _ => {
                 let place = Place::page(source.path(), self.page);
                 return Err(source.corrupt_at(place, format!("the type of tag {tag}"), "a whole number", kind));
             }
         };
         Ok(Some(values))
+    }
+
+    /// The values of a tag that some programs write as signed numbers, though none is negative.
+    fn signed(&self, source: &Source, header: &Header, tag: u16, bytes: &[u8]) -> Result<Option<Vec<u64>>, Error> {
+        let values: Vec<i64> = match self.entries[&tag].kind {
+            6 => bytes.iter().map(|&byte| i64::from(byte as i8)).collect(),
+            8 => bytes.chunks_exact(2).map(|bytes| i64::from(header.u16(bytes) as i16)).collect(),
+            9 => bytes.chunks_exact(4).map(|bytes| i64::from(header.u32(bytes) as i32)).collect(),
+            _ => bytes.chunks_exact(8).map(|bytes| header.u64(bytes) as i64).collect(),
+        };
+        let place = || Place::page(source.path(), self.page);
+        let negative = |value| source.corrupt_at(place(), format!("tag {tag}"), "no negative number", value);
+        values
+            .into_iter()
+            .map(|value| u64::try_from(value).map_err(|_| negative(value)))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     /// The first value of a tag of whole numbers.

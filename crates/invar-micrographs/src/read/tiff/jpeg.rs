@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder, codecs::jpeg::JpegDecoder};
 
-use crate::read::tiff::layout::Layout;
+use crate::read::{
+    jpeg::{Damage, check},
+    tiff::layout::Layout,
+};
 
 /// An Adobe segment that says that the colours are red, green and blue as they are.
 const ADOBE_RGB: &[u8] = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00";
@@ -12,7 +15,7 @@ const ADOBE_RGB: &[u8] = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00";
 /// Decodes a strip or tile to 8-bit pixels; what is wrong with it else.
 pub(crate) fn decode(layout: &Layout, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
     let stream = with_tables(layout, stored)?;
-    let decoder = JpegDecoder::new(Cursor::new(stream)).map_err(|error| error.to_string())?;
+    let decoder = JpegDecoder::new(Cursor::new(stream.as_slice())).map_err(|error| error.to_string())?;
     let channels = match decoder.color_type() {
         ColorType::L8 => 1,
         ColorType::Rgb8 => 3,
@@ -25,6 +28,7 @@ pub(crate) fn decode(layout: &Layout, stored: &[u8], out: &mut [u8]) -> Result<(
     if layout.bits != 8 || found != expected || u64::from(height) < rows {
         return Err(format!("a JPEG of {width} x {height} pixels of {channels} channels"));
     }
+    check(&stream).map_err(|Damage { what, expected, found, .. }| format!("{what}: {found}, not {expected}"))?;
     let mut pixels = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut pixels).map_err(|error| error.to_string())?;
     out.copy_from_slice(&pixels[..out.len()]);

@@ -4,6 +4,7 @@ use crate::{
     Error, Place, SampleType,
     read::{
         Source,
+        palette::{Palette, Purpose},
         samples::Stored,
         tiff::directory::{Directory, Header, tag},
     },
@@ -52,6 +53,8 @@ pub(crate) struct Layout {
     pub(crate) chunk_height: u32,
     pub(crate) is_tiled: bool,
     pub(crate) jpeg_tables: Option<Vec<u8>>,
+    /// Where the pixels are indices whose colours are wanted.
+    pub(crate) palette: Option<Palette>,
     chunks: Chunks,
 }
 
@@ -66,7 +69,12 @@ enum Chunks {
 
 impl Layout {
     /// Reads the tags of a page.
-    pub(crate) fn read(source: &Source, header: &Header, directory: &Directory) -> Result<Self, Error> {
+    pub(crate) fn read(
+        source: &Source,
+        header: &Header,
+        directory: &Directory,
+        purpose: Purpose,
+    ) -> Result<Self, Error> {
         let reader = Reader { source, header, directory };
         let width = reader.size(tag::WIDTH, "ImageWidth")?;
         let height = reader.size(tag::HEIGHT, "ImageLength")?;
@@ -74,6 +82,7 @@ impl Layout {
         let compression = reader.compression()?;
         let photometric = reader.number(tag::PHOTOMETRIC, 1)?;
         reader.check_photometric(photometric, compression)?;
+        reader.check_depth()?;
         let bits = reader.bits()?;
         let stored = reader.stored(bits)?;
         let is_planar = reader.in_range(tag::PLANAR, 1, 1..=2, "PlanarConfiguration")? == 2 && num_stored > 1;
@@ -98,13 +107,20 @@ impl Layout {
             big_endian: header.big_endian,
             is_planar,
             is_rgb: photometric == 2,
-            reversed_bits: reader.number(tag::FILL_ORDER, 1)? == 2 && bits < 8,
+            // A JPEG has an order of its own (as libtiff and tifffile have it).
+            reversed_bits: reader.number(tag::FILL_ORDER, 1)? == 2 && compression != Compression::Jpeg,
             compression,
             predictor: reader.predictor(stored, bits, compression)?,
             chunk_width,
             chunk_height,
             is_tiled,
             jpeg_tables: directory.bytes(source, tag::JPEG_TABLES)?.filter(|_| compression == Compression::Jpeg),
+            palette: match photometric {
+                3 if purpose == Purpose::Picture && directory.has(tag::COLOUR_MAP) => {
+                    Some(reader.palette(num_stored, stored, bits)?)
+                }
+                _ => None,
+            },
             chunks: Chunks::Tags { directory: directory.clone(), header: *header },
         };
         layout.check(source)?;
@@ -187,16 +203,22 @@ impl Layout {
             return Err(source.corrupt_at(self.place(source), what, expected.to_string(), found));
         }
         let offsets = directory.unsigned(source, header, offsets_tag)?.unwrap_or_default();
-        let lens = match directory.unsigned(source, header, lens_tag)? {
+        let lens = directory.unsigned(source, header, lens_tag)?;
+        let is_said = lens.as_ref().is_some_and(|lens| lens.iter().take(expected as usize).any(|&len| len > 0));
+        let lens = match lens {
             // The lengths of large pages in one piece are often wrong, and those of ImageJ beyond 4 GB wrap.
             Some(_) if expected == 1 && self.compression == Compression::None => {
                 vec![self.chunk_rows(0) * self.row_bytes()]
             }
-            Some(lens) if lens.len() as u64 >= expected => lens,
-            // Some writers leave the lengths out; the sizes tell them.
+            Some(lens) if lens.len() as u64 >= expected && is_said => lens,
+            Some(lens) if !is_said && lens.len() as u64 >= expected && self.compression != Compression::None => {
+                self.lens_to_next(source, directory, &offsets[..expected as usize])
+            }
+            // Some writers leave the lengths out; the sizes tell them, or what comes next in the file.
             _ if self.compression == Compression::None => {
                 (0..expected).map(|index| self.chunk_rows(index) * self.row_bytes()).collect()
             }
+            None => self.lens_to_next(source, directory, &offsets[..expected as usize]),
             lens => {
                 let what = format!("the number of {what} lengths");
                 let found = lens.map_or(0, |lens| lens.len());
@@ -214,6 +236,15 @@ impl Layout {
             return Err(source.corrupt_at(self.place(source), what, expected, format!("{total} (they overlap)")));
         }
         Ok(offsets.into_iter().zip(lens).take(expected as usize).collect())
+    }
+
+    /// Lengths of compressed strips or tiles of which only the offsets are known: each at most to the next, to the
+    /// directory, or to the end of the file. Decompression ends by itself.
+    fn lens_to_next(&self, source: &Source, directory: &Directory, offsets: &[u64]) -> Vec<u64> {
+        let mut starts: Vec<u64> = offsets.iter().copied().chain([directory.offset(), source.len()]).collect();
+        starts.sort_unstable();
+        let next = |offset: u64| starts[starts.partition_point(|&start| start <= offset).min(starts.len() - 1)];
+        offsets.iter().map(|&offset| next(offset).saturating_sub(offset)).collect()
     }
 
     /// Rows of a strip or tile that are stored.
@@ -326,6 +357,31 @@ impl Reader<'_> {
         }
     }
 
+    /// Volumes, of which slices lie in the strips of one directory. Philips writes the tag for flat pictures.
+    fn check_depth(&self) -> Result<(), Error> {
+        let depth = self.number(tag::DEPTH, 1)?;
+        let software = self.directory.text(self.source, tag::SOFTWARE).unwrap_or_default();
+        if depth <= 1 || software.starts_with("Philips") {
+            return Ok(());
+        }
+        Err(self
+            .unsupported(format!("a volume under one directory (ImageDepth {depth})"), "save a page for each slice"))
+    }
+
+    /// The colours of the ColorMap, of which a value has 16 bits, or 8 where an old program wrote it.
+    fn palette(&self, num_stored: u16, stored: Stored, bits: u16) -> Result<Palette, Error> {
+        let values = self.directory.unsigned(self.source, self.header, tag::COLOUR_MAP)?.unwrap_or_default();
+        let num_colours = values.len() / 3;
+        let is_index = matches!(stored, Stored::As(SampleType::U8 | SampleType::U16));
+        if num_stored != 1 || !is_index || num_colours < 1 << bits.min(16) {
+            let found = format!("{} values for {num_stored} x {bits} bits a pixel", values.len());
+            return Err(self.corrupt("ColorMap", "three values for every index", found));
+        }
+        let shift = if values.iter().all(|&value| value < 256) { 0 } else { 8 };
+        let colour = |index: usize| [0, 1, 2].map(|channel| (values[channel * num_colours + index] >> shift) as u8);
+        Ok(Palette::new((0..num_colours).map(colour).collect()))
+    }
+
     fn bits(&self) -> Result<u16, Error> {
         let bits = self.directory.unsigned(self.source, self.header, tag::BITS)?.unwrap_or_else(|| vec![1]);
         let first = *bits.first().ok_or_else(|| self.corrupt("BitsPerSample", "a number", "none"))?;
@@ -348,7 +404,9 @@ impl Reader<'_> {
             (1 | 4, 32) => Stored::As(SampleType::U32),
             (2, 8) => Stored::As(SampleType::I8),
             (2, 16) => Stored::As(SampleType::I16),
+            (1 | 4, 64) => Stored::As(SampleType::U64),
             (2, 32) => Stored::As(SampleType::I32),
+            (2, 64) => Stored::As(SampleType::I64),
             (3, 16) => Stored::F16,
             (3, 32) => Stored::As(SampleType::F32),
             (3, 64) => Stored::As(SampleType::F64),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::read::{
-    samples::to_native,
+    samples::{bits_at, to_native},
     tiff::layout::{Layout, Predictor},
 };
 
@@ -49,10 +49,7 @@ impl Layout {
         let row_len = self.chunk_width as usize * self.per_pixel() as usize;
         let row_bytes = self.row_bytes() as usize;
         let mut values = Vec::with_capacity(rows.len() / row_bytes * row_len * self.value_bytes());
-        for row in rows.chunks_exact_mut(row_bytes) {
-            if self.reversed_bits {
-                row.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
-            }
+        for row in rows.chunks_exact(row_bytes) {
             for index in 0..row_len {
                 let value = bits_at(row, index * usize::from(self.bits), self.bits);
                 match self.value_bytes() {
@@ -63,14 +60,6 @@ impl Layout {
         }
         Cow::Owned(values)
     }
-}
-
-/// Up to 16 bits, the most significant first.
-fn bits_at(row: &[u8], first: usize, bits: u16) -> u16 {
-    let byte = |index: usize| u32::from(row.get(first / 8 + index).copied().unwrap_or(0));
-    let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-    let shift = 24 - (first % 8) as u32 - u32::from(bits);
-    (word >> shift & ((1 << bits) - 1)) as u16
 }
 
 /// Undoes horizontal differencing: each number is the sum of those before it of its channel.

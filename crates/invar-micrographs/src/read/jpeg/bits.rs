@@ -1,0 +1,135 @@
+//! Bits and Huffman codes of coded data (T.81, F.2.2 and annex C).
+
+/// Why a block cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// The data end before the block does.
+    End,
+    /// Bits that are no code of the table.
+    Code,
+    /// More coefficients than a block has.
+    Coefficients,
+    /// A number of more bits than a coefficient has.
+    Size,
+    /// A mean brightness that no picture has.
+    Range,
+}
+
+/// The bits of a restart interval, the most significant first; the zero after a byte of ones is left out.
+pub(super) struct Bits<'a> {
+    data: &'a [u8],
+    next: usize,
+    word: u64,
+    num_bits: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(data: &'a [u8]) -> Self {
+        Self { data, next: 0, word: 0, num_bits: 0 }
+    }
+
+    fn fill(&mut self) {
+        while self.num_bits <= 48 {
+            let Some(&byte) = self.data.get(self.next) else { return };
+            self.next += if byte == 0xff { 2 } else { 1 };
+            self.word |= u64::from(byte) << (56 - self.num_bits);
+            self.num_bits += 8;
+        }
+    }
+
+    /// The next `count` bits, at most 16.
+    pub(super) fn take(&mut self, count: u32) -> Result<u32, Wrong> {
+        if count == 0 {
+            return Ok(0);
+        }
+        if self.num_bits < count {
+            self.fill();
+            if self.num_bits < count {
+                return Err(Wrong::End);
+            }
+        }
+        let bits = (self.word >> (64 - count)) as u32;
+        self.skip(count);
+        Ok(bits)
+    }
+
+    fn skip(&mut self, count: u32) {
+        self.word <<= count;
+        self.num_bits -= count;
+    }
+
+    /// The next symbol of a table.
+    pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Wrong> {
+        if self.num_bits < 16 {
+            self.fill();
+        }
+        let code = (self.word >> 48) as u16;
+        let (len, symbol) = table.find(code).ok_or(if self.num_bits < 16 { Wrong::End } else { Wrong::Code })?;
+        if len > self.num_bits {
+            return Err(Wrong::End);
+        }
+        self.skip(len);
+        Ok(symbol)
+    }
+
+    /// How many bytes are left, without those that only fill up: less than a byte, zeros and ones.
+    pub(super) fn num_left(&self) -> usize {
+        let whole_bytes = self.num_bits / 8;
+        let buffered = (0..whole_bytes).map(|index| (self.word << (self.num_bits % 8 + 8 * index) >> 56) as u8);
+        let rest = self.data.get(self.next..).unwrap_or_default();
+        let is_filling = |byte: u8| matches!(byte, 0 | 0xff);
+        match buffered.clone().chain(rest.iter().copied()).all(is_filling) {
+            true => 0,
+            false => buffered.count() + rest.len(),
+        }
+    }
+}
+
+/// A Huffman table.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    /// By the first 8 bits: length and symbol of a code that is no longer, or 0.
+    short: Vec<(u8, u8)>,
+    /// By length, from 1: one past the last code of that length, moved to the left of 16 bits, and what is to be added to a
+    /// code to find its symbol.
+    long: [(u32, i32); 16],
+    symbols: Vec<u8>,
+}
+
+impl Table {
+    /// From the numbers of codes of each length and their symbols; nothing where they are no table.
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let mut table = Self { short: vec![(0, 0); 256], long: [(0, 0); 16], symbols: symbols.to_vec() };
+        let (mut code, mut first) = (0u32, 0i32);
+        for (index, &count) in counts.iter().enumerate() {
+            let len = index as u32 + 1;
+            let count = u32::from(count);
+            if code + count > 1 << len {
+                return None;
+            }
+            if len <= 8 {
+                for number in 0..count {
+                    let symbol = *symbols.get(first as usize + number as usize)?;
+                    let start = (code + number) << (8 - len);
+                    table.short[start as usize..(start + (1 << (8 - len))) as usize].fill((len as u8, symbol));
+                }
+            }
+            table.long[index] = ((code + count) << (16 - len), first - code as i32);
+            first += count as i32;
+            code = (code + count) << 1;
+        }
+        (first as usize <= symbols.len()).then_some(table)
+    }
+
+    /// Length and symbol of the code that 16 bits begin with.
+    fn find(&self, bits: u16) -> Option<(u32, u8)> {
+        let (len, symbol) = self.short[usize::from(bits >> 8)];
+        if len > 0 {
+            return Some((len.into(), symbol));
+        }
+        let len = (9..=16u32).find(|&len| u32::from(bits) < self.long[len as usize - 1].0)?;
+        let code = i32::from(bits >> (16 - len));
+        let symbol = self.symbols.get(usize::try_from(code + self.long[len as usize - 1].1).ok()?)?;
+        Some((len, *symbol))
+    }
+}

@@ -1,0 +1,90 @@
+//! Pictures that lie one behind the other under a single directory, as programs write stacks of more than 4 GB, or all of
+//! their stacks.
+
+use crate::{
+    Error, Note, PageInfo,
+    read::{
+        Source,
+        tiff::{
+            directory::{Directory, tag},
+            layout::Layout,
+            vendor::ImageJ,
+        },
+    },
+};
+
+/// How many pictures a directory speaks of.
+struct Claim {
+    num_pictures: u64,
+    /// Whether the claim may be left over from another file: programs keep a description when they save a part of a stack.
+    may_be_stale: bool,
+}
+
+/// Makes a page of each picture under the only directory of a file.
+///
+/// # Errors
+/// Where the file ends within the pictures, or they do not lie one behind the other.
+pub(crate) fn unroll(
+    source: &Source,
+    directory: &Directory,
+    (pages, layouts): (&mut Vec<PageInfo>, &mut Vec<Layout>),
+    notes: &mut Vec<Note>,
+) -> Result<(), Error> {
+    let ([page], [first]) = (pages.as_slice(), layouts.as_slice()) else { return Ok(()) };
+    let Some(Claim { num_pictures: said, may_be_stale }) = claim(source, directory, first) else { return Ok(()) };
+    let Some(start) = first.start_if_contiguous(source)? else {
+        if may_be_stale {
+            notes.push(Note::FewerPictures { said, found: 1 });
+            return Ok(());
+        }
+        return Err(source.unsupported(
+            format!("{said} planes under one directory that are compressed or not in one piece"),
+            "save it as one TIFF page a plane",
+        ));
+    };
+    let page_bytes = first.page_bytes();
+    let room = source.len().saturating_sub(start) / page_bytes.max(1);
+    let found = if room >= said {
+        said
+    } else {
+        // Pictures end with the file, or what else is in the file lies behind the first: nothing was cut off.
+        let ends_with_picture = source.len().saturating_sub(start) % page_bytes.max(1) <= 1;
+        let is_before_tags = directory.tags_end() > start;
+        if !may_be_stale || !(ends_with_picture || is_before_tags) {
+            let total = page_bytes.saturating_mul(said);
+            source.check_range(start, total, &format!("{said} pictures of {page_bytes} bytes"))?;
+        }
+        let found = if is_before_tags { 1 } else { room.max(1) };
+        notes.push(Note::FewerPictures { said, found });
+        found
+    };
+    let page = page.clone();
+    let unrolled = (0..found).map(|index| first.at(start + index * page_bytes, index as u32 + 1)).collect();
+    *layouts = unrolled;
+    *pages = vec![page; layouts.len()];
+    Ok(())
+}
+
+/// What the directory says of more pictures than one.
+fn claim(source: &Source, directory: &Directory, layout: &Layout) -> Option<Claim> {
+    // A value a plane (MetaMorph's file format, UIC2Tag).
+    let num_planes = directory.count(tag::UIC2);
+    if num_planes > 1 && directory.has(tag::UIC1) {
+        return Some(Claim { num_pictures: num_planes, may_be_stale: false });
+    }
+    let description = directory.text(source, tag::DESCRIPTION)?;
+    let num_pictures = match ImageJ::parse(&description) {
+        Some(imagej) => imagej.num_images?,
+        None => shaped(&description, layout)?,
+    };
+    (num_pictures > 1).then_some(Claim { num_pictures, may_be_stale: true })
+}
+
+/// The pictures of an array as `tifffile` describes it: `{"shape": [3, 16, 20]}`.
+fn shaped(description: &str, layout: &Layout) -> Option<u64> {
+    let said: serde_json::Value = serde_json::from_str(description).ok()?;
+    let sizes = said.get("shape")?.as_array()?.iter().map(serde_json::Value::as_u64);
+    let num_values = sizes.collect::<Option<Vec<_>>>()?.into_iter().try_fold(1u64, u64::checked_mul)?;
+    let of_page = u64::from(layout.width) * u64::from(layout.height) * u64::from(layout.num_stored);
+    (num_values % of_page == 0).then_some(num_values / of_page)
+}
