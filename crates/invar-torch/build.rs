@@ -9,8 +9,7 @@
 
 use std::{env, fs, path::Path};
 
-const SOURCES: [&str; 8] =
-    ["shim", "optimizer", "random", "host", "process_group", "autocast", "gradients", "side_by_side"];
+const SOURCES: [&str; 7] = ["shim", "optimizer", "random", "host", "process_group", "gradients", "side_by_side"];
 
 fn main() {
     let lib_dir = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where LibTorch is");

@@ -269,9 +269,11 @@ pub struct Embed {
     /// A directory of part files, or a file ending in .parquet
     #[arg(long, value_name = "EMB")]
     pub out: PathBuf,
-    /// Samples on which the invariance is measured and written beside the embeddings; 0 for none
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub probe: usize,
+    /// Samples on which the invariance is measured and written beside the embeddings, each under every symmetry; 0 for
+    /// none [default: as many, each under two symmetries drawn at random, as take a quarter of the work of embedding, at
+    /// most 1,000]
+    #[arg(long, value_name = "N")]
+    pub probe: Option<usize>,
     /// Move every sample by a random one of its symmetries first (rotate the image, turn the read round), so that
     /// clusters and neighbours can be measured on samples that lie at random
     #[arg(long)]
@@ -458,6 +460,9 @@ pub struct Run {
     /// The column of labels [default: the first of --labels that is not `id`]; without --labels one of the samples' own
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
+    /// Samples on which the invariance is measured, as for `invar embed`
+    #[arg(long, value_name = "N")]
+    pub probe: Option<usize>,
     /// Override a key of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,

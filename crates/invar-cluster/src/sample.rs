@@ -1,19 +1,4 @@
-use invar_dataset::seed::Rng;
-use rand::Rng as _;
-
-/// A uniform number in `[0, 1)`, from the upper 53 bits of one draw.
-pub(crate) fn uniform(rng: &mut Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// A uniform number in `0..n`.
-///
-/// # Panics
-/// When `n` is 0.
-pub(crate) fn below(rng: &mut Rng, n: usize) -> usize {
-    assert!(n > 0, "nothing to draw from");
-    ((uniform(rng) * n as f64) as usize).min(n - 1)
-}
+use invar_dataset::seed::{Rng, uniform};
 
 /// `size` of the numbers `0..n`, or all of them where `size >= n`, each once, ascending.
 ///

@@ -1,8 +1,6 @@
 //! Values for the tests.
 
-use invar_dataset::seed;
-
-use crate::sample::uniform;
+use invar_dataset::seed::{self, uniform};
 
 /// `x[i, d] = sin(1 + 3 i + 7 d + i d)`: numpy makes the same numbers without a generator.
 pub(crate) fn sines(n: usize, dim: usize) -> Vec<f32> {

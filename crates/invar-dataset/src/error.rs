@@ -43,6 +43,16 @@ pub enum DatasetError {
         /// Samples there are.
         found: usize,
     },
+    /// There are more samples than can be numbered.
+    #[error("{what} takes at most {most} samples, the dataset has {found}")]
+    TooMany {
+        /// The operation.
+        what: String,
+        /// Samples it takes.
+        most: usize,
+        /// Samples there are.
+        found: usize,
+    },
     /// A domain's own complaint about a sample.
     #[error("sample {id:?}: {reason}")]
     Sample {

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_part_keeps_the_labels_of_its_samples() {
         let source = Arc::new(labelled());
-        let (training, validation) = split::split(source.clone(), 0.5, 1);
+        let (training, validation) = split::split(source.clone(), 0.5, 1).unwrap();
         assert!(!training.is_empty() && !validation.is_empty());
         for part in [training, validation] {
             for index in 0..part.len() {

@@ -1,6 +1,7 @@
-//! Seeds: every random choice is a pure function of `(seed, index, stream)`.
+//! Seeds: every random choice is a pure function of `(seed, index, stream)`. Here are the generator, the parts that a
+//! recipe's seed is divided into, and the draws from which the rest of Invar makes its own.
 
-use rand::SeedableRng;
+use rand::{Rng as _, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// The generator of Invar: xoshiro256++ (Blackman and Vigna 2019), whose output is the same on every platform.
@@ -18,6 +19,65 @@ pub fn mix(seed: u64, part: u64) -> u64 {
     splitmix(splitmix(seed).wrapping_add(part.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
+/// What the one seed of a recipe is divided into. A number fixes every result that is drawn from its stream: it is never
+/// changed, and never given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
+pub enum Stream {
+    /// The initial weights.
+    Weights = 0,
+    /// Dropout.
+    Dropout = 1,
+    /// The order of the training samples.
+    Order = 2,
+    /// The views of the training samples.
+    Pairs = 3,
+    /// Which samples are held out.
+    Split = 4,
+    /// Which held-out samples are looked at, and their views. (Both are of one stream, in which the order of the first epoch
+    /// and the views of the first batch have the same seed. They draw from it in different ways, and the model of the best
+    /// validation would be another one with two streams.)
+    Validation = 5,
+    /// By which symmetry a sample is moved.
+    Moves = 0x6d6f_7665,
+}
+
+impl Stream {
+    /// The seed of this stream under the seed of the recipe.
+    pub fn seed(self, recipe_seed: u64) -> u64 {
+        mix(recipe_seed, self as u64)
+    }
+}
+
+/// A uniform number in `[0, 1)`: the upper 53 bits of one draw.
+pub fn uniform(rng: &mut Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)
+}
+
+/// A uniform number in `0..n`, from one draw. Fit for `n` far below `2^53`.
+///
+/// # Panics
+/// When `n` is 0.
+pub fn below(n: usize, rng: &mut Rng) -> usize {
+    assert!(n > 0, "nothing to draw from");
+    ((uniform(rng) * n as f64) as usize).min(n - 1)
+}
+
+/// True or false, as a fair coin falls: the highest bit of one draw.
+pub fn coin(rng: &mut Rng) -> bool {
+    rng.next_u64() >> 63 == 1
+}
+
+/// Which of some weights a draw falls to, given their running sums `cumulated`; a weight of 0 is never drawn.
+///
+/// # Panics
+/// When there is no weight.
+pub fn weighted(cumulated: &[f64], rng: &mut Rng) -> usize {
+    let total = *cumulated.last().expect("a weight to draw");
+    let point = uniform(rng) * total; // in [0, total)
+    cumulated.partition_point(|&limit| limit <= point).min(cumulated.len() - 1)
+}
+
 fn splitmix(x: u64) -> u64 {
     let mut z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +88,6 @@ fn splitmix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::Rng as _;
 
     #[test]
     fn splitmix_reference_values() {
@@ -45,5 +104,38 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 64 * 64);
+    }
+
+    #[test]
+    fn draws_are_bits_of_the_generator() {
+        let bits = |index| rng(3, index).next_u64();
+        for index in 0..200 {
+            assert_eq!(coin(&mut rng(3, index)), bits(index) >= 1 << 63);
+            // Exact: 53 bits are a double.
+            assert_eq!(uniform(&mut rng(3, index)) * 2f64.powi(53), (bits(index) >> 11) as f64);
+            assert_eq!(below(10, &mut rng(3, index)), (u128::from(bits(index) >> 11) * 10 >> 53) as usize);
+        }
+        assert_eq!((0..1000).filter(|&index| below(3, &mut rng(4, index)) > 2).count(), 0);
+    }
+
+    #[test]
+    fn weights_are_met() {
+        let mut rng = rng(9, 0);
+        let mut hits = [0; 3];
+        for _ in 0..40_000 {
+            hits[weighted(&[3.0, 3.0, 4.0], &mut rng)] += 1; // weights 3, 0, 1
+        }
+        assert_eq!(hits[1], 0);
+        // Five standard deviations of a binomial with p = 1/4.
+        assert!((hits[2] as f64 - 10_000.0).abs() < 5.0 * (40_000.0f64 * 0.25 * 0.75).sqrt());
+    }
+
+    #[test]
+    fn numbers_of_streams_stay() {
+        use Stream::*;
+        let numbers = [Weights, Dropout, Order, Pairs, Split, Validation, Moves].map(|stream| stream as u64);
+        // As in version 0.1.0: other numbers are other weights.
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 0x6d6f_7665]);
+        assert_eq!(Pairs.seed(42), mix(42, 3));
     }
 }

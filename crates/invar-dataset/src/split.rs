@@ -14,11 +14,32 @@ pub struct Subset {
 /// only on the key and the seed, not on what else is there.
 ///
 /// Returns `(training, validation)`. Where the keys are so few that one part would stay empty, it stays empty.
-pub fn split(source: Arc<dyn PairSource>, validation_fraction: f64, split_seed: u64) -> (Subset, Subset) {
+///
+/// # Errors
+/// When there are more samples than 32 bits can number.
+pub fn split(
+    source: Arc<dyn PairSource>,
+    validation_fraction: f64,
+    split_seed: u64,
+) -> Result<(Subset, Subset), DatasetError> {
+    let num_samples = index_bound("training", source.len())?;
     let threshold = (validation_fraction.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
-    let (validation, training) = (0..source.len() as u32)
-        .partition(|&index| seed::mix(split_seed, source.split_key(index as usize).0) < threshold);
-    (Subset { source: Arc::clone(&source), indices: training }, Subset { source, indices: validation })
+    let (validation, training) =
+        (0..num_samples).partition(|&index| seed::mix(split_seed, source.split_key(index as usize).0) < threshold);
+    Ok((Subset { source: Arc::clone(&source), indices: training }, Subset { source, indices: validation }))
+}
+
+/// The number of samples, where each can be numbered in 32 bits: what `what` needs of them.
+///
+/// # Errors
+/// [`DatasetError::TooMany`] where there are more.
+pub fn index_bound(what: &str, num_samples: usize) -> Result<u32, DatasetError> {
+    let most = u32::MAX;
+    u32::try_from(num_samples).map_err(|_| DatasetError::TooMany {
+        what: what.into(),
+        most: most as usize,
+        found: num_samples,
+    })
 }
 
 impl PairSource for Subset {
@@ -51,11 +72,12 @@ impl PairSource for Subset {
 mod tests {
     use super::*;
 
-    struct Groups;
+    /// So many samples, in groups of ten.
+    struct Groups(usize);
 
     impl PairSource for Groups {
         fn len(&self) -> usize {
-            10_000
+            self.0
         }
         fn view_shape(&self) -> ViewShape {
             ViewShape::Dense(vec![1])
@@ -70,7 +92,7 @@ mod tests {
 
     #[test]
     fn groups_stay_whole_and_the_fraction_is_met() {
-        let (training, validation) = split(Arc::new(Groups), 0.2, 3);
+        let (training, validation) = split(Arc::new(Groups(10_000)), 0.2, 3).unwrap();
         assert_eq!(training.len() + validation.len(), 10_000);
         assert!((1_700..2_300).contains(&validation.len()), "{}", validation.len());
         let keys = |s: &Subset| (0..s.len()).map(|i| s.split_key(i)).collect::<std::collections::HashSet<_>>();
@@ -81,7 +103,13 @@ mod tests {
 
     #[test]
     fn fraction_zero_leaves_validation_empty() {
-        let (training, validation) = split(Arc::new(Groups), 0.0, 3);
+        let (training, validation) = split(Arc::new(Groups(10_000)), 0.0, 3).unwrap();
         assert_eq!((training.len(), validation.len()), (10_000, 0));
+    }
+
+    #[test]
+    fn more_samples_than_numbers_are_refused() {
+        let error = split(Arc::new(Groups(1 << 32)), 0.2, 3).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "training takes at most 4294967295 samples, the dataset has 4294967296");
     }
 }

@@ -58,7 +58,10 @@ pub enum Error {
     /// LibTorch refused, or a peer died.
     #[error(transparent)]
     Torch(#[from] invar_torch::Error),
-    /// LibTorch refused an operation.
-    #[error(transparent)]
-    Tch(#[from] tch::TchError),
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
 }

@@ -4,11 +4,8 @@
 //! that a recipe's unknown keys are refused by name. Parameters are named `head.<loss>.logit_scale` and
 //! `head.<loss>.projectionN.{weight,bias}`.
 
-use invar_nn::{Encoded, layers::linear, unit_length};
-use tch::{
-    Device, Kind, Tensor,
-    nn::{self, Module},
-};
+use invar_nn::{Encoded, Weights, layers::Linear, unit_length};
+use tch::{Device, Kind, Tensor, nn};
 
 use crate::Error;
 
@@ -19,7 +16,7 @@ const LOGIT_SCALE_MAX: f64 = 4.605_170_185_988_092; // ln 100
 #[derive(Debug)]
 pub struct Head {
     scale: Scale,
-    projection: Vec<nn::Linear>,
+    projection: Vec<Linear>,
 }
 
 #[derive(Debug)]
@@ -27,7 +24,7 @@ enum Scale {
     /// `1 / temperature`.
     Fixed(f64),
     /// `ln(1 / temperature)`, a scalar.
-    Learned(Tensor),
+    Learned(Weights),
 }
 
 impl Head {
@@ -55,14 +52,14 @@ impl Head {
             return Err(Error::Config { key: "loss.projection", expected, found: "0".into() });
         }
         let scale = if learn_temperature {
-            Scale::Learned(path.var("logit_scale", &[], nn::Init::Const(-temperature.ln())))
+            Scale::Learned(path.var("logit_scale", &[], nn::Init::Const(-temperature.ln())).into())
         } else {
             Scale::Fixed(1.0 / temperature)
         };
         let mut width = dim;
         let mut layers = Vec::with_capacity(projection.len());
         for (number, &next) in projection.iter().enumerate() {
-            layers.push(linear(path / format!("projection{number}"), width, next));
+            layers.push(Linear::new(path / format!("projection{number}"), width, next));
             width = next;
         }
         Ok(Self { scale, projection: layers })

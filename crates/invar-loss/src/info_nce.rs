@@ -23,7 +23,7 @@ use crate::{
     Context, Error, Head, Loss, LossOutput,
     pairs::{check_margin, check_two},
 };
-use tiles::{Rows, Share};
+use tiles::{Rows, Share, Sums};
 
 #[cfg(test)]
 mod tests;
@@ -89,24 +89,24 @@ impl Loss for InfoNce {
             let (q, k) = (q.detach().to_kind(kind).contiguous(), k.detach().to_kind(kind).contiguous());
             let parts = tiles::parts(&context.own, num_pairs, q.device());
             let all = Rows {
-                q: &q,
-                k: &k,
+                q,
+                k,
                 scale: scale.f_double_value(&[])?,
                 margin: self.margin,
-                samples: has_duplicates(context.samples)?.then_some(context.samples),
+                samples: has_duplicates(context.samples)?.then(|| context.samples.shallow_clone()),
                 own: context.own.clone(),
                 tile_rows: tiles::tile_rows(num_pairs, parts.len() as i64),
                 plain_limit: tiles::plain_limit(kind),
             };
-            let parts: Vec<Rows> = parts.into_iter().map(|own| Rows { own, ..all }).collect();
-            // SAFETY: the parts read `q`, `k` and `samples`, and write into tensors of their own; nothing is drawn.
-            let sums = unsafe { invar_torch::side_by_side(parts.len(), &|part| parts[part].sums()) }?;
+            let parts: Vec<Rows> = parts.into_iter().map(|own| all.of(own)).collect();
+            let parts = invar_torch::side_by_side(parts, &|rows: Rows| (rows.sums(), rows))?;
             let own_columns =
-                tiles::combine(&Tensor::cat(&sums.iter().map(|sums| &sums.columns).collect::<Vec<_>>(), 0));
+                tiles::combine(&Tensor::cat(&parts.iter().map(|(sums, _)| &sums.columns).collect::<Vec<_>>(), 0));
             let columns = tiles::combine(&context.group.all_gather(&own_columns.unsqueeze(0))?);
-            let share = |part: usize| parts[part].share(&sums[part], &columns, with_gradients);
-            // SAFETY: as above; each part changes its own sums.
-            let shares = unsafe { invar_torch::side_by_side(parts.len(), &share) }?;
+            let parts = parts.into_iter().map(|(sums, rows)| (rows, sums, columns.shallow_clone())).collect();
+            let shares = invar_torch::side_by_side(parts, &|(rows, sums, columns): (Rows, Sums, Tensor)| {
+                rows.share(&sums, &columns, with_gradients)
+            })?;
             Ok(shares.into_iter().reduce(Share::plus).unwrap_or_else(|| unreachable!("at least one part")))
         })?;
         let gradients = share.gradients.take();

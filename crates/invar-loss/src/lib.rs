@@ -90,8 +90,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Head and criterion.
-pub trait Loss: Send {
+/// Head and criterion. Several threads may project at the same time: see [`invar_nn::Weights`].
+pub trait Loss: Send + Sync {
     /// Projection and temperature.
     fn head(&self) -> &Head;
 

@@ -13,6 +13,7 @@
 //! in the batch and in the bank, are left out. Unlike in the paper, the keys of the same batch are negatives too: the
 //! bank is empty at first. They enter it after the step.
 
+use invar_nn::Weights;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
@@ -63,12 +64,12 @@ impl MomentumConfig {
         let integers = |name: &str, size: &[i64]| {
             let mut tensor = path.zeros_no_train(name, size);
             tensor.set_data(&tensor.to_kind(Kind::Int64));
-            tensor
+            Weights::from(tensor)
         };
         Ok(Momentum {
             head,
             symmetric: self.symmetric,
-            bank: path.zeros_no_train("bank", &[queue, width as i64]),
+            bank: path.zeros_no_train("bank", &[queue, width as i64]).into(),
             ids: integers("ids", &[queue]),
             filled: integers("filled", &[]),
             position: integers("position", &[]),
@@ -82,13 +83,13 @@ pub struct Momentum {
     head: Head,
     symmetric: bool,
     /// `[queue, P]`.
-    bank: Tensor,
+    bank: Weights,
     /// Of the samples of the keys in the bank: `[queue]`, i64.
-    ids: Tensor,
+    ids: Weights,
     /// How many slots hold a key, from the first on: an i64 scalar.
-    filled: Tensor,
+    filled: Weights,
     /// The slot of the next key: an i64 scalar.
-    position: Tensor,
+    position: Weights,
 }
 
 impl Loss for Momentum {

@@ -11,6 +11,7 @@
 //! Each pair is judged on its own, and nothing is normalised over the batch. The bias starts low because nearly all
 //! pairs are negatives. Rows of one sample beside the pair itself are left out.
 
+use invar_nn::Weights;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -54,7 +55,7 @@ impl SigmoidConfig {
             return Err(Error::Config { key: "loss.bias", expected: "finite", found: self.bias.to_string() });
         }
         let head = Head::new(path, dim, self.temperature, self.learn_temperature, &self.projection)?;
-        Ok(Sigmoid { head, bias: path.var("bias", &[], nn::Init::Const(self.bias)) })
+        Ok(Sigmoid { head, bias: path.var("bias", &[], nn::Init::Const(self.bias)).into() })
     }
 }
 
@@ -62,7 +63,7 @@ impl SigmoidConfig {
 #[derive(Debug)]
 pub struct Sigmoid {
     head: Head,
-    bias: Tensor,
+    bias: Weights,
 }
 
 impl Loss for Sigmoid {

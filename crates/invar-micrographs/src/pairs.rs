@@ -89,7 +89,7 @@ impl GrainPairs {
         rng: &mut Rng,
     ) -> Result<(&PairKindConfig, [DrawnView; 2]), DatasetError> {
         debug_assert!(index < self.grains.len());
-        let kind = &self.config.kinds[draw::weighted(&self.cumulated_weights, rng)];
+        let kind = &self.config.kinds[seed::weighted(&self.cumulated_weights, rng)];
         let frame = self.maker.frame(grain)?;
         let first = self.draw_view(grain, &frame, kind, rng);
         let second = self.draw_view(grain, &frame, kind, rng);
@@ -104,8 +104,8 @@ impl GrainPairs {
             PairKindConfig::Rotations(_) => draw::shift(frame, config.max_shift * side, rng),
             PairKindConfig::Crops(_) => draw::place(&self.maker, grain, frame, side, rng),
         };
-        let angle_deg = draw::uniform([-config.max_angle_deg, config.max_angle_deg], rng);
-        let mirror = draw::coin(rng) && config.mirror;
+        let angle_deg = draw::between([-config.max_angle_deg, config.max_angle_deg], rng);
+        let mirror = seed::coin(rng) && config.mirror;
         let look = Look { offset_px, scale, angle_deg, mirror };
         let augmentation = Augmentation::draw(&config.augment, rng);
         DrawnView { placement: self.maker.place(frame, &look), augmentation }

@@ -65,33 +65,26 @@ impl Batch {
 
     /// The views `times` over.
     pub fn repeated(&self, times: i64) -> Self {
-        let repeat = |t: &Tensor| {
+        self.each(|t| {
             let mut times_over = vec![1; t.dim()];
             times_over[0] = times;
             t.repeat(times_over)
-        };
-        match self {
-            Self::Dense { x } => Self::Dense { x: repeat(x) },
-            Self::Tokens { ids, lengths, targets } => {
-                Self::Tokens { ids: repeat(ids), lengths: repeat(lengths), targets: targets.as_ref().map(repeat) }
-            }
-        }
+        })
+    }
+
+    /// The same numbers, not copied.
+    pub fn shallow_clone(&self) -> Self {
+        self.each(Tensor::shallow_clone)
     }
 
     /// Moves the batch into page-locked memory where `device` is CUDA, so that the copy to it need not block.
     pub fn pin(self, device: Device) -> Self {
-        if device.is_cuda() { self.map(|t| t.pin_memory(device)) } else { self }
+        if device.is_cuda() { self.each(|t| t.pin_memory(device)) } else { self }
     }
 
     /// Copies the batch to a device, without waiting for a copy out of page-locked memory.
     pub fn to_device(&self, device: Device) -> Self {
-        let copy = |t: &Tensor| t.to_device_(device, t.kind(), device.is_cuda(), false);
-        match self {
-            Self::Dense { x } => Self::Dense { x: copy(x) },
-            Self::Tokens { ids, lengths, targets } => {
-                Self::Tokens { ids: copy(ids), lengths: copy(lengths), targets: targets.as_ref().map(copy) }
-            }
-        }
+        self.each(|t| t.to_device_(device, t.kind(), device.is_cuda(), false))
     }
 
     /// The dense values `[B, F]`, for an encoder that reads vectors of `num_features`.
@@ -129,11 +122,11 @@ impl Batch {
         }
     }
 
-    fn map(self, f: impl Fn(Tensor) -> Tensor) -> Self {
+    fn each(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
         match self {
             Self::Dense { x } => Self::Dense { x: f(x) },
             Self::Tokens { ids, lengths, targets } => {
-                Self::Tokens { ids: f(ids), lengths: f(lengths), targets: targets.map(f) }
+                Self::Tokens { ids: f(ids), lengths: f(lengths), targets: targets.as_ref().map(f) }
             }
         }
     }

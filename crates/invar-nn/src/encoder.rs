@@ -49,10 +49,44 @@ pub struct Grid {
     pub stride: i64,
 }
 
-/// Turns a batch into embeddings.
-pub trait Encoder: Send {
+/// Turns a batch into embeddings. Several threads may do so with one encoder at the same time, so that its parameters are
+/// [`Weights`](crate::Weights), and what changes behind a shared reference has a lock. The compiler refuses anything else, for
+/// instance a cache without one:
+///
+/// ```compile_fail,E0277
+/// use std::cell::RefCell;
+/// use invar_nn::{Batch, Encoded, Encoder, Error};
+/// struct Cached {
+///     rotary: RefCell<Option<tch::Tensor>>,
+/// }
+/// impl Encoder for Cached {
+///     fn encode(&self, _: &Batch, _: bool) -> Result<Encoded, Error> {
+///         Err(Error::Empty)
+///     }
+///     fn dim(&self) -> usize {
+///         1
+///     }
+/// }
+/// ```
+///
+/// ```
+/// use std::sync::Mutex;
+/// use invar_nn::{Batch, Encoded, Encoder, Error};
+/// struct Cached {
+///     rotary: Mutex<Option<tch::Tensor>>,
+/// }
+/// impl Encoder for Cached {
+///     fn encode(&self, _: &Batch, _: bool) -> Result<Encoded, Error> {
+///         Err(Error::Empty)
+///     }
+///     fn dim(&self) -> usize {
+///         1
+///     }
+/// }
+/// ```
+pub trait Encoder: Send + Sync {
     /// Encodes a batch that lies on the encoder's device. `train` switches dropout on, and lets running means follow;
-    /// without it nothing of the encoder changes, and several threads may encode at once.
+    /// without it nothing of the encoder changes.
     ///
     /// # Errors
     /// When the batch is not of the shape that the encoder was built for.
@@ -100,8 +134,10 @@ impl EncoderConfig {
 
     /// Builds the encoder for views of a shape, its parameters under `path` (by convention `trunk`).
     ///
-    /// Weights are drawn from LibTorch's default generator, so that `tch::manual_seed` fixes them: linear and
-    /// convolution layers uniform in `±1/sqrt(fan_in)` (PyTorch's default), norms one.
+    /// Weights are drawn from LibTorch's default generator, so that `tch::manual_seed` fixes them. They are uniform: in
+    /// linear layers and convolutions over bases within `±sqrt(6 / fan_in)` (He et al. 2015), in convolutions over images
+    /// within `±1/sqrt(fan_in)` (PyTorch's default). Biases of linear layers are uniform within `±1/sqrt(fan_in)`, all others
+    /// 0, scales of norms 1.
     ///
     /// # Errors
     /// When the encoder cannot read views of this shape (both are named), or a setting is out of range.
@@ -129,9 +165,10 @@ impl EncoderConfig {
     }
 }
 
-/// Scales the rows of `x` `[B, D]` to length one; a row of zeros stays zero.
+/// Scales the rows of `x` `[B, D]` to length one; a row of zeros stays zero, and has a finite gradient.
 pub fn unit_length(x: &Tensor) -> Tensor {
-    x / x.square().sum_dim_intlist(-1, true, None).sqrt().clamp_min(1e-12)
+    // Clamped before the root, whose slope at 0 is infinite.
+    x / x.square().sum_dim_intlist(-1, true, None).clamp_min(1e-24).sqrt()
 }
 
 /// Refuses a probability of dropout outside `[0, 1)`.
@@ -142,4 +179,31 @@ pub(crate) fn check_dropout(dropout: f64) -> Result<(), Error> {
 /// Refuses a size of zero.
 pub(crate) fn check_positive(key: &str, size: usize) -> Result<(), Error> {
     if size > 0 { Ok(()) } else { Err(Error::config(key, "at least 1", size)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_row_of_zeros_has_a_finite_gradient() {
+        let x = Tensor::from_slice(&[0f32, 0., 3., 4.]).view([2, 2]).set_requires_grad(true);
+        let unit = unit_length(&x);
+        (&unit * Tensor::from_slice(&[1f32, 1.])).sum(Kind::Float).backward();
+        assert_eq!(Vec::<f32>::try_from(unit.detach().flatten(0, 1)).unwrap(), [0., 0., 0.6, 0.8]);
+        let gradient = Vec::<f32>::try_from(x.grad().flatten(0, 1)).unwrap();
+        assert!(gradient[..2].iter().all(|g| g.is_finite()), "{gradient:?}");
+        // d(x / |x|) . (1, 1) = ((1, 1) - u (u . (1, 1))) / |x| with u = (0.6, 0.8).
+        assert!((gradient[2] - 0.032).abs() < 1e-6 && (gradient[3] + 0.024).abs() < 1e-6, "{gradient:?}");
+    }
+
+    #[test]
+    fn lengths_are_those_of_a_root_that_is_clamped_behind() {
+        let old = |x: &Tensor| x / x.square().sum_dim_intlist(-1, true, None).sqrt().clamp_min(1e-12);
+        let x = (Tensor::arange(64 * 7, (Kind::Float, Device::Cpu)) * 0.7).sin().view([64, 7]);
+        for x in [x.shallow_clone(), &x * 1e-6, &x * 1e6] {
+            assert_eq!(unit_length(&x), old(&x));
+        }
+    }
 }

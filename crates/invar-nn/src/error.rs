@@ -59,8 +59,14 @@ pub enum Error {
         reason: String,
     },
     /// LibTorch refused.
-    #[error("LibTorch: {0}")]
-    Torch(#[from] tch::TchError),
+    #[error(transparent)]
+    Torch(#[from] invar_torch::Error),
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
 }
 
 impl Error {

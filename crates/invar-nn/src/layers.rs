@@ -1,15 +1,76 @@
 //! Layers that the encoders share.
 
 use serde::{Deserialize, Serialize};
-use tch::{
-    Device, Kind, Tensor,
-    nn::{self, Module},
-};
+use tch::{Device, Kind, Tensor, nn};
 
-/// A fully connected layer `[.., in] -> [.., out]`. Weights are uniform within `sqrt(6 / in)`, as He et al. (2015) have them for
-/// ReLU; biases within `sqrt(1 / in)`.
-pub fn linear(path: nn::Path, num_in: usize, num_out: usize) -> nn::Linear {
-    nn::linear(path, num_in as i64, num_out as i64, nn::LinearConfig::default())
+use crate::Weights;
+
+/// A fully connected layer `[.., in] -> [.., out]`.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Weights,
+    bias: Weights,
+}
+
+impl Linear {
+    /// Weights are uniform within `±sqrt(6 / in)`, as He et al. (2015) have them for ReLU; biases within `±sqrt(1 / in)`.
+    pub fn new(path: nn::Path, num_in: usize, num_out: usize) -> Self {
+        let bound = 1.0 / (num_in as f64).sqrt();
+        // The bias first, as tch's layer draws them.
+        let bias = path.var("bias", &[num_out as i64], nn::Init::Uniform { lo: -bound, up: bound });
+        let weight = path.var("weight", &[num_out as i64, num_in as i64], nn::init::DEFAULT_KAIMING_UNIFORM);
+        Self { weight: weight.into(), bias: bias.into() }
+    }
+
+    /// `x` `[.., in]` in the kind of the weights.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&*self.bias))
+    }
+}
+
+/// How the kernel of a [`Conv1d`] is laid over its input.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Positions of the kernel.
+    pub kernel: usize,
+    /// Input positions between neighbouring outputs.
+    pub stride: usize,
+    /// Zeros before and behind the input.
+    pub padding: usize,
+    /// Input positions between neighbours of the kernel.
+    pub dilation: usize,
+}
+
+impl Window {
+    /// A kernel laid on every position, without padding.
+    pub fn of(kernel: usize) -> Self {
+        Self { kernel, stride: 1, padding: 0, dilation: 1 }
+    }
+}
+
+/// A convolution `[B, in, L] -> [B, out, L']`.
+#[derive(Debug)]
+pub struct Conv1d {
+    weight: Weights,
+    bias: Weights,
+    window: Window,
+}
+
+impl Conv1d {
+    /// Weights are uniform within `±sqrt(6 / (in kernel))`, as He et al. (2015) have them for ReLU; biases are 0.
+    pub fn new(path: nn::Path, num_in: usize, num_out: usize, window: Window) -> Self {
+        let extents = [num_out, num_in, window.kernel].map(|extent| extent as i64);
+        let bias = path.var("bias", &[num_out as i64], nn::Init::Const(0.0));
+        let weight = path.var("weight", &extents, nn::init::DEFAULT_KAIMING_UNIFORM);
+        Self { weight: weight.into(), bias: bias.into(), window }
+    }
+
+    /// Convolves `x` `[B, in, L]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let [stride, padding, dilation] =
+            [self.window.stride, self.window.padding, self.window.dilation].map(|positions| positions as i64);
+        x.conv1d(&self.weight, Some(&*self.bias), stride, padding, dilation, 1)
+    }
 }
 
 /// In which format the factors of a matrix product are.
@@ -35,17 +96,17 @@ impl Precision {
     }
 
     /// `x` `[.., in]` through a fully connected layer; bf16 out where the factors are.
-    pub fn apply(self, layer: &nn::Linear, x: &Tensor) -> Tensor {
+    pub fn apply(self, layer: &Linear, x: &Tensor) -> Tensor {
         if self == Self::F32 {
-            return layer.forward(&x.to_kind(layer.ws.kind()));
+            return layer.forward(&x.to_kind(layer.weight.kind()));
         }
         let rounded = |t: &Tensor| t.to_kind(Kind::BFloat16);
-        let (x, weight, bias) = (rounded(x), rounded(&layer.ws), layer.bs.as_ref().map(rounded));
+        let (x, weight, bias) = (rounded(x), rounded(&layer.weight), rounded(&layer.bias));
         if has_fast_bf16(x.device()) {
-            return x.linear(&weight, bias);
+            return x.linear(&weight, Some(bias));
         }
         let wide = |t: &Tensor| t.to_kind(Kind::Float);
-        rounded(&wide(&x).linear(&wide(&weight), bias.as_ref().map(wide)))
+        rounded(&wide(&x).linear(&wide(&weight), Some(wide(&bias))))
     }
 
     /// `x` `[B, in, H, W]`, best [`channels_last`], convolved with `kernel` `[out, in, k, k]`, zeros beyond the edges; bf16
@@ -89,19 +150,20 @@ fn has_fast_bf16(device: Device) -> bool {
 /// Layer normalisation over the last dimension, with weight and bias (Ba, Kiros and Hinton 2016).
 #[derive(Debug)]
 pub struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Weights,
+    bias: Weights,
 }
 
 impl LayerNorm {
     /// Over vectors of `width`.
     pub fn new(path: nn::Path, width: usize) -> Self {
-        Self { weight: path.ones("weight", &[width as i64]), bias: path.zeros("bias", &[width as i64]) }
+        let width = [width as i64];
+        Self { weight: path.ones("weight", &width).into(), bias: path.zeros("bias", &width).into() }
     }
 
     /// Normalises `x` `[.., width]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), 1e-5, true)
+        x.layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), 1e-5, true)
     }
 }
 
@@ -109,14 +171,14 @@ impl LayerNorm {
 /// itself, so that padding and the other strand cannot leak in, as they would through a batch norm.
 #[derive(Debug)]
 pub struct RmsNorm {
-    weight: Tensor,
+    weight: Weights,
     dim: i64,
 }
 
 impl RmsNorm {
     /// Over dimension `dim` of width `width`, in a tensor of three dimensions.
     pub fn new(path: nn::Path, width: usize, dim: i64) -> Self {
-        Self { weight: path.ones("weight", &[width as i64]), dim }
+        Self { weight: path.ones("weight", &[width as i64]).into(), dim }
     }
 
     /// Normalises `x` `[B, C, L]` (`dim` 1) or `[B, L, C]` (`dim` 2).
@@ -134,12 +196,12 @@ mod tests {
     #[test]
     fn bf16_rounds_the_factors_and_the_result() {
         let store = nn::VarStore::new(Device::Cpu);
-        let layer = linear(store.root() / "layer", 70, 33);
+        let layer = Linear::new(store.root() / "layer", 70, 33);
         let x = (Tensor::arange(5 * 70, (Kind::Float, Device::Cpu)) * 0.7).sin().view([5, 70]);
         let found = Precision::Bf16.apply(&layer, &x);
         // The definition in double precision: round both factors to 8 bits, multiply, add.
         let rounded = |t: &Tensor| t.to_kind(Kind::BFloat16).to_kind(Kind::Double);
-        let expected = rounded(&x).matmul(&rounded(&layer.ws).tr()) + rounded(layer.bs.as_ref().unwrap());
+        let expected = rounded(&x).matmul(&rounded(&layer.weight).tr()) + rounded(&layer.bias);
         let error = (&found.to_kind(Kind::Double) - &expected).abs().max().double_value(&[]);
         // The result is rounded once more, by at most one part in 2^9, and LibTorch may round before it adds the bias.
         let largest = expected.abs().max().double_value(&[]);
@@ -149,7 +211,52 @@ mod tests {
         assert!((exact - &expected).abs().max().double_value(&[]) > 1e-5, "f32 does not round");
         // Gradients reach the f32 weights.
         found.to_kind(Kind::Float).square().mean(Kind::Float).backward();
-        assert_eq!(layer.ws.grad().kind(), Kind::Float);
-        assert!(layer.ws.grad().abs().max().double_value(&[]) > 0.0);
+        assert_eq!(layer.weight.grad().kind(), Kind::Float);
+        assert!(layer.weight.grad().abs().max().double_value(&[]) > 0.0);
+    }
+
+    /// The largest magnitude of many uniform numbers is just below their bound.
+    fn is_bounded_by(values: &Tensor, bound: f64) {
+        let largest = values.abs().max().double_value(&[]);
+        assert!(largest <= bound && largest > 0.98 * bound, "{largest}, expected {bound}");
+    }
+
+    #[test]
+    fn first_weights_are_those_of_he_and_of_tch() {
+        let store = || nn::VarStore::new(Device::Cpu);
+        let (own, theirs) = (store(), store());
+        tch::manual_seed(5);
+        let (linear, conv) =
+            (Linear::new(own.root() / "a", 40, 50), Conv1d::new(own.root() / "b", 12, 30, Window::of(7)));
+        // A closed form: He's bound is gain sqrt(3 / fan in), with a gain of sqrt 2 for ReLU.
+        is_bounded_by(&linear.weight, (6.0f64 / 40.0).sqrt());
+        is_bounded_by(&linear.bias, (1.0f64 / 40.0).sqrt());
+        is_bounded_by(&conv.weight, (6.0f64 / (12.0 * 7.0)).sqrt());
+        assert_eq!(conv.bias.abs().max().double_value(&[]), 0.0);
+        tch::manual_seed(5);
+        let tchs = nn::linear(theirs.root() / "a", 40, 50, nn::LinearConfig::default());
+        let tchs_conv = nn::conv1d(theirs.root() / "b", 12, 30, 7, nn::ConvConfig::default());
+        assert_eq!((&*linear.weight, &*linear.bias), (&tchs.ws, tchs.bs.as_ref().unwrap()));
+        assert_eq!(*conv.weight, tchs_conv.ws);
+    }
+
+    #[test]
+    fn convolutions_are_those_of_tch() {
+        use nn::Module;
+        let x = (Tensor::arange(2 * 4 * 31, (Kind::Float, Device::Cpu)) * 0.7).sin().view([2, 4, 31]);
+        for window in [Window::of(1), Window { kernel: 5, stride: 3, padding: 2, dilation: 4 }] {
+            let store = nn::VarStore::new(Device::Cpu);
+            let conv = Conv1d::new(store.root(), 4, 6, window);
+            let config = nn::ConvConfig {
+                stride: window.stride as i64,
+                padding: window.padding as i64,
+                dilation: window.dilation as i64,
+                ..nn::ConvConfig::default()
+            };
+            let other = nn::VarStore::new(Device::Cpu);
+            let mut tchs = nn::conv1d(other.root(), 4, 6, window.kernel as i64, config);
+            tchs.ws = conv.weight.shallow_clone();
+            assert_eq!(conv.forward(&x), tchs.forward(&x));
+        }
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! Shapes: `B` batch, `F` features, `L` positions, `C` channels, `H x W` pixels, `D` embedding dimensions.
 //!
-//! Every embedding that leaves an [`Encoder`] has unit length. Sequence encoders are exactly blind to the strand: see
-//! [`strands`]; image encoders can be exactly blind to quarter turns: see [`rotations`]. Trunk parameters are named `trunk.*`; a loss names its own `head.<loss>.*`.
+//! Every embedding that leaves an [`Encoder`] has unit length. Sequence encoders are blind to the strand, but for rounding:
+//! see [`strands`]; image encoders can be blind to quarter turns: see [`rotations`]. Trunk parameters are named `trunk.*`; a
+//! loss names its own `head.<loss>.*`. An encoder is shared by threads: see [`Weights`].
 //!
 //! ```no_run
 //! use invar_dataset::{View, ViewShape};
@@ -30,9 +31,11 @@ mod batch;
 mod error;
 mod standardise;
 mod towers;
+mod weights;
 
 pub use batch::Batch;
 pub use device::DeviceChoice;
 pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, unit_length};
 pub use error::Error;
 pub use towers::{Towers, Views};
+pub use weights::Weights;

@@ -1,8 +1,9 @@
 //! Both strands of a sequence through one set of weights.
 //!
 //! A network `f` sees a batch and its reverse complement stacked, and the mean of what it makes of the two is the
-//! answer: `g(x) = (f(x) + f(rc(x))) / 2`. Since `rc(rc(x)) = x` and addition commutes, `g(x) = g(rc(x))` exactly,
-//! before, during and after training; no loss has to teach it.
+//! answer: `g(x) = (f(x) + f(rc(x))) / 2`. Since `rc(rc(x)) = x` and addition commutes, `g(x) = g(rc(x))`, before and
+//! after training; no loss has to teach it. It is exact but for rounding, for which a row's place in a batch can matter. In
+//! training it holds without dropout, which draws a mask of its own for each strand.
 //!
 //! Tokens: 0..3 are A, C, G, T, so that `3 - t` is the complement; anything above (4 = N) is its own complement
 //! and has no one-hot channel; -1 is padding.

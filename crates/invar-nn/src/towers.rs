@@ -19,6 +19,11 @@ impl Views {
         self.samples.len()
     }
 
+    /// The same numbers, not copied.
+    pub fn shallow_clone(&self) -> Self {
+        Self { stacked: self.stacked.shallow_clone(), num_views: self.num_views, samples: self.samples.clone() }
+    }
+
     /// The same on a device, without waiting for a copy out of page-locked memory.
     pub fn to_device(&self, device: Device) -> Self {
         Self { stacked: self.stacked.to_device(device), num_views: self.num_views, samples: self.samples.clone() }

@@ -35,6 +35,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use invar_dataset::{
     DatasetError, Pair, PairSource, SampleId, ViewShape,
     seed::{self, Rng},
+    split::index_bound,
 };
 use rayon::prelude::*;
 
@@ -159,17 +160,15 @@ impl ReadPairs {
     /// the reads if `overlap-walk` is (all of them are read once), and counts which samples can give which kind.
     ///
     /// # Errors
-    /// When a setting cannot be, there are no reads, or none of them can give a kind that the recipe gives a weight.
-    ///
-    /// # Panics
-    /// When there are 2^32 reads or more.
+    /// When a setting cannot be, there are no reads or 2^32 and more, or none of them can give a kind that the recipe gives a
+    /// weight.
     pub fn new(
         reads: Arc<dyn Reads>,
         config: &ReadPairsConfig,
         representation: &Representation,
     ) -> Result<Self, PairsError> {
         config.validate()?;
-        assert!(u32::try_from(reads.len()).is_ok(), "{} reads are too many to be numbered in 32 bits", reads.len());
+        index_bound("drawing pairs", reads.len())?;
         if reads.is_empty() {
             return Err(DatasetError::TooFew { what: "drawing pairs".into(), needed: 1, found: 0 }.into());
         }
@@ -253,7 +252,7 @@ impl ReadPairs {
         let first = self.first_read(sample);
         let second = self.reads.mate_of(first);
         let (a, b) = match second {
-            Some(second) if draw::coin(rng) => (second, Some(first)),
+            Some(second) if seed::coin(rng) => (second, Some(first)),
             _ => (first, second),
         };
         [a].into_iter().chain(b)
@@ -261,7 +260,7 @@ impl ReadPairs {
 
     fn draw(&self, index: usize, seed: u64, purpose: Purpose) -> Result<DrawnPair, DatasetError> {
         let mut rng = seed::rng(seed, index as u64);
-        let drawn = &self.kinds[draw::weighted(&self.cumulated_weights, &mut rng)];
+        let drawn = &self.kinds[seed::weighted(&self.cumulated_weights, &mut rng)];
         let asked = drawn.config.kind();
         let mut fallback = Some(drawn);
         while let Some(kind) = fallback {
@@ -296,7 +295,7 @@ impl ReadPairs {
                     let num_bases = self.reads.sequence(read)?.len();
                     if let Some(windows) = draw::two_windows(num_bases, config, rng) {
                         let mut regions = windows.map(|range| Region { read, range });
-                        if draw::coin(rng) {
+                        if seed::coin(rng) {
                             regions.reverse();
                         }
                         return Ok(Some(regions));
@@ -363,8 +362,8 @@ impl ReadPairs {
         purpose: Purpose,
         rng: &mut Rng,
     ) -> Result<[DrawnView; 2], DatasetError> {
-        let first_reverse = draw::coin(rng);
-        let second_reverse = if kind == PairKind::Strand { !first_reverse } else { draw::coin(rng) };
+        let first_reverse = seed::coin(rng);
+        let second_reverse = if kind == PairKind::Strand { !first_reverse } else { seed::coin(rng) };
         let [first, second] = regions;
         if purpose == Purpose::Input && errors.is_none() && !self.maker.has_strands() {
             let as_it_lies = |Region { read, range }: Region, is_reverse| DrawnView {

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use tch::Device;
+use tch::TchError;
 use thiserror::Error;
 
 /// What LibTorch threw, or would have.
@@ -16,6 +16,20 @@ pub enum Error {
         operation: &'static str,
         /// First line of what the exception said.
         message: String,
+    },
+    /// An operator of tch did not get from LibTorch what it asked for.
+    #[error("LibTorch: {message}")]
+    Refused {
+        /// First line of what LibTorch said.
+        message: String,
+    },
+    /// The program broke a promise of its own.
+    #[error("a fault of this program, please report it: {message} ({place})")]
+    Panic {
+        /// What the panic said.
+        message: String,
+        /// File and line.
+        place: String,
     },
     /// A list is not as long as the list of parameters.
     #[error("fused AdamW: {parameters} parameters, but {found} {what}")]
@@ -37,17 +51,6 @@ pub enum Error {
         /// The shape or kind it should have.
         expected: String,
         /// The one it has.
-        found: String,
-    },
-    /// A device without a generator that can be read.
-    #[error("the random number generator of {0:?} cannot be read")]
-    NoGenerator(Device),
-    /// A device or kind that autocast does not know.
-    #[error("autocast: expected {expected}, found {found}")]
-    Autocast {
-        /// What autocast takes.
-        expected: &'static str,
-        /// What was asked for.
         found: String,
     },
     /// An environment variable that should say where the processes of a run meet.
@@ -92,6 +95,29 @@ pub enum Error {
     NoNccl,
 }
 
+impl Error {
+    /// Whether there was not enough memory, of the host or of a GPU.
+    pub fn is_out_of_memory(&self) -> bool {
+        let (Self::Refused { message } | Self::Exception { message, .. }) = self else { return false };
+        // As PyTorch's allocators (c10/core/impl/alloc_cpu.cpp, c10/cuda/CUDACachingAllocator.cpp, aten/src/ATen/mps) and
+        // the CUDA runtime and cuBLAS say it.
+        ["can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED"]
+            .iter()
+            .any(|words| message.contains(words))
+    }
+}
+
+/// The first line of what tch says: LibTorch's has its stack behind it.
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        let text = match error {
+            TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        Self::Refused { message: text.lines().next().unwrap_or_default().trim_end().to_owned() }
+    }
+}
+
 /// What a function of the shim returned: null, or the message of an exception, which is freed.
 pub(crate) fn check(operation: &'static str, message: *mut c_char) -> Result<(), Error> {
     first_line(message).map_err(|message| Error::Exception { operation, message })
@@ -113,6 +139,7 @@ pub(crate) fn first_line(message: *mut c_char) -> Result<(), String> {
 pub(crate) unsafe fn owned_text(text: *mut c_char) -> String {
     // SAFETY: the caller's promise.
     let owned = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    // SAFETY: as above; it is not used again.
     unsafe { invar_torch_free(text) };
     owned
 }

@@ -34,11 +34,11 @@ pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result
     }
     let mut result = std::ptr::null_mut();
     let (inputs, gradients) = pointers;
-    // SAFETY: every pointer is to a live tensor, and both lists hold `inputs.len()` of them; on success `result` is a
-    // new tensor that we own.
+    // SAFETY: every pointer is to a live tensor, both lists hold `inputs.len()` of them, and `result` is ours to write.
     check(OPERATION, unsafe {
         invar_torch_attach_gradients(value.as_ptr(), inputs.len(), inputs.as_ptr(), gradients.as_ptr(), &raw mut result)
     })?;
+    // SAFETY: on success it is a new tensor, which nobody else owns.
     Ok(unsafe { Tensor::from_ptr(result) })
 }
 

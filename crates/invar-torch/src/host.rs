@@ -1,11 +1,36 @@
 //! How LibTorch uses the cores and the memory of the host.
 
 use std::{
-    ffi::c_char,
+    ffi::{c_char, c_int},
+    marker::PhantomData,
     sync::{Mutex, PoisonError},
 };
 
 use crate::{Error, error::check};
+
+/// While it lives, LibTorch's operations on this thread are done by so many threads; then by as many as before. The number is
+/// one for the whole process in parts of LibTorch, so that it is set by what a caller runs, not by what a network is made of.
+#[must_use = "the number of threads is put back when this is dropped"]
+pub struct Threads {
+    before: c_int,
+    // The number is a thread's own.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Threads {
+    /// Sets the number of threads, at least 1.
+    pub fn set(num_threads: usize) -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(c_int::try_from(num_threads.max(1)).unwrap_or(c_int::MAX));
+        Self { before, not_send: PhantomData }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.before);
+    }
+}
 
 /// Makes the threads inside LibTorch's operations sleep instead of spin while they wait for one another, where those
 /// and `num_others` busy threads are together more than the cores; else does nothing.
@@ -49,6 +74,17 @@ unsafe extern "C" {
 mod tests {
     use super::*;
     use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn the_number_of_threads_is_put_back() {
+        let outside = tch::get_num_threads();
+        let inside = {
+            let _threads = Threads::set(3);
+            let _nested = Threads::set(0);
+            tch::get_num_threads()
+        };
+        assert_eq!((inside, tch::get_num_threads()), (1, outside));
+    }
 
     #[test]
     fn results_do_not_change_when_cores_are_shared() {

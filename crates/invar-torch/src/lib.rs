@@ -1,11 +1,10 @@
-//! What tch 0.24 does not bind: fused AdamW, the state of the random number generators, deterministic algorithms,
-//! autocast on any device, nodes of the autograd graph whose gradients are known, work on its threads, and groups of
-//! processes.
+//! What tch 0.24 does not bind: fused AdamW, deterministic algorithms, nodes of the autograd graph whose gradients are known,
+//! work on its threads, and groups of processes.
 //!
 //! The C++ side is `src/*.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
-//! come back as [`Error`]. `build.rs` also works out the linker arguments with which a program finds LibTorch.
+//! come back as [`Error`]; those that tch turns into panics do so through [`caught`]. `build.rs` also works out the linker arguments with which a program finds LibTorch.
 
-mod autocast;
+mod caught;
 mod cuda;
 mod error;
 mod gradients;
@@ -15,12 +14,12 @@ mod process_group;
 mod random;
 mod side_by_side;
 
-pub use autocast::Autocast;
+pub use caught::caught;
 pub use cuda::load_cuda;
 pub use error::Error;
 pub use gradients::attach_gradients;
-pub use host::{keep_memory, share_cores};
+pub use host::{Threads, keep_memory, share_cores};
 pub use optimizer::{AdamW, AdamWState, fused_adamw};
 pub use process_group::{Backend, ProcessGroup, Rendezvous};
-pub use random::{rng_state, set_deterministic, set_rng_state};
+pub use random::{set_deterministic, set_environment};
 pub use side_by_side::side_by_side;

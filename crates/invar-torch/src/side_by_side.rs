@@ -2,49 +2,54 @@
 
 use std::{
     ffi::{c_char, c_void},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Mutex, PoisonError},
-    thread,
 };
 
-use crate::{Error, error::check};
+use crate::{Error, caught, error::check};
 
-/// `[body(0), body(1), ..]`, on LibTorch's own threads; the operations inside run on the thread that calls them. Threads
-/// wait for one another at the end only, while those inside an operation do so at the end of every one: for a
+/// `body` of each input, in their order, on LibTorch's own threads; the operations inside run on the thread that calls them.
+/// Threads wait for one another at the end only, while those inside an operation do so at the end of every one: for a
 /// small network on two cores that is a sixth of the time. Gradients are tracked as they are where this is called.
 ///
-/// With LibTorch set to one thread, or called from within, this is a loop.
+/// With LibTorch set to one thread, or called from within, this is a loop. Results are the same at any number of threads
+/// unless `body` draws from LibTorch's generators, which are one for all threads.
 ///
 /// # Errors
-/// When LibTorch refuses.
-///
-/// # Panics
-/// When `body` does, with what it panics with.
-///
-/// # Safety
-/// The calls of `body` must be fit to run at the same time, although what it captures need not be `Sync`. Tensors may be
-/// read by all of them, and written by none; nothing may draw from LibTorch's generators.
-pub unsafe fn side_by_side<T: Send>(count: usize, body: &dyn Fn(usize) -> T) -> Result<Vec<T>, Error> {
-    type Slot<T> = Mutex<Option<thread::Result<T>>>;
-    struct Work<'a, T> {
-        body: &'a dyn Fn(usize) -> T,
-        slots: Vec<Slot<T>>,
-    }
-    extern "C" fn run<T>(context: *mut c_void, number: usize) {
-        // SAFETY: the context is the `Work` below, which outlives the call, and is only read.
-        let work = unsafe { &*context.cast::<Work<'_, T>>() };
-        let result = catch_unwind(AssertUnwindSafe(|| (work.body)(number)));
-        *work.slots[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    }
-    let mut work = Work { body, slots: (0..count).map(|_| Slot::default()).collect() };
-    // SAFETY: `run` takes a `Work<T>`; the caller vouches for `body`, the slots are locked, and their `T` are `Send`.
-    check("side by side", unsafe { invar_torch_side_by_side(count, run::<T>, (&raw mut work).cast()) })?;
-    let take = |slot: Slot<T>| match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(Ok(value)) => value,
-        Some(Err(panic)) => resume_unwind(panic),
-        None => unreachable!("every number was called"),
+/// When LibTorch refuses, or `body` panics: the first of the inputs for which it does.
+pub fn side_by_side<I: Send, T: Send>(inputs: Vec<I>, body: &(dyn Fn(I) -> T + Sync)) -> Result<Vec<T>, Error> {
+    let slots = inputs.into_iter().map(|input| Mutex::new(Slot::Waits(input))).collect();
+    let mut work = Work { body, slots };
+    let count = work.slots.len();
+    // SAFETY: `run` takes a `Work<I, T>`, which outlives the call; threads may share it, for `body` is `Sync` and the slots,
+    // whose contents may be sent, are locked.
+    check("side by side", unsafe { invar_torch_side_by_side(count, run::<I, T>, (&raw mut work).cast()) })?;
+    let take = |slot: Mutex<Slot<I, T>>| match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Slot::Done(result) => result,
+        Slot::Waits(_) | Slot::Taken => unreachable!("every number was called"),
     };
-    Ok(work.slots.into_iter().map(take).collect())
+    work.slots.into_iter().map(take).collect()
+}
+
+struct Work<'a, I, T> {
+    body: &'a (dyn Fn(I) -> T + Sync),
+    slots: Vec<Mutex<Slot<I, T>>>,
+}
+
+enum Slot<I, T> {
+    Waits(I),
+    Taken,
+    Done(Result<T, Error>),
+}
+
+extern "C" fn run<I: Send, T: Send>(context: *mut c_void, number: usize) {
+    // SAFETY: the context is the `Work` of [`side_by_side`], which outlives the call, and is only read.
+    let work = unsafe { &*context.cast::<Work<'_, I, T>>() };
+    let lock = || work.slots[number].lock().unwrap_or_else(PoisonError::into_inner);
+    let slot = std::mem::replace(&mut *lock(), Slot::Taken);
+    if let Slot::Waits(input) = slot {
+        let result = caught(|| (work.body)(input));
+        *lock() = Slot::Done(result);
+    }
 }
 
 unsafe extern "C" {
@@ -73,23 +78,25 @@ mod tests {
         };
         let weights = values(70, 50, 0).set_requires_grad(true);
         let parts: Vec<Tensor> = (1..8).map(|phase| values(90, 70, phase)).collect();
-        // SAFETY: the tensors are only read.
-        let found = unsafe { side_by_side(parts.len(), &|number| gradient(&parts[number], &weights)) }.unwrap();
+        let inputs = parts.iter().map(|part| (part.shallow_clone(), weights.shallow_clone())).collect();
+        let found = side_by_side(inputs, &|(part, weights): (Tensor, Tensor)| gradient(&part, &weights)).unwrap();
         for (part, found) in parts.iter().zip(&found) {
             assert_eq!(*found, gradient(part, &weights));
         }
-        let tracks = || unsafe { side_by_side(4, &|_| weights.square().requires_grad()) }.unwrap();
+        let clones = || (0..4).map(|_| weights.shallow_clone()).collect();
+        let tracks = || side_by_side(clones(), &|weights: Tensor| weights.square().requires_grad()).unwrap();
         assert_eq!(tracks(), [true; 4]);
         assert_eq!(tch::no_grad(tracks), [false; 4]);
     }
 
     #[test]
-    fn a_panic_comes_back() {
+    fn the_first_panic_comes_back_as_an_error() {
         tch::set_num_threads(2);
         let body = |number: usize| assert!(number < 2, "number {number}");
-        // SAFETY: nothing is shared.
-        let panic = catch_unwind(|| unsafe { side_by_side(3, &body) }).unwrap_err();
-        assert_eq!(panic.downcast_ref::<String>().unwrap(), "number 2");
-        assert!(unsafe { side_by_side(0, &body) }.unwrap().is_empty());
+        let error = side_by_side(vec![0, 1, 2, 3], &body).unwrap_err();
+        assert!(matches!(&error, Error::Panic { message, .. } if message == "number 2"), "{error}");
+        assert!(side_by_side(vec![], &body).unwrap().is_empty());
+        let huge = |size: i64| Tensor::empty([size], (Kind::Float, Device::Cpu)).numel();
+        assert!(side_by_side(vec![3, 1 << 54], &huge).unwrap_err().is_out_of_memory());
     }
 }

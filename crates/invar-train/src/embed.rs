@@ -11,10 +11,11 @@ use std::ops::Range;
 use crossbeam_channel::{Sender, bounded};
 use invar_dataset::{DatasetError, Progress, View, ViewShape, ViewSource};
 use invar_nn::Batch;
+use invar_torch::Threads;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::{Error, Model};
+use crate::{Error, Model, memory::explained};
 
 /// LibTorch's threads while embedding. The workers are the parallelism: what a thread computes alone is the same however
 /// many others there are.
@@ -69,7 +70,7 @@ pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> Result<(), Box<dyn std::e
 /// Progress is told in samples.
 ///
 /// # Errors
-/// When a sample cannot be read, the views are not those of the model, the sink refuses, or the user cancels.
+/// When a sample cannot be read, the views are not those of the model, the sink or LibTorch refuses, or the user cancels.
 ///
 /// # Panics
 /// When `range` reaches past the source.
@@ -83,7 +84,7 @@ pub fn embed(
 ) -> Result<(), Error> {
     assert!(range.end <= source.len(), "samples {range:?} of {}", source.len());
     check(config)?;
-    tch::set_num_threads(TORCH_THREADS as i32);
+    let _threads = Threads::set(TORCH_THREADS);
     invar_torch::keep_memory();
     progress.set_total(range.len() as u64);
     let most_views = match source.view_shape() {
@@ -92,10 +93,11 @@ pub fn embed(
     };
     let blocks = blocks(&range, config.block_samples.min(most_views), source.len());
     let workers = config.view_workers.min(blocks.len()).max(1);
-    let encoder = SharedModel::on_the_cpu(model);
+    // A GPU does one thing after another: there the model stays with the reader.
+    let encoder = (model.device() == Device::Cpu).then_some(model);
     let depth = if encoder.is_some() { DEPTH_OF_ROWS } else { DEPTH };
     let produce = Produce { source, config, device: model.device(), encoder };
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         let receivers: Vec<_> = (0..workers)
             .map(|worker| {
                 let (sender, receiver) = bounded(depth);
@@ -125,6 +127,14 @@ pub fn embed(
             progress.advance(wanted.len() as u64);
         }
         Ok(())
+    });
+    result.map_err(|error| {
+        explained(error, "embedding", || {
+            format!(
+                "lower embed.view_workers ({}), each of which holds a batch: --threads on the command line",
+                config.view_workers
+            )
+        })
     })
 }
 
@@ -160,28 +170,6 @@ enum Message {
     Failed(Error),
 }
 
-/// A model that several threads encode with at once.
-#[derive(Clone, Copy)]
-struct SharedModel<'a>(&'a Model);
-
-// SAFETY: the one thing that the threads do with the model is to encode, not in training, which reads the network and
-// changes nothing of it ([`invar_nn::Encoder`] promises so); LibTorch lets threads read a tensor at the same time, and
-// counts references to it atomically.
-unsafe impl Send for SharedModel<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for SharedModel<'_> {}
-
-impl<'a> SharedModel<'a> {
-    /// A GPU does one thing after another: there the model stays with the reader.
-    fn on_the_cpu(model: &'a Model) -> Option<Self> {
-        (model.device() == Device::Cpu).then_some(Self(model))
-    }
-
-    fn encode(self, batch: &Batch) -> Result<Vec<f32>, Error> {
-        self.0.encode(batch)
-    }
-}
-
 /// Why a worker stops before its blocks are done.
 enum Stop {
     Failed(Error),
@@ -206,15 +194,18 @@ struct Produce<'a> {
     source: &'a dyn ViewSource,
     config: &'a EmbedConfig,
     device: Device,
-    encoder: Option<SharedModel<'a>>,
+    /// What encodes in the worker.
+    encoder: Option<&'a Model>,
 }
 
 impl Produce<'_> {
     fn blocks(&self, blocks: &[Range<usize>], sender: &Sender<Message>) {
         // The number is a thread's own, too.
-        tch::set_num_threads(TORCH_THREADS as i32);
+        let _threads = Threads::set(TORCH_THREADS);
         for block in blocks {
-            match self.block(block.clone(), sender) {
+            // A panic of a source, or of LibTorch while views are collated, is told by the thread that waits.
+            let done = invar_torch::caught(|| self.block(block.clone(), sender));
+            match done.unwrap_or_else(|panic| Err(Stop::Failed(panic.into()))) {
                 Ok(()) => {}
                 Err(Stop::NobodyListens) => return,
                 Err(Stop::Failed(error)) => {

@@ -19,12 +19,32 @@ pub enum Error {
     /// Embeddings that cannot be measured.
     #[error("embeddings: {0}")]
     Embeddings(#[from] ClusterError),
-    /// LibTorch, beside what tch binds.
+    /// LibTorch refused, a peer died, or a thread panicked.
     #[error(transparent)]
-    Shim(#[from] invar_torch::Error),
-    /// LibTorch.
-    #[error("LibTorch: {0}")]
-    Torch(#[from] tch::TchError),
+    Torch(#[from] invar_torch::Error),
+    /// There is less memory than it takes.
+    #[error("{during}: {refusal}; {remedy}")]
+    OutOfMemory {
+        /// What was being done ("step 3").
+        during: String,
+        /// What LibTorch said.
+        refusal: Box<Error>,
+        /// What to lower, and what is kept.
+        remedy: String,
+    },
+    /// What training would take at least is more memory than there is.
+    #[error(
+        "training takes about {} MB of memory, this machine has {} MB; {remedy}",
+        megabytes(*needed), megabytes(*available)
+    )]
+    TooLarge {
+        /// Bytes that it takes.
+        needed: usize,
+        /// Bytes that there are.
+        available: usize,
+        /// Which settings to lower.
+        remedy: String,
+    },
     /// The operating system refused.
     #[error("{path}: {source}")]
     Io {
@@ -142,11 +162,34 @@ fn blame(samples: &[String]) -> String {
     format!("samples {named}{more}")
 }
 
-fn last_good(checkpoint: Option<&PathBuf>) -> String {
+pub(crate) fn last_good(checkpoint: Option<&PathBuf>) -> String {
     checkpoint.map_or("there is no checkpoint yet".into(), |path| format!("last good checkpoint: {}", path.display()))
 }
 
+/// Rounded up.
+fn megabytes(bytes: usize) -> usize {
+    bytes.div_ceil(1_000_000)
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
+}
+
 impl Error {
+    /// Whether LibTorch found too little memory, of the host or of a GPU.
+    pub fn is_out_of_memory(&self) -> bool {
+        let of_libtorch = match self {
+            Self::OutOfMemory { .. } => return true,
+            Self::Torch(error)
+            | Self::Nn(invar_nn::Error::Torch(error))
+            | Self::Loss(invar_loss::Error::Torch(error)) => error,
+            _ => return false,
+        };
+        of_libtorch.is_out_of_memory()
+    }
+
     /// Wraps an I/O error with the path it happened on.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

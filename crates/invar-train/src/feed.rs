@@ -48,7 +48,7 @@ impl Plan {
         Self { chunk_pairs: rows.len(), order, seed, batches, rows, workers, device }
     }
 
-    /// Chunks of a batch.
+    /// Chunks of a batch, of this process.
     fn num_chunks(&self) -> u64 {
         self.rows.len().div_ceil(self.chunk_pairs) as u64
     }
@@ -111,6 +111,7 @@ impl Drop for Feed {
         // A worker that waits for room in a channel sees it close, and ends.
         self.receivers.clear();
         for worker in self.workers.drain(..) {
+            // It has told what went wrong, if anything did.
             let _ = worker.join();
         }
     }
@@ -120,7 +121,10 @@ fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Res
     step_back();
     let chunks = plan.batches.start * plan.num_chunks()..plan.batches.end * plan.num_chunks();
     for chunk in chunks.skip(worker).step_by(plan.workers) {
-        if sender.send(plan.draw(source, chunk)).is_err() {
+        // A panic of the source, or of LibTorch where memory is short, is told by the trainer.
+        let drawn = invar_torch::caught(|| plan.draw(source, chunk)).unwrap_or_else(|panic| Err(panic.into()));
+        let is_last = drawn.is_err();
+        if sender.send(drawn).is_err() || is_last {
             return;
         }
     }

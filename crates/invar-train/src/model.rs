@@ -76,8 +76,12 @@ impl Model {
     /// Reads a model file and puts the model on a device.
     ///
     /// # Errors
-    /// When the file is damaged, or its tensors are not those of its encoder.
+    /// When the file is damaged, its tensors are not those of its encoder, or LibTorch refuses.
     pub fn load(path: &Path, device: Device) -> Result<Self, Error> {
+        invar_torch::caught(|| Self::read(path, device))?
+    }
+
+    fn read(path: &Path, device: Device) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
         let (tensors, header): (HashMap<String, Tensor>, Header) = checkpoint::parse(path, &bytes)?;
         let guard = hold_generator();
@@ -97,11 +101,6 @@ impl Model {
         Ok(Self { encoder, device, header, sha256: checkpoint::digest(&bytes) })
     }
 
-    /// The encoder's settings.
-    pub fn encoder_config(&self) -> &EncoderConfig {
-        &self.header.encoder
-    }
-
     /// The views it reads.
     pub fn view_shape(&self) -> ViewShape {
         self.header.views.clone().into()
@@ -110,11 +109,6 @@ impl Model {
     /// Embedding dimensions, `D`.
     pub fn dim(&self) -> usize {
         self.encoder.dim()
-    }
-
-    /// Steps that it was trained for.
-    pub fn trained_steps(&self) -> u64 {
-        self.header.trained_steps
     }
 
     /// Where it computes.
@@ -130,10 +124,12 @@ impl Model {
     /// Embeds a batch: unit vectors `[B, D]`, row-major.
     ///
     /// # Errors
-    /// When the batch is not of the model's shape.
+    /// When the batch is not of the model's shape, or LibTorch refuses.
     pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
-        let _no_grad = tch::no_grad_guard();
-        host_rows(&self.encoder.encode(&batch.to_device(self.device), false)?.embedding)
+        invar_torch::caught(|| {
+            let _no_grad = tch::no_grad_guard();
+            host_rows(&self.encoder.encode(&batch.to_device(self.device), false)?.embedding)
+        })?
     }
 }
 

@@ -5,11 +5,46 @@ use std::ops::Range;
 
 use invar_cluster::{Rows, geometry};
 use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource, drawn_symmetry, seed};
-use invar_nn::Views;
 
-use crate::{EmbedConfig, Error, Model, embed, feed};
+use crate::{EmbedConfig, Error, Model, embed};
 
-/// Some samples' embeddings, as they are and after each symmetry of their source.
+/// By which symmetries of its source a sample is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moves {
+    /// By each of them.
+    All,
+    /// By two of them, drawn for each sample, or by the one there is.
+    Two {
+        /// Fixes the draw.
+        seed: u64,
+    },
+}
+
+impl Moves {
+    /// How many symmetries [`Moves::Two`] draws at most.
+    pub const TWO: usize = 2;
+
+    /// For each round, the symmetry of each of `num_samples` samples.
+    fn rounds(self, num_samples: usize, num_symmetries: usize) -> Vec<Vec<usize>> {
+        match self {
+            Self::Two { seed } if num_symmetries > Self::TWO => {
+                let draw = |row| two_symmetries(seed, row, num_symmetries);
+                [0, 1].map(|round| (0..num_samples).map(|row| draw(row)[round]).collect()).into()
+            }
+            Self::All | Self::Two { .. } => (0..num_symmetries).map(|symmetry| vec![symmetry; num_samples]).collect(),
+        }
+    }
+}
+
+/// Two different symmetries for the sample in `row`; there are at least two.
+fn two_symmetries(seed: u64, row: usize, num_symmetries: usize) -> [usize; 2] {
+    let first = drawn_symmetry(seed, row, num_symmetries);
+    // Any of the others.
+    let further = 1 + drawn_symmetry(seed::mix(seed, 1), row, num_symmetries - 1);
+    [first, (first + further) % num_symmetries]
+}
+
+/// Some samples' embeddings, as they are and after symmetries of their source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orbits {
     /// D.
@@ -18,8 +53,17 @@ pub struct Orbits {
     pub upright: Vec<f32>,
     /// Names of the symmetries ("reverse complement").
     pub symmetries: Vec<String>,
-    /// After each symmetry, `[N, D]`.
-    pub moved: Vec<Vec<f32>>,
+    /// All samples after a symmetry each, and then after others.
+    pub moved: Vec<Round>,
+}
+
+/// Some samples after a symmetry each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// Number of the symmetry of each sample.
+    pub symmetries: Vec<usize>,
+    /// `[N, D]`.
+    pub rows: Vec<f32>,
 }
 
 /// How far the symmetries of a source move its embeddings.
@@ -27,10 +71,12 @@ pub struct Orbits {
 pub struct InvarianceReport {
     /// Number of samples looked at.
     pub num_samples: usize,
-    /// One entry a symmetry.
+    /// One entry a symmetry by which a sample was moved.
     pub symmetries: Vec<SymmetryGap>,
-    /// Mean cosine over samples and symmetries; 1 where there are none.
-    pub cosine_mean: f64,
+    /// Mean of `1 - cos` over samples and symmetries; 0 where there are none.
+    pub gap_mean: f64,
+    /// Largest of them.
+    pub gap_max: f64,
     /// First percentile of the cosines, between two of them by straight line; 1 where there are none.
     pub cosine_p1: f64,
 }
@@ -56,21 +102,12 @@ pub struct PairQuality {
     pub uniformity: f64,
 }
 
-/// Measures how far each symmetry of the source moves the embeddings of samples `indices`.
-///
-/// # Errors
-/// As [`embed`].
-pub fn invariance(
-    model: &Model,
-    source: &dyn ViewSource,
-    indices: &[usize],
-    config: &EmbedConfig,
-    progress: &dyn Progress,
-) -> Result<InvarianceReport, Error> {
-    Ok(orbits(model, source, indices, config, progress)?.invariance())
-}
+/// Samples of a block where some samples are measured: few, so that all view workers have some.
+const BLOCK_SAMPLES: usize = 16;
 
-/// Embeds samples `indices` as they are and after each symmetry of the source. Memory: `4 N D` bytes each.
+/// Embeds samples `indices` as they are and after symmetries of the source. Memory: `4 N D` bytes each.
+///
+/// Progress is told in samples that are embedded, a moved one counting as another.
 ///
 /// # Errors
 /// As [`embed`].
@@ -78,14 +115,24 @@ pub fn orbits(
     model: &Model,
     source: &dyn ViewSource,
     indices: &[usize],
+    moves: Moves,
     config: &EmbedConfig,
     progress: &dyn Progress,
 ) -> Result<Orbits, Error> {
-    let of = |symmetry| embed_selected(model, &Selected { source, indices, symmetry }, config, progress);
     let symmetries = source.symmetries();
-    let upright = of(None)?;
-    let moved = (0..symmetries.len()).map(|symmetry| of(Some(symmetry))).collect::<Result<_, _>>()?;
-    Ok(Orbits { dim: model.dim(), upright, symmetries, moved })
+    let rounds = moves.rounds(indices.len(), symmetries.len());
+    let upright = indices.iter().map(|&index| (index, None));
+    let moved =
+        rounds.iter().flat_map(|round| indices.iter().zip(round).map(|(&index, &symmetry)| (index, Some(symmetry))));
+    let items = upright.chain(moved).collect();
+    let mut rows = embed_all(model, &Selected { source, items }, config, progress)?;
+    let mut rest = rows.split_off(indices.len() * model.dim());
+    let moved = rounds.into_iter().map(|symmetries| {
+        let others = rest.split_off(indices.len() * model.dim());
+        Round { symmetries, rows: std::mem::replace(&mut rest, others) }
+    });
+    let moved = moved.collect();
+    Ok(Orbits { dim: model.dim(), upright: rows, symmetries, moved })
 }
 
 impl Orbits {
@@ -94,49 +141,57 @@ impl Orbits {
         self.upright.len() / self.dim
     }
 
-    /// How far each symmetry moves the embeddings.
+    /// How far the symmetries move the embeddings.
     pub fn invariance(&self) -> InvarianceReport {
-        let mut all = Vec::with_capacity(self.num_samples() * self.moved.len());
-        let mut symmetries = vec![];
-        for (name, moved) in self.symmetries.iter().zip(&self.moved) {
-            let rows = self.upright.chunks_exact(self.dim).zip(moved.chunks_exact(self.dim));
-            let gaps: Vec<f64> = rows.map(|(a, b)| cosine_gap(a, b)).collect();
-            let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
-            symmetries.push(SymmetryGap { name: name.clone(), mean, max: gaps.iter().copied().fold(0.0, f64::max) });
-            all.extend(gaps);
+        let mut by_symmetry = vec![vec![]; self.symmetries.len()];
+        for Round { symmetries, rows } in &self.moved {
+            let pairs = self.upright.chunks_exact(self.dim).zip(rows.chunks_exact(self.dim));
+            for (&symmetry, (a, b)) in symmetries.iter().zip(pairs) {
+                by_symmetry[symmetry].push(cosine_gap(a, b));
+            }
         }
-        let cosine_mean = 1.0 - all.iter().sum::<f64>() / all.len().max(1) as f64;
+        let mean = |gaps: &[f64]| gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
+        let max = |gaps: &[f64]| gaps.iter().copied().fold(0.0, f64::max);
+        let gap =
+            |(name, gaps): (&String, &Vec<f64>)| SymmetryGap { name: name.clone(), mean: mean(gaps), max: max(gaps) };
+        let named = self.symmetries.iter().zip(&by_symmetry).filter(|(_, gaps)| !gaps.is_empty());
+        let symmetries = named.map(gap).collect();
+        let mut all = by_symmetry.concat();
+        let (gap_mean, gap_max) = (mean(&all), max(&all));
         let cosine_p1 = 1.0 - percentile(&mut all, 0.99);
-        InvarianceReport { num_samples: self.num_samples(), symmetries, cosine_mean, cosine_p1 }
+        InvarianceReport { num_samples: self.num_samples(), symmetries, gap_mean, gap_max, cosine_p1 }
     }
 
     /// The samples after one random symmetry each, and after another one each: `[N, D]` twice. `None` without two
-    /// symmetries.
+    /// symmetries. Of [`Moves::Two`] it is the two that were drawn, in their order.
     pub fn two_at_random(&self, seed: u64) -> Option<(Vec<f32>, Vec<f32>)> {
-        let num = self.moved.len();
-        if num < 2 {
+        if self.moved.len() < 2 {
             return None;
         }
-        let draw = |row: usize| {
-            let first = drawn_symmetry(seed, row, num);
-            // Any of the others.
-            (first, (first + 1 + drawn_symmetry(seed::mix(seed, 1), row, num - 1)) % num)
-        };
-        let row = |(symmetry, row): (usize, usize)| self.moved[symmetry][row * self.dim..][..self.dim].iter().copied();
-        let pick = |of: &dyn Fn(usize) -> usize| (0..self.num_samples()).flat_map(|at| row((of(at), at))).collect();
-        Some((pick(&|at| draw(at).0), pick(&|at| draw(at).1)))
+        let draw = |row| if self.is_drawn() { [0, 1] } else { two_symmetries(seed, row, self.moved.len()) };
+        let [first, second] = [0, 1].map(|which| self.pick(|row| draw(row)[which]));
+        Some((first, second))
     }
 
-    /// The samples after one random symmetry each, `[N, D]`. `None` without a symmetry.
+    /// The samples after one random symmetry each, `[N, D]`: the first of those of [`Orbits::two_at_random`]. `None` without
+    /// a symmetry.
     pub fn one_at_random(&self, seed: u64) -> Option<Vec<f32>> {
         if self.moved.is_empty() {
             return None;
         }
-        let rows = (0..self.num_samples()).flat_map(|row| {
-            let symmetry = drawn_symmetry(seed, row, self.moved.len());
-            self.moved[symmetry][row * self.dim..][..self.dim].iter().copied()
-        });
-        Some(rows.collect())
+        let num = self.moved.len();
+        Some(self.pick(|row| if self.is_drawn() { 0 } else { drawn_symmetry(seed, row, num) }))
+    }
+
+    /// Whether the samples were moved by some symmetries only.
+    fn is_drawn(&self) -> bool {
+        self.moved.len() < self.symmetries.len()
+    }
+
+    /// Each sample as it is in one of the rounds.
+    fn pick(&self, round: impl Fn(usize) -> usize) -> Vec<f32> {
+        let row = |row: usize| self.moved[round(row)].rows[row * self.dim..][..self.dim].iter().copied();
+        (0..self.num_samples()).flat_map(row).collect()
     }
 }
 
@@ -153,25 +208,21 @@ fn percentile(values: &mut [f64], share: f64) -> f64 {
 
 /// Alignment and uniformity over pairs of samples `indices`, drawn under `seed`.
 ///
+/// Progress is told in views.
+///
 /// # Errors
-/// When a pair cannot be drawn, does not have two views, or its views are not those of the model.
+/// As [`embed`], and when a pair does not have two views.
 pub fn pair_quality(
     model: &Model,
     source: &dyn PairSource,
     indices: &[usize],
     seed: u64,
+    config: &EmbedConfig,
+    progress: &dyn Progress,
 ) -> Result<PairQuality, Error> {
-    /// Pairs drawn at a time.
-    const CHUNK: usize = 256;
-    let (mut first, mut second) = (vec![], vec![]);
-    for chunk in indices.chunks(CHUNK) {
-        let Views { stacked, .. } = feed::draw(source, chunk, seed)?;
-        let rows = model.encode(&stacked)?;
-        let size = chunk.len() * model.dim();
-        first.extend_from_slice(&rows[..size]);
-        second.extend_from_slice(&rows[rows.len() - size..]);
-    }
-    of_pairs(&first, &second, model.dim())
+    let rows = embed_all(model, &Sides { source, indices, seed }, config, progress)?;
+    let (first, second) = rows.split_at(indices.len() * model.dim());
+    of_pairs(first, second, model.dim())
 }
 
 /// Alignment of the rows of `first` with those of `second`, and uniformity of `first`: `[N, D]`, row-major, unit
@@ -197,13 +248,12 @@ pub fn cosine_gap(a: &[f32], b: &[f32]) -> f64 {
 /// Some samples of a source, as they are or moved by a symmetry.
 struct Selected<'a> {
     source: &'a dyn ViewSource,
-    indices: &'a [usize],
-    symmetry: Option<usize>,
+    items: Vec<(usize, Option<usize>)>,
 }
 
 impl ViewSource for Selected<'_> {
     fn len(&self) -> usize {
-        self.indices.len()
+        self.items.len()
     }
 
     fn view_shape(&self) -> ViewShape {
@@ -211,9 +261,9 @@ impl ViewSource for Selected<'_> {
     }
 
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        match self.symmetry {
-            None => self.source.views(self.indices[index]),
-            Some(symmetry) => self.source.transformed(self.indices[index], symmetry),
+        match self.items[index] {
+            (sample, None) => self.source.views(sample),
+            (sample, Some(symmetry)) => self.source.transformed(sample, symmetry),
         }
     }
 
@@ -226,18 +276,54 @@ impl ViewSource for Selected<'_> {
     }
 }
 
-fn embed_selected(
+/// The first views of pairs, then their last ones.
+struct Sides<'a> {
+    source: &'a dyn PairSource,
+    indices: &'a [usize],
+    seed: u64,
+}
+
+impl ViewSource for Sides<'_> {
+    fn len(&self) -> usize {
+        2 * self.indices.len()
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.source.view_shape()
+    }
+
+    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
+        let (side, at) = (index / self.indices.len(), index % self.indices.len());
+        let mut views = self.source.pair(self.indices[at], self.seed)?.views;
+        if views.len() < 2 {
+            let reason = format!("{} views, a pair has 2", views.len());
+            return Err(DatasetError::Sample { id: self.source.sample_name(self.indices[at]), reason });
+        }
+        Ok(vec![views.swap_remove(if side == 0 { 0 } else { views.len() - 1 })])
+    }
+
+    fn symmetries(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn transformed(&self, index: usize, _: usize) -> Result<Vec<View>, DatasetError> {
+        self.views(index)
+    }
+}
+
+fn embed_all(
     model: &Model,
-    selected: &Selected,
+    source: &dyn ViewSource,
     config: &EmbedConfig,
     progress: &dyn Progress,
 ) -> Result<Vec<f32>, Error> {
-    let mut all = Vec::with_capacity(selected.indices.len() * model.dim());
+    let config = EmbedConfig { block_samples: BLOCK_SAMPLES, ..config.clone() };
+    let mut all = Vec::with_capacity(source.len() * model.dim());
     let mut keep = |_: Range<usize>, rows: &[f32]| {
         all.extend_from_slice(rows);
         Ok(())
     };
-    embed(model, selected, 0..selected.indices.len(), config, &mut keep, progress)?;
+    embed(model, source, 0..source.len(), &config, &mut keep, progress)?;
     Ok(all)
 }
 
@@ -274,7 +360,10 @@ mod tests {
             dim: 2,
             upright: [at(0.0), at(1.0)].concat(),
             symmetries: vec!["a little".into(), "a right angle".into()],
-            moved: vec![[at(0.1), at(1.2)].concat(), [at(right), at(1.0 + right)].concat()],
+            moved: vec![
+                Round { symmetries: vec![0; 2], rows: [at(0.1), at(1.2)].concat() },
+                Round { symmetries: vec![1; 2], rows: [at(right), at(1.0 + right)].concat() },
+            ],
         }
     }
 
@@ -282,11 +371,12 @@ mod tests {
     fn cosines_over_all_symmetries() {
         let report = turned().invariance();
         // c = numpy.cos([0.1, 0.2, pi / 2, pi / 2]); c.mean(), numpy.percentile(c, 1)
-        assert!((report.cosine_mean - 0.4937676857798169).abs() < 1e-6, "{report:?}");
+        assert!((1.0 - report.gap_mean - 0.4937676857798169).abs() < 1e-6, "{report:?}");
+        assert!((report.gap_max - 1.0).abs() < 1e-6, "{report:?}");
         assert!((report.cosine_p1 - 0.0).abs() < 1e-6, "{report:?}");
         assert!((report.symmetries[0].max - (1.0 - 0.2f64.cos())).abs() < 1e-6, "{report:?}");
         let none = Orbits { symmetries: vec![], moved: vec![], ..turned() };
-        assert_eq!((none.invariance().cosine_mean, none.invariance().cosine_p1), (1.0, 1.0));
+        assert_eq!((none.invariance().gap_mean, none.invariance().cosine_p1), (0.0, 1.0));
         assert_eq!((none.one_at_random(1), none.two_at_random(1)), (None, None));
     }
 
@@ -300,12 +390,28 @@ mod tests {
     #[test]
     fn two_symmetries_at_random_are_never_the_same() {
         let num = 7;
-        let moved = (0..num).map(|symmetry| vec![symmetry as f32; 200]).collect();
-        let names = vec![String::new(); num];
-        let orbits = Orbits { dim: 1, upright: vec![-1.0; 200], symmetries: names, moved };
+        let round = |symmetries: Vec<usize>| Round {
+            rows: symmetries.iter().map(|&symmetry| symmetry as f32).collect(),
+            symmetries,
+        };
+        let of = |moves: Moves| Orbits {
+            dim: 1,
+            upright: vec![-1.0; 200],
+            symmetries: vec![String::new(); num],
+            moved: moves.rounds(200, num).into_iter().map(round).collect(),
+        };
+        let orbits = of(Moves::All);
+        assert_eq!(orbits.moved.len(), num);
         let (first, second) = orbits.two_at_random(5).unwrap();
         assert!(first.iter().zip(&second).all(|(a, b)| a != b));
         assert_eq!(Some(&first), orbits.one_at_random(5).as_ref());
+        // The same two where no others were looked at.
+        let drawn = of(Moves::Two { seed: 5 });
+        assert_eq!((drawn.moved.len(), drawn.two_at_random(5)), (2, orbits.two_at_random(5)));
+        assert_eq!(drawn.one_at_random(5), orbits.one_at_random(5));
+        assert_eq!(Moves::Two { seed: 5 }.rounds(3, 1), [[0; 3]]);
+        assert_eq!(Moves::Two { seed: 5 }.rounds(3, 2), [[0; 3], [1; 3]]);
+        assert!(Moves::Two { seed: 5 }.rounds(3, 0).is_empty());
         for drawn in [first, second] {
             // Each symmetry about 200 / 7 = 29 times; standard deviation 4.9.
             assert!((0..num).all(|s| drawn.iter().filter(|&&d| d == s as f32).count() > 8));

@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use invar_dataset::{PairSource, order::BatchOrder, seed, split};
+use invar_dataset::{PairSource, order::BatchOrder, seed::Stream, split};
 use invar_nn::{Batch, Views};
+use invar_torch::Threads;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
 use crate::{
-    ContrastiveStep, Error, Place, Recipe, Step,
+    ContrastiveStep, Error, Memory, Place, Recipe, Step,
     feed::{self, DEPTH, Feed, Plan},
-    trainer::{PAIR_STREAM, SPLIT_STREAM, chunk_pairs, with_views},
+    memory::{check_host, guarded},
+    trainer::{chunk_pairs, with_views},
 };
 
 /// For how long views are drawn to learn how fast they come.
@@ -44,7 +46,7 @@ pub struct Survey {
     pub batch_size: usize,
     /// Pairs whose activations are in memory at a time.
     pub chunk_pairs: usize,
-    /// Bytes that a training process needs beside the program itself.
+    /// What a training process needs beside the program itself.
     pub memory: Memory,
     /// Pairs that the view workers of this process draw a second, with nobody else at work.
     pub pairs_per_s: f64,
@@ -61,41 +63,31 @@ pub struct Parameter {
     pub is_trained: bool,
 }
 
-/// An estimate, in bytes.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Memory {
-    /// Weights, their gradients, the optimizer's two means, and the moving average where there is one.
-    pub weights: usize,
-    /// What is kept between the forward and the backward pass of a chunk. Measured on the CPU with two small batches and
-    /// extrapolated; `None` where the system does not tell the memory of a process.
-    pub activations: Option<usize>,
-    /// Views of the batch in training and of the chunks that wait for it, on the host.
-    pub views: usize,
-}
-
-impl Memory {
-    /// All together.
-    pub fn total(&self) -> usize {
-        self.weights + self.activations.unwrap_or(0) + self.views
-    }
-}
-
-/// Looks at what a recipe would do with a source in `processes` processes. Runs two small batches through the network on
-/// the CPU, and draws views for three seconds.
+/// Looks at what a recipe would do with a source in `processes` processes, each with its network on `device`. Runs two small
+/// batches through the network on the CPU, and draws views for three seconds.
 ///
 /// # Errors
-/// When the recipe does not fit the data.
-pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) -> Result<Survey, Error> {
+/// When the recipe does not fit the data, or what would be in the host's memory does not fit there.
+pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: Device) -> Result<Survey, Error> {
+    recipe.train.validate()?;
+    guarded(&recipe.train, "dry run", || look(recipe, source, processes, device))
+}
+
+fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: Device) -> Result<Survey, Error> {
     let config = &recipe.train;
-    config.validate()?;
-    tch::set_num_threads(config.threads as i32);
+    let on_host = device == Device::Cpu;
+    let _threads = Threads::set(config.threads);
     let mut step = ContrastiveStep::new(recipe, &source.view_shape(), &Place::from(Device::Cpu))?;
     let named = step.parameters();
     let count =
         |trained: bool| named.iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum();
     let (num_trained, num_fixed): (usize, usize) = (count(true), count(false));
+    let weights = Memory::of_weights(num_trained, num_fixed, config);
+    if on_host {
+        check_host(weights, config)?;
+    }
     let (training, held_out) =
-        split::split(with_views(config, source), config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
+        split::split(with_views(config, source), config.validation_fraction, Stream::Split.seed(config.seed))?;
     let (num_training, num_held_out) = (training.len(), held_out.len());
     let order = BatchOrder::new(num_training, config.batch_size, 0)?;
     let batch_size = order.batch_size();
@@ -107,14 +99,14 @@ pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize) ->
     let few = draw(PROBE_PAIRS[0])?;
     let view_bytes = bytes_of(&few.stacked) / few.num_pairs();
     let probe = draw((PROBE_BYTES / view_bytes.max(1)).clamp(PROBE_PAIRS[0], PROBE_PAIRS[1]))?;
-    let averages = if config.ema_decay > 0.0 { 1 } else { 0 };
     let memory = Memory {
-        weights: 4 * (num_trained * (4 + averages) + num_fixed * (1 + averages)),
+        weights,
         activations: activations_per_pair(&mut step, &probe)?.map(|bytes| bytes * chunk_pairs),
         views: view_bytes * (rows + part * config.view_workers * (DEPTH + 1)),
     };
+    check_host(if on_host { memory.total() } else { memory.views }, config)?;
     let plan =
-        Plan::whole(order, seed::mix(config.seed, PAIR_STREAM), 0..u64::MAX / 2, config.view_workers, Device::Cpu);
+        Plan::whole(order, Stream::Pairs.seed(config.seed), 0..u64::from(u32::MAX), config.view_workers, Device::Cpu);
     let plan = Plan { rows: 0..rows, chunk_pairs: part, ..plan };
     let pairs_per_s = speed(&training, &plan)?;
     let tensors = named

@@ -13,29 +13,26 @@ use std::{
 
 use clock::Clock;
 use identity::identity;
-use invar_dataset::{ManyViews, PairSource, order::BatchOrder, seed, split};
+use invar_dataset::{ManyViews, PairSource, order::BatchOrder, seed::Stream, split};
 use invar_nn::Views;
-use invar_torch::ProcessGroup;
+use invar_torch::{ProcessGroup, Threads};
 use serde::{Deserialize, Serialize};
 use state::State;
+use tch::Device;
 use validation::Validation;
 
 use crate::{
-    Alarms, ContrastiveStep, Error, Model, Observer, Place, Recipe, Starving, Step, StepMetrics, TrainConfig,
+    Alarms, ContrastiveStep, Error, Memory, Model, Observer, Place, Recipe, Starving, Step, StepMetrics, TrainConfig,
     ValidationMetrics,
     checkpoint::Checkpoints,
     ema,
+    error::last_good,
     feed::{Feed, Plan},
+    memory::{check_host, explained, guarded, what_to_lower},
     metrics::{Event, MetricsLog},
     model, schedule,
     step::ValidationReport,
 };
-
-/// Numbers of the random streams that are derived from the recipe's seed; 0 and 1 are the step's own.
-const ORDER_STREAM: u64 = 2;
-pub(crate) const PAIR_STREAM: u64 = 3;
-pub(crate) const SPLIT_STREAM: u64 = 4;
-const VALIDATION_STREAM: u64 = 5;
 
 /// How a training run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +74,9 @@ pub struct TrainSummary {
 /// Of many processes each calls this; the first alone reads and writes the run directory.
 ///
 /// # Errors
-/// When the recipe does not fit the data or the directory, the data is damaged, the loss is no number any more, a peer
-/// died, or the user cancels (after a checkpoint; call again to go on).
+/// When the recipe does not fit the data or the directory, the data is damaged, the loss is no number any more, LibTorch
+/// refuses (memory first of all: see [`Error::OutOfMemory`]), a peer died, or the user cancels (after a checkpoint; call again
+/// to go on).
 pub fn train(
     recipe: &Recipe,
     source: Arc<dyn PairSource>,
@@ -123,7 +121,7 @@ impl Trainer {
     /// damaged checkpoint is passed over with a warning.
     ///
     /// # Errors
-    /// When the recipe does not fit the data or the directory.
+    /// When the recipe does not fit the data or the directory, or the weights do not fit into memory.
     pub fn new(
         recipe: &Recipe,
         source: Arc<dyn PairSource>,
@@ -131,10 +129,20 @@ impl Trainer {
         run_dir: &Path,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
-        recipe.train.validate()?;
-        tch::set_num_threads(recipe.train.threads as i32);
+        let config = &recipe.train;
+        config.validate()?;
         let place = place.into();
-        let step = ContrastiveStep::new(recipe, &source.view_shape(), &place)?;
+        let step = guarded(config, "building the network", || {
+            let _threads = Threads::set(config.threads);
+            let step = ContrastiveStep::new(recipe, &source.view_shape(), &place)?;
+            if place.device == Device::Cpu {
+                let num = |trained: bool| {
+                    step.parameters().iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum()
+                };
+                check_host(Memory::of_weights(num(true), num(false), config), config)?;
+            }
+            Ok(step)
+        })?;
         Self::with_step(recipe, Box::new(step), source, &place, run_dir, observer)
     }
 
@@ -143,6 +151,20 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_step(
+        recipe: &Recipe,
+        step: Box<dyn Step>,
+        source: Arc<dyn PairSource>,
+        place: &Place,
+        run_dir: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Self, Error> {
+        guarded(&recipe.train, "preparing to train", || {
+            let _threads = Threads::set(recipe.train.threads);
+            Self::prepare(recipe, step, source, place, run_dir, observer)
+        })
+    }
+
+    fn prepare(
         recipe: &Recipe,
         mut step: Box<dyn Step>,
         source: Arc<dyn PairSource>,
@@ -154,8 +176,8 @@ impl Trainer {
         let group = Rc::clone(&place.group);
         let identity = identity(recipe, &source.view_shape(), source.len())?;
         let (training, held_out) =
-            split::split(with_views(config, source), config.validation_fraction, seed::mix(config.seed, SPLIT_STREAM));
-        let order = BatchOrder::new(training.len(), config.batch_size, seed::mix(config.seed, ORDER_STREAM))?;
+            split::split(with_views(config, source), config.validation_fraction, Stream::Split.seed(config.seed))?;
+        let order = BatchOrder::new(training.len(), config.batch_size, Stream::Order.seed(config.seed))?;
         if order.batch_size() < config.batch_size {
             observer.warning(&format!(
                 "train.batch_size is {}, but there are {} training samples: every batch is all of them",
@@ -213,10 +235,20 @@ impl Trainer {
     /// called again.
     ///
     /// # Errors
-    /// As [`train`]. [`Error::Interrupted`] comes after a checkpoint.
+    /// As [`train`]. [`Error::Interrupted`] comes after a checkpoint; after any other error the trainer is of no use, and a new
+    /// one goes on from the last checkpoint.
     pub fn run(&mut self, until: u64, observer: &dyn Observer) -> Result<(), Error> {
+        let result = invar_torch::caught(|| self.run_steps(until, observer)).unwrap_or_else(|panic| Err(panic.into()));
+        result.map_err(|error| {
+            explained(error, &format!("step {}", self.state.step + 1), || {
+                format!("{}; {}", what_to_lower(&self.recipe.train), last_good(self.newest_checkpoint().as_ref()))
+            })
+        })
+    }
+
+    fn run_steps(&mut self, until: u64, observer: &dyn Observer) -> Result<(), Error> {
         let config = self.recipe.train.clone();
-        tch::set_num_threads(config.threads as i32);
+        let _threads = Threads::set(config.threads);
         if self.step.side_by_side() == 1 {
             // Threads that meet in every operation; those that seldom meet do better to spin.
             invar_torch::share_cores(config.view_workers)?;
@@ -270,6 +302,10 @@ impl Trainer {
     /// # Errors
     /// When the disk refuses, or the best checkpoint is damaged.
     pub fn finish(&self) -> Result<TrainSummary, Error> {
+        guarded(&self.recipe.train, "writing the model", || self.write_model())
+    }
+
+    fn write_model(&self) -> Result<TrainSummary, Error> {
         let (tensors, model_step) = match &self.output {
             Some(output) if self.state.best_loss.is_some() => {
                 let (tensors, state) = output.checkpoints.best::<State>(self.state.best_step)?;
@@ -372,8 +408,12 @@ impl Trainer {
             self.training.sample_name(self.order.batch(batch)[rows.start + suspect % rows.len()])
         };
         let samples = suspects.iter().map(name).collect();
-        let checkpoint = self.output.as_ref().and_then(|output| output.checkpoints.newest_path());
+        let checkpoint = self.newest_checkpoint();
         Error::NonFinite { step: self.state.step + 1, what, value, samples, checkpoint }
+    }
+
+    fn newest_checkpoint(&self) -> Option<PathBuf> {
+        self.output.as_ref()?.checkpoints.newest_path()
     }
 
     /// The rows of each batch that this process trains on.
@@ -388,7 +428,7 @@ impl Trainer {
         let rows = self.rows();
         Plan {
             order: self.order.clone(),
-            seed: seed::mix(config.seed, PAIR_STREAM),
+            seed: Stream::Pairs.seed(config.seed),
             batches: steps.start * accumulate..steps.end * accumulate,
             chunk_pairs: chunk_pairs(config, rows.len(), self.step.side_by_side()),
             rows,

@@ -30,6 +30,8 @@ fn run_to(dir: &Path, device: Device, until: u64) -> (Trainer, HashMap<String, T
 /// One test, because the generators are the process's.
 #[test]
 fn a_gpu_resumes_to_the_bit_and_a_cpu_agrees_with_its_model() {
+    // SAFETY: of the test programme's threads only this one does anything; the other waits for it.
+    unsafe { invar_torch::set_environment() };
     assert_eq!(invar_nn::device::why_not_cuda(0), None);
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (trainer, expected) = run_to(whole.path(), GPU, 40);

@@ -15,8 +15,8 @@ use std::{
 use invar_dataset::{Moved, NoProgress, Progress};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
-    EmbedConfig, Error, Model, Observer, Outcome, Recipe, StepMetrics, TrainConfig, Trainer, checkpoint, embed,
-    invariance, orbits, pair_quality, train,
+    EmbedConfig, Error, Model, Moves, Observer, Outcome, Recipe, StepMetrics, TrainConfig, Trainer, checkpoint, embed,
+    orbits, pair_quality, train,
 };
 use synthetic::Clouds;
 use tch::{Device, Tensor};
@@ -300,25 +300,29 @@ fn the_quality_of_a_model_is_measured() {
     let summary = run(&recipe(), dir.path(), &NoProgress).unwrap();
     let model = Model::load(&summary.model, Device::Cpu).unwrap();
     let indices: Vec<usize> = (0..100).collect();
-    let report = invariance(&model, &source, &indices, &EmbedConfig::default(), &NoProgress).unwrap();
+    let config = EmbedConfig::default();
+    let orbits = |moves: Moves| orbits(&model, &source, &indices, moves, &config, &NoProgress).unwrap();
+    let (every, drawn) = (orbits(Moves::All), orbits(Moves::Two { seed: 3 }));
+    let report = every.invariance();
     assert_eq!(report.symmetries.len(), 2);
     // The first symmetry scales all features, which the input norm removes; the second really changes the sample.
     assert!(report.symmetries[0].max < 1e-6, "{report:?}");
     assert!(report.symmetries[1].mean > 1e-3, "{report:?}");
     let mean = (report.symmetries[0].mean + report.symmetries[1].mean) / 2.0;
-    assert!((1.0 - mean - report.cosine_mean).abs() < 1e-12 && report.cosine_p1 < report.cosine_mean, "{report:?}");
+    assert!((mean - report.gap_mean).abs() < 1e-12 && report.cosine_p1 < 1.0 - report.gap_mean, "{report:?}");
+    // Two symmetries are all there are.
+    assert_eq!(drawn, every);
     // Embedding the moved samples is embedding the samples and then moving.
-    let orbits = orbits(&model, &source, &indices, &EmbedConfig::default(), &NoProgress).unwrap();
     let moved = Moved::new(&source, 3).unwrap();
     let mut embedded = vec![];
     let mut sink = |_: std::ops::Range<usize>, rows: &[f32]| {
         embedded.extend_from_slice(rows);
         Ok(())
     };
-    embed(&model, &moved, 0..100, &EmbedConfig::default(), &mut sink, &NoProgress).unwrap();
-    let expected = orbits.one_at_random(3).unwrap();
+    embed(&model, &moved, 0..100, &config, &mut sink, &NoProgress).unwrap();
+    let expected = every.one_at_random(3).unwrap();
     assert!(embedded.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
-    assert!(embedded.iter().zip(&orbits.upright).any(|(a, b)| (a - b).abs() > 1e-2));
-    let quality = pair_quality(&model, &source, &indices, 7).unwrap();
+    assert!(embedded.iter().zip(&every.upright).any(|(a, b)| (a - b).abs() > 1e-2));
+    let quality = pair_quality(&model, &source, &indices, 7, &config, &NoProgress).unwrap();
     assert!(quality.alignment < 0.5 && quality.uniformity < -1.0, "{quality:?}");
 }

@@ -39,6 +39,9 @@ fn run_does_every_stage_and_a_second_run_does_none() {
     assert_eq!(first["stages"]["cluster"]["num_clusters"], 3);
     assert!(first["stages"]["evaluate"]["kmeans"]["ari"].as_f64().is_some());
     assert!(first["stages"]["evaluate"]["symmetry_gap_max"].as_f64().unwrap() <= 1e-6);
+    // Measured on as many as take a quarter of the work of embedding 120: itself, its other strand, and two for a pair.
+    assert_eq!(first["stages"]["evaluate"]["invariance_samples"], 7);
+    assert!(first["stages"]["evaluate"]["alignment"].as_f64().unwrap() > 0.0);
     for file in [
         "data/manifest.json",
         "run/recipe.toml",
@@ -217,7 +220,7 @@ fn every_encoder_is_strand_invariant_after_training() {
     for name in ["conv", "transformer", "kmer"] {
         let (run, emb) = (format!("run-{name}"), format!("emb-{name}"));
         bench.ok(&["train", &format!("{name}.toml"), "--data", "data", "--out", &run]);
-        bench.ok(&["embed", "--model", &run, "--data", "data", "--out", &emb]);
+        bench.ok(&["embed", "--model", &run, "--data", "data", "--out", &emb, "--probe", "48"]);
         let gap = bench.json(&["evaluate", &emb, "--json"])["symmetry_gap_max"].as_f64().unwrap();
         assert!(gap <= 1e-6, "{name}: {gap}");
     }
@@ -245,8 +248,10 @@ fn labels_may_be_a_column_of_the_embeddings() {
 #[test]
 fn moved_reads_are_found_by_their_own() {
     let bench = Bench::trained();
+    bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb", "--probe", "60", "--force"]);
     let embedded = bench.json(&["info", "emb", "--json"]);
     let figures = &embedded["provenance"]["invariance"];
+    assert_eq!(figures["invariance_samples"], 60.0);
     // The encoder is strand-invariant by construction.
     assert!(figures["symmetry_cosine_p1"].as_f64().unwrap() > 1.0 - 1e-6, "{figures}");
     assert_eq!(figures["retrieval_upright_moved"], 1.0);

@@ -22,6 +22,8 @@ use crate::{
 
 /// What the provenance of embeddings says of samples that were moved first: the names of their symmetries.
 pub const MOVED: &str = "moved";
+/// The figure that says on how many samples the others were measured.
+pub const NUM_PROBED: &str = "invariance_samples";
 
 /// `invar evaluate`
 pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
@@ -97,7 +99,8 @@ pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
         report.json.insert("moved".into(), json!(true));
     }
     for (name, value) in provenance.map(|p| &p.invariance).into_iter().flatten() {
-        report.number(&name.replace('_', " "), name, json!(value));
+        let value = if name == NUM_PROBED { json!(*value as u64) } else { json!(value) };
+        report.number(&name.replace('_', " "), name, value);
     }
     if let Some(uniformity) = geometry::uniformity(rows, questions.seed) {
         report.number("uniformity", "uniformity", json!(uniformity));

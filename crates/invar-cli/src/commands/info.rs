@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Info,
+    commands::evaluate::{MOVED, NUM_PROBED},
     ui::{Significant, Summary, Ui, thousands},
 };
 
@@ -142,9 +143,10 @@ fn parquet(path: &Path) -> Result<Summary> {
             text += &format!("  from {}\n", input.path);
         }
         for (name, value) in &provenance.invariance {
-            text += &format!("  {:<24} {:>12}\n", name.replace('_', " "), Significant(*value).to_string());
+            let value = if name == NUM_PROBED { thousands(*value as u64) } else { Significant(*value).to_string() };
+            text += &format!("  {:<24} {value:>12}\n", name.replace('_', " "));
         }
-        if provenance.extra.contains_key(super::evaluate::MOVED) {
+        if provenance.extra.contains_key(MOVED) {
             text += "  every sample was moved by a random symmetry first\n";
         }
     }

@@ -1,11 +1,11 @@
 //! Greedy k-means++: every new centre is the best of `2 + ln k` candidates drawn with probability proportional to
 //! the squared distance to the centres so far (Arthur and Vassilvitskii 2007, section 5; as scikit-learn does).
 
-use invar_dataset::seed::Rng;
+use invar_dataset::seed::{self, Rng};
 use rayon::prelude::*;
 
 use super::{CHUNK, Prepared};
-use crate::{gemm, rows, sample};
+use crate::{gemm, rows};
 
 /// Draws `k` centres, `[k, D]`.
 ///
@@ -13,9 +13,9 @@ use crate::{gemm, rows, sample};
 /// When there are no rows or `k` is 0.
 pub(super) fn greedy_plus_plus(data: &Prepared<'_>, k: usize, rng: &mut Rng) -> Vec<f32> {
     let num_candidates = 2 + (k as f64).ln() as usize;
-    let mut state = State::new(data, k, sample::below(rng, data.len()));
+    let mut state = State::new(data, k, seed::below(data.len(), rng));
     for _ in 1..k {
-        let candidates: Vec<usize> = (0..num_candidates).map(|_| state.draw(sample::uniform(rng))).collect();
+        let candidates: Vec<usize> = (0..num_candidates).map(|_| state.draw(seed::uniform(rng))).collect();
         let trials = state.try_candidates(&candidates);
         let potentials = (0..num_candidates).map(|t| trials.iter().map(|trial| trial.potentials[t]).sum::<f64>());
         let (best, _) = potentials.enumerate().fold((0, f64::INFINITY), |best, (candidate, potential)| {

@@ -32,17 +32,17 @@ const MIN_PART: i64 = 64;
 const MAX_COLUMNS: i64 = 1 << 18;
 
 /// Some rows of a batch, against the whole batch: those of a process, or of one of its threads.
-pub(super) struct Rows<'a> {
+pub(super) struct Rows {
     /// `[B, P]`, f32 or f64, no gradient.
-    pub q: &'a Tensor,
+    pub q: Tensor,
     /// `[B, P]`.
-    pub k: &'a Tensor,
+    pub k: Tensor,
     /// `1 / temperature`.
     pub scale: f64,
     /// Taken off the cosine of a positive.
     pub margin: f64,
     /// Ids of the samples `[B]`, where some occur twice.
-    pub samples: Option<&'a Tensor>,
+    pub samples: Option<Tensor>,
     /// The rows of `q` whose tiles are worked out.
     pub own: Range<i64>,
     /// Rows of a tile.
@@ -120,7 +120,14 @@ pub(super) fn combine(columns: &Tensor) -> Tensor {
     Tensor::stack(&[sums, columns.select(1, 1).amax([0i64], false)], 0)
 }
 
-impl Rows<'_> {
+impl Rows {
+    /// Other rows of the same batch.
+    pub(super) fn of(&self, own: Range<i64>) -> Self {
+        let (q, k, samples) =
+            (self.q.shallow_clone(), self.k.shallow_clone(), self.samples.as_ref().map(Tensor::shallow_clone));
+        Self { q, k, samples, own, ..*self }
+    }
+
     /// The first pass over the tiles.
     pub(super) fn sums(&self) -> Sums {
         let (num_pairs, wide) = (self.k.size()[0], wide(self.k.device()));
@@ -172,7 +179,7 @@ impl Rows<'_> {
     /// A bound, by the longest rows.
     fn greatest_logit(&self) -> f64 {
         let longest = |x: &Tensor| x.norm_scalaropt_dim(2.0, [1i64], false).max().double_value(&[]);
-        self.scale * longest(self.q) * longest(self.k)
+        self.scale * longest(&self.q) * longest(&self.k)
     }
 
     /// Fills a tile with logits, `-inf` where there is no negative; returns the diagonal as it was.
@@ -183,7 +190,7 @@ impl Rows<'_> {
         let mut diagonal = tile.diagonal(first, 0, 1);
         let before = diagonal.copy();
         let _ = diagonal.fill_(f64::NEG_INFINITY);
-        if let Some(samples) = self.samples {
+        if let Some(samples) = &self.samples {
             let same = samples.narrow(0, first, count).unsqueeze(1).eq_tensor(&samples.unsqueeze(0));
             let _ = tile.masked_fill_(&same, f64::NEG_INFINITY);
         }
@@ -192,7 +199,7 @@ impl Rows<'_> {
 
     /// `p` of every pair `[B]`.
     fn positives(&self) -> Tensor {
-        let cosines = (self.q * self.k).sum_dim_intlist(1, false, wide(self.k.device()));
+        let cosines = (&self.q * &self.k).sum_dim_intlist(1, false, wide(self.k.device()));
         (cosines - self.margin) * self.scale
     }
 
@@ -219,7 +226,8 @@ impl Rows<'_> {
 
     /// `rows` is `r` `[b]`, `columns` is `c` `[B]`, `diagonal` is `G_ii` `[b]`.
     fn gradients(&self, sums: &Sums, rows: &Tensor, columns: &Tensor, diagonal: &Tensor, part: f64) -> [Tensor; 3] {
-        let Self { q, k, scale, margin, ref own, .. } = *self;
+        let Self { q, k, own, .. } = self;
+        let (scale, margin) = (self.scale, self.margin);
         let narrow = |x: &Tensor| x.to_kind(k.kind());
         let (rows, columns) = if sums.is_plain {
             (narrow(&(-rows).exp()), narrow(&(-columns).exp()))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use invar_dataset::seed::Rng;
+use invar_dataset::seed::{self, Rng};
 use multiversion::multiversion;
 use rand::Rng as _;
 
@@ -34,16 +34,16 @@ impl Augmentation {
     pub(super) fn draw(config: &AugmentConfig, rng: &mut Rng) -> Self {
         let mut effect = |effect: Effect, draw: fn([f64; 2], &mut Rng) -> f64| {
             // Both numbers are always drawn, so that one setting does not change what is drawn for the others.
-            let (happens, strength) = (draw::unit(rng) < effect.probability, draw(effect.range, rng));
+            let (happens, strength) = (seed::uniform(rng) < effect.probability, draw(effect.range, rng));
             happens.then_some(strength)
         };
         Self {
-            blur_px: effect(config.blur_px, draw::uniform),
+            blur_px: effect(config.blur_px, draw::between),
             gamma: effect(config.gamma, draw::log_uniform),
             contrast: effect(config.contrast, draw::log_uniform),
-            brightness: effect(config.brightness, draw::uniform),
+            brightness: effect(config.brightness, draw::between),
             photons: effect(config.photons, draw::log_uniform),
-            noise: effect(config.noise, draw::uniform),
+            noise: effect(config.noise, draw::between),
         }
     }
 
@@ -205,7 +205,7 @@ fn poisson(mean: f32, rng: &mut Rng) -> f32 {
     if mean >= LARGE_MEAN {
         return (mean + mean.sqrt() * normal(rng)).round_ties_even().max(0.0);
     }
-    let mut point = draw::unit(rng) as f32;
+    let mut point = seed::uniform(rng) as f32;
     let (mut number, mut probability) = (0.0, (-mean).exp());
     // 100 is far beyond what any mean below 20 gives; it ends the loop where rounding has used up the probability.
     while point >= probability && number < 100.0 {

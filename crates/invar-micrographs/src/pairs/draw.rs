@@ -2,44 +2,27 @@
 
 use std::ops::Range;
 
-use invar_dataset::seed::Rng;
-use rand::Rng as _;
+use invar_dataset::seed::{self, Rng};
 
 use crate::{
     Grain,
     views::{Frame, ViewMaker},
 };
 
-/// In [0, 1).
-pub(super) fn unit(rng: &mut Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)
-}
-
-/// True or false, as a fair coin falls.
-pub(super) fn coin(rng: &mut Rng) -> bool {
-    rng.next_u64() >> 63 == 1
-}
-
-/// Which of the cumulated `weights` a draw falls to; one of weight 0 is never drawn.
-pub(super) fn weighted(cumulated: &[f64], rng: &mut Rng) -> usize {
-    let point = unit(rng) * cumulated.last().copied().unwrap_or(0.0);
-    cumulated.partition_point(|&limit| limit <= point).min(cumulated.len() - 1)
-}
-
 /// Between two numbers.
-pub(super) fn uniform([low, high]: [f64; 2], rng: &mut Rng) -> f64 {
-    low + unit(rng) * (high - low)
+pub(super) fn between([low, high]: [f64; 2], rng: &mut Rng) -> f64 {
+    low + seed::uniform(rng) * (high - low)
 }
 
 /// Between two positive numbers; as likely to be halved as doubled.
 pub(super) fn log_uniform([low, high]: [f64; 2], rng: &mut Rng) -> f64 {
-    low * (unit(rng) * (high / low).ln()).exp()
+    low * (seed::uniform(rng) * (high / low).ln()).exp()
 }
 
 /// A shift, evenly over the disc of a radius in square-equivalent pixels; source pixels `[down, right]`.
 pub(super) fn shift(frame: &Frame, radius: f64, rng: &mut Rng) -> [f64; 2] {
-    let radius = radius * unit(rng).sqrt();
-    let (sin, cos) = (unit(rng) * std::f64::consts::TAU).sin_cos();
+    let radius = radius * seed::uniform(rng).sqrt();
+    let (sin, cos) = (seed::uniform(rng) * std::f64::consts::TAU).sin_cos();
     [radius * sin * frame.aspect[0], radius * cos * frame.aspect[1]]
 }
 
@@ -62,7 +45,7 @@ pub(super) fn place(maker: &ViewMaker, grain: &Grain, frame: &Frame, side_px: f6
     let room = room(maker, frame, side_px);
     let mask = grain.mask();
     for _ in 0..TRIES {
-        let point = [0, 1].map(|axis: usize| uniform([room[axis].start, room[axis].end], rng));
+        let point = [0, 1].map(|axis: usize| between([room[axis].start, room[axis].end], rng));
         if mask.is_full() || mask.contains(point[0].round() as u32, point[1].round() as u32) {
             return [0, 1].map(|axis| point[axis] - frame.center_px[axis]);
         }

@@ -2,16 +2,13 @@
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
-use tch::{
-    Tensor,
-    nn::{self, Module},
-};
+use tch::{Tensor, nn};
 
 use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
-    layers::{RmsNorm, linear},
+    layers::{Conv1d, Linear, RmsNorm, Window},
     strands,
 };
 
@@ -60,13 +57,12 @@ impl ConvConfig {
                 return Err(Error::config(key, "odd", width));
             }
         }
-        let stem = convolution(path / "stem", strands::NUM_BASES as usize, self.channels, self.stem_kernel, |c| {
-            c.stride = self.stride as i64;
-            c.padding = (self.stem_kernel / 2) as i64;
-        });
+        let window = Window { stride: self.stride, padding: self.stem_kernel / 2, ..Window::of(self.stem_kernel) };
+        let stem = Conv1d::new(path / "stem", strands::NUM_BASES as usize, self.channels, window);
         let blocks = (0..self.depth).map(|i| Block::new(self, &(path / format!("block{i}")), 1 << (i % 6))).collect();
         let norm = RmsNorm::new(path / "norm", self.channels, 1);
-        Ok(Conv { config: self.clone(), stem, blocks, norm, out: linear(path / "out", 2 * self.channels, self.dim) })
+        let out = Linear::new(path / "out", 2 * self.channels, self.dim);
+        Ok(Conv { config: self.clone(), stem, blocks, norm, out })
     }
 }
 
@@ -75,10 +71,10 @@ impl ConvConfig {
 #[derive(Debug)]
 pub struct Conv {
     config: ConvConfig,
-    stem: nn::Conv1D,
+    stem: Conv1d,
     blocks: Vec<Block>,
     norm: RmsNorm,
-    out: nn::Linear,
+    out: Linear,
 }
 
 impl Encoder for Conv {
@@ -108,20 +104,18 @@ impl Encoder for Conv {
 #[derive(Debug)]
 struct Block {
     norm: RmsNorm,
-    dilated: nn::Conv1D,
-    pointwise: nn::Conv1D,
+    dilated: Conv1d,
+    pointwise: Conv1d,
 }
 
 impl Block {
-    fn new(config: &ConvConfig, path: &nn::Path, dilation: i64) -> Self {
-        let channels = config.channels;
+    fn new(config: &ConvConfig, path: &nn::Path, dilation: usize) -> Self {
+        let (channels, kernel) = (config.channels, config.kernel);
+        let dilated = Window { padding: dilation * (kernel / 2), dilation, ..Window::of(kernel) };
         Self {
             norm: RmsNorm::new(path / "norm", channels, 1),
-            dilated: convolution(path / "dilated", channels, channels, config.kernel, |c| {
-                c.dilation = dilation;
-                c.padding = dilation * (config.kernel / 2) as i64;
-            }),
-            pointwise: convolution(path / "pointwise", channels, channels, 1, |_| {}),
+            dilated: Conv1d::new(path / "dilated", channels, channels, dilated),
+            pointwise: Conv1d::new(path / "pointwise", channels, channels, Window::of(1)),
         }
     }
 
@@ -145,17 +139,4 @@ pub(super) fn check_bases(encoder: &'static str, shape: &ViewShape) -> Result<()
             found: describe_shape(other),
         }),
     }
-}
-
-/// A convolution `[B, in, L] -> [B, out, L']`, initialised as PyTorch's.
-pub(super) fn convolution(
-    path: nn::Path,
-    num_in: usize,
-    num_out: usize,
-    kernel: usize,
-    adjust: impl FnOnce(&mut nn::ConvConfig),
-) -> nn::Conv1D {
-    let mut config = nn::ConvConfig::default();
-    adjust(&mut config);
-    nn::conv1d(path, num_in as i64, num_out as i64, kernel as i64, config)
 }

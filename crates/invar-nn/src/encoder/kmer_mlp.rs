@@ -12,7 +12,7 @@ use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
-    layers::{LayerNorm, Precision, linear},
+    layers::{LayerNorm, Linear, Precision},
     standardise::standardise,
 };
 
@@ -60,10 +60,10 @@ impl KmerMlpConfig {
             check_positive("encoder.hidden", hidden)?;
             let path = path / format!("layer{number}");
             let norm = self.norm.then(|| LayerNorm::new(&path / "norm", hidden));
-            layers.push((linear(&path / "linear", width, hidden), norm));
+            layers.push((Linear::new(&path / "linear", width, hidden), norm));
             width = hidden;
         }
-        let out = linear(path / "out", width, self.dim);
+        let out = Linear::new(path / "out", width, self.dim);
         Ok(KmerMlp { num_features: num_features as i64, config: self.clone(), layers, out })
     }
 }
@@ -77,8 +77,8 @@ fn wrong_shape(shape: &ViewShape) -> Error {
 pub struct KmerMlp {
     num_features: i64,
     config: KmerMlpConfig,
-    layers: Vec<(nn::Linear, Option<LayerNorm>)>,
-    out: nn::Linear,
+    layers: Vec<(Linear, Option<LayerNorm>)>,
+    out: Linear,
 }
 
 impl Encoder for KmerMlp {

@@ -9,13 +9,13 @@ mod pool;
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor, nn, nn::Module};
+use tch::{Kind, Tensor, nn};
 
 use super::{Encoded, Encoder, Grid, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
-    layers::{Precision, channels_last, linear},
+    layers::{Linear, Precision, channels_last},
     rotations::Orientations,
 };
 use block::{Block, ConvNorm};
@@ -135,7 +135,7 @@ impl ResNetConfig {
                 (width, stride) = (next, stride * step);
             }
         }
-        let out = linear(path / "out", self.pool.num_features(width) as usize, self.dim);
+        let out = Linear::new(path / "out", self.pool.num_features(width) as usize, self.dim);
         let max_pool = stem_config.max_pool;
         Ok(ResNet { config: self.clone(), name, image, orientations, stem, max_pool, blocks, stride, out })
     }
@@ -178,7 +178,7 @@ pub struct ResNet {
     blocks: Vec<Block>,
     /// Input pixels between neighbours of the feature map.
     stride: i64,
-    out: nn::Linear,
+    out: Linear,
 }
 
 impl Encoder for ResNet {

@@ -3,19 +3,12 @@
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
-use tch::{
-    Device, Kind, Tensor,
-    nn::{self, Module},
-};
+use tch::{Device, Kind, Tensor, nn};
 
-use super::{
-    Encoded, Encoder, check_dropout, check_positive,
-    conv::{check_bases, convolution},
-    unit_length,
-};
+use super::{Encoded, Encoder, check_dropout, check_positive, conv::check_bases, unit_length};
 use crate::{
     Batch, Error,
-    layers::{RmsNorm, linear},
+    layers::{Conv1d, Linear, RmsNorm, Window},
     strands,
 };
 
@@ -72,14 +65,13 @@ impl TransformerConfig {
             let expected = format!("a multiple of twice encoder.heads ({})", self.heads);
             return Err(Error::config("encoder.width", &expected, self.width));
         }
+        let window = Window { stride: self.patch, ..Window::of(self.patch) };
         Ok(Transformer {
             config: self.clone(),
-            stem: convolution(path / "stem", strands::NUM_BASES as usize, self.width, self.patch, |c| {
-                c.stride = self.patch as i64;
-            }),
+            stem: Conv1d::new(path / "stem", strands::NUM_BASES as usize, self.width, window),
             blocks: (0..self.depth).map(|i| Block::new(self, &(path / format!("block{i}")))).collect(),
             norm: RmsNorm::new(path / "norm", self.width, 2),
-            out: linear(path / "out", self.width, self.dim),
+            out: Linear::new(path / "out", self.width, self.dim),
         })
     }
 }
@@ -89,10 +81,10 @@ impl TransformerConfig {
 #[derive(Debug)]
 pub struct Transformer {
     config: TransformerConfig,
-    stem: nn::Conv1D,
+    stem: Conv1d,
     blocks: Vec<Block>,
     norm: RmsNorm,
-    out: nn::Linear,
+    out: Linear,
 }
 
 impl Encoder for Transformer {
@@ -125,11 +117,11 @@ impl Encoder for Transformer {
 struct Block {
     heads: i64,
     attention_norm: RmsNorm,
-    query_key_value: nn::Linear,
-    attention_out: nn::Linear,
+    query_key_value: Linear,
+    attention_out: Linear,
     mlp_norm: RmsNorm,
-    mlp_in: nn::Linear,
-    mlp_out: nn::Linear,
+    mlp_in: Linear,
+    mlp_out: Linear,
 }
 
 impl Block {
@@ -138,11 +130,11 @@ impl Block {
         Self {
             heads: config.heads as i64,
             attention_norm: RmsNorm::new(path / "attention_norm", width, 2),
-            query_key_value: linear(path / "query_key_value", width, 3 * width),
-            attention_out: linear(path / "attention_out", width, width),
+            query_key_value: Linear::new(path / "query_key_value", width, 3 * width),
+            attention_out: Linear::new(path / "attention_out", width, width),
             mlp_norm: RmsNorm::new(path / "mlp_norm", width, 2),
-            mlp_in: linear(path / "mlp_in", width, inner),
-            mlp_out: linear(path / "mlp_out", inner, width),
+            mlp_in: Linear::new(path / "mlp_in", width, inner),
+            mlp_out: Linear::new(path / "mlp_out", inner, width),
         }
     }
 

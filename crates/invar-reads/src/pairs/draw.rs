@@ -7,18 +7,6 @@ use rand::{Rng as _, RngExt};
 
 use super::config::{WindowLength, WindowsConfig};
 
-/// True or false, as a fair coin falls.
-pub(super) fn coin(rng: &mut Rng) -> bool {
-    rng.next_u64() >> 63 == 1
-}
-
-/// Which of the cumulated `weights` a draw falls to; one of weight 0 is never drawn.
-pub(super) fn weighted(cumulated: &[f64], rng: &mut Rng) -> usize {
-    let total = cumulated.last().copied().unwrap_or(0.0);
-    let point = (rng.next_u64() >> 11) as f64 * 2f64.powi(-53) * total; // in [0, total)
-    cumulated.partition_point(|&limit| limit <= point).min(cumulated.len() - 1)
-}
-
 /// A window of a read of `num_bases` bases, anywhere in it: the whole read where it is shorter or `window` is `None`.
 pub(super) fn window(num_bases: usize, window: Option<WindowLength>, rng: &mut Rng) -> Range<usize> {
     let len = window.map_or(num_bases, |window| length_up_to(num_bases, window, rng));
@@ -134,17 +122,5 @@ mod tests {
             let deviation = (trials as f64 * p * (1.0 - p)).sqrt();
             assert!((hits - trials as f64 * p).abs() < 5.0 * deviation, "{limit}: {hits} of {trials}, p = {p}");
         }
-    }
-
-    #[test]
-    fn weights_are_met() {
-        let mut rng = seed::rng(9, 0);
-        let mut hits = [0; 3];
-        for _ in 0..40_000 {
-            hits[weighted(&[3.0, 3.0, 4.0], &mut rng)] += 1; // weights 3, 0, 1
-        }
-        assert_eq!(hits[1], 0);
-        // Five standard deviations of a binomial with p = 1/4.
-        assert!((hits[2] as f64 - 10_000.0).abs() < 5.0 * (40_000.0f64 * 0.25 * 0.75).sqrt());
     }
 }

@@ -370,3 +370,35 @@ fn what_is_not_unpacked_is_the_same_view() {
         assert_eq!(source.pair(1, seed).unwrap().views, shown);
     }
 }
+
+/// More reads than can be numbered, none of which is ever looked at.
+struct TooMany;
+
+impl Reads for TooMany {
+    fn len(&self) -> usize {
+        1 << 32
+    }
+    fn name(&self, index: usize) -> Result<&str, DatasetError> {
+        panic!("read {index} is looked at")
+    }
+    fn sequence(&self, index: usize) -> Result<crate::PackedSlice<'_>, DatasetError> {
+        panic!("read {index} is looked at")
+    }
+    fn sample_id(&self, index: usize) -> SampleId {
+        panic!("read {index} is looked at")
+    }
+    fn mate_of(&self, index: usize) -> Option<usize> {
+        panic!("read {index} is looked at")
+    }
+    fn alignment(&self, index: usize) -> Option<Alignment> {
+        panic!("read {index} is looked at")
+    }
+}
+
+#[test]
+fn more_reads_than_numbers_are_an_error() {
+    let config = ReadPairsConfig { kinds: vec![strand(100)], ..ReadPairsConfig::default() };
+    let error = ReadPairs::new(Arc::new(TooMany), &config, &Representation::Tokens).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "drawing pairs takes at most 4294967295 samples, the dataset has 4294967296");
+    assert!(error.is_bad_input());
+}

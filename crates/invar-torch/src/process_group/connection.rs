@@ -154,8 +154,9 @@ impl C10d {
 
     fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
         let mut gathered = ptr::null_mut();
-        // SAFETY: the group and the tensor are live; on success `gathered` is a new tensor that we own.
+        // SAFETY: the group and the tensor are live, and `gathered` is ours to write.
         told("all-gather", |lost| unsafe { invar_torch_all_gather(self.0, tensor.as_ptr(), &raw mut gathered, lost) })?;
+        // SAFETY: on success it is a new tensor, which nobody else owns.
         Ok(unsafe { Tensor::from_ptr(gathered) })
     }
 
@@ -234,8 +235,9 @@ impl Store {
     pub(super) fn get(&self, key: &str) -> Result<String, String> {
         let key = c_string(key)?;
         let mut value = ptr::null_mut();
-        // SAFETY: the store is live; on success `value` is a C string that we own.
+        // SAFETY: the store is live, the key is a C string, and `value` is ours to write.
         first_line(unsafe { invar_torch_store_get(self.0, key.as_ptr(), &raw mut value) })?;
+        // SAFETY: on success it is a C string that the shim allocated for us.
         Ok(unsafe { owned_text(value) })
     }
 }

@@ -20,7 +20,10 @@ use std::{
     rc::Rc,
 };
 
-use invar_dataset::{ViewShape, seed};
+use invar_dataset::{
+    ViewShape,
+    seed::{self, Stream},
+};
 use invar_loss::Context;
 use invar_nn::Views;
 use invar_torch::ProcessGroup;
@@ -35,10 +38,6 @@ use crate::{
     network::{Network, Projected, hold_generator},
     optimizer::{Optimizer, copy_named},
 };
-
-/// Numbers of the random streams that are derived from the recipe's seed.
-const WEIGHT_STREAM: u64 = 0;
-const DROPOUT_STREAM: u64 = 1;
 
 /// Contrastive learning: towers, one loss over their embeddings, AdamW.
 pub struct ContrastiveStep {
@@ -77,7 +76,7 @@ impl ContrastiveStep {
     pub fn new(recipe: &Recipe, shape: &ViewShape, place: &Place) -> Result<Self, Error> {
         let config = &recipe.train;
         invar_torch::set_deterministic(true)?;
-        let network = Network::new(recipe, shape, seed::mix(config.seed, WEIGHT_STREAM), place.device)?;
+        let network = Network::new(recipe, shape, Stream::Weights.seed(config.seed), place.device)?;
         if let Some(path) = &config.warm_start {
             network.warm_start(path.as_ref())?;
         }
@@ -99,7 +98,7 @@ impl ContrastiveStep {
             ema,
             optimizer,
             grad_clip: config.grad_clip,
-            dropout_seed: seed::mix(config.seed, DROPOUT_STREAM),
+            dropout_seed: Stream::Dropout.seed(config.seed),
             group: Rc::clone(&place.group),
             reports: vec![],
             seen: vec![],
@@ -113,16 +112,16 @@ impl ContrastiveStep {
 
     /// Projections of the own rows, of all chunks together; with the graphs of the chunks where they are kept.
     fn project(&self, batch: u64, chunks: &[Views]) -> Result<(Projected, Option<Vec<Projected>>), Error> {
-        let forward = |number: usize, chunk: &Views| self.forward(&self.network, batch, number, chunk);
+        let pass = self.pass(&self.network, batch);
         if chunks.len() <= self.side_by_side {
-            let parts = self.each(chunks, 0, &forward)?;
+            let parts = self.each(numbered(chunks), &|(number, chunk)| pass.forward(number, &chunk))?;
             return Ok((tch::no_grad(|| concatenate(&parts)), Some(parts)));
         }
         let _no_grad = tch::no_grad_guard();
         // Part 3 passes the chunks again: running means must not see them twice.
         let buffers = self.network.named().into_iter().filter(|(_, t)| !t.requires_grad());
         let before: Vec<(Tensor, Tensor)> = buffers.map(|(_, t)| (t.copy(), t)).collect();
-        let parts = self.each(chunks, 0, &forward)?;
+        let parts = self.each(numbered(chunks), &|(number, chunk)| pass.forward(number, &chunk))?;
         for (old, mut own) in before {
             own.copy_(&old);
         }
@@ -132,7 +131,8 @@ impl ContrastiveStep {
     fn slow_keys(&self, batch: u64, chunks: &[Views]) -> Result<Option<Vec<Tensor>>, Error> {
         let Some(ema) = self.ema.as_ref().filter(|_| self.network.loss.needs_slow_keys()) else { return Ok(None) };
         let _no_grad = tch::no_grad_guard();
-        let parts = self.each(chunks, 0, &|number, chunk| self.forward(&ema.network, batch, number, chunk))?;
+        let pass = self.pass(&ema.network, batch);
+        let parts = self.each(numbered(chunks), &|(number, chunk)| pass.forward(number, &chunk))?;
         let own = concatenate(&parts).projections;
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
@@ -142,63 +142,55 @@ impl ContrastiveStep {
         &mut self,
         batch: u64,
         chunks: &[Views],
-        mut graphs: Option<Vec<Projected>>,
+        graphs: Option<Vec<Projected>>,
         along: &[Tensor],
     ) -> Result<(), Error> {
+        let mut graphs: Vec<Option<Projected>> =
+            graphs.map_or_else(|| chunks.iter().map(|_| None).collect(), |all| all.into_iter().map(Some).collect());
         let mut first = 0;
-        let mut own_rows = |chunk: &Views| {
-            let start = first;
-            first += chunk.num_pairs() as i64;
-            along.iter().map(|g| g.narrow(0, start, chunk.num_pairs() as i64)).collect::<Vec<_>>()
-        };
-        let rows: Vec<Vec<Tensor>> = chunks.iter().map(&mut own_rows).collect();
-        let params = self.optimizer.params();
         for (group, some) in chunks.chunks(self.side_by_side).enumerate() {
-            let before = group * self.side_by_side;
-            let graphs = graphs.take();
-            let gradients = self.each(some, before, &|number, chunk| {
-                let anew;
-                let projected = match &graphs {
-                    Some(graphs) => &graphs[number],
-                    None => {
-                        anew = self.forward(&self.network, batch, number, chunk)?;
-                        &anew
-                    }
+            let parts = some.iter().enumerate().map(|(at, chunk)| {
+                let (start, length) = (first, chunk.num_pairs() as i64);
+                first += length;
+                let number = group * self.side_by_side + at;
+                Part {
+                    number,
+                    chunk: chunk.shallow_clone(),
+                    graph: graphs[number].take(),
+                    along: along.iter().map(|gradient| gradient.narrow(0, start, length)).collect(),
+                    params: self.optimizer.params().into_iter().map(Tensor::shallow_clone).collect(),
+                }
+            });
+            let pass = self.pass(&self.network, batch);
+            let gradients = self.each(parts.collect(), &|part: Part| {
+                let projected = match part.graph {
+                    Some(graph) => graph,
+                    None => pass.forward(part.number, &part.chunk)?,
                 };
-                gradients_of(&inner(&projected.projections, &rows[number]), &params)
+                let params: Vec<&Tensor> = part.params.iter().collect();
+                gradients_of(&inner(&projected.projections, &part.along), &params)
             })?;
             gradients.into_iter().for_each(|found| self.gradients.sum(found));
         }
         Ok(())
     }
 
-    /// Does something with each chunk, as many at a time as may be. Of the chunks of a batch these are number `first` and
-    /// following.
-    fn each<T: Send>(
+    /// Does something with each of some chunks, as many at a time as may be.
+    fn each<I: Send, T: Send>(
         &self,
-        chunks: &[Views],
-        first: usize,
-        work: &dyn Fn(usize, &Views) -> Result<T, Error>,
+        inputs: Vec<I>,
+        work: &(dyn Fn(I) -> Result<T, Error> + Sync),
     ) -> Result<Vec<T>, Error> {
         if self.side_by_side == 1 {
-            return chunks.iter().enumerate().map(|(i, chunk)| work(first + i, chunk)).collect();
+            return inputs.into_iter().map(work).collect();
         }
-        // SAFETY: what is done with chunks reads the network, and adds to no tensor; it draws nothing where chunks are
-        // taken side by side ([`invar_nn::EncoderConfig::is_row_wise`]).
-        let all = unsafe { invar_torch::side_by_side(chunks.len(), &|i| work(first + i, &chunks[i])) };
-        all?.into_iter().collect()
+        invar_torch::side_by_side(inputs, work)?.into_iter().collect()
     }
 
-    /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
-    fn forward(&self, network: &Network, batch: u64, chunk: usize, views: &Views) -> Result<Projected, Error> {
-        if self.side_by_side > 1 {
-            // Nothing is drawn, and the generator is one for all threads.
-            return network.forward(views, true);
-        }
-        let stream = seed::mix(seed::mix(self.dropout_seed, batch), chunk as u64);
-        let _guard = hold_generator();
-        tch::manual_seed(seed::mix(stream, self.group.rank() as u64) as i64);
-        network.forward(views, true)
+    fn pass<'a>(&self, network: &'a Network, batch: u64) -> Pass<'a> {
+        // Where chunks are taken side by side, nothing is drawn, and the generator is one for all threads.
+        let dropout_seed = (self.side_by_side == 1).then(|| seed::mix(self.dropout_seed, batch));
+        Pass { network, dropout_seed, rank: self.group.rank() as u64 }
     }
 
     fn ids(&self, samples: &[u64]) -> Tensor {
@@ -212,6 +204,41 @@ impl ContrastiveStep {
         let all = self.seen.iter().flat_map(|seen| (0..seen.rows.end - seen.rows.start).map(move |row| (seen, row)));
         all.enumerate().filter(|(_, (seen, row))| is_bad(seen, *row)).map(|(number, _)| number).collect()
     }
+}
+
+/// The chunks of a batch and their numbers.
+fn numbered(chunks: &[Views]) -> Vec<(usize, Views)> {
+    chunks.iter().map(Views::shallow_clone).enumerate().collect()
+}
+
+/// A batch on its way through a network, in training.
+struct Pass<'a> {
+    network: &'a Network,
+    /// Of the batch; `None` where nothing is drawn.
+    dropout_seed: Option<u64>,
+    /// Of the process.
+    rank: u64,
+}
+
+impl Pass<'_> {
+    /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
+    fn forward(&self, chunk: usize, views: &Views) -> Result<Projected, Error> {
+        let Some(dropout_seed) = self.dropout_seed else { return self.network.forward(views, true) };
+        let _guard = hold_generator();
+        tch::manual_seed(seed::mix(seed::mix(dropout_seed, chunk as u64), self.rank) as i64);
+        self.network.forward(views, true)
+    }
+}
+
+/// What it takes to go back from the projections of a chunk to the weights.
+struct Part {
+    number: usize,
+    chunk: Views,
+    /// Its projections, where the activations of the forward pass are kept.
+    graph: Option<Projected>,
+    /// The gradients of the loss with respect to them, one `[b, P]` a view.
+    along: Vec<Tensor>,
+    params: Vec<Tensor>,
 }
 
 impl Step for ContrastiveStep {
@@ -296,7 +323,7 @@ impl Step for ContrastiveStep {
         let (mut first, mut second) = (vec![], vec![]);
         let part = 1.0 / batches.len().max(1) as f64;
         for chunks in batches {
-            let parts = self.each(chunks, 0, &|_, chunk| network.forward(chunk, false))?;
+            let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, false))?;
             let Projected { embeddings, projections } = concatenate(&parts);
             let samples = self.ids(&chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect::<Vec<_>>());
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());

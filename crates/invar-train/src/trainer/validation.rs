@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use invar_dataset::{PairSource, order::BatchOrder, seed};
+use invar_dataset::{PairSource, order::BatchOrder, seed::Stream};
 use invar_nn::Views;
 
-use super::{VALIDATION_STREAM, chunk_pairs};
+use super::chunk_pairs;
 use crate::{
     Error, Observer, Place, Recipe,
     feed::{Feed, Plan},
@@ -32,7 +32,7 @@ impl Validation {
         if config.validation_batches == 0 || config.validation_fraction == 0.0 {
             return Ok(Self::default());
         }
-        let validation_seed = seed::mix(config.seed, VALIDATION_STREAM);
+        let validation_seed = Stream::Validation.seed(config.seed);
         let Ok(order) = BatchOrder::new(held_out.len(), config.batch_size, validation_seed) else {
             observer.warning(&format!(
                 "no validation: {} samples are held out, a contrastive batch needs 2",

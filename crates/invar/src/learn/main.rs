@@ -8,6 +8,8 @@ mod source;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { invar_torch::set_environment() };
     invar_cli::execute(commands::run, code_of)
 }
 

@@ -1,6 +1,7 @@
 //! The domains, as the command line sees them: the one place that knows which there are.
 
 use std::{
+    cell::{OnceCell, RefCell},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -157,45 +158,89 @@ impl SourceConfig {
         }
     }
 
-    /// Opens dataset directories to draw pairs from.
-    ///
-    /// # Errors
-    /// When a directory is no whole dataset, or the pairs that the recipe asks for cannot be drawn from it.
-    pub fn pairs(&self, data: &[PathBuf]) -> Result<Arc<dyn ShownPairs>> {
-        match self {
-            Self::Reads(reads) => {
-                let dataset = Arc::new(ReadDataset::open(data)?);
-                Ok(Arc::new(ReadPairs::new(dataset, &reads.pairs, &reads.representation())?))
-            }
-            Self::Micrographs(images) => {
-                let dataset = Arc::new(GrainDataset::open(data)?);
-                Ok(Arc::new(GrainPairs::new(dataset, &images.pairs, &images.view)?))
-            }
-        }
-    }
-
-    /// Opens dataset directories to embed every sample of.
-    ///
-    /// # Errors
-    /// When a directory is no whole dataset.
-    pub fn samples(&self, data: &[PathBuf]) -> Result<Samples> {
-        match self {
-            Self::Reads(reads) => {
-                let dataset = Arc::new(ReadDataset::open(data)?);
-                let views = ReadViews::new(dataset.clone(), reads.embed, &reads.representation())?;
-                Ok(Samples { views: Box::new(views), table: dataset })
-            }
-            Self::Micrographs(images) => {
-                let dataset = Arc::new(GrainDataset::open(data)?);
-                let views = GrainViews::new(dataset.clone(), &images.view, images.embed, images.pairs.mirror)?;
-                Ok(Samples { views: Box::new(views), table: dataset })
-            }
-        }
-    }
-
     /// Whether clusters can be shown as pictures of the samples.
     pub fn has_pictures(&self) -> bool {
         matches!(self, Self::Micrographs(_))
+    }
+}
+
+/// The dataset directories of a command: opened when they are first asked for, and once.
+pub struct Datasets<'a> {
+    source: &'a SourceConfig,
+    dirs: &'a [PathBuf],
+    opened: OnceCell<Opened>,
+    pairs: RefCell<Option<Arc<dyn ShownPairs>>>,
+}
+
+enum Opened {
+    Reads(Arc<ReadDataset>),
+    Micrographs(Arc<GrainDataset>),
+}
+
+impl<'a> Datasets<'a> {
+    /// Opens nothing yet.
+    pub fn new(source: &'a SourceConfig, dirs: &'a [PathBuf]) -> Self {
+        Self { source, dirs, opened: OnceCell::new(), pairs: RefCell::default() }
+    }
+
+    /// The directories.
+    pub fn dirs(&self) -> &'a [PathBuf] {
+        self.dirs
+    }
+
+    /// What pairs are drawn from. Made once, which with `overlap-walk` means to sketch every read, and kept until
+    /// [`Datasets::forget_pairs`].
+    ///
+    /// # Errors
+    /// When a directory is no whole dataset, or the pairs that the recipe asks for cannot be drawn from it.
+    pub fn pairs(&self) -> Result<Arc<dyn ShownPairs>> {
+        if let Some(pairs) = &*self.pairs.borrow() {
+            return Ok(Arc::clone(pairs));
+        }
+        let pairs: Arc<dyn ShownPairs> = match (self.source, self.opened()?) {
+            (SourceConfig::Reads(reads), Opened::Reads(dataset)) => {
+                Arc::new(ReadPairs::new(dataset.clone(), &reads.pairs, &reads.representation())?)
+            }
+            (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
+                Arc::new(GrainPairs::new(dataset.clone(), &images.pairs, &images.view)?)
+            }
+            _ => unreachable!("opened as what the source says"),
+        };
+        Ok(Arc::clone(self.pairs.borrow_mut().insert(pairs)))
+    }
+
+    /// Gives the memory of [`Datasets::pairs`] back, where nobody else holds them.
+    pub fn forget_pairs(&self) {
+        self.pairs.take();
+    }
+
+    /// Every sample, to be embedded.
+    ///
+    /// # Errors
+    /// When a directory is no whole dataset.
+    pub fn samples(&self) -> Result<Samples> {
+        Ok(match (self.source, self.opened()?) {
+            (SourceConfig::Reads(reads), Opened::Reads(dataset)) => {
+                let views = ReadViews::new(dataset.clone(), reads.embed, &reads.representation())?;
+                Samples { views: Box::new(views), table: dataset.clone() }
+            }
+            (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
+                let views = GrainViews::new(dataset.clone(), &images.view, images.embed, images.pairs.mirror)?;
+                Samples { views: Box::new(views), table: dataset.clone() }
+            }
+            _ => unreachable!("opened as what the source says"),
+        })
+    }
+
+    fn opened(&self) -> Result<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = match self.source {
+            SourceConfig::Reads(_) => Opened::Reads(Arc::new(ReadDataset::open(self.dirs)?)),
+            SourceConfig::Micrographs(_) => Opened::Micrographs(Arc::new(GrainDataset::open(self.dirs)?)),
+        };
+        Ok(self.opened.get_or_init(|| opened))
     }
 }
 

@@ -30,7 +30,7 @@ fn dense(q: &Tensor, k: &Tensor, scale: f64, margin: f64, samples: Option<&Tenso
 fn tiled(rows: &Rows, parts: i64) -> (f64, [Tensor; 3], f64) {
     let num_pairs = rows.q.size()[0];
     let cut = |part: i64| num_pairs * part / parts;
-    let of: Vec<Rows> = (0..parts).map(|part| Rows { own: cut(part)..cut(part + 1), ..*rows }).collect();
+    let of: Vec<Rows> = (0..parts).map(|part| rows.of(cut(part)..cut(part + 1))).collect();
     let sums: Vec<Sums> = of.iter().map(Rows::sums).collect();
     let columns = combine(&Tensor::cat(&sums.iter().map(|sums| &sums.columns).collect::<Vec<_>>(), 0));
     let shares = of.iter().zip(&sums).map(|(rows, sums)| rows.share(sums, &columns, true));
@@ -42,15 +42,16 @@ fn greatest(x: &Tensor) -> f64 {
     x.abs().max().double_value(&[])
 }
 
-fn rows<'a>(q: &'a Tensor, k: &'a Tensor, scale: f64) -> Rows<'a> {
+fn rows(q: &Tensor, k: &Tensor, scale: f64) -> Rows {
     let own = 0..q.size()[0];
     let (tile_rows, plain_limit) = (tile_rows(own.end, 1), plain_limit(q.kind()));
+    let (q, k) = (q.shallow_clone(), k.shallow_clone());
     Rows { q, k, scale, margin: 0.0, samples: None, own, tile_rows, plain_limit }
 }
 
 /// Refuses what is farther from the dense loss than `tolerance`.
 fn check(rows: &Rows, parts: i64, tolerance: f64) {
-    let (loss, gradients) = dense(rows.q, rows.k, rows.scale, rows.margin, rows.samples);
+    let (loss, gradients) = dense(&rows.q, &rows.k, rows.scale, rows.margin, rows.samples.as_ref());
     let (found, found_gradients, _) = tiled(rows, parts);
     let what = format!("B {} scale {} tile {} parts {parts}", rows.q.size()[0], rows.scale, rows.tile_rows);
     // What the dense loss loses to rounding where it is next to nothing.
@@ -108,12 +109,13 @@ fn a_sample_is_never_its_own_negative() {
     let samples = Tensor::from_slice(&[4i64, 1, 4, 7, -2, 1, 4, 0, 9]);
     for plain_limit in [300.0, 0.0] {
         for parts in [1, 3] {
-            let rows = Rows { samples: Some(&samples), tile_rows: 2, plain_limit, ..rows(&q, &k, 10.0) };
+            let rows = Rows { samples: Some(samples.shallow_clone()), tile_rows: 2, plain_limit, ..rows(&q, &k, 10.0) };
             check(&rows, parts, 1e-12);
         }
         // Nothing but one sample: no negatives, nothing to learn.
         let alike = Tensor::zeros([9], (Kind::Int64, CPU));
-        let (loss, gradients, accuracy) = tiled(&Rows { samples: Some(&alike), plain_limit, ..rows(&q, &k, 10.0) }, 1);
+        let alone = Rows { samples: Some(alike), plain_limit, ..rows(&q, &k, 10.0) };
+        let (loss, gradients, accuracy) = tiled(&alone, 1);
         assert_eq!((loss, accuracy), (0.0, 1.0));
         assert!(gradients.iter().all(|gradient| gradient.abs().max().double_value(&[]) == 0.0));
     }

@@ -1,7 +1,12 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use crate::layers::{Precision, channels_last};
+use std::sync::{PoisonError, RwLock};
+
+use crate::{
+    Weights,
+    layers::{Precision, channels_last},
+};
 
 /// Over what a convolution's output is normalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +30,12 @@ const MOMENTUM: f64 = 0.1;
 /// A convolution without bias, and a norm with weight and bias.
 #[derive(Debug)]
 pub(super) struct ConvNorm {
-    kernel: Tensor,
+    kernel: Weights,
     stride: i64,
-    weight: Tensor,
-    bias: Tensor,
-    /// Running mean and variance, of a batch norm.
-    running: Option<[Tensor; 2]>,
+    weight: Weights,
+    bias: Weights,
+    /// Running mean and variance, of a batch norm: in training they change, though the encoder is shared.
+    running: Option<RwLock<[Weights; 2]>>,
 }
 
 impl ConvNorm {
@@ -40,14 +45,15 @@ impl ConvNorm {
         let bound = 1.0 / ((num_in * side * side) as f64).sqrt();
         let running = (norm == NormKind::Batch).then(|| {
             let path = path / "norm";
-            [path.zeros_no_train("running_mean", &[num_out]), path.ones_no_train("running_var", &[num_out])]
+            let mean = path.zeros_no_train("running_mean", &[num_out]);
+            RwLock::new([mean.into(), path.ones_no_train("running_var", &[num_out]).into()])
         });
         Self {
-            // PyTorch's default.
-            kernel: path.uniform("kernel", &[num_out, num_in, side, side], -bound, bound),
+            // PyTorch's default for convolutions, a factor of sqrt 6 below He's.
+            kernel: path.uniform("kernel", &[num_out, num_in, side, side], -bound, bound).into(),
             stride,
-            weight: (path / "norm").ones("weight", &[num_out]),
-            bias: (path / "norm").zeros("bias", &[num_out]),
+            weight: (path / "norm").ones("weight", &[num_out]).into(),
+            bias: (path / "norm").zeros("bias", &[num_out]).into(),
             running,
         }
     }
@@ -61,9 +67,13 @@ impl ConvNorm {
     fn normalise(&self, x: &Tensor, train: bool) -> Tensor {
         // A picture of one channel has both orders, and its convolution may have given the one in which norms are slow.
         let x = &channels_last(x);
-        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        let (weight, bias) = (Some(&*self.weight), Some(&*self.bias));
+        let batch_norm = |[mean, var]: &[Weights; 2]| {
+            x.batch_norm(weight, bias, Some(&**mean), Some(&**var), train, MOMENTUM, EPS, true)
+        };
         match &self.running {
-            Some([mean, var]) => x.batch_norm(weight, bias, Some(mean), Some(var), train, MOMENTUM, EPS, true),
+            Some(running) if train => batch_norm(&running.write().unwrap_or_else(PoisonError::into_inner)),
+            Some(running) => batch_norm(&running.read().unwrap_or_else(PoisonError::into_inner)),
             // On CUDA a group norm's weights must be of its input's kind.
             None if x.device().is_cuda() && x.kind() != Kind::Float => {
                 x.to_kind(Kind::Float).group_norm(NUM_GROUPS, weight, bias, EPS, true).to_kind(x.kind())

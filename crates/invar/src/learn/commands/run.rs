@@ -15,7 +15,7 @@ use invar_embeddings::ClusterTable;
 use serde_json::{Value, json};
 
 use super::{embed, pictures, train};
-use crate::recipe::Recipe;
+use crate::{recipe::Recipe, source::Datasets};
 
 /// Runs of k-means against the labels.
 const KMEANS_RUNS: usize = 5;
@@ -42,9 +42,11 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let mut stages = Stages { ui, json: serde_json::Map::new() };
     stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?);
     let options = train::Options { labels: table, ..train::Options::default() };
-    stages.add("train", train::train(&recipe, std::slice::from_ref(&data), &model, options, common, ui)?);
-    let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: 1000, moved: false };
-    stages.add("embed", embed::embed(&recipe, &request, common, ui)?);
+    let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: args.probe, moved: false };
+    // Both stages draw pairs from what is opened and indexed once.
+    let datasets = Datasets::new(&recipe.source, &request.data);
+    stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?);
+    stages.add("embed", embed::embed(&recipe, &datasets, &request, common, ui)?);
     let output = Output { clusters: args.out.join("clusters.parquet"), plot: Some(args.out.join("clusters.svg")) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
         Some(summary) => summary,

@@ -24,7 +24,7 @@ use invar_torch::ProcessGroup;
 use invar_train::{Observer, Place, StepMetrics, TrainSummary, ValidationMetrics};
 use serde_json::{Value, json};
 
-use crate::recipe::Recipe;
+use crate::{recipe::Recipe, source::Datasets};
 
 /// What `invar train` is asked beside recipe, data and place.
 pub struct Options {
@@ -49,13 +49,13 @@ pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
     let labels = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
     let options = Options { labels, peer_timeout: Duration::from_secs(args.peer_timeout) };
     let out = args.out.as_ref().expect("clap asks for it unless it is a dry run");
-    train(&recipe, &args.data, out, options, common, ui)
+    train(&recipe, &Datasets::new(&recipe.source, &args.data), out, options, common, ui)
 }
 
 /// Trains into `out`, or goes on there. Of several processes the first alone reads and writes `out`, and talks.
 pub fn train(
     recipe: &Recipe,
-    data: &[PathBuf],
+    data: &Datasets,
     out: &Path,
     options: Options,
     common: &Common,
@@ -75,7 +75,7 @@ pub fn train(
         encoder: recipe.encoder.clone(),
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),
-        data: data_identity(recipe, data)?,
+        data: data_identity(recipe, data.dirs())?,
     };
     let identity = settings.data.clone();
     let done = if group.is_first() { prepare(recipe, out, &identity, common)? } else { None };
@@ -87,7 +87,7 @@ pub fn train(
         Some(device) => device,
         None => self::device(common, ui)?,
     };
-    let shown = recipe.source.pairs(data)?;
+    let shown = data.pairs()?;
     let kinds = shown.kinds().map_or_else(String::new, |kinds| format!(" (pairs: {kinds})"));
     let mut pairs: Arc<dyn PairSource> = shown;
     if let Some(labels) = options.labels {

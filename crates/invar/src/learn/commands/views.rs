@@ -14,7 +14,7 @@ use invar_cli::{
 use invar_dataset::{Pair, ViewShape, atomic, order::Permutation, seed};
 use serde_json::json;
 
-use crate::{recipe::Recipe, sheet};
+use crate::{recipe::Recipe, sheet, source::Datasets};
 
 /// `invar views`
 pub fn run(args: &Views, common: &Common, ui: &Ui) -> Result<Summary> {
@@ -34,7 +34,7 @@ pub fn draw(recipe: &Recipe, data: &[PathBuf], out: &Path, number: u32, ui: &Ui)
 }
 
 fn show(recipe: &Recipe, data: &[PathBuf], out: Option<&Path>, number: u32, ui: &Ui) -> Result<Summary> {
-    let pairs = recipe.source.pairs(data)?;
+    let pairs = Datasets::new(&recipe.source, data).pairs()?;
     let picture = match pairs.view_shape() {
         ViewShape::Dense(shape) => <[usize; 3]>::try_from(shape).ok(),
         _ => None,

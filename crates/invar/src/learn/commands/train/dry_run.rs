@@ -13,7 +13,7 @@ use invar_train::Survey;
 use serde_json::json;
 
 use super::processes;
-use crate::recipe::Recipe;
+use crate::{recipe::Recipe, source::Datasets};
 
 /// Says what training would be, and writes nothing.
 pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Summary> {
@@ -27,7 +27,8 @@ pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Sum
         data: String::new(),
     };
     let processes = processes::launched()?.map_or(1, |rendezvous| rendezvous.size);
-    let survey = invar_train::survey(&settings, recipe.source.pairs(data)?, processes)?;
+    let survey =
+        invar_train::survey(&settings, Datasets::new(&recipe.source, data).pairs()?, processes, device.device)?;
     let mut json = serde_json::to_value(&survey)?;
     json["device"] = json!(device.sentence);
     json["encoder"] = json!(recipe.encoder.name());

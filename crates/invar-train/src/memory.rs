@@ -1,0 +1,142 @@
+//! How much memory training takes, and how much there is.
+
+use std::{fs, path::Path};
+
+use serde::Serialize;
+
+use crate::{Error, TrainConfig};
+
+/// An estimate of what a training process takes beside the program itself, in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Memory {
+    /// Weights, their gradients, the optimizer's two means, and the moving average where there is one.
+    pub weights: usize,
+    /// What is kept between the forward and the backward pass of a chunk. Measured on the CPU with two small batches and
+    /// extrapolated; `None` where the system does not tell the memory of a process.
+    pub activations: Option<usize>,
+    /// Views of the batch in training and of the chunks that wait for it, on the host.
+    pub views: usize,
+}
+
+impl Memory {
+    /// All together.
+    pub fn total(&self) -> usize {
+        self.weights + self.activations.unwrap_or(0) + self.views
+    }
+
+    /// [`Memory::weights`] of so many trained numbers and so many fixed ones, in single precision.
+    pub(crate) fn of_weights(num_trained: usize, num_fixed: usize, config: &TrainConfig) -> usize {
+        let averages = if config.ema_decay > 0.0 { 1 } else { 0 };
+        4 * (num_trained * (4 + averages) + num_fixed * (1 + averages))
+    }
+}
+
+/// Refuses what is more than the memory of the host, where that is known.
+///
+/// # Errors
+/// [`Error::TooLarge`], with both figures.
+pub(crate) fn check_host(needed: usize, config: &TrainConfig) -> Result<(), Error> {
+    check(needed, of_host(), config)
+}
+
+fn check(needed: usize, available: Option<usize>, config: &TrainConfig) -> Result<(), Error> {
+    match available {
+        Some(available) if needed > available => {
+            Err(Error::TooLarge { needed, available, remedy: what_to_lower(config) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does a part of training. Panics are errors, and too little memory is told with the settings to lower.
+pub(crate) fn guarded<T>(
+    config: &TrainConfig,
+    during: &str,
+    body: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let result = invar_torch::caught(body).unwrap_or_else(|panic| Err(panic.into()));
+    result.map_err(|error| explained(error, during, || what_to_lower(config)))
+}
+
+/// The error, or what to do about too little memory.
+pub(crate) fn explained(error: Error, during: &str, remedy: impl FnOnce() -> String) -> Error {
+    match error {
+        Error::OutOfMemory { .. } => error,
+        error if error.is_out_of_memory() => {
+            Error::OutOfMemory { during: during.into(), refusal: Box::new(error), remedy: remedy() }
+        }
+        error => error,
+    }
+}
+
+/// The settings on which the memory of training depends.
+pub(crate) fn what_to_lower(config: &TrainConfig) -> String {
+    let TrainConfig { chunk_pairs, batch_size, .. } = config;
+    let chunks = match chunk_pairs {
+        0 => format!("set train.chunk_pairs (0: all {batch_size} pairs of a batch at a time)"),
+        pairs => format!("lower train.chunk_pairs ({pairs})"),
+    };
+    format!("{chunks}, lower train.batch_size ({batch_size}), or make the encoder smaller")
+}
+
+/// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container.
+fn of_host() -> Option<usize> {
+    let read = |path: &str| fs::read_to_string(path).ok();
+    let installed = read("/proc/meminfo").and_then(|text| installed(&text));
+    let own =
+        read("/proc/self/cgroup").and_then(|text| Some(text.lines().find_map(|l| l.strip_prefix("0::"))?.to_owned()));
+    let groups = own.as_deref().unwrap_or("/");
+    let limits = Path::new(groups).ancestors().filter_map(|group| {
+        let inside = group.strip_prefix("/").unwrap_or(group);
+        let path = Path::new("/sys/fs/cgroup").join(inside).join("memory.max");
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    });
+    limits.chain(installed).min()
+}
+
+fn installed(meminfo: &str) -> Option<usize> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_figures() {
+        let config = TrainConfig { batch_size: 4096, ..TrainConfig::default() };
+        let error = check(64_000_000_001, Some(16_000_000_000), &config).unwrap_err().to_string();
+        let expected = "training takes about 64001 MB of memory, this machine has 16000 MB; set train.chunk_pairs (0: all 4096 \
+                        pairs of a batch at a time), lower train.batch_size (4096), or make the encoder smaller";
+        assert_eq!(error, expected);
+        assert!(check(16, Some(16), &config).is_ok() && check(usize::MAX, None, &config).is_ok());
+    }
+
+    #[test]
+    fn the_memory_of_the_host_is_known_on_linux() {
+        assert_eq!(installed("MemTotal:       16303428 kB\nMemFree: 1 kB\n"), Some(16_303_428 * 1024));
+        assert_eq!(installed("MemFree: 1 kB\n"), None);
+        if cfg!(target_os = "linux") {
+            // More than this test takes, and less than any address space.
+            assert!((1 << 24..1 << 50).contains(&of_host().unwrap()));
+        }
+    }
+
+    #[test]
+    fn too_little_memory_is_told_with_the_remedy_and_any_other_error_as_it_is() {
+        let config = TrainConfig { chunk_pairs: 64, ..TrainConfig::default() };
+        let huge = || Ok(tch::Tensor::empty([1 << 54], (tch::Kind::Float, tch::Device::Cpu)).numel());
+        let error = guarded(&config, "step 3", huge).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::OutOfMemory { .. }) && !error.is_bad_input());
+        assert!(text.starts_with("step 3: LibTorch: ") && text.contains("72057594037927936 bytes"), "{text}");
+        assert!(
+            text.ends_with("; lower train.chunk_pairs (64), lower train.batch_size (512), or make the encoder smaller")
+        );
+        assert_eq!(text.lines().count(), 1);
+        let other = guarded(&config, "step 3", || Err::<(), _>(Error::NoView(7))).unwrap_err();
+        assert!(matches!(other, Error::NoView(7)));
+    }
+}
