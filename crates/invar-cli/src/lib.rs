@@ -4,6 +4,8 @@
 //! what needs networks over to `invar-learn`, which is `invar` with LibTorch. Loading LibTorch takes a quarter of a second and
 //! 150 MB before a program's first line, whatever the program then does.
 
+#![allow(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
+
 pub mod builtin;
 pub mod cli;
 pub mod commands;

@@ -1,5 +1,6 @@
 //! k-means of a file of raw little-endian f32 values, for side-by-side timing with other programs:
 //! `kmeans_values FILE DIM K RESTARTS SEED LABELS_OUT` prints seconds, inertia and iterations, and writes i32 labels.
+#![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, fs, time::Instant};
 

@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(coin(&mut rng(3, index)), bits(index) >= 1 << 63);
             // Exact: 53 bits are a double.
             assert_eq!(uniform(&mut rng(3, index)) * 2f64.powi(53), (bits(index) >> 11) as f64);
-            assert_eq!(below(10, &mut rng(3, index)), (u128::from(bits(index) >> 11) * 10 >> 53) as usize);
+            assert_eq!(below(10, &mut rng(3, index)), ((u128::from(bits(index) >> 11) * 10) >> 53) as usize);
         }
         assert_eq!((0..1000).filter(|&index| below(3, &mut rng(4, index)) > 2).count(), 0);
     }

@@ -2,6 +2,7 @@
 //! products alone, as ratios of one run.
 //!
 //! `cargo bench -p invar-loss`; `-- 16384` sets the pairs of the large batch (default 65,536).
+#![allow(clippy::print_stdout)]
 
 use std::{hint::black_box, process::Command, time::Instant};
 

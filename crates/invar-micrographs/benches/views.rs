@@ -3,6 +3,7 @@
 //! The same views as `benches/peers/views_torchvision.py` makes: of 200 x 200 pictures of 8 bits the whole disc, of
 //! 2048 x 2048 ones of 16 bits a disc of 256 pixels anywhere; both at any angle, jittered, with the default augmentation.
 //! Best of several rounds; on Linux also the processor time a view, which a busy machine disturbs less.
+#![allow(clippy::print_stdout)]
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 

@@ -6,6 +6,7 @@
 //! dump --time FILE...    seconds to read all pixels
 //! dump --raw FILE        the values of all pages to stdout
 //! ```
+#![allow(clippy::print_stdout)]
 
 use std::{io::Write, path::Path, time::Instant};
 

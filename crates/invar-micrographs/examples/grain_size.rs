@@ -1,4 +1,5 @@
 //! ASTM grain-size numbers of a label mask: `grain_size MASK PIXEL_SIZE_NM`.
+#![allow(clippy::print_stdout)]
 
 use invar_micrographs::{
     GrainSize, PixelSize, PixelSizeSource, TestLines, chords_um, grain_size_by_counting, grain_size_by_intercepts,

@@ -2,6 +2,7 @@
 //! `cargo bench -p invar-reads --bench views`.
 //!
 //! Times are the best of several rounds; the ratio is the plain implementation's time over ours.
+#![allow(clippy::print_stdout)]
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 

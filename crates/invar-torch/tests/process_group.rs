@@ -1,4 +1,5 @@
 //! Process groups of real processes: this test binary starts itself again, once a process.
+#![allow(clippy::print_stdout)] // how a process tells the test that started it
 #![allow(missing_docs)]
 
 use std::{

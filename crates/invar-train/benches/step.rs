@@ -4,6 +4,7 @@
 //!
 //! `cargo bench -p invar-train --bench step -- [SIZE] [SIDE] [BATCH] [STEPS] [THREADS] [bf16] [c4|c8] [group]`;
 //! default `tiny 64 64 40 2`. With `transformer`, SIDE is the number of bases.
+#![allow(clippy::print_stdout)]
 
 use std::{
     hint::black_box,

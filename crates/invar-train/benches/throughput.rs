@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p invar-train`; `-- 100` sets the microseconds that drawing a view takes (default 30, about what a
 //! 6-mer profile of a few kilobases costs), `-- bf16` the products of the hidden layers.
+#![allow(clippy::print_stdout)]
 
 use std::{
     hint::black_box,

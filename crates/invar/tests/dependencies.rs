@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand};
+use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Package};
 
 /// What each crate of ours may depend on directly, among ours and tch.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -99,27 +99,52 @@ fn anyhow_and_clap_stay_in_the_command_line() {
     }
 }
 
+/// What only the command line may do, Clippy refuses everywhere else; see the lints of the workspace.
 #[test]
-fn libraries_do_not_print_and_the_trainer_names_no_domain() {
+fn only_the_command_line_allows_itself_to_talk_and_exit() {
     let metadata = metadata();
-    let is_library = |name: &str| name.starts_with("invar-") && name != COMMAND_LINE;
-    for package in metadata.workspace_packages().iter().filter(|p| is_library(&p.name)) {
-        for path in rust_files(package.manifest_path.parent().unwrap().join("src").as_std_path()) {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap();
-            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-            for line in lines {
-                for word in ["println!", "eprintln!", "print!(", "process::exit"] {
-                    assert!(!line.contains(word), "{} prints or exits: {line}", path.display());
-                }
-                if package.name.as_str() == "invar-train" {
-                    for word in ["kmer", "Kmer", "strand", "nucleotide", "micrograph", "InfoNce", "Transformer"] {
-                        assert!(!line.contains(word), "{} knows a domain: {line}", path.display());
-                    }
-                }
+    let workspace = std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).unwrap();
+    let workspace: toml::Table = workspace.parse().unwrap();
+    for lint in ["exit", "print_stderr", "print_stdout", "undocumented_unsafe_blocks"] {
+        assert_eq!(workspace["workspace"]["lints"]["clippy"][lint].as_str(), Some("warn"), "{lint}");
+    }
+    for package in metadata.workspace_packages() {
+        let manifest: toml::Table = std::fs::read_to_string(&package.manifest_path).unwrap().parse().unwrap();
+        assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{}", package.name);
+        if package.name.as_str() == COMMAND_LINE || package.name.as_str() == "invar" {
+            continue;
+        }
+        for (path, text) in sources(package) {
+            for lint in ["clippy::exit", "clippy::print_std", "clippy::undocumented_unsafe_blocks", "clippy::all"] {
+                assert!(!text.contains(lint), "{} switches off {lint}", path.display());
             }
         }
     }
+}
+
+#[test]
+fn the_trainer_names_no_domain() {
+    let metadata = metadata();
+    let trainer = metadata.workspace_packages().into_iter().find(|p| p.name.as_str() == "invar-train").unwrap();
+    let mut num_lines = 0;
+    for (path, text) in sources(trainer) {
+        // Tests at the end of a file, or in one of their own, may.
+        let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for line in code.lines().filter(|line| !is_test && !line.trim_start().starts_with("//")) {
+            num_lines += 1;
+            for word in ["kmer", "Kmer", "strand", "nucleotide", "micrograph", "InfoNce", "Transformer"] {
+                assert!(!line.contains(word), "{} knows a domain: {line}", path.display());
+            }
+        }
+    }
+    assert!(num_lines > 2_000, "{num_lines} lines were looked at");
+}
+
+/// The source files of a package, without tests and benches of their own.
+fn sources(package: &Package) -> Vec<(std::path::PathBuf, String)> {
+    let files = rust_files(package.manifest_path.parent().unwrap().join("src").as_std_path());
+    files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
 }
 
 fn rust_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -41,13 +41,14 @@ impl StoredType {
         if cfg!(target_endian = "big") && self != Self::U8 {
             return None;
         }
-        // SAFETY: every pattern of bits is a u16, and an f32.
         match self {
             Self::U8 => Some(PixelsRef::U8(bytes)),
+            // SAFETY: every pattern of bits is a u16.
             Self::U16 => match unsafe { bytes.align_to::<u16>() } {
                 ([], values, []) => Some(PixelsRef::U16(values)),
                 _ => None,
             },
+            // SAFETY: every pattern of bits is an f32.
             Self::F32 => match unsafe { bytes.align_to::<f32>() } {
                 ([], values, []) => Some(PixelsRef::F32(values)),
                 _ => None,
