@@ -241,10 +241,11 @@ pub struct Train {
     /// Train nothing: say what the network, its memory and the speed of the data would be, and on which device
     #[arg(long)]
     pub dry_run: bool,
-    /// Tab-separated table with columns `id` and a label: held-out samples are asked for their neighbours' labels
+    /// Tab-separated table with columns `id` and a label: held-out samples are asked for their neighbours' labels.
+    /// A column `source` or `key` tells samples of one name apart
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of --labels [default: the first that is not `id`]
+    /// The column of --labels [default: the first that is not `id`, `source` or `key`]
     #[arg(long, value_name = "NAME", requires = "labels")]
     pub label_column: Option<String>,
     /// How long a process waits for another before it gives up
@@ -299,7 +300,7 @@ pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
-    /// The Parquet file to write: id, cluster (-1 is noise), probability, distance, x, y
+    /// The Parquet file to write: id, key, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
     /// How
@@ -340,10 +341,11 @@ pub struct Evaluate {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
-    /// Tab-separated table with a header: one column `id`, one of labels
+    /// Tab-separated table with a header: one column `id`, one of labels. A column `source` or `key`, as in the
+    /// embeddings, tells samples of one name apart
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first of --labels that is not `id`]; without --labels a column of EMB
+    /// The column of labels [default: the first of --labels that is not `id`, `source` or `key`]; without --labels a column of EMB
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Score these clusters too
@@ -424,7 +426,8 @@ pub enum Format {
 #[command(after_help = "Examples:
   invar query embeddings \"SELECT source, COUNT(*) AS reads, AVG(gc) AS gc FROM embeddings GROUP BY source\"
   invar query embeddings --clusters clusters.parquet \\
-    \"SELECT cluster, COUNT(*) AS n, AVG(length_bp) AS mean_bp FROM embeddings JOIN clusters USING (id) GROUP BY cluster ORDER BY n DESC\"")]
+    \"SELECT cluster, COUNT(*) AS n, AVG(length_bp) AS mean_bp FROM embeddings JOIN clusters USING (key) GROUP BY cluster ORDER BY n DESC\"
+Names (`id`) may repeat, as those of mates do; `key` never does.")]
 pub struct Query {
     /// Embeddings, known to the SQL as `embeddings`
     #[arg(value_name = "EMB")]
@@ -457,7 +460,7 @@ pub struct Run {
     /// Tab-separated table of true labels, to measure the result against
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first of --labels that is not `id`]; without --labels one of the samples' own
+    /// The column of labels [default: the first of --labels that is not `id`, `source` or `key`]; without --labels one of the samples' own
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Samples on which the invariance is measured, as for `invar embed`

@@ -36,7 +36,8 @@ fn code_of(cause: &Cause) -> Option<u8> {
 }
 
 fn is_usage(cause: &Cause) -> bool {
-    matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Config { .. }))
+    cause.downcast_ref().is_some_and(invar_dataset::DatasetError::is_usage)
+        || matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Config { .. }))
         || matches!(cause.downcast_ref(), Some(invar_reads::Error::Config { .. }))
         || matches!(cause.downcast_ref(), Some(invar_reads::PairsError::Config(_)))
 }

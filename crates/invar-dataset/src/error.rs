@@ -33,6 +33,44 @@ pub enum DatasetError {
         /// What is there, and what can be done.
         reason: String,
     },
+    /// A dataset directory is opened twice.
+    #[error("{path}: given twice, the first time as {first}: every sample would be there twice")]
+    GivenTwice {
+        /// The directory, as it was given the second time.
+        path: PathBuf,
+        /// As it was given the first time.
+        first: PathBuf,
+    },
+    /// Two dataset directories that are opened together were made from one file.
+    #[error(
+        "input {input:?} of {directory} is the same file as input {other_input:?} of {other_directory}: its samples would \
+         be there twice; open one of the two"
+    )]
+    SameInput {
+        /// The directory that was given later.
+        directory: PathBuf,
+        /// The file, as the user gave it.
+        input: String,
+        /// The directory that was given first.
+        other_directory: PathBuf,
+        /// The file there.
+        other_input: String,
+    },
+    /// Two different inputs have keys in common, by chance.
+    #[error(
+        "input {input:?} of {directory} and input {other_input:?} of {other_directory} differ, but by chance some of their \
+         samples have the same keys: they cannot be opened together"
+    )]
+    KeysOverlap {
+        /// The directory of the one.
+        directory: PathBuf,
+        /// Its input.
+        input: String,
+        /// The directory of the other.
+        other_directory: PathBuf,
+        /// Its input.
+        other_input: String,
+    },
     /// There are too few samples for what was asked.
     #[error("{what} needs at least {needed} samples, the dataset has {found}")]
     TooFew {
@@ -70,8 +108,13 @@ impl DatasetError {
         move |source| Self::Io { path, source }
     }
 
+    /// Whether what was asked for is to blame: the command line then exits with 2.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::GivenTwice { .. })
+    }
+
     /// Whether the data is to blame, rather than the machine: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Io { .. } | Self::Exists { .. })
+        !matches!(self, Self::Io { .. } | Self::Exists { .. } | Self::GivenTwice { .. })
     }
 }

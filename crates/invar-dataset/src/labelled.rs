@@ -1,18 +1,22 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use crate::{DatasetError, Pair, PairSource, SampleId, ViewShape};
+use crate::{DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape};
 
-/// A source whose samples have labels from outside, by name.
+/// A source whose samples have labels from outside.
 ///
 /// Labels are for watching, never for learning: the pairs and the split are those of the source.
 pub struct Labelled {
     source: Arc<dyn PairSource>,
-    labels: HashMap<String, String>,
+    labels: Vec<Option<String>>,
 }
 
 impl Labelled {
-    /// Attaches `labels` to the samples of `source`. A sample whose name has none keeps what the source says.
-    pub fn new(source: Arc<dyn PairSource>, labels: HashMap<String, String>) -> Self {
+    /// Attaches `labels`, one a sample, to the samples of `source`. A sample without one keeps what the source says.
+    ///
+    /// # Panics
+    /// When there are not as many labels as samples.
+    pub fn new(source: Arc<dyn PairSource>, labels: Vec<Option<String>>) -> Self {
+        assert_eq!(labels.len(), source.len(), "a label, or none, for each sample");
         Self { source, labels }
     }
 }
@@ -34,12 +38,12 @@ impl PairSource for Labelled {
         self.source.split_key(index)
     }
 
-    fn sample_name(&self, index: usize) -> String {
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
         self.source.sample_name(index)
     }
 
     fn label(&self, index: usize) -> Option<String> {
-        self.labels.get(&self.sample_name(index)).cloned().or_else(|| self.source.label(index))
+        self.labels[index].clone().or_else(|| self.source.label(index))
     }
 }
 
@@ -62,14 +66,10 @@ mod tests {
             if index == 3 {
                 return Err(DatasetError::Sample { id: "3".into(), reason: "damaged".into() });
             }
-            let views = vec![View::features(vec![seed as f32])];
-            Ok(Pair { sample: id(index), views, links: None })
+            Ok(Pair::of(id(index), [View::features(vec![seed as f32])]))
         }
         fn split_key(&self, index: usize) -> SampleId {
             SampleId(index as u64 / 2)
-        }
-        fn sample_name(&self, index: usize) -> String {
-            index.to_string()
         }
         fn label(&self, index: usize) -> Option<String> {
             (index == 9).then(|| "nine".into())
@@ -77,16 +77,19 @@ mod tests {
     }
 
     fn id(index: usize) -> SampleId {
-        SampleId::from_name(index.to_string().as_bytes())
+        SampleId(1_000 + index as u64)
     }
 
     fn labelled() -> Labelled {
-        let labels = [(0, "zero"), (3, "three"), (4, "four")];
-        Labelled::new(Arc::new(Numbers), labels.map(|(index, label)| (index.to_string(), label.to_owned())).into())
+        let mut labels = vec![None; 10];
+        for (index, label) in [(0, "zero"), (3, "three"), (4, "four")] {
+            labels[index] = Some(label.to_owned());
+        }
+        Labelled::new(Arc::new(Numbers), labels)
     }
 
     #[test]
-    fn labels_go_by_name() {
+    fn labels_go_with_their_samples() {
         let source = labelled();
         let labels: Vec<Option<String>> = (0..source.len()).map(|index| source.label(index)).collect();
         let mut expected = vec![None; 10];
@@ -113,7 +116,7 @@ mod tests {
         for part in [training, validation] {
             for index in 0..part.len() {
                 let Ok(pair) = part.pair(index, 0) else { continue };
-                let whole = (0..10).find(|&index| id(index) == pair.sample).unwrap();
+                let whole = (0..10).find(|&index| id(index) == pair.views[0].0).unwrap();
                 assert_eq!(part.label(index), source.label(whole));
             }
         }

@@ -22,6 +22,7 @@
 
 pub mod atomic;
 pub mod ingest;
+pub mod keys;
 pub mod lock;
 pub mod manifest;
 pub mod order;
@@ -47,6 +48,6 @@ pub use many_views::ManyViews;
 pub use moved::{Moved, drawn_symmetry};
 pub use pair::{Link, Pair, PairSource};
 pub use progress::{NoProgress, Progress};
-pub use sample::SampleId;
+pub use sample::{SampleId, SampleName};
 pub use table::{Column, ColumnData, SampleTable};
 pub use view::{View, ViewShape};

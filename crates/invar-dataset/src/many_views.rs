@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{DatasetError, Pair, PairSource, SampleId, ViewShape, seed};
+use crate::{DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape, seed};
 
 /// A source whose pairs have more than two views: as many pairs of the sample as it takes, one after the other.
 pub struct ManyViews {
@@ -43,7 +43,7 @@ impl PairSource for ManyViews {
         self.source.split_key(index)
     }
 
-    fn sample_name(&self, index: usize) -> String {
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
         self.source.sample_name(index)
     }
 
@@ -69,7 +69,9 @@ mod tests {
         }
         fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
             let view = |number: f32| View::features(vec![number, seed as f32]);
-            Ok(Pair { sample: SampleId(index as u64), views: vec![view(1.0), view(2.0)], links: None })
+            // The second view is of another sample.
+            let views = vec![(SampleId(index as u64), view(1.0)), (SampleId(seed), view(2.0))];
+            Ok(Pair { views, links: None })
         }
         fn split_key(&self, index: usize) -> SampleId {
             SampleId(index as u64)
@@ -82,7 +84,7 @@ mod tests {
             let pair = ManyViews::new(Arc::new(Seeds), num_views).pair(1, 9).unwrap();
             let seeds = [9, seed::mix(9, 1), seed::mix(9, 2)];
             let all = seeds.map(|seed| Seeds.pair(1, seed).unwrap().views).concat();
-            assert_eq!((pair.sample, pair.views.as_slice()), (SampleId(1), &all[..num_views]));
+            assert_eq!(pair.views.as_slice(), &all[..num_views]);
         }
         // No two pairs are drawn alike.
         let pair = ManyViews::new(Arc::new(Seeds), 4).pair(1, 9).unwrap();

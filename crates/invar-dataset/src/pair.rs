@@ -1,4 +1,4 @@
-use crate::{DatasetError, SampleId, View, ViewShape};
+use crate::{DatasetError, SampleId, SampleName, View, ViewShape};
 
 /// A weighted positive between an item of the anchor view and an item of the key view (a sample, a pixel, a
 /// node, a moment). Weight 0 means *ignore*: neither positive nor negative.
@@ -12,15 +12,26 @@ pub struct Link {
     pub weight: f32,
 }
 
-/// Two (or more) views of one sample or one moment: positives for each other.
+/// Two (or more) views of one sample, one locus or one moment: positives for each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// The sample that the views look at.
-    pub sample: SampleId,
-    /// The views, anchor first.
-    pub views: Vec<View>,
+    /// The views, anchor first, each with the sample that it looks at. Those of one pair can be of several samples (two
+    /// reads that overlap).
+    pub views: Vec<(SampleId, View)>,
     /// Which items of the first two views belong together; `None` when the views belong together as wholes.
     pub links: Option<Vec<Link>>,
+}
+
+impl Pair {
+    /// Views of one sample, as wholes.
+    pub fn of(sample: SampleId, views: impl IntoIterator<Item = View>) -> Self {
+        Self { views: views.into_iter().map(|view| (sample, view)).collect(), links: None }
+    }
+
+    /// The views alone.
+    pub fn views(&self) -> impl ExactSizeIterator<Item = &View> {
+        self.views.iter().map(|(_, view)| view)
+    }
 }
 
 /// Draws positive pairs. The domain ends here.
@@ -49,9 +60,12 @@ pub trait PairSource: Send + Sync {
     /// specimen, site, image) where it has one, so that no group lands in both, else its own id.
     fn split_key(&self, index: usize) -> SampleId;
 
-    /// What a person calls sample `index`: the `id` that its embedding will have.
-    fn sample_name(&self, index: usize) -> String {
-        format!("number {index}")
+    /// How the embedding of sample `index` will be named.
+    ///
+    /// # Errors
+    /// When its name cannot be read.
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        Ok(SampleName::number(index))
     }
 
     /// What is known of sample `index` that an embedding should tell apart (species, class); `None` where nothing is.

@@ -1,38 +1,35 @@
 use std::fmt;
 
-/// Stable identity of a sample: the same input bytes give the same id on every machine and in every run.
+/// Identity of a sample in training: rows of one id are never negatives of each other.
 ///
-/// It is a 64-bit FNV-1a hash of the sample's name, so that a memory bank or a positive list can carry it as a
-/// plain number. Two views of one sample share it; it is not an index.
+/// A number over everything that is opened together (see [`crate::keys`]), so that a memory bank or a list of positives
+/// can carry it. It does not depend on paths or on the order in which datasets are given. All that is one specimen
+/// shares it: the mates of a fragment, copies of a file in one dataset directory. It is not an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SampleId(pub u64);
 
-impl SampleId {
-    /// The id of a sample of this name.
-    ///
-    /// FNV-1a, 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv).
-    pub fn from_name(name: &[u8]) -> Self {
-        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0000_0100_0000_01b3;
-        Self(name.iter().fold(OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
-    }
-}
-
 impl fmt::Display for SampleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        self.0.fmt(f)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How outputs name a sample: their columns `id`, `source` and `key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleName {
+    /// What a person calls it; need not be unique.
+    pub id: String,
+    /// The input file that it came from, as the user gave it.
+    pub source: String,
+    /// Number of that input, see [`crate::keys::source_number`].
+    pub source_number: u64,
+    /// Unique over everything that is opened together.
+    pub key: u64,
+}
 
-    // Test vectors of the FNV reference distribution.
-    #[test]
-    fn fnv_1a_vectors() {
-        assert_eq!(SampleId::from_name(b"").0, 0xcbf2_9ce4_8422_2325);
-        assert_eq!(SampleId::from_name(b"a").0, 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(SampleId::from_name(b"foobar").0, 0x8594_4171_f739_67e8);
+impl SampleName {
+    /// Of sample `index` of a source that has no names: `number 3`.
+    pub fn number(index: usize) -> Self {
+        Self { id: format!("number {index}"), source: String::new(), source_number: 0, key: index as u64 }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DatasetError, Pair, PairSource, SampleId, ViewShape, seed};
+use crate::{DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape, seed};
 
 /// A part of another source.
 pub struct Subset {
@@ -59,7 +59,7 @@ impl PairSource for Subset {
         self.source.split_key(self.indices[index] as usize)
     }
 
-    fn sample_name(&self, index: usize) -> String {
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
         self.source.sample_name(self.indices[index] as usize)
     }
 
@@ -71,6 +71,7 @@ impl PairSource for Subset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::View;
 
     /// So many samples, in groups of ten.
     struct Groups(usize);
@@ -83,7 +84,7 @@ mod tests {
             ViewShape::Dense(vec![1])
         }
         fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
-            Ok(Pair { sample: SampleId(index as u64), views: vec![], links: None })
+            Ok(Pair::of(SampleId(index as u64), [View::features(vec![])]))
         }
         fn split_key(&self, index: usize) -> SampleId {
             SampleId(index as u64 / 10)
@@ -98,7 +99,7 @@ mod tests {
         let keys = |s: &Subset| (0..s.len()).map(|i| s.split_key(i)).collect::<std::collections::HashSet<_>>();
         assert!(keys(&training).is_disjoint(&keys(&validation)));
         // The pair is of the sample that the index stands for.
-        assert_eq!(validation.pair(0, 0).unwrap().sample.0 / 10, validation.split_key(0).0);
+        assert_eq!(validation.pair(0, 0).unwrap().views[0].0.0 / 10, validation.split_key(0).0);
     }
 
     #[test]

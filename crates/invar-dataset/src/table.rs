@@ -52,7 +52,7 @@ impl ColumnData {
 
 /// The facts that a domain knows of its samples, beside their embedding.
 pub trait SampleTable: Send + Sync {
-    /// The columns of samples `range`: `id` and `source` first, then the domain's own, always the same ones in
+    /// The columns of samples `range`: `id`, `source` and `key` first, then the domain's own, always the same ones in
     /// the same order.
     ///
     /// # Errors

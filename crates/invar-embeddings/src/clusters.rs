@@ -5,19 +5,23 @@ use polars::prelude as pl;
 use serde_json::Value;
 
 use crate::{
-    EmbeddingsError, Provenance, frame,
+    EmbeddingsError, KEY, Provenance, frame,
     parquet::{self, Footer, FrameWriter},
+    reader::push_keys,
 };
 
 const KIND: &str = "clusters";
+/// All but the key, which tables of older versions lack.
 const COLUMNS: [&str; 6] = ["id", "cluster", "probability", "distance", "x", "y"];
 
-/// CLUSTERS: a cluster and a place in the plane for every row of an EMB, in its order. Parquet columns `id`, `cluster`
-/// (i32, -1 = noise), `probability`, `distance`, `x`, `y` (f32).
+/// CLUSTERS: a cluster and a place in the plane for every row of an EMB, in its order. Parquet columns `id`, `key` (i64),
+/// `cluster` (i32, -1 = noise), `probability`, `distance`, `x`, `y` (f32).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterTable {
     /// Name of each row.
     pub ids: Vec<String>,
+    /// Key of each row, by which to join with the embeddings; `None` where these have none.
+    pub keys: Option<Vec<i64>>,
     /// Cluster of each row; -1 is noise.
     pub clusters: Vec<i32>,
     /// How surely the row belongs to its cluster, by the method's own measure, `[0, 1]`.
@@ -43,7 +47,8 @@ impl ClusterTable {
     /// When the columns are not of one length, or the disk is full.
     pub fn write(&self, path: &Path) -> Result<u64, EmbeddingsError> {
         let lengths = [self.clusters.len(), self.probability.len(), self.distance.len(), self.x.len(), self.y.len()];
-        for (name, found) in COLUMNS[1..].iter().zip(lengths) {
+        let of_keys = self.keys.iter().map(|keys| (KEY, keys.len()));
+        for (name, found) in COLUMNS[1..].iter().copied().zip(lengths).chain(of_keys) {
             if found != self.ids.len() {
                 return Err(EmbeddingsError::Rows {
                     what: format!("length of column {name:?}"),
@@ -57,14 +62,19 @@ impl ClusterTable {
         };
         let ids =
             Column { name: "id".into(), data: ColumnData::Str(self.ids.iter().map(|id| Some(id.clone())).collect()) };
-        let columns = vec![
-            frame::to_polars(&ids),
+        let keys = self.keys.iter().map(|keys| {
+            let data = ColumnData::I64(keys.iter().copied().map(Some).collect());
+            frame::to_polars(&Column { name: KEY.into(), data })
+        });
+        let mut columns = vec![frame::to_polars(&ids)];
+        columns.extend(keys);
+        columns.extend([
             <pl::Series as pl::NamedFrom<_, _>>::new("cluster".into(), self.clusters.as_slice()).into(),
             float("probability", &self.probability),
             float("distance", &self.distance),
             float("x", &self.x),
             float("y", &self.y),
-        ];
+        ]);
         let mut provenance = self.provenance.clone();
         let clustering = serde_json::json!({"method": self.method, "parameters": self.parameters});
         provenance.extra.insert("clustering".into(), clustering);
@@ -86,14 +96,16 @@ impl ClusterTable {
             expected: expected.into(),
             found,
         };
-        let (Some(KIND), Some(mut provenance)) = (footer.kind.as_deref(), footer.provenance) else {
+        let (Some(KIND), Some(mut provenance)) = (footer.kind.as_deref(), footer.provenance.clone()) else {
             return Err(corrupt("kind of file", KIND, footer.kind.unwrap_or("none".into())));
         };
         let mut clustering = provenance.extra.remove("clustering").unwrap_or_default();
         let Some(method) = clustering["method"].as_str().map(str::to_owned) else {
             return Err(corrupt("method", "a name", clustering["method"].to_string()));
         };
-        let frame = parquet::read(path, Some(&COLUMNS))?;
+        let has_keys = footer.column(KEY) == Some(&pl::DataType::Int64);
+        let names: Vec<&str> = COLUMNS.into_iter().chain(has_keys.then_some(KEY)).collect();
+        let frame = parquet::read(path, Some(&names))?;
         let column = |name: &str| frame.column(name).map_err(EmbeddingsError::parquet(path));
         let null = |name: &str| corrupt(&format!("column {name:?}"), "a value in every row", "null".into());
         let floats = |name: &str| -> Result<Vec<f32>, EmbeddingsError> {
@@ -101,9 +113,14 @@ impl ClusterTable {
             values.iter().collect::<Option<_>>().ok_or_else(|| null(name))
         };
         let ids = column("id")?.str().map_err(EmbeddingsError::parquet(path))?;
+        let mut keys = has_keys.then(Vec::new);
+        if let Some(keys) = &mut keys {
+            push_keys(column(KEY)?, path, keys)?;
+        }
         let clusters = column("cluster")?.i32().map_err(EmbeddingsError::parquet(path))?;
         Ok(Self {
             ids: ids.iter().map(|id| id.map(str::to_owned)).collect::<Option<_>>().ok_or_else(|| null("id"))?,
+            keys,
             clusters: clusters.iter().collect::<Option<_>>().ok_or_else(|| null("cluster"))?,
             probability: floats("probability")?,
             distance: floats("distance")?,

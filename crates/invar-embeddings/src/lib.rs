@@ -5,7 +5,7 @@
 //!                                         part-00000.parquet   65,536 rows, whole or absent
 //!                                         part-00001.parquet   the last part lists those before it: the end marker
 //!
-//! columns         id | source | the domain's own ... | embedding FixedSizeList(f32, D)
+//! columns         id | source | key | the domain's own ... | embedding FixedSizeList(f32, D)
 //! file metadata   invar.kind, invar.schema_version, invar.recipe, invar.model_sha256, invar.seed, ...
 //! ```
 //!
@@ -56,3 +56,6 @@ pub use writer::{EmbeddingWriter, Summary};
 
 /// Name of the column that holds the embedding.
 pub const EMBEDDING: &str = "embedding";
+
+/// Name of the column that tells rows apart, by which tables are joined: see [`invar_dataset::keys`].
+pub const KEY: &str = "key";

@@ -3,13 +3,15 @@ use std::path::{Path, PathBuf};
 use invar_dataset::{Column, ColumnData};
 use polars::prelude as pl;
 
-use crate::{EMBEDDING, EmbeddingsError, Provenance, frame, layout::Whole, parquet};
+use crate::{EMBEDDING, EmbeddingsError, KEY, Provenance, frame, layout::Whole, parquet};
 
-/// All embeddings of an EMB, in memory: `4 D` bytes a row and the ids.
+/// All embeddings of an EMB, in memory: `4 D` bytes a row, the ids and the keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embeddings {
     /// Name of each row; names may repeat, as those of mates do.
     pub ids: Vec<String>,
+    /// Key of each row, which no other has; `None` in a file without that column (of an older version, or not of Invar).
+    pub keys: Option<Vec<i64>>,
     /// Dimension.
     pub dim: usize,
     /// `[n, D]`, row-major, every value finite or counted below.
@@ -33,11 +35,17 @@ impl Embeddings {
         let whole = Whole::open(path)?;
         let dim = dimension(&whole)?;
         let mut ids = Vec::with_capacity(whole.num_rows());
+        let has_keys = whole.parts.iter().all(|part| part.column(KEY) == Some(&pl::DataType::Int64));
+        let mut keys = has_keys.then(|| Vec::with_capacity(whole.num_rows()));
+        let columns: &[&str] = if has_keys { &["id", KEY, EMBEDDING] } else { &["id", EMBEDDING] };
         let mut all = Vec::with_capacity(whole.num_rows() * dim);
         for part in whole.paths() {
-            let frame = parquet::read(part, Some(&["id", EMBEDDING]))?;
+            let frame = parquet::read(part, Some(columns))?;
             let column = |name| frame.column(name).map_err(EmbeddingsError::parquet(part));
             push_ids(column("id")?, part, &mut ids)?;
+            if let Some(keys) = &mut keys {
+                push_keys(column(KEY)?, part, keys)?;
+            }
             all.append(&mut values(column(EMBEDDING)?, dim, part)?);
         }
         let finite = |row: &&[f32]| row.iter().all(|value| value.is_finite());
@@ -51,6 +59,7 @@ impl Embeddings {
             num_non_finite: ids.len() - num_finite,
             num_non_unit: num_finite - num_unit,
             ids,
+            keys,
             dim,
             values: all,
             provenance: whole.provenance,
@@ -137,6 +146,15 @@ fn push_ids(column: &pl::Column, path: &Path, ids: &mut Vec<String>) -> Result<(
     for (row, id) in text.iter().enumerate() {
         let Some(id) = id else { return Err(null(path, "id", row)) };
         ids.push(id.to_owned());
+    }
+    Ok(())
+}
+
+/// Appends the keys of a column of 64-bit integers.
+pub(crate) fn push_keys(column: &pl::Column, path: &Path, keys: &mut Vec<i64>) -> Result<(), EmbeddingsError> {
+    let numbers = column.i64().map_err(EmbeddingsError::parquet(path))?;
+    for (row, key) in numbers.iter().enumerate() {
+        keys.push(key.ok_or_else(|| null(path, KEY, row))?);
     }
     Ok(())
 }

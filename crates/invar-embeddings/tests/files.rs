@@ -336,6 +336,7 @@ fn missing_columns_are_named() {
 fn clusters() -> ClusterTable {
     ClusterTable {
         ids: vec!["a".into(), "b".into(), "a".into()],
+        keys: Some(vec![3, 1, (1 << 53) - 1]),
         clusters: vec![0, -1, 4],
         probability: vec![1.0, 0.0, 0.5],
         distance: vec![0.0, 1.5, 0.25],
@@ -356,9 +357,40 @@ fn clusters_round_trip() {
     let found = info(&path).unwrap();
     assert_eq!((found.kind, found.num_rows, found.dim), (Kind::Clusters, 3, None));
     assert_eq!(found.provenance.unwrap().extra["clustering"]["parameters"]["k"], 5);
+    // A table of an older version has no keys.
+    let old = ClusterTable { keys: None, ..clusters() };
+    old.write(&dir.path().join("old.parquet")).unwrap();
+    assert_eq!(ClusterTable::read(&dir.path().join("old.parquet")).unwrap(), old);
+    let short = ClusterTable { keys: Some(vec![1]), ..clusters() };
+    let error = short.write(&dir.path().join("short.parquet")).unwrap_err().to_string();
+    assert_eq!(error, "length of column \"key\": expected 3, found 1");
     let short = ClusterTable { x: vec![], ..clusters() };
     let error = short.write(&dir.path().join("short.parquet")).unwrap_err().to_string();
     assert_eq!(error, "length of column \"x\": expected 3, found 0");
+}
+
+#[test]
+fn keys_are_read_where_they_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("emb.parquet");
+    write(&path, 5, 5, 10);
+    assert_eq!(Embeddings::read(&path).unwrap().keys, None);
+    let with_key = |name: &str, data| {
+        let path = dir.path().join(name);
+        let (mut columns, values) = rows(0..3);
+        columns.insert(1, Column { name: "key".into(), data });
+        let mut writer = EmbeddingWriter::create(&path, provenance()).unwrap().with_rows_per_part(2);
+        writer.write(&columns, &values).unwrap();
+        writer.finish(&figures()).unwrap();
+        Embeddings::read(&path)
+    };
+    let keys = ColumnData::I64(vec![Some(9), Some((1 << 53) - 1), Some(0)]);
+    assert_eq!(with_key("keys", keys).unwrap().keys, Some(vec![9, (1 << 53) - 1, 0]));
+    // The column of a sample sheet that an older version wrote under this name is no key.
+    let text = ColumnData::Str(["a", "b", "c"].map(|text| Some(text.into())).to_vec());
+    assert_eq!(with_key("sheet", text).unwrap().keys, None);
+    let error = with_key("null", ColumnData::I64(vec![Some(9), Some(4), None])).unwrap_err().to_string();
+    assert!(error.ends_with("column \"key\", row 0: expected a value, found null"), "{error}");
 }
 
 /// The Parquet library fixes its number of threads when it starts, so the test starts itself anew with 1 and with 3.

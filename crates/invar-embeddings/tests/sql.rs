@@ -15,6 +15,7 @@ fn specimen(dir: &Path) -> Query {
     let columns = [
         Column { name: "id".into(), data: text(&["r1", "r2", "r3", "x1", "x2", "x,\"3"]) },
         Column { name: "source".into(), data: text(&["a.fq", "a.fq", "a.fq", "b.fq", "b.fq", "b.fq"]) },
+        Column { name: "key".into(), data: ColumnData::I64((10..16).map(Some).collect()) },
         Column {
             name: "length_bp".into(),
             data: ColumnData::U32(vec![Some(100), Some(200), Some(600), Some(50), None, Some(70)]),
@@ -26,6 +27,7 @@ fn specimen(dir: &Path) -> Query {
     writer.finish(&Default::default()).unwrap();
     let clusters = ClusterTable {
         ids: ["r1", "r2", "r3", "x1", "x2", "x,\"3"].map(String::from).into(),
+        keys: Some((10..16).collect()),
         clusters: vec![0, 0, 1, -1, 1, 0],
         probability: vec![0.5; 6],
         distance: vec![0.25; 6],
@@ -74,9 +76,10 @@ fn group_by_and_aggregates() {
 
 #[test]
 fn join_with_clusters() {
-    let sql = "SELECT c.cluster, COUNT(*) AS n, SUM(e.length_bp) AS bp FROM emb e JOIN clusters c ON e.id = c.id \
+    let sql = "SELECT c.cluster, COUNT(*) AS n, SUM(e.length_bp) AS bp FROM emb e JOIN clusters c ON e.key = c.key \
                GROUP BY c.cluster ORDER BY c.cluster";
     assert_eq!(csv(sql), "cluster,n,bp\n-1,1,50\n0,3,370\n1,2,600\n");
+    assert_eq!(csv("SELECT id, key, cluster FROM emb JOIN clusters USING (key) LIMIT 1"), "id,key,cluster\nr1,10,0\n");
     let sql = "WITH big AS (SELECT cluster FROM clusters WHERE cluster >= 0) SELECT COUNT(*) AS n FROM big";
     assert_eq!(csv(sql), "n\n5\n");
 }

@@ -6,7 +6,9 @@
 
 use std::{hint::black_box, process::Command, time::Instant};
 
+use invar_dataset::SampleId;
 use invar_loss::{Context, InfoNceConfig, Loss as _};
+use invar_nn::SampleIds;
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -79,7 +81,8 @@ fn views(num_pairs: i64) -> [Tensor; 2] {
 fn tiled(q: &Tensor, k: &Tensor) {
     let store = nn::VarStore::new(Device::Cpu);
     let loss = InfoNceConfig::default().init(&store.root(), WIDTH as usize).expect("the defaults are in range");
-    let (samples, group) = (Tensor::arange(q.size()[0], (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
+    let samples: Vec<SampleId> = (0..q.size()[0] as u64).map(SampleId).collect();
+    let (samples, group) = (SampleIds::of_pairs(2, &samples), ProcessGroup::solo());
     let views = [q.shallow_clone(), k.shallow_clone()];
     let output = loss.criterion(&views, &Context::solo(&samples, &group, true)).expect("two views of one size");
     let _ = black_box(Tensor::run_backward(&[output.total()], &[q, k], false, false));

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, Definition, F64, alike, check_definition, ids, views},
+        testing::{Case, Definition, F64, Sharing, alike, check_definition, once, one_sample, samples, views},
     };
 
     fn config(temperature: f64, learn_temperature: bool) -> LossConfig {
@@ -96,7 +96,7 @@ mod tests {
     // n = l.clone(); n[i, t] = -torch.inf; print((n.logsumexp(1) - l[i, t]).mean())
     #[test]
     fn agrees_with_pytorch() {
-        let found = Case::new(&config(0.1, false), views(2, 4, 3), ids(4, false)).value();
+        let found = Case::new(&config(0.1, false), views(2, 4, 3), once(4)).value();
         assert!((found - 10.056664310488678).abs() < 1e-10, "{found}");
     }
 
@@ -104,23 +104,23 @@ mod tests {
     fn closed_forms() {
         // All alike: ln(2N - 2). Orthogonal samples, identical views: the same less s.
         let ones = alike(2);
-        assert!((Case::new(&config(0.1, false), ones, ids(8, false)).value() - 14f64.ln()).abs() < 1e-10);
+        assert!((Case::new(&config(0.1, false), ones, once(8)).value() - 14f64.ln()).abs() < 1e-10);
         let eye = vec![Tensor::eye(5, F64), Tensor::eye(5, F64)];
-        let found = Case::new(&config(0.1, false), eye, ids(5, false)).value();
+        let found = Case::new(&config(0.1, false), eye, once(5)).value();
         assert!((found - (8f64.ln() - 10.0)).abs() < 1e-10);
     }
 
     #[test]
     fn holds_what_every_loss_must() {
-        for twice in [false, true] {
-            let mut case = Case::new(&config(0.1, true), views(2, 7, 3), ids(7, twice));
+        for sharing in Sharing::ALL {
+            let mut case = Case::new(&config(0.1, true), views(2, 7, 3), samples(2, 7, sharing));
             case.check_partitions();
             case.check_gradient();
             case.check_symmetry();
             case.check_errors();
         }
         // No negatives: no loss, and no NaN in its gradient.
-        let case = Case::new(&config(0.1, true), views(2, 3, 3), Tensor::from_slice(&[1i64, 1, 1]));
+        let case = Case::new(&config(0.1, true), views(2, 3, 3), one_sample(3));
         assert_eq!(case.value(), 0.0);
         case.check_gradient();
     }

@@ -8,20 +8,23 @@
 //! L    = 1/2 mean_i [ logsumexp_j l_ij - l_ii ] + 1/2 mean_j [ logsumexp_i l_ij - l_jj ]
 //! ```
 //!
-//! With a margin, a positive's logit is `s (q_i . k_i - margin)`. A sample is never its own negative: where one is in
-//! the batch twice, its pairs are left out of each other's sums. The accuracy is how often a positive is nearer than
+//! With a margin, a positive's logit is `s (q_i . k_i - margin)`. A sample is never its own negative, nor that of a sample
+//! that it is paired with: such `l_ij` are left out of the sums. The accuracy is how often a positive is nearer than
 //! every negative, mean over both directions.
 //!
 //! Memory is `O(B)`: value and gradients are worked out in tiles of rows, exactly, see `info_nce/tiles.rs`.
 //!
 //! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, nn};
+use tch::{Kind, Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
     pairs::{check_margin, check_two},
+    related::Related,
 };
 use tiles::{Rows, Share, Sums};
 
@@ -85,6 +88,7 @@ impl Loss for InfoNce {
         // Under a guard against gradients nothing that is computed has one.
         let with_gradients = [q, k, &scale].iter().any(|x| (x.flatten(0, -1).narrow(0, 0, 1) * 1.0).requires_grad());
         let own_part = (context.own.end - context.own.start) as f64 / num_pairs as f64;
+        let ignored = ignored(context);
         let mut share = tch::no_grad(|| -> Result<_, Error> {
             let (q, k) = (q.detach().to_kind(kind).contiguous(), k.detach().to_kind(kind).contiguous());
             let parts = tiles::parts(&context.own, num_pairs, q.device());
@@ -93,7 +97,7 @@ impl Loss for InfoNce {
                 k,
                 scale: scale.f_double_value(&[])?,
                 margin: self.margin,
-                samples: has_duplicates(context.samples)?.then(|| context.samples.shallow_clone()),
+                ignored,
                 own: context.own.clone(),
                 tile_rows: tiles::tile_rows(num_pairs, parts.len() as i64),
                 plain_limit: tiles::plain_limit(kind),
@@ -123,9 +127,12 @@ impl Loss for InfoNce {
     }
 }
 
-/// Whether some sample is in the batch twice.
-fn has_duplicates(samples: &Tensor) -> Result<bool, Error> {
-    let mut ids = Vec::<i64>::try_from(&samples.to_device(Device::Cpu))?;
-    ids.sort_unstable();
-    Ok(ids.windows(2).any(|pair| pair[0] == pair[1]))
+/// Where a row of the first view, of the own ones, and a column of the second are related: `[row, column]`, by row.
+fn ignored(context: &Context) -> Arc<[[i64; 2]]> {
+    let related = Related::new(context.samples);
+    let of_row = |row: i64| {
+        let others = related.of(0, row as usize).into_iter().filter(|relative| relative.view == 1);
+        others.map(move |relative| [row, relative.pair as i64])
+    };
+    context.own.clone().flat_map(of_row).collect()
 }

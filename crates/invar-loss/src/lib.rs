@@ -14,7 +14,8 @@
 //! | [`sigmoid`] (Zhai et al. 2023) | batches of any size, few negatives: no row is normalised by the others |
 //! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
 //!
-//! Rows of one sample id are never negatives of each other.
+//! Each view has the id of the sample that it is of. Rows of one sample are never negatives of each other, nor are those
+//! of two samples that the batch pairs with each other.
 //!
 //! Shapes: `B` pairs, `D` embedding dimensions.
 
@@ -28,13 +29,14 @@ pub mod sigmoid;
 mod error;
 mod head;
 mod pairs;
+mod related;
 mod rows;
 #[cfg(test)]
 mod testing;
 
 use std::ops::Range;
 
-use invar_nn::Encoded;
+use invar_nn::{Encoded, SampleIds};
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -72,8 +74,8 @@ impl LossOutput {
 pub struct Context<'a> {
     /// Whether the weights will learn from this.
     pub train: bool,
-    /// Id of each sample `[B]`, i64, on the device of the embeddings. A sample is never its own negative.
-    pub samples: &'a Tensor,
+    /// Of which sample each view is `[V, B]`. A sample is never its own negative.
+    pub samples: &'a SampleIds,
     /// The rows whose share this process works out.
     pub own: Range<i64>,
     /// The processes that share the work.
@@ -85,8 +87,8 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Of a process on its own.
-    pub fn solo(samples: &'a Tensor, group: &'a ProcessGroup, train: bool) -> Self {
-        Self { train, samples, own: 0..samples.size()[0], group, slow_keys: None }
+    pub fn solo(samples: &'a SampleIds, group: &'a ProcessGroup, train: bool) -> Self {
+        Self { train, samples, own: 0..samples.num_pairs() as i64, group, slow_keys: None }
     }
 }
 

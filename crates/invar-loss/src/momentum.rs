@@ -9,17 +9,20 @@
 //! L = -1/B sum_i ln [ e^(s q_i . k_i) / ( sum_j e^(s q_i . k_j) + sum_n e^(s q_i . b_n) ) ]
 //! ```
 //!
-//! and, where `symmetric`, the mean of this and of the same with the views exchanged. Other keys of the sample of `i`,
-//! in the batch and in the bank, are left out. Unlike in the paper, the keys of the same batch are negatives too: the
+//! and, where `symmetric`, the mean of this and of the same with the views exchanged. Other keys that are related to
+//! query `i` (of its sample, or of one that it is or was paired with), in the batch and in the bank, are left out. Unlike
+//! in the paper, the keys of the same batch are negatives too: the
 //! bank is empty at first. They enter it after the step.
 
+use invar_dataset::SampleId;
 use invar_nn::Weights;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor, nn};
+use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
-    pairs::{Places, check_two, report, scale_of},
+    pairs::{check_two, one_with_other, report, scale_of},
+    related::Related,
     rows::{Criterion, Positive, Rows, Sums},
 };
 
@@ -71,6 +74,7 @@ impl MomentumConfig {
             symmetric: self.symmetric,
             bank: path.zeros_no_train("bank", &[queue, width as i64]).into(),
             ids: integers("ids", &[queue]),
+            query_ids: integers("query_ids", &[queue]),
             filled: integers("filled", &[]),
             position: integers("position", &[]),
         })
@@ -84,8 +88,10 @@ pub struct Momentum {
     symmetric: bool,
     /// `[queue, P]`.
     bank: Weights,
-    /// Of the samples of the keys in the bank: `[queue]`, i64.
+    /// Of the samples of the keys in the bank: `[queue]`, the bits of the ids as i64.
     ids: Weights,
+    /// Of the samples that the keys were paired with, likewise.
+    query_ids: Weights,
     /// How many slots hold a key, from the first on: an i64 scalar.
     filled: Weights,
     /// The slot of the next key: an i64 scalar.
@@ -115,11 +121,12 @@ impl Loss for Momentum {
             return Err(Error::Beside { loss: NAME, what: "bank", expected, found });
         }
         let filled = self.filled.f_int64_value(&[])?;
-        let places = [Places::of(context.samples)?, Places::of(&self.ids.narrow(0, 0, filled))?];
-        let mut sums = self.sums(q, &slow[1], &places, filled, context)?;
+        let related = Related::new(context.samples);
+        let bank = [self.stored(&self.ids, filled)?, self.stored(&self.query_ids, filled)?];
+        let mut sums = self.sums(0, q, &slow[1], &related, &bank, context)?;
         let mut num_anchors = num_pairs;
         if self.symmetric {
-            let other = self.sums(&views[1], &slow[0], &places, filled, context)?;
+            let other = self.sums(1, &views[1], &slow[0], &related, &bank, context)?;
             sums = Sums { loss: sums.loss + other.loss, hits: sums.hits + other.hits };
             num_anchors *= 2;
         }
@@ -135,35 +142,37 @@ impl Loss for Momentum {
         self.head.clamp();
         let Some([first, second]) = context.slow_keys.filter(|_| context.train) else { return };
         tch::no_grad(|| {
-            self.enqueue(second, context.samples);
+            let samples = [0, 1].map(|view| context.samples.view(view));
+            self.enqueue(second, [samples[1], samples[0]]);
             if self.symmetric {
-                self.enqueue(first, context.samples);
+                self.enqueue(first, samples);
             }
         });
     }
 }
 
 impl Momentum {
-    /// The own rows of `queries` against the keys of the batch and the bank.
+    /// The own rows of `queries`, which are of view `view`, against the keys of the batch and the bank, whose samples and
+    /// queries' samples are `bank_ids`.
     fn sums(
         &self,
+        view: usize,
         queries: &Tensor,
         keys: &Tensor,
-        [in_batch, in_bank]: &[Places; 2],
-        filled: i64,
+        related: &Related,
+        bank_ids: &[Vec<SampleId>; 2],
         context: &Context,
     ) -> Result<Sums, Error> {
         let own = context.own.clone();
         let num_pairs = keys.size()[0];
-        let mut positives = vec![];
-        for pair in own.clone() {
-            let (id, row) = (in_batch.id(pair), pair - own.start);
-            let weight = |place: i64| f64::from(u8::from(place == pair));
-            positives.extend(in_batch.places(id).iter().map(|&col| Positive { row, col, weight: weight(col) }));
-            let old = in_bank.places(id).iter().map(|&slot| Positive { row, col: num_pairs + slot, weight: 0.0 });
-            positives.extend(old);
-        }
-        let bank = self.bank.narrow(0, 0, filled).to_kind(keys.kind());
+        let mut positives = one_with_other(related, context, view);
+        positives.extend(related_in_bank(related, context, view, bank_ids).into_iter().map(|(pair, slot)| Positive {
+            row: pair - own.start,
+            col: num_pairs + slot,
+            weight: 0.0,
+        }));
+        positives.sort_unstable_by_key(|positive| (positive.row, positive.col));
+        let bank = self.bank.narrow(0, 0, bank_ids[0].len() as i64).to_kind(keys.kind());
         let rows = Rows {
             anchors: queries.narrow(0, own.start, own.end - own.start),
             keys: Tensor::cat(&[keys.detach(), bank], 0),
@@ -174,8 +183,15 @@ impl Momentum {
         rows.sums()
     }
 
-    /// Puts keys `[B, P]` in the place of the oldest.
-    fn enqueue(&mut self, keys: &Tensor, samples: &Tensor) {
+    /// The first `filled` ids of a buffer.
+    fn stored(&self, ids: &Tensor, filled: i64) -> Result<Vec<SampleId>, Error> {
+        let bits = Vec::<i64>::try_from(&ids.narrow(0, 0, filled).to_device(Device::Cpu))?;
+        Ok(bits.into_iter().map(|bits| SampleId(bits as u64)).collect())
+    }
+
+    /// Puts keys `[B, P]` in the place of the oldest, with their samples and those of their queries.
+    fn enqueue(&mut self, keys: &Tensor, samples: [&[SampleId]; 2]) {
+        let samples = samples.map(|ids| Tensor::from_slice(&ids.iter().map(|id| id.0 as i64).collect::<Vec<_>>()));
         let queue = self.bank.size()[0];
         let num = keys.size()[0].min(queue);
         let skipped = keys.size()[0] - num; // would be overwritten at once
@@ -183,7 +199,9 @@ impl Momentum {
         let until_end = num.min(queue - position);
         for (from, to, length) in [(skipped, position, until_end), (skipped + until_end, 0, num - until_end)] {
             self.bank.narrow(0, to, length).copy_(&keys.narrow(0, from, length));
-            self.ids.narrow(0, to, length).copy_(&samples.narrow(0, from, length));
+            for (stored, ids) in [&self.ids, &self.query_ids].into_iter().zip(&samples) {
+                stored.narrow(0, to, length).copy_(&ids.narrow(0, from, length));
+            }
         }
         let filled = (self.filled.int64_value(&[]) + keys.size()[0]).min(queue);
         let _ = self.filled.fill_(filled);
@@ -191,37 +209,67 @@ impl Momentum {
     }
 }
 
+/// The own pairs, and for each the slots of the bank whose keys are related to its view `view`.
+fn related_in_bank(
+    related: &Related,
+    context: &Context,
+    view: usize,
+    [ids, query_ids]: &[Vec<SampleId>; 2],
+) -> Vec<(i64, i64)> {
+    let mut found = vec![];
+    for ((slot, &id), &query_id) in (0..).zip(ids).zip(query_ids) {
+        // A sample of the query's pair; or what the query's sample was paired with.
+        let of_pairs = related.rows_of(id).map(|(_, pair)| pair);
+        let paired = related.rows_of(query_id).filter(|&(of_view, _)| of_view == view).map(|(_, pair)| pair);
+        let pairs = of_pairs.chain(paired).map(|pair| pair as i64);
+        found.extend(pairs.filter(|pair| context.own.contains(pair)).map(|pair| (pair, slot)));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, F64, dot, ids, vectors, views},
+        testing::{Case, F64, Sharing, dot, is_related, once, renumbered, samples, vectors, views},
     };
-    use tch::Device;
+    use invar_nn::SampleIds;
 
     fn config(queue: usize, symmetric: bool) -> LossConfig {
         LossConfig::Momentum(MomentumConfig { queue, symmetric, ..MomentumConfig::default() })
     }
 
-    fn case(config: &LossConfig, n: i64, d: i64, twice: bool) -> Case {
+    fn case(config: &LossConfig, n: i64, d: i64, sharing: Sharing) -> Case {
         let slow_keys = Some(vec![vectors(n, d, 0.3), vectors(n, d, 1.3)]);
-        Case { slow_keys, ..Case::new(config, views(2, n, d), ids(n, twice)) }
+        Case { slow_keys, ..Case::new(config, views(2, n, d), samples(2, n as usize, sharing)) }
+    }
+
+    /// A key, with its sample and that of its query.
+    struct Old {
+        key: Vec<f64>,
+        sample: SampleId,
+        query: SampleId,
     }
 
     /// The definition, one number at a time, over a bank kept as a list, oldest first.
-    fn oracle(case: &Case, bank: &[(i64, Vec<f64>)], temperature: f64, symmetric: bool) -> f64 {
+    fn oracle(case: &Case, bank: &[Old], temperature: f64, symmetric: bool) -> f64 {
         let (n, d) = case.views[0].size2().unwrap();
         let slow = case.slow_keys.as_ref().unwrap();
-        let id = |i: i64| case.samples.int64_value(&[i]);
-        let one_way = |q: &Tensor, k: &Tensor| {
+        let ids = &case.samples;
+        let one_way = |view: usize, q: &Tensor, k: &Tensor| {
             let row = |i: i64| {
                 let positive = dot(q, i, k, i) / temperature;
                 let mut sum = positive.exp();
-                for j in (0..n).filter(|&j| id(j) != id(i)) {
+                let is_other = |&j: &i64| j != i && !is_related(ids, (view, i as usize), (1 - view, j as usize));
+                for j in (0..n).filter(is_other) {
                     sum += (dot(q, i, k, j) / temperature).exp();
                 }
-                for (_, key) in bank.iter().filter(|(other, _)| *other != id(i)) {
+                let own = [0, 1].map(|view| ids.get(view, i as usize));
+                let is_other = |old: &&Old| !own.contains(&old.sample) && old.query != own[view];
+                for Old { key, .. } in bank.iter().filter(is_other) {
                     let cosine: f64 = (0..d).map(|c| q.double_value(&[i, c]) * key[c as usize]).sum();
                     sum += (cosine / temperature).exp();
                 }
@@ -229,16 +277,18 @@ mod tests {
             };
             (0..n).map(row).sum::<f64>() / n as f64
         };
-        let first = one_way(&case.views[0], &slow[1]);
-        if symmetric { (first + one_way(&case.views[1], &slow[0])) / 2.0 } else { first }
+        let first = one_way(0, &case.views[0], &slow[1]);
+        if symmetric { (first + one_way(1, &case.views[1], &slow[0])) / 2.0 } else { first }
     }
 
     /// What the oracle remembers after a step.
-    fn remember(bank: &mut Vec<(i64, Vec<f64>)>, case: &Case, queue: usize, symmetric: bool) {
+    fn remember(bank: &mut Vec<Old>, case: &Case, queue: usize, symmetric: bool) {
         let slow = case.slow_keys.as_ref().unwrap();
-        for keys in if symmetric { vec![&slow[1], &slow[0]] } else { vec![&slow[1]] } {
-            let rows = Vec::<Vec<f64>>::try_from(keys).unwrap();
-            bank.extend(rows.into_iter().enumerate().map(|(i, row)| (case.samples.int64_value(&[i as i64]), row)));
+        for view in if symmetric { vec![1, 0] } else { vec![1] } {
+            let rows = Vec::<Vec<f64>>::try_from(&slow[view]).unwrap();
+            let id = |view, pair| case.samples.get(view, pair);
+            let old = |(pair, key)| Old { key, sample: id(view, pair), query: id(1 - view, pair) };
+            bank.extend(rows.into_iter().enumerate().map(old));
         }
         let surplus = bank.len().saturating_sub(queue);
         bank.drain(..surplus);
@@ -249,25 +299,27 @@ mod tests {
         for n in [2, 3, 5, 17] {
             // Smaller than a batch, no multiple of it, larger.
             for queue in [1, 4, 7, 40] {
-                for symmetric in [false, true] {
-                    let mut case = case(&config(queue, symmetric), n, 3, n == 5);
+                for (symmetric, sharing) in
+                    [false, true].into_iter().flat_map(|symmetric| Sharing::ALL.map(|sharing| (symmetric, sharing)))
+                {
+                    let mut case = case(&config(queue, symmetric), n, 3, sharing);
                     let mut bank = vec![];
                     for step in 0..6 {
                         let expected = oracle(&case, &bank, 0.1, symmetric);
-                        assert!((case.value() - expected).abs() < 1e-9, "n {n} queue {queue} step {step}");
+                        assert!((case.value() - expected).abs() < 1e-9, "n {n} queue {queue} step {step} {sharing:?}");
                         case.after_step(true);
                         remember(&mut bank, &case, queue, symmetric);
                         let shift = (step + 1) as f64 * 0.37;
                         case.slow_keys = Some(vec![vectors(n, 3, 0.3 + shift), vectors(n, 3, 1.3 + shift)]);
                         // Some of the samples come again.
-                        case.samples = &case.samples + (step % 2) * 2;
+                        case.samples = renumbered(&case.samples, |id| id + (step as u64 % 2) * 2);
                     }
                 }
             }
         }
         for (n, d, temperature) in [(2, 1, 0.05), (64, 7, 0.1), (5, 2, 1.0), (5, 7, 3.0)] {
             let config = LossConfig::Momentum(MomentumConfig { temperature, queue: 9, ..MomentumConfig::default() });
-            let case = case(&config, n, d, false);
+            let case = case(&config, n, d, Sharing::Once);
             assert!((case.value() - oracle(&case, &[], temperature, true)).abs() < 1e-9);
         }
     }
@@ -279,12 +331,12 @@ mod tests {
     // print((ce(q, b) + ce(k, a)) / 2)
     #[test]
     fn agrees_with_pytorch() {
-        let mut case = case(&config(5, true), 4, 3, false);
+        let mut case = case(&config(5, true), 4, 3, Sharing::Once);
         let variables = case.store.variables();
         variables["head.momentum.bank"].shallow_clone().copy_(&vectors(5, 3, 0.9));
         let _ = variables["head.momentum.filled"].shallow_clone().fill_(5);
         // Unlike every id of the bank, which are 0.
-        case.samples = &case.samples + 10;
+        case.samples = renumbered(&case.samples, |id| id + 10);
         assert!((case.value() - 10.151416072854461).abs() < 1e-10, "{}", case.value());
     }
 
@@ -292,27 +344,27 @@ mod tests {
     fn closed_form() {
         // All alike: ln of the number of keys.
         let ones = || invar_nn::unit_length(&Tensor::ones([8, 4], F64));
-        let mut case = Case::new(&config(11, true), vec![ones(), ones()], ids(8, false));
+        let mut case = Case::new(&config(11, true), vec![ones(), ones()], once(8));
         case.slow_keys = Some(vec![ones(), ones()]);
         assert!((case.value() - 8f64.ln()).abs() < 1e-10);
         case.after_step(true);
-        case.samples = &case.samples + 100;
+        case.samples = renumbered(&case.samples, |id| id + 100);
         assert!((case.value() - 19f64.ln()).abs() < 1e-10);
         assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
     }
 
     #[test]
     fn holds_what_every_loss_must() {
-        for twice in [false, true] {
+        for sharing in Sharing::ALL {
             let momentum = MomentumConfig { queue: 5, learn_temperature: true, ..MomentumConfig::default() };
-            let mut case = case(&LossConfig::Momentum(momentum), 7, 3, twice);
+            let mut case = case(&LossConfig::Momentum(momentum), 7, 3, sharing);
             case.after_step(true);
             case.check_partitions();
             case.check_gradient();
             case.check_symmetry();
             case.check_errors();
         }
-        let mut case = case(&config(5, false), 4, 3, false);
+        let mut case = case(&config(5, false), 4, 3, Sharing::Once);
         assert!(case.loss.needs_slow_keys());
         case.slow_keys = None;
         assert!(matches!(case.run(), Err(Error::Beside { what: "slow keys", .. })));
@@ -325,9 +377,9 @@ mod tests {
 
     #[test]
     fn the_bank_is_stored_exactly_and_moves_with_its_store() {
-        let mut case = case(&config(3, false), 2, 3, false);
+        let mut case = case(&config(3, false), 2, 3, Sharing::Once);
         let large = (1i64 << 60) + 1; // no f64, let alone f32
-        case.samples = Tensor::from_slice(&[large, -5]);
+        case.samples = SampleIds::new(2, [1, 2, large, -5].map(|bits| SampleId(bits as u64)).to_vec());
         case.after_step(false);
         assert_eq!(case.store.variables()["head.momentum.filled"].int64_value(&[]), 0, "validation changes nothing");
         case.store.set_device(Device::Cpu);
@@ -340,9 +392,10 @@ mod tests {
             Vec::<i64>::try_from(tensor.view([-1])).unwrap()
         };
         assert_eq!(integers("ids"), [-5, -5, large]);
+        assert_eq!(integers("query_ids"), [2, 2, 1]);
         assert_eq!((integers("filled"), integers("position")), (vec![3], vec![1]));
         // The store's tensors are those that the loss uses.
-        case.samples = Tensor::from_slice(&[1i64, 2]);
+        case.samples = SampleIds::of_pairs(2, &[SampleId(11), SampleId(12)]);
         let before = case.value();
         let _ = variables["head.momentum.filled"].shallow_clone().fill_(0);
         assert!(case.value() < before, "fewer negatives");

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig, NtXentConfig,
-        testing::{Case, Definition, alike, check_definition, ids, views},
+        testing::{Case, Definition, Sharing, alike, check_definition, once, samples, views},
     };
 
     fn config(temperature: f64, aggregate: Aggregate, beta: f64, margin: f64) -> LossConfig {
@@ -152,7 +152,8 @@ mod tests {
     fn agrees_with_pytorch() {
         for (aggregate, expected) in [(Aggregate::Mean, 9.342264942968171), (Aggregate::Any, 5.724983433065776)] {
             let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
-            let found = Case::new(&LossConfig::MultiPositive(config), views(3, 4, 3), ids(4, false)).value();
+            let found =
+                Case::new(&LossConfig::MultiPositive(config), views(3, 4, 3), samples(3, 4, Sharing::Once)).value();
             assert!((found - expected).abs() < 1e-10, "{found}");
         }
     }
@@ -163,15 +164,15 @@ mod tests {
         for (aggregate, expected) in [(Aggregate::Mean, 31f64), (Aggregate::Any, 31.0 / 3.0)] {
             let ones = alike(4);
             let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
-            let case = Case::new(&LossConfig::MultiPositive(config), ones, ids(8, false));
+            let case = Case::new(&LossConfig::MultiPositive(config), ones, samples(4, 8, Sharing::Once));
             assert!((case.value() - expected.ln()).abs() < 1e-10);
             assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
         }
         // Two views, no sample twice: NT-Xent.
-        let other = Case::new(&LossConfig::NtXent(NtXentConfig::default()), views(2, 6, 3), ids(6, false)).value();
+        let other = Case::new(&LossConfig::NtXent(NtXentConfig::default()), views(2, 6, 3), once(6)).value();
         for aggregate in [Aggregate::Mean, Aggregate::Any] {
             let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
-            let found = Case::new(&LossConfig::MultiPositive(config), views(2, 6, 3), ids(6, false)).value();
+            let found = Case::new(&LossConfig::MultiPositive(config), views(2, 6, 3), once(6)).value();
             assert!((found - other).abs() < 1e-12);
         }
     }
@@ -179,9 +180,15 @@ mod tests {
     #[test]
     fn holds_what_every_loss_must() {
         for aggregate in [Aggregate::Mean, Aggregate::Any] {
-            for (num_views, beta, margin, twice) in [(3, 0.0, 0.0, true), (4, 0.7, 0.2, false), (3, 0.7, 0.2, true)] {
+            for (num_views, beta, margin, sharing) in [
+                (3, 0.0, 0.0, Sharing::Twice),
+                (4, 0.7, 0.2, Sharing::Once),
+                (3, 0.7, 0.2, Sharing::Twice),
+                (2, 0.0, 0.0, Sharing::Walks),
+                (4, 0.7, 0.2, Sharing::Walks),
+            ] {
                 let config = config(0.1, aggregate, beta, margin);
-                let mut case = Case::new(&config, views(num_views, 5, 3), ids(5, twice));
+                let mut case = Case::new(&config, views(num_views, 5, 3), samples(num_views, 5, sharing));
                 case.check_partitions();
                 case.check_gradient();
                 case.check_symmetry();

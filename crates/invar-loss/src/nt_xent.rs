@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, Definition, F64, alike, check_definition, ids, views},
+        testing::{Case, Definition, F64, Sharing, alike, check_definition, once, one_sample, samples, views},
     };
 
     fn config(temperature: f64, beta: f64, margin: f64) -> LossConfig {
@@ -109,7 +109,7 @@ mod tests {
     // print(torch.nn.functional.cross_entropy(l, torch.arange(8).roll(4)))
     #[test]
     fn agrees_with_pytorch() {
-        let found = Case::new(&config(0.1, 0.0, 0.0), views(2, 4, 3), ids(4, false)).value();
+        let found = Case::new(&config(0.1, 0.0, 0.0), views(2, 4, 3), once(4)).value();
         assert!((found - 10.17027257470634).abs() < 1e-10, "{found}");
     }
 
@@ -118,18 +118,18 @@ mod tests {
         // All alike: ln(2N - 1), also when hard negatives weigh more; and a margin m costs what e^(-sm) does.
         let ones = || alike(2);
         for beta in [0.0, 1.0, 3.0] {
-            let case = Case::new(&config(0.1, beta, 0.0), ones(), ids(8, false));
+            let case = Case::new(&config(0.1, beta, 0.0), ones(), once(8));
             assert!((case.value() - 15f64.ln()).abs() < 1e-10);
             assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
         }
-        let found = Case::new(&config(0.1, 0.0, 0.3), ones(), ids(8, false)).value();
+        let found = Case::new(&config(0.1, 0.0, 0.3), ones(), once(8)).value();
         assert!((found - (14.0 * 3f64.exp()).ln_1p()).abs() < 1e-10);
         // Orthogonal samples, identical views.
-        let case = Case::new(&config(0.1, 0.0, 0.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], ids(5, false));
+        let case = Case::new(&config(0.1, 0.0, 0.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], once(5));
         assert!((case.value() - (8.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
         assert_eq!((case.metric("accuracy"), case.metric("temperature")), (1.0, 0.1));
         // One sample only: nothing to tell apart.
-        let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), Tensor::from_slice(&[7i64, 7, 7]));
+        let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), one_sample(3));
         assert!(case.value().abs() < 1e-12);
     }
 
@@ -138,8 +138,8 @@ mod tests {
         for (beta, margin) in [(0.0, 0.0), (0.7, 0.2)] {
             let config =
                 NtXentConfig { learn_temperature: true, hard_negatives: beta, margin, ..NtXentConfig::default() };
-            for twice in [false, true] {
-                let mut case = Case::new(&LossConfig::NtXent(config.clone()), views(2, 7, 3), ids(7, twice));
+            for sharing in Sharing::ALL {
+                let mut case = Case::new(&LossConfig::NtXent(config.clone()), views(2, 7, 3), samples(2, 7, sharing));
                 case.check_partitions();
                 case.check_gradient();
                 case.check_symmetry();

@@ -1,11 +1,10 @@
 //! What the losses on the [core](crate::rows) have in common: checks, which rows belong together, what is reported.
 
-use std::collections::HashMap;
-
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{
     Context, Error, Head, LossOutput,
+    related::Related,
     rows::{Criterion, Positive, Rows, Sums},
 };
 
@@ -23,9 +22,10 @@ pub(crate) fn check(loss: &'static str, views: &[Tensor], context: &Context) -> 
     if first[0] < 2 {
         return Err(Error::TooFew { loss, found: first[0] });
     }
-    let found = context.samples.size();
-    if found != first[..1] {
-        return Err(Error::Beside { loss, what: "sample ids", expected: first[..1].to_vec(), found });
+    let found = vec![context.samples.num_views() as i64, context.samples.num_pairs() as i64];
+    let expected = vec![views.len() as i64, first[0]];
+    if found != expected {
+        return Err(Error::Beside { loss, what: "sample ids", expected, found });
     }
     Ok(first[0])
 }
@@ -40,36 +40,22 @@ pub(crate) fn check_two<'a>(
     Ok((q, k, check(loss, views, context)?))
 }
 
-/// Where ids occur.
-pub(crate) struct Places {
-    ids: Vec<i64>,
-    by_id: HashMap<i64, Vec<i64>>,
-}
-
-impl Places {
-    /// In `ids` `[n]`, which are copied to the host.
-    pub(crate) fn of(ids: &Tensor) -> Result<Self, Error> {
-        let ids = Vec::<i64>::try_from(&ids.to_device(Device::Cpu))?;
-        let mut by_id = HashMap::<i64, Vec<i64>>::new();
-        for (place, &id) in ids.iter().enumerate() {
-            by_id.entry(id).or_default().push(place as i64);
-        }
-        Ok(Self { ids, by_id })
+/// What view `view` of the own pairs and the other view of all pairs are to each other, of two views: those of a pair
+/// positives of weight 1, related ones of weight 0. Rows count from the first own pair.
+pub(crate) fn one_with_other(related: &Related, context: &Context, view: usize) -> Vec<Positive> {
+    let mut positives = vec![];
+    for (row, pair) in (0..).zip(context.own.clone()) {
+        let first = positives.len();
+        positives.push(Positive { row, col: pair, weight: 1.0 });
+        let others = related.of(view, pair as usize).into_iter().filter(|relative| relative.view != view);
+        positives.extend(others.map(|relative| Positive { row, col: relative.pair as i64, weight: 0.0 }));
+        positives[first..].sort_unstable_by_key(|positive| positive.col);
     }
-
-    /// The id at a place.
-    pub(crate) fn id(&self, place: i64) -> i64 {
-        self.ids[place as usize]
-    }
-
-    /// The places of an id, ascending.
-    pub(crate) fn places(&self, id: i64) -> &[i64] {
-        self.by_id.get(&id).map_or(&[], Vec::as_slice)
-    }
+    positives
 }
 
 /// The own rows of every view against all rows of every view. Views of one pair are positives of weight 1, a row and
-/// itself are ignored, other rows of the same sample have weight `twins`.
+/// itself are ignored, other rows of the same sample have weight `twins`, other related rows are ignored.
 pub(crate) fn all_with_all(
     views: &[Tensor],
     context: &Context,
@@ -77,23 +63,24 @@ pub(crate) fn all_with_all(
     twins: f64,
     criterion: Criterion,
 ) -> Result<Sums, Error> {
-    let places = Places::of(context.samples)?;
+    let related = Related::new(context.samples);
     let num_pairs = views[0].size()[0];
     let (own, num_views) = (context.own.clone(), views.len() as i64);
     let length = own.end - own.start;
     let mut positives = vec![];
     for view in 0..num_views {
         for (number, pair) in own.clone().enumerate() {
-            for other in 0..num_views {
-                positives.extend(places.places(places.id(pair)).iter().map(|&place| {
-                    let weight = match (place == pair, other == view) {
-                        (true, true) => 0.0,
-                        (true, false) => 1.0,
-                        (false, _) => twins,
-                    };
-                    Positive { row: view * length + number as i64, col: other * num_pairs + place, weight }
-                }));
-            }
+            let own_pair = (0..num_views).map(|other| (other, pair, if other == view { 0.0 } else { 1.0 }));
+            let relatives = related.of(view as usize, pair as usize);
+            let others = relatives.iter().map(|r| (r.view as i64, r.pair as i64, if r.is_same { twins } else { 0.0 }));
+            let row = view * length + number as i64;
+            let first = positives.len();
+            positives.extend(own_pair.chain(others).map(|(v, pair, weight)| Positive {
+                row,
+                col: v * num_pairs + pair,
+                weight,
+            }));
+            positives[first..].sort_unstable_by_key(|positive| positive.col);
         }
     }
     let anchors: Vec<Tensor> = views.iter().map(|view| view.narrow(0, own.start, length)).collect();
@@ -124,7 +111,7 @@ pub(crate) fn report(
     head: &Head,
 ) -> LossOutput {
     let loss = &sums.loss / num_anchors as f64;
-    let share = (context.own.end - context.own.start) as f64 / context.samples.size()[0] as f64;
+    let share = (context.own.end - context.own.start) as f64 / context.samples.num_pairs() as f64;
     let mut metrics = vec![];
     if let Some(chance) = chance {
         metrics.push(("loss_over_ln_n", loss.detach() / chance));

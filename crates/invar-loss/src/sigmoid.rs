@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each pair is judged on its own, and nothing is normalised over the batch. The bias starts low because nearly all
-//! pairs are negatives. Rows of one sample beside the pair itself are left out.
+//! pairs are negatives. Related rows beside the pair itself (of one sample, or of two that are paired) are left out.
 
 use invar_nn::Weights;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,9 @@ use tch::{Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
-    pairs::{Places, check_two, report, scale_of},
-    rows::{Criterion, Positive, Rows},
+    pairs::{check_two, one_with_other, report, scale_of},
+    related::Related,
+    rows::{Criterion, Rows},
 };
 
 /// The name in a recipe.
@@ -73,14 +74,8 @@ impl Loss for Sigmoid {
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
         let (x, y, num_pairs) = check_two(NAME, views, context)?;
-        let (places, own) = (Places::of(context.samples)?, context.own.clone());
-        let relate = |i: i64| {
-            let same = places.places(places.id(i)).iter();
-            same.map(move |&j| Positive { row: i, col: j, weight: f64::from(u8::from(i == j)) })
-        };
-        let first = own.start;
-        let positives: Vec<Positive> =
-            own.clone().flat_map(relate).map(|p| Positive { row: p.row - first, ..p }).collect();
+        let own = context.own.clone();
+        let (first, positives) = (own.start, one_with_other(&Related::new(context.samples), context, 0));
         let rows = Rows {
             anchors: x.narrow(0, first, own.end - first),
             keys: y.shallow_clone(),
@@ -96,10 +91,12 @@ impl Loss for Sigmoid {
 
 #[cfg(test)]
 mod tests {
+    use invar_nn::SampleIds;
+
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, F64, dot, ids, views},
+        testing::{Case, F64, Sharing, dot, is_related, once, samples, views},
     };
 
     fn config(temperature: f64, bias: f64) -> LossConfig {
@@ -108,13 +105,13 @@ mod tests {
     }
 
     /// The definition, one number at a time.
-    fn oracle(views: &[Tensor], samples: &Tensor, temperature: f64, bias: f64) -> f64 {
-        let (n, mut sum) = (samples.size()[0], 0.0);
+    fn oracle(views: &[Tensor], samples: &SampleIds, temperature: f64, bias: f64) -> f64 {
+        let (n, mut sum) = (samples.num_pairs() as i64, 0.0);
         for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
             let logit = dot(&views[0], i, &views[1], j) / temperature + bias;
             if i == j {
                 sum += (-logit).exp().ln_1p();
-            } else if samples.int64_value(&[i]) != samples.int64_value(&[j]) {
+            } else if !is_related(samples, (0, i as usize), (1, j as usize)) {
                 sum += logit.exp().ln_1p();
             }
         }
@@ -126,8 +123,9 @@ mod tests {
         for n in [2, 3, 5, 17, 64] {
             for d in [1, 2, 7] {
                 for (temperature, bias) in [(0.05, -10.0), (0.1, 0.0), (1.0, -10.0), (3.0, 2.5)] {
-                    for twice in [false, true] {
-                        let case = Case::new(&config(temperature, bias), views(2, n, d), ids(n, twice));
+                    for sharing in Sharing::ALL {
+                        let ids = samples(2, n as usize, sharing);
+                        let case = Case::new(&config(temperature, bias), views(2, n, d), ids);
                         let expected = oracle(&case.views, &case.samples, temperature, bias);
                         let found = case.value();
                         assert!((found - expected).abs() < 1e-9 * expected.max(1.0), "{n} {d}: {found} {expected}");
@@ -143,14 +141,14 @@ mod tests {
     // print(-torch.nn.functional.logsigmoid(t * (q @ k.T / 0.1 - 10)).sum() / 4)
     #[test]
     fn agrees_with_pytorch() {
-        let found = Case::new(&config(0.1, -10.0), views(2, 4, 3), ids(4, false)).value();
+        let found = Case::new(&config(0.1, -10.0), views(2, 4, 3), once(4)).value();
         assert!((found - 11.494950223114152).abs() < 1e-10, "{found}");
     }
 
     #[test]
     fn closed_forms() {
         // Orthogonal samples, identical views, s = 10, b = -10: ln 2 of the pair, and 4 ln(1 + e^-10).
-        let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], ids(5, false));
+        let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], once(5));
         let expected = 2f64.ln() + 4.0 * (-10f64).exp().ln_1p();
         assert!((case.value() - expected).abs() < 1e-12);
         assert_eq!((case.metric("accuracy"), case.metric("bias")), (1.0, -10.0));
@@ -158,9 +156,9 @@ mod tests {
 
     #[test]
     fn holds_what_every_loss_must() {
-        for twice in [false, true] {
+        for sharing in Sharing::ALL {
             let config = LossConfig::Sigmoid(SigmoidConfig { bias: -2.0, ..SigmoidConfig::default() });
-            let mut case = Case::new(&config, views(2, 7, 3), ids(7, twice));
+            let mut case = Case::new(&config, views(2, 7, 3), samples(2, 7, sharing));
             case.check_partitions();
             case.check_gradient();
             case.check_symmetry();
@@ -170,7 +168,7 @@ mod tests {
 
     #[test]
     fn scale_and_bias_start_as_in_the_paper() {
-        let mut case = Case::new(&LossConfig::Sigmoid(SigmoidConfig::default()), views(2, 4, 3), ids(4, false));
+        let mut case = Case::new(&LossConfig::Sigmoid(SigmoidConfig::default()), views(2, 4, 3), once(4));
         let variables = case.store.variables();
         assert_eq!(variables["head.sigmoid.bias"].double_value(&[]), -10.0);
         let mut scale = variables["head.sigmoid.logit_scale"].shallow_clone();

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use invar_dataset::SampleId;
+use invar_nn::SampleIds;
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -25,10 +27,58 @@ pub(crate) fn alike(v: usize) -> Vec<Tensor> {
     (0..v).map(|_| invar_nn::unit_length(&Tensor::ones([8, 4], F64))).collect()
 }
 
-/// Ids `0..n`, or each of them twice.
-pub(crate) fn ids(n: i64, twice: bool) -> Tensor {
-    let ids = Tensor::arange(n, (Kind::Int64, Device::Cpu));
-    if twice { ids.floor_divide_scalar(2) } else { ids }
+/// How the pairs of a batch share samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Each sample is in one pair.
+    Once,
+    /// Each is the sample of two pairs.
+    Twice,
+    /// The second view is of another sample: of the anchor of another pair, of the second of another, of neither.
+    Walks,
+}
+
+impl Sharing {
+    pub(crate) const ALL: [Self; 3] = [Self::Once, Self::Twice, Self::Walks];
+}
+
+/// Ids of `n` pairs.
+pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds {
+    let id = |view: usize, pair: usize| match sharing {
+        Sharing::Once => pair,
+        Sharing::Twice => pair / 2,
+        // Pairs 0, 3, 6, ... walk to the next pair's anchor, 1, 4, 7, ... to a sample of their own, the others to the
+        // one that the pair before walked to.
+        Sharing::Walks if view % 2 == 0 => pair,
+        Sharing::Walks => match pair % 3 {
+            0 => (pair + 1) % n,
+            1 => 1000 + pair,
+            _ => 1000 + pair - 1,
+        },
+    };
+    let rows = (0..num_views).flat_map(|view| (0..n).map(move |pair| SampleId(id(view, pair) as u64)));
+    SampleIds::new(num_views, rows.collect())
+}
+
+/// Ids of pairs of two views, of one sample each: `0..n`.
+pub(crate) fn once(n: i64) -> SampleIds {
+    samples(2, n as usize, Sharing::Once)
+}
+
+/// Ids of two views of pairs that are all of one sample.
+pub(crate) fn one_sample(n: usize) -> SampleIds {
+    SampleIds::new(2, vec![SampleId(7); 2 * n])
+}
+
+/// The same with other numbers.
+pub(crate) fn renumbered(ids: &SampleIds, number: impl Fn(u64) -> u64) -> SampleIds {
+    SampleIds::new(ids.num_views(), ids.iter().map(|id| SampleId(number(id.0))).collect())
+}
+
+/// Whether two rows `(view, pair)` of different pairs are no negatives of each other: a sample of the one's pair is that
+/// of the other, or the other way round. By definition, one pair of rows at a time.
+pub(crate) fn is_related(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> bool {
+    (0..ids.num_views()).any(|w| ids.get(w, i) == ids.get(u, j) || ids.get(w, j) == ids.get(v, i))
 }
 
 /// A loss in f64, and what it is given.
@@ -36,12 +86,12 @@ pub(crate) struct Case {
     pub(crate) store: nn::VarStore,
     pub(crate) loss: Box<dyn Loss>,
     pub(crate) views: Vec<Tensor>,
-    pub(crate) samples: Tensor,
+    pub(crate) samples: SampleIds,
     pub(crate) slow_keys: Option<Vec<Tensor>>,
 }
 
 impl Case {
-    pub(crate) fn new(config: &LossConfig, views: Vec<Tensor>, samples: Tensor) -> Self {
+    pub(crate) fn new(config: &LossConfig, views: Vec<Tensor>, samples: SampleIds) -> Self {
         let mut store = nn::VarStore::new(Device::Cpu);
         let loss = config.init(&(store.root() / "head"), views[0].size()[1] as usize).unwrap();
         store.double();
@@ -55,7 +105,7 @@ impl Case {
     }
 
     pub(crate) fn run(&self) -> Result<LossOutput, Error> {
-        self.share(&self.views, 0..self.samples.size()[0])
+        self.share(&self.views, 0..self.samples.num_pairs() as i64)
     }
 
     pub(crate) fn value(&self) -> f64 {
@@ -80,7 +130,7 @@ impl Case {
         let leaves: Vec<Tensor> = self.views.iter().map(|v| v.copy().set_requires_grad(true)).collect();
         let parameters = self.parameters();
         let inputs: Vec<&Tensor> = leaves.iter().chain(parameters.iter().map(|(_, t)| t)).collect();
-        let n = self.samples.size()[0];
+        let n = self.samples.num_pairs() as i64;
         let mut sum = 0.0;
         let mut gradients: Vec<Tensor> = inputs.iter().map(|t| t.zeros_like().detach()).collect();
         let mut metrics: Vec<(&'static str, f64)> = vec![];
@@ -129,11 +179,17 @@ impl Case {
         let plain = self.value();
         self.views.reverse();
         self.slow_keys.iter_mut().for_each(|keys| keys.reverse());
+        let num_views = self.samples.num_views();
+        let turned = (0..num_views).rev().flat_map(|view| self.samples.view(view).to_vec()).collect();
+        self.samples = SampleIds::new(num_views, turned);
         assert!((self.value() - plain).abs() < 1e-10, "views swapped");
-        let order = Tensor::randperm(self.samples.size()[0], (Kind::Int64, Device::Cpu));
+        let order = Tensor::randperm(self.samples.num_pairs() as i64, (Kind::Int64, Device::Cpu));
         self.views.iter_mut().for_each(|view| *view = view.index_select(0, &order));
         self.slow_keys.iter_mut().flatten().for_each(|keys| *keys = keys.index_select(0, &order));
-        self.samples = self.samples.index_select(0, &order);
+        let order = Vec::<i64>::try_from(&order).unwrap();
+        let shuffled = |view| order.iter().map(move |&pair| (view, pair as usize));
+        let shuffled = (0..num_views).flat_map(shuffled).map(|(view, pair)| self.samples.get(view, pair)).collect();
+        self.samples = SampleIds::new(num_views, shuffled);
         assert!((self.value() - plain).abs() < 1e-10, "batch shuffled");
     }
 
@@ -162,13 +218,21 @@ impl Case {
     pub(crate) fn check_errors(&mut self) {
         let rows = |n| Tensor::ones([n, 3], F64);
         let mut with = |views: Vec<Tensor>, num_ids| {
-            (self.samples, self.slow_keys) = (ids(num_ids, false), None);
+            (self.samples, self.slow_keys) = (samples(views.len(), num_ids, Sharing::Once), None);
             self.share(&views, 0..1).unwrap_err()
         };
         assert!(matches!(with(vec![rows(4)], 4), Error::Views { expected: 2, found: 1, .. }));
         assert!(matches!(with(vec![rows(4), rows(3)], 4), Error::Shape { view: 1, .. }));
         assert!(matches!(with(vec![rows(1), rows(1)], 1), Error::TooFew { found: 1, .. }));
-        assert!(matches!(with(vec![rows(4), rows(4)], 3), Error::Beside { what: "sample ids", .. }));
+        let error = with(vec![rows(4), rows(4)], 3);
+        assert!(
+            matches!(&error, Error::Beside { what: "sample ids", expected, found, .. }
+            if expected == &[2, 4] && found == &[2, 3]),
+            "{error}"
+        );
+        self.samples = samples(3, 4, Sharing::Once);
+        let error = self.share(&[rows(4), rows(4)], 0..1).unwrap_err();
+        assert!(matches!(error, Error::Beside { what: "sample ids", .. }), "{error}");
     }
 }
 
@@ -194,19 +258,19 @@ impl Definition {
         Self { temperature: 0.1, aggregate: Aggregate::Mean, decoupled: false, twins: false, margin: 0.0, beta: 0.0 };
 
     /// The loss of all views against all, one number at a time.
-    pub(crate) fn loss(&self, views: &[Tensor], samples: &Tensor) -> f64 {
-        let n = samples.size()[0];
+    pub(crate) fn loss(&self, views: &[Tensor], samples: &SampleIds) -> f64 {
+        let n = samples.num_pairs() as i64;
         let all: Vec<(usize, i64)> = (0..views.len()).flat_map(|v| (0..n).map(move |i| (v, i))).collect();
-        let id = |i: i64| samples.int64_value(&[i]);
+        let id = |v: usize, i: i64| samples.get(v, i as usize);
         let rows: Vec<_> = views.iter().map(|view| Vec::<Vec<f64>>::try_from(view).unwrap()).collect();
         let at = |v: usize, i: i64| &rows[v][i as usize];
         let row = |&(v, i): &(usize, i64)| {
             let (mut positives, mut negatives) = (vec![], vec![]);
             for &(u, j) in all.iter().filter(|&&other| other != (v, i)) {
                 let cosine: f64 = at(v, i).iter().zip(at(u, j)).map(|(a, b)| a * b).sum();
-                if j == i || (id(j) == id(i) && self.twins) {
+                if j == i || (id(u, j) == id(v, i) && self.twins) {
                     positives.push(((cosine - self.margin) / self.temperature).exp());
-                } else if id(j) != id(i) {
+                } else if !is_related(samples, (v, i as usize), (u, j as usize)) {
                     negatives.push((cosine / self.temperature).exp());
                 }
             }
@@ -227,18 +291,19 @@ impl Definition {
     }
 }
 
-/// Compares a loss with its definition over edge sizes, temperatures, and with samples once and twice in the batch.
+/// Compares a loss with its definition over edge sizes, temperatures, and ways in which pairs share samples.
 pub(crate) fn check_definition(num_views: usize, definition: Definition, config: impl Fn(f64) -> LossConfig) {
     for n in [2, 3, 5, 17, 64] {
         for d in [1, 2, 7] {
             // The slow definition is slow.
             for temperature in if n == 64 { &[0.1][..] } else { &[0.05, 0.1, 1.0, 3.0] } {
-                for twice in [false, true] {
-                    let case = Case::new(&config(*temperature), views(num_views, n, d), ids(n, twice));
+                for sharing in Sharing::ALL {
+                    let ids = samples(num_views, n as usize, sharing);
+                    let case = Case::new(&config(*temperature), views(num_views, n, d), ids);
                     let definition = Definition { temperature: *temperature, ..definition };
                     let (found, expected) = (case.value(), definition.loss(&case.views, &case.samples));
                     let close = (found - expected).abs() < 1e-9 * expected.abs().max(1.0);
-                    assert!(close, "n {n} d {d} t {temperature} twice {twice}: {found} {expected}");
+                    assert!(close, "n {n} d {d} t {temperature} {sharing:?}: {found} {expected}");
                 }
             }
         }

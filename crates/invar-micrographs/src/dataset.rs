@@ -1,14 +1,15 @@
 //! Grains, with random access, as [`crate::ingest`] left them or from memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use invar_dataset::{
-    Dataset, DatasetError, SampleId,
+    Dataset, DatasetError, SampleId, SampleName,
+    keys::{self, KeyRange, Opened},
     manifest::{self, Manifest},
 };
 
@@ -27,11 +28,14 @@ mod neighbor_table;
 ///
 /// The images of the directories follow each other in the order in which these are given, those of one directory in the
 /// order of its inputs; the grains of an image by their labels. An image without grains is there, with none. Each image is
-/// a mapping of its own, of which Linux allows a process 65,530 by default.
+/// a mapping of its own, of which Linux allows a process 65,530 by default. Every grain has a [key](invar_dataset::keys) of
+/// its own; names are unique in a directory only.
 pub struct GrainDataset {
     images: Vec<Arc<StoredImage>>,
     /// Grains in images `0..=i`.
     ends: Vec<u64>,
+    /// Of the grains of each image.
+    keys: Vec<KeyRange>,
     directories: Vec<(PathBuf, Manifest)>,
     sheet: columns::SheetColumns,
 }
@@ -110,9 +114,10 @@ impl GrainDataset {
     /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
     ///
     /// # Errors
-    /// When a directory holds no finished dataset of micrographs, or a file is not what the manifest says.
+    /// When a directory holds no finished dataset of micrographs, a file is not what the manifest says, a directory is given
+    /// twice, or two of them were made from one file.
     pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
-        let (mut images, mut opened) = (Vec::new(), Vec::new());
+        let (mut images, mut opened) = (Vec::<Arc<StoredImage>>::new(), Vec::new());
         for path in directories {
             let manifest = Manifest::read(path)?;
             if manifest.domain != DOMAIN {
@@ -123,7 +128,8 @@ impl GrainDataset {
             }
             opened.push((path.clone(), manifest));
         }
-        Ok(Self::of(images, opened))
+        let keys = keys_of_images(&images, &opened)?;
+        Ok(Self::of(images, keys, opened))
     }
 
     /// A dataset in memory, for tests and for callers with images of their own. The levels are the 1st and 99th
@@ -132,8 +138,15 @@ impl GrainDataset {
     /// # Panics
     /// When the number of pixels or labels is not what the size says, or an image has no pixel.
     pub fn from_images(images: Vec<MemoryImage>) -> Self {
-        let images = images.into_iter().map(|image| Arc::new(StoredImage::from_memory(image))).collect();
-        Self::of(images, Vec::new())
+        let images: Vec<_> = images.into_iter().map(|image| Arc::new(StoredImage::from_memory(image))).collect();
+        let mut next = KeyRange::default();
+        let keys = images.iter().map(|image| {
+            let own = next;
+            next = next.skip(image.regions.len() as u64);
+            own
+        });
+        let keys = keys.collect();
+        Self::of(images, keys, Vec::new())
     }
 
     /// The directories and their manifests.
@@ -185,10 +198,38 @@ impl GrainDataset {
     /// # Panics
     /// When `index >= len()`.
     pub fn group(&self, index: usize) -> SampleId {
-        SampleId::from_name(self.images[self.image_of(index)].name.as_bytes())
+        self.keys[self.image_of(index)].id(0)
     }
 
-    fn of(images: Vec<Arc<StoredImage>>, directories: Vec<(PathBuf, Manifest)>) -> Self {
+    /// The key of grain `index`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn key(&self, index: usize) -> u64 {
+        let (image, index_in_image) = manifest::locate(&self.ends, index as u64);
+        self.keys[image].key(index_in_image)
+    }
+
+    /// The identity of grain `index` in training.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn sample_id(&self, index: usize) -> SampleId {
+        let (image, index_in_image) = manifest::locate(&self.ends, index as u64);
+        self.keys[image].id(index_in_image)
+    }
+
+    /// How outputs name grain `index`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn sample_name(&self, index: usize) -> SampleName {
+        let grain = self.grain(index);
+        let source_number = self.keys[self.image_of(index)].source_number();
+        SampleName { id: grain.id(), source: grain.image.source.clone(), source_number, key: self.key(index) }
+    }
+
+    fn of(images: Vec<Arc<StoredImage>>, keys: Vec<KeyRange>, directories: Vec<(PathBuf, Manifest)>) -> Self {
         let mut end = 0;
         let ends = images.iter().map(|image| {
             end += image.regions.len() as u64;
@@ -196,7 +237,7 @@ impl GrainDataset {
         });
         let ends = ends.collect();
         let sheet = columns::SheetColumns::of(&images);
-        Self { images, ends, directories, sheet }
+        Self { images, ends, keys, directories, sheet }
     }
 }
 
@@ -392,6 +433,39 @@ pub(crate) fn fuzz_open(file: ShardFile) -> Result<u64, DatasetError> {
     Ok(inside.sum())
 }
 
+/// The keys of the grains of each image: those of its file, in the order of its pages.
+fn keys_of_images(
+    images: &[Arc<StoredImage>],
+    directories: &[(PathBuf, Manifest)],
+) -> Result<Vec<KeyRange>, DatasetError> {
+    let mut rest = images;
+    // Of each image the number of its directory and that of its input there.
+    let (mut inputs_of_images, mut opened) = (Vec::new(), Vec::new());
+    for (number, (path, manifest)) in directories.iter().enumerate() {
+        let (own, others) = rest.split_at(manifest.shards.len());
+        rest = others;
+        let mut by_path: HashMap<&str, usize> = HashMap::new();
+        for (input, of) in manifest.inputs.iter().enumerate() {
+            by_path.entry(&of.path).or_insert(input);
+        }
+        let mut num_samples = vec![0; manifest.inputs.len()];
+        for (image, shard) in own.iter().zip(&manifest.shards) {
+            let input = *by_path.get(image.source.as_str()).ok_or_else(|| {
+                corrupt(&path.join(&shard.file), "input of the image", "one of the manifest", &image.source)
+            })?;
+            num_samples[input] += image.regions.len() as u64;
+            inputs_of_images.push((number, input));
+        }
+        opened.push(Opened { path, manifest, num_samples });
+    }
+    let mut next = keys::key_ranges(&opened)?;
+    let of_image = |((directory, input), image): ((usize, usize), &Arc<StoredImage>)| {
+        let keys = &mut next[directory][input];
+        std::mem::replace(keys, keys.skip(image.regions.len() as u64))
+    };
+    Ok(inputs_of_images.into_iter().zip(images).map(of_image).collect())
+}
+
 fn open_shard(directory: &Path, shard: &manifest::Shard) -> Result<StoredImage, DatasetError> {
     let path = directory.join(&shard.file);
     let file = ShardFile::open(&path)?;
@@ -412,3 +486,6 @@ fn corrupt(path: &Path, what: &str, expected: impl ToString, found: impl ToStrin
         found: found.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ mod draw;
 
 use std::sync::Arc;
 
-use invar_dataset::{Dataset as _, DatasetError, Pair, PairSource, SampleId, ViewShape, seed, seed::Rng};
+use invar_dataset::{Dataset as _, DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape, seed, seed::Rng};
 
 pub use augment::Augmentation;
 pub use config::{AugmentConfig, CropsConfig, Effect, GrainPairsConfig, PairKindConfig, RotationsConfig};
@@ -130,8 +130,7 @@ impl PairSource for GrainPairs {
             augmentation.apply(&mut values, self.maker.size(), &mut rng);
             self.maker.finish(&grain, &placement, values)
         });
-        let sample = SampleId::from_name(grain.id().as_bytes());
-        Ok(Pair { sample, views: views.into(), links: None })
+        Ok(Pair::of(self.grains.sample_id(index), views))
     }
 
     /// The image: its grains, and tiles that overlap, are never split.
@@ -139,8 +138,8 @@ impl PairSource for GrainPairs {
         self.grains.group(index)
     }
 
-    fn sample_name(&self, index: usize) -> String {
-        self.grains.get(index).map_or_else(|_| format!("number {index}"), |grain| grain.id())
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        Ok(self.grains.sample_name(index))
     }
 }
 

@@ -29,6 +29,7 @@ pub mod strands;
 
 mod batch;
 mod error;
+mod sample_ids;
 mod standardise;
 mod towers;
 mod weights;
@@ -37,5 +38,6 @@ pub use batch::Batch;
 pub use device::DeviceChoice;
 pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, unit_length};
 pub use error::Error;
+pub use sample_ids::SampleIds;
 pub use towers::{Towers, Views};
 pub use weights::Weights;

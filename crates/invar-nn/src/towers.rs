@@ -1,32 +1,30 @@
 use tch::Device;
 
-use crate::{Batch, Encoded, Encoder, Error};
+use crate::{Batch, Encoded, Encoder, Error, SampleIds};
 
 /// The views of a batch of pairs, stacked: rows `0..B` are the anchors, `B..2B` the second views, and so on.
 #[derive(Debug)]
 pub struct Views {
     /// All views `[num_views * B, ...]`.
     pub stacked: Batch,
-    /// Views of one pair.
-    pub num_views: usize,
-    /// Id of the sample of each pair `[B]`.
-    pub samples: Vec<u64>,
+    /// Of which sample each of them is.
+    pub samples: SampleIds,
 }
 
 impl Views {
     /// Number of pairs, `B`.
     pub fn num_pairs(&self) -> usize {
-        self.samples.len()
+        self.samples.num_pairs()
     }
 
     /// The same numbers, not copied.
     pub fn shallow_clone(&self) -> Self {
-        Self { stacked: self.stacked.shallow_clone(), num_views: self.num_views, samples: self.samples.clone() }
+        Self { stacked: self.stacked.shallow_clone(), samples: self.samples.clone() }
     }
 
     /// The same on a device, without waiting for a copy out of page-locked memory.
     pub fn to_device(&self, device: Device) -> Self {
-        Self { stacked: self.stacked.to_device(device), num_views: self.num_views, samples: self.samples.clone() }
+        Self { stacked: self.stacked.to_device(device), samples: self.samples.clone() }
     }
 }
 
@@ -46,7 +44,7 @@ impl Towers {
             Self::Siamese(encoder) => {
                 let encoded = encoder.encode(&views.stacked, train)?;
                 let rows = views.num_pairs() as i64;
-                Ok((0..views.num_views as i64).map(|view| encoded.rows(view * rows, rows)).collect())
+                Ok((0..views.samples.num_views() as i64).map(|view| encoded.rows(view * rows, rows)).collect())
             }
         }
     }

@@ -1,3 +1,5 @@
+mod blocks;
+
 use std::{
     collections::HashMap,
     ops::Range,
@@ -5,7 +7,7 @@ use std::{
 };
 
 use invar_dataset::{
-    Column, ColumnData, Dataset, DatasetError, SampleId, SampleTable,
+    Column, ColumnData, Dataset, DatasetError, SampleId, SampleName, SampleTable,
     manifest::{self, Manifest},
 };
 
@@ -14,15 +16,18 @@ use crate::{
     ingest::DOMAIN,
     shard::{ShardAlignment, ShardFile},
 };
+use blocks::{Blocks, Origin};
 
 /// Reads in one or more dataset directories, memory-mapped: opening is quick and takes little memory, whatever the size.
 ///
 /// The reads of the directories follow each other in the order in which these are given, those of one directory in the
-/// order of its inputs. References of the same name are one, also across directories.
+/// order of its inputs. References of the same name are one, also across directories. Every read has a
+/// [key](invar_dataset::keys) of its own; names need not be unique.
 pub struct ReadDataset {
     shards: Vec<Shard>,
     /// Rows in shards `0..=s`.
     ends: Vec<u64>,
+    blocks: Blocks,
     directories: Vec<Directory>,
     references: Vec<String>,
 }
@@ -43,9 +48,11 @@ impl ReadDataset {
     /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
     ///
     /// # Errors
-    /// When a directory holds no finished dataset of reads, or a file is not what the manifest says.
+    /// When a directory holds no finished dataset of reads, a file is not what the manifest says, a directory is given
+    /// twice, or two of them were made from one file.
     pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
-        let mut dataset = Self { shards: vec![], ends: vec![], directories: vec![], references: vec![] };
+        let mut dataset =
+            Self { shards: vec![], ends: vec![], blocks: Blocks::default(), directories: vec![], references: vec![] };
         let mut numbers = HashMap::new();
         for path in directories {
             let manifest = Manifest::read(path)?;
@@ -61,6 +68,7 @@ impl ReadDataset {
             }
             dataset.directories.push(Directory { path: path.clone(), manifest });
         }
+        dataset.blocks = Blocks::new(&dataset.manifests().collect::<Vec<_>>())?;
         Ok(dataset)
     }
 
@@ -72,6 +80,14 @@ impl ReadDataset {
     /// Names of the reference sequences that reads lie on, by number.
     pub fn references(&self) -> &[String] {
         &self.references
+    }
+
+    /// The key of read `index`.
+    ///
+    /// # Panics
+    /// When `index >= len()`.
+    pub fn key(&self, index: usize) -> u64 {
+        self.origin(index).key
     }
 
     /// Number of bases of read `index`.
@@ -97,6 +113,10 @@ impl ReadDataset {
             of_shard.push(number);
         }
         Ok(of_shard)
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        self.blocks.origin(index as u64)
     }
 
     fn locate(&self, index: usize) -> (&Shard, usize) {
@@ -163,8 +183,30 @@ impl Reads for ReadDataset {
         shard.file.sequence(row)
     }
 
+    /// That of the first mate.
     fn sample_id(&self, index: usize) -> SampleId {
-        SampleId::from_name(self.name(index).unwrap_or_default().as_bytes())
+        self.origin(self.mate_of(index).map_or(index, |mate| mate.min(index))).id
+    }
+
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        let (shard, row) = self.locate(index);
+        let origin = self.origin(index);
+        let source = self.source(shard, row, origin)?.into();
+        Ok(SampleName {
+            id: shard.file.name(row)?.into(),
+            source,
+            source_number: origin.source_number,
+            key: origin.key,
+        })
+    }
+
+    fn are_one_molecule(&self, a: usize, b: usize) -> bool {
+        let same_name = || match (self.name(a), self.name(b)) {
+            (Ok(a), Ok(b)) => a == b,
+            // What cannot be read is an error where it is.
+            _ => false,
+        };
+        self.sample_id(a) == self.sample_id(b) || (self.origin(a).block == self.origin(b).block && same_name())
     }
 
     fn mate_of(&self, index: usize) -> Option<usize> {
@@ -206,16 +248,18 @@ impl Dataset for ReadDataset {
 }
 
 impl SampleTable for ReadDataset {
-    /// `id`, `source`, `description` (null where empty), `length_bp`, `mean_quality`, `gc`, `mate`, and from BAM and CRAM
+    /// `id`, `source`, `key`, `description` (null where empty), `length_bp`, `mean_quality`, `gc`, `mate`, and from BAM and CRAM
     /// `reference`, `position` (1-based), `mapping_quality`, `is_reverse`.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let mut columns = Columns::default();
         for index in range {
             let (shard, row) = self.locate(index);
             let file = &shard.file;
+            let origin = self.origin(index);
             let alignment = shard.alignment(row)?;
             columns.id.push(Some(file.name(row)?.into()));
-            columns.source.push(Some(self.source(shard, row)?.into()));
+            columns.source.push(Some(self.source(shard, row, origin)?.into()));
+            columns.key.push(i64::try_from(origin.key).ok());
             columns.description.push(Some(file.description(row)?).filter(|text| !text.is_empty()).map(Into::into));
             columns.length_bp.push(Some(file.length_bp(row)));
             columns.mean_quality.push(file.mean_quality(row));
@@ -231,15 +275,12 @@ impl SampleTable for ReadDataset {
 }
 
 impl ReadDataset {
-    fn source(&self, shard: &Shard, row: usize) -> Result<&str, DatasetError> {
-        let inputs = &self.directories[shard.directory].manifest.inputs;
+    /// The input of a row; an error where the shard and the counts of the manifest do not agree on it.
+    fn source(&self, shard: &Shard, row: usize, origin: Origin) -> Result<&str, DatasetError> {
         let number = shard.file.source(row);
-        match inputs.get(number as usize) {
-            Some(input) => Ok(&input.path),
-            None => {
-                let expected = format!("below {}", inputs.len());
-                Err(corrupt(shard.file.path(), &format!("input of row {row}"), expected, number))
-            }
+        match self.directories[shard.directory].manifest.inputs.get(number as usize) {
+            Some(input) if number == origin.input => Ok(&input.path),
+            _ => Err(corrupt(shard.file.path(), &format!("input of row {row}"), origin.input, number)),
         }
     }
 }
@@ -248,6 +289,7 @@ impl ReadDataset {
 struct Columns {
     id: Vec<Option<String>>,
     source: Vec<Option<String>>,
+    key: Vec<Option<i64>>,
     description: Vec<Option<String>>,
     length_bp: Vec<Option<u32>>,
     mean_quality: Vec<Option<f32>>,
@@ -264,6 +306,7 @@ impl Columns {
         let columns = [
             ("id", ColumnData::Str(self.id)),
             ("source", ColumnData::Str(self.source)),
+            ("key", ColumnData::I64(self.key)),
             ("description", ColumnData::Str(self.description)),
             ("length_bp", ColumnData::U32(self.length_bp)),
             ("mean_quality", ColumnData::F32(self.mean_quality)),

@@ -21,7 +21,8 @@
 //! beside another kind: of a thin sample no two reads may overlap.
 //!
 //! Reads of different samples may overlap: of `overlap` and `overlap-walk` pairs, the partner can lie in the other part
-//! of a split into training and validation.
+//! of a split into training and validation. Each view carries the id of the fragment that it was drawn from, so that the
+//! partner's other views in a batch are no negatives of it.
 
 mod config;
 mod describe;
@@ -33,7 +34,7 @@ mod overlap_graph;
 use std::{fmt, ops::Range, sync::Arc};
 
 use invar_dataset::{
-    DatasetError, Pair, PairSource, SampleId, ViewShape,
+    DatasetError, Pair, PairSource, SampleId, SampleName, View, ViewShape,
     seed::{self, Rng},
     split::index_bound,
 };
@@ -414,21 +415,24 @@ impl PairSource for ReadPairs {
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
         let drawn = self.draw(index, seed, Purpose::Input)?;
-        let view = |view: DrawnView| match view.codes.as_slice() {
-            [] => Ok(self.maker.of_sequence(self.reads.sequence(view.read)?, view.range)),
-            codes => Ok(self.maker.of_codes(codes)),
+        let view = |drawn: DrawnView| -> Result<(SampleId, View), DatasetError> {
+            let view = match drawn.codes.as_slice() {
+                [] => self.maker.of_sequence(self.reads.sequence(drawn.read)?, drawn.range),
+                codes => self.maker.of_codes(codes),
+            };
+            Ok((self.reads.sample_id(drawn.read), view))
         };
-        let views = drawn.views.into_iter().map(view).collect::<Result<_, DatasetError>>()?;
-        Ok(Pair { sample: self.split_key(index), views, links: None })
+        Ok(Pair { views: drawn.views.into_iter().map(view).collect::<Result<_, _>>()?, links: None })
     }
 
-    /// The id of the fragment: of its only read, or of its first mate.
+    /// The id of the fragment: mates are never split.
     fn split_key(&self, index: usize) -> SampleId {
         self.reads.sample_id(self.first_read(index))
     }
 
-    fn sample_name(&self, index: usize) -> String {
-        self.reads.name(self.first_read(index)).unwrap_or_default().to_owned()
+    /// The name of the fragment's first read.
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        self.reads.sample_name(self.first_read(index))
     }
 }
 

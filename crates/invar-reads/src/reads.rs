@@ -1,6 +1,6 @@
 //! What the rest of the crate needs to know of a collection of reads, wherever it is stored.
 
-use invar_dataset::{Dataset, DatasetError, SampleId};
+use invar_dataset::{Dataset, DatasetError, SampleId, SampleName};
 
 use crate::packed::{PackedSequence, PackedSlice};
 
@@ -67,8 +67,18 @@ pub trait Reads: Send + Sync {
     /// When the stored bytes are damaged.
     fn sequence(&self, index: usize) -> Result<PackedSlice<'_>, DatasetError>;
 
-    /// Identity of read `index`: [`SampleId::from_name`] of its name. Mates that share a name share it.
+    /// Identity of the fragment that read `index` is of: mates share it, and nobody else has it.
     fn sample_id(&self, index: usize) -> SampleId;
+
+    /// How outputs name read `index`.
+    ///
+    /// # Errors
+    /// When the stored bytes are damaged.
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError>;
+
+    /// Whether two reads are known to be of one molecule: mates, and reads of one name in one input, such as further
+    /// alignments of a read, or mates too far apart in a BAM to have found each other.
+    fn are_one_molecule(&self, a: usize, b: usize) -> bool;
 
     /// The other mate of the pair that read `index` is of, if it is here: `mate_of(mate_of(i)) == i`.
     fn mate_of(&self, index: usize) -> Option<usize>;
@@ -113,8 +123,17 @@ impl Reads for MemoryReads {
         Ok(self.reads[index].sequence.as_slice())
     }
 
+    /// The number of the first mate.
     fn sample_id(&self, index: usize) -> SampleId {
-        SampleId::from_name(self.reads[index].name.as_bytes())
+        SampleId(self.mate_of(index).map_or(index, |mate| mate.min(index)) as u64)
+    }
+
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        Ok(SampleName { id: self.reads[index].name.clone(), ..SampleName::number(index) })
+    }
+
+    fn are_one_molecule(&self, a: usize, b: usize) -> bool {
+        self.sample_id(a) == self.sample_id(b) || self.reads[a].name == self.reads[b].name
     }
 
     fn mate_of(&self, index: usize) -> Option<usize> {

@@ -52,7 +52,7 @@ impl PairSource for Profiles {
     }
     fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
         let views = vec![self.view(index), self.view(index + 1)];
-        Ok(Pair { sample: SampleId(index as u64), views, links: None })
+        Ok(Pair::of(SampleId(index as u64), views))
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

@@ -13,8 +13,8 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use invar_dataset::{Pair, PairSource, View, order::BatchOrder, seed};
-use invar_nn::{Batch, Views};
+use invar_dataset::{Pair, PairSource, order::BatchOrder, seed};
+use invar_nn::{Batch, SampleIds, Views};
 use tch::Device;
 
 use crate::Error;
@@ -152,13 +152,15 @@ pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Resul
     for pair in &pairs {
         check_pair(pair, num_views)?;
     }
-    let by_view: Vec<&View> = (0..num_views).flat_map(|view| pairs.iter().map(move |pair| &pair.views[view])).collect();
-    let samples = pairs.iter().map(|pair| pair.sample.0).collect();
-    Ok(Views { stacked: Batch::collate(&by_view)?, num_views, samples })
+    let by_view = (0..num_views).flat_map(|view| pairs.iter().map(move |pair| &pair.views[view]));
+    let (ids, views): (Vec<_>, Vec<_>) = by_view.map(|(id, view)| (*id, view)).unzip();
+    let stacked = Batch::collate(&views)?;
+    Ok(Views { stacked, samples: SampleIds::new(num_views, ids) })
 }
 
 fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {
-    let complain = |reason| Err(Error::Pair { sample: pair.sample.to_string(), reason });
+    let sample = pair.views.first().map_or_else(|| "without a view".into(), |(id, _)| id.to_string());
+    let complain = |reason| Err(Error::Pair { sample, reason });
     if pair.views.len() != num_views {
         return complain(format!("{} views, the first pair of the batch has {num_views}", pair.views.len()));
     }

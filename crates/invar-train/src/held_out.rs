@@ -85,7 +85,7 @@ pub fn numbered_labels(source: &dyn PairSource, indices: &[usize]) -> Option<Vec
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, sync::Arc};
+    use std::sync::Arc;
 
     use invar_dataset::{DatasetError, Labelled, Pair, SampleId, ViewShape};
 
@@ -187,20 +187,19 @@ mod tests {
             ViewShape::Dense(vec![1])
         }
         fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
-            Ok(Pair { sample: self.split_key(index), views: vec![], links: None })
+            Ok(Pair::of(self.split_key(index), []))
         }
         fn split_key(&self, index: usize) -> SampleId {
-            SampleId::from_name(index.to_string().as_bytes())
-        }
-        fn sample_name(&self, index: usize) -> String {
-            index.to_string()
+            SampleId(index as u64)
         }
     }
 
     #[test]
     fn labels_are_numbered_as_they_appear() {
-        let labels = [("7", "b"), ("5", "a"), ("2", "b"), ("0", "c")];
-        let labels: HashMap<_, _> = labels.into_iter().map(|(id, label)| (id.to_owned(), label.to_owned())).collect();
+        let mut labels = vec![None; 9];
+        for (index, label) in [(7, "b"), (5, "a"), (2, "b"), (0, "c")] {
+            labels[index] = Some(label.to_owned());
+        }
         let source = Labelled::new(Arc::new(Numbers(9)), labels);
         assert_eq!(numbered_labels(&source, &[7, 1, 5, 2, 8]), Some(vec![Some(0), None, Some(1), Some(0), None]));
         assert_eq!(numbered_labels(&source, &[1, 8]), None);

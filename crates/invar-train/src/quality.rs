@@ -297,9 +297,9 @@ impl ViewSource for Sides<'_> {
         let mut views = self.source.pair(self.indices[at], self.seed)?.views;
         if views.len() < 2 {
             let reason = format!("{} views, a pair has 2", views.len());
-            return Err(DatasetError::Sample { id: self.source.sample_name(self.indices[at]), reason });
+            return Err(DatasetError::Sample { id: self.source.sample_name(self.indices[at])?.id, reason });
         }
-        Ok(vec![views.swap_remove(if side == 0 { 0 } else { views.len() - 1 })])
+        Ok(vec![views.swap_remove(if side == 0 { 0 } else { views.len() - 1 }).1])
     }
 
     fn symmetries(&self) -> Vec<String> {

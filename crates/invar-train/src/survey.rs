@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use invar_dataset::{PairSource, order::BatchOrder, seed::Stream, split};
-use invar_nn::{Batch, Views};
+use invar_dataset::{PairSource, SampleId, order::BatchOrder, seed::Stream, split};
+use invar_nn::{Batch, SampleIds, Views};
 use invar_torch::Threads;
 use serde::Serialize;
 use tch::{Device, Tensor};
@@ -130,11 +130,10 @@ fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: 
 
 /// The growth of the process's peak between a batch and one of twice its size, a pair.
 fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Option<usize>, Error> {
-    let double = Views {
-        stacked: probe.stacked.repeated(2),
-        num_views: probe.num_views,
-        samples: probe.samples.iter().copied().chain(probe.samples.iter().map(|id| !id)).collect(),
-    };
+    let others = SampleIds::new(probe.samples.num_views(), probe.samples.iter().map(|id| SampleId(!id.0)).collect());
+    // The views are the same twice over; which of them is of which sample costs no memory.
+    let samples = SampleIds::concat([&probe.samples, &others].into_iter());
+    let double = Views { stacked: probe.stacked.repeated(2), samples };
     let mut peaks = [0; 2];
     // The first pass makes LibTorch allocate what it keeps.
     for (round, views) in [(0, &double), (0, probe), (1, &double)] {

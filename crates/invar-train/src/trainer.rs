@@ -13,7 +13,7 @@ use std::{
 
 use clock::Clock;
 use identity::identity;
-use invar_dataset::{ManyViews, PairSource, order::BatchOrder, seed::Stream, split};
+use invar_dataset::{ManyViews, PairSource, SampleName, order::BatchOrder, seed::Stream, split};
 use invar_nn::Views;
 use invar_torch::{ProcessGroup, Threads};
 use serde::{Deserialize, Serialize};
@@ -405,7 +405,8 @@ impl Trainer {
         let (accumulate, rows) = (self.recipe.train.accumulate, self.rows());
         let name = |&suspect: &usize| {
             let batch = self.state.step * accumulate as u64 + (suspect / rows.len()) as u64;
-            self.training.sample_name(self.order.batch(batch)[rows.start + suspect % rows.len()])
+            let index = self.order.batch(batch)[rows.start + suspect % rows.len()];
+            self.training.sample_name(index).unwrap_or_else(|_| SampleName::number(index)).id
         };
         let samples = suspects.iter().map(name).collect();
         let checkpoint = self.newest_checkpoint();

@@ -40,7 +40,7 @@ impl PairSource for Stripes {
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let views = [1, 2].map(|view| Self::image(index, seed::mix(pair_seed, view))).to_vec();
-        Ok(Pair { sample: SampleId(index as u64), views, links: None })
+        Ok(Pair::of(SampleId(index as u64), views))
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)
@@ -87,7 +87,7 @@ impl PairSource for Still {
         PairSource::view_shape(&Stripes)
     }
     fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
-        Ok(Pair { sample: SampleId(index as u64), views: Self::views(index).into(), links: None })
+        Ok(Pair::of(SampleId(index as u64), Self::views(index)))
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

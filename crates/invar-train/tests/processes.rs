@@ -64,7 +64,9 @@ fn recipe(loss: &str) -> Recipe {
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
-    let mut trainer = Trainer::new(&recipe(loss), Arc::new(Clouds::default()), place, dir, &NoProgress)?;
+    // Some of the rows of one process are related to rows of another.
+    let source = Clouds { in_twos: true, ..Clouds::default() };
+    let mut trainer = Trainer::new(&recipe(loss), Arc::new(source), place, dir, &NoProgress)?;
     trainer.run(until, &NoProgress)?;
     trainer.finish().map(|_| ())
 }

@@ -1,7 +1,7 @@
 //! A source without a domain: points around cloud centres; the two views of a sample are noisy copies of one point.
 #![allow(dead_code, missing_docs)]
 
-use invar_dataset::{DatasetError, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
+use invar_dataset::{DatasetError, Pair, PairSource, SampleId, SampleName, View, ViewShape, ViewSource, seed};
 
 pub const NUM_FEATURES: usize = 24;
 
@@ -11,11 +11,13 @@ pub struct Clouds {
     pub poisoned_from: usize,
     /// Every view of every sample is the same.
     pub all_alike: bool,
+    /// The second view of samples 0 and 1, 2 and 3, ... is of the other of the two, as in pairs of two reads.
+    pub in_twos: bool,
 }
 
 impl Default for Clouds {
     fn default() -> Self {
-        Self { num_samples: 500, poisoned_from: usize::MAX, all_alike: false }
+        Self { num_samples: 500, poisoned_from: usize::MAX, all_alike: false, in_twos: false }
     }
 }
 
@@ -43,20 +45,25 @@ impl PairSource for Clouds {
         ViewShape::Dense(vec![NUM_FEATURES])
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
-        let views = [1, 2].map(|view| self.point(index, seed::mix(pair_seed, view), 0.3));
-        let mut views = views.map(View::features).to_vec();
+        let samples = [index, if self.in_twos { index ^ 1 } else { index }];
+        let view = |number: usize| {
+            let sample = samples[number];
+            let view = View::features(self.point(sample, seed::mix(pair_seed, number as u64 + 1), 0.3));
+            (SampleId(sample as u64), view)
+        };
+        let mut views = vec![view(0), view(1)];
         if index >= self.poisoned_from
-            && let View::Dense { data, .. } = &mut views[0]
+            && let View::Dense { data, .. } = &mut views[0].1
         {
             data[0] = f32::NAN;
         }
-        Ok(Pair { sample: SampleId(index as u64), views, links: None })
+        Ok(Pair { views, links: None })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)
     }
-    fn sample_name(&self, index: usize) -> String {
-        format!("cloud {index}")
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        Ok(SampleName { id: format!("cloud {index}"), ..SampleName::number(index) })
     }
 }
 

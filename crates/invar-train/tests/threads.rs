@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use invar_dataset::{View, ViewShape, seed};
+use invar_dataset::{SampleId, View, ViewShape, seed};
 use invar_loss::{InfoNceConfig, LossConfig};
 use invar_nn::{
-    Batch, EncoderConfig, Views,
+    Batch, EncoderConfig, SampleIds, Views,
     encoder::{
         conv::ConvConfig,
         kmer_mlp::KmerMlpConfig,
@@ -35,7 +35,8 @@ fn view(shape: &ViewShape, pair: usize, view: usize) -> View {
 fn chunk(shape: &ViewShape, pairs: std::ops::Range<usize>) -> Views {
     let views: Vec<View> = [1, 2].iter().flat_map(|&v| pairs.clone().map(move |pair| view(shape, pair, v))).collect();
     let stacked = Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap();
-    Views { stacked, num_views: 2, samples: pairs.map(|pair| pair as u64).collect() }
+    let samples: Vec<SampleId> = pairs.map(|pair| SampleId(pair as u64)).collect();
+    Views { stacked, samples: SampleIds::of_pairs(2, &samples) }
 }
 
 /// What AdamW remembers of the gradient after a step: a fixed part of it.

@@ -54,6 +54,7 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
     let num_noise = clustering.labels.iter().filter(|&&label| label < 0).count();
     let table = ClusterTable {
         ids: embeddings.ids,
+        keys: embeddings.keys,
         clusters: clustering.labels,
         probability: clustering.probability,
         distance,

@@ -32,7 +32,10 @@ impl Clustered {
     pub fn open(clusters: &Path, data: &[PathBuf]) -> Result<Self> {
         let table = ClusterTable::read(clusters)?;
         let dataset = GrainDataset::open(data)?;
-        let grains = grains_of(&table.ids, &dataset, clusters)?;
+        let grains = match &table.keys {
+            Some(keys) => grains_of_keys(&table.ids, keys, &dataset, clusters)?,
+            None => grains_of(&table.ids, &dataset, clusters)?,
+        };
         let mut clustered = Self::new(dataset, vec![], vec![]);
         for (row, grain) in grains.into_iter().enumerate() {
             clustered.clusters[grain] = Some(table.clusters[row]);
@@ -63,12 +66,41 @@ pub fn name(cluster: i32) -> String {
     if cluster < 0 { "noise".into() } else { cluster.to_string() }
 }
 
-/// The number of the grain that each id names. Rows in the order of the dataset need no names.
+/// The number of the grain that each key is of, whose name must be that of the row.
+fn grains_of_keys(ids: &[String], keys: &[i64], dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
+    let bad = |reason: String| BadInput(format!("{}: {reason}", path.display()));
+    let by_key: HashMap<u64, usize> = (0..dataset.len()).map(|grain| (dataset.key(grain), grain)).collect();
+    let find = |(id, &key): (&String, &i64)| {
+        let missing = || bad(format!("sample {id:?} (key {key}) is no grain of the data: they are of other images"));
+        let grain = *u64::try_from(key).ok().and_then(|key| by_key.get(&key)).ok_or_else(missing)?;
+        let found = dataset.grain(grain).id();
+        if found != *id {
+            return Err(bad(format!("key {key} is {id:?} there and {found:?} in the data: the grains are others")));
+        }
+        Ok(grain)
+    };
+    Ok(ids.iter().zip(keys).map(find).collect::<Result<_, _>>()?)
+}
+
+/// The number of the grain that each id names, of a table without keys. Rows in the order of the dataset need no names.
 fn grains_of(ids: &[String], dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
     if ids.len() == dataset.len() && ids.iter().enumerate().all(|(at, id)| *id == dataset.grain(at).id()) {
         return Ok((0..ids.len()).collect());
     }
-    let by_id: HashMap<String, usize> = (0..dataset.len()).map(|grain| (dataset.grain(grain).id(), grain)).collect();
+    let mut by_id: HashMap<String, usize> = HashMap::new();
+    for grain in 0..dataset.len() {
+        if let Some(first) = by_id.insert(dataset.grain(grain).id(), grain) {
+            let places = [first, grain].map(|grain| dataset.grain(grain).image.source.clone());
+            let reason = format!(
+                "{}: it has no column `key`, and {:?} is a grain of {} and one of {}: cluster again",
+                path.display(),
+                dataset.grain(grain).id(),
+                places[0],
+                places[1]
+            );
+            return Err(BadInput(reason).into());
+        }
+    }
     let find = |id: &String| {
         let example = || if dataset.is_empty() { "none".into() } else { format!("{:?}", dataset.grain(0).id()) };
         let missing = || {
@@ -109,6 +141,27 @@ pub mod tests {
         assert_eq!(grains_of(&[ids[7].clone(), ids[2].clone()], &dataset, path).unwrap(), [7, 2]);
         let error = grains_of(&["other#1".into()], &dataset, path).unwrap_err().to_string();
         assert!(error.contains("\"other#1\"") && error.contains("\"squares#1\""), "{error}");
+    }
+
+    #[test]
+    fn rows_are_matched_by_key_and_a_key_of_another_grain_is_refused() {
+        let dataset = squares().dataset;
+        let path = Path::new("clusters.parquet");
+        let find = |id: &str, key: i64| grains_of_keys(&[id.to_owned()], &[key], &dataset, path);
+        assert_eq!(find(&dataset.grain(7).id(), dataset.key(7) as i64).unwrap(), [7]);
+        let error = find("squares#1", dataset.key(7) as i64).unwrap_err().to_string();
+        assert!(error.contains("key 7 is \"squares#1\" there and \"squares#8\" in the data"), "{error}");
+        let error = find("squares#1", -3).unwrap_err().to_string();
+        assert!(error.contains("sample \"squares#1\" (key -3) is no grain of the data"), "{error}");
+    }
+
+    #[test]
+    fn a_table_without_keys_cannot_tell_images_of_one_name_apart() {
+        let pixels = Pixels::U8(vec![0; 64]);
+        let image = MemoryImage { name: "twice".into(), size: [1, 8, 8], pixels, labels: None, pixel_size: None };
+        let dataset = GrainDataset::from_images(vec![image.clone(), image]);
+        let error = grains_of(&["twice#1".into()], &dataset, Path::new("c.parquet")).unwrap_err().to_string();
+        assert!(error.contains("no column `key`") && error.contains("twice#1"), "{error}");
     }
 
     #[test]

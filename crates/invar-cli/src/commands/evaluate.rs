@@ -1,6 +1,7 @@
 //! `invar evaluate`
 
 mod moved;
+mod names;
 mod report;
 mod shortcuts;
 mod truth;
@@ -12,7 +13,7 @@ use invar_cluster::{Rows, geometry};
 use invar_embeddings::Embeddings;
 use serde_json::{Value, json};
 
-use self::{report::Report, truth::Truth};
+use self::{names::Names, report::Report, truth::Truth};
 use super::labels::{Labels, as_labels};
 use crate::{
     cli::{Common, Evaluate},
@@ -113,7 +114,10 @@ pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
     let own_column;
     let truth = match &questions.labels {
         None => None,
-        Some(LabelSource::Table(table)) => Some(Truth { column: &table.column, labels: table.of(&embeddings.ids)? }),
+        Some(LabelSource::Table(table)) => {
+            let names = Names::of(&embeddings, path)?;
+            Some(Truth { column: &table.column, labels: table.of(&names.named())? })
+        }
         Some(LabelSource::Column(name)) => {
             own_column = labels_in(&embeddings, path, name)?;
             Some(Truth { column: name, labels: own_column.iter().map(Option::as_deref).collect() })

@@ -1,9 +1,9 @@
 //! `invar query`
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::PathBuf};
 
 use anyhow::Result;
-use invar_embeddings::Provenance;
+use invar_embeddings::{EmbeddingsError, KEY, Provenance};
 use serde_json::json;
 
 use crate::{
@@ -18,7 +18,7 @@ pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
     if let Some(path) = &args.clusters {
         query = query.with_table("clusters", path)?;
     }
-    let table = query.run(&args.sql)?;
+    let table = query.run(&args.sql).map_err(|error| with_hint(error, args))?;
     if let Some(out) = &args.out {
         if out.exists() && !common.force {
             return Err(Usage(format!("{}: exists already (use --force to replace it)", out.display())).into());
@@ -36,6 +36,23 @@ pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
     };
     let rows: Vec<serde_json::Value> = table.to_ndjson().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     Ok(Summary { text, json: json!({"columns": table.column_names(), "rows": rows}) })
+}
+
+/// Says where a query is about keys and a file has none.
+fn with_hint(error: EmbeddingsError, args: &Query) -> anyhow::Error {
+    let lacks_keys = |path: &&PathBuf| {
+        let info = invar_embeddings::info(path);
+        info.is_ok_and(|info| info.columns.iter().all(|column| column.name != KEY))
+    };
+    let mut files = std::iter::once(&args.embeddings).chain(&args.clusters);
+    let asks_for_keys = matches!(&error, EmbeddingsError::Sql { reason, .. } if reason.contains(KEY));
+    match files.find(lacks_keys).filter(|_| asks_for_keys) {
+        Some(path) => anyhow::Error::new(error).context(format!(
+            "{}: no column `{KEY}`: an older version wrote it (embed and cluster again), or a query left it out",
+            path.display()
+        )),
+        None => error.into(),
+    }
 }
 
 /// Characters of a line: what the terminal has, and no limit into a pipe.

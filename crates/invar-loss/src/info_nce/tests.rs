@@ -1,8 +1,10 @@
 use super::*;
-use invar_nn::Encoded;
-use invar_nn::unit_length;
+use invar_dataset::SampleId;
+use invar_nn::{Encoded, SampleIds, unit_length};
 use invar_torch::ProcessGroup;
 use tch::Device;
+
+use crate::testing::{Sharing, is_related, once, samples};
 
 const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
 
@@ -19,8 +21,8 @@ fn loss_of(config: &InfoNceConfig, q: &Tensor, k: &Tensor) -> LossOutput {
 /// The whole loss, on a process on its own.
 fn run(loss: &dyn Loss, views: &[&Tensor]) -> Result<LossOutput, Error> {
     let projected: Vec<Tensor> = views.iter().map(|v| loss.project(&encoded(v.shallow_clone()))).collect();
-    let (samples, group) = (Tensor::arange(views[0].size()[0], (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
-    loss.criterion(&projected, &Context::solo(&samples, &group, true))
+    let ids = SampleIds::of_pairs(views.len(), &(0..views[0].size()[0] as u64).map(SampleId).collect::<Vec<_>>());
+    loss.criterion(&projected, &Context::solo(&ids, &ProcessGroup::solo(), true))
 }
 
 fn value(output: &LossOutput) -> f64 {
@@ -161,10 +163,42 @@ fn a_sample_that_is_twice_in_the_batch_is_no_negative_of_itself() {
     let eye = Tensor::eye(3, F64);
     let store = nn::VarStore::new(Device::Cpu);
     let loss = InfoNceConfig::default().init(&store.root(), 3).unwrap();
-    let (samples, group) = (Tensor::from_slice(&[5i64, 6, 5]), ProcessGroup::solo());
-    let output = loss.criterion(&[eye.shallow_clone(), eye], &Context::solo(&samples, &group, true)).unwrap();
+    let ids = SampleIds::of_pairs(2, &[5, 6, 5].map(SampleId));
+    let group = ProcessGroup::solo();
+    let context = Context::solo(&ids, &group, true);
+    let output = loss.criterion(&[eye.shallow_clone(), eye], &context).unwrap();
     let expected = (2.0 * (-10f64).exp().ln_1p() + (2.0 * (-10f64).exp()).ln_1p()) / 3.0;
     assert!((value(&output) - expected).abs() < 1e-15);
+}
+
+/// The definition with related rows left out, one number at a time.
+fn oracle_of(q: &Tensor, k: &Tensor, ids: &SampleIds) -> f64 {
+    let (n, d) = q.size2().unwrap();
+    let logit = |i: i64, j: i64| (0..d).map(|c| q.double_value(&[i, c]) * k.double_value(&[j, c])).sum::<f64>() / 0.1;
+    let is_there = |i: i64, j: i64| i == j || !is_related(ids, (0, i as usize), (1, j as usize));
+    let log_sum_exp = |cells: &dyn Fn(i64) -> (i64, i64)| {
+        (0..n).map(cells).filter(|&(i, j)| is_there(i, j)).map(|(i, j)| logit(i, j).exp()).sum::<f64>().ln()
+    };
+    let term = |i: i64| (log_sum_exp(&|j| (i, j)) + log_sum_exp(&|j| (j, i))) / 2.0 - logit(i, i);
+    (0..n).map(term).sum::<f64>() / n as f64
+}
+
+#[test]
+fn related_rows_are_left_out_in_both_directions() {
+    for n in [2, 3, 5, 17, 64] {
+        let (q, k) = (vectors(n, 3, 1.0), vectors(n, 3, 0.7));
+        for sharing in Sharing::ALL {
+            let ids = samples(2, n as usize, sharing);
+            let config = crate::LossConfig::InfoNce(InfoNceConfig::default());
+            let mut case = crate::testing::Case::new(&config, vec![q.shallow_clone(), k.shallow_clone()], ids);
+            let expected = oracle_of(&q, &k, &case.samples);
+            assert!((case.value() - expected).abs() < 1e-10, "n {n} {sharing:?}: {} {expected}", case.value());
+            if n == 5 {
+                case.check_gradient();
+            }
+            case.check_symmetry();
+        }
+    }
 }
 
 #[test]
@@ -176,8 +210,7 @@ fn the_learned_temperature_is_named_and_clamped() {
     assert!((scale.double_value(&[]) - (1f64 / 0.07).ln()).abs() < 1e-6);
     for (wild, bound) in [(7.0, 100f64.ln()), (-3.0, 0.0)] {
         let _ = tch::no_grad(|| scale.fill_(wild));
-        let (samples, group) = (Tensor::arange(2, (Kind::Int64, Device::Cpu)), ProcessGroup::solo());
-        loss.after_step(&Context::solo(&samples, &group, true));
+        loss.after_step(&Context::solo(&once(2), &ProcessGroup::solo(), true));
         assert!((scale.double_value(&[]) - bound).abs() < 1e-6);
     }
     // At a scale of 1 the loss is that of temperature 1, and the scale has a gradient.

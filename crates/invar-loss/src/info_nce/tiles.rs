@@ -14,7 +14,7 @@
 //! The logits of unit vectors lie in `[-s, s]`. So for all but very low temperatures `exp(l)` needs no maximum taken off
 //! it, and the one exponential serves rows, columns and both terms of the gradient.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use tch::{Device, Kind, Tensor};
 
@@ -41,8 +41,9 @@ pub(super) struct Rows {
     pub scale: f64,
     /// Taken off the cosine of a positive.
     pub margin: f64,
-    /// Ids of the samples `[B]`, where some occur twice.
-    pub samples: Option<Tensor>,
+    /// Rows and columns, by row, that are neither positives nor negatives of each other. Those of other rows than the own
+    /// ones may be missing.
+    pub ignored: Arc<[[i64; 2]]>,
     /// The rows of `q` whose tiles are worked out.
     pub own: Range<i64>,
     /// Rows of a tile.
@@ -123,9 +124,8 @@ pub(super) fn combine(columns: &Tensor) -> Tensor {
 impl Rows {
     /// Other rows of the same batch.
     pub(super) fn of(&self, own: Range<i64>) -> Self {
-        let (q, k, samples) =
-            (self.q.shallow_clone(), self.k.shallow_clone(), self.samples.as_ref().map(Tensor::shallow_clone));
-        Self { q, k, samples, own, ..*self }
+        let (q, k, ignored) = (self.q.shallow_clone(), self.k.shallow_clone(), Arc::clone(&self.ignored));
+        Self { q, k, ignored, own, ..*self }
     }
 
     /// The first pass over the tiles.
@@ -186,13 +186,17 @@ impl Rows {
     fn logits(&self, first: i64, tile: &Tensor) -> Tensor {
         let count = tile.size()[0];
         let q = self.q.narrow(0, first, count) * self.scale; // [T, P]
-        let mut tile = q.mm_out(tile, &self.k.tr());
+        let tile = q.mm_out(tile, &self.k.tr());
         let mut diagonal = tile.diagonal(first, 0, 1);
         let before = diagonal.copy();
         let _ = diagonal.fill_(f64::NEG_INFINITY);
-        if let Some(samples) = &self.samples {
-            let same = samples.narrow(0, first, count).unsqueeze(1).eq_tensor(&samples.unsqueeze(0));
-            let _ = tile.masked_fill_(&same, f64::NEG_INFINITY);
+        let before_row = |row: i64| self.ignored.partition_point(|cell| cell[0] < row);
+        let ignored = &self.ignored[before_row(first)..before_row(first + count)];
+        if !ignored.is_empty() {
+            let num_columns = tile.size()[1];
+            let places: Vec<i64> = ignored.iter().map(|[row, column]| (row - first) * num_columns + column).collect();
+            let places = Tensor::from_slice(&places).to_device(tile.device());
+            let _ = tile.view([-1]).index_fill_(0, &places, f64::NEG_INFINITY);
         }
         before
     }

@@ -24,7 +24,7 @@ impl SheetColumns {
 }
 
 impl SampleTable for GrainDataset {
-    /// `id` (`image#label`), `source`, `image`, `page`, `label`; the box `bbox_top_px`, `bbox_left_px`, `bbox_bottom_px`,
+    /// `id` (`image#label`), `source`, `key`, `image`, `page`, `label`; the box `bbox_top_px`, `bbox_left_px`, `bbox_bottom_px`,
     /// `bbox_right_px` (the last two one past the end); `centroid_x_px`, `centroid_y_px` and in physical units
     /// `centroid_x_um`, `centroid_y_um` (from the centre of the upper left pixel, y downwards); area, diameter of the circle
     /// of the same area, perimeter and axes in pixels and micrometres; `aspect_ratio` (major over minor axis; null for a
@@ -35,8 +35,9 @@ impl SampleTable for GrainDataset {
     /// Where it is known, `aspect_ratio`, `orientation_deg` and `eccentricity` are those of the specimen, which on pixels that are
     /// not square are others than those of the grid; see [`crate::Region::in_um`].
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
-        let grains: Vec<Grain> = range.map(|index| self.grain(index)).collect();
-        let mut columns = named_columns(&grains);
+        let grains: Vec<Grain> = range.clone().map(|index| self.grain(index)).collect();
+        let keys = range.map(|index| i64::try_from(self.key(index)).ok()).collect();
+        let mut columns = named_columns(&grains, keys);
         for (name, &is_number) in &self.sheet.0 {
             let values = grains.iter().map(|grain| grain.image.columns.get(name).filter(|value| !value.is_null()));
             let data = if is_number {
@@ -52,7 +53,7 @@ impl SampleTable for GrainDataset {
     }
 }
 
-fn named_columns(grains: &[Grain]) -> Vec<Column> {
+fn named_columns(grains: &[Grain], keys: Vec<Option<i64>>) -> Vec<Column> {
     let mut columns = Vec::new();
     let mut add = |name: &str, data: ColumnData| columns.push(Column { name: name.into(), data });
     let texts = |value: &dyn Fn(&Grain) -> Option<String>| ColumnData::Str(grains.iter().map(value).collect());
@@ -65,6 +66,7 @@ fn named_columns(grains: &[Grain]) -> Vec<Column> {
 
     add("id", texts(&|g| Some(g.id())));
     add("source", texts(&|g| Some(g.image.source.clone())));
+    add("key", ColumnData::I64(keys));
     add("image", texts(&|g| Some(g.image.name.clone())));
     add("page", whole(&|g| g.image.page));
     add("label", whole(&|g| g.region().label));

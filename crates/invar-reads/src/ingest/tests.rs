@@ -1,11 +1,11 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use invar_dataset::{ColumnData, Dataset, NoProgress, Progress, SampleTable, manifest::file_digest};
+use invar_dataset::{ColumnData, Dataset, DatasetError, NoProgress, Progress, SampleTable, manifest::file_digest};
 use tempfile::TempDir;
 
 use crate::{Error, ErrorKind, IngestConfig, Inputs, Pairing, ReadDataset, Reads, Summary, ingest};
@@ -348,12 +348,84 @@ fn several_directories_are_one_dataset() {
     let two = Bench::new(&[("y", b">c\nGGG\n")]);
     let (summary, _) = one.dataset();
     two.run().unwrap();
-    let both = ReadDataset::open(&[one.out(), two.out(), one.out()]).unwrap();
-    let expected = pairs(&[("a", "ACGT"), ("b", "AC"), ("c", "GGG"), ("a", "ACGT"), ("b", "AC")]);
+    let three = Bench::new(&[("x", b">a\nACGT\n>a\nCC\n")]);
+    three.run().unwrap();
+    let both = ReadDataset::open(&[one.out(), two.out(), three.out()]).unwrap();
+    let expected = pairs(&[("a", "ACGT"), ("b", "AC"), ("c", "GGG"), ("a", "ACGT"), ("a", "CC")]);
     assert_eq!(sequences(&both), expected);
+    // Names come again, keys do not; and they are the same in whatever order.
+    let keys = |dataset: &ReadDataset| (0..Reads::len(dataset)).map(|i| dataset.key(i)).collect::<Vec<u64>>();
+    let of_both = keys(&both);
+    assert_eq!(of_both.iter().collect::<HashSet<_>>().len(), 5);
+    assert_eq!(of_both[1], of_both[0] + 1);
+    let turned = ReadDataset::open(&[three.out(), one.out()]).unwrap();
+    assert_eq!(keys(&turned), [&of_both[3..], &of_both[..2]].concat());
+    let ColumnData::I64(column) = both.columns(0..5).unwrap().swap_remove(2).data else { panic!("integers") };
+    assert!(column.iter().zip(&of_both).all(|(found, key)| *found == Some(*key as i64)));
     assert_eq!(both.manifests().next().unwrap().1, &summary.manifest);
     let ColumnData::Str(sources) = both.columns(1..3).unwrap().swap_remove(1).data else { panic!("text") };
     assert!(sources[0].as_ref().unwrap().ends_with("/x") && sources[1].as_ref().unwrap().ends_with("/y"));
+}
+
+#[test]
+fn one_file_in_two_directories_is_refused_and_so_is_one_directory_twice() {
+    let one = Bench::new(&[("x", b">a\nACGT\n>b\nAC\n")]);
+    let copy = Bench::new(&[("z", b">c\nGGG\n"), ("y", b">a\nACGT\n>b\nAC\n")]);
+    (one.run().unwrap(), copy.run().unwrap());
+    let refused = |directories: &[PathBuf]| ReadDataset::open(directories).err().unwrap();
+    let error = refused(&[one.out(), copy.out()]);
+    let text = error.to_string();
+    assert!(matches!(error, DatasetError::SameInput { .. }) && error.is_bad_input(), "{text}");
+    for place in [one.out(), copy.out(), one.inputs.files[0].clone(), copy.inputs.files[1].clone()] {
+        assert!(text.contains(place.to_str().unwrap()), "{text}");
+    }
+    assert!(refused(&[one.out(), one.out()]).is_usage());
+}
+
+#[test]
+fn copies_in_one_directory_are_the_same_samples_with_keys_of_their_own() {
+    let bench = Bench::new(&[("x", b">a\nACGT\n>b\nAC\n"), ("y", b">c\nGGG\n"), ("z", b">a\nACGT\n>b\nAC\n")]);
+    let (_, dataset) = bench.dataset();
+    let keys: HashSet<u64> = (0..5).map(|i| dataset.key(i)).collect();
+    assert_eq!(keys.len(), 5);
+    let ids: Vec<_> = (0..5).map(|i| dataset.sample_id(i)).collect();
+    assert!(ids[0] == ids[3] && ids[1] == ids[4] && ids[0] != ids[1] && ids[2] != ids[0], "{ids:?}");
+}
+
+#[test]
+fn mates_of_two_files_have_keys_of_their_own_and_are_one_sample() {
+    let r1 = "@f\nACGT\n+\nIIII\n@g\nACG\n+\nIII\n";
+    let r2 = "@f\nCCC\n+\nIII\n@g\nAA\n+\nII\n";
+    let bench = Bench::new(&[("r1", r1.as_bytes()), ("r2", r2.as_bytes())]).paired(Pairing::Files);
+    let (_, dataset) = bench.dataset();
+    let keys: Vec<u64> = (0..4).map(|i| dataset.key(i)).collect();
+    assert_eq!((keys[2], keys[3]), (keys[0] + 1, keys[1] + 1));
+    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 4);
+    let ids: Vec<_> = (0..4).map(|i| dataset.sample_id(i)).collect();
+    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2]);
+    let name = dataset.sample_name(3).unwrap();
+    assert!(name.id == "g" && name.source.ends_with("/r2") && name.key == keys[3], "{name:?}");
+    assert!(dataset.are_one_molecule(0, 1) && !dataset.are_one_molecule(0, 3));
+}
+
+#[test]
+fn reads_of_one_name_are_one_molecule_where_they_are_of_one_input() {
+    let one = Bench::new(&[("x", b">a\nACGT\n>b\nAC\n>a\nGG\n")]);
+    let other = Bench::new(&[("y", b">a\nTTT\n")]);
+    (one.run().unwrap(), other.run().unwrap());
+    let both = ReadDataset::open(&[one.out(), other.out()]).unwrap();
+    assert!(both.are_one_molecule(0, 2) && !both.are_one_molecule(0, 1) && !both.are_one_molecule(0, 3));
+}
+
+#[test]
+fn a_manifest_whose_counts_do_not_fit_is_refused() {
+    let bench = Bench::new(&[("x", b">a\nACGT\n>b\nAC\n")]);
+    let (summary, _) = bench.dataset();
+    let mut manifest = summary.manifest;
+    manifest.inputs[0].counts.insert("kept".into(), 3);
+    manifest.write(&bench.out()).unwrap();
+    let error = ReadDataset::open(&[bench.out()]).err().unwrap().to_string();
+    assert!(error.ends_with("manifest.json: reads of all inputs: expected 2, found 3"), "{error}");
 }
 
 #[test]

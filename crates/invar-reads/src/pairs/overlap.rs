@@ -83,12 +83,10 @@ impl OverlapIndex {
         if candidates.len() < 2 {
             return None;
         }
-        let own_id = reads.sample_id(read);
         let accept = |entry: &Entry| {
             let shared = entry.end.min(place.end()).saturating_sub(entry.position.max(place.position));
             let other = entry.read as usize;
-            // Mates, and further alignments of one read, are the same molecule.
-            shared >= self.min_overlap_bp && other != read && reads.sample_id(other) != own_id
+            shared >= self.min_overlap_bp && other != read && !reads.are_one_molecule(other, read)
         };
         let random = (0..RANDOM_TRIES).find_map(|_| {
             let entry = &candidates[rng.random_range(0..candidates.len())];

@@ -76,11 +76,10 @@ impl OverlapGraph {
     /// The read at the end of a random walk of 1 to `max_steps` overlaps from `read`, or as many as there are; of
     /// another molecule. `None` where none was found that overlaps it.
     pub(super) fn walk(&self, reads: &dyn Reads, read: usize, rng: &mut Rng) -> Option<usize> {
-        let own_id = reads.sample_id(read);
         let mut end = None;
         for _ in 0..rng.random_range(1..=self.config.max_steps) {
             let from = end.unwrap_or(read);
-            match self.neighbour(from, |to| reads.sample_id(to) != own_id, rng) {
+            match self.neighbour(from, |to| !reads.are_one_molecule(to, read), rng) {
                 Some(next) => end = Some(next),
                 None => break,
             }

@@ -21,11 +21,11 @@ use std::{
 };
 
 use invar_dataset::{
-    ViewShape,
+    SampleId, ViewShape,
     seed::{self, Stream},
 };
 use invar_loss::Context;
-use invar_nn::Views;
+use invar_nn::{SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
@@ -62,8 +62,8 @@ struct Seen {
     rows: Range<i64>,
     /// Their projections, one `[b, P]` a view.
     own: Vec<Tensor>,
-    /// Ids of all processes' samples `[B]`.
-    samples: Tensor,
+    /// The samples of all processes' views.
+    samples: SampleIds,
     /// Projections of all processes' rows by the slow network.
     slow_keys: Option<Vec<Tensor>>,
 }
@@ -193,11 +193,6 @@ impl ContrastiveStep {
         Pass { network, dropout_seed, rank: self.group.rank() as u64 }
     }
 
-    fn ids(&self, samples: &[u64]) -> Tensor {
-        let ids: Vec<i64> = samples.iter().map(|&id| id as i64).collect();
-        Tensor::from_slice(&ids).to_device(self.device())
-    }
-
     /// The rows to blame for a loss that is not finite, numbered through the batches since the last update.
     fn suspects(&self) -> Vec<usize> {
         let is_bad = |seen: &Seen, row: i64| seen.own.iter().any(|v| v.get(row).isfinite().all().int64_value(&[]) == 0);
@@ -243,13 +238,13 @@ struct Part {
 
 impl Step for ContrastiveStep {
     fn accumulate(&mut self, batch: u64, chunks: &[Views]) -> Result<(), Error> {
-        let own_samples: Vec<u64> = chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect();
-        let num_rows = own_samples.len() as i64;
+        let own_samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
+        let num_rows = own_samples.num_pairs() as i64;
         let first = num_rows * self.group.rank() as i64;
         let rows = first..first + num_rows;
         let (projected, graphs) = self.project(batch, chunks)?;
         let slow_keys = self.slow_keys(batch, chunks)?;
-        let samples = self.group.all_gather(&self.ids(&own_samples))?;
+        let samples = gathered(own_samples, &self.group)?;
         let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
         // One message for all views.
         let gathered = self.group.all_gather(&Tensor::f_cat(&own, 1)?)?;
@@ -325,7 +320,7 @@ impl Step for ContrastiveStep {
         for chunks in batches {
             let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, false))?;
             let Projected { embeddings, projections } = concatenate(&parts);
-            let samples = self.ids(&chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect::<Vec<_>>());
+            let samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
             let context = Context { slow_keys, ..Context::solo(&samples, &solo, false) };
             // The queue of a momentum loss is that of the network in training.
@@ -382,6 +377,19 @@ fn concatenate(parts: &[Projected]) -> Projected {
         (0..num_views).map(|v| Tensor::cat(&parts.iter().map(|part| &of(part)[v]).collect::<Vec<_>>(), 0)).collect()
     };
     Projected { embeddings: join(&|part| &part.embeddings), projections: join(&|part| &part.projections) }
+}
+
+/// The samples of the views of all processes, in the order of their ranks.
+fn gathered(own: SampleIds, group: &ProcessGroup) -> Result<SampleIds, Error> {
+    if group.size() == 1 {
+        return Ok(own);
+    }
+    // The bits of an id travel as a signed number.
+    let bits: Vec<i64> = own.iter().map(|id| id.0 as i64).collect();
+    let bits = Tensor::from_slice(&bits).view([1, own.num_views() as i64, own.num_pairs() as i64]);
+    let all = group.all_gather(&bits)?.transpose(0, 1).contiguous(); // [V, processes, b]
+    let all = Vec::<i64>::try_from(all.view([-1]))?;
+    Ok(SampleIds::new(own.num_views(), all.into_iter().map(|bits| SampleId(bits as u64)).collect()))
 }
 
 /// A scalar whose gradient with respect to each tensor is the one given for it.

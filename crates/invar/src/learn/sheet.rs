@@ -32,7 +32,7 @@ pub fn png(pairs: &[Pair], [channels, height, width]: [usize; 3]) -> Result<Vec<
     let mut sheet = RgbImage::from_pixel(columns * pair_width + WIDE_PX, rows * pair_height + WIDE_PX, BACKGROUND);
     for (number, pair) in pairs.iter().enumerate() {
         let (row, column) = (number as u32 / columns, number as u32 % columns);
-        for (i, view) in pair.views.iter().enumerate() {
+        for (i, view) in pair.views().enumerate() {
             let View::Dense { data, .. } = view else { continue };
             let x = WIDE_PX + column * pair_width + i as u32 * (width * scale + THIN_PX);
             let tile = tile(data, channels, [height, width], scale);
@@ -63,7 +63,7 @@ mod tests {
 
     fn pair(values: [f32; 2], channels: usize) -> Pair {
         let view = |value| View::Dense { shape: vec![channels, 10, 10], data: vec![value; channels * 100] };
-        Pair { sample: SampleId(0), views: values.map(view).into(), links: None }
+        Pair::of(SampleId(0), values.map(view))
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn three_planes_are_colours() {
         let mut colour = pair([0.0, 0.0], 3);
-        if let View::Dense { data, .. } = &mut colour.views[0] {
+        if let View::Dense { data, .. } = &mut colour.views[0].1 {
             data[100..200].fill(1.0);
         }
         let sheet = image::load_from_memory(&png(&[colour], [3, 10, 10]).unwrap()).unwrap().to_rgb8();

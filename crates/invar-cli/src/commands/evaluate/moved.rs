@@ -34,7 +34,10 @@ pub fn compare(
         return Err(BadInput(reason).into());
     }
     let moved_rows = Rows::new(&moved.values, moved.dim).with_context(|| other.display().to_string())?;
-    let own = own_rows(&moved.ids, &embeddings.ids, other)?;
+    let own = match (&moved.keys, &embeddings.keys) {
+        (Some(keys), Some(all)) => rows_of_keys(keys, all, other)?,
+        _ => own_rows(&moved.ids, &embeddings.ids, other)?,
+    };
     let order = Permutation::new(own.len() as u64, seed);
     let mut queries: Vec<usize> = (0..own.len().min(MAX_QUERIES) as u64).map(|at| order.get(at) as usize).collect();
     queries.sort_unstable();
@@ -69,7 +72,17 @@ pub fn compare(
     Ok(())
 }
 
-/// Where each of `ids` is among `all`.
+/// Where each of `keys` is among `all`.
+fn rows_of_keys(keys: &[i64], all: &[i64], path: &Path) -> Result<Vec<usize>> {
+    let rows: HashMap<i64, usize> = all.iter().enumerate().map(|(row, &key)| (key, row)).collect();
+    let find = |key: &i64| {
+        let missing = || BadInput(format!("{}: the sample with key {key} is not among the embeddings", path.display()));
+        rows.get(key).copied().ok_or_else(missing)
+    };
+    Ok(keys.iter().map(find).collect::<Result<_, _>>()?)
+}
+
+/// Where each of `ids` is among `all`, of embeddings without keys.
 fn own_rows(ids: &[String], all: &[String], path: &Path) -> Result<Vec<usize>> {
     if ids == all {
         return Ok((0..ids.len()).collect());
@@ -106,6 +119,14 @@ mod tests {
 
     fn names(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn rows_are_matched_by_key() {
+        let path = Path::new("b.parquet");
+        assert_eq!(rows_of_keys(&[7, 5], &[5, 6, 7], path).unwrap(), [2, 0]);
+        let error = rows_of_keys(&[8], &[5, 6, 7], path).unwrap_err().to_string();
+        assert!(error.contains("the sample with key 8 is not among"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use invar_cluster::{
     probe::{Measure, ProbeConfig, ProbeScore, probe_classes, probe_numbers},
 };
 use invar_dataset::{Column, ColumnData};
-use invar_embeddings::{EMBEDDING, Embeddings};
+use invar_embeddings::{EMBEDDING, Embeddings, KEY};
 use serde_json::{Value, json};
 
 use super::{Probes, Questions, report::Report};
@@ -24,6 +24,7 @@ const SUSPECTS: [&str; 3] = ["source", "image", "pixel_size_nm"];
 const FACTS: &[&str] = &[
     // of all
     "id",
+    KEY,
     EMBEDDING,
     // of reads
     "description",
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn suspects_and_the_columns_of_a_sample_sheet_are_probed() {
-        let names = "id source image label area_um2 centroid_row_um mean_intensity major_axis_um pixel_size_nm phase material_um embedding";
+        let names = "id source key image label area_um2 centroid_row_um mean_intensity major_axis_um pixel_size_nm phase material_um embedding";
         let there: Vec<String> = names.split(' ').map(str::to_owned).collect();
         assert_eq!(usual(&there, Some("phase")), ["source", "image", "pixel_size_nm", "material_um"]);
         assert_eq!(usual(&there, None), ["source", "image", "pixel_size_nm", "phase", "material_um"]);

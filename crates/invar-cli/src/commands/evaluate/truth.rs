@@ -90,7 +90,12 @@ fn kmeans_runs(
 
 fn clusters_of(path: &Path, embeddings: &Embeddings) -> Result<Vec<i32>> {
     let table = ClusterTable::read(path)?;
-    if table.ids != embeddings.ids {
+    let same_keys = match (&table.keys, &embeddings.keys) {
+        (Some(found), Some(expected)) => found == expected,
+        // Of an older version: the names, in their order, must do.
+        _ => true,
+    };
+    if table.ids != embeddings.ids || !same_keys {
         let reason = format!(
             "{}: {} rows that are not the {} samples of the embeddings, in their order",
             path.display(),

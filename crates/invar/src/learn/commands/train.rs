@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cli::{
     cli::{Common, Train},
-    commands::labels::Labels,
+    commands::labels::{Labels, Named},
     exit::Usage,
     ui::{Bar, Summary, Ui, Unit, thousands},
 };
@@ -91,9 +91,10 @@ pub fn train(
     let kinds = shown.kinds().map_or_else(String::new, |kinds| format!(" (pairs: {kinds})"));
     let mut pairs: Arc<dyn PairSource> = shown;
     if let Some(labels) = options.labels {
-        let names: Vec<String> = (0..pairs.len()).map(|index| pairs.sample_name(index)).collect();
-        labels.of(&names)?;
-        pairs = Arc::new(Labelled::new(pairs, labels.into_map()));
+        let names = (0..pairs.len()).map(|index| pairs.sample_name(index)).collect::<Result<Vec<_>, _>>()?;
+        let found = labels.of(&names.iter().map(Named::from).collect::<Vec<_>>())?;
+        let found = found.into_iter().map(|label| label.map(str::to_owned)).collect();
+        pairs = Arc::new(Labelled::new(pairs, found));
     }
     ui.note(&format!("training {} on {} samples{kinds}", recipe.name, thousands(pairs.len() as u64)));
     let watch =

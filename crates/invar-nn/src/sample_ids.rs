@@ -1,0 +1,91 @@
+use invar_dataset::SampleId;
+
+/// Of which sample each view of a batch is, `[V, B]`, on the host.
+///
+/// The views of one pair can be of several samples: two reads that overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleIds {
+    /// View after view.
+    ids: Vec<SampleId>,
+    num_views: usize,
+}
+
+impl SampleIds {
+    /// Of `num_views` views: the first view of every pair, then the second, and so on.
+    ///
+    /// # Panics
+    /// When there are no views, or not as many ids of each.
+    pub fn new(num_views: usize, ids: Vec<SampleId>) -> Self {
+        assert!(num_views > 0 && ids.len().is_multiple_of(num_views), "{} ids of {num_views} views", ids.len());
+        Self { ids, num_views }
+    }
+
+    /// Of pairs whose views are all of the pair's own sample.
+    ///
+    /// # Panics
+    /// When there are no views.
+    pub fn of_pairs(num_views: usize, pairs: &[SampleId]) -> Self {
+        Self::new(num_views, pairs.repeat(num_views))
+    }
+
+    /// Views of a pair, `V`.
+    pub fn num_views(&self) -> usize {
+        self.num_views
+    }
+
+    /// Number of pairs, `B`.
+    pub fn num_pairs(&self) -> usize {
+        self.ids.len() / self.num_views
+    }
+
+    /// The sample that view `view` of pair `pair` is of.
+    ///
+    /// # Panics
+    /// When there is no such view or pair.
+    pub fn get(&self, view: usize, pair: usize) -> SampleId {
+        self.view(view)[pair]
+    }
+
+    /// The samples that view `view` of each pair is of, `[B]`.
+    ///
+    /// # Panics
+    /// When there is no such view.
+    pub fn view(&self, view: usize) -> &[SampleId] {
+        let num_pairs = self.num_pairs();
+        &self.ids[view * num_pairs..(view + 1) * num_pairs]
+    }
+
+    /// All of them, view after view.
+    pub fn iter(&self) -> impl Iterator<Item = SampleId> {
+        self.ids.iter().copied()
+    }
+
+    /// The pairs of several chunks, one after the other.
+    ///
+    /// # Panics
+    /// When there is no chunk, or they have not the same number of views.
+    pub fn concat<'a>(chunks: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let num_views = chunks.clone().next().expect("a chunk").num_views;
+        let ids = (0..num_views).flat_map(|view| chunks.clone().flat_map(move |chunk| chunk.view(view)));
+        Self::new(num_views, ids.copied().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(numbers: &[u64]) -> Vec<SampleId> {
+        numbers.iter().map(|&number| SampleId(number)).collect()
+    }
+
+    #[test]
+    fn chunks_are_joined_view_by_view() {
+        let chunks = [SampleIds::new(2, ids(&[1, 2, 8, 9])), SampleIds::new(2, ids(&[3, 7]))];
+        let all = SampleIds::concat(chunks.iter());
+        assert_eq!((all.num_views(), all.num_pairs()), (2, 3));
+        assert_eq!((all.view(0), all.view(1)), (&ids(&[1, 2, 3])[..], &ids(&[8, 9, 7])[..]));
+        assert_eq!(all.get(1, 2), SampleId(7));
+        assert_eq!(SampleIds::of_pairs(3, &ids(&[4, 5])).view(2), ids(&[4, 5]));
+    }
+}
