@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use invar_dataset::RunDir;
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
 #[derive(Debug, Parser)]
@@ -10,7 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     name = "invar",
     version,
     propagate_version = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage (also a path that is not there), 3 bad input data, 130 interrupted."
 )]
 pub struct Cli {
     /// What to do.
@@ -42,7 +43,7 @@ pub struct Common {
     /// Say only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common")]
     pub quiet: bool,
-    /// Replace an output that exists
+    /// Replace an output that exists, when the new one is whole; files of others are left alone
     #[arg(long, global = true, help_heading = "Common")]
     pub force: bool,
 }
@@ -222,7 +223,8 @@ pub struct Views {
   torchrun --no-python --nproc_per_node 4 invar train my.toml --data data --out run
   srun --ntasks 8 --gpus-per-task 1 invar train my.toml --data data --out run
 The directory resumes where it holds a checkpoint of the same recipe, also in another number of processes; a finished one
-is left as it is. `tensorboard --logdir run` draws the curves.
+is left as it is. `tensorboard --logdir run` draws the curves. With --force the new run is made in RUN/.invar-next and takes the
+place of the old one when it is finished.
 
 Several processes train on one batch together, each on its part of it, as if they were one. They are told of each other by
 torchrun, by srun, or by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.")]
@@ -306,11 +308,11 @@ pub struct Cluster {
     /// How
     #[arg(long, value_enum, default_value = "kmeans")]
     pub method: Method,
-    /// Number of clusters for k-means, or `auto`
-    #[arg(long, default_value = "auto")]
-    pub k: String,
+    /// Number of clusters for k-means, or `auto` [default: auto]
+    #[arg(long, value_name = "K")]
+    pub k: Option<String>,
     /// Restarts of k-means, the best of which is kept [default: 10]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub restarts: Option<usize>,
     /// Smallest group that HDBSCAN calls a cluster
     #[arg(long, value_name = "N")]
@@ -394,7 +396,8 @@ pub struct Gallery {
 #[command(after_help = "Examples:
   invar paint clusters.parquet --data data --out painted
 Writes for each image NAME.png, the clusters over the image with a legend, and NAME.tif, a map of 32-bit labels that
-napari opens: cluster + 1, and 0 for background and noise.")]
+napari opens: cluster + 1, and 0 for background and noise. With --force what was painted before is replaced, and nothing
+else in the directory.")]
 pub struct Paint {
     /// Clusters of grains, as `invar cluster` wrote them
     #[arg(value_name = "CLUSTERS")]
@@ -484,6 +487,6 @@ pub struct Info {
 impl Info {
     /// Whether it is asked about the run directory of a training, which what can read its recipe describes.
     pub fn is_run(&self) -> bool {
-        self.path.join("recipe.toml").is_file()
+        RunDir::new(&self.path).is_run()
     }
 }

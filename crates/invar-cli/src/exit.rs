@@ -1,8 +1,13 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
+use invar_cluster::ClusterError;
+use invar_dataset::{DatasetError, Fault, FaultClass};
+use invar_embeddings::EmbeddingsError;
 use thiserror::Error;
+
+use crate::domains;
 
 /// The command was understood but asks for something that cannot be.
 #[derive(Debug, Error)]
@@ -14,48 +19,91 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct BadInput(pub String);
 
-/// One of the errors that led to an error.
-pub type Cause = dyn std::error::Error + 'static;
+/// The user asked to stop.
+#[derive(Debug, Error)]
+#[error("interrupted")]
+pub struct Interrupted;
 
-/// The exit code that an error stands for: the first cause that has one decides. `code_of_more` knows errors of crates
-/// that this one does not.
-pub fn code(error: &anyhow::Error, code_of_more: impl Fn(&Cause) -> Option<u8>) -> ExitCode {
-    error.chain().find_map(|cause| code_of_more(cause).or_else(|| code_of(cause))).unwrap_or(1).into()
-}
-
-fn code_of(cause: &Cause) -> Option<u8> {
-    if is_interrupted(cause) {
-        Some(130)
-    } else if cause.is::<Usage>() || cause.is::<invar_reads::ConfigError>() || is_usage(cause) {
-        Some(2)
-    } else if cause.is::<BadInput>() || is_bad_input(cause) {
-        Some(3)
-    } else {
-        None
+impl Fault for Usage {
+    fn class(&self) -> FaultClass {
+        FaultClass::Usage
     }
 }
 
-fn is_usage(cause: &Cause) -> bool {
-    cause.downcast_ref().is_some_and(invar_dataset::DatasetError::is_usage)
-        || matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Config { .. }))
-        || matches!(cause.downcast_ref(), Some(invar_reads::Error::Config { .. }))
-        || matches!(cause.downcast_ref(), Some(invar_reads::PairsError::Config(_)))
+impl Fault for BadInput {
+    fn class(&self) -> FaultClass {
+        FaultClass::BadInput
+    }
 }
 
-fn is_interrupted(cause: &Cause) -> bool {
-    matches!(cause.downcast_ref(), Some(invar_reads::Error::Interrupted { .. }))
-        || matches!(cause.downcast_ref(), Some(invar_micrographs::Error::Interrupted { .. }))
-        || matches!(cause.downcast_ref(), Some(invar_cluster::ClusterError::Cancelled))
+impl Fault for Interrupted {
+    fn class(&self) -> FaultClass {
+        FaultClass::Interrupted
+    }
 }
 
-fn is_bad_input(cause: &Cause) -> bool {
-    use invar_cluster::ClusterError;
-    use invar_dataset::DatasetError;
-    use invar_embeddings::EmbeddingsError;
-    cause.downcast_ref().is_some_and(DatasetError::is_bad_input)
-        || cause.downcast_ref().is_some_and(invar_reads::PairsError::is_bad_input)
-        || cause.downcast_ref().is_some_and(invar_reads::Error::is_bad_input)
-        || cause.downcast_ref().is_some_and(invar_micrographs::Error::is_bad_input)
-        || cause.downcast_ref().is_some_and(EmbeddingsError::is_bad_input)
-        || cause.downcast_ref().is_some_and(ClusterError::is_bad_input)
+/// One of the errors that led to an error.
+pub type Cause = dyn std::error::Error + 'static;
+
+/// Asks a cause for its class, where it is of the type that this knows.
+pub type ClassOf = fn(&Cause) -> Option<FaultClass>;
+
+/// The class of a cause that is an `E`.
+pub fn class_of<E: Fault + 'static>(cause: &Cause) -> Option<FaultClass> {
+    cause.downcast_ref::<E>().map(Fault::class)
+}
+
+/// The errors of the crates that every program has; those of the domains are in [`domains::FAULTS`].
+const FAULTS: &[ClassOf] = &[
+    class_of::<Usage>,
+    class_of::<BadInput>,
+    class_of::<Interrupted>,
+    class_of::<DatasetError>,
+    class_of::<EmbeddingsError>,
+    class_of::<ClusterError>,
+    class_of::<io::Error>,
+];
+
+/// Whose an error is: the first cause that says more than "failed" decides. `more` knows errors of crates that this one
+/// does not.
+pub fn class(error: &anyhow::Error, more: &[ClassOf]) -> FaultClass {
+    let ask = |cause: &Cause| {
+        let all = more.iter().chain(domains::FAULTS).chain(FAULTS);
+        all.filter_map(|class_of| class_of(cause)).find(|&class| class != FaultClass::Failed)
+    };
+    error.chain().find_map(ask).unwrap_or(FaultClass::Failed)
+}
+
+/// The exit code of an error; see [`class`].
+pub fn code(error: &anyhow::Error, more: &[ClassOf]) -> ExitCode {
+    let code = match class(error, more) {
+        FaultClass::Failed => 1,
+        FaultClass::Usage => 2,
+        FaultClass::BadInput => 3,
+        FaultClass::Interrupted => INTERRUPTED,
+    };
+    code.into()
+}
+
+/// The code of a command that was told to stop.
+pub const INTERRUPTED: u8 = 130;
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_first_cause_that_says_more_than_failed_decides() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let of = |error: anyhow::Error| class(&error, &[]);
+        assert_eq!(of(anyhow::anyhow!("something")), FaultClass::Failed);
+        assert_eq!(of(Usage("--k".into()).into()), FaultClass::Usage);
+        assert_eq!(of(DatasetError::io("shard")(full()).into()), FaultClass::Failed);
+        let missing: anyhow::Result<()> = Err(io::Error::from(io::ErrorKind::NotFound)).context("labels.tsv");
+        assert_eq!(of(missing.unwrap_err()), FaultClass::Usage);
+        let damaged = DatasetError::stored("shard")(io::ErrorKind::NotFound.into());
+        assert_eq!(of(anyhow::Error::from(damaged).context("embedding")), FaultClass::BadInput);
+    }
 }

@@ -9,11 +9,14 @@
 pub mod builtin;
 pub mod cli;
 pub mod commands;
+mod domains;
 pub mod exit;
 pub mod hand_over;
+pub mod output;
 mod palette;
 pub mod picture;
 mod plot;
+pub mod result_dir;
 pub mod ui;
 
 use std::process::ExitCode;
@@ -26,23 +29,32 @@ use ui::{Summary, Ui};
 
 /// Reads the command line, does what `run` makes of it, and says how it went: the whole of a program.
 ///
-/// `code_of` knows errors that this crate does not; see [`exit::code`].
-pub fn execute(
-    run: impl FnOnce(Cli, &Ui) -> Result<Summary>,
-    code_of: impl Fn(&exit::Cause) -> Option<u8>,
-) -> ExitCode {
-    let cli = Cli::parse();
+/// `faults` knows errors that this crate does not; see [`exit::class`].
+pub fn execute(run: impl FnOnce(Cli, &Ui) -> Result<Summary>, faults: &[exit::ClassOf]) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return help_or_usage(&told),
+    };
     let ui = Ui::new(&cli.common);
     let threads = cli.common.threads;
     let result = start_workers(threads).and_then(|()| run(cli, &ui));
-    match result {
-        Ok(summary) => {
-            ui.summary(&summary);
-            ExitCode::SUCCESS
-        }
+    match result.and_then(|summary| ui.summary(&summary)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            ui.error(&error);
-            exit::code(&error, code_of)
+            ui::error(&error);
+            exit::code(&error, faults)
+        }
+    }
+}
+
+/// What clap has to tell: help and version, which were asked for, or what is wrong with the command line.
+fn help_or_usage(told: &clap::Error) -> ExitCode {
+    match ui::written(told.print()) {
+        Ok(()) if told.use_stderr() => ExitCode::from(2),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
         }
     }
 }

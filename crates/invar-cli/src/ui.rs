@@ -1,17 +1,30 @@
 //! Everything a person sees: data to stdout, words and progress to stderr.
 
 use std::{
-    io::{IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
+
+use anyhow::{Context, Result};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use invar_dataset::Progress;
 use serde_json::Value;
 
-use crate::cli::Common;
+use crate::{
+    cli::Common,
+    exit::{INTERRUPTED, Interrupted},
+};
 
+/// Whether the user asked to stop.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
+/// How many pieces of work look whether he did: the bars that are there.
+static WATCHERS: AtomicUsize = AtomicUsize::new(0);
+/// How long a command that was asked to stop may do what nobody watches: tidy up, write the last file.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How a command talks.
 pub struct Ui {
@@ -39,13 +52,15 @@ impl Summary {
 }
 
 impl Ui {
-    /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly, the second ends it at once.
+    /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly where something looks for it, and else
+    /// ends it; the second ends it at once.
     pub fn new(common: &Common) -> Self {
         // Fails only where a handler is set already, which is nowhere.
         let _ = ctrlc::set_handler(|| {
-            if CANCELLED.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+            if CANCELLED.swap(true, Ordering::Relaxed) || WATCHERS.load(Ordering::Relaxed) == 0 {
+                end_now();
             }
+            thread::spawn(end_unwatched);
         });
         Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0 }
     }
@@ -58,52 +73,42 @@ impl Ui {
     /// Said unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
     /// Said with `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
     /// Always said.
     pub fn warn(&self, text: &str) {
-        eprintln!("{} {text}", paint("warning:", "33"));
-    }
-
-    /// An error and its causes, once.
-    pub fn error(&self, error: &anyhow::Error) {
-        eprintln!("{} {error}", paint("error:", "31"));
-        let mut shown = error.to_string();
-        for cause in error.chain().skip(1) {
-            let text = cause.to_string();
-            if !shown.ends_with(&text) {
-                eprintln!("  because: {text}");
-            }
-            shown = text;
-        }
+        say(format_args!("{} {text}", paint("warning:", "33")));
     }
 
     /// The result of the command, on stdout.
-    pub fn summary(&self, summary: &Summary) {
+    ///
+    /// # Errors
+    /// When it cannot be written: what a program reads there must be whole.
+    pub fn summary(&self, summary: &Summary) -> Result<()> {
         if summary.text.is_empty() && summary.json.is_null() {
-            return;
+            return Ok(());
         }
         let text = if self.json {
             serde_json::to_string_pretty(&summary.json).expect("a JSON value has string keys")
         } else {
             summary.text.trim_end().to_owned()
         };
-        // A closed pipe (`invar query ... | head`) is the reader's choice, not a failure.
-        let _ = writeln!(std::io::stdout(), "{text}");
+        let mut stdout = io::stdout().lock();
+        written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
     }
 
     /// A progress bar of `unit`s: on a terminal only, gone when finished.
     pub fn bar(&self, title: &str, unit: Unit) -> Bar {
-        let target = if self.quiet || !std::io::stderr().is_terminal() {
+        let target = if self.quiet || !io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr()
@@ -112,6 +117,7 @@ impl Ui {
         let style = ProgressStyle::with_template(unit.template()).expect("the templates are valid");
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         bar.set_prefix(title.to_owned());
+        WATCHERS.fetch_add(1, Ordering::Relaxed);
         Bar { bar }
     }
 }
@@ -154,6 +160,7 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        WATCHERS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -175,9 +182,59 @@ impl Progress for Bar {
     }
 }
 
-/// Whether the user pressed Ctrl-C.
-pub fn is_cancelled() -> bool {
+/// Whether the user asked to stop.
+fn is_cancelled() -> bool {
     CANCELLED.load(Ordering::Relaxed)
+}
+
+/// Stops between two pieces of work, where the user asked to.
+///
+/// # Errors
+/// [`Interrupted`].
+pub fn check_cancelled() -> Result<()> {
+    if is_cancelled() { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// Ends the command, asked to stop, when nothing has looked for that for a while. What was not whole has not got its name.
+fn end_unwatched() {
+    let mut unwatched = Duration::ZERO;
+    while unwatched < GRACE {
+        let pause = GRACE / 30;
+        thread::sleep(pause);
+        unwatched = if WATCHERS.load(Ordering::Relaxed) == 0 { unwatched + pause } else { Duration::ZERO };
+    }
+    end_now();
+}
+
+fn end_now() -> ! {
+    error(&Interrupted.into());
+    std::process::exit(INTERRUPTED.into());
+}
+
+/// An error and its causes, once, on stderr.
+pub fn error(error: &anyhow::Error) {
+    say(format_args!("{} {error}", paint("error:", "31")));
+    let mut shown = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if !shown.ends_with(&text) {
+            say(format_args!("  because: {text}"));
+        }
+        shown = text;
+    }
+}
+
+/// A line on stderr. Where that is closed or full there is nobody to tell.
+fn say(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// What came of writing to stdout. A closed pipe (`invar query ... | head`) is the reader's choice, not a failure.
+pub(crate) fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("standard output"),
+    }
 }
 
 /// A count for a person: `12,345`.
@@ -188,14 +245,14 @@ pub fn thousands(n: u64) -> String {
 /// Small figures (a strand gap of 1e-8) in scientific notation, others as they are.
 pub struct Significant(pub f64);
 
-impl std::fmt::Display for Significant {
+impl Display for Significant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0 != 0.0 && self.0.abs() < 1e-3 { write!(f, "{:.2e}", self.0) } else { write!(f, "{:.4}", self.0) }
     }
 }
 
 fn paint(word: &str, colour: &str) -> String {
-    if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+    if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[1;{colour}m{word}\x1b[0m")
     } else {
         word.to_owned()

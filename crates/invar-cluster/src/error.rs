@@ -1,3 +1,4 @@
+use invar_dataset::{Fault, FaultClass};
 use thiserror::Error;
 
 /// What can be wrong with the values, or with what is asked of them.
@@ -64,6 +65,17 @@ pub enum ClusterError {
 impl ClusterError {
     /// Whether the data is to blame, rather than the parameters: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Shape { .. } | Self::Length { .. } | Self::NonFinite { .. })
+        self.class() == FaultClass::BadInput
+    }
+}
+
+impl Fault for ClusterError {
+    fn class(&self) -> FaultClass {
+        match self {
+            Self::Shape { .. } | Self::Length { .. } | Self::NonFinite { .. } => FaultClass::BadInput,
+            Self::TooManyRows { .. } | Self::Parameter { .. } => FaultClass::Usage,
+            Self::Hdbscan(_) => FaultClass::Failed,
+            Self::Cancelled => FaultClass::Interrupted,
+        }
     }
 }

@@ -2,6 +2,8 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+use crate::{Fault, FaultClass};
+
 /// What can be wrong with a stored dataset, or with drawing from it.
 #[derive(Debug, Error)]
 pub enum DatasetError {
@@ -108,13 +110,42 @@ impl DatasetError {
         move |source| Self::Io { path, source }
     }
 
-    /// Whether what was asked for is to blame: the command line then exits with 2.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::GivenTwice { .. })
+    /// Wraps an I/O error on a file that a dataset says it has: one that is not there is damage, not a slip.
+    pub fn stored(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::Corrupt {
+                path,
+                what: "file of the dataset".into(),
+                expected: "it to be there".into(),
+                found: "none".into(),
+            },
+            _ => Self::Io { path, source },
+        }
     }
 
-    /// Whether the data is to blame, rather than the machine: the command line then exits with 3.
+    /// Whether what was asked for is to blame: the command line then exits with 2.
+    pub fn is_usage(&self) -> bool {
+        self.class() == FaultClass::Usage
+    }
+
+    /// Whether the data is to blame, rather than the machine or the command: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Io { .. } | Self::Exists { .. } | Self::GivenTwice { .. })
+        self.class() == FaultClass::BadInput
+    }
+}
+
+impl Fault for DatasetError {
+    fn class(&self) -> FaultClass {
+        match self {
+            Self::Io { source, .. } => source.class(),
+            Self::Exists { .. } | Self::GivenTwice { .. } => FaultClass::Usage,
+            Self::Corrupt { .. }
+            | Self::SameInput { .. }
+            | Self::KeysOverlap { .. }
+            | Self::TooFew { .. }
+            | Self::TooMany { .. }
+            | Self::Sample { .. } => FaultClass::BadInput,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -95,7 +95,11 @@ impl Manifest {
     /// When there is none, it is not JSON of this shape, or its schema version is another.
     pub fn read(dir: &Path) -> Result<Self, DatasetError> {
         let path = dir.join(FILE_NAME);
-        let bytes = std::fs::read(&path).map_err(DatasetError::io(&path))?;
+        let is_unfinished = || dir.is_dir().then(|| DatasetError::stored(&path));
+        let bytes = fs::read(&path).map_err(|error| match is_unfinished() {
+            Some(stored) => stored(error),
+            None => DatasetError::io(dir)(error),
+        })?;
         let corrupt = |what: &str, expected: String, found: String| DatasetError::Corrupt {
             path: path.clone(),
             what: what.into(),
@@ -136,6 +140,7 @@ impl Manifest {
     pub fn verify(&self, dir: &Path) -> Result<(), DatasetError> {
         for shard in &self.shards {
             let path = dir.join(&shard.file);
+            fs::metadata(&path).map_err(DatasetError::stored(&path))?;
             let (size, sha256) = file_digest(&path)?;
             let mismatch = |what: &str, expected: String, found: String| DatasetError::Corrupt {
                 path: path.clone(),
@@ -217,7 +222,7 @@ mod tests {
     fn round_trip_and_verify() {
         let dir = tempfile::tempdir().unwrap();
         let mut written = manifest();
-        std::fs::write(dir.path().join("s0"), b"abc").unwrap();
+        fs::write(dir.path().join("s0"), b"abc").unwrap();
         written.shards.push(Shard {
             file: "s0".into(),
             num_rows: 1,
@@ -229,7 +234,7 @@ mod tests {
         let read = Manifest::read(dir.path()).unwrap();
         assert_eq!(read, written);
         read.verify(dir.path()).unwrap();
-        std::fs::write(dir.path().join("s0"), b"abd").unwrap();
+        fs::write(dir.path().join("s0"), b"abd").unwrap();
         assert!(matches!(read.verify(dir.path()), Err(DatasetError::Corrupt { what, .. }) if what == "SHA-256"));
     }
 

@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use invar_dataset::{Fault, FaultClass};
 use polars::prelude::PolarsError;
 use thiserror::Error;
 
@@ -30,6 +31,14 @@ pub enum EmbeddingsError {
         /// What it said.
         source: PolarsError,
     },
+    /// The Parquet library could not write a file, though the system took every byte.
+    #[error("{path}: could not be written: {source}")]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: PolarsError,
+    },
     /// A file does not hold what it must hold.
     #[error("{path}: {what}: expected {expected}, found {found}")]
     Corrupt {
@@ -51,10 +60,18 @@ pub enum EmbeddingsError {
         num_parts: usize,
     },
     /// The output is there already.
-    #[error("{path}: exists already")]
+    #[error("{path}: exists already (--force replaces it)")]
     Exists {
         /// The file or directory.
         path: PathBuf,
+    },
+    /// The directory holds what is no part of embeddings.
+    #[error("{path}: holds {found}, which is no part of embeddings: choose a directory of their own")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// The first of the other files.
+        found: String,
     },
     /// The parts that are there were made by something else.
     #[error("{path}: cannot be continued: {field} was {found}, is now {expected}")]
@@ -103,6 +120,25 @@ impl EmbeddingsError {
 
     /// Whether the data is to blame, rather than the machine or the command: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::NotParquet { .. } | Self::Parquet { .. } | Self::Corrupt { .. } | Self::Incomplete { .. })
+        self.class() == FaultClass::BadInput
+    }
+}
+
+impl Fault for EmbeddingsError {
+    fn class(&self) -> FaultClass {
+        match self {
+            Self::Io { source, .. } => source.class(),
+            // A number of the system's own: it failed to read, whatever the bytes are.
+            Self::Parquet { source: PolarsError::IO { error, .. }, .. } if error.raw_os_error().is_some() => {
+                error.class()
+            }
+            Self::NotParquet { .. } | Self::Parquet { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => {
+                FaultClass::BadInput
+            }
+            Self::Exists { .. } | Self::Foreign { .. } | Self::OtherProvenance { .. } | Self::Sql { .. } => {
+                FaultClass::Usage
+            }
+            Self::NotWritten { .. } | Self::Rows { .. } => FaultClass::Failed,
+        }
     }
 }

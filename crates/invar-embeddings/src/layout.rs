@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use invar_dataset::{Replacement, RunDir, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::{EmbeddingsError, Provenance, parquet::Footer};
@@ -114,9 +115,9 @@ impl Whole {
 
 /// For a directory without a single part: what it is instead, as far as its files tell.
 fn not_embeddings(path: &Path) -> EmbeddingsError {
-    let found = if invar_dataset::manifest::Manifest::exists(path) {
+    let found = if Manifest::exists(path) {
         "a dataset directory (`invar embed` makes embeddings of it)"
-    } else if path.join("recipe.toml").is_file() {
+    } else if RunDir::new(path).is_run() {
         "a run directory (`invar embed --model` makes embeddings with it)"
     } else {
         "a directory without part files"
@@ -150,40 +151,96 @@ impl Part {
     }
 }
 
-/// Removes the EMB at `path`, whole or half-written, and nothing else: of a directory the parts, and the directory itself
-/// where that leaves it empty.
+/// The parts in `dir`, whole or half-written, by name, the last first.
+///
+/// # Errors
+/// When it cannot be listed; a directory that is not there has none.
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, EmbeddingsError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(EmbeddingsError::io(dir)(error)),
+    };
+    let mut files = vec![];
+    for entry in entries {
+        let name = entry.map_err(EmbeddingsError::io(dir))?.file_name();
+        let text = name.to_string_lossy();
+        let whole = text.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(&text);
+        if let Some(index) = part_index(whole) {
+            files.push((index, PathBuf::from(name)));
+        }
+    }
+    files.sort_by(|a, b| b.cmp(a));
+    Ok(files.into_iter().map(|(_, file)| file).collect())
+}
+
+/// Refuses a directory that holds no embeddings but something else.
+///
+/// # Errors
+/// [`EmbeddingsError::Foreign`].
+pub(crate) fn refuse_foreign(dir: &Path) -> Result<(), EmbeddingsError> {
+    if !files(dir)?.is_empty() {
+        return Ok(());
+    }
+    match Replacement::of(dir).first_entry().map_err(EmbeddingsError::io(dir))? {
+        None => Ok(()),
+        Some(other) => {
+            let found = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Err(EmbeddingsError::Foreign { path: dir.into(), found })
+        }
+    }
+}
+
+/// Where new parts are made that will replace the whole EMB in `dir`.
+pub(crate) fn next_parts(dir: &Path) -> PathBuf {
+    Replacement::of(dir).path().to_owned()
+}
+
+/// Goes on with a replacement that was killed on its way.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn recover(dir: &Path) -> Result<(), EmbeddingsError> {
+    let replacement = Replacement::of(dir);
+    replacement.recover(&end_marker(replacement.path())?).map_err(EmbeddingsError::io(dir))
+}
+
+/// Puts the new parts in the place of those in `dir`.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn replace(dir: &Path) -> Result<(), EmbeddingsError> {
+    let replacement = Replacement::of(dir);
+    let marker = end_marker(replacement.path())?;
+    replacement.commit(&files(dir)?, &marker).map_err(EmbeddingsError::io(dir))
+}
+
+/// The last part of `dir`, which says that the others are whole.
+fn end_marker(dir: &Path) -> Result<PathBuf, EmbeddingsError> {
+    Ok(files(dir)?.into_iter().next().unwrap_or_else(|| part_name(0).into()))
+}
+
+/// Removes the parts in `dir`, and the directory itself where that leaves it empty. The last part goes first, so that what is
+/// left is never taken for whole.
 ///
 /// # Errors
 /// When something there cannot be removed.
-pub fn remove(path: &Path) -> Result<(), EmbeddingsError> {
-    if is_single_file(path) && !path.is_dir() {
-        remove_file(path)?;
-        return remove_parts(&hidden_parts(path));
-    }
-    remove_parts(path)
-}
-
-/// Removes the last part first, so that what is left is never taken for whole.
 pub(crate) fn remove_parts(dir: &Path) -> Result<(), EmbeddingsError> {
-    if !dir.is_dir() {
-        return Ok(());
-    }
-    if let Some(index) = last_part(dir)? {
-        remove_file(&dir.join(part_name(index)))?;
-    }
-    for entry in fs::read_dir(dir).map_err(EmbeddingsError::io(dir))? {
-        let entry = entry.map_err(EmbeddingsError::io(dir))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(&name);
-        if part_index(name).is_some() {
-            remove_file(&entry.path())?;
-        }
-    }
+    clear_parts(dir)?;
     match fs::remove_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(EmbeddingsError::io(dir)(error)),
+        Err(error) if !matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            Err(EmbeddingsError::io(dir)(error))
+        }
         _ => Ok(()),
     }
+}
+
+/// As [`remove_parts`], but the directory stays.
+///
+/// # Errors
+/// When something there cannot be removed.
+pub(crate) fn clear_parts(dir: &Path) -> Result<(), EmbeddingsError> {
+    files(dir)?.iter().try_for_each(|file| remove_file(&dir.join(file)))
 }
 
 fn remove_file(path: &Path) -> Result<(), EmbeddingsError> {

@@ -40,6 +40,7 @@ mod parquet;
 mod provenance;
 mod query;
 mod reader;
+mod sink;
 mod table;
 mod writer;
 
@@ -47,7 +48,6 @@ pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
 pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, info};
-pub use layout::remove;
 pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};
 pub use query::Query;
 pub use reader::Embeddings;

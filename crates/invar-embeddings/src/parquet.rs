@@ -16,7 +16,11 @@ use polars_parquet::parquet::{
     read::{PageReader, read_metadata},
 };
 
-use crate::{EmbeddingsError, Provenance, layout::Part};
+use crate::{
+    EmbeddingsError, Provenance,
+    layout::Part,
+    sink::{Refusal, Sink},
+};
 
 /// Rows of a row group.
 pub(crate) const ROW_GROUP: usize = 65_536;
@@ -92,7 +96,8 @@ pub(crate) fn read(path: &Path, columns: Option<&[&str]>) -> Result<pl::DataFram
 /// A file that is written frame by frame and appears when it is whole.
 pub(crate) struct FrameWriter {
     file: AtomicFile,
-    writer: polars::io::parquet::write::BatchedWriter<File>,
+    writer: polars::io::parquet::write::BatchedWriter<Sink<File>>,
+    refusal: Refusal,
     path: PathBuf,
 }
 
@@ -127,15 +132,16 @@ impl FrameWriter {
         provenance: &Provenance,
     ) -> Result<Self, EmbeddingsError> {
         let file = AtomicFile::create(path).map_err(EmbeddingsError::io(path))?;
-        let sink = File::options().write(true).open(file.partial_path()).map_err(EmbeddingsError::io(path))?;
+        let sink = Sink::open(file.partial_path()).map_err(EmbeddingsError::io(path))?;
+        let refusal = sink.refusal();
         key_values.extend(provenance.to_key_values());
         let writer = pl::ParquetWriter::new(sink)
             // `None` is zstd's own default, level 3.
             .with_compression(pl::ParquetCompression::Zstd(None))
             .with_key_value_metadata(Some(pl::KeyValueMetadata::from_static(key_values)))
             .batched(schema)
-            .map_err(EmbeddingsError::parquet(path))?;
-        Ok(Self { file, writer, path: path.into() })
+            .map_err(|told| refusal.explain(path, told))?;
+        Ok(Self { file, writer, refusal, path: path.into() })
     }
 
     /// Adds the rows of `frame`, in row groups of [`ROW_GROUP`].
@@ -143,7 +149,7 @@ impl FrameWriter {
         for first in (0..frame.height()).step_by(ROW_GROUP) {
             let mut group = frame.slice(first as i64, ROW_GROUP);
             group.align_chunks_par();
-            self.writer.write_batch(&group).map_err(EmbeddingsError::parquet(&self.path))?;
+            self.writer.write_batch(&group).map_err(|told| self.refusal.explain(&self.path, told))?;
         }
         Ok(())
     }
@@ -151,20 +157,21 @@ impl FrameWriter {
     /// Adds the row groups of a file that this type wrote with the same columns, as they are stored: nothing is decoded.
     pub fn copy(&mut self, path: &Path) -> Result<(), EmbeddingsError> {
         let bytes = Buffer::from(fs::read(path).map_err(EmbeddingsError::io(path))?);
-        guarded(path, || {
-            let metadata = read_metadata(&mut Cursor::new(bytes.as_slice()))?;
-            for group in &metadata.row_groups {
+        let metadata = guarded(path, || Ok(read_metadata(&mut Cursor::new(bytes.as_slice()))?))?;
+        for group in &metadata.row_groups {
+            let columns = guarded(path, || {
                 let columns = group.parquet_columns().iter().map(|column| pages(&bytes, group.num_rows(), column));
-                let columns: Vec<_> = columns.collect::<pl::PolarsResult<_>>()?;
-                self.writer.write_row_group(group.num_rows() as u64, &columns)?;
-            }
-            Ok(())
-        })
+                columns.collect::<pl::PolarsResult<Vec<_>>>()
+            })?;
+            let written = self.writer.write_row_group(group.num_rows() as u64, &columns);
+            written.map_err(|told| self.refusal.explain(&self.path, told))?;
+        }
+        Ok(())
     }
 
     /// Writes the footer and gives the file its name. Its size in bytes.
     pub fn finish(self) -> Result<u64, EmbeddingsError> {
-        let size = self.writer.finish().map_err(EmbeddingsError::parquet(&self.path))?;
+        let size = self.writer.finish().map_err(|told| self.refusal.explain(&self.path, told))?;
         self.file.commit().map_err(EmbeddingsError::io(&self.path))?;
         Ok(size)
     }

@@ -104,7 +104,12 @@ impl Provenance {
     /// What is known at the end only does not count.
     pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let (ours, theirs) = (self.fields(), other.fields());
-        let text = |value: Option<&Value>| value.map_or("none".into(), ToString::to_string);
+        if let (Some(ours), Some(theirs)) = (&self.recipe, &other.recipe)
+            && let Some((line, ours, theirs)) = first_other_line(ours, theirs)
+        {
+            return Some((format!("line {line} of the recipe"), ours, theirs));
+        }
+        let text = |value: Option<&Value>| value.map_or("none".into(), |value| shortened(value.to_string()));
         let names = ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name)));
         names
             .filter(|name| *name != "invariance" && ours.get(*name) != theirs.get(*name))
@@ -118,6 +123,19 @@ impl Provenance {
             _ => unreachable!("a struct is an object"),
         }
     }
+}
+
+/// The first line in which two texts differ: its number, 1-based, and both.
+fn first_other_line(a: &str, b: &str) -> Option<(usize, String, String)> {
+    let line = |text: &str, index: usize| text.lines().nth(index).map_or("none".into(), |line| format!("`{line}`"));
+    let same = a.lines().zip(b.lines()).take_while(|(a, b)| a == b).count();
+    (a != b).then(|| (same + 1, line(a, same), line(b, same)))
+}
+
+/// A value that fits on a line.
+fn shortened(value: String) -> String {
+    const MOST: usize = 120;
+    if value.chars().count() <= MOST { value } else { value.chars().take(MOST).chain("...".chars()).collect() }
 }
 
 #[cfg(test)]
@@ -170,6 +188,12 @@ mod tests {
         let other = Provenance { seed: Some(3), ..full() };
         let expected = ("seed".to_string(), (u64::MAX - 1).to_string(), "3".to_string());
         assert_eq!(full().difference(&other), Some(expected));
+        let recipe = |steps| Some(format!("[train]\nsteps = {steps}\n"));
+        let other = Provenance { recipe: recipe(4), ..full() };
+        let expected = ("line 2 of the recipe".to_owned(), "`steps = 4`".to_owned(), "`steps = 6`".to_owned());
+        assert_eq!(other.difference(&Provenance { recipe: recipe(6), ..full() }), Some(expected));
+        let many = vec![InputChecksum { path: "a.fastq".into(), sha256: "ab".into() }; 100];
+        assert!(full().difference(&Provenance { inputs: many, ..full() }).unwrap().2.len() < 130);
         let without = Provenance { recipe: None, ..full() };
         assert_eq!(without.difference(&full()).unwrap().0, "recipe");
     }

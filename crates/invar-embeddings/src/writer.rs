@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::{Column, ColumnData};
+use invar_dataset::{Column, ColumnData, Fault, FaultClass, lock::Lock};
 use polars::prelude as pl;
 
 use crate::{
@@ -39,6 +39,10 @@ pub struct EmbeddingWriter {
     parts: Vec<Part>,
     /// Rows of an output that was already whole.
     whole: Option<Summary>,
+    /// Whether the parts are made beside a whole directory that they will replace.
+    is_beside: bool,
+    /// Keeps others from writing there.
+    lock: Option<Lock>,
 }
 
 /// What was written.
@@ -69,24 +73,10 @@ impl EmbeddingWriter {
     /// on with the next one. Where the EMB is whole, that is all of them, and the writer takes no more.
     ///
     /// # Errors
-    /// When what is there has another provenance (but for the invariance figures), or is damaged.
+    /// When what is there has another provenance (but for the invariance figures), or is damaged; when the directory holds
+    /// something else.
     pub fn resume(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
-        if provenance.dim == 0 {
-            return Err(misfit("dimension of the embedding", "at least 1", 0));
-        }
-        let single = layout::is_single_file(path);
-        let parts_dir = if single { layout::hidden_parts(path) } else { path.to_owned() };
-        let mut writer = Self {
-            path: path.into(),
-            parts_dir,
-            rows_per_part: (MAX_PART_VALUES / provenance.dim).clamp(1, MAX_PART_ROWS),
-            provenance,
-            types: None,
-            columns: vec![],
-            embeddings: vec![],
-            parts: vec![],
-            whole: None,
-        };
+        let mut writer = Self::new(path, provenance)?;
         if layout::Whole::is_at(path)? {
             let whole = layout::Whole::open(path)?;
             writer.check_provenance(whole.provenance.as_ref())?;
@@ -98,14 +88,73 @@ impl EmbeddingWriter {
             writer.whole = Some(summary);
             return Ok((writer, summary.num_rows));
         }
-        for part in layout::finished_parts(&writer.parts_dir) {
-            writer.take_up(&Footer::read(&part)?)?;
+        writer.take_up_parts()?;
+        let rows = writer.rows_written();
+        Ok((writer, rows))
+    }
+
+    /// Writes a new EMB that takes the place of a whole one at `path` when it is whole itself. What a killed replacement, or
+    /// an EMB that was never whole, left of the same provenance is continued, anything else of theirs begun anew. Returns the
+    /// number of rows that are there already.
+    ///
+    /// # Errors
+    /// When the directory holds something else, or the system refuses.
+    pub fn replace(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
+        let mut writer = Self::new(path, provenance)?;
+        let has_parts = !layout::is_single_file(path) && !layout::files(path)?.is_empty();
+        // Damaged parts may have been whole: they stay as well.
+        if has_parts && layout::Whole::is_at(path).unwrap_or(true) {
+            writer.parts_dir = layout::next_parts(path);
+            writer.is_beside = true;
         }
-        if writer.parts.last().is_some_and(|part| part.num_rows < writer.rows_per_part as u64) {
-            writer.reopen_last()?;
+        if let Err(error) = writer.take_up_parts() {
+            if error.class() == FaultClass::Failed {
+                return Err(error);
+            }
+            layout::clear_parts(&writer.parts_dir)?;
+            (writer.types, writer.columns, writer.embeddings, writer.parts) = (None, vec![], vec![], vec![]);
         }
         let rows = writer.rows_written();
         Ok((writer, rows))
+    }
+
+    fn new(path: &Path, provenance: Provenance) -> Result<Self, EmbeddingsError> {
+        if provenance.dim == 0 {
+            return Err(misfit("dimension of the embedding", "at least 1", 0));
+        }
+        let single = layout::is_single_file(path);
+        if !single {
+            layout::recover(path)?;
+            layout::refuse_foreign(path)?;
+        }
+        Ok(Self {
+            path: path.into(),
+            parts_dir: if single { layout::hidden_parts(path) } else { path.to_owned() },
+            rows_per_part: (MAX_PART_VALUES / provenance.dim).clamp(1, MAX_PART_ROWS),
+            provenance,
+            types: None,
+            columns: vec![],
+            embeddings: vec![],
+            parts: vec![],
+            whole: None,
+            is_beside: false,
+            lock: None,
+        })
+    }
+
+    /// Goes on after the parts that are there.
+    fn take_up_parts(&mut self) -> Result<(), EmbeddingsError> {
+        let locked = if layout::is_single_file(&self.path) { &self.parts_dir } else { &self.path };
+        if self.lock.is_none() {
+            self.lock = Some(Lock::directory(locked).map_err(EmbeddingsError::io(locked))?);
+        }
+        for part in layout::finished_parts(&self.parts_dir) {
+            self.take_up(&Footer::read(&part)?)?;
+        }
+        if self.parts.last().is_some_and(|part| part.num_rows < self.rows_per_part as u64) {
+            self.reopen_last()?;
+        }
+        Ok(())
     }
 
     /// Fixes the rows of a part, which otherwise follow from the dimension.
@@ -172,6 +221,9 @@ impl EmbeddingWriter {
             self.reopen_last()?;
         }
         self.write_part(self.embeddings.len() / self.provenance.dim, true)?;
+        if self.is_beside {
+            layout::replace(&self.path)?;
+        }
         Ok(self.summary(self.rows_written()))
     }
 

@@ -1,6 +1,6 @@
 use std::{fmt, io, path::PathBuf};
 
-use invar_dataset::DatasetError;
+use invar_dataset::{DatasetError, Fault, FaultClass};
 use thiserror::Error;
 
 /// Where in an input something is wrong.
@@ -191,6 +191,12 @@ impl Error {
 
     /// Whether the data is to blame: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
+        self.class() == FaultClass::BadInput
+    }
+}
+
+impl Fault for Error {
+    fn class(&self) -> FaultClass {
         match self {
             Self::NotAnImage { .. }
             | Self::Truncated { .. }
@@ -198,9 +204,11 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::NotFinite { .. }
             | Self::MaskSize { .. }
-            | Self::Sheet { .. } => true,
-            Self::Dataset(error) => error.is_bad_input(),
-            Self::Io { .. } | Self::OutputExists { .. } | Self::Config { .. } | Self::Interrupted { .. } => false,
+            | Self::Sheet { .. } => FaultClass::BadInput,
+            Self::Io { source, .. } => source.class(),
+            Self::Dataset(error) => error.class(),
+            Self::OutputExists { .. } | Self::Config { .. } => FaultClass::Usage,
+            Self::Interrupted { .. } => FaultClass::Interrupted,
         }
     }
 }

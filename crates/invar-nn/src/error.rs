@@ -1,4 +1,4 @@
-use invar_dataset::{View, ViewShape};
+use invar_dataset::{Fault, FaultClass, View, ViewShape};
 use thiserror::Error;
 
 /// What can be wrong between views, encoders and devices.
@@ -73,6 +73,16 @@ impl Error {
     /// A setting out of range.
     pub fn config(key: &str, expected: &str, found: impl ToString) -> Self {
         Self::Config { key: key.into(), expected: expected.into(), found: found.to_string() }
+    }
+}
+
+impl Fault for Error {
+    fn class(&self) -> FaultClass {
+        match self {
+            Self::Shape { .. } | Self::Unsupported(_) | Self::Config { .. } | Self::Device { .. } => FaultClass::Usage,
+            Self::Unlike { .. } | Self::Values { .. } => FaultClass::BadInput,
+            Self::Empty | Self::Torch(_) => FaultClass::Failed,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt::Display;
 
+use invar_dataset::{Fault, FaultClass};
 use thiserror::Error;
 
 /// A setting of a recipe whose value cannot be.
@@ -12,6 +13,12 @@ pub struct ConfigError {
     pub found: String,
     /// What the value must be.
     pub reason: String,
+}
+
+impl Fault for ConfigError {
+    fn class(&self) -> FaultClass {
+        FaultClass::Usage
+    }
 }
 
 impl ConfigError {

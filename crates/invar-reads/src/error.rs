@@ -1,6 +1,6 @@
 use std::{fmt, io, path::PathBuf};
 
-use invar_dataset::DatasetError;
+use invar_dataset::{DatasetError, Fault, FaultClass};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -298,11 +298,7 @@ impl Error {
 
     /// Whether the input is to blame, rather than the machine or the caller: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
-        match self {
-            Self::Dataset(error) => error.is_bad_input(),
-            Self::Io { .. } | Self::OutputExists { .. } | Self::Config { .. } | Self::Interrupted { .. } => false,
-            _ => true,
-        }
+        self.class() == FaultClass::BadInput
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
@@ -321,6 +317,18 @@ impl Error {
             what: what.into(),
             expected: expected.to_string(),
             found: found.to_string(),
+        }
+    }
+}
+
+impl Fault for Error {
+    fn class(&self) -> FaultClass {
+        match self {
+            Self::Io { source, .. } => source.class(),
+            Self::Dataset(error) => error.class(),
+            Self::OutputExists { .. } | Self::Config { .. } => FaultClass::Usage,
+            Self::Interrupted { .. } => FaultClass::Interrupted,
+            _ => FaultClass::BadInput,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::atomic;
+use invar_dataset::{RunDir, atomic, run_dir::DIGESTS};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -52,6 +52,20 @@ pub fn read<S: DeserializeOwned>(path: &Path) -> Result<(HashMap<String, Tensor>
 /// As [`read`], from bytes already in memory; `path` is for messages.
 pub(crate) fn parse<S: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<(HashMap<String, Tensor>, S), Error> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| unreadable(path, &e))?;
+    let state = parse_state(path, bytes)?;
+    let tensors = file.iter().map(|(name, view)| Ok((name.to_owned(), from_host(path, name, &view)?)));
+    Ok((tensors.collect::<Result<_, Error>>()?, state))
+}
+
+/// As [`read`], but only the state.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_state<S: DeserializeOwned>(path: &Path) -> Result<S, Error> {
+    parse_state(path, &fs::read(path).map_err(Error::io(path))?)
+}
+
+fn parse_state<S: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<S, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| unreadable(path, &e))?;
     let text = header.metadata().as_ref().and_then(|m| m.get(STATE_KEY)).ok_or_else(|| Error::Corrupt {
         path: path.into(),
@@ -59,15 +73,14 @@ pub(crate) fn parse<S: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<(H
         expected: format!("a text {STATE_KEY:?}"),
         found: "none".into(),
     })?;
-    let state = serde_json::from_str(text).map_err(|e| unreadable(path, &e))?;
-    let tensors = file.iter().map(|(name, view)| Ok((name.to_owned(), from_host(path, name, &view)?)));
-    Ok((tensors.collect::<Result<_, Error>>()?, state))
+    serde_json::from_str(text).map_err(|e| unreadable(path, &e))
 }
 
 /// The checkpoints of a run: the newest few, the best, and their digests in `SHA256SUMS` (`sha256sum -c` reads it).
 ///
 /// A digest is on disk before its file has its name, so that no moment of a kill leaves a file without one.
 pub struct Checkpoints {
+    run: RunDir,
     dir: PathBuf,
     keep: usize,
 }
@@ -76,14 +89,9 @@ pub struct Checkpoints {
 pub type Stored<S> = (PathBuf, HashMap<String, Tensor>, S);
 
 impl Checkpoints {
-    /// Of a run directory, which keeps the newest `keep`. Makes the directory `checkpoints`.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn open(run_dir: &Path, keep: usize) -> Result<Self, Error> {
-        let dir = run_dir.join("checkpoints");
-        fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
-        Ok(Self { dir, keep })
+    /// Of a run directory, which keeps the newest `keep`. Nothing is written before the first is saved.
+    pub fn of(run: &RunDir, keep: usize) -> Self {
+        Self { dir: run.checkpoints(), run: run.clone(), keep }
     }
 
     /// Saves the checkpoint of a step, and removes those that are no longer wanted.
@@ -97,9 +105,10 @@ impl Checkpoints {
         tensors: &[(String, Tensor)],
         state: &S,
     ) -> Result<(), Error> {
-        self.put(&path_of(&self.dir, step), tensors, state)?;
-        let mut gone: Vec<PathBuf> = list(&self.dir)?.into_iter().skip(self.keep).map(|(_, path)| path).collect();
-        gone.extend(numbered(&self.dir, BEST)?.into_iter().filter(|(s, _)| *s != best_step).map(|(_, path)| path));
+        self.put(&self.run.checkpoint(step), tensors, state)?;
+        let bests = self.run.list_best_checkpoints().map_err(Error::io(&self.dir))?;
+        let mut gone: Vec<PathBuf> = self.list()?.into_iter().skip(self.keep).map(|(_, path)| path).collect();
+        gone.extend(bests.into_iter().filter(|(step, _)| *step != best_step).map(|(_, path)| path));
         for path in &gone {
             fs::remove_file(path).map_err(Error::io(path))?;
         }
@@ -111,7 +120,7 @@ impl Checkpoints {
     /// # Errors
     /// When the disk refuses.
     pub fn save_best<S: Serialize>(&self, step: u64, tensors: &[(String, Tensor)], state: &S) -> Result<(), Error> {
-        self.put(&self.best_path(step), tensors, state)
+        self.put(&self.run.best_checkpoint(step), tensors, state)
     }
 
     /// The newest checkpoint that is whole. `passed_over` hears of those that are not.
@@ -119,7 +128,7 @@ impl Checkpoints {
     /// # Errors
     /// When the directory or a file cannot be read.
     pub fn newest<S: DeserializeOwned>(&self, passed_over: &mut dyn FnMut(&Error)) -> Result<Option<Stored<S>>, Error> {
-        for (_, path) in list(&self.dir)? {
+        for (_, path) in self.list()? {
             match self.get(&path) {
                 Ok((tensors, state)) => return Ok(Some((path, tensors, state))),
                 Err(error @ Error::Corrupt { .. }) => passed_over(&error),
@@ -134,20 +143,21 @@ impl Checkpoints {
     /// # Errors
     /// When the file is damaged or cannot be read.
     pub fn best<S: DeserializeOwned>(&self, step: u64) -> Result<(HashMap<String, Tensor>, S), Error> {
-        self.get(&self.best_path(step))
+        self.get(&self.run.best_checkpoint(step))
     }
 
     /// Where the newest checkpoint is.
     pub fn newest_path(&self) -> Option<PathBuf> {
-        list(&self.dir).ok()?.into_iter().next().map(|(_, path)| path)
+        self.list().ok()?.into_iter().next().map(|(_, path)| path)
     }
 
-    fn best_path(&self, step: u64) -> PathBuf {
-        self.dir.join(format!("{BEST}{step:08}{ENDING}"))
+    fn list(&self) -> Result<Vec<(u64, PathBuf)>, Error> {
+        self.run.list_checkpoints().map_err(Error::io(&self.dir))
     }
 
     fn put<S: Serialize>(&self, path: &Path, tensors: &[(String, Tensor)], state: &S) -> Result<(), Error> {
         let bytes = serialize(path, tensors, state)?;
+        fs::create_dir_all(&self.dir).map_err(Error::io(&self.dir))?;
         self.note(Some((name_of(path), digest(&bytes))))?;
         atomic::write(path, &bytes).map_err(|error| {
             // As on a full disk: what did not come is not waited for.
@@ -188,41 +198,6 @@ impl Checkpoints {
         let path = self.dir.join(DIGESTS);
         atomic::write(&path, text.as_bytes()).map_err(Error::io(path))
     }
-}
-
-const STEP: &str = "step-";
-const BEST: &str = "best-";
-const ENDING: &str = ".safetensors";
-const DIGESTS: &str = "SHA256SUMS";
-
-/// The checkpoints of a directory, `step-NNNNNNNN.safetensors`, newest first.
-///
-/// # Errors
-/// When the directory cannot be listed; one that does not exist holds none.
-pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
-    numbered(dir, STEP)
-}
-
-fn numbered(dir: &Path, beginning: &str) -> Result<Vec<(u64, PathBuf)>, Error> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(Error::io(dir)(error)),
-    };
-    let mut found = vec![];
-    for entry in entries {
-        let path = entry.map_err(Error::io(dir))?.path();
-        let step = name_of(&path);
-        let step = step.strip_prefix(beginning).and_then(|n| n.strip_suffix(ENDING)).and_then(|n| n.parse().ok());
-        found.extend(step.map(|step| (step, path)));
-    }
-    found.sort_by(|a, b| b.cmp(a));
-    Ok(found)
-}
-
-/// Where the checkpoint of a step lies.
-pub fn path_of(dir: &Path, step: u64) -> PathBuf {
-    dir.join(format!("{STEP}{step:08}{ENDING}"))
 }
 
 fn name_of(path: &Path) -> String {
@@ -328,7 +303,7 @@ mod tests {
     #[test]
     fn the_newest_and_the_best_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::open(dir.path(), 2).unwrap();
+        let checkpoints = Checkpoints::of(&RunDir::new(dir.path()), 2);
         checkpoints.save_best(5, &tensors(5.), &5).unwrap();
         checkpoints.save(5, 5, &tensors(5.), &5).unwrap();
         checkpoints.save_best(20, &tensors(20.), &20).unwrap();
@@ -343,18 +318,18 @@ mod tests {
         let noted: Vec<String> = checkpoints.digests().unwrap().into_keys().collect();
         assert_eq!(noted, expected[1..]);
         let (path, read, state) = checkpoints.newest::<i32>(&mut |_| panic!("all are whole")).unwrap().unwrap();
-        assert_eq!((path, state), (path_of(&checkpoints.dir, 100), 100));
+        assert_eq!((path, state), (checkpoints.run.checkpoint(100), 100));
         assert_eq!(read["w"], tensors(100.)[0].1);
     }
 
     #[test]
     fn one_flipped_bit_is_noticed_and_the_checkpoint_before_is_used() {
         let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::open(dir.path(), 3).unwrap();
+        let checkpoints = Checkpoints::of(&RunDir::new(dir.path()), 3);
         for step in [1, 2] {
             checkpoints.save(step, 0, &tensors(step as f32), &step).unwrap();
         }
-        let path = path_of(&checkpoints.dir, 2);
+        let path = checkpoints.run.checkpoint(2);
         let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, bytes).unwrap();
@@ -368,7 +343,7 @@ mod tests {
     #[test]
     fn a_kill_between_digest_and_file_leaves_the_checkpoint_before() {
         let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::open(dir.path(), 2).unwrap();
+        let checkpoints = Checkpoints::of(&RunDir::new(dir.path()), 2);
         checkpoints.save(1, 0, &tensors(1.), &1).unwrap();
         checkpoints.note(Some(("step-00000002.safetensors".into(), "0".repeat(64)))).unwrap();
         let (_, _, state) = checkpoints.newest::<u64>(&mut |_| panic!("all are whole")).unwrap().unwrap();

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use invar_loss::LossConfig;
 use invar_nn::EncoderConfig;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Error;
 
@@ -146,7 +147,7 @@ pub struct Recipe {
     pub loss: LossConfig,
     /// The loop.
     pub train: TrainConfig,
-    /// What the samples are, in the caller's words (checksums, settings of the pairs): a run directory is not resumed
+    /// What the samples are, by the caller's keys (checksums, settings of the pairs): a run directory is not resumed
     /// when it changed.
-    pub data: String,
+    pub data: Value,
 }

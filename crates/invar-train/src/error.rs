@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf};
 
 use invar_cluster::ClusterError;
-use invar_dataset::DatasetError;
+use invar_dataset::{DatasetError, Fault, FaultClass};
 use thiserror::Error;
 
 /// What can go wrong while training or embedding.
@@ -67,7 +67,7 @@ pub enum Error {
     },
     /// The run directory belongs to another recipe.
     #[error(
-        "{path} was made with {key} = {found}, this recipe has {expected}: use another run directory or start over"
+        "{path} was made with {key} = {found}, this recipe has {expected}: use another run directory, or --force to start over"
     )]
     OtherRecipe {
         /// The checkpoint.
@@ -198,10 +198,35 @@ impl Error {
 
     /// Whether the data is to blame: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
+        self.class() == FaultClass::BadInput
+    }
+}
+
+impl Fault for Error {
+    fn class(&self) -> FaultClass {
         match self {
-            Self::Data(error) => error.is_bad_input(),
-            Self::Corrupt { .. } | Self::Pair { .. } | Self::NoView(_) => true,
-            _ => false,
+            Self::Data(error) => error.class(),
+            Self::Nn(error) => error.class(),
+            Self::Embeddings(error) => error.class(),
+            Self::Io { source, .. } => source.class(),
+            Self::Loss(invar_loss::Error::Views { .. } | invar_loss::Error::Config { .. })
+            | Self::Torch(invar_torch::Error::Variable { .. })
+            | Self::OtherRecipe { .. }
+            | Self::WarmStart { .. }
+            | Self::Share { .. }
+            | Self::Config { .. } => FaultClass::Usage,
+            Self::Loss(invar_loss::Error::TooFew { .. })
+            | Self::Corrupt { .. }
+            | Self::Pair { .. }
+            | Self::NoView(_) => FaultClass::BadInput,
+            Self::Interrupted => FaultClass::Interrupted,
+            Self::Loss(_)
+            | Self::Torch(_)
+            | Self::OutOfMemory { .. }
+            | Self::TooLarge { .. }
+            | Self::NonFinite { .. }
+            | Self::Sink { .. }
+            | Self::Worker => FaultClass::Failed,
         }
     }
 }

@@ -30,6 +30,7 @@ mod config;
 mod ema;
 mod error;
 mod gradients;
+mod identity;
 mod memory;
 mod model;
 mod network;

@@ -7,17 +7,14 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use invar_dataset::atomic;
+use invar_dataset::{RunDir, atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, HeldOut, tensorboard::EventsFile};
-
-/// The name of the file in a run directory.
-const FILE: &str = "metrics.jsonl";
 
 /// What is known after a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,25 +90,45 @@ impl Timing {
     }
 }
 
-/// `metrics.jsonl` and TensorBoard's events, open for appending.
+/// `metrics.jsonl` and TensorBoard's events, for appending.
 pub struct MetricsLog {
-    path: PathBuf,
-    file: File,
+    run: RunDir,
+    last_step: u64,
+    files: Option<Files>,
+}
+
+struct Files {
+    metrics: File,
     tensorboard: EventsFile,
 }
 
 impl MetricsLog {
-    /// Opens the files of a run directory, and cuts them back to what was written up to and including step
-    /// `last_step`.
+    /// Of a run directory that goes on after step `last_step`. Nothing is written before [`MetricsLog::begin`].
+    pub fn new(run: &RunDir, last_step: u64) -> Self {
+        Self { run: run.clone(), last_step, files: None }
+    }
+
+    /// Opens the files, if they are not open, and cuts them back to what was written up to and including the last step.
     ///
     /// # Errors
     /// When a file cannot be read or written.
-    pub fn open(run_dir: &Path, last_step: u64) -> Result<Self, Error> {
-        let path = run_dir.join(FILE);
-        let kept = cut_back(&path, last_step).map_err(Error::io(&path))?;
-        let tensorboard = EventsFile::create(run_dir, lines(&kept).map_while(parse))?;
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
-        Ok(Self { path, file, tensorboard })
+    pub fn begin(&mut self) -> Result<(), Error> {
+        self.files().map(|_| ())
+    }
+
+    fn files(&mut self) -> Result<&mut Files, Error> {
+        let files = match self.files.take() {
+            Some(files) => files,
+            None => {
+                let (path, directory) = (self.run.metrics(), self.run.path());
+                fs::create_dir_all(directory).map_err(Error::io(directory))?;
+                let kept = cut_back(&path, self.last_step).map_err(Error::io(&path))?;
+                let tensorboard = EventsFile::create(&self.run, lines(&kept).map_while(parse))?;
+                let metrics = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+                Files { metrics, tensorboard }
+            }
+        };
+        Ok(self.files.insert(files))
     }
 
     /// Appends a line, in one write, and the same to TensorBoard's events.
@@ -121,8 +138,10 @@ impl MetricsLog {
     pub fn write(&mut self, event: &Event) -> Result<(), Error> {
         let mut line = serde_json::to_vec(event).expect("metrics are plain numbers and strings");
         line.push(b'\n');
-        self.file.write_all(&line).map_err(Error::io(&self.path))?;
-        self.tensorboard.append(&parse(&line).expect("a line that was just written"))
+        let path = self.run.metrics();
+        let files = self.files()?;
+        files.metrics.write_all(&line).map_err(Error::io(path))?;
+        files.tensorboard.append(&parse(&line).expect("a line that was just written"))
     }
 }
 
@@ -158,6 +177,12 @@ fn parse(line: &[u8]) -> Option<serde_json::Value> {
 mod tests {
     use super::*;
 
+    fn open(run_dir: &Path, last_step: u64) -> MetricsLog {
+        let mut log = MetricsLog::new(&RunDir::new(run_dir), last_step);
+        log.begin().unwrap();
+        log
+    }
+
     fn warning(step: u64) -> Event {
         Event::Warning { step, message: format!("m{step}") }
     }
@@ -176,7 +201,7 @@ mod tests {
     }
 
     fn events_file(run_dir: &Path) -> Vec<u8> {
-        let mut files = fs::read_dir(run_dir.join("tensorboard")).unwrap();
+        let mut files = fs::read_dir(RunDir::new(run_dir).tensorboard()).unwrap();
         let file = files.next().unwrap().unwrap();
         assert!(files.next().is_none(), "more than one file");
         assert!(file.file_name().to_str().unwrap().starts_with("events.out.tfevents."));
@@ -186,14 +211,14 @@ mod tests {
     #[test]
     fn the_file_is_cut_back_to_the_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = MetricsLog::open(dir.path(), 0).unwrap();
+        let mut log = open(dir.path(), 0);
         for step in 1..=5 {
             log.write(&warning(step)).unwrap();
         }
-        log.file.write_all(b"{\"step\": 6, \"los").unwrap();
-        let mut log = MetricsLog::open(dir.path(), 3).unwrap();
+        log.files().unwrap().metrics.write_all(b"{\"step\": 6, \"los").unwrap();
+        let mut log = open(dir.path(), 3);
         log.write(&warning(4)).unwrap();
-        let text = fs::read(dir.path().join(FILE)).unwrap();
+        let text = fs::read(RunDir::new(dir.path()).metrics()).unwrap();
         assert_eq!(lines(&text).map(|line| step_of(line).unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
@@ -201,23 +226,26 @@ mod tests {
     fn tensorboards_events_after_a_resume_are_those_of_a_run_that_never_stopped() {
         let events = |steps: std::ops::RangeInclusive<u64>| steps.flat_map(|s| [step(s), warning(s), validation(s)]);
         let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut log = MetricsLog::open(whole.path(), 0).unwrap();
+        let mut log = open(whole.path(), 0);
         events(1..=6).for_each(|event| log.write(&event).unwrap());
-        let mut log = MetricsLog::open(killed.path(), 0).unwrap();
+        let mut log = open(killed.path(), 0);
         assert!(events_file(killed.path()).is_empty());
         events(1..=5).for_each(|event| log.write(&event).unwrap());
-        log.tensorboard.append(&serde_json::json!({"event": "step", "step": 6})).unwrap();
+        log.files().unwrap().tensorboard.append(&serde_json::json!({"event": "step", "step": 6})).unwrap();
         // Of an hour ago, and of a kill amid a resume.
         for old in ["events.out.tfevents.1600000000.invar", ".events.out.tfevents.1600000001.invar.partial"] {
-            fs::write(killed.path().join("tensorboard").join(old), b"old").unwrap();
+            fs::write(RunDir::new(killed.path()).tensorboard().join(old), b"old").unwrap();
         }
-        let mut log = MetricsLog::open(killed.path(), 4).unwrap();
+        let mut log = open(killed.path(), 4);
         events(5..=6).for_each(|event| log.write(&event).unwrap());
         assert_eq!(events_file(killed.path()), events_file(whole.path()));
-        assert_eq!(fs::read(killed.path().join(FILE)).unwrap(), fs::read(whole.path().join(FILE)).unwrap());
+        assert_eq!(
+            fs::read(RunDir::new(killed.path()).metrics()).unwrap(),
+            fs::read(RunDir::new(whole.path()).metrics()).unwrap()
+        );
         // And what was appended is what is written anew.
         let appended = events_file(whole.path());
-        MetricsLog::open(whole.path(), 6).unwrap();
+        open(whole.path(), 6);
         assert_eq!(events_file(whole.path()), appended);
     }
 

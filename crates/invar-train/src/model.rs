@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::ViewShape;
+use invar_dataset::{RunDir, ViewShape};
 use invar_nn::{Batch, Encoder, EncoderConfig};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, nn};
@@ -15,9 +15,6 @@ use crate::{
     optimizer::copy_named,
     step::host_rows,
 };
-
-/// The name of the model in a run directory.
-pub(crate) const FILE: &str = "model.safetensors";
 
 /// A trained encoder. Heads are not part of it.
 pub struct Model {
@@ -70,7 +67,7 @@ impl Model {
 
     /// The model file of a run directory; any other path is taken for a model file.
     pub fn path_of(path: &Path) -> PathBuf {
-        if path.is_dir() { path.join(FILE) } else { path.into() }
+        if path.is_dir() { RunDir::new(path).model() } else { path.into() }
     }
 
     /// Reads a model file and puts the model on a device.

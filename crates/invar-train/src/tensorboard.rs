@@ -23,17 +23,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::atomic;
+use invar_dataset::{RunDir, atomic, run_dir::EVENTS_PREFIX};
 use proto::Message;
 use serde_json::Value;
 
 use crate::{Error, Timing};
-
-/// The directory in a run directory.
-const DIRECTORY: &str = "tensorboard";
-
-/// How the names of events files begin.
-const PREFIX: &str = "events.out.tfevents.";
 
 /// What the first record says.
 const VERSION: &str = "brain.Event:2";
@@ -50,10 +44,10 @@ impl EventsFile {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(crate) fn create(run_dir: &Path, events: impl Iterator<Item = Value>) -> Result<Self, Error> {
-        let directory = run_dir.join(DIRECTORY);
+    pub(crate) fn create(run: &RunDir, events: impl Iterator<Item = Value>) -> Result<Self, Error> {
+        let directory = run.tensorboard();
         fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
-        let path = directory.join(format!("{PREFIX}{}.invar", Timing::now() as u64));
+        let path = directory.join(format!("{EVENTS_PREFIX}{}.invar", Timing::now() as u64));
         let mut encoder = Encoder::default();
         let records: Vec<u8> = events.flat_map(|event| encoder.encode(&event)).collect();
         atomic::write(&path, &records).map_err(Error::io(&path))?;
@@ -72,12 +66,11 @@ impl EventsFile {
     }
 }
 
-/// Removes every events file but `path`, also those that a kill left unfinished.
+/// Removes every events file of ours but `path`, also those that a kill left unfinished.
 fn remove_others(directory: &Path, path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let other = entry?;
-        let is_events = other.file_name().to_string_lossy().trim_start_matches('.').starts_with(PREFIX);
-        if is_events && other.path() != path {
+        if RunDir::is_events(&other.file_name().to_string_lossy()) && other.path() != path {
             fs::remove_file(other.path())?;
         }
     }

@@ -1,5 +1,4 @@
 mod clock;
-mod identity;
 mod state;
 mod validation;
 
@@ -12,12 +11,12 @@ use std::{
 };
 
 use clock::Clock;
-use identity::identity;
-use invar_dataset::{ManyViews, PairSource, SampleName, order::BatchOrder, seed::Stream, split};
+use invar_dataset::{ManyViews, PairSource, RunDir, SampleName, order::BatchOrder, seed::Stream, split};
 use invar_nn::Views;
 use invar_torch::{ProcessGroup, Threads};
 use serde::{Deserialize, Serialize};
 use state::State;
+pub(crate) use state::identity_of;
 use tch::Device;
 use validation::Validation;
 
@@ -30,7 +29,7 @@ use crate::{
     feed::{Feed, Plan},
     memory::{check_host, explained, guarded, what_to_lower},
     metrics::{Event, MetricsLog},
-    model, schedule,
+    schedule,
     step::ValidationReport,
 };
 
@@ -99,7 +98,7 @@ pub struct Trainer {
     validation: Validation,
     /// Whether there are any, known to all processes.
     validates: bool,
-    run_dir: PathBuf,
+    run_dir: RunDir,
     group: Rc<ProcessGroup>,
     /// What the first process writes.
     output: Option<Output>,
@@ -174,7 +173,7 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let config = &recipe.train;
         let group = Rc::clone(&place.group);
-        let identity = identity(recipe, &source.view_shape(), source.len())?;
+        let identity = recipe.identity(&source.view_shape(), source.len())?;
         let (training, held_out) =
             split::split(with_views(config, source), config.validation_fraction, Stream::Split.seed(config.seed))?;
         let order = BatchOrder::new(training.len(), config.batch_size, Stream::Order.seed(config.seed))?;
@@ -197,7 +196,8 @@ impl Trainer {
                 order.batch_size()
             ));
         }
-        let checkpoints = group.is_first().then(|| Checkpoints::open(run_dir, config.keep_checkpoints)).transpose()?;
+        let run_dir = RunDir::new(run_dir);
+        let checkpoints = group.is_first().then(|| Checkpoints::of(&run_dir, config.keep_checkpoints));
         let resumed = State::resume(checkpoints.as_ref(), &identity, &mut *step, &group, observer)?;
         let resumed_from = resumed.as_ref().map(|state| state.step);
         let state = resumed.unwrap_or_else(|| State::new(identity, Alarms::new(config.warmup_steps, step.dim())));
@@ -205,7 +205,7 @@ impl Trainer {
         let mut output = None;
         if let Some(checkpoints) = checkpoints {
             validation = Validation::draw(recipe, Arc::new(held_out), place, step.side_by_side(), observer)?;
-            let (log, starving) = (MetricsLog::open(run_dir, state.step)?, Starving::new(config.view_workers));
+            let (log, starving) = (MetricsLog::new(&run_dir, state.step), Starving::new(config.view_workers));
             output = Some(Output { checkpoints, log, starving });
         }
         let validates = group.first_says(f64::from(!validation.batches.is_empty()))? > 0.0;
@@ -216,7 +216,7 @@ impl Trainer {
             order,
             validates,
             validation,
-            run_dir: run_dir.into(),
+            run_dir,
             group,
             output,
             state,
@@ -257,6 +257,9 @@ impl Trainer {
         let until = until.min(config.steps);
         observer.set_total(config.steps);
         observer.advance(self.state.step - std::mem::replace(&mut self.announced, self.state.step));
+        if let Some(Output { log, .. }) = &mut self.output {
+            log.begin()?;
+        }
         let accumulate = config.accumulate as u64;
         let mut feed = Feed::start(&self.training, &self.plan(self.state.step..until.max(self.state.step)));
         let mut lap = Instant::now();
@@ -313,7 +316,7 @@ impl Trainer {
             }
             _ => (ema::averaged(self.step.tensors()), self.state.step),
         };
-        let model = self.run_dir.join(model::FILE);
+        let model = self.run_dir.model();
         let (encoder, views) = (&self.recipe.encoder, self.training.view_shape());
         let threads = self.recipe.train.threads;
         let model_sha256 = match self.output {

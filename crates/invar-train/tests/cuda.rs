@@ -5,7 +5,7 @@ mod synthetic;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use invar_dataset::NoProgress;
+use invar_dataset::{NoProgress, RunDir};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{EmbedConfig, Model, Recipe, TrainConfig, Trainer, checkpoint, embed, quality::cosine_gap};
 use synthetic::Clouds;
@@ -16,13 +16,13 @@ const GPU: Device = Device::Cuda(0);
 fn recipe() -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
     let train = TrainConfig { steps: 40, batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: Default::default(), train, data: String::new() }
+    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: Default::default(), train, data: Default::default() }
 }
 
 fn run_to(dir: &Path, device: Device, until: u64) -> (Trainer, HashMap<String, Tensor>) {
     let mut trainer = Trainer::new(&recipe(), Arc::new(Clouds::default()), device, dir, &NoProgress).unwrap();
     trainer.run(until, &NoProgress).unwrap();
-    let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
+    let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     let (tensors, _): (_, serde_json::Value) = checkpoint::read(&path).unwrap();
     (trainer, tensors)
 }

@@ -4,7 +4,7 @@ mod synthetic;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use invar_dataset::NoProgress;
+use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{Recipe, TrainConfig, Trainer, checkpoint};
@@ -15,14 +15,19 @@ fn recipe() -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
     let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
     let train = TrainConfig { steps: 40, batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() }
+    Recipe {
+        encoder: EncoderConfig::KmerMlp(encoder),
+        loss: LossConfig::InfoNce(loss),
+        train,
+        data: Default::default(),
+    }
 }
 
 fn run_to(dir: &Path, until: u64) -> HashMap<String, Tensor> {
     let source = Arc::new(Clouds::default());
     let mut trainer = Trainer::new(&recipe(), source, Device::Cpu, dir, &NoProgress).unwrap();
     trainer.run(until, &NoProgress).unwrap();
-    let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
+    let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     let (tensors, _): (_, serde_json::Value) = checkpoint::read(&path).unwrap();
     tensors
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, collections::HashMap, path::Path, sync::Arc};
 
-use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
+use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, RunDir, SampleId, View, ViewShape, ViewSource, seed};
 use invar_loss::{InfoNceConfig, LossConfig};
 use invar_nn::{
     Batch, EncoderConfig,
@@ -117,7 +117,7 @@ fn run_to(dir: &Path, until: u64) -> Trainer {
 }
 
 fn newest(dir: &Path) -> BTreeMap<String, Tensor> {
-    let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
+    let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path).unwrap();
     tensors.into_iter().collect()
 }
@@ -140,8 +140,12 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
         ..TrainConfig::default()
     };
     let beta = train.betas[0];
-    let recipe =
-        Recipe { encoder: EncoderConfig::Resnet(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() };
+    let recipe = Recipe {
+        encoder: EncoderConfig::Resnet(encoder),
+        loss: LossConfig::InfoNce(loss),
+        train,
+        data: Default::default(),
+    };
     let dir = tempfile::tempdir().unwrap();
     let mut trainer = Trainer::new(&recipe, Arc::new(Still), Device::Cpu, dir.path(), &NoProgress).unwrap();
     trainer.run(1, &NoProgress).unwrap();

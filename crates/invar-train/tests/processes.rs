@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use invar_dataset::NoProgress;
+use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig, MultiPositiveConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
-use invar_train::{Error, Place, Recipe, TrainConfig, Trainer, checkpoint, metrics::Event};
+use invar_train::{Error, Place, Recipe, TrainConfig, Trainer, metrics::Event};
 use synthetic::Clouds;
 use tch::Device;
 
@@ -60,7 +60,7 @@ fn recipe(loss: &str) -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss, train, data: String::new() }
+    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss, train, data: Default::default() }
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
@@ -152,7 +152,7 @@ fn a_run_goes_on_in_another_number_of_processes() {
         train_in(Backend::Host, 1, loss, one.path(), 30);
         for (size, until) in [(2, 12), (1, 20), (3, 30)] {
             train_in(Backend::Host, size, loss, many.path(), until);
-            let (step, _) = checkpoint::list(&many.path().join("checkpoints")).unwrap().remove(0);
+            let (step, _) = RunDir::new(many.path()).list_checkpoints().unwrap().remove(0);
             assert_eq!(step, until);
         }
         assert_alike(&curve(one.path()), &curve(many.path()), &format!("{loss}, 2, 1, 3 processes"));

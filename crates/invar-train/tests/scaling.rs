@@ -4,7 +4,7 @@ mod synthetic;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use invar_dataset::NoProgress;
+use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{Error, Model, Recipe, TrainConfig, Trainer, checkpoint, metrics::Event, train};
@@ -15,12 +15,17 @@ fn recipe(train: TrainConfig) -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
     let train = TrainConfig { steps: 12, batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: LossConfig::InfoNce(loss), train, data: String::new() }
+    Recipe {
+        encoder: EncoderConfig::KmerMlp(encoder),
+        loss: LossConfig::InfoNce(loss),
+        train,
+        data: Default::default(),
+    }
 }
 
 fn run(recipe: &Recipe, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
     train(recipe, Arc::new(Clouds::default()), Device::Cpu, dir, &NoProgress)?;
-    let (_, path) = checkpoint::list(&dir.join("checkpoints"))?.remove(0);
+    let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     Ok(checkpoint::read::<serde_json::Value>(&path)?.0)
 }
 
@@ -110,7 +115,7 @@ fn a_moving_average_follows_and_is_what_embeds() {
     };
     run(&averaged(3), dirs[0].path()).unwrap();
     let stored = |step| {
-        let path = checkpoint::path_of(&dirs[0].path().join("checkpoints"), step);
+        let path = RunDir::new(dirs[0].path()).checkpoint(step);
         checkpoint::read::<serde_json::Value>(&path).unwrap().0
     };
     let name = "trunk.out.weight";

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use invar_dataset::{Moved, NoProgress, Progress};
+use invar_dataset::{Moved, NoProgress, Progress, RunDir};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
     EmbedConfig, Error, Model, Moves, Observer, Outcome, Recipe, StepMetrics, TrainConfig, Trainer, checkpoint, embed,
@@ -48,7 +48,7 @@ fn run(recipe: &Recipe, dir: &Path, observer: &dyn Observer) -> Result<invar_tra
 
 /// Weights and optimizer state of the newest checkpoint.
 fn newest(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let (_, path) = checkpoint::list(&dir.join("checkpoints")).unwrap().remove(0);
+    let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path).unwrap();
     tensors.into_iter().map(|(name, tensor)| (name, bytes(&tensor))).collect()
 }
@@ -137,7 +137,7 @@ fn a_killed_run_goes_back_to_its_checkpoint_and_repeats() {
     run(&recipe(), killed.path(), &NoProgress).unwrap();
     // As after kill -9 at step 47: no checkpoint behind 40, metrics already further, a torn line.
     let checkpoints = killed.path().join("checkpoints");
-    fs::remove_file(checkpoint::path_of(&checkpoints, 60)).unwrap();
+    fs::remove_file(RunDir::new(killed.path()).checkpoint(60)).unwrap();
     fs::remove_file(killed.path().join("model.safetensors")).unwrap();
     let log = killed.path().join("metrics.jsonl");
     let text = fs::read_to_string(&log).unwrap();
@@ -153,7 +153,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     run(&recipe(), dir.path(), &NoProgress).unwrap();
     let expected = newest(dir.path());
-    let path = checkpoint::path_of(&dir.path().join("checkpoints"), 60);
+    let path = RunDir::new(dir.path()).checkpoint(60);
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let watcher = Watcher::default();
@@ -205,12 +205,12 @@ fn a_loss_that_is_no_number_stops_before_the_weights_change() {
     // The poisoned samples and no others are named, and the way back.
     let poisoned = |name: &String| name.strip_prefix("cloud ").unwrap().parse::<usize>().unwrap() >= 490;
     assert!(!samples.is_empty() && samples.iter().all(poisoned), "{samples:?}");
-    let expected = (step > 1).then(|| checkpoint::path_of(&dir.path().join("checkpoints"), step - 1));
+    let expected = (step > 1).then(|| RunDir::new(dir.path()).checkpoint(step - 1));
     assert_eq!(checkpoint, expected);
     assert!(message.contains(&samples[0]), "{message}");
     // What is on the disk is healthy.
     let (tensors, state): (HashMap<String, Tensor>, serde_json::Value) =
-        checkpoint::read(&checkpoint::list(&dir.path().join("checkpoints")).unwrap()[0].1).unwrap();
+        checkpoint::read(&RunDir::new(dir.path()).list_checkpoints().unwrap()[0].1).unwrap();
     assert_eq!(state["step"], step - 1);
     assert!(
         tensors

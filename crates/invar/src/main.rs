@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    invar_cli::execute(invar_cli::commands::run, |_| None)
+    invar_cli::execute(invar_cli::commands::run, &[])
 }

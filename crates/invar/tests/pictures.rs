@@ -108,12 +108,59 @@ fn clusters_are_painted_on_every_image_and_written_as_labels() {
         let overlay = image::open(bench.path("painted").join(format!("{}.png", stored.name))).unwrap().to_rgb8();
         assert!(overlay.width() == width as u32 && overlay.height() > height as u32, "a legend below");
     }
-    assert!(!bench.path(".painted.partial").exists());
+    assert!(!bench.path("painted/.invar-next").exists());
     bench.fails(2, &args);
     let small = bench.json(&[&args[..], &["--force", "--max-side", "64"]].concat());
     assert_eq!(small["num_images"], 6);
     let overlay = bench.path("painted").join(format!("{}.png", dataset.image(0).name));
     assert!(image::open(overlay).unwrap().width() <= 64);
+}
+
+#[test]
+fn only_what_was_painted_is_painted_over() {
+    let bench = polycrystals();
+    std::fs::create_dir(bench.path("figures")).unwrap();
+    bench.write("figures/figure-1.png", "mine");
+    for out in ["data", "figures"] {
+        let before = support::tree_digest(&bench.path(out));
+        for force in [&[][..], &["--force"]] {
+            let error = bench.fails(2, &[&["paint", "c.parquet", "--data", "data", "--out", out], force].concat());
+            assert!(error.contains("which `invar paint` did not write"), "{error}");
+            assert!(support::tree_digest(&bench.path(out)) == before, "{out}");
+        }
+    }
+    std::fs::create_dir(bench.path("painted")).unwrap();
+    let args = ["paint", "c.parquet", "--data", "data", "--out", "painted", "--max-side", "64"];
+    bench.ok(&args);
+    bench.write("painted/notes.txt", "mine");
+    bench.fails(2, &args);
+    bench.ok(&["ingest", "micrographs", &format!("{POLYCRYSTALS}/images"), "--tiles", "64", "--out", "tiles"]);
+    let before = support::tree_digest(&bench.path("painted"));
+    bench.fails(3, &["paint", "c.parquet", "--data", "tiles", "--out", "painted", "--force"]);
+    assert!(support::tree_digest(&bench.path("painted")) == before, "a refusal left the old pictures");
+    bench.ok(&[&args[..], &["--force"]].concat());
+    assert!(support::tree_digest(&bench.path("painted")) == before, "painted again as before, and the note beside");
+    // Without the list nobody knows whose they are.
+    std::fs::remove_file(bench.path("painted/painted.json")).unwrap();
+    bench.fails(2, &[&args[..], &["--force"]].concat());
+}
+
+#[test]
+fn pictures_that_the_disk_does_not_take_are_named_and_leave_nothing() {
+    let bench = polycrystals();
+    for (args, out) in [
+        (&["gallery", "c.parquet", "--data", "data", "--out", "g.png"][..], "g.png"),
+        (&["paint", "c.parquet", "--data", "data", "--out", "painted"], "painted"),
+    ] {
+        // More than 4 kB in a file are refused.
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_invar")]).args(args);
+        let output = command.current_dir(bench.path(".")).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(error.contains("File too large"), "{args:?}: {error}");
+        assert!(!bench.path(out).exists(), "{args:?}");
+    }
 }
 
 #[test]

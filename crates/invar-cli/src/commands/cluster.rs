@@ -1,25 +1,31 @@
 //! `invar cluster`
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
-use invar_cluster::{ClusterConfig, HdbscanConfig, KMeansConfig, Rows, geometry, pca};
-use invar_dataset::atomic;
+use invar_cluster::{ClusterConfig, HdbscanConfig, KMeansConfig, NumClusters, Rows, geometry, pca};
+use invar_dataset::{atomic::AtomicFile, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::json;
 
 use crate::{
     cli::{Cluster, Common, Method},
     exit::Usage,
-    plot,
+    output, plot,
     ui::{Summary, Ui, Unit, thousands},
 };
 
 /// `invar cluster`
 pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
     let config = config(args, common.seed.unwrap_or(0))?;
-    if args.out.exists() && !common.force {
-        return Err(Usage(format!("{}: exists already (use --force to replace it)", args.out.display())).into());
+    for out in std::iter::once(&args.out).chain(&args.plot) {
+        output::check_file(out, common, &[&args.embeddings])?;
+    }
+    if args.plot.as_ref() == Some(&args.out) {
+        return Err(Usage(format!("{}: --out and --plot are one file", args.out.display())).into());
     }
     let output = Output { clusters: args.out.clone(), plot: args.plot.clone() };
     cluster(&args.embeddings, &output, &config, ui)
@@ -33,21 +39,27 @@ pub struct Output {
     pub plot: Option<PathBuf>,
 }
 
-/// Clusters the embeddings at `path`, projects them to the plane and writes both.
-pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> Result<Summary> {
-    let embeddings = Embeddings::read(path)?;
-    let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| path.display().to_string())?;
+/// Clusters the embeddings `of`, projects them to the plane and writes both.
+pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> Result<Summary> {
+    let embeddings = Embeddings::read(of)?;
+    let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| of.display().to_string())?;
+    if let ClusterConfig::KMeans(KMeansConfig { k: NumClusters::Fixed(k), .. }) = config
+        && *k > rows.len()
+    {
+        ui.warn(&format!("k = {k}, but there are {} samples: at most so many clusters", rows.len()));
+    }
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
         config.run(rows, &bar)?
     };
     let (x, y) = pca::project_2d(rows);
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
+    let mut picture = None;
     if let Some(svg) = &output.plot {
         let points: Vec<(f32, f32)> = x.iter().copied().zip(y.iter().copied()).collect();
         let title = format!("{} samples, {} clusters", thousands(points.len() as u64), clustering.num_clusters);
-        let picture = plot::scatter(&title, &points, &clustering.labels)?;
-        atomic::write(svg, picture.as_bytes()).with_context(|| svg.display().to_string())?;
+        let text = plot::scatter(&title, &points, &clustering.labels)?;
+        picture = Some(drawn_beside(svg, &text).with_context(|| svg.display().to_string())?);
     }
     let mut sizes = vec![0u64; clustering.num_clusters];
     clustering.labels.iter().filter(|&&label| label >= 0).for_each(|&label| sizes[label as usize] += 1);
@@ -65,6 +77,9 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
         parameters: parameters(config),
     };
     table.write(&output.clusters)?;
+    if let Some((file, svg)) = picture.zip(output.plot.as_ref()) {
+        file.commit().with_context(|| svg.display().to_string())?;
+    }
     let shown: Vec<String> = sizes.iter().take(20).map(|&n| thousands(n)).collect();
     let more = if sizes.len() > 20 { ", ..." } else { "" };
     let mut text = format!(
@@ -82,10 +97,18 @@ pub fn cluster(path: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) ->
         text += &format!("\n{}: the picture", svg.display());
     }
     let json = json!({
-        "out": output.clusters, "plot": output.plot, "method": config.method(), "num_rows": table.ids.len(),
+        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "method": config.method(), "num_rows": table.ids.len(),
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
     });
     Ok(Summary { text, json })
+}
+
+/// A picture that is on the disk, but not yet under its name: it gets that when the table has its own.
+fn drawn_beside(svg: &Path, text: &str) -> io::Result<AtomicFile> {
+    let mut file = AtomicFile::create(svg)?;
+    file.write_all(text.as_bytes())?;
+    file.flush()?;
+    Ok(file)
 }
 
 /// Everything that fixes a clustering, as it is stored beside it.
@@ -96,10 +119,24 @@ pub fn parameters(config: &ClusterConfig) -> serde_json::Value {
 }
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
-    Ok(match args.method {
+    let of_kmeans = [("--k", args.k.is_some()), ("--restarts", args.restarts.is_some())];
+    let of_hdbscan = [
+        ("--min-cluster-size", args.min_cluster_size.is_some()),
+        ("--min-samples", args.min_samples.is_some()),
+        ("--sample", args.sample.is_some()),
+    ];
+    let (method, others, other) = match args.method {
+        Method::Kmeans => ("kmeans", &of_hdbscan[..], "hdbscan"),
+        Method::Hdbscan => ("hdbscan", &of_kmeans[..], "kmeans"),
+    };
+    if let Some((option, _)) = others.iter().find(|(_, is_given)| *is_given) {
+        return Err(Usage(format!("{option} is an option of --method {other}, the method is {method}")).into());
+    }
+    let config = match args.method {
         Method::Kmeans => {
-            let k = args.k.parse().map_err(|reason| Usage(format!("--k {}: {reason}", args.k)))?;
             let defaults = KMeansConfig::default();
+            let parsed = args.k.as_ref().map(|k| k.parse().map_err(|reason| Usage(format!("--k {k}: {reason}"))));
+            let k = parsed.transpose()?.unwrap_or(defaults.k);
             let restarts = args.restarts.unwrap_or(defaults.restarts);
             ClusterConfig::KMeans(KMeansConfig { k, restarts, seed, ..defaults })
         }
@@ -113,5 +150,6 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 ..defaults
             })
         }
-    })
+    };
+    Ok(config)
 }

@@ -1,6 +1,7 @@
 //! `invar gallery`: a contact sheet of clusters.
 
 use anyhow::Result;
+use invar_dataset::path;
 use invar_micrographs::Grain;
 use serde_json::json;
 
@@ -8,6 +9,7 @@ use super::clustered::{self, Clustered};
 use crate::{
     cli::{Common, Gallery},
     exit::Usage,
+    output,
     palette::{self, Rgb},
     picture::{LETTER_PX, Look, Picture},
     ui::{Summary, Ui, thousands},
@@ -28,9 +30,7 @@ const MARGIN_PX: u32 = 12;
 
 /// `invar gallery`
 pub fn run(args: &Gallery, common: &Common, _: &Ui) -> Result<Summary> {
-    if args.out.exists() && !common.force {
-        return Err(Usage(format!("{}: exists already (use --force to replace it)", args.out.display())).into());
-    }
+    output::check_file(&args.out, common, &[&args.clusters])?;
     if !(16..=1024).contains(&args.cell) || !(1..=100).contains(&args.each) {
         return Err(Usage("--cell: expected 16 to 1024 pixels; --each: expected 1 to 100 grains".into()).into());
     }
@@ -50,7 +50,7 @@ pub fn run(args: &Gallery, common: &Common, _: &Ui) -> Result<Summary> {
         text += &format!("\n  the {MAX_CLUSTERS} largest of {num_clusters}");
     }
     let json = json!({
-        "out": args.out, "num_clusters": num_clusters, "num_shown": num_clusters.min(MAX_CLUSTERS),
+        "out": path::text(&args.out), "num_clusters": num_clusters, "num_shown": num_clusters.min(MAX_CLUSTERS),
         "num_grains": clustered.num_clustered(), "width_px": picture.width(), "height_px": picture.height(),
     });
     Ok(Summary { text, json })

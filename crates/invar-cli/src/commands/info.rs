@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use invar_dataset::manifest::Manifest;
+use anyhow::{Context, Result};
+use invar_dataset::{manifest::Manifest, path::text as path_text};
 use invar_micrographs::{DatasetFacts, ImageFile, Note, PageInfo};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     let format = invar_reads::identify(path)?;
     Ok(Summary {
         text: format!("{}: {format}", path.display()),
-        json: json!({"path": path, "kind": format.to_string()}),
+        json: json!({"path": path_text(path), "kind": format.to_string()}),
     })
 }
 
@@ -103,7 +103,7 @@ fn image(path: &Path, file: &ImageFile) -> Summary {
     };
     let pages: Vec<Value> = pages.iter().map(page).collect();
     let json = json!({
-        "path": path, "kind": file.format().name(), "pages": pages, "left_out": file.left_out(),
+        "path": path_text(path), "kind": file.format().name(), "pages": pages, "left_out": file.left_out(),
         "notes": sentences(file.notes()),
     });
     Summary { text, json }
@@ -163,7 +163,6 @@ fn parquet(path: &Path) -> Result<Summary> {
 fn is_parquet(path: &Path) -> Result<bool> {
     use std::io::Read;
     let mut magic = [0; 4];
-    let file = std::fs::File::open(path);
-    let Ok(mut file) = file else { bail!("{}: {}", path.display(), file.unwrap_err()) };
+    let mut file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
     Ok(file.read_exact(&mut magic).is_ok() && &magic == b"PAR1")
 }

@@ -8,7 +8,7 @@ pub use micrographs::{images, micrographs};
 use std::path::Path;
 
 use anyhow::Result;
-use invar_dataset::path;
+use invar_dataset::{manifest::Manifest, path};
 use invar_reads::{IngestConfig, Inputs, Pairing};
 use serde_json::json;
 
@@ -51,7 +51,15 @@ pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui
         let bar = ui.bar("ingest", Unit::Bytes);
         invar_reads::ingest(inputs, out, config, &bar)?
     };
+    warn_of_nothing(&summary.manifest, out, "read", ui);
     Ok(describe(&summary, out))
+}
+
+/// A dataset of nothing is what was asked for, but hardly what was meant.
+fn warn_of_nothing(manifest: &Manifest, out: &Path, sample: &str, ui: &Ui) {
+    if manifest.num_rows() == 0 {
+        ui.warn(&format!("{}: not one {sample} was kept; the counts say why", out.display()));
+    }
 }
 
 /// What was kept, and what was dropped and why.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -85,12 +86,8 @@ impl Labels {
     /// When a column is missing, a row has another number of fields, a key is no number, or a sample has two different
     /// labels.
     pub fn read(path: &Path, column: Option<&str>) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(b'\t')
-            .quoting(false)
-            .comment(None)
-            .from_path(path)
-            .with_context(|| path.display().to_string())?;
+        let file = File::open(path).with_context(|| path.display().to_string())?;
+        let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').quoting(false).comment(None).from_reader(file);
         let bad = |reason: String| BadInput(format!("{}: {reason}", path.display()));
         let header: Vec<String> = reader
             .headers()

@@ -1,22 +1,18 @@
 //! `invar paint`: clusters painted back over the images.
 
-use std::{
-    collections::HashSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod painted;
+
+use std::{collections::HashSet, sync::Arc};
 
 use anyhow::{Context, Result};
-use invar_cluster::ClusterError;
-use invar_dataset::Progress;
+use invar_dataset::{Progress, Replacement, path};
 use invar_micrographs::{Grain, LabelMap, StoredImage, write_label_map};
 use serde_json::json;
 
 use super::clustered::{self, Clustered};
 use crate::{
     cli::{Common, Paint},
-    exit::Usage,
+    exit::{Interrupted, Usage},
     palette::{self, Rgb},
     picture::{LETTER_PX, Look, Picture},
     ui::{Summary, Ui, Unit, thousands},
@@ -33,23 +29,17 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     if args.max_side < 16 {
         return Err(Usage(format!("--max-side {}: expected at least 16 pixels", args.max_side)).into());
     }
-    if args.out.exists() && !common.force {
-        return Err(Usage(format!("{}: exists already (use --force to replace it)", args.out.display())).into());
-    }
+    let old = painted::replaceable(&args.out, common)?;
     let clustered = Clustered::open(&args.clusters, &args.data)?;
-    let partial = beside(&args.out);
-    remove(&partial)?;
-    fs::create_dir_all(&partial).with_context(|| partial.display().to_string())?;
-    let painted = paint_all(&clustered, &partial, args.max_side, ui);
-    let num_images = match painted {
-        Ok(num_images) => num_images,
-        Err(error) => {
-            let _ = fs::remove_dir_all(&partial);
-            return Err(error);
-        }
-    };
-    remove(&args.out)?;
-    fs::rename(&partial, &args.out).with_context(|| args.out.display().to_string())?;
+    let replacement = Replacement::of(&args.out);
+    let painted = paint_all(&clustered, &replacement, args.max_side, ui).and_then(|num_images| {
+        painted::finish(&replacement, &old).with_context(|| args.out.display().to_string())?;
+        Ok(num_images)
+    });
+    let num_images = painted.inspect_err(|_| {
+        // What cannot be removed will be when the command is given again.
+        let _ = replacement.discard();
+    })?;
     let text = format!(
         "{}: {} images with {} clusters; NAME.png for the eye, NAME.tif with cluster + 1 in every pixel (0 is noise \
          or background)",
@@ -57,19 +47,20 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
         thousands(num_images as u64),
         clustered.sizes.len()
     );
-    let json = json!({"out": args.out, "num_images": num_images, "num_clusters": clustered.sizes.len()});
+    let json = json!({"out": path::text(&args.out), "num_images": num_images, "num_clusters": clustered.sizes.len()});
     Ok(Summary { text, json })
 }
 
 /// One image after the other, so that the memory is that of one.
-fn paint_all(clustered: &Clustered, out: &Path, max_side: u32, ui: &Ui) -> Result<usize> {
+fn paint_all(clustered: &Clustered, replacement: &Replacement, max_side: u32, ui: &Ui) -> Result<usize> {
+    let out = replacement.begin().with_context(|| replacement.path().display().to_string())?;
     let bar = ui.bar("paint", Unit::Items);
     let num_images = clustered.dataset.num_images();
     bar.set_total(num_images as u64);
     let mut taken = HashSet::new();
     for index in 0..num_images {
         if bar.is_cancelled() {
-            return Err(ClusterError::Cancelled.into());
+            return Err(Interrupted.into());
         }
         let image = clustered.dataset.image(index);
         let of_grains = &clustered.clusters[clustered.dataset.grains_of(index)];
@@ -228,21 +219,6 @@ fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
         number += 1;
     }
     candidate
-}
-
-/// Where the output is made before it gets its name.
-fn beside(out: &Path) -> PathBuf {
-    out.with_file_name(format!(".{}.partial", out.file_name().unwrap_or_default().to_string_lossy()))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| path.display().to_string())
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,33 +1,38 @@
 //! `invar query`
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
+use invar_dataset::path;
 use invar_embeddings::{EmbeddingsError, KEY, Provenance};
 use serde_json::json;
 
 use crate::{
     cli::{Common, Format, Query},
-    exit::Usage,
+    output,
     ui::{Summary, Ui, thousands},
 };
 
 /// `invar query`
 pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
+    if let Some(out) = &args.out {
+        let inputs: Vec<&Path> = args.clusters.iter().chain([&args.embeddings]).map(PathBuf::as_path).collect();
+        output::check_file(out, common, &inputs)?;
+    }
     let mut query = invar_embeddings::Query::new(&args.embeddings)?;
-    if let Some(path) = &args.clusters {
-        query = query.with_table("clusters", path)?;
+    if let Some(clusters) = &args.clusters {
+        query = query.with_table("clusters", clusters)?;
     }
     let table = query.run(&args.sql).map_err(|error| with_hint(error, args))?;
     if let Some(out) = &args.out {
-        if out.exists() && !common.force {
-            return Err(Usage(format!("{}: exists already (use --force to replace it)", out.display())).into());
-        }
         let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
         provenance.extra.insert("query".into(), json!(args.sql));
         table.write_parquet(out, &provenance)?;
         let text = format!("{}: {} rows", out.display(), thousands(table.num_rows() as u64));
-        return Ok(Summary { text, json: json!({"out": out, "num_rows": table.num_rows()}) });
+        return Ok(Summary { text, json: json!({"out": path::text(out), "num_rows": table.num_rows()}) });
     }
     let text = match args.format {
         Format::Table => table.to_text(width()),

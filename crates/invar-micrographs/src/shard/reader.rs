@@ -31,7 +31,7 @@ impl ShardFile {
     /// # Errors
     /// When it cannot be mapped or is no shard of this version.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(DatasetError::io(path))?;
+        let file = File::open(path).map_err(DatasetError::stored(path))?;
         // SAFETY: shards are written once, under a temporary name, and never changed; should another program change the
         // file, pixels become other numbers, and everything else was copied when the file was opened.
         let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io(path))?;

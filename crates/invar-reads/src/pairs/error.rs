@@ -1,4 +1,4 @@
-use invar_dataset::DatasetError;
+use invar_dataset::{DatasetError, Fault, FaultClass};
 use thiserror::Error;
 
 use super::PairKind;
@@ -28,10 +28,16 @@ pub enum PairsError {
 impl PairsError {
     /// Whether the reads are to blame, rather than the recipe or the machine.
     pub fn is_bad_input(&self) -> bool {
+        self.class() == FaultClass::BadInput
+    }
+}
+
+impl Fault for PairsError {
+    fn class(&self) -> FaultClass {
         match self {
-            Self::Config(_) => false,
-            Self::Dataset(error) => error.is_bad_input(),
-            Self::Impossible { .. } => true,
+            Self::Config(error) => error.class(),
+            Self::Dataset(error) => error.class(),
+            Self::Impossible { .. } => FaultClass::BadInput,
         }
     }
 }

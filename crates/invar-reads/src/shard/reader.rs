@@ -63,7 +63,7 @@ impl ShardFile {
     /// # Errors
     /// When it cannot be mapped or is no shard of this version.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(DatasetError::io(path))?;
+        let file = File::open(path).map_err(DatasetError::stored(path))?;
         // SAFETY: shards are written once, under a temporary name, and never changed; should another program change the
         // file, every value is checked again when it is used, so that a wrong one is an error.
         let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io(path))?;

@@ -1,12 +1,17 @@
 //! What a checkpoint holds beside tensors, and how a run comes back to it.
 
+use std::path::Path;
+
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
 
-use super::identity::first_difference;
-use crate::{Alarms, Error, Observer, Step, checkpoint::Checkpoints};
+use crate::{
+    Alarms, Error, Observer, Step,
+    checkpoint::{self, Checkpoints},
+    identity::refuse_difference,
+};
 
 /// What a checkpoint holds beside tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +65,14 @@ impl State {
     }
 }
 
+/// What fixed the weights of a checkpoint.
+///
+/// # Errors
+/// When it cannot be read or is damaged.
+pub(crate) fn identity_of(path: &Path) -> Result<Value, Error> {
+    Ok(checkpoint::read_state::<State>(path)?.identity)
+}
+
 fn read_newest(
     checkpoints: &Checkpoints,
     identity: &Value,
@@ -68,9 +81,7 @@ fn read_newest(
 ) -> Result<Option<State>, Error> {
     let mut complain = |error: &Error| observer.warning(&format!("passed over a damaged checkpoint: {error}"));
     let Some((path, tensors, state)) = checkpoints.newest::<State>(&mut complain)? else { return Ok(None) };
-    if let Some((key, found, expected)) = first_difference(&state.identity, identity, String::new()) {
-        return Err(Error::OtherRecipe { path, key, expected, found });
-    }
+    refuse_difference(&path, &state.identity, identity)?;
     let corrupt =
         |found| Error::Corrupt { path, what: "tensors".into(), expected: "those of the recipe".into(), found };
     step.load(&tensors).map_err(corrupt)?;

@@ -7,17 +7,10 @@ mod source;
 
 use std::process::ExitCode;
 
+use invar_cli::exit::class_of;
+
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet.
     unsafe { invar_torch::set_environment() };
-    invar_cli::execute(commands::run, code_of)
-}
-
-/// Exit codes of the trainer's errors.
-fn code_of(cause: &invar_cli::exit::Cause) -> Option<u8> {
-    let error = cause.downcast_ref::<invar_train::Error>()?;
-    match error {
-        invar_train::Error::Interrupted => Some(130),
-        error => error.is_bad_input().then_some(3),
-    }
+    invar_cli::execute(commands::run, &[class_of::<invar_train::Error>, class_of::<invar_nn::Error>])
 }

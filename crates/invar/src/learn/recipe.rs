@@ -1,9 +1,10 @@
 //! Recipes: complete, named training jobs as TOML, checked so that a slip is told with its line and the remedy.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context, Result};
 use invar_cli::{builtin::BUILTIN, exit::Usage};
+use invar_dataset::RunDir;
 use invar_loss::LossConfig;
 use invar_nn::EncoderConfig;
 use invar_train::TrainConfig;
@@ -71,22 +72,6 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Whether training by either gives the same model from the same data.
-    pub fn trains_like(&self, other: &Self) -> bool {
-        let trained = |recipe: &Self| {
-            // How often something is written, and by how many threads, changes no result.
-            let train = TrainConfig {
-                checkpoint_every: 1,
-                keep_checkpoints: 1,
-                log_every: 1,
-                view_workers: 1,
-                ..recipe.train.clone()
-            };
-            (recipe.encoder.clone(), recipe.loss.clone(), train, recipe.source.drawing())
-        };
-        trained(self) == trained(other)
-    }
-
     /// One seed for everything.
     fn spread_seed(&mut self) {
         self.train.seed = self.seed;
@@ -97,10 +82,10 @@ impl Recipe {
     ///
     /// # Errors
     /// When the directory holds none.
-    pub fn of_run(run: &Path) -> Result<Self> {
-        let path = run.join("recipe.toml");
+    pub fn of_run(run: &RunDir) -> Result<Self> {
+        let path = run.recipe();
         let text = fs::read_to_string(&path)
-            .with_context(|| format!("{}: not a run directory, it has no readable recipe.toml", run.display()))?;
+            .with_context(|| format!("{}: not a run directory, it has no readable recipe", run.path().display()))?;
         parse(&path.display().to_string(), &text, &[])
     }
 

@@ -60,7 +60,8 @@ impl Bench {
         command
     }
 
-    fn output(&self, args: &[&str]) -> Output {
+    /// What came of a command, whatever that is.
+    pub fn output(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
@@ -69,6 +70,14 @@ impl Bench {
         let output = self.output(args);
         assert!(output.status.success(), "invar {args:?}\n{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Standard error of a command that must succeed.
+    pub fn words(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "invar {args:?}\n{words}");
+        words
     }
 
     /// Standard output of a command that must succeed and print JSON.

@@ -53,6 +53,7 @@ pub fn take_in(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> R
             if has_tables { Ok(()) } else { write_tables(directory) }
         })?
     };
+    super::warn_of_nothing(&summary.manifest, out, "grain", ui);
     Ok(describe(&summary, has_tables, out))
 }
 

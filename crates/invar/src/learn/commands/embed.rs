@@ -9,9 +9,9 @@ use invar_cli::{
     cli::{Common, Embed},
     commands::evaluate::MOVED,
     exit::Usage,
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
-use invar_dataset::{Moved, ViewSource, manifest::Manifest, seed::Stream};
+use invar_dataset::{Moved, RunDir, ViewSource, manifest::Manifest, path, seed::Stream};
 use invar_embeddings::{EmbeddingWriter, InputChecksum, Provenance};
 use invar_train::{EmbedConfig, Model};
 use serde_json::json;
@@ -22,26 +22,21 @@ use probe::Probe;
 
 /// `invar embed`
 pub fn run(args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
-    let recipe = Recipe::of_run(&args.model)?;
+    let recipe = Recipe::of_run(&RunDir::new(&args.model))?;
     embed(&recipe, &Datasets::new(&recipe.source, &args.data), args, common, ui)
 }
 
 /// Embeds every sample, or goes on after the parts that are there.
 pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
-    let path = args.model.join("model.safetensors");
-    if !path.is_file() {
-        return Err(
-            Usage(format!("{}: not trained to the end, it has no model.safetensors", args.model.display())).into()
-        );
+    let file = RunDir::new(&args.model).model();
+    if !file.is_file() {
+        return Err(Usage(format!("{}: not there: the training has not come to its end", file.display())).into());
     }
     let samples = data.samples()?;
     let device = train::device(common, ui)?;
-    let model = Model::load(&path, device)?;
+    let model = Model::load(&file, device)?;
     let moved = if args.moved { Some(moved(samples.views.as_ref(), recipe.seed)?) } else { None };
     let views: &dyn ViewSource = moved.as_ref().map_or(samples.views.as_ref(), |moved| moved);
-    if common.force {
-        invar_embeddings::remove(&args.out)?;
-    }
     let mut provenance = Provenance {
         recipe: Some(recipe.to_toml()),
         model_sha256: Some(model.sha256().to_owned()),
@@ -56,11 +51,15 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     if args.moved {
         provenance.extra.insert(MOVED.into(), json!(samples.views.symmetries()));
     }
-    let (mut writer, done) = EmbeddingWriter::resume(&args.out, provenance)?;
+    let open = if common.force { EmbeddingWriter::replace } else { EmbeddingWriter::resume };
+    let (mut writer, done) = open(&args.out, provenance)?;
     let total = samples.views.len();
     if writer.is_whole() {
-        let text = format!("{}: {} embeddings, done before", args.out.display(), thousands(done));
-        return Ok(Summary { text, json: json!({"out": args.out, "num_rows": done, "done_before": true}) });
+        let text = format!("{}: {} embeddings, {DONE_BEFORE}", args.out.display(), thousands(done));
+        return Ok(Summary {
+            text,
+            json: json!({"out": path::text(&args.out), "num_rows": done, "done_before": true}),
+        });
     }
     let first = usize::try_from(done)?.min(total);
     let config = EmbedConfig { view_workers: rayon::current_num_threads(), ..EmbedConfig::default() };
@@ -97,7 +96,7 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
         text += "\n  every sample was moved by a random symmetry first";
     }
     let json = json!({
-        "out": args.out, "num_rows": summary.num_rows, "num_parts": summary.num_parts, "size_bytes": summary.size_bytes,
+        "out": path::text(&args.out), "num_rows": summary.num_rows, "num_parts": summary.num_parts, "size_bytes": summary.size_bytes,
         "moved": args.moved,
         "invariance": figures, "timing": {"elapsed_s": elapsed_s, "samples_per_s": rate},
     });

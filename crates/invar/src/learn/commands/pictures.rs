@@ -1,11 +1,12 @@
 //! The pictures that a run ends with, where samples can be looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use invar_cli::{
     cli::{Common, Gallery, Paint},
     commands::{gallery, paint},
+    result_dir::ResultDir,
     ui::Ui,
 };
 
@@ -17,21 +18,14 @@ use crate::recipe::Recipe;
 ///
 /// # Errors
 /// When the dataset cannot be read or a picture not be written.
-pub fn draw(
-    recipe: &Recipe,
-    clusters: &Path,
-    data: &Path,
-    out: &Path,
-    common: &Common,
-    ui: &Ui,
-) -> Result<Vec<(&'static str, PathBuf)>> {
+pub fn draw(recipe: &Recipe, results: &ResultDir, common: &Common, ui: &Ui) -> Result<Vec<(&'static str, PathBuf)>> {
     let common = Common { force: true, ..common.clone() };
-    let data = vec![data.to_owned()];
-    let (pairs, sheet, painted) = (out.join("views.png"), out.join("gallery.png"), out.join("painted"));
+    let (data, clusters) = (vec![results.data()], results.clusters());
+    let (pairs, sheet, painted) = (results.views(), results.gallery(), results.painted());
     views::draw(recipe, &data, &pairs, VIEWS, ui)?;
-    let request = Gallery { clusters: clusters.into(), data: data.clone(), out: sheet.clone(), each: 6, cell: 96 };
+    let request = Gallery { clusters: clusters.clone(), data: data.clone(), out: sheet.clone(), each: 6, cell: 96 };
     gallery::run(&request, &common, ui)?;
-    let request = Paint { clusters: clusters.into(), data, out: painted.clone(), max_side: 4096 };
+    let request = Paint { clusters, data, out: painted.clone(), max_side: 4096 };
     paint::run(&request, &common, ui)?;
     Ok(vec![("pairs", pairs), ("gallery", sheet), ("painted", painted)])
 }

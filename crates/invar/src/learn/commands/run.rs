@@ -1,6 +1,8 @@
 //! `invar run`
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 use invar_cli::{
     cli::{Common, Embed, Run},
     commands::{
@@ -9,8 +11,10 @@ use invar_cli::{
         labels::Labels,
     },
     exit::Usage,
-    ui::{Summary, Ui, thousands},
+    result_dir::ResultDir,
+    ui::{DONE_BEFORE, Summary, Ui, check_cancelled, thousands},
 };
+use invar_dataset::path;
 use invar_embeddings::ClusterTable;
 use serde_json::{Value, json};
 
@@ -37,27 +41,33 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         (None, Some(column)) => Some(LabelSource::Column(column.clone())),
         (None, None) => None,
     };
-    std::fs::create_dir_all(&args.out)?;
-    let (data, model, embeddings) = (args.out.join("data"), args.out.join("run"), args.out.join("embeddings"));
+    let results = ResultDir::new(&args.out);
+    results.check()?;
+    let (data, model, embeddings) = (results.data(), results.run(), results.embeddings());
     let mut stages = Stages { ui, json: serde_json::Map::new() };
-    stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?);
+    fs::create_dir_all(results.path()).with_context(|| results.path().display().to_string())?;
+    let ingested = recipe.source.ingest(&args.input, &data, common.force, ui).inspect_err(|_| {
+        // Where nothing is in it, nothing was begun.
+        let _ = fs::remove_dir(results.path());
+    });
+    stages.add("ingest", ingested?)?;
     let options = train::Options { labels: table, ..train::Options::default() };
     let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: args.probe, moved: false };
     // Both stages draw pairs from what is opened and indexed once.
     let datasets = Datasets::new(&recipe.source, &request.data);
-    stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?);
-    stages.add("embed", embed::embed(&recipe, &datasets, &request, common, ui)?);
-    let output = Output { clusters: args.out.join("clusters.parquet"), plot: Some(args.out.join("clusters.svg")) };
+    stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?)?;
+    stages.add("embed", embed::embed(&recipe, &datasets, &request, common, ui)?)?;
+    let output = Output { clusters: results.clusters(), plot: Some(results.plot()) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
         Some(summary) => summary,
         None => cluster::cluster(&embeddings, &output, &recipe.cluster, ui)?,
     };
-    stages.add("cluster", clustered);
-    let mut results = vec![("embeddings", embeddings.clone()), ("clusters", output.clusters.clone())];
-    results.extend(output.plot.clone().map(|plot| ("picture", plot)));
+    stages.add("cluster", clustered)?;
+    let mut made =
+        vec![("embeddings", embeddings.clone()), ("clusters", results.clusters()), ("picture", results.plot())];
     if recipe.source.has_pictures() {
-        let drawn = pictures::draw(&recipe, &output.clusters, &data, &args.out, common, ui)?;
-        results.extend(drawn);
+        made.extend(pictures::draw(&recipe, &results, common, ui)?);
+        check_cancelled()?;
     }
     let questions = Questions {
         labels,
@@ -68,11 +78,11 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     };
     let evaluated = evaluate::evaluate(&embeddings, &questions)?;
     let mut text = format!("{}\n", evaluated.text.trim_end());
-    for (what, path) in &results {
+    for (what, path) in &made {
         text += &format!("\n{what:<12}{}", path.display());
     }
     stages.json.insert("evaluate".into(), evaluated.json);
-    Ok(Summary { text, json: json!({"out": args.out, "recipe": recipe.name, "stages": stages.json}) })
+    Ok(Summary { text, json: json!({"out": path::text(&args.out), "recipe": recipe.name, "stages": stages.json}) })
 }
 
 struct Stages<'a> {
@@ -81,9 +91,11 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    fn add(&mut self, name: &str, summary: Summary) {
+    /// Tells of a stage that is done, and stops there where the user asked for it.
+    fn add(&mut self, name: &str, summary: Summary) -> Result<()> {
         self.ui.note(&summary.text);
         self.json.insert(name.into(), summary.json);
+        check_cancelled()
     }
 }
 
@@ -103,12 +115,12 @@ fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, c
     let num_clusters = table.clusters.iter().max().map_or(0, |&most| most + 1);
     let rows = table.ids.len();
     let text = format!(
-        "{}: {num_clusters} clusters of {} samples, done before",
+        "{}: {num_clusters} clusters of {} samples, {DONE_BEFORE}",
         output.clusters.display(),
         thousands(rows as u64)
     );
     Some(Summary {
         text,
-        json: json!({"out": output.clusters, "num_rows": rows, "num_clusters": num_clusters, "done_before": true}),
+        json: json!({"out": path::text(&output.clusters), "num_rows": rows, "num_clusters": num_clusters, "done_before": true}),
     })
 }

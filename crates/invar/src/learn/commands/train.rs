@@ -1,10 +1,10 @@
 //! `invar train`
 
 mod dry_run;
+mod output;
 pub mod processes;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     rc::Rc,
     sync::{Arc, Mutex},
@@ -16,14 +16,15 @@ use invar_cli::{
     cli::{Common, Train},
     commands::labels::{Labels, Named},
     exit::Usage,
-    ui::{Bar, Summary, Ui, Unit, thousands},
+    ui::{Bar, DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
-use invar_dataset::{Labelled, PairSource, Progress, atomic, manifest};
+use invar_dataset::{Labelled, PairSource, Progress, RunDir, lock::Lock, manifest::Manifest, path};
 use invar_nn::DeviceChoice;
 use invar_torch::ProcessGroup;
-use invar_train::{Observer, Place, StepMetrics, TrainSummary, ValidationMetrics};
+use invar_train::{Observer, Place, StepMetrics, TrainSummary, Trainer, ValidationMetrics};
 use serde_json::{Value, json};
 
+use self::output::{Output, Stored};
 use crate::{recipe::Recipe, source::Datasets};
 
 /// What `invar train` is asked beside recipe, data and place.
@@ -77,11 +78,13 @@ pub fn train(
         train: recipe.train.clone(),
         data: data_identity(recipe, data.dirs())?,
     };
-    let identity = settings.data.clone();
-    let done = if group.is_first() { prepare(recipe, out, &identity, common)? } else { None };
+    let output = Output::new(out, common.force);
+    // Nobody else trains there meanwhile.
+    let lock = group.is_first().then(|| Lock::directory(out).with_context(|| out.display().to_string())).transpose()?;
+    let done = if group.is_first() { output.prepare(&settings)? } else { None };
     // Only the first one knows: on the others `done` is none.
     if group.any(done.is_some())? {
-        return Ok(done.map_or_else(Summary::nothing, |done| describe_summary(out, &done, None)));
+        return Ok(done.map_or_else(Summary::nothing, |done| done_before(out, &done)));
     }
     let device = match device {
         Some(device) => device,
@@ -101,41 +104,37 @@ pub fn train(
         Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
     let is_first = group.is_first();
     let place = Place { device, group: Rc::new(group) };
-    let summary = invar_train::train(&settings, pairs, place, out, &watch)?;
+    // Looks at everything and writes nothing.
+    let mut trainer = Trainer::new(&settings, pairs, place, output.path(), &watch)?;
+    if is_first {
+        output.begin(recipe)?;
+        if trainer.steps_done() > 0 {
+            ui.note(&format!("going on from step {}", thousands(trainer.steps_done())));
+        }
+    }
+    let trained = trainer.run(settings.train.steps, &watch).and_then(|()| trainer.finish());
     drop(watch);
     if !is_first {
+        trained?;
         return Ok(Summary::nothing());
     }
-    let path = out.join(SUMMARY);
-    let stored = Stored::of(&summary, identity);
-    let json = serde_json::to_vec_pretty(&stored)?;
-    atomic::write(&path, &json).with_context(|| path.display().to_string())?;
+    let summary = trained.inspect_err(|error| output.tidy(error))?;
+    let stored = Stored::of(&summary, settings.fixes_weights()?);
+    output.finish(&stored)?;
+    drop(lock);
     Ok(describe_summary(out, &stored, Some(&summary)))
 }
 
-/// Makes the run directory ready. Returns what a finished run says of itself.
-fn prepare(recipe: &Recipe, out: &Path, identity: &str, common: &Common) -> Result<Option<Stored>> {
-    if common.force {
-        clear(out)?;
-    }
-    claim(recipe, out)?;
-    let done = finished(out)?;
-    if done.as_ref().is_some_and(|done| done.data != identity) {
-        let reason = format!("{}: was trained on other data (--force starts over)", out.display());
-        return Err(Usage(reason).into());
-    }
-    Ok(done)
-}
-
 /// `invar info RUN`
-pub fn describe(run: &Path) -> Result<Summary> {
-    let recipe = Recipe::of_run(run)?;
-    let state = match finished(run)? {
-        Some(done) => describe_summary(run, &done, None),
+pub fn describe(path: &Path) -> Result<Summary> {
+    let run = RunDir::new(path);
+    let recipe = Recipe::of_run(&run)?;
+    let state = match Stored::read(&run)? {
+        Some(done) => describe_summary(path, &done, None),
         None => Summary {
             text: format!(
                 "{}: a run of {}, not finished (the same `invar train` continues it)",
-                run.display(),
+                path.display(),
                 recipe.name
             ),
             json: json!({"finished": false}),
@@ -158,99 +157,31 @@ pub fn device(common: &Common, ui: &Ui) -> Result<tch::Device> {
     Ok(chosen.device)
 }
 
-const RECIPE: &str = "recipe.toml";
-const SUMMARY: &str = "summary.json";
-
-/// What a finished run says of itself; nothing in it tells the time, so it is the same after a resume.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Stored {
-    outcome: invar_train::Outcome,
-    steps: u64,
-    model_step: u64,
-    best_validation_loss: Option<f64>,
-    model_sha256: String,
-    /// The shards trained on, and how pairs were drawn from them.
-    data: String,
-}
-
-impl Stored {
-    fn of(summary: &TrainSummary, data: String) -> Self {
-        Self {
-            outcome: summary.outcome,
-            steps: summary.steps,
-            model_step: summary.model_step,
-            best_validation_loss: summary.best_validation_loss,
-            model_sha256: summary.model_sha256.clone(),
-            data,
-        }
-    }
-}
-
 /// The samples and how pairs are drawn from them: a run is not resumed when it changed.
-fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<String> {
-    let shards: Vec<String> = data
-        .iter()
-        .map(|dir| Ok(manifest::Manifest::read(dir)?.shards.into_iter().map(|shard| shard.sha256).collect::<Vec<_>>()))
-        .collect::<Result<Vec<_>>>()?
-        .concat();
-    Ok(format!("shards {}; source {}", shards.join(","), recipe.source.drawing()))
-}
-
-/// Makes the run directory this recipe's, or refuses where another one trained there.
-fn claim(recipe: &Recipe, out: &Path) -> Result<()> {
-    let path = out.join(RECIPE);
-    let text = recipe.to_toml();
-    if path.is_file() {
-        let existing = Recipe::of_run(out)?;
-        if !existing.trains_like(recipe) {
-            let existing = existing.to_toml();
-            let differs = existing.lines().zip(text.lines()).find(|(a, b)| a != b);
-            let (found, expected) = differs.unwrap_or(("another length", "this one"));
-            let reason =
-                format!("{}: was made with `{found}`, now it is `{expected}` (--force starts over)", path.display());
-            return Err(Usage(reason).into());
-        }
-    }
-    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    atomic::write(&path, text.as_bytes()).with_context(|| path.display().to_string())
-}
-
-/// Removes what a run left, and nothing else.
-fn clear(out: &Path) -> Result<()> {
-    let gone = |result: std::io::Result<()>, path: &Path| match result {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| path.display().to_string())
-        }
-        _ => Ok(()),
+fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<Value> {
+    let digests = |dir: &PathBuf| -> Result<Vec<String>> {
+        Ok(Manifest::read(dir)?.shards.into_iter().map(|shard| shard.sha256).collect())
     };
-    for name in [SUMMARY, "model.safetensors", "metrics.jsonl", RECIPE] {
-        let path = out.join(name);
-        gone(fs::remove_file(&path), &path)?;
-    }
-    for name in ["checkpoints", "tensorboard"] {
-        let path = out.join(name);
-        gone(fs::remove_dir_all(&path), &path)?;
-    }
-    Ok(())
+    let shards = data.iter().map(digests).collect::<Result<Vec<_>>>()?.concat();
+    Ok(json!({"shards": shards, "source": recipe.source.drawing()}))
 }
 
-fn finished(out: &Path) -> Result<Option<Stored>> {
-    let path = out.join(SUMMARY);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
-    }
+/// What is said of a run that was finished before.
+fn done_before(out: &Path, done: &Stored) -> Summary {
+    let mut summary = describe_summary(out, done, None);
+    summary.text += &format!(", {DONE_BEFORE}");
+    summary.json["done_before"] = Value::from(true);
+    summary
 }
 
 fn describe_summary(out: &Path, stored: &Stored, fresh: Option<&TrainSummary>) -> Summary {
-    let mut text =
-        format!("{}: trained {} steps, model of step {}", out.display(), thousands(stored.steps), stored.model_step);
+    let (steps, model_step) = (thousands(stored.steps), stored.model_step);
+    let mut text = format!("{}: trained {steps} steps, model of step {model_step}", out.display());
     if let Some(loss) = stored.best_validation_loss {
         text += &format!(", validation loss {loss:.4}");
     }
     let mut json = serde_json::to_value(stored).expect("a summary has string keys");
-    json["out"] = json!(out);
+    json["out"] = path::text(out).into();
     json["finished"] = Value::from(true);
     if let Some(fresh) = fresh.filter(|fresh| fresh.elapsed_s > 0.0) {
         let waited = 100.0 * fresh.wait_s / fresh.elapsed_s;

@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use invar_cli::{
     cli::{Common, Views},
     exit::Usage,
+    output,
     ui::{Summary, Ui, thousands},
 };
-use invar_dataset::{Pair, ViewShape, atomic, order::Permutation, seed};
+use invar_dataset::{Pair, ViewShape, atomic, order::Permutation, path, seed};
 use serde_json::json;
 
 use crate::{recipe::Recipe, sheet, source::Datasets};
@@ -19,8 +20,8 @@ use crate::{recipe::Recipe, sheet, source::Datasets};
 /// `invar views`
 pub fn run(args: &Views, common: &Common, ui: &Ui) -> Result<Summary> {
     let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
-    if let Some(out) = args.out.as_ref().filter(|out| out.exists() && !common.force) {
-        return Err(Usage(format!("{}: exists already (--force replaces it)", out.display())).into());
+    if let Some(out) = &args.out {
+        output::check_free(out, common, &[])?;
     }
     show(&recipe, &args.data, args.out.as_deref(), args.number, ui)
 }
@@ -45,7 +46,7 @@ fn show(recipe: &Recipe, data: &[PathBuf], out: Option<&Path>, number: u32, ui: 
     let choose = |number: u64| (order.get(number % pairs.len() as u64) as usize, seed::mix(recipe.seed, number));
     let chosen: Vec<(usize, u64)> = (0..u64::from(number)).map(choose).collect();
     let words = chosen.iter().map(|&(index, seed)| pairs.describe(index, seed)).collect::<Result<Vec<_>, _>>()?;
-    let json = json!({"out": out, "recipe": recipe.name, "num_samples": pairs.len(), "pairs": words});
+    let json = json!({"out": out.map(path::text), "recipe": recipe.name, "num_samples": pairs.len(), "pairs": words});
     let Some(out) = out else { return Ok(Summary { text: words.concat(), json }) };
     match picture {
         Some(shape) => {

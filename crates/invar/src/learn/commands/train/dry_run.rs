@@ -24,7 +24,7 @@ pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Sum
         encoder: recipe.encoder.clone(),
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),
-        data: String::new(),
+        data: Default::default(),
     };
     let processes = processes::launched()?.map_or(1, |rendezvous| rendezvous.size);
     let survey =

@@ -1,0 +1,223 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::run_dir::remove_if_empty;
+
+/// New files of a directory, made beside the old ones in a hidden directory within, that take their place when they are
+/// whole. Files that are neither stay where they are.
+///
+/// ```text
+/// DIRECTORY/.invar-next/...      the new files, while they are being made: a killed command finds them there
+/// DIRECTORY/.invar-next/.moving  the old files are gone, the new ones are on their way
+/// ```
+/// Within, because what is beside a directory can be another file system, or closed to its owner.
+#[derive(Clone, Debug)]
+pub struct Replacement {
+    directory: PathBuf,
+    next: PathBuf,
+}
+
+const NEXT: &str = ".invar-next";
+const MOVING: &str = ".moving";
+
+impl Replacement {
+    /// For a directory that need not be there.
+    pub fn of(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        Self { next: directory.join(NEXT), directory }
+    }
+
+    /// Where the new files are made. It need not be there.
+    pub fn path(&self) -> &Path {
+        &self.next
+    }
+
+    /// Whether the directory is not there, or holds nothing but new files that are being made.
+    ///
+    /// # Errors
+    /// When it cannot be listed; so also where it is a file.
+    pub fn is_vacant(&self) -> io::Result<bool> {
+        Ok(self.first_entry()?.is_none())
+    }
+
+    /// The first file or directory, by name, that is there beside new files that are being made.
+    ///
+    /// # Errors
+    /// As [`Replacement::is_vacant`].
+    pub fn first_entry(&self) -> io::Result<Option<PathBuf>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        Ok(paths.into_iter().filter(|path| *path != self.next).min())
+    }
+
+    /// Makes the directory for the new files, empty.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn begin(&self) -> io::Result<&Path> {
+        self.discard()?;
+        fs::create_dir_all(&self.next)?;
+        Ok(&self.next)
+    }
+
+    /// Puts the new files in the place of `old`, paths inside the directory. The file `marker`, which says that all are whole,
+    /// goes first and comes last: at no time does it stand beside others than its own.
+    ///
+    /// # Errors
+    /// When a new file has the name of one that is not `old`: then nothing was done. When the system refuses; called again
+    /// it goes on.
+    pub fn commit(&self, old: &[PathBuf], marker: &Path) -> io::Result<()> {
+        let moving = self.next.join(MOVING);
+        if !moving.exists() {
+            for file in files_below(&self.next)? {
+                let there = self.directory.join(&file);
+                if !old.contains(&file) && there.symlink_metadata().is_ok() {
+                    let reason = format!("{} is not Invar's and would be replaced", there.display());
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+                }
+            }
+            remove_file(&self.directory.join(marker))?;
+            for file in old {
+                remove_file(&self.directory.join(file))?;
+                self.remove_emptied_parents(file)?;
+            }
+            fs::write(&moving, [])?;
+        }
+        let mut files = files_below(&self.next)?;
+        files.sort_by_key(|file| file == marker);
+        for file in files.iter().filter(|file| *file != Path::new(MOVING)) {
+            let to = self.directory.join(file);
+            fs::create_dir_all(to.parent().unwrap_or(&self.directory))?;
+            fs::rename(self.next.join(file), to)?;
+        }
+        fs::remove_dir_all(&self.next)
+    }
+
+    /// Goes on with a [`Replacement::commit`] that was killed on its way, if there was one.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn recover(&self, marker: &Path) -> io::Result<()> {
+        if self.next.join(MOVING).exists() { self.commit(&[], marker) } else { Ok(()) }
+    }
+
+    /// Removes what was made of the new files, and the directory where that leaves it empty.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn discard(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        remove_if_empty(&self.directory)
+    }
+
+    fn remove_emptied_parents(&self, file: &Path) -> io::Result<()> {
+        let parents = file.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+        parents.map(|parent| self.directory.join(parent)).try_for_each(|parent| remove_if_empty(&parent))
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Every file below a directory, by its path inside it.
+fn files_below(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut files, mut open) = (vec![], vec![PathBuf::new()]);
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(root.join(&directory))? {
+            let entry = entry?;
+            let path = directory.join(entry.file_name());
+            if entry.file_type()?.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, files: &[&str], text: &str) {
+        for file in files {
+            fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            fs::write(root.join(file), text).unwrap();
+        }
+    }
+
+    fn read(root: &Path) -> Vec<(String, String)> {
+        let text = |file: &PathBuf| fs::read_to_string(root.join(file)).unwrap();
+        files_below(root).unwrap().iter().map(|file| (file.display().to_string(), text(file))).collect()
+    }
+
+    fn expected(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        files.iter().map(|&(file, text)| (file.to_owned(), text.to_owned())).collect()
+    }
+
+    #[test]
+    fn new_files_take_the_place_of_the_old_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &["end", "a/1", "a/2", "b/1"], "old");
+        write(dir.path(), &["a/mine", "notes"], "mine");
+        let replacement = Replacement::of(dir.path());
+        write(replacement.path(), &["end", "a/1"], "new");
+        replacement.commit(&["a/1", "a/2", "b/1"].map(PathBuf::from), Path::new("end")).unwrap();
+        assert_eq!(
+            read(dir.path()),
+            expected(&[("a/1", "new"), ("a/mine", "mine"), ("end", "new"), ("notes", "mine")])
+        );
+        assert!(!dir.path().join("b").exists() && !replacement.path().exists());
+    }
+
+    #[test]
+    fn a_commit_that_was_killed_goes_on_and_removes_nothing_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let replacement = Replacement::of(dir.path());
+        // The old ones are gone, `1` was moved.
+        write(dir.path(), &["1"], "new");
+        write(replacement.path(), &["2", "end"], "new");
+        replacement.recover(Path::new("end")).unwrap();
+        assert!(replacement.path().join("2").exists(), "not on its way yet");
+        write(replacement.path(), &[".moving"], "");
+        replacement.commit(&["1".into(), "2".into()], Path::new("end")).unwrap();
+        assert_eq!(read(dir.path()), expected(&[("1", "new"), ("2", "new"), ("end", "new")]));
+        assert!(!replacement.path().exists());
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &["1"], "mine");
+        write(dir.path(), &["2", "end"], "old");
+        let replacement = Replacement::of(dir.path());
+        write(replacement.begin().unwrap(), &["1", "end"], "new");
+        let error = replacement.commit(&["2".into(), "end".into()], Path::new("end")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        replacement.discard().unwrap();
+        assert_eq!(read(dir.path()), expected(&[("1", "mine"), ("2", "old"), ("end", "old")]));
+        assert!(!replacement.is_vacant().unwrap());
+    }
+
+    #[test]
+    fn what_is_discarded_leaves_the_old_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &["old/1", "old/.invar-next/1"], "x");
+        write(dir.path(), &["fresh/.invar-next/1"], "x");
+        Replacement::of(dir.path().join("old")).discard().unwrap();
+        Replacement::of(dir.path().join("fresh")).discard().unwrap();
+        assert_eq!(read(dir.path()), expected(&[("old/1", "x")]));
+        assert!(!dir.path().join("fresh").exists());
+    }
+}

@@ -1,0 +1,268 @@
+//! The run directory of a training.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The directory of a training run: what its files are called, and which files in it are Invar's.
+///
+/// ```text
+/// recipe.toml          the resolved recipe: what makes a directory that of a run
+/// checkpoints/         step-NNNNNNNN.safetensors, best-NNNNNNNN.safetensors, SHA256SUMS
+/// metrics.jsonl        what was measured
+/// tensorboard/         the same for TensorBoard: events.out.tfevents.*
+/// model.safetensors    the model
+/// summary.json         how training ended; written last
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+const RECIPE: &str = "recipe.toml";
+const CHECKPOINTS: &str = "checkpoints";
+const METRICS: &str = "metrics.jsonl";
+const TENSORBOARD: &str = "tensorboard";
+const MODEL: &str = "model.safetensors";
+const SUMMARY: &str = "summary.json";
+
+/// How the names of TensorBoard's events files begin.
+pub const EVENTS_PREFIX: &str = "events.out.tfevents.";
+/// The digests of the checkpoints, in their directory.
+pub const DIGESTS: &str = "SHA256SUMS";
+
+impl RunDir {
+    /// The run at `path`, which need not be there.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `recipe.toml`
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join(RECIPE)
+    }
+
+    /// `checkpoints/`
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
+    }
+
+    /// `metrics.jsonl`
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join(METRICS)
+    }
+
+    /// `tensorboard/`
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join(TENSORBOARD)
+    }
+
+    /// `model.safetensors`
+    pub fn model(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
+    /// `summary.json`
+    pub fn summary(&self) -> PathBuf {
+        self.path.join(SUMMARY)
+    }
+
+    /// `summary.json`, inside the directory: with it a run is finished.
+    pub fn end_marker() -> &'static Path {
+        Path::new(SUMMARY)
+    }
+
+    /// Whether a training was begun here.
+    pub fn is_run(&self) -> bool {
+        self.recipe().is_file()
+    }
+
+    /// The checkpoint of a step.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.path.join(CHECKPOINTS).join(format!("{STEP}{step:08}{ENDING}"))
+    }
+
+    /// The checkpoint of the best validation, at a step.
+    pub fn best_checkpoint(&self, step: u64) -> PathBuf {
+        self.path.join(CHECKPOINTS).join(format!("{BEST}{step:08}{ENDING}"))
+    }
+
+    /// The checkpoints with their steps, newest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed; one that does not exist holds none.
+    pub fn list_checkpoints(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        numbered(&self.checkpoints(), STEP)
+    }
+
+    /// The checkpoints of best validations with their steps, newest first.
+    ///
+    /// # Errors
+    /// As [`RunDir::list_checkpoints`].
+    pub fn list_best_checkpoints(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        numbered(&self.checkpoints(), BEST)
+    }
+
+    /// The files in the directory that a training wrote, by their paths inside it. None where no recipe says that a training
+    /// was here: files of these names are then somebody else's.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub fn files(&self) -> io::Result<Vec<PathBuf>> {
+        if !self.is_run() {
+            return Ok(vec![]);
+        }
+        let mut files = vec![];
+        for (directory, is_ours) in
+            [("", is_top as fn(&str) -> bool), (CHECKPOINTS, is_checkpoint), (TENSORBOARD, Self::is_events)]
+        {
+            for name in names(&self.path.join(directory))? {
+                if is_ours(whole_name(&name)) {
+                    files.push(Path::new(directory).join(name));
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Whether a file in `tensorboard/` is one of Invar's, whole or not.
+    pub fn is_events(name: &str) -> bool {
+        let name = whole_name(name);
+        name.starts_with(EVENTS_PREFIX) && name.ends_with(".invar")
+    }
+
+    /// Removes the files that a training wrote, and the directories that are empty without them.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn clear(&self) -> io::Result<()> {
+        // The recipe goes last: while it is there, the rest is known for ours.
+        let mut files = self.files()?;
+        files.sort_by_key(|file| file == Path::new(RECIPE));
+        for file in files {
+            fs::remove_file(self.path.join(file))?;
+        }
+        for directory in [self.checkpoints(), self.tensorboard(), self.path.clone()] {
+            remove_if_empty(&directory)?;
+        }
+        Ok(())
+    }
+}
+
+const STEP: &str = "step-";
+const BEST: &str = "best-";
+const ENDING: &str = ".safetensors";
+
+fn is_top(name: &str) -> bool {
+    [RECIPE, METRICS, MODEL, SUMMARY].contains(&name)
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    name == DIGESTS || step_of(name, STEP).or(step_of(name, BEST)).is_some()
+}
+
+/// What a kill left of a file that was being written is called `.NAME.partial`.
+fn whole_name(name: &str) -> &str {
+    name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name)
+}
+
+fn step_of(name: &str, beginning: &str) -> Option<u64> {
+    name.strip_prefix(beginning)?.strip_suffix(ENDING)?.parse().ok()
+}
+
+fn numbered(directory: &Path, beginning: &str) -> io::Result<Vec<(u64, PathBuf)>> {
+    let found = names(directory)?.into_iter();
+    let mut found: Vec<_> = found.filter_map(|name| Some((step_of(&name, beginning)?, directory.join(name)))).collect();
+    found.sort_by(|a, b| b.cmp(a));
+    Ok(found)
+}
+
+/// The names of the files in a directory; none where it is not there. Ours are all text.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Removes a directory that holds nothing.
+pub(crate) fn remove_if_empty(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(run: &RunDir, files: &[&str]) {
+        for file in files {
+            let path = run.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_what_a_training_wrote_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().join("run"));
+        let ours = [
+            "recipe.toml",
+            "metrics.jsonl",
+            ".model.safetensors.partial",
+            "checkpoints/step-00000010.safetensors",
+            "checkpoints/best-00000008.safetensors",
+            "checkpoints/SHA256SUMS",
+            "tensorboard/events.out.tfevents.170.invar",
+        ];
+        let theirs = ["notes.txt", "checkpoints/epoch-3.pt", "tensorboard/events.out.tfevents.170.host"];
+        write(&run, &ours);
+        write(&run, &theirs);
+        assert_eq!(run.list_checkpoints().unwrap(), [(10, run.checkpoint(10))]);
+        let mut found = run.files().unwrap();
+        found.sort();
+        let mut expected = ours.map(PathBuf::from);
+        expected.sort();
+        assert_eq!(found, expected);
+        run.clear().unwrap();
+        assert!(run.files().unwrap().is_empty());
+        assert!(theirs.iter().all(|file| run.path().join(file).is_file()));
+    }
+
+    #[test]
+    fn without_a_recipe_files_of_these_names_are_somebody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path());
+        write(&run, &["summary.json", "checkpoints/step-00000001.safetensors"]);
+        run.clear().unwrap();
+        assert!(run.summary().is_file() && run.checkpoint(1).is_file());
+    }
+
+    #[test]
+    fn a_run_on_its_own_goes_with_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().join("run"));
+        write(&run, &["recipe.toml", "summary.json"]);
+        run.clear().unwrap();
+        assert!(!run.path().exists());
+    }
+}
