@@ -36,6 +36,7 @@ use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, PixelSize, fa
 mod classes;
 mod inputs;
 mod mask;
+mod notes;
 mod output;
 mod page;
 
@@ -183,21 +184,26 @@ fn run(
 
 /// Opens every file to see which pages it has. With the pages, the files that were left out on request.
 fn tasks<'a>(sources: &'a [Source], config: &IngestConfig) -> Result<(Vec<Task<'a>>, Vec<String>), Error> {
-    let pages: Vec<_> = sources.par_iter().map(|source| Ok(read::open(&source.path)?.pages().to_vec())).collect();
+    let open = |source: &Source| -> Result<_, Error> {
+        let file = read::open(&source.path)?;
+        Ok((file.pages().to_vec(), notes::OfFile::new(&file)))
+    };
+    let opened: Vec<_> = sources.par_iter().map(open).collect();
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
-    for (source, pages) in sources.iter().zip(pages) {
-        match pages {
-            Ok(pages) => files.push((source, pages)),
+    for (source, opened) in sources.iter().zip(opened) {
+        match opened {
+            Ok((pages, of_file)) => files.push((source, pages, of_file)),
             Err(error) if config.skip_bad_images && Error::is_bad_input(&error) => skipped.push(error.to_string()),
             Err(error) => return Err(error),
         }
     }
-    let names = inputs::names(&files.iter().map(|(source, p)| (source.path.as_path(), p.len())).collect::<Vec<_>>());
+    let names = inputs::names(&files.iter().map(|(source, p, _)| (source.path.as_path(), p.len())).collect::<Vec<_>>());
     let mut tasks: Vec<Task<'_>> = Vec::new();
-    for ((source, pages), names) in files.into_iter().zip(names) {
+    for ((source, pages, mut of_file), names) in files.into_iter().zip(names) {
         let num_pages = pages.len();
         for (page, (info, name)) in pages.into_iter().zip(names).enumerate() {
-            tasks.push(Task { number: tasks.len(), source, page, num_pages, name, info });
+            let of_file = std::mem::take(&mut of_file);
+            tasks.push(Task { number: tasks.len(), source, page, num_pages, name, info, of_file });
         }
     }
     Ok((tasks, skipped))
@@ -308,7 +314,7 @@ fn facts(done: &BTreeMap<usize, Checkpoint>, tasks: &[Task<'_>]) -> DatasetFacts
 
 /// What a person should know before these images are compared with each other.
 fn warnings(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = notes::sentences(tasks);
     let sizes: Vec<PixelSize> = images.iter().filter_map(|image| image.pixel_size).collect();
     let range = |of: fn(&PixelSize) -> f64| {
         sizes.iter().map(of).fold((f64::INFINITY, 0f64), |(least, most), size| (least.min(size), most.max(size)))

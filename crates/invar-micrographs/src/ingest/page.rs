@@ -12,6 +12,7 @@ use super::{
     BAND_PX, classes,
     inputs::Source,
     mask,
+    notes::OfFile,
     output::{self, Checkpoint, Output},
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct Task<'a> {
     /// Unique in the dataset.
     pub name: String,
     pub info: PageInfo,
+    /// With the first page of a file.
+    pub of_file: OfFile,
 }
 
 impl Task<'_> {
@@ -51,7 +54,7 @@ impl Task<'_> {
     }
 
     /// As messages name it.
-    fn described(&self) -> String {
+    pub(super) fn described(&self) -> String {
         self.place().to_string()
     }
 
