@@ -32,6 +32,12 @@ pub enum ClusterError {
         /// The value.
         value: f32,
     },
+    /// There are more rows than can be numbered.
+    #[error("{rows} rows are more than can be numbered: {} is the most", u32::MAX)]
+    Unnumbered {
+        /// Rows there are.
+        rows: usize,
+    },
     /// There are more rows than the method can do.
     #[error("{method} of {rows} rows is too slow: its cost grows with their square, {max_rows} is the most; {hint}")]
     TooManyRows {
@@ -72,7 +78,9 @@ impl ClusterError {
 impl Fault for ClusterError {
     fn class(&self) -> FaultClass {
         match self {
-            Self::Shape { .. } | Self::Length { .. } | Self::NonFinite { .. } => FaultClass::BadInput,
+            Self::Shape { .. } | Self::Length { .. } | Self::NonFinite { .. } | Self::Unnumbered { .. } => {
+                FaultClass::BadInput
+            }
             Self::TooManyRows { .. } | Self::Parameter { .. } => FaultClass::Usage,
             Self::Hdbscan(_) => FaultClass::Failed,
             Self::Cancelled => FaultClass::Interrupted,

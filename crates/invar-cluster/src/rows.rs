@@ -13,11 +13,12 @@ impl<'a> Rows<'a> {
     /// Views `values` as rows of dimension `dim`.
     ///
     /// # Errors
-    /// When `dim` is 0 or the values are no whole number of rows, or when one is NaN or infinite.
+    /// When `dim` is 0 or the values are no whole number of rows, there are 2^32 rows, or a value is NaN or infinite.
     pub fn new(values: &'a [f32], dim: usize) -> Result<Self, ClusterError> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(ClusterError::Shape { len: values.len(), dim });
         }
+        check_number(values.len() / dim)?;
         match values.par_iter().position_first(|value| !value.is_finite()) {
             Some(at) => Err(ClusterError::NonFinite { row: at / dim, dimension: at % dim, value: values[at] }),
             None => Ok(Self { values, dim }),
@@ -94,9 +95,22 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
+/// Refuses more rows than labels and lists of 32-bit numbers tell apart.
+fn check_number(rows: usize) -> Result<(), ClusterError> {
+    if u32::try_from(rows).is_ok() { Ok(()) } else { Err(ClusterError::Unnumbered { rows }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_cannot_be_numbered_are_refused() {
+        assert!(check_number(u32::MAX as usize).is_ok());
+        let error = check_number(1 << 32).unwrap_err();
+        assert_eq!(error.to_string(), "4294967296 rows are more than can be numbered: 4294967295 is the most");
+        assert!(error.is_bad_input());
+    }
 
     #[test]
     fn shapes_are_checked() {

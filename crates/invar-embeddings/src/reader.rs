@@ -14,14 +14,10 @@ pub struct Embeddings {
     pub keys: Option<Vec<i64>>,
     /// Dimension.
     pub dim: usize,
-    /// `[n, D]`, row-major, every value finite or counted below.
+    /// `[n, D]`, row-major, as they are stored, finite or not.
     pub values: Vec<f32>,
     /// Who made it; `None` in a file that Invar did not write.
     pub provenance: Option<Provenance>,
-    /// Rows that hold a NaN or an infinity.
-    pub num_non_finite: usize,
-    /// Finite rows whose length is not 1 within 0.001.
-    pub num_non_unit: usize,
     path: PathBuf,
 }
 
@@ -48,23 +44,7 @@ impl Embeddings {
             }
             all.append(&mut values(column(EMBEDDING)?, dim, part)?);
         }
-        let finite = |row: &&[f32]| row.iter().all(|value| value.is_finite());
-        let unit = |row: &[f32]| {
-            let squared: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-            (squared.sqrt() - 1.0).abs() <= 1e-3
-        };
-        let num_finite = all.chunks(dim).filter(finite).count();
-        let num_unit = all.chunks(dim).filter(finite).filter(|row| unit(row)).count();
-        Ok(Self {
-            num_non_finite: ids.len() - num_finite,
-            num_non_unit: num_finite - num_unit,
-            ids,
-            keys,
-            dim,
-            values: all,
-            provenance: whole.provenance,
-            path: path.into(),
-        })
+        Ok(Self { ids, keys, dim, values: all, provenance: whole.provenance, path: path.into() })
     }
 
     /// Number of rows.

@@ -99,8 +99,3 @@ pub(crate) fn plane_bytes(samples: &Samples, channels: usize, channel: usize, ou
     }
     bad
 }
-
-/// Number of values, and their type.
-pub(crate) fn shape(samples: &Samples) -> (usize, SampleType) {
-    (samples.len(), samples.sample_type())
-}

@@ -24,7 +24,7 @@ fn metadata() -> Metadata {
 
 /// A shard of an image whose labels are `labels`, written in bands of two rows, then cropped.
 fn write(path: &Path, [channels, height, width]: [usize; 3], interleaved: &Samples, labels: &[u32], crop: u32) {
-    let (_, sample_type) = pixels::shape(interleaved);
+    let sample_type = interleaved.sample_type();
     let size = [channels as u32, height as u32 + crop, width as u32];
     let mut writer = ShardWriter::create(path, size, StoredType::of(sample_type)).unwrap();
     let row = channels * width;

@@ -67,7 +67,7 @@ impl ShardWriter {
     /// # Errors
     /// A sentence for a band of another size or type than the image, or the system's refusal.
     pub fn write_band(&mut self, first_row: u32, num_rows: u32, samples: &Samples) -> io::Result<NotFinite> {
-        let (len, sample_type) = pixels::shape(samples);
+        let (len, sample_type) = (samples.len(), samples.sample_type());
         let expected = num_rows as usize * self.width as usize * self.channels as usize;
         let fits = first_row.checked_add(num_rows).is_some_and(|end| end <= self.height);
         if len != expected || StoredType::of(sample_type) != self.stored || !fits {
