@@ -91,7 +91,10 @@ pub enum Ingest {
   invar ingest reads run1.fastq.gz run2.fastq.gz --out data --min-length 1000
   invar ingest reads --mates R1.fastq.gz R2.fastq.gz --out data
   samtools view -u aln.bam chr1 | invar ingest reads - --out data
-  invar ingest reads sample.cram --reference genome.fa --out data")]
+  invar ingest reads sample.cram --reference genome.fa --out data
+Mates in FASTQ have one name, or names that end in /1 and /2, _1 and _2, .1 and .2, _R1 and _R2, _F and _R and the like;
+--mates-by-order takes them by their place alone. FASTQ may be broken over lines. What can be read but looks wrong (a BGZF
+file without its end, old quality characters, copies of one file, no read kept) is said as a warning; the exit code is 0.")]
 pub struct IngestReads {
     /// Files, in order; `-` is standard input
     #[arg(required = true, value_name = "INPUT")]
@@ -105,6 +108,13 @@ pub struct IngestReads {
     /// Mates follow each other in every input
     #[arg(long, conflicts_with = "mates")]
     pub interleaved: bool,
+    /// Mates are the records in the same place, whatever their names (with --mates or --interleaved)
+    #[arg(long)]
+    pub mates_by_order: bool,
+    /// How FASTQ writes qualities: auto is phred33 (every current instrument), unless a file's first records can only be
+    /// phred64 or solexa, which is said
+    #[arg(long, value_enum, default_value = "auto")]
+    pub quality_encoding: QualityEncoding,
     /// Reference genome (FASTA) of CRAM input
     #[arg(long, value_name = "FASTA")]
     pub reference: Option<PathBuf>,
@@ -123,6 +133,33 @@ pub struct IngestReads {
     /// Count and list bad records instead of stopping at the first
     #[arg(long)]
     pub skip_bad_records: bool,
+    /// Memory for BAM and CRAM records whose mate has not come yet; more wait on disk, in DATA [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    pub pending_mates_bytes: Option<u64>,
+}
+
+/// How the qualities of FASTQ are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QualityEncoding {
+    /// Told from the first records
+    Auto,
+    /// `!` is 0: Sanger, Illumina since 1.8, nanopore, PacBio
+    Phred33,
+    /// `@` is 0: Illumina 1.3 to 1.7
+    Phred64,
+    /// `@` is 0 and `;` is -5: Solexa, Illumina before 1.3
+    Solexa,
+}
+
+impl From<QualityEncoding> for invar_reads::QualityEncoding {
+    fn from(encoding: QualityEncoding) -> Self {
+        match encoding {
+            QualityEncoding::Auto => Self::Auto,
+            QualityEncoding::Phred33 => Self::Phred33,
+            QualityEncoding::Phred64 => Self::Phred64,
+            QualityEncoding::Solexa => Self::Solexa,
+        }
+    }
 }
 
 /// How grains are found on an image.

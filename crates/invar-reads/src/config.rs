@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, QualityEncoding};
 
 /// What becomes of the reads on their way into the dataset (`[ingest]` in a recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,8 +24,13 @@ pub struct IngestConfig {
     pub shard_bp: u64,
     /// A shard is closed when it holds this many reads.
     pub shard_rows: u32,
-    /// Bytes of BAM or CRAM records that wait for their mate, before the oldest are let go as single reads.
+    /// Bytes of BAM or CRAM records that wait in memory for their mate. The older half of more is put into a nameless file in
+    /// the output directory until the input ends; all mates are found, those last. Less than 64 KiB counts as that.
     pub pending_mates_bytes: u64,
+    /// How the qualities of FASTQ are written.
+    pub quality_encoding: QualityEncoding,
+    /// Whether the records in the same place of two files of mates, or of an interleaved one, are mates whatever their names.
+    pub mates_by_order: bool,
     /// Whether an existing dataset at the output is replaced. Not a property of the dataset: never stored.
     #[serde(skip)]
     pub force: bool,
@@ -42,6 +47,8 @@ impl Default for IngestConfig {
             shard_bp: 64_000_000,
             shard_rows: 250_000,
             pending_mates_bytes: 64 << 20,
+            quality_encoding: QualityEncoding::Auto,
+            mates_by_order: false,
             force: false,
         }
     }

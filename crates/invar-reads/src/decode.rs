@@ -6,22 +6,34 @@ use crate::{
     Error, IngestConfig,
     counts::{Counts, Reason},
     frame::{Slab, bam::BamSlab},
-    quality,
+    quality::{self, Encoding},
     rows::Rows,
     source::Buffers,
 };
 
 mod alignment;
+mod evidence;
+mod mates;
 mod text;
+
+pub(crate) use evidence::Evidence;
+pub(crate) use mates::{MateNames, Mismatch};
+
+/// What the first records of a text input told about all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Customs {
+    pub encoding: Encoding,
+    pub names: MateNames,
+}
 
 /// Records for one worker.
 pub(crate) enum Work {
     /// Single reads.
-    Single(Slab),
+    Single(Slab, Customs),
     /// Records 1 and 2, 3 and 4, ... are mates.
-    Interleaved(Slab),
+    Interleaved(Slab, Customs),
     /// Records with the same number are mates; both hold equally many.
-    Mates(Slab, Slab),
+    Mates(Slab, Slab, Customs),
     /// BAM records, mates joined already.
     Bam(BamSlab),
 }
@@ -30,8 +42,8 @@ impl Work {
     /// Memory it takes.
     pub fn num_bytes(&self) -> usize {
         match self {
-            Self::Single(slab) | Self::Interleaved(slab) => slab.text.len(),
-            Self::Mates(first, second) => first.text.len() + second.text.len(),
+            Self::Single(slab, _) | Self::Interleaved(slab, _) => slab.text.len(),
+            Self::Mates(first, second, _) => first.text.len() + second.text.len(),
             Self::Bam(slab) => slab.num_bytes(),
         }
     }
@@ -43,6 +55,8 @@ pub(crate) struct Batch {
     pub rows: Rows,
     /// By number of the input.
     pub counts: Vec<(u32, Counts)>,
+    /// What only all records together can tell.
+    pub evidence: Evidence,
     /// Bad records that were left out, for a person; at most [`MAX_LISTED`].
     pub skipped: Vec<String>,
     /// Why the ingest must end here.
@@ -70,18 +84,18 @@ impl Decoder {
     pub fn decode(&self, work: Work) -> Batch {
         let mut batch = Batch::default();
         let result = match work {
-            Work::Single(mut slab) => {
-                let result = self.single(&mut slab, &mut batch);
+            Work::Single(mut slab, customs) => {
+                let result = self.single(&mut slab, customs, &mut batch);
                 self.buffers.put_shared(slab.text);
                 result
             }
-            Work::Interleaved(mut slab) => {
-                let result = self.interleaved(&mut slab, &mut batch);
+            Work::Interleaved(mut slab, customs) => {
+                let result = self.interleaved(&mut slab, customs, &mut batch);
                 self.buffers.put_shared(slab.text);
                 result
             }
-            Work::Mates(mut first, mut second) => {
-                let result = self.mates(&mut first, &mut second, &mut batch);
+            Work::Mates(mut first, mut second, customs) => {
+                let result = self.mates(&mut first, &mut second, customs, &mut batch);
                 self.buffers.put_shared(first.text);
                 self.buffers.put_shared(second.text);
                 result

@@ -48,6 +48,36 @@ impl fmt::Display for Place {
     }
 }
 
+/// What two records that should be first and second mate say they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MateProblem {
+    /// Two first mates.
+    BothFirst,
+    /// Two second mates.
+    BothSecond,
+    /// A second mate, then a first one.
+    Swapped,
+}
+
+impl fmt::Display for MateProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BothFirst => "are both first mates (R1): was one file given twice?",
+            Self::BothSecond => "are both second mates (R2): was one file given twice?",
+            Self::Swapped => "are the second and the first mate: give R1 before R2",
+        })
+    }
+}
+
+/// What the encoding is called, where it is not the usual one.
+fn of(encoding: &str, lowest: char) -> String {
+    if lowest == '!' { String::new() } else { format!(" (as {encoding}; --quality-encoding chooses another)") }
+}
+
+fn by_order(is_first: bool) -> &'static str {
+    if is_first { " (--mates-by-order takes records in the same place for mates, whatever their names)" } else { "" }
+}
+
 /// What went wrong while reads were taken in.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -115,18 +145,22 @@ pub enum Error {
         /// The character.
         found: char,
     },
-    /// A byte of a quality string is no printable character.
-    #[error("{place}: expected a quality from '!' to '~' at base {position}, found {found:?}")]
+    /// A byte of a quality string is no quality in the encoding of the file.
+    #[error("{place}: expected a quality from {lowest:?} to '~' at base {position}, found {found:?}{}", of(encoding, *lowest))]
     BadQuality {
         /// The record.
         place: Box<Place>,
         /// Position in the quality string, 1-based.
         position: usize,
+        /// The character of the lowest quality.
+        lowest: char,
+        /// The encoding that was given, or told from the first records.
+        encoding: &'static str,
         /// The character.
         found: char,
     },
     /// Two records that should be mates have different names.
-    #[error("{place}: its mate in {} is named {mate:?}", mate_path.display())]
+    #[error("{place}: its mate in {} is named {mate:?}{}", mate_path.display(), by_order(*is_first))]
     MateMismatch {
         /// The first mate.
         place: Box<Place>,
@@ -134,6 +168,30 @@ pub enum Error {
         mate_path: PathBuf,
         /// The name of the second.
         mate: String,
+        /// Whether they are the first pair, so that the way of naming is to blame rather than the order.
+        is_first: bool,
+    },
+    /// Two records of one fragment say that they are not first and second mate.
+    #[error("{place}: {head:?} and its mate {mate_head:?} in {} {problem}", mate_path.display())]
+    MateMark {
+        /// The first mate.
+        place: Box<Place>,
+        /// Its whole head.
+        head: String,
+        /// The file of the second.
+        mate_path: PathBuf,
+        /// The whole head of the second.
+        mate_head: String,
+        /// What is wrong.
+        problem: MateProblem,
+    },
+    /// The files of first and second mates are the same, byte for byte.
+    #[error("{}: expected other reads than in {}, found the same bytes", mate_path.display(), path.display())]
+    EqualMateFiles {
+        /// The file of the first mates.
+        path: PathBuf,
+        /// The file of the second.
+        mate_path: PathBuf,
     },
     /// Two mate files, or the two halves of an interleaved one, do not hold the same number of records.
     #[error("{}: {count} first mates, but {mate_count} second mates in {}", path.display(), mate_path.display())]
@@ -229,6 +287,10 @@ pub enum ErrorKind {
     BadQuality,
     /// [`Error::MateMismatch`].
     MateMismatch,
+    /// [`Error::MateMark`].
+    MateMark,
+    /// [`Error::EqualMateFiles`].
+    EqualMateFiles,
     /// [`Error::MateCountMismatch`].
     MateCountMismatch,
     /// [`Error::MissingReference`].
@@ -260,6 +322,8 @@ impl ErrorKind {
             Self::BadBase => "bad-base",
             Self::BadQuality => "bad-quality",
             Self::MateMismatch => "mate-mismatch",
+            Self::MateMark => "mate-mark",
+            Self::EqualMateFiles => "equal-mate-files",
             Self::MateCountMismatch => "mate-count-mismatch",
             Self::MissingReference => "missing-reference",
             Self::Corrupt => "corrupt",
@@ -285,6 +349,8 @@ impl Error {
             Self::BadBase { .. } => ErrorKind::BadBase,
             Self::BadQuality { .. } => ErrorKind::BadQuality,
             Self::MateMismatch { .. } => ErrorKind::MateMismatch,
+            Self::MateMark { .. } => ErrorKind::MateMark,
+            Self::EqualMateFiles { .. } => ErrorKind::EqualMateFiles,
             Self::MateCountMismatch { .. } => ErrorKind::MateCountMismatch,
             Self::MissingReference { .. } => ErrorKind::MissingReference,
             Self::Corrupt { .. } => ErrorKind::Corrupt,

@@ -16,6 +16,8 @@ pub(crate) mod bam;
 mod fasta;
 mod fastq;
 mod mates;
+mod spill;
+mod wrapped;
 
 /// Text that is given to one worker, unless a record is longer.
 const SLAB_BYTES: usize = 1 << 20;
@@ -23,7 +25,8 @@ const SLAB_BYTES: usize = 1 << 20;
 /// The longest record that is held in memory.
 pub(crate) const MAX_RECORD_BYTES: usize = 256 << 20;
 
-/// Where the parts of a record are in its slab. Line ends are not part of them, except inside a FASTA sequence.
+/// Where the parts of a record are in its slab. Line ends are not part of them, except inside a FASTA sequence and where
+/// FASTQ is broken over lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     /// The line after its marker.
@@ -34,6 +37,8 @@ pub(crate) struct Span {
     pub quality: (u32, u32),
     /// Line of the head, 1-based.
     pub line: u64,
+    /// Whether sequence and qualities hold line ends.
+    pub is_wrapped: bool,
 }
 
 /// Whole records of one input.
@@ -48,6 +53,18 @@ pub(crate) struct Slab {
 }
 
 impl Slab {
+    /// The head of a record, if that could be read.
+    pub fn head(&self, record: usize) -> Option<&[u8]> {
+        let span = self.records.get(record)?.as_ref().ok()?;
+        Some(&self.text[span.head.0 as usize..span.head.1 as usize])
+    }
+
+    /// The qualities of all records, with the line ends that are in them.
+    pub fn qualities(&self) -> impl Iterator<Item = &[u8]> {
+        let spans = self.records.iter().filter_map(|record| record.as_ref().ok());
+        spans.map(|span| &self.text[span.quality.0 as usize..span.quality.1 as usize])
+    }
+
     /// Takes the first `n` records off.
     pub fn split_off_front(&mut self, n: usize) -> Self {
         let rest = self.records.split_off(n);

@@ -5,8 +5,8 @@ use std::{cell::Cell, path::Path, sync::Arc};
 use crate::{
     Error, IngestConfig,
     cram::{self, Reference},
-    decode::{Decoder, Work},
-    frame::{TextFramer, bam::BamFramer},
+    decode::{Customs, Decoder, MateNames, Mismatch, Work},
+    frame::{TextFramer, bam::BamFramer, split_head},
     shard::ShardFile,
     sniff::Format,
     source::{Source, Workers},
@@ -31,10 +31,11 @@ pub fn text(bytes: &[u8], format: Text) {
     let (interleaved, goes_on) = (how & 1 != 0, how & 2 != 0);
     let source = Source::of_blocks(Path::new("x"), text.chunks(usize::from(how / 4) + 1));
     let decoder = decoder(goes_on);
+    let customs = Customs::default();
     let mut framer = TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on);
     while let Ok(Some(slab)) = framer.next_slab() {
         let num_records = slab.records.len();
-        let work = if interleaved { Work::Interleaved(slab) } else { Work::Single(slab) };
+        let work = if interleaved { Work::Interleaved(slab, customs) } else { Work::Single(slab, customs) };
         check(&decoder, work, num_records);
     }
 }
@@ -50,6 +51,30 @@ pub fn bam(bytes: &[u8]) {
 pub fn cram(bytes: &[u8]) {
     let source = Source::of_blocks(Path::new("x"), bytes.chunks(1 << 16));
     alignments(cram::convert(source, Vec::new(), Reference::none()), 1 << 20);
+}
+
+/// Reads a compressed input as it is stored.
+pub fn stored(bytes: &[u8]) {
+    let mut source = Source::of(Path::new("x"), Box::new(std::io::Cursor::new(bytes.to_vec())), &workers());
+    while let Ok(Some(_)) = source.next_block() {}
+}
+
+/// Pairs two heads, apart by a line end.
+pub fn mates(bytes: &[u8]) {
+    let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else { return };
+    let (first, second) = (&bytes[..end], &bytes[end + 1..]);
+    let names = MateNames::of(first, second);
+    let result = names.check(first, second);
+    let stored = [first, second].map(|head| {
+        let (name, comment) = split_head(head);
+        names.stored(name, comment).0
+    });
+    // Whoever is a mate by the ending of his name is stored under the same name.
+    let share_name = !matches!(names, MateNames::Ending(_)) || result.is_err() || stored[0] == stored[1];
+    assert!(share_name, "{names:?} {stored:?}");
+    // The other way round they are no mates, unless nothing tells them apart.
+    let turned = MateNames::of(second, first).check(second, first);
+    assert!(names == MateNames::Alike || result.is_err() || turned == Err(Mismatch::Swapped), "{names:?} {turned:?}");
 }
 
 /// Opens a shard and reads all that is in it.
@@ -78,7 +103,8 @@ fn read_everything(shard: &ShardFile) {
 }
 
 fn alignments(source: Source, waiting_bytes: u64) {
-    let Ok(mut framer) = BamFramer::new(source, Vec::new(), &workers(), 0, waiting_bytes) else { return };
+    let scratch = std::env::temp_dir();
+    let Ok(mut framer) = BamFramer::new(source, Vec::new(), &workers(), 0, (waiting_bytes, &scratch)) else { return };
     let decoder = decoder(true);
     while let Ok(Some(slab)) = framer.next_slab() {
         let num_records = slab.fragments.iter().map(|f| 1 + usize::from(f.second.is_some())).sum();

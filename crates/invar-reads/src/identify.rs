@@ -22,9 +22,10 @@ pub fn identify(path: &Path) -> Result<Identity, Error> {
     let pool = threads.map_err(|error| Error::Io { path: path.into(), source: std::io::Error::other(error) })?;
     let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::default(), buffers: Arc::default() };
     let mut source = Source::open(path, &workers)?;
-    let Some(block) = source.next_block()? else {
+    let Some(mut block) = source.next_block()? else {
         return Err(Error::Empty { path: path.into(), found: "an empty file".into() });
     };
+    sniff::strip_byte_order_mark(&mut block);
     let format = sniff::format(path, &block)?;
     Ok(Identity { format, compression: stored(path)? })
 }
@@ -73,6 +74,7 @@ mod tests {
             identify(file.path()).map(|identity| identity.to_string())
         };
         assert_eq!(of(b"@r\nA\n+\nI\n").unwrap(), "FASTQ");
+        assert_eq!(of(b"\xef\xbb\xbf@r\nA\n+\nI\n").unwrap(), "FASTQ");
         assert_eq!(of(&zstd::encode_all(&b">r\nA\n"[..], 3).unwrap()).unwrap(), "FASTA in zstd");
         assert!(matches!(of(b""), Err(Error::Empty { .. })));
         assert!(matches!(of(b"hello"), Err(Error::NotAReadFile { .. })));

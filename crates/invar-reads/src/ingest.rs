@@ -12,6 +12,7 @@
 
 use std::{
     cell::OnceCell,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -32,14 +33,17 @@ use crate::{
 };
 
 use self::{
-    assemble::Assembler,
-    feed::{Fed, Feed, Unit},
+    assemble::{Assembler, Finished},
+    feed::{Fed, Feed},
     output::Output,
+    units::{Unit, units},
 };
 
 mod assemble;
 mod feed;
 mod output;
+mod units;
+mod warning;
 
 /// What an ingest did.
 #[derive(Clone, Debug)]
@@ -50,6 +54,17 @@ pub struct Summary {
     pub already_done: bool,
     /// Shards that an interrupted ingest had finished, and that were kept.
     pub resumed_shards: usize,
+}
+
+/// The fact in the manifest that holds the warnings.
+const WARNINGS: &str = "warnings";
+
+impl Summary {
+    /// What looked wrong with the inputs although they could be read, in words; also of a dataset that was there already.
+    pub fn warnings(&self) -> Vec<&str> {
+        let texts = self.manifest.facts.get(WARNINGS).and_then(|warnings| warnings.as_array());
+        texts.into_iter().flatten().filter_map(|text| text.as_str()).collect()
+    }
 }
 
 /// Name of the domain in the manifest.
@@ -118,27 +133,6 @@ fn alignments_are_paired(path: &Path) -> Error {
     }
 }
 
-/// Which inputs are read together.
-fn units(inputs: &Inputs) -> Result<Vec<Unit>, Error> {
-    let refuse = |what: &str, expected: &str, found: String| {
-        Err(Error::Config { what: what.into(), expected: expected.into(), found })
-    };
-    let num_files = inputs.files.len() as u32;
-    if num_files == 0 {
-        return refuse("inputs", "at least one file", "none".into());
-    }
-    if inputs.files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
-        return refuse("inputs", "standard input (-) once", "it more than once".into());
-    }
-    if inputs.pairing != Pairing::Files {
-        return Ok((0..num_files).map(Unit::One).collect());
-    }
-    if num_files % 2 == 1 {
-        return refuse("mates", "an even number of files (R1 R2 ...)", num_files.to_string());
-    }
-    Ok((0..num_files).step_by(2).map(|first| Unit::Two(first, first + 1)).collect())
-}
-
 fn run(
     inputs: &Inputs,
     units: Vec<Unit>,
@@ -171,7 +165,7 @@ fn run(
     };
     feed.start(sender);
 
-    let (shards, mut read, skipped) = std::thread::scope(|scope| {
+    let Finished { shards, inputs: mut read, skipped, mut warnings } = std::thread::scope(|scope| {
         let mut assembler = Assembler::start(scope, output, config, &paths, &units);
         let mut told = assembler.bytes_resumed();
         progress.advance(told);
@@ -192,12 +186,17 @@ fn run(
             }
         }
     })?;
-    let mut totals = std::collections::BTreeMap::new();
+    let mut totals = BTreeMap::new();
     for (name, number) in read.iter().flat_map(|input| &input.counts) {
         *totals.entry(name.clone()).or_insert(0) += number;
     }
     for (name, number) in Counts::default().to_map() {
         totals.entry(name).or_insert(number);
+    }
+    warnings.extend(warning::of_copies(&read));
+    let mut facts = BTreeMap::new();
+    if !warnings.is_empty() {
+        facts.insert(WARNINGS.to_owned(), warnings.into());
     }
     if let Some(reference) = &inputs.reference {
         read.push(output::reference(reference)?);
@@ -212,7 +211,7 @@ fn run(
         files: Vec::new(),
         counts: totals,
         skipped,
-        facts: std::collections::BTreeMap::new(),
+        facts,
     })
 }
 

@@ -4,42 +4,41 @@
 //! compute it: one base of Q3 costs more than a hundred of Q40 can mend. (De Coster 2017, "Averaging basecall quality
 //! scores the right way".)
 
-/// Largest Phred value that FASTQ can write (`~`).
-pub(crate) const MAX_PHRED: u8 = 93;
+mod encoding;
+
+pub use encoding::QualityEncoding;
+pub(crate) use encoding::{Encoding, QualityRange};
 
 /// Error probabilities are summed as integers of this scale, so that the sum does not depend on the order: a read and
-/// its reverse complement have the same mean to the last bit. 2^28 bases of Q0 still fit 64 bits.
-const SCALE: f64 = (1u64 << 36) as f64;
+/// its reverse complement have the same mean to the last bit. Fine enough that Q93, the highest that FASTQ can write,
+/// is off by less than a `f32` can tell.
+const SCALE: f64 = (1u64 << 52) as f64;
 
-/// `10^(-q/10)` in units of `1/SCALE` for each Phred value.
-struct Table([u64; 256]);
+/// Values that are summed before the sum moves to 128 bits: each of four sums gets a quarter of them, at most `SCALE`
+/// (of Solexa: less) each.
+const CHUNK: usize = 4096;
 
-static PROBABILITIES: std::sync::LazyLock<Table> = std::sync::LazyLock::new(|| {
-    let mut table = [0; 256];
-    for (phred, value) in table.iter_mut().enumerate() {
-        *value = (10f64.powf(-(phred as f64) / 10.0) * SCALE).round() as u64;
-    }
-    Table(table)
-});
-
-/// Mean error probability of Phred values stored with `offset` added (33 in FASTQ, 0 in BAM). `None` where there are none.
-pub(crate) fn mean_error(values: &[u8], offset: u8) -> Option<f32> {
+/// Mean error probability of the stored bytes. `None` where there are none.
+pub(crate) fn mean_error(values: &[u8], encoding: Encoding) -> Option<f32> {
     if values.is_empty() {
         return None;
     }
-    let table = &PROBABILITIES.0;
-    let mut sums = [0u64; 4];
-    let (fours, rest) = values.as_chunks::<4>();
-    for four in fours {
-        for (sum, value) in sums.iter_mut().zip(four) {
-            *sum += table[usize::from(value.wrapping_sub(offset))];
+    let table = encoding.probabilities();
+    let mut total = 0u128;
+    for chunk in values.chunks(CHUNK) {
+        let mut sums = [0u64; 4];
+        let (fours, rest) = chunk.as_chunks::<4>();
+        for four in fours {
+            for (sum, value) in sums.iter_mut().zip(four) {
+                *sum += table[usize::from(*value)];
+            }
         }
+        for value in rest {
+            sums[0] += table[usize::from(*value)];
+        }
+        total += sums.iter().map(|&sum| u128::from(sum)).sum::<u128>();
     }
-    let mut sum: u64 = sums.iter().sum();
-    for value in rest {
-        sum += table[usize::from(value.wrapping_sub(offset))];
-    }
-    Some((sum as f64 / SCALE / values.len() as f64) as f32)
+    Some((total as f64 / SCALE / values.len() as f64) as f32)
 }
 
 /// The Phred value of an error probability.
@@ -48,9 +47,10 @@ pub(crate) fn phred(error: f32) -> f32 {
     (-10.0 * f64::from(error).log10()) as f32 + 0.0
 }
 
-/// Position (0-based) of the first byte that is no FASTQ quality (`!` to `~`).
-pub(crate) fn first_bad(values: &[u8]) -> Option<usize> {
-    let is_bad = |value: u8| value.wrapping_sub(33) > MAX_PHRED;
+/// Position (0-based) of the first byte that is no quality in this encoding: from its lowest value to `~`.
+pub(crate) fn first_bad(values: &[u8], encoding: Encoding) -> Option<usize> {
+    let lowest = encoding.lowest_byte();
+    let is_bad = |value: u8| value.wrapping_sub(lowest) > b'~' - lowest;
     let any_bad = values.iter().fold(false, |bad, &value| bad | is_bad(value));
     if any_bad { values.iter().position(|&value| is_bad(value)) } else { None }
 }
@@ -60,39 +60,65 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn mean_quality(values: &[u8], offset: u8) -> Option<f32> {
-        mean_error(values, offset).map(phred)
+    fn mean_quality(values: &[u8], encoding: Encoding) -> Option<f32> {
+        mean_error(values, encoding).map(phred)
     }
 
     #[test]
     fn known_means() {
-        assert_eq!(mean_quality(b"", 33), None);
-        assert_eq!(mean_quality(b"IIII", 33), Some(40.0));
-        assert_eq!(mean_quality(&[0; 7], 0), Some(0.0));
+        assert_eq!(mean_quality(b"", Encoding::Phred33), None);
+        assert_eq!(mean_quality(b"IIII", Encoding::Phred33), Some(40.0));
+        assert_eq!(mean_quality(&[0; 7], Encoding::Raw), Some(0.0));
         // mean(10^-0.3, 10^-4) = 0.25064360 -> 6.0094389 (Python: -10*math.log10((10**-.3+10**-4)/2)).
-        let q = mean_quality(&[3, 40], 0).unwrap();
+        let q = mean_quality(&[3, 40], Encoding::Raw).unwrap();
         assert!((q - 6.009_439).abs() < 1e-5, "{q}");
-        // The highest FASTQ value keeps a relative error of the scale: 0.06 of a Phred unit.
-        assert!((mean_quality(b"~~~", 33).unwrap() - 93.0).abs() < 0.1);
+        // Many values of Q0 do not overflow.
+        assert_eq!(mean_quality(&vec![b'!'; 3_000_000], Encoding::Phred33), Some(0.0));
+    }
+
+    #[test]
+    fn a_read_of_one_quality_has_that_mean() {
+        for phred in 0..=93u8 {
+            for length in [1, 3, 150, 20_001] {
+                let mean = mean_quality(&vec![phred + 33; length], Encoding::Phred33).unwrap();
+                // As near as a probability of 32 bits can be.
+                assert!((mean - f32::from(phred)).abs() < 8e-6, "{length} values of Q{phred}: {mean}");
+            }
+        }
+    }
+
+    #[test]
+    fn encodings_start_at_their_own_byte() {
+        assert_eq!(mean_quality(b"hhhh", Encoding::Phred64), Some(40.0));
+        assert_eq!(mean_quality(b"EEEE", Encoding::Phred64), Some(5.0));
+        assert_eq!(mean_quality(b"EEEE", Encoding::Phred33), Some(36.0));
+        // Solexa scores are of the odds (Cock et al. 2010, equation 3): Q-5 is 10 log10(1 + 10^-0.5) = 1.1933 in Phred.
+        let q = mean_quality(b";;", Encoding::Solexa).unwrap();
+        assert!((q - 1.193_311).abs() < 1e-5, "{q}");
+        // And high ones are the same: 10 log10(10^4 + 1) = 40.00043.
+        let q = mean_quality(b"hh", Encoding::Solexa).unwrap();
+        assert!((q - 40.000_43).abs() < 1e-4, "{q}");
     }
 
     #[test]
     fn bad_bytes_are_found() {
-        assert_eq!(first_bad(b"!~IIIII"), None);
-        assert_eq!(first_bad(b"!~ I"), Some(2));
-        assert_eq!(first_bad(b"I\x7f"), Some(1));
-        assert_eq!(first_bad(b""), None);
+        assert_eq!(first_bad(b"!~IIIII", Encoding::Phred33), None);
+        assert_eq!(first_bad(b"!~ I", Encoding::Phred33), Some(2));
+        assert_eq!(first_bad(b"I\x7f", Encoding::Phred33), Some(1));
+        assert_eq!(first_bad(b"", Encoding::Phred33), None);
+        assert_eq!(first_bad(b"@h?", Encoding::Phred64), Some(2));
+        assert_eq!(first_bad(b";h:", Encoding::Solexa), Some(2));
     }
 
     proptest! {
         #[test]
-        fn agrees_with_floating_point_and_ignores_order(mut values in proptest::collection::vec(0u8..=60, 1..300)) {
+        fn agrees_with_floating_point_and_ignores_order(mut values in proptest::collection::vec(0u8..=93, 1..300)) {
             let sum: f64 = values.iter().map(|&q| 10f64.powf(-f64::from(q) / 10.0)).sum();
             let expected = -10.0 * (sum / values.len() as f64).log10();
-            let forward = mean_quality(&values, 0).unwrap();
-            prop_assert!((f64::from(forward) - expected).abs() < 1e-3, "{} {}", forward, expected);
+            let forward = mean_quality(&values, Encoding::Raw).unwrap();
+            prop_assert!((f64::from(forward) - expected).abs() < 1e-5, "{} {}", forward, expected);
             values.reverse();
-            prop_assert_eq!(mean_quality(&values, 0).unwrap().to_bits(), forward.to_bits());
+            prop_assert_eq!(mean_quality(&values, Encoding::Raw).unwrap().to_bits(), forward.to_bits());
         }
     }
 }

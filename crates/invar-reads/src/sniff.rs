@@ -52,10 +52,19 @@ pub(crate) fn format(path: &Path, prefix: &[u8]) -> Result<Format, Error> {
     if prefix.starts_with(b"BAM\x01") {
         return Ok(Format::Bam);
     }
-    if prefix.starts_with(b"CRAM") {
-        return Ok(Format::Cram);
+    if let Some([major, minor, ..]) = prefix.strip_prefix(b"CRAM") {
+        if *major == 3 {
+            return Ok(Format::Cram);
+        }
+        let found =
+            format!("CRAM {major}.{minor}: convert it with `samtools view -O cram,version=3.0` (3.0 and 3.1 are read)");
+        return Err(Error::NotAReadFile { path: path.into(), found });
     }
     let text = prefix.trim_ascii_start();
+    if matches!(text.first(), Some(b'@' | b'>')) && ends_lines_in_cr(text) {
+        let found = "text whose lines end in CR alone, as on old Macintoshes: convert it with `tr '\\r' '\\n'`";
+        return Err(Error::NotAReadFile { path: path.into(), found: found.into() });
+    }
     if !SAM_HEADERS.iter().any(|header| text.starts_with(header)) {
         match text.first() {
             Some(b'@') => return Ok(Format::Fastq),
@@ -66,8 +75,25 @@ pub(crate) fn format(path: &Path, prefix: &[u8]) -> Result<Format, Error> {
     Err(Error::NotAReadFile { path: path.into(), found: describe(text) })
 }
 
+/// The mark that some editors put before UTF-8 text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Takes a byte order mark off the beginning of an input.
+pub(crate) fn strip_byte_order_mark(start: &mut Vec<u8>) {
+    if start.starts_with(BYTE_ORDER_MARK) {
+        start.drain(..BYTE_ORDER_MARK.len());
+    }
+}
+
+/// Whether lines of text end in CR, with no LF anywhere.
+pub(crate) fn ends_lines_in_cr(text: &[u8]) -> bool {
+    memchr::memchr(b'\r', text).is_some_and(|at| at + 1 < text.len()) && memchr::memchr(b'\n', text).is_none()
+}
+
 fn describe(prefix: &[u8]) -> String {
-    let known: [(&[u8], &str); 13] = [
+    let known: [(&[u8], &str); 15] = [
+        (b"\xff\xfe", "text in UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"),
+        (b"\xfe\xff", "text in UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"),
         (b"@HD\t", "SAM text: convert it with `samtools view -b`"),
         (b"@SQ\t", "SAM text: convert it with `samtools view -b`"),
         (b"@", "SAM text: convert it with `samtools view -b`"),
@@ -110,7 +136,16 @@ mod tests {
         assert_eq!(of(b"\r\n\n>read 1\nACGT").unwrap(), Format::Fasta);
         assert_eq!(of(b"BAM\x01\0\0").unwrap(), Format::Bam);
         assert_eq!(of(b"CRAM\x03\0").unwrap(), Format::Cram);
-        for (bytes, expected) in [(&b"@HD\tVN:1.6\n"[..], "SAM"), (b"PK\x03\x04", "zip"), (b"hello", "hello")] {
+        assert_eq!(of(b"@read 1\r\nACGT").unwrap(), Format::Fastq);
+        let cases: [(&[u8], &str); 6] = [
+            (b"@HD\tVN:1.6\n", "SAM"),
+            (b"PK\x03\x04", "zip"),
+            (b"hello", "hello"),
+            (b"CRAM\x02\x01", "found CRAM 2.1"),
+            (b"@read 1\rACGT\r+\r", "CR alone"),
+            (b"\xff\xfe>\0r\0", "UTF-16"),
+        ];
+        for (bytes, expected) in cases {
             let error = of(bytes).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }

@@ -1,7 +1,8 @@
 //! Inputs as ordered blocks of decompressed bytes, read and inflated ahead of their use.
 //!
 //! Each source has a thread that reads the stored bytes, counts them and feeds their SHA-256. Gzip and zstd, which can
-//! only be decompressed in one piece, are inflated in that thread too; the blocks of BGZF are inflated by the workers.
+//! only be decompressed in one piece, are inflated in that thread too; the blocks of BGZF are inflated by the workers,
+//! also where they stand among members of plain gzip.
 
 use std::{
     fs::File,
@@ -15,7 +16,6 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use flate2::bufread::MultiGzDecoder;
 use invar_dataset::manifest;
 use sha2::{Digest, Sha256};
 
@@ -27,8 +27,11 @@ use crate::{
 
 mod bgzf;
 mod buffers;
+mod gzip;
+mod stored;
 
 pub(crate) use buffers::Buffers;
+use stored::Stored;
 
 /// Decompressed bytes in a block.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -36,11 +39,21 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that wait to be used.
 const BLOCKS_AHEAD: usize = 4;
 
-/// Size and checksum of an input as it is stored.
+/// Size and checksum of an input as it is stored, and what is odd about its end.
 #[derive(Clone, Debug)]
 pub(crate) struct InputDigest {
     pub size_bytes: u64,
     pub sha256: String,
+    pub oddities: Vec<Oddity>,
+}
+
+/// What is odd about the end of a compressed input. Whether it is an error depends on what the input holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    /// The BGZF block that marks the end is missing, so that nothing tells whether more blocks once followed.
+    NoEndBlock,
+    /// Bytes after the last gzip member that are none themselves, nor zeros.
+    Garbage { offset: u64, size_bytes: u64 },
 }
 
 /// What every source shares.
@@ -80,6 +93,11 @@ impl Source {
         } else {
             Box::new(File::open(path).map_err(Error::io(path))?)
         };
+        Ok(Self::of(path, stored, workers))
+    }
+
+    /// Starts to read what `stored` gives.
+    pub fn of(path: &Path, stored: Box<dyn Read + Send>, workers: &Workers) -> Self {
         let metered = Metered {
             inner: stored,
             hasher: Sha256::new(),
@@ -93,7 +111,7 @@ impl Source {
                 let _ = outlet.0.send(Block::Failed(error));
             }
         });
-        Ok(Self { path: path.into(), blocks, digest: None })
+        Self { path: path.into(), blocks, digest: None }
     }
 
     /// A source whose blocks are made by `make` in a thread of its own.
@@ -115,7 +133,7 @@ impl Source {
     pub fn of_blocks<'a>(path: &Path, blocks: impl Iterator<Item = &'a [u8]>) -> Self {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let blocks = blocks.map(|block| Block::Ready(block.to_vec()));
-        let end = Block::End(InputDigest { size_bytes: 0, sha256: String::new() });
+        let end = Block::End(InputDigest { size_bytes: 0, sha256: String::new(), oddities: Vec::new() });
         blocks.chain([end]).for_each(|block| sender.send(block).expect("the receiver is here"));
         Self { path: path.into(), blocks: receiver, digest: None }
     }
@@ -236,7 +254,11 @@ struct Metered {
 
 impl Metered {
     fn finish(self) -> InputDigest {
-        InputDigest { size_bytes: self.size_bytes, sha256: manifest::hex(&self.hasher.finalize()) }
+        InputDigest {
+            size_bytes: self.size_bytes,
+            sha256: manifest::hex(&self.hasher.finalize()),
+            oddities: Vec::new(),
+        }
     }
 }
 
@@ -258,30 +280,25 @@ fn read_input(stored: Metered, path: &Path, workers: &Workers, outlet: &Outlet) 
     let mut stored = BufReader::with_capacity(1 << 18, stored);
     let prefix = peek(&mut stored, sniff::COMPRESSION_PREFIX).map_err(Error::io(path))?;
     let compression = sniff::compression(&prefix);
-    let stored = io::Cursor::new(prefix).chain(stored);
-    let stored = match compression {
-        Compression::None => {
-            let mut stored = stored;
-            send_blocks(&mut stored, path, workers, outlet)?;
-            stored
-        }
-        Compression::Gzip => {
-            let mut decoder = MultiGzDecoder::new(stored);
-            send_blocks(&mut decoder, path, workers, outlet)?;
-            decoder.into_inner()
-        }
-        Compression::Bgzf => {
-            let mut stored = stored;
-            bgzf::send_blocks(&mut stored, path, workers, outlet)?;
-            stored
-        }
+    let mut stored = Stored::new(prefix, stored);
+    let mut filler = Filler::new(workers, outlet);
+    let mut oddities = Vec::new();
+    let failure = match compression {
+        Compression::None => filler.fill(&mut stored)?,
         Compression::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(stored).map_err(Error::io(path))?;
-            send_blocks(&mut decoder, path, workers, outlet)?;
-            decoder.finish()
+            let mut decoder = zstd::Decoder::with_buffer(&mut stored).map_err(Error::io(path))?;
+            filler.fill(&mut decoder)?
+        }
+        Compression::Gzip | Compression::Bgzf => {
+            oddities = gzip::send_members(&mut stored, path, workers, outlet)?;
+            None
         }
     };
-    outlet.send(Block::End(stored.into_inner().1.into_inner().finish()))
+    filler.flush()?;
+    if let Some(error) = failure {
+        return Err(decompression_error(path, stored.offset(), error).into());
+    }
+    outlet.send(Block::End(InputDigest { oddities, ..stored.into_inner().finish() }))
 }
 
 /// The first `len` bytes, or all where there are fewer.
@@ -291,29 +308,42 @@ fn peek(stored: &mut impl BufRead, len: usize) -> io::Result<Vec<u8>> {
     Ok(prefix)
 }
 
-fn send_blocks(decoder: &mut impl Read, path: &Path, workers: &Workers, outlet: &Outlet) -> Result<(), Stop> {
-    let mut offset = 0u64;
-    loop {
-        let mut block = workers.buffers.take(BLOCK_BYTES);
-        let mut filled = 0;
-        while filled < block.len() {
-            match decoder.read(&mut block[filled..]) {
-                Ok(0) => {
-                    block.truncate(filled);
-                    return outlet.send(Block::Ready(block));
-                }
-                Ok(n) => filled += n,
+/// Fills blocks from a stream, or from several that follow each other, and sends the full ones.
+struct Filler<'a> {
+    workers: &'a Workers,
+    outlet: &'a Outlet,
+    block: Vec<u8>,
+    filled: usize,
+}
+
+impl<'a> Filler<'a> {
+    fn new(workers: &'a Workers, outlet: &'a Outlet) -> Self {
+        Self { workers, outlet, block: Vec::new(), filled: 0 }
+    }
+
+    /// Reads `stream` to its end, or to the error that is returned.
+    fn fill(&mut self, stream: &mut impl Read) -> Result<Option<io::Error>, Stop> {
+        loop {
+            if self.filled == self.block.len() {
+                self.flush()?;
+                self.block = self.workers.buffers.take(BLOCK_BYTES);
+            }
+            match stream.read(&mut self.block[self.filled..]) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.filled += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // What could be read goes first, so that an earlier error in it is the one that is reported.
-                    block.truncate(filled);
-                    outlet.send(Block::Ready(block))?;
-                    return Err(decompression_error(path, offset + filled as u64, error).into());
-                }
+                Err(error) => return Ok(Some(error)),
             }
         }
-        offset += filled as u64;
-        outlet.send(Block::Ready(block))?;
+    }
+
+    /// Sends what is there. What could be read goes before an error, so that an earlier error in it is the one that is
+    /// reported.
+    fn flush(&mut self) -> Result<(), Stop> {
+        let mut block = std::mem::take(&mut self.block);
+        block.truncate(self.filled);
+        self.filled = 0;
+        if block.is_empty() { Ok(()) } else { self.outlet.send(Block::Ready(block)) }
     }
 }
 

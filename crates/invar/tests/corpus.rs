@@ -35,6 +35,7 @@ struct Specimen {
     bases: Option<u64>,
     #[serde(default)]
     dropped: BTreeMap<String, u64>,
+    warning: Option<String>,
     error: Option<String>,
     record: Option<u64>,
 }
@@ -90,6 +91,11 @@ fn valid_specimens_give_their_reads() {
         assert_eq!(summary["counts"]["kept_bp"].as_u64(), specimen.bases, "{name}: bases");
         for (reason, count) in &specimen.dropped {
             assert_eq!(summary["counts"][reason].as_u64(), Some(*count), "{name}: {reason}: {summary}");
+        }
+        let warnings = summary["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), usize::from(specimen.warning.is_some()), "{name}: {warnings:?}");
+        for warning in warnings.iter().filter_map(|warning| warning.as_str()) {
+            assert!(warning.contains(specimen.warning.as_deref().unwrap_or_default()), "{name}: {warning}");
         }
     }
 }

@@ -78,6 +78,38 @@ def cram(sam, reference, options=()):
         return made
 
 
+def without_md5(made):
+    """CRAM without the sums of its references in the header."""
+    with tempfile.TemporaryDirectory() as directory:
+        header = re.sub(rb"\tM5:[0-9a-f]+", b"", samtools("view", "-H", "--no-PG", "-", data=made))
+        (Path(directory) / "header").write_bytes(header)
+        (Path(directory) / "in.cram").write_bytes(made)
+        return samtools("reheader", "--no-PG", f"{directory}/header", f"{directory}/in.cram")
+
+
+def containers(made):
+    """Where the containers of CRAM 3 begin, that of the header first."""
+    starts, at = [], 26
+    while at < len(made):
+        starts.append(at)
+        (length,) = struct.unpack_from("<i", made, at)
+        at += 4
+        for kind in "iiiilli":  # reference, start, span, records, counter, bases, blocks
+            at += number_bytes(made[at], kind)
+        num_slices, at = made[at], at + number_bytes(made[at], "i")
+        assert num_slices < 128
+        for _ in range(num_slices):
+            at += number_bytes(made[at], "i")
+        at += 4 + length
+    return starts
+
+
+def number_bytes(first, kind):
+    """Length of an ITF8 (i) or LTF8 (l) number, from its first byte."""
+    ones = next((n for n in range(8) if not first & 0x80 >> n), 8)
+    return 1 + min(ones, 4 if kind == "i" else 8)
+
+
 def decompressed(data):
     """The stream inside BGZF or gzip."""
     return gzip.decompress(data)

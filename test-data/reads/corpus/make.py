@@ -30,6 +30,7 @@ HEADER = """\
 # [[valid]]    file, description, origin, licence
 #              reads, bases: rows and bases in the dataset, with default settings and the options below
 #              dropped: reason -> records left out (the names of the ingest counts)
+#              warning: what is said of it; nothing of the others
 # [[invalid]]  file, description, origin, licence
 #              error: the ErrorKind, by name
 #              record: number of the record the message must name, 1-based, where it is known

@@ -5,7 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from formats import BGZF_END, bam, bgzf, bgzf_block, cram, decompressed, fasta, fastq, filtered, gz
+from formats import BGZF_END, bam, bgzf, bgzf_block, containers, cram, decompressed, fasta, fastq, filtered, gz, without_md5
 
 LICENCE = "MIT OR Apache-2.0"
 ORIGIN = "made by corpus/specimens.py"
@@ -29,7 +29,7 @@ def records(number, length_bp=60, prefix=b"read"):
 def make(root):
     """Writes everything under root/corpus; [("valid" | "invalid", index entry)]."""
     corpus = Corpus(root)
-    for chapter in (text, names, sequences, fasta_files, compression, mates, alignments, crams):
+    for chapter in (text, names, sequences, qualities_of_old, fasta_files, compression, mates, alignments, crams):
         chapter(corpus)
     return corpus.entries
 
@@ -95,8 +95,15 @@ def text(c):
     c.invalid("quality-missing.fastq", middle(fastq([(h, s, b"")])), "an empty quality line", "length-mismatch", 2)
     c.invalid("plus-missing.fastq", middle(b"@%s\n%s\n-\n%s\n" % (h, s, q)), "'-' where '+' must be", "bad-marker", 2)
     c.invalid("at-missing.fastq", middle(b"%s\n%s\n+\n%s\n" % (h, s, q)), "a head without '@'", "bad-marker", 2)
-    wrapped = b"@%s\n%s\n%s\n+\n%s\n%s\n" % (h, s[:31], s[31:], q[:31], q[31:])
-    c.invalid("wrapped.fastq", middle(wrapped), "a sequence over two lines, as old Sanger files have", "bad-marker", 2)
+    wrapped = b"@%s\n%s\n%s\n+\n%s\n%s\n" % (h, s[:31], s[31:], b"@" + q[1:31], q[31:])
+    c.valid("wrapped.fastq", middle(wrapped), "a sequence over two lines, as old Sanger files have", 3, total(three))
+    short = b"@%s\n%s\n%s\n+\n%s\n%s\n" % (h, s[:31], s[31:], q[:31], q[31:-1])
+    c.invalid("wrapped-too-short.fastq", middle(short), "the same with a quality less", "length-mismatch", 2)
+    mark = b"\xef\xbb\xbf"
+    c.valid("byte-order-mark.fastq", mark + good, "a byte order mark before the first head", 3, total(three))
+    c.invalid("cr-only.fastq", good.replace(b"\n", b"\r"), "lines end in CR alone, as on old Macintoshes", "not-a-read-file")
+    utf_16 = good.decode().encode("utf-16")
+    c.invalid("utf-16.fastq", utf_16, "text in UTF-16, as Windows calls Unicode", "not-a-read-file")
     blank = fastq(three[:1]) + b"@%s\n%s\n\n+\n%s\n" % (h, s, q)
     c.invalid("blank-line-inside.fastq", blank, "a blank line inside a record", "bad-marker", 2)
     c.invalid(
@@ -174,6 +181,30 @@ def sequences(c):
     c.valid("megabase.fastq.gz", gz(long), "a read of 1,000,000 bases, then one of 50", 2, 1_000_050)
 
 
+def qualities_of_old(c):
+    """Characters for qualities that no instrument writes any more."""
+    recs = lambda lowest: [(h, s, bytes(max(lowest, 104 - i % 41) for i, _ in enumerate(s))) for h, s, _ in records(60)]
+    told = "qualities were read as "
+    phred_64 = recs(66)
+    c.valid(
+        "phred-64.fastq",
+        fastq(phred_64),
+        "qualities from 'B' to 'h', as Illumina 1.5 wrote them",
+        60,
+        total(phred_64),
+        warning=told + "Phred+64",
+    )
+    solexa = [(h, s, b";" + q[1:]) for h, s, q in phred_64]
+    c.valid(
+        "solexa.fastq",
+        fastq(solexa),
+        "qualities from ';' to 'h', as Solexa wrote them",
+        60,
+        total(solexa),
+        warning=told + "Solexa+64",
+    )
+
+
 def fasta_files(c):
     recs = [(b"contig1 first", sequence(150, 1)), (b"contig2", sequence(61, 2)), (b"contig3", sequence(60, 3))]
     c.valid("wrapped.fasta", fasta(recs), "sequences in lines of 60", 3, 271)
@@ -184,6 +215,9 @@ def fasta_files(c):
     c.valid("no-final-newline.fasta", fasta(recs)[:-1], "the last line has no line end", 3, 271)
     c.valid("blank-lines.fasta", fasta(recs).replace(b">", b"\n\n>") + b"\n", "blank lines between the records", 3, 271)
     c.valid("named.fastq", fasta(recs), "FASTA in a file named .fastq", 3, 271)
+    c.valid("byte-order-mark.fasta", b"\xef\xbb\xbf" + fasta(recs), "a byte order mark before the first head", 3, 271)
+    blanks = fasta(recs).replace(b"\n", b" \t\n")
+    c.valid("trailing-blanks.fasta", blanks, "a space and a tab at the end of every line", 3, 271)
     hollow = b">first\nACGTACGT\n>hollow\n>last\nGGGGCCCC\n"
     c.valid("empty-record.fasta", hollow, "a head without a sequence between two others", 2, 16, {"empty": 1})
     c.valid(
@@ -219,6 +253,32 @@ def compression(c):
     c.valid("frames.fastq.zst", frame(plain[:half]) + frame(plain[half:]), "Zstandard in two frames", 400, bases)
     c.valid("reads.fasta.gz", gz(fasta([(h, s) for h, s, _ in recs])), "FASTA in gzip", 400, bases)
 
+    first, second = plain[: half + 37], plain[half + 37 :]
+    c.valid("bgzf-then-gzip.fastq.gz", bgzf(first, 4000) + gz(second), "BGZF, then a member of plain gzip", 400, bases)
+    c.valid("gzip-then-bgzf.fastq.gz", gz(first) + bgzf(second, 4000), "a member of plain gzip, then BGZF", 400, bases)
+    c.valid("empty-bgzf-then-gzip.fastq.gz", BGZF_END + gz(plain), "BGZF of nothing, then plain gzip", 400, bases)
+    no_end = "the BGZF block that marks the end is missing"
+    c.valid(
+        "no-end.fastq.bgz",
+        blocks[: -len(BGZF_END)],
+        "BGZF without the block that marks its end",
+        400,
+        bases,
+        warning=no_end,
+    )
+    c.valid("zeros-after.fastq.gz", gz(plain) + bytes(1000), "zeros after the last member, as tapes have", 400, bases)
+    c.valid(
+        "garbage-after.fastq.gz",
+        gz(plain) + b"not gzip\n",
+        "other bytes after the last member",
+        400,
+        bases,
+        warning="are no gzip and were passed over",
+    )
+    lost = bytearray(blocks)
+    lost[len(bgzf_block(plain[:4000]))] ^= 0x55
+    c.invalid("lost-header.fastq.bgz", bytes(lost), "BGZF whose second block does not begin as one", "corrupt")
+
     packed = gz(plain)
     c.invalid("cut.fastq.gz", packed[: len(packed) // 2], "gzip cut in the middle", "truncated")
     c.invalid("cut-in-trailer.fastq.gz", packed[:-4], "gzip without the last four bytes", "truncated")
@@ -227,7 +287,6 @@ def compression(c):
         "cut-member.fastq.gz", gz(plain[:half]) + gz(plain[half:])[:-30], "gzip cut in its second member", "truncated"
     )
     c.invalid("cut.fastq.bgz", blocks[: len(blocks) // 2], "BGZF cut within a block", "truncated")
-    c.invalid("no-end.fastq.bgz", blocks[: -len(BGZF_END)], "BGZF without the block that marks its end", "truncated")
     packed = frame(plain)
     c.invalid("cut.fastq.zst", packed[: len(packed) // 2], "Zstandard cut in the middle", "truncated")
     packed = bytearray(gz(plain))
@@ -276,6 +335,33 @@ def mates(c):
         {"no_acgt": 1, "mate_dropped": 1},
         mates=second,
     )
+
+    renamed = lambda recs, old, new: [(h.replace(old, new), s, q) for h, s, q in recs]
+    for name, ends, description in (
+        ("joined", (b"_1:N:0:ACGT", b"_2:N:0:ACGT"), "Casava's comment joined to the name"),
+        ("archive", (b".1", b".2"), "names that end in .1 and .2, as archives write them"),
+        ("underscore", (b"_1", b"_2"), "names that end in _1 and _2"),
+        ("letters", (b"_R1 x", b"_R2 x"), "names that end in _R1 and _R2"),
+    ):
+        second = c.write(f"valid/{name}_2.fastq", fastq(renamed(two, b"/2", ends[1])))
+        c.valid(f"{name}_1.fastq", fastq(renamed(one, b"/1", ends[0])), description, 8, 380, mates=second)
+
+    again = c.write("invalid/first-again.fastq", fastq([(h, s[::-1], q) for h, s, q in one]))
+    c.invalid("first-twice.fastq", fastq(one), "first mates in both files, by /1", "mate-mark", 1, mates=again)
+    again = c.write("invalid/casava-first-again.fastq", fastq([(h, s[::-1], q) for h, s, q in casava(one, 1)]))
+    c.invalid(
+        "casava-first-twice.fastq", fastq(casava(one, 1)), "first mates in both files, by 1:N:0", "mate-mark", 1, mates=again
+    )
+    first = c.write("invalid/swapped_1.fastq", fastq(one))
+    c.invalid("swapped_2.fastq", fastq(two), "the second mates are given first", "mate-mark", 1, mates=first)
+    copy = c.write("invalid/copy_2.fastq", fastq(renamed(one, b"/1", b"")))
+    c.invalid(
+        "copy_1.fastq", fastq(renamed(one, b"/1", b"")), "both files are the same bytes", "equal-mate-files", mates=copy
+    )
+    odd = c.write("invalid/unlike_2.fastq", fastq(renamed(two, b"pair", b"other")))
+    c.invalid("unlike_1.fastq", fastq(one), "names that have nothing in common", "mate-mismatch", 1, mates=odd)
+    twice = [r for r in one for _ in range(2)]
+    c.invalid("interleaved-twice.fastq", fastq(twice), "each first mate twice", "mate-mark", 1, pairing="interleaved")
 
     second = c.write("invalid/order_2.fastq", fastq([two[0], two[2], two[1], two[3]]))
     c.invalid(
@@ -379,7 +465,15 @@ def alignments(c):
     good = bam(sam(kinds))
     stream = decompressed(good)
     large = bam(sam([row(b"r%d" % i, 4, sequence(3000, i)) for i in range(60)], ()))
-    c.invalid("no-end.bam", large[: -len(BGZF_END)], "BAM without the block that marks its end", "truncated")
+    c.valid(
+        "no-end.bam",
+        large[: -len(BGZF_END)],
+        "BAM without the block that marks its end",
+        60,
+        180_000,
+        warning="the BGZF block that marks the end is missing",
+    )
+    c.invalid("garbage-after.bam", large + b"not BAM\n", "bytes after the block that marks the end", "corrupt")
     c.invalid("cut-in-block.bam", large[: len(large) // 2], "BAM cut within a BGZF block", "truncated")
     c.invalid("cut-in-record.bam", bgzf(stream[:-70]), "whole BGZF blocks, but the last record is cut", "truncated", 10)
     c.invalid("cut-in-header.bam", bgzf(stream[:20]), "whole BGZF blocks, but the header is cut", "truncated")
@@ -422,11 +516,38 @@ def crams(c):
     reads = c.valid("reads.cram", made, "CRAM 3.0", 41, 41 * 90, reference=fasta_file)
     c.valid("embedded.cram", cram(alignment, fa, ["embed_ref=1"]), "CRAM that carries its reference", 41, 41 * 90)
     c.valid("no-reference.cram", cram(alignment, fa, ["no_ref=1"]), "CRAM stored without a reference", 41, 41 * 90)
+    end = made[-38:]
+    c.valid("ends.cram", made + end + end, "the container that marks the end, three times", 41, 3690, reference=fasta_file)
+    joined = cram(sam([rows[0]], ((b"chr1", 1200), (b"chr2", 800))), fa)
+    body = joined[containers(joined)[1] : -len(end)]
+    c.valid("end-inside.cram", made + body + end, "one that marks the end before others", 42, 3780, reference=fasta_file)
+    over = [row(b"over", 0, reference[1][1][779:] + sequence(9, 74), None, b"chr2", 780, b"30M")]
+    over += [row(b"far", 16, reference[1][1][789:] + sequence(79, 75), None, b"chr2", 790, b"11M3000N79M")]
+    over = sam(over, ((b"chr1", 1200), (b"chr2", 800)))
+    c.valid(
+        "overhang.cram", cram(over, fa), "reads that hang over the end of their reference", 2, 120, reference=fasta_file
+    )
+    c.valid("overhang-embedded.cram", cram(over, fa, ["embed_ref=1"]), "the same, with the reference in the file", 2, 120)
+    many = [(b"c%d" % i, sequence(200, 300 + i)) for i in range(40)]
+    on_many = sam([row(n, 0, s[50:140], b"*", n, 51) for n, s in many], [(n, 200) for n, _ in many])
+    options = ["no_ref=1", "multi_seq_per_slice=1"]
+    c.valid(
+        "no-reference-many.cram",
+        cram(on_many, fasta(many), options),
+        "reads of 40 sequences in one slice, without a reference and without qualities",
+        40,
+        3600,
+    )
+    c.invalid("version-2.1.cram", cram(alignment, fa, ["version=2.1"]), "CRAM 2.1", "not-a-read-file")
     c.refuse(reads, "CRAM whose reference is not given", "missing-reference")
     part = c.write("invalid/part.fa", fasta(reference[:1]))
     c.refuse(reads, "the FASTA lacks one of the sequences", "missing-reference", reference=part)
     other = c.write("invalid/other.fa", fasta([(b"chr1", sequence(1200, 81)), (b"chr2", sequence(800, 82))]))
     c.refuse(reads, "sequences of the right names with other bases (the MD5 sums differ)", "corrupt", reference=other)
+    bare = c.valid("no-md5.cram", without_md5(made), "no MD5 sums in the header", 41, 3690, reference=fasta_file)
+    c.refuse(bare, "the same with other bases: the slices tell", "corrupt", 1, reference=other)
+    shorter = c.write("invalid/shorter.fa", fasta([(n, s[:-1]) for n, s in reference]))
+    c.refuse(bare, "the same with sequences that lack a base", "corrupt", 1, reference=shorter)
     c.invalid("cut.cram", made[: len(made) // 2], "CRAM cut in the middle", "truncated", reference=fasta_file)
     c.invalid(
         "no-end.cram", made[:-38], "CRAM without the container that marks its end", "truncated", reference=fasta_file

@@ -60,6 +60,9 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
     for (name, count) in &manifest.counts {
         text += &format!("  {name:<20} {:>14}\n", thousands(*count));
     }
+    for warning in manifest.facts.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        text += &format!("  warning: {}\n", warning.as_str().unwrap_or_default());
+    }
     text += &super::ingest::images(&DatasetFacts::of(path, &manifest)?);
     text += if verify { "  whole: every checksum is right" } else { "  finished (--verify reads every checksum)" };
     let mut json = serde_json::to_value(&manifest)?;

@@ -23,6 +23,9 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
     if args.mates && !args.inputs.len().is_multiple_of(2) {
         return Err(Usage(format!("--mates needs R1 R2 (R1 R2 ...), {} files were given", args.inputs.len())).into());
     }
+    if args.mates_by_order && !(args.mates || args.interleaved) {
+        return Err(Usage("--mates-by-order says how mates are found: give --mates or --interleaved too".into()).into());
+    }
     let pairing = match (args.mates, args.interleaved) {
         (true, _) => Pairing::Files,
         (_, true) => Pairing::Interleaved,
@@ -36,6 +39,9 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
         min_mean_quality: args.min_quality,
         primary_only: !args.all_alignments,
         skip_bad_records: args.skip_bad_records,
+        quality_encoding: args.quality_encoding.into(),
+        mates_by_order: args.mates_by_order,
+        pending_mates_bytes: args.pending_mates_bytes.unwrap_or(defaults.pending_mates_bytes),
         force: common.force,
         ..defaults
     };
@@ -51,6 +57,7 @@ pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui
         let bar = ui.bar("ingest", Unit::Bytes);
         invar_reads::ingest(inputs, out, config, &bar)?
     };
+    summary.warnings().into_iter().for_each(|warning| ui.warn(warning));
     warn_of_nothing(&summary.manifest, out, "read", ui);
     Ok(describe(&summary, out))
 }
@@ -78,7 +85,7 @@ fn describe(summary: &invar_reads::Summary, out: &Path) -> Summary {
     }
     let json = json!({
         "out": path::text(out), "num_rows": manifest.num_rows(), "counts": manifest.counts, "skipped": manifest.skipped,
-        "done_before": summary.already_done,
+        "warnings": summary.warnings(), "done_before": summary.already_done,
     });
     Summary { text, json }
 }

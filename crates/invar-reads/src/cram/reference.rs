@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -16,7 +16,8 @@ use noodles::{
     sam::{self, header::record::value::map::reference_sequence as sam_header},
 };
 
-use crate::{Error, error::Place, frame::split_head, source::SourceReader};
+use super::container::SliceReference;
+use crate::{Error, error::Place, frame::split_head, sniff, source::SourceReader};
 
 /// Bases of the reference that are kept in memory before all are forgotten and read again as needed.
 const CACHED_BP: u64 = 64_000_000;
@@ -26,6 +27,12 @@ const CACHED_BP: u64 = 64_000_000;
 pub(crate) struct Reference {
     repository: fasta::Repository,
     state: Arc<State>,
+    path: Option<PathBuf>,
+}
+
+fn refuse(state: &State, complaint: Complaint) -> io::Error {
+    lock(&state.complaint).get_or_insert(complaint);
+    io::Error::other("no such reference sequence")
 }
 
 /// Why a sequence could not be given to the decoder.
@@ -33,16 +40,29 @@ pub(crate) struct Reference {
 pub(crate) enum Complaint {
     /// It is not here; what is here instead.
     Missing { name: String, found: String },
-    /// It is not the one that the header means: both checksums.
-    Another { name: String, expected: String, found: String },
+    /// It is not the one that the file was written against: what differs (MD5 or length), and both values.
+    Another { what: String, expected: String, found: String },
 }
 
 #[derive(Default)]
 struct State {
     cached_bp: AtomicU64,
     complaint: Mutex<Option<Complaint>>,
-    /// MD5 of the sequences in the header of the current file (tag M5), hexadecimal.
-    checksums: Mutex<HashMap<Vec<u8>, String>>,
+    /// What the header of the current file says of its sequences.
+    expected: Mutex<HashMap<Vec<u8>, Expected>>,
+    /// `N`s that are put after every sequence, for reads that hang over its end.
+    padding_bp: AtomicUsize,
+    /// Whether the records that are decoded hold all of their bases: then the decoder, which asks for a sequence all the
+    /// same, is given one of nothing but padding.
+    is_idle: AtomicBool,
+}
+
+/// What a sequence must be.
+#[derive(Clone, Debug)]
+struct Expected {
+    length_bp: usize,
+    /// Tag M5, hexadecimal.
+    md5: Option<String>,
 }
 
 /// What a mutex guards, also when a thread that held it died.
@@ -64,10 +84,17 @@ impl Reference {
         let mut index: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();
         let (mut offset, mut current) = (0, None);
         let mut line = Vec::new();
+        let mut is_first = true;
         loop {
             line.clear();
             if let Err(error) = stored.read_until(b'\n', &mut line) {
                 return Err(stored.get_mut().failure.take().unwrap_or_else(|| Error::io(path)(error)));
+            }
+            if std::mem::take(&mut is_first) {
+                sniff::strip_byte_order_mark(&mut line);
+                if sniff::ends_lines_in_cr(&line) {
+                    sniff::format(path, &line)?;
+                }
             }
             let text = line.trim_ascii_end();
             match text {
@@ -99,8 +126,9 @@ impl Reference {
 
     fn new(file: Option<Spool>) -> Self {
         let state = Arc::new(State::default());
+        let path = file.as_ref().map(|spool| spool.path.clone());
         let sequences = Sequences { file, state: Arc::clone(&state) };
-        Self { repository: fasta::Repository::new(sequences), state }
+        Self { repository: fasta::Repository::new(sequences), state, path }
     }
 
     pub fn repository(&self) -> fasta::Repository {
@@ -115,15 +143,69 @@ impl Reference {
         }
     }
 
-    /// Takes the checksums of a file's header for those that the sequences must have. What was read for an earlier file
-    /// is forgotten, so that it is compared anew.
+    /// Takes what a file's header says of its sequences for what they must be. What was read for an earlier file is
+    /// forgotten, so that it is compared anew.
     pub fn expect(&self, header: &sam::Header) {
-        let checksums = header.reference_sequences().iter().filter_map(|(name, map)| {
-            let checksum = map.other_fields().get(&sam_header::tag::MD5_CHECKSUM)?;
-            Some((name.to_vec(), checksum.to_string().to_ascii_lowercase()))
+        let expected = header.reference_sequences().iter().map(|(name, map)| {
+            let md5 = map.other_fields().get(&sam_header::tag::MD5_CHECKSUM);
+            let md5 = md5.map(|md5| md5.to_string().to_ascii_lowercase());
+            (name.to_vec(), Expected { length_bp: map.length().get(), md5 })
         });
-        *lock(&self.state.checksums) = checksums.collect();
+        *lock(&self.state.expected) = expected.collect();
+        self.state.padding_bp.store(0, Ordering::Relaxed);
         self.repository.clear();
+    }
+
+    /// Says whether the records that come need their sequences.
+    pub fn set_needed(&self, is_needed: bool) {
+        if self.state.is_idle.swap(!is_needed, Ordering::Relaxed) == is_needed {
+            self.repository.clear();
+        }
+    }
+
+    /// Number of bases of a sequence that the decoder was given, without the padding.
+    pub fn length_bp(&self, name: &[u8]) -> usize {
+        let is_idle = self.state.is_idle.load(Ordering::Relaxed);
+        if is_idle { 0 } else { lock(&self.state.expected).get(name).map_or(0, |expected| expected.length_bp) }
+    }
+
+    /// Bases that may be read past the end of a sequence, as `N`.
+    pub fn padding_bp(&self) -> usize {
+        self.state.padding_bp.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for reads that hang over the end of a sequence by so much.
+    pub fn pad(&self, padding_bp: usize) {
+        self.state.padding_bp.store(padding_bp, Ordering::Relaxed);
+        self.repository.clear();
+    }
+
+    /// Compares the bases that a slice was written against with its checksum, as far as the sequence goes.
+    ///
+    /// # Errors
+    /// When they differ (see [`Self::complaint`]).
+    pub(super) fn check_slice(&self, header: &sam::Header, slice: &SliceReference) -> io::Result<()> {
+        let Some(md5) = slice.md5.filter(|_| slice.embedded.is_none()) else { return Ok(()) };
+        let Some((name, _)) = header.reference_sequences().get_index(slice.number) else { return Ok(()) };
+        let Some(sequence) = self.repository.get(name).transpose()? else { return Ok(()) };
+        let length_bp = self.length_bp(name);
+        let (start, end) = (slice.start.saturating_sub(1), slice.start.saturating_sub(1).saturating_add(slice.span));
+        let bases: &[u8] = sequence.as_ref().as_ref();
+        let bases = bases.get(start.min(length_bp)..end.min(length_bp)).unwrap_or_default();
+        let (expected, found) = (manifest::hex(&md5), manifest::hex(&Md5::digest(bases)));
+        if expected == found {
+            return Ok(());
+        }
+        let what = format!("MD5 of bases {} to {} of reference sequence {name:?}", start + 1, end);
+        Err(refuse(&self.state, Complaint::Another { what, expected, found: self.found_in(&found) }))
+    }
+
+    /// A value, and the FASTA that it was found in.
+    fn found_in(&self, value: &str) -> String {
+        match &self.path {
+            Some(path) => format!("{value} in {}", path.display()),
+            None => value.into(),
+        }
     }
 
     /// The first thing that was wrong with a sequence that was asked for.
@@ -147,24 +229,28 @@ struct Sequences {
 }
 
 impl Sequences {
-    fn refuse(&self, complaint: Complaint) -> io::Error {
-        lock(&self.state.complaint).get_or_insert(complaint);
-        io::Error::other("no such reference sequence")
-    }
-
     fn lack(&self, name: &[u8], found: String) -> io::Error {
-        self.refuse(Complaint::Missing { name: String::from_utf8_lossy(name).into_owned(), found })
+        refuse(&self.state, Complaint::Missing { name: String::from_utf8_lossy(name).into_owned(), found })
     }
 
-    /// Compares the sequence with the checksum in the header, if that has one.
-    fn check(&self, name: &[u8], letters: &[u8]) -> io::Result<()> {
-        let Some(expected) = lock(&self.state.checksums).get(name).cloned() else { return Ok(()) };
-        let found = manifest::hex(&Md5::digest(letters));
-        if found == expected {
-            return Ok(());
+    /// Compares the sequence with what the header says of it.
+    fn check(&self, name: &[u8], letters: &[u8], path: &Path) -> io::Result<()> {
+        let Some(expected) = lock(&self.state.expected).get(name).cloned() else { return Ok(()) };
+        let another = |what: &str, expected: String, found: String| {
+            let what = format!("{what} of reference sequence {:?}", String::from_utf8_lossy(name));
+            let found = format!("{found} in {}", path.display());
+            Err(refuse(&self.state, Complaint::Another { what, expected, found }))
+        };
+        if letters.len() != expected.length_bp {
+            return another("length", expected.length_bp.to_string(), letters.len().to_string());
         }
-        let name = String::from_utf8_lossy(name).into_owned();
-        Err(self.refuse(Complaint::Another { name, expected, found }))
+        match expected.md5 {
+            Some(expected) => {
+                let found = manifest::hex(&Md5::digest(letters));
+                if found == expected { Ok(()) } else { another("MD5", expected, found) }
+            }
+            None => Ok(()),
+        }
     }
 
     fn read(spool: &mut Spool, (offset, len): (u64, u64)) -> io::Result<Vec<u8>> {
@@ -179,6 +265,15 @@ impl Sequences {
 
 impl fasta::repository::Adapter for Sequences {
     fn get(&mut self, name: &[u8]) -> Option<io::Result<fasta::Record>> {
+        let padding_bp = self.state.padding_bp.load(Ordering::Relaxed);
+        let record = |mut letters: Vec<u8>| {
+            letters.resize(letters.len() + padding_bp, b'N');
+            self.state.cached_bp.fetch_add(letters.len() as u64, Ordering::Relaxed);
+            fasta::Record::new(fasta::record::Definition::new(name, None), letters.into())
+        };
+        if self.state.is_idle.load(Ordering::Relaxed) {
+            return Some(Ok(record(Vec::new())));
+        }
         let Some(spool) = &mut self.file else {
             return Some(Err(self.lack(name, "no reference (use --reference FASTA)".into())));
         };
@@ -186,12 +281,7 @@ impl fasta::repository::Adapter for Sequences {
             let found = format!("{} without it", spool.path.display());
             return Some(Err(self.lack(name, found)));
         };
-        self.state.cached_bp.fetch_add(place.1, Ordering::Relaxed);
-        let letters = match Self::read(spool, place) {
-            Ok(letters) => letters,
-            Err(error) => return Some(Err(error)),
-        };
-        let definition = fasta::record::Definition::new(name, None);
-        Some(self.check(name, &letters).map(|()| fasta::Record::new(definition, letters.into())))
+        let (letters, path) = (Self::read(spool, place), spool.path.clone());
+        Some(letters.and_then(|letters| self.check(name, &letters, &path).map(|()| record(letters))))
     }
 }

@@ -1,18 +1,21 @@
 //! BAM records (SAM specification, section 4.2).
 
-use super::{Batch, Decoder, Outcome};
+use super::{Batch, Decoder, Evidence, Outcome};
 use crate::{
     Error,
     counts::Reason,
     error::Place,
     frame::bam::{self, BamSlab, BamSpan, Fixed},
     packed::pack_into,
-    quality,
-    rows::{FLAG_ALIGNED, FLAG_REVERSE, Placement, Row, Rows},
+    quality::{self, Encoding},
+    rows::{FLAG_ALIGNED, FLAG_REVERSE, Placement, Row},
 };
 
 /// Letters of the 4-bit codes; IUPAC codes for several bases are N to us.
 const LETTERS: &[u8; 16] = b"=ACNGNNNTNNNNNNN";
+
+/// First quality of a record without qualities.
+const NO_QUALITY: u8 = 0xff;
 
 /// Set in a pair of codes of which one is no plain base.
 const NOT_PLAIN: u8 = 0x80;
@@ -70,14 +73,14 @@ impl Decoder {
         for fragment in &slab.fragments {
             let first_row = batch.rows.len();
             let Some(second) = fragment.second else {
-                let outcome = self.push_alignment(slab, fragment.first, 0, &mut letters, &mut batch.rows);
+                let outcome = self.push_alignment(slab, fragment.first, 0, &mut letters, batch);
                 self.settle(batch, first_row, [slab.input], [outcome])?;
                 batch.counts_of(slab.input).singletons += u64::from(fragment.is_singleton);
                 continue;
             };
             let outcomes = [
-                self.push_alignment(slab, fragment.first, 1, &mut letters, &mut batch.rows),
-                self.push_alignment(slab, second, 2, &mut letters, &mut batch.rows),
+                self.push_alignment(slab, fragment.first, 1, &mut letters, batch),
+                self.push_alignment(slab, second, 2, &mut letters, batch),
             ];
             self.settle(batch, first_row, [slab.input; 2], outcomes)?;
         }
@@ -90,7 +93,7 @@ impl Decoder {
         span: BamSpan,
         mate: u8,
         letters: &mut Vec<u8>,
-        rows: &mut Rows,
+        batch: &mut Batch,
     ) -> Outcome {
         let record = slab.record(span);
         let fixed = Fixed::of(record);
@@ -102,11 +105,15 @@ impl Decoder {
         }
         let place = || self.alignment_place(slab, span, record);
         let values = &record[fixed.quality_start()..fixed.end()];
-        let mean_error = || if values[0] == 0xff { None } else { quality::mean_error(values, 0) };
-        let (reason, mean_error) = self.filter(fixed.length_bp, mean_error);
+        let values = if values[0] == NO_QUALITY { &[] } else { values };
+        if Evidence::samples(batch.rows.len()) {
+            batch.evidence.qualities.add_raw(values);
+        }
+        let (reason, mean_error) = self.filter(fixed.length_bp, || quality::mean_error(values, Encoding::Raw));
         if reason.is_some() {
             return Ok(reason);
         }
+        let rows = &mut batch.rows;
         let placement = placement(&fixed, record, slab.num_references, place)?;
         let is_reverse = fixed.flags & bam::REVERSE != 0;
         let bases = &record[fixed.sequence_start()..fixed.quality_start()];

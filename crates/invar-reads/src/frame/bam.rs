@@ -1,6 +1,9 @@
 //! Cuts a decompressed BAM stream into records (SAM specification, section 4.2) and joins mates by name.
+//!
+//! Written here rather than taken from noodles, whose reader copies each record into one of its own: here the workers
+//! decode a whole buffer of records in place, an error names the record and its byte, and mates join before decoding.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{MAX_RECORD_BYTES, mates::Waiting};
 use crate::{
@@ -154,7 +157,8 @@ pub(crate) struct BamFramer {
 }
 
 impl BamFramer {
-    /// Reads the header of what `source` holds; `start` are the bytes that were taken from it already.
+    /// Reads the header of what `source` holds; `start` are the bytes that were taken from it already. Records of at most
+    /// `waiting_bytes` wait in memory for their mate, others in a nameless file in directory `scratch`.
     ///
     /// # Errors
     /// When the header is cut off or contradicts itself.
@@ -163,7 +167,7 @@ impl BamFramer {
         start: Vec<u8>,
         workers: &Workers,
         input: u32,
-        waiting_bytes: u64,
+        (waiting_bytes, scratch): (u64, &Path),
     ) -> Result<Self, Error> {
         let mut framer = Self {
             source,
@@ -174,7 +178,7 @@ impl BamFramer {
             position: 0,
             buffer_offset: 0,
             num_records: 0,
-            waiting: Waiting::new(waiting_bytes),
+            waiting: Waiting::new(waiting_bytes, scratch),
             num_fragments: 0,
             finished: false,
         };
@@ -217,11 +221,10 @@ impl BamFramer {
             let start = self.position + 4;
             self.position = start + size;
             let span = BamSpan { start: start as u32, len: size as u32, has_waited: false, record: self.num_records };
-            self.waiting.take(&self.buffer[start..self.position], span, &mut slab);
+            self.waiting.take(&self.buffer[start..self.position], span, &mut slab)?;
         }
         if self.finished {
-            // What is left has no mate in this input.
-            while slab.waited.len() < SLAB_BYTES && self.waiting.release_oldest(&mut slab) {}
+            while slab.waited.len() < SLAB_BYTES && self.waiting.release(&mut slab)? {}
         }
         self.num_fragments = slab.fragments.len();
         let rest = self.workers.buffers.copy_of(&self.buffer[self.position..]);

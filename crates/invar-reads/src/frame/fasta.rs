@@ -29,6 +29,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
         sequence: (sequence_start as u32, next as u32),
         quality: (0, 0),
         line: first_line,
+        is_wrapped: false,
     };
     Scan::Record(span, next, lines)
 }

@@ -1,4 +1,5 @@
-//! FASTQ in four lines a record (Cock et al. 2010; sequences are not broken over lines, as no current instrument does).
+//! FASTQ (Cock et al. 2010) in four lines a record, as every current instrument writes it; where the third is no line with
+//! '+', see [`super::wrapped`].
 //!
 //! ```text
 //! @name description
@@ -7,7 +8,10 @@
 //! IIII#
 //! ```
 
-use super::{Scan, Span, Window, excerpt, line, skip_blank_lines};
+use super::{
+    Scan, Span, Window, excerpt, line, skip_blank_lines,
+    wrapped::{self, Wrapped},
+};
 use crate::Error;
 
 /// Looks at the record that begins at `start`. It is number `record`, and `lines_before` lines precede it.
@@ -40,10 +44,32 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
     }
     let Some((plus_end, quality_start)) = line(window, plus_start) else { return Scan::More };
     if text[plus_start] != b'+' {
-        let place = window.place(record, Some(head), first_line + 2);
-        let found = excerpt(&text[plus_start..plus_end]);
         // A record may begin in any of the lines after the head.
-        return bad(Error::BadMarker { place: place.into(), expected: '+', found }, sequence_start);
+        let bad = |error: Error| bad(error, sequence_start);
+        return match wrapped::look(window, sequence_start) {
+            Wrapped::More => Scan::More,
+            Wrapped::Record { sequence, quality, next, lines } => {
+                let head = (head_start as u32 + 1, head_end as u32);
+                let span = Span { head, sequence, quality, line: first_line, is_wrapped: true };
+                Scan::Record(span, next, blank_lines + 1 + lines)
+            }
+            Wrapped::CutInSequence { lines } => bad(cut_off(first_line + lines, "a line with '+'")),
+            Wrapped::CutInQuality { lines, num_bases, num_values } => {
+                let place = window.place(record, Some(head), first_line + lines).into();
+                let (expected, found) =
+                    (format!("{num_bases} quality values"), format!("the end of the file after {num_values}"));
+                bad(Error::Truncated { place, expected, found })
+            }
+            Wrapped::Mismatch { num_bases, num_values } => {
+                let place = window.place(record, Some(head), first_line).into();
+                bad(Error::LengthMismatch { place, sequence: num_bases, quality: num_values })
+            }
+            Wrapped::No => {
+                let place = window.place(record, Some(head), first_line + 2).into();
+                let found = excerpt(&text[plus_start..plus_end]);
+                bad(Error::BadMarker { place, expected: '+', found })
+            }
+        };
     }
     let num_bases = sequence_end - sequence_start;
     let is_cut = quality_start == text.len() && text[quality_start - 1] != b'\n';
@@ -67,6 +93,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
         sequence: (sequence_start as u32, sequence_end as u32),
         quality: (quality_start as u32, quality_end as u32),
         line: first_line,
+        is_wrapped: false,
     };
     Scan::Record(span, next, blank_lines + 4)
 }
@@ -85,8 +112,8 @@ fn quality_line(window: &Window<'_>, start: usize, num_bases: usize) -> Option<(
     line(window, start)
 }
 
-/// After a bad record, the reading goes on where the next record seems to begin: at a line with `@` whose second next
-/// begins with `+`, from position `from` (the beginning of a line after the bad record's head) on.
+/// After a bad record, the reading goes on where the next record seems to begin: at a line with `@`, then one or more lines
+/// before one with `+`, from position `from` (the beginning of a line after the bad record's head) on.
 fn go_on(window: &Window<'_>, error: Error, head_start: usize, from: usize, blank_lines: u64) -> Scan {
     let mut candidate = from;
     if window.goes_on {
@@ -99,11 +126,10 @@ fn go_on(window: &Window<'_>, error: Error, head_start: usize, from: usize, blan
             }
             let Some((_, second)) = line(window, candidate) else { return Scan::More };
             if window.text[candidate] == b'@' {
-                let Some((_, third)) = line(window, second.min(window.text.len())) else { return Scan::More };
-                match window.text.get(third) {
-                    Some(b'+') => break,
-                    None if !window.is_last => return Scan::More,
-                    _ => {}
+                match wrapped::is_before_plus(window, second) {
+                    Some(true) => break,
+                    Some(false) => {}
+                    None => return Scan::More,
                 }
             }
             candidate = second;

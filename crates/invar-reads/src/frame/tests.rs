@@ -23,7 +23,11 @@ fn read_all(mut framer: TextFramer) -> (Vec<Parts>, Vec<Error>) {
                         Ok(span) => {
                             let mut sequence = part(span.sequence);
                             sequence.retain(|byte| !matches!(byte, b'\n' | b'\r'));
-                            records.push((part(span.head), sequence, part(span.quality), span.line));
+                            let mut quality = part(span.quality);
+                            if span.is_wrapped {
+                                quality.retain(|byte| !matches!(byte, b'\n' | b'\r'));
+                            }
+                            records.push((part(span.head), sequence, quality, span.line));
                         }
                         Err(error) => errors.push(*error),
                     }
@@ -66,6 +70,31 @@ proptest! {
         }
         let (found, errors) = read_all(framer(text.as_bytes(), block_bytes, Format::Fastq, false, goes_on));
         prop_assert!(errors.is_empty(), "{:?}", errors);
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn fastq_over_lines_is_cut_as_it_was_written(
+        records in proptest::collection::vec((head(), "[ACGTN]{1,40}", "[+@>a-z]{0,3}"), 1..12),
+        width in 1usize..50, returns: bool, last_line_end: bool, block_bytes in 1usize..60, goes_on: bool,
+    ) {
+        let end = if returns { "\r\n" } else { "\n" };
+        let mut text = String::new();
+        let mut expected = Vec::new();
+        for (number, (head, sequence, plus)) in records.iter().enumerate() {
+            let quality: String = "@+>I!~".chars().cycle().skip(number).take(sequence.len()).collect();
+            let line = text.matches('\n').count() as u64 + 1;
+            let lines = |text: &str| -> String {
+                text.as_bytes().chunks(width).map(|piece| format!("{}{end}", std::str::from_utf8(piece).unwrap())).collect()
+            };
+            text += &format!("@{head}{end}{}+{plus}{end}{}", lines(sequence), lines(&quality));
+            expected.push((head.clone().into_bytes(), sequence.clone().into_bytes(), quality.into_bytes(), line));
+        }
+        if !last_line_end {
+            text.truncate(text.len() - end.len());
+        }
+        let (found, errors) = read_all(framer(text.as_bytes(), block_bytes, Format::Fastq, false, goes_on));
+        prop_assert!(errors.is_empty(), "{:?} {:?}", errors, text);
         prop_assert_eq!(found, expected);
     }
 
@@ -139,9 +168,39 @@ fn errors_name_kind_record_and_line() {
             "x: record 2, line 5: expected a line that begins with '@', found \"b\"",
         ),
         (
-            "@a d\nAC\nAC\n+\nIIII\n",
+            "@a d\nAC\n-\nIIII\n",
+            ErrorKind::BadMarker,
+            "x: record 1 \"a\", line 3: expected a line that begins with '+', found \"-\"",
+        ),
+        (
+            "@a d\nAC\n\n+\nIIII\n",
+            ErrorKind::BadMarker,
+            "x: record 1 \"a\", line 3: expected a line that begins with '+', found \"\"",
+        ),
+        (
+            "@a d\nAC\nAC\n@b\nAC\n+\nII\n",
             ErrorKind::BadMarker,
             "x: record 1 \"a\", line 3: expected a line that begins with '+', found \"AC\"",
+        ),
+        (
+            "@a\nAC\nAC\n+\nII\nI\n@b\nA\n+\nI\n",
+            ErrorKind::LengthMismatch,
+            "x: record 1 \"a\", line 1: 4 bases but 5 quality values",
+        ),
+        (
+            "@a\nAC\nAC\n+\nII\nIII\n",
+            ErrorKind::LengthMismatch,
+            "x: record 1 \"a\", line 1: 4 bases but 5 quality values",
+        ),
+        (
+            "@a\nAC\nAC\n+\nIII",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 5: the file is cut off: expected 4 quality values, found the end of the file after 3",
+        ),
+        (
+            "@a\nAC\nAC\n",
+            ErrorKind::Truncated,
+            "x: record 1 \"a\", line 3: the file is cut off: expected a line with '+', found the end of the file",
         ),
         (
             "@a\nAC\n+\nI",
@@ -196,6 +255,16 @@ fn reading_goes_on_after_a_bad_record() {
         assert_eq!(heads, [("a", 1), ("c", 8), ("f", 20)], "blocks of {block_bytes}");
         let kinds: Vec<_> = errors.iter().map(Error::kind).collect();
         assert_eq!(kinds, [ErrorKind::LengthMismatch; 2]);
+    }
+}
+
+#[test]
+fn reading_goes_on_in_fastq_over_lines() {
+    let text = "@a\nAC\nAC\n+\nIII\n@b\nAC\nG\n+\n@I\nI\n@c\nA\n+\nI\n";
+    for block_bytes in 1..40 {
+        let (records, errors) = read_all(framer(text.as_bytes(), block_bytes, Format::Fastq, false, true));
+        let heads: Vec<_> = records.iter().map(|r| (std::str::from_utf8(&r.0).unwrap(), r.3)).collect();
+        assert_eq!((heads, errors.len()), (vec![("b", 6), ("c", 12)], 1), "blocks of {block_bytes}");
     }
 }
 

@@ -11,16 +11,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use invar_dataset::manifest::{Input, Shard};
 
 use super::{
-    feed::{Fed, Unit},
+    Unit,
+    feed::Fed,
     output::{self, Checkpoint, Output},
+    warning::{self, UnitEnd},
 };
 use crate::{
     Error, IngestConfig,
     counts::Counts,
-    decode::{Batch, MAX_LISTED},
+    decode::{Batch, Evidence, MAX_LISTED},
     rows::{FLAG_ALIGNED, FLAG_MATE, Rows},
     shard::{self, References},
-    source::InputDigest,
 };
 
 /// Names and descriptions in a shard, in bytes, after which it is closed.
@@ -29,8 +30,15 @@ const SHARD_TEXT_BYTES: usize = 64 << 20;
 /// Runs of N in a shard after which it is closed.
 const SHARD_RUNS: usize = 4 << 20;
 
-/// A finished dataset: shards, inputs, and the bad records that were skipped.
-type Finished = (Vec<Shard>, Vec<Input>, Vec<String>);
+/// What a finished dataset was made of.
+pub(super) struct Finished {
+    pub shards: Vec<Shard>,
+    pub inputs: Vec<Input>,
+    /// Bad records that were left out.
+    pub skipped: Vec<String>,
+    /// What looked wrong with the inputs.
+    pub warnings: Vec<String>,
+}
 
 /// Rows that make a shard.
 struct ClosedShard {
@@ -41,6 +49,7 @@ struct ClosedShard {
     rows_of_unit: u64,
     inputs: Vec<Input>,
     skipped: Vec<String>,
+    warnings: Vec<String>,
 }
 
 pub(super) struct Assembler<'scope, 'env> {
@@ -62,6 +71,8 @@ pub(super) struct Assembler<'scope, 'env> {
     inputs: Vec<Input>,
     skipped: Vec<String>,
     skipped_of_unit: Vec<String>,
+    evidence_of_unit: Evidence,
+    warnings: Vec<String>,
     bytes_resumed: u64,
     closed: Option<Sender<ClosedShard>>,
     /// Rows that were written, emptied for their memory.
@@ -100,8 +111,10 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
             counts: BTreeMap::new(),
             bytes_resumed: inputs.iter().map(|input| input.size_bytes).sum(),
             inputs,
-            skipped: last.map(|last| last.skipped).unwrap_or_default(),
+            skipped: last.as_ref().map(|last| last.skipped.clone()).unwrap_or_default(),
+            warnings: last.map(|last| last.warnings).unwrap_or_default(),
             skipped_of_unit: Vec::new(),
+            evidence_of_unit: Evidence::default(),
             closed: Some(closed),
             written,
             writer: Some(writer),
@@ -129,8 +142,8 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
                 self.forget_numbers();
                 Ok(())
             }
-            Fed::UnitEnd(digests) => {
-                self.end_unit(digests);
+            Fed::UnitEnd(end) => {
+                self.end_unit(end);
                 Ok(())
             }
             Fed::Failed(error) => Err(error),
@@ -147,13 +160,14 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
             self.close_shard()?;
         }
         let shards = self.join_writer()?;
-        Ok((shards, self.inputs, self.skipped))
+        Ok(Finished { shards, inputs: self.inputs, skipped: self.skipped, warnings: self.warnings })
     }
 
     fn add(&mut self, batch: Batch) -> Result<(), Error> {
         for (input, counts) in &batch.counts {
             self.counts.entry(*input).or_default().add(counts);
         }
+        self.evidence_of_unit.add(&batch.evidence);
         let room = MAX_LISTED.saturating_sub(self.skipped.len() + self.skipped_of_unit.len());
         self.skipped_of_unit.extend(batch.skipped.into_iter().take(room));
         let num_rows = batch.rows.len();
@@ -216,6 +230,7 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
             rows_of_unit: self.rows_of_unit,
             inputs: self.inputs.clone(),
             skipped: self.skipped.clone(),
+            warnings: self.warnings.clone(),
         };
         self.num_shards += 1;
         self.forget_numbers();
@@ -231,12 +246,13 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         self.numbers.resize(self.dictionary.len(), None);
     }
 
-    fn end_unit(&mut self, digests: Vec<InputDigest>) {
-        let numbers = match self.units[self.finished_units] {
-            Unit::One(input) => vec![input],
-            Unit::Two(first, second) => vec![first, second],
-        };
-        for (number, digest) in numbers.into_iter().zip(digests) {
+    fn end_unit(&mut self, end: UnitEnd) {
+        let numbers = self.units[self.finished_units].inputs();
+        let paths: Vec<_> = numbers.iter().map(|&number| self.paths[number as usize].as_path()).collect();
+        let evidence = std::mem::take(&mut self.evidence_of_unit);
+        self.warnings.extend(end.warnings);
+        self.warnings.extend(warning::of_evidence(&paths, &evidence, end.encoding, self.config.quality_encoding));
+        for (number, digest) in numbers.into_iter().zip(end.digests) {
             let input = Input::new(&self.paths[number as usize], digest.size_bytes, digest.sha256);
             self.inputs.push(Input { counts: self.counts.remove(&number).unwrap_or_default().to_map(), ..input });
         }
@@ -267,6 +283,7 @@ fn write_shards(output: &Output, closed: &Receiver<ClosedShard>, emptied: &Sende
             rows_of_unit: closed.rows_of_unit,
             inputs: closed.inputs,
             skipped: closed.skipped,
+            warnings: closed.warnings,
         })?;
         shards.push(shard);
         closed.rows.truncate(0);

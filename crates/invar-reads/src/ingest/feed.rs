@@ -8,10 +8,15 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::{
+    Unit,
+    warning::{self, UnitEnd},
+};
 use crate::{
     Error, Inputs, Pairing, cram,
-    decode::{Batch, Decoder, Work},
+    decode::{Batch, Customs, Decoder, MateNames, Work},
     frame::{Slab, TextFramer, bam::BamFramer},
+    quality::{Encoding, QualityRange},
     sniff::{self, Format},
     source::{InputDigest, Source, Workers},
 };
@@ -19,13 +24,8 @@ use crate::{
 /// Bytes of records that are with the workers or wait to be collected, unless a single piece is larger.
 const BYTES_AHEAD: usize = 48 << 20;
 
-/// Inputs that are read together, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    One(u32),
-    /// Files of first and second mates.
-    Two(u32, u32),
-}
+/// Less would cut the records that wait for their mates into too many pieces.
+const MIN_PENDING_BYTES: u64 = 1 << 16;
 
 /// What the feeding thread sends, in the order of the inputs.
 pub(super) enum Fed {
@@ -33,8 +33,8 @@ pub(super) enum Fed {
     Decoded(Receiver<Batch>, Permit),
     /// Names of the reference sequences of the input whose records follow.
     References(Arc<Vec<String>>),
-    /// All records of a unit were sent; the checksums of its files.
-    UnitEnd(Vec<InputDigest>),
+    /// All records of a unit were sent.
+    UnitEnd(UnitEnd),
     /// The inputs end here.
     Failed(Error),
     /// All units were sent.
@@ -81,44 +81,72 @@ impl Feed {
     }
 
     fn unit(&self, unit: Unit, line: &Line) -> Result<(), Stop> {
-        let digests = match unit {
+        let end = match unit {
             Unit::One(input) => self.one(input, line)?,
             Unit::Two(first, second) => self.two(first, second, line)?,
         };
-        line.send(Fed::UnitEnd(digests))
+        line.send(Fed::UnitEnd(end))
     }
 
-    fn one(&self, input: u32, line: &Line) -> Result<Vec<InputDigest>, Stop> {
+    fn one(&self, input: u32, line: &Line) -> Result<UnitEnd, Stop> {
         let opened = self.open(input)?;
-        let digest = match opened.format {
-            Format::Fastq | Format::Fasta => {
-                let interleaved = self.inputs.pairing == Pairing::Interleaved;
-                let mut framer = self.text_framer(opened, input, interleaved);
-                while let Some(slab) = framer.next_slab()? {
-                    let work = if interleaved { Work::Interleaved(slab) } else { Work::Single(slab) };
-                    self.submit(work, line)?;
-                }
-                digest_of(framer.source(), framer.num_records(), "no record")?
-            }
-            Format::Bam => self.alignments(opened.source, opened.start, input, line)?,
+        match opened.format {
+            Format::Fastq | Format::Fasta => self.text(opened, input, line),
+            Format::Bam => self.alignments(opened.source, opened.start, input, line),
             Format::Cram => {
                 let source = cram::convert(opened.source, opened.start, self.reference()?);
-                self.alignments(source, Vec::new(), input, line)?
+                self.alignments(source, Vec::new(), input, line)
             }
-        };
-        Ok(vec![digest])
+        }
     }
 
-    fn alignments(&self, source: Source, start: Vec<u8>, input: u32, line: &Line) -> Result<InputDigest, Stop> {
+    fn text(&self, opened: Opened, input: u32, line: &Line) -> Result<UnitEnd, Stop> {
+        let interleaved = self.inputs.pairing == Pairing::Interleaved;
+        let mut framer = self.text_framer(opened, input, interleaved);
+        let mut customs = None;
+        while let Some(slab) = framer.next_slab()? {
+            let (customs, _) = *customs.get_or_insert_with(|| {
+                let pairs = (0..slab.records.len() / 2).map(|pair| (slab.head(2 * pair), slab.head(2 * pair + 1)));
+                self.customs(&[&slab], pairs)
+            });
+            let work = if interleaved { Work::Interleaved(slab, customs) } else { Work::Single(slab, customs) };
+            self.submit(work, line)?;
+        }
+        let digest = digest_of(framer.source(), framer.num_records(), "no record")?;
+        self.text_end(&[input], customs, vec![digest])
+    }
+
+    fn alignments(&self, source: Source, start: Vec<u8>, input: u32, line: &Line) -> Result<UnitEnd, Stop> {
         if self.inputs.pairing != Pairing::Flags {
             return Err(super::alignments_are_paired(source.path()).into());
         }
-        let mut framer = BamFramer::new(source, start, &self.workers, input, self.decoder.config.pending_mates_bytes)?;
+        let waiting_bytes = self.decoder.config.pending_mates_bytes.max(MIN_PENDING_BYTES);
+        let waiting = (waiting_bytes, self.scratch.as_path());
+        let mut framer = BamFramer::new(source, start, &self.workers, input, waiting)?;
         line.send(Fed::References(Arc::clone(framer.references())))?;
         while let Some(slab) = framer.next_slab()? {
             self.submit(Work::Bam(slab), line)?;
         }
-        digest_of(framer.source(), framer.num_records(), "a header without records")
+        let digest = digest_of(framer.source(), framer.num_records(), "a header without records")?;
+        let warnings = warning::of_end(framer.source().path(), &digest, true)?;
+        Ok(UnitEnd { digests: vec![digest], encoding: Encoding::Raw, warnings })
+    }
+
+    /// What the first records of a unit tell about all of it; `pairs` are the heads of those that should be mates.
+    fn customs<'a>(
+        &self,
+        slabs: &[&Slab],
+        mut pairs: impl Iterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
+    ) -> (Customs, QualityRange) {
+        let mut range = QualityRange::default();
+        slabs.iter().flat_map(|slab| slab.qualities()).for_each(|values| range.add(values));
+        let (encoding, _) = self.decoder.config.quality_encoding.decide(&range);
+        let names = match self.inputs.pairing {
+            Pairing::Flags => MateNames::Alike,
+            _ if self.decoder.config.mates_by_order => MateNames::Unread,
+            _ => pairs.find_map(|(first, second)| Some(MateNames::of(first?, second?))).unwrap_or_default(),
+        };
+        (Customs { encoding, names }, range)
     }
 
     /// The reference of CRAM files, read at the first of them.
@@ -133,10 +161,11 @@ impl Feed {
         Ok(self.reference.get_or_init(|| reference).clone())
     }
 
-    fn two(&self, first: u32, second: u32, line: &Line) -> Result<Vec<InputDigest>, Stop> {
+    fn two(&self, first: u32, second: u32, line: &Line) -> Result<UnitEnd, Stop> {
         let mut framers = [self.mate_framer(first)?, self.mate_framer(second)?];
         let [one, two] = &mut framers;
         let mut slabs: [Option<Slab>; 2] = [None, None];
+        let mut customs = None;
         loop {
             for (slab, framer) in slabs.iter_mut().zip([&mut *one, &mut *two]) {
                 if slab.as_ref().is_none_or(|slab| slab.records.is_empty()) {
@@ -146,7 +175,11 @@ impl Feed {
             match &mut slabs {
                 [Some(slab_1), Some(slab_2)] => {
                     let n = slab_1.records.len().min(slab_2.records.len());
-                    self.submit(Work::Mates(slab_1.split_off_front(n), slab_2.split_off_front(n)), line)?;
+                    let (customs, _) = *customs.get_or_insert_with(|| {
+                        let pairs = (0..n).map(|pair| (slab_1.head(pair), slab_2.head(pair)));
+                        self.customs(&[slab_1, slab_2], pairs)
+                    });
+                    self.submit(Work::Mates(slab_1.split_off_front(n), slab_2.split_off_front(n), customs), line)?;
                 }
                 [None, None] => break,
                 _ => {
@@ -160,7 +193,32 @@ impl Feed {
                 }
             }
         }
-        framers.iter().map(|framer| digest_of(framer.source(), framer.num_records(), "no record")).collect()
+        let digest = |framer: &TextFramer| digest_of(framer.source(), framer.num_records(), "no record");
+        let digests = framers.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
+        if digests[0].sha256 == digests[1].sha256 {
+            let [path, mate_path] = framers.map(|framer| framer.source().path().to_path_buf());
+            return Err(Error::EqualMateFiles { path, mate_path }.into());
+        }
+        self.text_end(&[first, second], customs, digests)
+    }
+
+    /// The end of text files, with what is odd about them.
+    fn text_end(
+        &self,
+        inputs: &[u32],
+        customs: Option<(Customs, QualityRange)>,
+        digests: Vec<InputDigest>,
+    ) -> Result<UnitEnd, Stop> {
+        let paths: Vec<&Path> = inputs.iter().map(|&input| self.inputs.files[input as usize].as_path()).collect();
+        let mut warnings = Vec::new();
+        for (path, digest) in paths.iter().zip(&digests) {
+            warnings.extend(warning::of_end(path, digest, false)?);
+        }
+        let (customs, range) = customs.unwrap_or_default();
+        if self.decoder.config.quality_encoding.decide(&range).1 {
+            warnings.push(warning::read_as(&paths, customs.encoding, &range));
+        }
+        Ok(UnitEnd { digests, encoding: customs.encoding, warnings })
     }
 
     fn mate_framer(&self, input: u32) -> Result<TextFramer, Stop> {
@@ -188,6 +246,7 @@ impl Feed {
                 Ok(None) => break,
                 Err(error) => return Err(error),
             }
+            sniff::strip_byte_order_mark(&mut start);
         }
         if start.trim_ascii_start().is_empty() {
             let found = if start.is_empty() { "an empty file" } else { "blank lines only" };

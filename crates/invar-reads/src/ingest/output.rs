@@ -24,6 +24,9 @@ pub(super) struct Checkpoint {
     pub inputs: Vec<Input>,
     /// Bad records of the files that were finished.
     pub skipped: Vec<String>,
+    /// What looked wrong with these files.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A directory that is being written.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::{Error, ErrorKind, IngestConfig, Inputs, Pairing, ReadDataset, Reads, Summary, ingest};
 
 mod alignments;
+mod customs;
 
 /// A directory with inputs, and the dataset made from them.
 struct Bench {
@@ -154,7 +155,7 @@ fn nothing_left_is_a_dataset_without_rows() {
 
 #[test]
 fn bad_inputs_are_named_and_leave_nothing() {
-    let cases: [(&[u8], ErrorKind, &str); 7] = [
+    let cases: [(&[u8], ErrorKind, &str); 10] = [
         (b"", ErrorKind::Empty, "x: expected at least one read, found an empty file"),
         (b"\n\r\n", ErrorKind::Empty, "x: expected at least one read, found blank lines only"),
         (
@@ -165,18 +166,33 @@ fn bad_inputs_are_named_and_leave_nothing() {
         (
             b"@a\nAC-T\n+\nIIII\n",
             ErrorKind::BadBase,
-            "x: record 1 \"a\", line 1: expected a nucleotide (IUPAC letter) at base 3, found '-'",
+            "x: record 1 \"a\", line 2: expected a nucleotide (IUPAC letter) at base 3, found '-'",
         ),
         (
             b"@a\nACGT\n+\nII I\n",
             ErrorKind::BadQuality,
-            "x: record 1 \"a\", line 1: expected a quality from '!' to '~' at base 3, found ' '",
+            "x: record 1 \"a\", line 4: expected a quality from '!' to '~' at base 3, found ' '",
         ),
         (b"@a\nACGT\n+\nII\nI\n", ErrorKind::LengthMismatch, "x: record 1 \"a\", line 1: 4 bases but 2 quality values"),
         (
             b">a\nACGT\n>b\nAC*\n",
             ErrorKind::BadBase,
-            "x: record 2 \"b\", line 3: expected a nucleotide (IUPAC letter) at base 3, found '*'",
+            "x: record 2 \"b\", line 4: expected a nucleotide (IUPAC letter) at base 3, found '*'",
+        ),
+        (
+            b">a\nACGT \nAC GT\n",
+            ErrorKind::BadBase,
+            "x: record 1 \"a\", line 3: expected a nucleotide (IUPAC letter) at base 7, found ' '",
+        ),
+        (
+            b"@a\nACGT\nA-\n+\nIIII\nII\n",
+            ErrorKind::BadMarker,
+            "x: record 1 \"a\", line 3: expected a line that begins with '+', found \"A-\"",
+        ),
+        (
+            b"@a\nACGT\nA.\n+\nIIII\nII\n",
+            ErrorKind::BadBase,
+            "x: record 1 \"a\", line 3: expected a nucleotide (IUPAC letter) at base 6, found '.'",
         ),
     ];
     for (text, kind, message) in cases {

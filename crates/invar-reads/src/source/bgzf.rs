@@ -1,9 +1,12 @@
 //! BGZF (SAM specification, section 4.1): gzip members of at most 64 KiB that state their own size, so that they can be
 //! handed to workers unread. The last one is empty and marks that the file is whole.
+//!
+//! Written here rather than taken from noodles, whose threads read a whole file of BGZF: here blocks may stand among other
+//! members, one pool of workers serves all inputs, and an error names the block.
 
 use std::{
     cell::RefCell,
-    io::{self, BufRead, Read},
+    io::{self, Read},
     path::Path,
     sync::Arc,
 };
@@ -11,14 +14,11 @@ use std::{
 use crossbeam_channel::bounded;
 use libdeflater::Decompressor;
 
-use super::{Block, Buffers, Outlet, Stop, Workers};
+use super::{Block, Buffers, Outlet, Stop, Stored, Workers};
 use crate::{Error, error::Place};
 
 /// Compressed bytes that one worker inflates at a time.
 const GROUP_BYTES: usize = 1 << 18;
-
-/// Bytes of a member's header up to and with XLEN.
-const FIXED_HEADER: usize = 12;
 
 /// CRC32 and ISIZE at the end of a member.
 const TRAILER: usize = 8;
@@ -39,96 +39,68 @@ struct Group {
     inflated_bytes: usize,
 }
 
-/// Sends the inflated members of `stored`, up to its end.
-pub(super) fn send_blocks(
-    stored: &mut impl BufRead,
-    path: &Path,
-    workers: &Workers,
-    outlet: &Outlet,
-) -> Result<(), Stop> {
-    let mut group = Group::default();
-    let mut last_size = None;
-    let result = loop {
-        match read_member(stored, path, &mut group) {
-            Ok(Some(size)) => last_size = Some(size),
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-        if group.bytes.len() >= GROUP_BYTES {
-            let bytes = workers.buffers.copy_of(&[]);
-            let next = Group { offset: group.offset + group.bytes.len() as u64, bytes, ..Group::default() };
-            submit(std::mem::replace(&mut group, next), path, workers, outlet)?;
-        }
-    };
-    let end = group.offset + group.bytes.len() as u64;
-    submit(group, path, workers, outlet)?;
-    result?;
-    match last_size {
-        Some(0) => Ok(()),
-        size => Err(Error::Truncated {
-            place: Place { offset: Some(end), ..Place::file(path) }.into(),
-            expected: "the empty BGZF block that marks the end of the file".into(),
-            found: format!("the end of the file after a block of {} bytes", size.unwrap_or(0)),
-        }
-        .into()),
-    }
+/// Gathers blocks and hands them to the workers.
+pub(super) struct Blocks<'a> {
+    path: &'a Path,
+    workers: &'a Workers,
+    outlet: &'a Outlet,
+    group: Group,
+    /// Inflated size of the last block; `None` before the first. The one that marks the end is empty.
+    pub last_size: Option<usize>,
 }
 
-/// Appends the next member to the group; its inflated size, or `None` at the end of the file.
-fn read_member(stored: &mut impl BufRead, path: &Path, group: &mut Group) -> Result<Option<usize>, Error> {
-    let start = group.bytes.len();
-    let place = || Place { offset: Some(group.offset + start as u64), ..Place::file(path) };
-    if stored.fill_buf().map_err(Error::io(path))?.is_empty() {
-        return Ok(None);
+impl<'a> Blocks<'a> {
+    pub fn new(path: &'a Path, workers: &'a Workers, outlet: &'a Outlet) -> Self {
+        Self { path, workers, outlet, group: Group::default(), last_size: None }
     }
-    let bytes = &mut group.bytes;
-    take(stored, bytes, FIXED_HEADER, path, place)?;
-    let header = &bytes[start..];
-    if header[..3] != [0x1f, 0x8b, 8] || header[3] & 4 == 0 {
-        return Err(Error::corrupt(place(), "BGZF block", "1f 8b 08 04", format!("{:02x?}", &header[..4])));
-    }
-    let extra_len = usize::from(u16::from_le_bytes([header[10], header[11]]));
-    take(stored, bytes, extra_len, path, place)?;
-    let Some(size) = block_size(&bytes[start + FIXED_HEADER..]) else {
-        return Err(Error::corrupt(place(), "BGZF block", "a BC field with the block's size", "none"));
-    };
-    let Some(rest) = size.checked_sub(FIXED_HEADER + extra_len).filter(|&rest| rest >= TRAILER) else {
-        return Err(Error::corrupt(place(), "BGZF block size", "room for the block's own header", size));
-    };
-    take(stored, bytes, rest, path, place)?;
-    let isize_bytes: [u8; 4] = bytes[bytes.len() - 4..].try_into().expect("four bytes");
-    let inflated = u32::from_le_bytes(isize_bytes) as usize;
-    if inflated > MAX_INFLATED {
-        return Err(Error::corrupt(place(), "inflated BGZF block size", format!("at most {MAX_INFLATED}"), inflated));
-    }
-    group.ends.push(group.bytes.len());
-    group.inflated_bytes += inflated;
-    Ok(Some(inflated))
-}
 
-/// Appends exactly `len` bytes; on an early end takes the unfinished member off again.
-fn take(
-    stored: &mut impl BufRead,
-    bytes: &mut Vec<u8>,
-    len: usize,
-    path: &Path,
-    place: impl Fn() -> Place,
-) -> Result<(), Error> {
-    let before = bytes.len();
-    let found = stored.take(len as u64).read_to_end(bytes).map_err(Error::io(path))?;
-    if found == len {
-        return Ok(());
+    /// Takes the block of `size` bytes whose `header` was taken from `stored` already.
+    ///
+    /// # Errors
+    /// When it is cut off or contradicts itself.
+    pub fn take(&mut self, stored: &mut Stored, header: &[u8], size: usize) -> Result<(), Stop> {
+        let offset = stored.offset() - header.len() as u64;
+        let place = || Place { offset: Some(offset), ..Place::file(self.path) };
+        let Some(rest) = size.checked_sub(header.len()).filter(|&rest| rest >= TRAILER) else {
+            return Err(Error::corrupt(place(), "BGZF block size", "room for the block's own header", size).into());
+        };
+        let group = &mut self.group;
+        if group.bytes.is_empty() {
+            group.bytes = self.workers.buffers.copy_of(&[]);
+            group.offset = offset;
+        }
+        let start = group.bytes.len();
+        group.bytes.extend_from_slice(header);
+        let found = stored.take(rest as u64).read_to_end(&mut group.bytes).map_err(Error::io(self.path))?;
+        if found < rest {
+            group.bytes.truncate(start);
+            let (expected, found) = (format!("{rest} more bytes of a BGZF block"), format!("{found} bytes"));
+            return Err(Error::Truncated { place: place().into(), expected, found }.into());
+        }
+        let isize_bytes: [u8; 4] = group.bytes[group.bytes.len() - 4..].try_into().expect("four bytes");
+        let inflated = u32::from_le_bytes(isize_bytes) as usize;
+        if inflated > MAX_INFLATED {
+            group.bytes.truncate(start);
+            let expected = format!("at most {MAX_INFLATED}");
+            return Err(Error::corrupt(place(), "inflated BGZF block size", expected, inflated).into());
+        }
+        group.ends.push(group.bytes.len());
+        group.inflated_bytes += inflated;
+        self.last_size = Some(inflated);
+        if group.bytes.len() >= GROUP_BYTES { self.flush() } else { Ok(()) }
     }
-    bytes.truncate(before);
-    Err(Error::Truncated {
-        place: place().into(),
-        expected: format!("{len} more bytes of a BGZF block"),
-        found: format!("{found} bytes"),
-    })
+
+    /// Hands over what is there.
+    pub fn flush(&mut self) -> Result<(), Stop> {
+        if self.group.ends.is_empty() {
+            return Ok(());
+        }
+        submit(std::mem::take(&mut self.group), self.path, self.workers, self.outlet)
+    }
 }
 
 /// BSIZE + 1 from the extra fields of a gzip header.
-fn block_size(mut extra: &[u8]) -> Option<usize> {
+pub(super) fn block_size(mut extra: &[u8]) -> Option<usize> {
     while let [id_1, id_2, len_low, len_high, rest @ ..] = extra {
         let len = usize::from(u16::from_le_bytes([*len_low, *len_high]));
         let value = rest.get(..len)?;

@@ -33,6 +33,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The BGZF block that marks the end.
+const END_BYTES: usize = 28;
+
 fn bgzip(bytes: &[u8]) -> Vec<u8> {
     let mut writer = bgzf::io::Writer::new(Vec::new());
     writer.write_all(bytes).unwrap();
@@ -83,7 +86,7 @@ fn members_and_frames_follow_each_other() {
 fn what_is_cut_off_is_an_error() {
     for (name, compress) in &ALL[1..] {
         let stored = compress(&text(200_000));
-        for len in [stored.len() - 1, stored.len() / 2, stored.len() - 28, 20] {
+        for len in [stored.len() - 1, stored.len() / 2, stored.len() - END_BYTES - 1, 20] {
             let (bytes, result) = read_all(&stored[..len]);
             assert_eq!(result.unwrap_err().kind(), ErrorKind::Truncated, "{name} {len} of {}", stored.len());
             assert!(text(200_000).starts_with(&bytes));
@@ -100,8 +103,59 @@ fn what_is_damaged_is_an_error() {
         let kind = read_all(&stored).1.unwrap_err().kind();
         assert!(matches!(kind, ErrorKind::Corrupt), "{name}: {kind:?}");
     }
-    let garbage = [gzip(b"one"), b"garbage and more of it".to_vec()].concat();
-    assert_eq!(read_all(&garbage).1.unwrap_err().kind(), ErrorKind::Corrupt);
+    // The header of a block in the middle of others.
+    let blocks = [bgzip(b"one"), bgzip(b"two")];
+    let mut stored = blocks.concat();
+    stored[blocks[0].len() + 1] ^= 0x55;
+    assert_eq!(read_all(&stored).1.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn members_of_all_kinds_follow_each_other() {
+    let (one, two, three) = (text(200_000), text(70), text(90_001));
+    for compress in [[gzip, bgzip, gzip], [bgzip, gzip, bgzip], [bgzip, gzip, gzip], [gzip, gzip, bgzip]] {
+        let stored = [compress[0](&one), compress[1](&two), compress[2](&three)].concat();
+        let (bytes, digest) = read_all(&stored);
+        assert!(bytes == [&one[..], &two, &three].concat());
+        assert_eq!(digest.unwrap().oddities, []);
+        for cut in [1, 20] {
+            let kind = read_all(&stored[..stored.len() - cut]).1.unwrap_err().kind();
+            assert_eq!(kind, ErrorKind::Truncated, "{cut}");
+        }
+    }
+    // An empty BGZF file, as of a lane without reads, before gzip.
+    assert_eq!(read_all(&[bgzip(b""), gzip(b"one")].concat()).0, b"one");
+    // Extra fields that are not those of BGZF.
+    let mut extra = flate2::GzBuilder::new().extra(b"XX\x02\0ab".to_vec()).write(Vec::new(), Level::fast());
+    extra.write_all(b"two").unwrap();
+    assert_eq!(read_all(&[bgzip(b"one "), extra.finish().unwrap()].concat()).0, b"one two");
+}
+
+#[test]
+fn what_follows_the_last_member_is_told() {
+    for compress in [gzip, bgzip] {
+        let whole = compress(b"one");
+        let oddities = |rest: &[u8]| {
+            let (bytes, digest) = read_all(&[&whole[..], rest].concat());
+            assert_eq!(bytes, b"one");
+            let digest = digest.unwrap();
+            assert_eq!(digest.size_bytes, (whole.len() + rest.len()) as u64);
+            digest.oddities
+        };
+        assert_eq!(oddities(&[0; 100_000]), []);
+        let garbage = |size_bytes| [Oddity::Garbage { offset: whole.len() as u64, size_bytes }];
+        assert_eq!(oddities(b"garbage"), garbage(7));
+        assert_eq!(oddities(&[0, 0, 7]), garbage(3));
+        assert_eq!(oddities(&text(200_000)), garbage(200_000));
+        // The beginning of a member is none.
+        for rest in [&b"\x1f"[..], b"\x1f\x8b", b"\x1f\x8b\x08\0\0"] {
+            assert_eq!(read_all(&[&whole[..], rest].concat()).1.unwrap_err().kind(), ErrorKind::Truncated);
+        }
+    }
+    let stored = bgzip(&text(200_000));
+    let (bytes, digest) = read_all(&stored[..stored.len() - END_BYTES]);
+    assert!(bytes == text(200_000));
+    assert_eq!(digest.unwrap().oddities, [Oddity::NoEndBlock]);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn mates_are_joined_by_name() {
         line("d", 1 + 64 + 4, "TTTA"),
     ]
     .concat();
-    let mut bench = Bench::new(&[("x", &bam(&text))]);
+    let bench = Bench::new(&[("x", &bam(&text))]);
     let (summary, dataset) = bench.dataset();
     let expected = [
         ("x", "ACGT"),
@@ -131,11 +131,41 @@ fn mates_are_joined_by_name() {
     assert_eq!(count(&summary, "singletons"), 3);
     let mates: Vec<_> = (0..8).map(|index| dataset.mate_of(index)).collect();
     assert_eq!(mates, [None, Some(2), Some(1), Some(4), Some(3), None, None, None]);
-    // Without room to wait, each record goes alone.
+}
+
+#[test]
+fn mates_are_joined_however_far_apart_they_are() {
+    let num_pairs = 2_000;
+    let mut text = "@HD\tVN:1.6\n".to_string();
+    // All first mates; a third of the second ones come in the same order, a third in the other; a third is not there.
+    let second = (0..num_pairs).filter(|pair| pair % 3 == 0).chain((0..num_pairs).rev().filter(|pair| pair % 3 == 1));
+    for (pair, mate) in (0..num_pairs).map(|pair| (pair, 1)).chain(second.map(|pair| (pair, 2))) {
+        let letters: String = "ACGT".chars().cycle().skip(pair % 4).take(100 + mate).collect();
+        text += &format!("pair{pair}\t{}\t*\t0\t0\t*\t*\t0\t0\t{letters}\t*\n", 1 + 4 + 64 * mate);
+    }
+    let mut bench = Bench::new(&[("x", &bam(&text))]);
+    let in_memory = bench.dataset();
     bench.config.pending_mates_bytes = 0;
     bench.config.force = true;
-    let (summary, dataset) = bench.dataset();
-    assert_eq!((count(&summary, "singletons"), Reads::len(&dataset)), (7, 8));
+    let on_disk = bench.dataset();
+    let num_joined = (0..num_pairs).filter(|pair| pair % 3 < 2).count();
+    for (summary, dataset) in [&in_memory, &on_disk] {
+        assert_eq!(count(summary, "singletons") as usize, num_pairs - num_joined);
+        assert_eq!(Reads::len(dataset), num_pairs + num_joined);
+        let mut joined = 0;
+        for index in 0..Reads::len(dataset) {
+            let read = dataset.get(index).unwrap();
+            let Some(mate) = dataset.mate_of(index) else { continue };
+            assert_eq!(dataset.get(mate).unwrap().name, read.name);
+            assert_eq!(read.sequence.as_slice().len(), 100 + usize::from(read.mate.unwrap()));
+            joined += 1;
+        }
+        assert_eq!(joined, 2 * num_joined);
+    }
+    let names = |dataset| sequences(dataset).into_iter().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(names(&in_memory.1), names(&on_disk.1));
+    assert_ne!(sequences(&in_memory.1), sequences(&on_disk.1), "nothing was put on the disk");
+    assert_eq!(bench.bytes().len(), 2, "a manifest and a shard");
 }
 
 #[test]
@@ -163,8 +193,12 @@ fn damaged_bam_is_an_error() {
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     };
-    // Without the block that marks the end; in the middle of the header, of a record.
-    assert_eq!(Bench::new(&[("x", &whole[..whole.len() - 28])]).error().0, ErrorKind::Truncated);
+    // Without the block that marks the end, all records are there, which is said; what follows the end is no BAM.
+    let (summary, dataset) = Bench::new(&[("x", &whole[..whole.len() - 28])]).dataset();
+    assert_eq!(Reads::len(&dataset), 3);
+    assert!(summary.warnings()[0].contains("the BGZF block that marks the end is missing"));
+    assert_eq!(Bench::new(&[("x", &[&whole[..], b"rest"].concat())]).error().0, ErrorKind::Corrupt);
+    // In the middle of the header, of a record.
     for len in [10, 70, bytes.len() - 1] {
         assert_eq!(Bench::new(&[("x", &repack(&bytes[..len]))]).error().0, ErrorKind::Truncated, "{len}");
     }
@@ -222,18 +256,48 @@ fn cram_without_its_reference_says_which() {
     assert!(message.contains("needs reference sequence \"one\", found "), "{message}");
     // Another sequence of that name: the checksum in the file tells.
     with_reference(&mut bench, &format!(">one\n{}\n>two\n{}\n", "A".repeat(100), reference("two")));
-    assert_eq!(bench.error().0, ErrorKind::Corrupt);
+    let (kind, message) = bench.error();
+    assert_eq!(kind, ErrorKind::Corrupt);
+    // printf 'A%.0s' {1..100} | md5sum
+    let md5 = "8adc5937e635f6c9af646f0b23560fae";
+    assert!(message.contains("of reference sequence \"one\": expected "), "{message}");
+    assert!(
+        message.ends_with("in reference") && (message.contains("MD5 of bases") || message.contains(md5)),
+        "{message}"
+    );
+    // One that is shorter.
+    with_reference(&mut bench, ">one\nACGT\n>two\nACGT\n");
+    let (kind, message) = bench.error();
+    assert_eq!(kind, ErrorKind::Corrupt);
+    let expected = "length of reference sequence \"one\": expected 100, found 4 in reference";
+    assert!(message.contains(expected), "{message}");
 }
 
 #[test]
 fn a_cut_cram_is_an_error() {
     let whole = cram(&format!("{HEADER}{MAPPED}"));
-    for len in [whole.len() - 1, whole.len() - 38, whole.len() / 2] {
+    for len in [whole.len() - 1, whole.len() - CRAM_END_BYTES, whole.len() / 2] {
         let mut bench = Bench::new(&[("x", &whole[..len])]);
         with_reference(&mut bench, &format!(">one\n{}\n>two\n{}\n", reference("one"), reference("two")));
         let (kind, message) = bench.error();
         assert_eq!(kind, ErrorKind::Truncated, "{len}: {message}");
     }
+}
+
+/// The container that marks the end (CRAM specification, section 9).
+const CRAM_END_BYTES: usize = 38;
+
+#[test]
+fn a_cram_may_end_several_times() {
+    let whole = cram(&format!("{HEADER}{MAPPED}"));
+    let end = whole.len() - CRAM_END_BYTES;
+    let ends = [&whole[..], &whole[end..], &whole[end..]].concat();
+    let mut bench = Bench::new(&[("x", &ends)]);
+    with_reference(&mut bench, &format!(">one\n{}\n>two\n{}\n", reference("one"), reference("two")));
+    assert_eq!(Reads::len(&bench.dataset().1), 3);
+    let mut bench = Bench::new(&[("x", &[&ends[..], b"rest"].concat())]);
+    with_reference(&mut bench, &format!(">one\n{}\n>two\n{}\n", reference("one"), reference("two")));
+    assert_eq!(bench.error().0, ErrorKind::Truncated);
 }
 
 #[test]
