@@ -171,6 +171,17 @@ pub enum Segment {
     Otsu,
 }
 
+/// What the values of a mask are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MaskKind {
+    /// Decided for each mask by how its values hang together
+    Auto,
+    /// Each value is a grain
+    Instances,
+    /// Each connected part of a value is a grain
+    Classes,
+}
+
 /// `invar ingest micrographs`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -182,7 +193,7 @@ pub enum Segment {
 DATA also gets labels/NAME.tif (napari opens them as labels), grains.parquet and neighbors.parquet:
   invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
 pub struct IngestMicrographs {
-    /// Files, directories (all images below) and patterns; every page of a file is an image
+    /// Files, directories (all images below; no masks, no results of Invar) and patterns; every page of a file is an image
     #[arg(value_name = "INPUT", required_unless_present = "sample_sheet")]
     pub inputs: Vec<PathBuf>,
     /// The dataset directory to make
@@ -191,10 +202,18 @@ pub struct IngestMicrographs {
     /// How grains are found
     #[arg(long, value_enum, default_value = "watershed", group = "how")]
     pub segment: Segment,
-    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks, ...).
-    /// Each label is a grain; in a mask of black and white, each connected part is one
+    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks,
+    /// NAME_Simple Segmentation, ...). Each label is a grain; in a mask of black and white, and of few classes, each connected
+    /// part is one
     #[arg(long, value_name = "MASKS", group = "how")]
     pub labels: Option<PathBuf>,
+    /// What the values of masks are: a grain each, or a class each, of which every connected part is a grain [default: decided
+    /// for each mask, and said]
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub mask_kind: Option<MaskKind>,
+    /// Values of masks that are no grains, with commas [default: 0, and what surrounds the grains of a class mask]
+    #[arg(long, value_delimiter = ',', value_name = "VALUE")]
+    pub mask_background: Vec<u32>,
     /// Class maps (phases, annotations), found likewise: each grain gets the class of most of its pixels
     #[arg(long, value_name = "MAPS")]
     pub classes: Option<PathBuf>,
@@ -219,7 +238,7 @@ pub struct IngestMicrographs {
     /// Physical size of a pixel [default: what the sample sheet or the file says]
     #[arg(long, value_name = "NM")]
     pub pixel_size: Option<f64>,
-    /// CSV with a column `image` or `file`; `mask`, `pixel_size_nm` are used, all others kept as columns
+    /// CSV with a column `image` or `file`; `mask`, `mask_kind`, `classes`, `pixel_size_nm` are used, all others kept as columns
     #[arg(long, value_name = "CSV")]
     pub sample_sheet: Option<PathBuf>,
     /// List images that cannot be read instead of stopping at the first

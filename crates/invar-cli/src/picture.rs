@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use font8x8::UnicodeFonts;
 use image::{ImageEncoder, RgbImage, codecs::png::PngEncoder};
 use invar_dataset::atomic;
-use invar_micrographs::{ImageRef, Levels, PixelsRef, StoredImage};
+use invar_micrographs::{ImageRef, Levels, PixelsRef, StoredImage, sign_png};
 
 use crate::palette::Rgb;
 
@@ -81,7 +81,7 @@ impl Picture {
         PngEncoder::new(&mut bytes)
             .write_image(&self.pixels, width, height, image::ExtendedColorType::Rgb8)
             .with_context(|| format!("{}: drawing the picture", path.display()))?;
-        atomic::write(path, &bytes).with_context(|| path.display().to_string())?;
+        atomic::write(path, &sign_png(bytes)).with_context(|| path.display().to_string())?;
         Ok(())
     }
 }

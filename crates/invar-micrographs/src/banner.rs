@@ -1,6 +1,6 @@
 //! The data bar that electron microscopes burn into the bottom of their pictures.
 
-use crate::{ImageRef, Levels, PixelsRef};
+use crate::{ImageRef, Levels, PixelsRef, parts::Parts};
 
 /// A data bar at the bottom of an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Banner {
 }
 
 /// Looks for a data bar: a band of at least 8 rows and at most a quarter of the image at its bottom, across its whole
-/// width, of one grey value with writing on it, above which the picture begins abruptly. Says no where in doubt: a
+/// width, of one grey value with lines of writing on it, above which the picture begins abruptly. Says no where in doubt: a
 /// picture that ends in a uniform band without writing, or whose band fades in, is left whole.
 pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
     let (width, height) = (image.width, image.height);
@@ -47,7 +47,13 @@ pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
         && shares[..2].iter().any(|&share| share >= 0.9)
         && (0.005..0.4).contains(&ink)
         && above.iter().all(|&share| share < 0.15);
-    found.then(|| Banner {
+    // Writing stands on lines; specks of dust on a flat ground do not.
+    let is_ink = |number: usize| -> Vec<u32> {
+        let beyond = |value: &f32| u32::from((value - background).abs() > 0.4 * (levels.high - levels.low));
+        row(number).values.iter().map(beyond).collect()
+    };
+    let is_written = || is_writing(&Parts::of_rows((first..num_rows).map(is_ink), true), band as u32, width as u32);
+    (found && is_written()).then(|| Banner {
         rows_px: band as u32,
         reason: format!(
             "the last {band} rows are {:.0} % of one grey value ({background}) with writing on {:.1} %; the row above has {:.0} %",
@@ -56,6 +62,29 @@ pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
             100.0 * above.last().copied().unwrap_or(0.0)
         ),
     })
+}
+
+/// Whether most marks of a band are as high as letters and stand on a few common lines.
+fn is_writing(ink: &Parts, band_px: u32, width_px: u32) -> bool {
+    let is_letter = |[top, left, bottom, right]: &[u32; 4]| {
+        bottom - top >= 3 && (bottom - top) * 5 <= band_px * 4 && (right - left) * 2 < width_px
+    };
+    let letters: Vec<[u32; 4]> = ink.boxes(1).into_iter().filter(is_letter).collect();
+    let mut marks = vec![0usize; band_px as usize + 1];
+    letters.iter().for_each(|letter| marks[letter[2] as usize] += 1);
+    let (num_rows, reach) = (marks.len(), (band_px as usize / 40).max(1));
+    let mut standing = 0;
+    // So many letters at least, so much of them on as many lines: marks at random places reach about half of that.
+    [(4, if letters.len() < 16 { 0.7 } else { 0.5 }), (10, 0.75), (16, 0.8), (24, 0.85)].into_iter().any(
+        |(least, share)| {
+            let around = |line: usize| line.saturating_sub(reach)..(line + reach + 1).min(num_rows);
+            let on_line = |line: usize| marks[around(line)].iter().sum::<usize>();
+            let best = (0..num_rows).max_by_key(|&line| (on_line(line), line)).unwrap_or(0);
+            standing += on_line(best);
+            marks[around(best)].fill(0);
+            letters.len() >= least && standing as f64 >= share * letters.len() as f64
+        },
+    )
 }
 
 const MIN_ROWS: usize = 8;
@@ -127,6 +156,53 @@ mod tests {
                     "{bar} rows of {paper}"
                 );
             }
+        }
+    }
+
+    /// Marks of `size` at pseudo-random places on a flat lower fifth.
+    fn specks(number: u64, size: usize, seed: u64) -> Vec<u8> {
+        let mut pixels = picture(400, 300, 60, 0, 0);
+        pixels[240 * 400..].fill(0);
+        for speck in 0..number {
+            let place = invar_dataset::seed::mix(seed, speck);
+            let (row, column) = (252 + place as usize % (40 - size), 5 + (place >> 32) as usize % (390 - size));
+            (row..row + size).for_each(|row| pixels[row * 400 + column..][..size].fill(255));
+        }
+        pixels
+    }
+
+    #[test]
+    fn specks_on_a_flat_ground_are_no_writing() {
+        for (number, size) in [(12, 4), (25, 6), (60, 6), (25, 12), (8, 10), (200, 4)] {
+            for seed in 0..20 {
+                assert_eq!(
+                    rows_of(&specks(number, size, seed), 400),
+                    None,
+                    "{number} specks of {size} px, seed {seed}"
+                );
+            }
+        }
+    }
+
+    /// Letters of 5 x 7 px in `lines` lines, on a bar that is parted in three by upright lines.
+    #[test]
+    fn several_lines_of_writing_are_a_bar() {
+        for lines in 1..=4 {
+            let bar = 12 * lines + 6;
+            let mut pixels = picture(400, 300, bar, 255, 255);
+            pixels[(300 - bar) * 400..].fill(255);
+            for (row, column) in (300 - bar..300).flat_map(|row| (0..400).map(move |column| (row, column))) {
+                let (down, across) = (row + bar - 300, column % 8);
+                let (line, within) = (down.saturating_sub(3) / 12, down.saturating_sub(3) % 12);
+                // Some letters hang below their line.
+                let height = if column / 8 % 7 == 3 { 9 } else { 7 };
+                let is_letter =
+                    down >= 3 && line < lines && within < height && (1..6).contains(&across) && column < 360;
+                if (is_letter && (within == 0 || across == 1)) || column == 130 || column == 260 {
+                    pixels[row * 400 + column] = 0;
+                }
+            }
+            assert_eq!(rows_of(&pixels, 400), Some(bar as u32), "{lines} lines");
         }
     }
 

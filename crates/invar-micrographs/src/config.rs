@@ -11,9 +11,14 @@ pub struct IngestConfig {
     /// How grains are found. Not used where there are masks.
     pub segment: Segmentation,
     /// Where masks are (integer images, 0 is background): a directory, a pattern, or a file. The mask of an image has its
-    /// name, or its name and `_mask`, `_masks`, `_cp_masks`, `_label`, `_labels`, `_seg`, `_segmentation`, `_segmap`.
+    /// name, or its name and `_mask`, `_cp_masks`, `_labels`, `_Simple Segmentation` or another of the customary words; capitals
+    /// and the kind of gap make no difference.
     #[serde(with = "invar_dataset::path::option")]
     pub labels: Option<PathBuf>,
+    /// What the values of masks are.
+    pub mask_kind: MaskKind,
+    /// Values of masks that are no grains, in place of 0 and of what is found to be background; empty to look.
+    pub mask_background: Vec<u32>,
     /// Where class maps are (integer images, 0 is unknown): phase maps, annotations; a directory, a pattern, or a file,
     /// found as masks are. Each grain is given the class that most of its pixels have, as column `class`.
     #[serde(with = "invar_dataset::path::option")]
@@ -35,11 +40,38 @@ pub struct IngestConfig {
     pub force: bool,
 }
 
+/// What the values of a mask are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskKind {
+    /// Decided for each mask by how its values hang together, and said in the facts of the image.
+    #[default]
+    Auto,
+    /// Each value is a grain, in however many parts.
+    Instances,
+    /// Each connected part of a value is a grain.
+    Classes,
+}
+
+impl MaskKind {
+    /// By its name in a recipe.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "instances" => Some(Self::Instances),
+            "classes" => Some(Self::Classes),
+            _ => None,
+        }
+    }
+}
+
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
             segment: Segmentation::Watershed(WatershedConfig::default()),
             labels: None,
+            mask_kind: MaskKind::Auto,
+            mask_background: Vec::new(),
             classes: None,
             crop_bottom_px: 0,
             detect_banner: true,
@@ -78,8 +110,8 @@ impl IngestConfig {
 pub struct Inputs {
     /// Files, directories (all image files below) and patterns (`*`, `?`, `**`). May be empty where there is a sheet.
     pub paths: Vec<PathBuf>,
-    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask`, `classes`,
-    /// `pixel_size_nm` and any others, which become columns of the grain table.
+    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask`,
+    /// `mask_kind`, `classes`, `pixel_size_nm` and any others, which become columns of the grain table.
     #[serde(default)]
     pub sheet: Option<PathBuf>,
 }

@@ -291,6 +291,15 @@ impl StoredImage {
         self.pixel_area_um2().map(f64::sqrt)
     }
 
+    /// Rows and columns that are as long on the specimen as the side of the square of a pixel's area: 1 and 1 where pixels are
+    /// square, or nothing is known.
+    pub fn aspect(&self) -> [f64; 2] {
+        self.pixel_size.map_or([1.0; 2], |size| {
+            let tall = (size.x_nm / size.y_nm).sqrt();
+            [tall, 1.0 / tall]
+        })
+    }
+
     fn open(file: ShardFile) -> Result<Self, DatasetError> {
         let metadata = file.metadata()?;
         let (regions, mask_offsets) = file.regions()?;

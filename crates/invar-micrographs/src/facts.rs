@@ -42,6 +42,39 @@ pub struct ImageFacts {
     pub banner: Option<String>,
     /// ASTM grain-size numbers, where grains fill at least half of an image of known pixel size.
     pub grain_size: Option<GrainSizes>,
+    /// How its mask was read, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskFacts>,
+}
+
+/// How a mask was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MaskFacts {
+    /// As what.
+    pub reading: MaskReading,
+    /// Values that are no grains; 0 among them. Empty where each label but 0 is a grain.
+    pub background: Vec<u32>,
+    /// Values that lie between grains, and are none.
+    pub boundaries: Vec<u32>,
+    /// The grey level above which pixels are grains, where it had grey levels.
+    pub threshold: Option<u32>,
+    /// What a person should look at, in words.
+    pub notes: Vec<String>,
+}
+
+/// What the values of a mask were taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskReading {
+    /// Each label is a grain.
+    #[default]
+    Instances,
+    /// Each connected part of one colour is a grain.
+    BlackAndWhite,
+    /// Each connected part of a value is a grain.
+    Classes,
+    /// Grey levels, as compression leaves of black and white.
+    Grey,
 }
 
 /// ASTM grain-size numbers of one image, by both methods of E112.

@@ -68,6 +68,16 @@ pub fn shard(bytes: &[u8]) {
     DIRECTORY.set(Some(directory));
 }
 
+/// Reads a sample sheet.
+pub fn sheet(bytes: &[u8]) {
+    crate::ingest::fuzz_sheet(bytes);
+}
+
+/// Reads a mask, in each way: the first byte is its width, each other a label.
+pub fn mask(bytes: &[u8]) {
+    crate::ingest::fuzz_mask(bytes);
+}
+
 fn with_head(bytes: &[u8], magic: impl Fn(u8) -> &'static [u8]) {
     let Some((&how, rest)) = bytes.split_first() else { return };
     let mut file = magic(how).to_vec();

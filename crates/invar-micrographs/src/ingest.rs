@@ -27,11 +27,11 @@ use invar_dataset::{
 use rayon::prelude::*;
 
 use self::{
-    inputs::Source,
+    inputs::{Resolved, Source},
     output::{Checkpoint, Output},
     page::Task,
 };
-use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, PixelSize, facts::DOMAIN, read};
+use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, facts::DOMAIN, read};
 
 mod classes;
 mod inputs;
@@ -39,6 +39,10 @@ mod mask;
 mod notes;
 mod output;
 mod page;
+mod warnings;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{inputs::fuzz_sheet, mask::fuzz_mask};
 
 /// The grain table, which the command line writes beside the shards.
 pub const GRAINS_TABLE: &str = "grains.parquet";
@@ -91,8 +95,8 @@ pub fn ingest_with<E: From<Error>>(
     write_tables: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<Summary, E> {
     config.validate()?;
-    let sources = inputs::resolve(inputs, config, out)?;
-    let key = output::key(inputs, &sources, config)?;
+    let resolved = inputs::resolve(inputs, config, out)?;
+    let key = output::key(inputs, &resolved.sources, config)?;
     let output = match Output::prepare(out, key, config.force).map_err(Error::from)? {
         State::Done(manifest) => {
             write_tables(out)?;
@@ -102,7 +106,7 @@ pub fn ingest_with<E: From<Error>>(
         State::Open(output) => *output,
     };
     let resumed_images = output.checkpoints().len();
-    match run(&sources, inputs, &output, config, progress) {
+    match run(&resolved, inputs, &output, config, progress) {
         Ok((manifest, facts)) => {
             let written = output.write(manifest).map_err(Error::from)?;
             if let Err(error) = write_tables(written.directory()) {
@@ -120,7 +124,7 @@ pub fn ingest_with<E: From<Error>>(
 }
 
 fn run(
-    sources: &[Source],
+    Resolved { sources, notes }: &Resolved,
     inputs: &Inputs,
     output: &Output,
     config: &IngestConfig,
@@ -162,13 +166,15 @@ fn run(
     done.extend(taken.into_iter().map(|checkpoint| (checkpoint.number, checkpoint)));
 
     skipped.extend(done.values().filter_map(|checkpoint| checkpoint.skipped.clone()));
-    let facts = facts(&done, &tasks);
+    let inputs = all_inputs(sources, inputs, &tasks, &done)?;
+    let warnings = notes.iter().cloned().chain(warnings::of_copies(sources, &inputs));
+    let facts = facts(&done, &tasks, warnings.collect());
     let manifest = Manifest {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").into(),
         domain: DOMAIN.into(),
         parameters: output.key().parameters.clone(),
-        inputs: all_inputs(sources, inputs, &tasks, &done)?,
+        inputs,
         files: done
             .values()
             .filter_map(|checkpoint| checkpoint.labels.clone())
@@ -306,45 +312,10 @@ fn counts(done: &BTreeMap<usize, Checkpoint>, num_skipped: usize) -> BTreeMap<St
     counts
 }
 
-fn facts(done: &BTreeMap<usize, Checkpoint>, tasks: &[Task<'_>]) -> DatasetFacts {
+fn facts(done: &BTreeMap<usize, Checkpoint>, tasks: &[Task<'_>], mut sentences: Vec<String>) -> DatasetFacts {
     let images: Vec<ImageFacts> = done.values().filter_map(|checkpoint| checkpoint.facts.clone()).collect();
-    let warnings = warnings(&images, tasks);
-    DatasetFacts { images, warnings }
-}
-
-/// What a person should know before these images are compared with each other.
-fn warnings(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String> {
-    let mut warnings = notes::sentences(tasks);
-    let sizes: Vec<PixelSize> = images.iter().filter_map(|image| image.pixel_size).collect();
-    let range = |of: fn(&PixelSize) -> f64| {
-        sizes.iter().map(of).fold((f64::INFINITY, 0f64), |(least, most), size| (least.min(size), most.max(size)))
-    };
-    let [across, down] = [range(|size| size.x_nm), range(|size| size.y_nm)];
-    if let Some((least, most)) = [across, down].into_iter().find(|(least, most)| *most > least * (1.0 + 1e-3)) {
-        warnings.push(format!("pixel sizes are mixed: {least:.6} to {most:.6} nm"));
-    }
-    let mut stretched = sizes.iter().filter(|size| size.x_nm != size.y_nm);
-    if let Some(PixelSize { x_nm, y_nm, .. }) = stretched.next() {
-        let num_images = 1 + stretched.count();
-        warnings.push(format!(
-            "pixels of {num_images} images are not square (first: {x_nm} nm wide, {y_nm} nm high): lengths in micrometres, \
-             aspect_ratio, eccentricity and orientation_deg are those of the specimen, columns in px those of the grid"
-        ));
-    }
-    if !sizes.is_empty() && sizes.len() < images.len() {
-        warnings.push(format!("{} of {} images have no known pixel size", images.len() - sizes.len(), images.len()));
-    }
-    let stacks = tasks.iter().filter(|task| task.num_pages > 1 && task.page == 0);
-    let (num_stacks, num_pages) = stacks.fold((0, 0), |(files, pages), task| (files + 1, pages + task.num_pages));
-    if num_stacks > 0 {
-        warnings.push(format!("{num_stacks} files have several pages: {num_pages} pages became images of their own"));
-    }
-    let banners = images.iter().filter(|image| image.banner.is_some()).count();
-    if banners > 0 {
-        warnings
-            .push(format!("{banners} images had a data bar at the bottom, which was cut off (--no-banner keeps it)"));
-    }
-    warnings
+    sentences.extend(warnings::of_images(&images, tasks));
+    DatasetFacts { images, warnings: sentences }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tiff::{
     tags::{Predictor, Tag},
 };
 
-use crate::{Error, LabelMap};
+use crate::{Error, LabelMap, own_pictures::SOFTWARE};
 
 /// Writes `map` as a 32-bit TIFF that napari opens as labels: deflate with the horizontal predictor, which leaves the
 /// insides of grains as zeros; BigTIFF where the labels take more than 3 GiB. The file appears whole or not at all.
@@ -47,7 +47,7 @@ fn encode<W: Write + Seek, K: TiffKind>(encoder: TiffEncoder<W, K>, map: &LabelM
         encoder.with_compression(Compression::Deflate(DeflateLevel::Fast)).with_predictor(Predictor::Horizontal);
     let mut image = encoder.new_image::<Gray32>(map.width as u32, map.height as u32)?;
     image.rows_per_strip((STRIP_PIXELS / map.width.max(1)).clamp(1, map.height) as u32)?;
-    image.encoder().write_tag(Tag::Software, "invar")?;
+    image.encoder().write_tag(Tag::Software, SOFTWARE)?;
     image.write_data(&map.labels)
 }
 

@@ -60,16 +60,18 @@ mod label_map;
 mod levels;
 mod measured;
 mod neighbors;
+mod own_pictures;
+mod parts;
 mod read;
 mod region;
 mod segment;
 mod shard;
 
 pub use banner::{Banner, find_banner};
-pub use config::{IngestConfig, Inputs};
+pub use config::{IngestConfig, Inputs, MaskKind};
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
-pub use facts::{DatasetFacts, GrainSizes, ImageFacts};
+pub use facts::{DatasetFacts, GrainSizes, ImageFacts, MaskFacts, MaskReading};
 pub use grain_size::{
     GrainSize, Intercepts, PlanimetricField, TestLines, chords_um, grain_size_by_counting, grain_size_by_intercepts,
     intercepts, planimetric_fields,
@@ -81,6 +83,7 @@ pub use image::{
 pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest, ingest_with};
 pub use label_map::{read_label_map, write_label_map};
 pub use neighbors::{count_neighbors, neighbors};
+pub use own_pictures::sign_png;
 pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open, open_labels};
 pub use region::{LabelMap, Neighbors, PhysicalMeasures, Region, regions, regions_of_boxes};

@@ -13,7 +13,6 @@ mod watershed;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::watershed::each_neighbor;
 pub use self::{
     otsu::OtsuConfig,
     watershed::{Landscape, SmallGrains, WatershedConfig},

@@ -97,27 +97,29 @@ fn ends(clustered: &Clustered, cluster: i32, each: usize) -> (Vec<usize>, Vec<us
     (nearest, farthest)
 }
 
-/// The grain in a square window of its image, its outline in the colour of the cluster, and how wide the window is.
+/// The grain in a window of its image that is square on the specimen, its outline in the colour of the cluster, and how wide
+/// the window is.
 fn thumbnail(picture: &mut Picture, x: u32, y: u32, cell_px: u32, grain: &Grain, colour: Rgb) {
     let [top, left, bottom, right] = grain.region().bbox_px.map(f64::from);
     let mask = grain.mask();
     let context = if mask.is_full() { 1.0 } else { 1.25 };
-    let side = ((bottom - top).max(right - left) * context).max(8.0);
+    let [tall, broad] = grain.image.aspect();
+    let side = (((bottom - top) / tall).max((right - left) / broad) * context).max(8.0);
     let scale = side / f64::from(cell_px);
     let look = Look::at_image(&grain.image);
-    let place = |at: u32, from: f64, to: f64| (from + to - side) / 2.0 + (f64::from(at) + 0.5) * scale;
+    let row = |at: f64| (top + bottom - side * tall) / 2.0 + (at + 0.5) * scale * tall;
+    let column = |at: f64| (left + right - side * broad) / 2.0 + (at + 0.5) * scale * broad;
     let belongs = |i: i64, j: i64| {
-        let place = |at: i64, from: f64, to: f64| ((from + to - side) / 2.0 + (at as f64 + 0.5) * scale).floor();
-        let (row, column) = (place(i, top, bottom), place(j, left, right));
+        let (row, column) = (row(i as f64).floor(), column(j as f64).floor());
         row >= 0.0 && column >= 0.0 && mask.contains(row as u32, column as u32)
     };
     for i in 0..cell_px {
         for j in 0..cell_px {
-            let shade = look.colour(place(j, left, right), place(i, top, bottom), scale);
-            let (row, column) = (i64::from(i), i64::from(j));
+            let shade = look.colour(column(j.into()), row(i.into()), scale);
+            let (down, across) = (i64::from(i), i64::from(j));
             let is_outline = !mask.is_full()
-                && belongs(row, column)
-                && [(-1, 0), (1, 0), (0, -1), (0, 1)].iter().any(|(di, dj)| !belongs(row + di, column + dj));
+                && belongs(down, across)
+                && [(-1, 0), (1, 0), (0, -1), (0, 1)].iter().any(|(di, dj)| !belongs(down + di, across + dj));
             picture.set(x + j, y + i, if is_outline { colour } else { shade.unwrap_or(OUTSIDE) });
         }
     }

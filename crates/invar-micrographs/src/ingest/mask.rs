@@ -1,91 +1,219 @@
-//! Masks and class maps that were made elsewhere, checked against their image.
+//! Masks and class maps that were made elsewhere: checked against their image, and read as what they are.
 
 use std::path::Path;
 
-use crate::{Error, LabelMap, Place, label_map, read, segment::each_neighbor};
+use self::kind::Kind;
+use crate::{Error, ImageFile, LabelMap, MaskFacts, MaskKind, MaskReading, Place, label_map, parts::Parts, read};
 
-/// The page of the mask that belongs to page `page` (0-based) of an image of `num_pages`: the same page, or the only one.
-///
-/// # Errors
-/// When the mask cannot be read, is no mask, has another number of pages, or another size than `[height, width]`. A mask of
-/// the size before the image was cropped is cropped as well.
-pub(super) fn read(
-    path: &Path,
-    image: &str,
-    (page, num_pages): (usize, usize),
-    [height, width]: [u32; 2],
-    cropped_px: u32,
-) -> Result<LabelMap, Error> {
-    let mut file = read::open_labels(path)?;
-    let found = file.pages().len();
-    if found != num_pages {
-        let (what, expected) = ("pages of the mask".into(), format!("{num_pages}, as {image} has"));
-        return Err(Error::Corrupt { place: Box::new(Place::file(path)), what, expected, found: found.to_string() });
-    }
-    let info = &file.pages()[page];
-    if info.width != width || (info.height != height && info.height != height + cropped_px) {
-        return Err(Error::MaskSize {
-            path: path.into(),
-            mask: format!("{} x {}", info.height, info.width),
-            image: image.into(),
-            size: format!("{} x {}", height + cropped_px, width),
-        });
-    }
-    let mut map = label_map::of_page(&mut file, path, page)?;
-    map.labels.truncate(width as usize * height as usize);
-    map.height = height as usize;
-    Ok(map)
+mod grey;
+mod kind;
+
+/// A mask and the place in the image that it is of.
+pub(super) struct MaskFile<'a> {
+    pub path: &'a Path,
+    /// The image, as messages name it.
+    pub image: &'a str,
+    /// Page of the image, from 0.
+    pub page: usize,
+    /// Pages of the image.
+    pub num_pages: usize,
+    /// `[height, width]` of the image, after it was cropped.
+    pub size: [u32; 2],
+    /// Rows that were cropped.
+    pub cropped_px: u32,
 }
 
-/// Where all that is not background has one label, as in a mask of black and white, makes a grain of each 4-connected part:
-/// labels `1..=n` by first pixel.
-pub(super) fn part_if_binary(map: &mut LabelMap) {
-    let mut labels = map.labels.iter().copied().filter(|&label| label != 0);
-    let Some(white) = labels.next() else { return };
-    if labels.any(|label| label != white) {
-        return;
-    }
-    let (width, height) = (map.width, map.height);
-    let mut parts = vec![0; map.labels.len()];
-    let (mut num_parts, mut stack) = (0, Vec::new());
-    for first in 0..parts.len() {
-        if map.labels[first] == 0 || parts[first] != 0 {
-            continue;
+/// How masks are to be read.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    pub kind: MaskKind,
+    /// Values that are no grains; empty for 0 and what is found to be background.
+    pub background: &'a [u32],
+}
+
+/// The grains of a mask.
+#[derive(Debug, PartialEq)]
+pub(super) struct Grains {
+    pub map: LabelMap,
+    /// The value that each pixel had, where grains of several classes were told apart by connection.
+    pub classes: Option<LabelMap>,
+    pub facts: MaskFacts,
+}
+
+impl MaskFile<'_> {
+    /// The values of the page that belongs to the page of the image: the same one, or the only one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no mask, has another number of pages, or another size. A mask of the size before the
+    /// image was cropped is cropped as well.
+    pub fn values(&self) -> Result<LabelMap, Error> {
+        let (mut file, page) = self.open()?;
+        if file.pages()[page].is_lossy {
+            let feature = "a class map in JPEG, which changes values,".into();
+            let remedy = "save it as PNG or TIFF".into();
+            return Err(Error::Unsupported { place: Box::new(Place::file(self.path)), feature, remedy });
         }
-        num_parts += 1;
-        parts[first] = num_parts;
-        stack.push(first);
-        while let Some(pixel) = stack.pop() {
-            each_neighbor(pixel, width, height, |next| {
-                if map.labels[next] != 0 && parts[next] == 0 {
-                    parts[next] = num_parts;
-                    stack.push(next);
-                }
+        Ok(self.cropped(label_map::of_page(&mut file, self.path, page)?))
+    }
+
+    /// The grains of that page.
+    ///
+    /// # Errors
+    /// Those of [`Self::values`]; [`Error::Unsupported`] for a picture in grey levels that cannot be parted into black and
+    /// white.
+    pub fn grains(&self, how: How<'_>) -> Result<Grains, Error> {
+        let (mut file, page) = self.open()?;
+        let is_lossy = file.pages()[page].is_lossy;
+        let map = if is_lossy {
+            grey::of_page(&mut file, self.path, page)?
+        } else {
+            label_map::of_page(&mut file, self.path, page)?
+        };
+        grains(self.cropped(map), how, is_lossy).map_err(|Grey { num_values }| Error::Unsupported {
+            place: Box::new(Place {
+                path: self.path.into(),
+                page: (file.pages().len() > 1).then_some(page as u32 + 1),
+                ..Place::default()
+            }),
+            feature: format!("a mask in {num_values} grey levels without black and white"),
+            remedy:
+                "expected a label for each grain, or two values; --mask-kind instances takes every value for a label"
+                    .into(),
+        })
+    }
+
+    fn open(&self) -> Result<(ImageFile, usize), Error> {
+        let file = read::open_labels(self.path)?;
+        let found = file.pages().len();
+        let page = if found == 1 { 0 } else { self.page };
+        if found != self.num_pages && found != 1 {
+            let (what, expected) =
+                ("pages of the mask".into(), format!("1 or {}, as {} has", self.num_pages, self.image));
+            return Err(Error::Corrupt {
+                place: Box::new(Place::file(self.path)),
+                what,
+                expected,
+                found: found.to_string(),
             });
         }
+        let info = &file.pages()[page];
+        let [height, width] = self.size;
+        if info.width != width || (info.height != height && info.height != height + self.cropped_px) {
+            return Err(Error::MaskSize {
+                path: self.path.into(),
+                mask: format!("{} x {}", info.height, info.width),
+                image: self.image.into(),
+                size: format!("{} x {}", height + self.cropped_px, width),
+            });
+        }
+        Ok((file, page))
     }
-    map.labels = parts;
+
+    fn cropped(&self, mut map: LabelMap) -> LabelMap {
+        let [height, width] = self.size.map(|side| side as usize);
+        map.labels.truncate(width * height);
+        map.height = height;
+        map
+    }
+}
+
+/// Parts of class maps are specks where the median part is so many times larger.
+const SPECKS_A_MEDIAN: u64 = 100;
+
+/// A picture instead of a mask.
+struct Grey {
+    num_values: usize,
+}
+
+fn grains(mut map: LabelMap, how: How<'_>, is_lossy: bool) -> Result<Grains, Grey> {
+    let values = if how.background.is_empty() { None } else { Some(set_background(&mut map, how.background)) };
+    let name = |value: u32| values.filter(|&(old, new)| value == new && old != new).map_or(value, |(old, _)| old);
+    let mut facts = MaskFacts::default();
+    if how.kind == MaskKind::Instances && !is_lossy {
+        return Ok(Grains { map, classes: None, facts });
+    }
+    let mut parts = Parts::of(&map, false);
+    let has_many = |parts: &Parts| how.kind == MaskKind::Auto && parts.is_grey();
+    if is_lossy || has_many(&parts) {
+        let num_values = parts.num_values();
+        let threshold = grey::threshold(&parts).ok_or(Grey { num_values })?;
+        map.labels.iter_mut().for_each(|value| *value = u32::from(*value > threshold));
+        parts = Parts::of(&map, false);
+        facts.reading = MaskReading::Grey;
+        facts.threshold = Some(threshold);
+        facts.notes.push(format!(
+            "{num_values} grey levels, as lossy compression and resampling leave of black and white: pixels above {threshold} are \
+             grains, parts of fewer than {} px are dropped",
+            grey::MIN_PART_PX
+        ));
+    }
+    let is_guessed = values.is_none();
+    match kind::of(&map, &parts, how.kind, is_guessed) {
+        Kind::Instances { notes } => {
+            facts.notes.extend(notes);
+            Ok(Grains { map, classes: None, facts })
+        }
+        Kind::Parts { background, boundaries, is_binary, mut notes } => {
+            let is_grain = |value: u32| !background.contains(&value) && !boundaries.contains(&value);
+            let areas = parts.areas(is_grain);
+            let has_specks =
+                areas.get(areas.len() / 2).is_some_and(|&median| median >= SPECKS_A_MEDIAN * grey::MIN_PART_PX);
+            let min_px = match facts.reading {
+                MaskReading::Grey => grey::MIN_PART_PX,
+                _ if !is_binary && has_specks => grey::MIN_PART_PX,
+                _ => 1,
+            };
+            let num_specks = areas.iter().filter(|&&area| area < min_px).count();
+            if num_specks > 0 && facts.reading != MaskReading::Grey {
+                notes.push(format!("parts of fewer than {min_px} px dropped as specks: {num_specks}"));
+            }
+            let labels = parts.labels(|value, area| is_grain(value) && area >= min_px);
+            let num_classes = parts.values().filter(|&value| is_grain(value)).count();
+            if facts.reading != MaskReading::Grey {
+                facts.reading = if is_binary { MaskReading::BlackAndWhite } else { MaskReading::Classes };
+            }
+            facts.background = background.into_iter().map(name).collect();
+            facts.boundaries = boundaries.into_iter().map(name).collect();
+            facts.notes.append(&mut notes);
+            let parted = LabelMap { width: map.width, height: map.height, labels };
+            let classes = (num_classes > 1).then_some(map);
+            Ok(Grains { map: parted, classes, facts })
+        }
+    }
+}
+
+/// Makes the values of `background` 0, and 0 another value where it is none of them; says which: `(0, its new value)`.
+fn set_background(map: &mut LabelMap, background: &[u32]) -> (u32, u32) {
+    let zero = match background.contains(&0) {
+        true => 0,
+        false => map.labels.iter().copied().max().unwrap_or(0).checked_add(1).unwrap_or(u32::MAX),
+    };
+    for value in &mut map.labels {
+        *value = match *value {
+            0 => zero,
+            other if background.contains(&other) => 0,
+            other => other,
+        };
+    }
+    (0, zero)
+}
+
+/// For the fuzz target: every reading of a mask, of which every label is one of `1..=n` where it was parted.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_mask(bytes: &[u8]) {
+    let Some((&width, labels)) = bytes.split_first() else { return };
+    let width = usize::from(width).max(1);
+    let height = labels.len() / width;
+    let labels: Vec<u32> = labels[..width * height].iter().map(|&label| label.into()).collect();
+    for kind in [MaskKind::Auto, MaskKind::Instances, MaskKind::Classes] {
+        for (background, is_lossy) in [(&[][..], false), (&[][..], true), (&[1, 2][..], false)] {
+            let map = LabelMap { width, height, labels: labels.clone() };
+            if let Ok(grains) = grains(map, How { kind, background }, is_lossy) {
+                assert_eq!(grains.map.labels.len(), width * height);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_black_and_white_are_grains_and_labels_stay() {
-        // The two at the upper right touch at a corner only.
-        let white = [255, 0, 0, 255, 255, 0, 255, 0, 0, 0, 255, 255];
-        let map = |labels: &[u32]| LabelMap { width: 4, height: 3, labels: labels.to_vec() };
-        let mut binary = map(&white);
-        part_if_binary(&mut binary);
-        assert_eq!(binary.labels, [1, 0, 0, 2, 1, 0, 3, 0, 0, 0, 3, 3]);
-        let mut labels = map(&white);
-        labels.labels[3] = 7;
-        let before = labels.clone();
-        part_if_binary(&mut labels);
-        assert_eq!(labels, before);
-        let mut empty = map(&[0; 12]);
-        part_if_binary(&mut empty);
-        assert_eq!(empty.labels, [0; 12]);
-    }
-}
+mod tests;

@@ -11,13 +11,13 @@ use invar_dataset::{
 use super::{
     BAND_PX, classes,
     inputs::Source,
-    mask,
+    mask::{Grains, How, MaskFile},
     notes::OfFile,
     output::{self, Checkpoint, Output},
 };
 use crate::{
-    Band, Banner, Error, GrainSizes, ImageFacts, ImageRef, IngestConfig, LabelMap, Levels, PageInfo, PixelSize,
-    PixelSizeSource, Place, Region, Segmentation, Segments, TestLines,
+    Band, Banner, Error, GrainSizes, ImageFacts, ImageRef, IngestConfig, LabelMap, Levels, MaskFacts, PageInfo,
+    PixelSize, PixelSizeSource, Place, Region, Segmentation, Segments, TestLines,
     measured::Measured,
     read,
     shard::{Metadata, ShardWriter, StoredType},
@@ -184,6 +184,7 @@ struct Found {
     measured: Measured,
     /// One a region, where there is a class map.
     classes: Option<Vec<u32>>,
+    mask: Option<MaskFacts>,
 }
 
 fn find(
@@ -193,15 +194,24 @@ fn find(
     cropped_px: u32,
     config: &IngestConfig,
 ) -> Result<Found, Error> {
-    let read = |path: &Path| {
-        let size = [image.height as u32, image.width as u32];
-        mask::read(path, &task.described(), (task.page, task.num_pages), size, cropped_px)
+    let described = task.described();
+    let file = |path| MaskFile {
+        path,
+        image: &described,
+        page: task.page,
+        num_pages: task.num_pages,
+        size: [image.height as u32, image.width as u32],
+        cropped_px,
     };
-    let class_map = task.source.classes.as_deref().map(read).transpose()?;
+    let mut class_map = task.source.classes.as_deref().map(|path| file(path).values()).transpose()?;
+    let mut mask = None;
     let segments = match (&task.source.mask, &config.segment) {
         (Some(path), _) => {
-            let mut map = read(path)?;
-            mask::part_if_binary(&mut map);
+            let kind = task.source.mask_kind.unwrap_or(config.mask_kind);
+            let Grains { map, classes, facts } =
+                file(path).grains(How { kind, background: &config.mask_background })?;
+            class_map = class_map.or(classes);
+            mask = Some(facts);
             Segments::Labels(map)
         }
         (None, Segmentation::Labels {}) => {
@@ -220,12 +230,12 @@ fn find(
             }
             let measured = Measured::labels(&map, image);
             let classes = class_map.map(|of_pixels| classes::of_labels(&measured.regions, &map, &of_pixels));
-            Ok(Found { map: Some(map), measured, classes })
+            Ok(Found { map: Some(map), measured, classes, mask })
         }
         Segments::Boxes(boxes) => {
             let measured = Measured::boxes(&boxes, image);
             let classes = class_map.map(|of_pixels| classes::of_boxes(&measured.regions, &of_pixels));
-            Ok(Found { map: None, measured, classes })
+            Ok(Found { map: None, measured, classes, mask })
         }
     }
 }
@@ -283,6 +293,7 @@ fn facts(
         crop_bottom_px,
         banner: banner.map(str::to_owned),
         grain_size: found.map.as_ref().zip(pixel_size).and_then(|(map, size)| grain_size(map, size, regions)),
+        mask: found.mask.clone(),
     }
 }
 

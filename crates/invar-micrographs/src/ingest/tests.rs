@@ -10,6 +10,8 @@ use invar_dataset::{ColumnData, Dataset, NoProgress, SampleTable};
 use super::*;
 use crate::{GrainDataset, Neighbors, PixelsRef, Segmentation};
 
+mod inputs;
+
 struct Bench {
     directory: tempfile::TempDir,
     inputs: Inputs,
@@ -137,7 +139,10 @@ fn the_sheet_names_images_and_adds_columns() {
     bench.inputs.paths = vec![bench.path("images")];
     assert_eq!(bench.dataset().image(1).columns["steel"], "316L");
     bench.write("sheet.csv", "image,steel\nc.png,316L\n");
-    assert_eq!(bench.error(), "sheet.csv: row 2: expected one of the inputs, found c.png, which is none");
+    assert_eq!(
+        bench.error(),
+        "sheet.csv: row 2: expected one of the inputs, found c.png, which is none; nearest: a.png, b.png"
+    );
     bench.write("sheet.csv", "name,steel\n");
     assert_eq!(bench.error(), "sheet.csv: header: expected a column `image` or `file`, found name, steel");
 }
@@ -156,7 +161,7 @@ fn masks_are_found_by_name_and_keep_their_labels() {
     bench.config.labels = Some(masks.clone());
     assert_eq!(
         bench.error(),
-        "masks: mask of images/b.png: expected one file of the same name, found none among 1 files"
+        "masks: mask of images/b.png: expected one file of the same name, found none among 1 files; nearest: a_cp_masks.png"
     );
     mask("b.png", [16, 90]);
     assert_eq!(bench.error(), "masks/b.png: a mask of 16 x 90, but the image images/b.png is 16 x 96 pixels");

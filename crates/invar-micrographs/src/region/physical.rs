@@ -62,7 +62,9 @@ impl Region {
         let var_row = (major * cos * cos + minor * sin * sin) * y_um * y_um;
         let var_column = (major * sin * sin + minor * cos * cos) * x_um * x_um;
         let covariance = (major - minor) * sin * cos * x_um * y_um;
-        let ellipse = Ellipse::of(var_row, var_column, covariance);
+        // What is left of rounding would turn an upright ellipse, and -90 degrees are not 90.
+        let is_upright = covariance.abs() < 1e-12 * (var_row + var_column);
+        let ellipse = Ellipse::of(var_row, var_column, if is_upright { 0.0 } else { covariance });
         measures.major_axis_um = ellipse.major_axis;
         measures.minor_axis_um = ellipse.minor_axis;
         measures.eccentricity = ellipse.eccentricity;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{watershed::each_neighbor, *};
 
 const UNIT: Levels = Levels { low: 0.0, high: 1.0 };
 

@@ -130,11 +130,7 @@ impl ViewMaker {
         };
         let bounds_px = is_box.then_some([0.0, 0.0, pixels.height as f64 - 1.0, pixels.width as f64 - 1.0]);
         let center_px = if is_box { middle } else { region.centroid_px };
-        let aspect = grain.image.pixel_size.map_or([1.0; 2], |size| {
-            let tall = (size.x_nm / size.y_nm).sqrt();
-            [tall, 1.0 / tall]
-        });
-        Ok(Frame { center_px, side_px, aspect, region_px, bounds_px })
+        Ok(Frame { center_px, side_px, aspect: grain.image.aspect(), region_px, bounds_px })
     }
 
     /// The place of a view: as the look says, but within the bounds of the frame.

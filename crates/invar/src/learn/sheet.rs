@@ -41,7 +41,7 @@ pub fn png(pairs: &[Pair], [channels, height, width]: [usize; 3]) -> Result<Vec<
     }
     let mut bytes = Cursor::new(Vec::new());
     sheet.write_to(&mut bytes, ImageFormat::Png)?;
-    Ok(bytes.into_inner())
+    Ok(invar_micrographs::sign_png(bytes.into_inner()))
 }
 
 fn tile(data: &[f32], channels: usize, [height, width]: [u32; 2], scale: u32) -> RgbImage {

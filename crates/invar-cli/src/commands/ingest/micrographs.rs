@@ -6,13 +6,13 @@ use anyhow::Result;
 use invar_dataset::{Column, Dataset, SampleTable, path};
 use invar_embeddings::{InputChecksum, Provenance, write_facts};
 use invar_micrographs::{
-    DatasetFacts, GRAINS_TABLE, GrainDataset, GrainSize, IngestConfig, Inputs, NEIGHBORS_TABLE, OtsuConfig,
+    DatasetFacts, GRAINS_TABLE, GrainDataset, GrainSize, IngestConfig, Inputs, MaskKind, NEIGHBORS_TABLE, OtsuConfig,
     Segmentation, WatershedConfig,
 };
 use serde_json::json;
 
 use crate::{
-    cli::{Common, IngestMicrographs, Segment},
+    cli::{self, Common, IngestMicrographs, Segment},
     ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
 
@@ -28,6 +28,8 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
     let config = IngestConfig {
         segment: segmentation(args),
         labels: args.labels.clone(),
+        mask_kind: mask_kind(args.mask_kind),
+        mask_background: args.mask_background.clone(),
         classes: args.classes.clone(),
         crop_bottom_px: args.crop_bottom.unwrap_or(defaults.crop_bottom_px),
         detect_banner: !args.no_banner,
@@ -53,6 +55,7 @@ pub fn take_in(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> R
             if has_tables { Ok(()) } else { write_tables(directory) }
         })?
     };
+    summary.facts.warnings.iter().for_each(|warning| ui.warn(warning));
     super::warn_of_nothing(&summary.manifest, out, "grain", ui);
     Ok(describe(&summary, has_tables, out))
 }
@@ -86,7 +89,7 @@ fn write_tables(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A line for each of the first images, and what should be known of all.
+/// A line for each of the first images.
 pub fn images(facts: &DatasetFacts) -> String {
     let mut text = String::new();
     for image in facts.images.iter().take(LISTED_IMAGES) {
@@ -111,9 +114,6 @@ pub fn images(facts: &DatasetFacts) -> String {
     if facts.images.len() > LISTED_IMAGES {
         text += &format!("  and {} images more (manifest.json has them all)\n", facts.images.len() - LISTED_IMAGES);
     }
-    for warning in &facts.warnings {
-        text += &format!("  note: {warning}\n");
-    }
     text
 }
 
@@ -125,6 +125,14 @@ fn grain_size(method: &str, size: Option<&GrainSize>) -> String {
         _ => String::new(),
     };
     format!(", E112 {method} G {:.2}{interval}", size.number)
+}
+
+fn mask_kind(kind: Option<cli::MaskKind>) -> MaskKind {
+    match kind {
+        None | Some(cli::MaskKind::Auto) => MaskKind::Auto,
+        Some(cli::MaskKind::Instances) => MaskKind::Instances,
+        Some(cli::MaskKind::Classes) => MaskKind::Classes,
+    }
 }
 
 fn segmentation(args: &IngestMicrographs) -> Segmentation {
