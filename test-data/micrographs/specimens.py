@@ -265,7 +265,8 @@ def valid_vendors():
     tiff("gatan.tif", "a TIFF of Digital Micrograph", grey, extratags=tags, pixel_nm=(500, 20), source="dm")
     valid_more_vendors(grey)
     tags = [(65003, "s", 0, b"1/nm", True), (65004, "s", 0, b"1/nm", True), (65009, "d", 1, 0.5, True), (65010, "d", 1, 0.5, True)]
-    tiff("gatan-diffraction.tif", "reciprocal lengths are no pixel size", grey, extratags=tags)
+    options = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
+    tiff("gatan-diffraction.tif", "reciprocal lengths are no pixel size, whatever the resolution", grey, extratags=tags, **options)
 
 
     tiff("olympus.tif", "Olympus SIS, tag 33560", grey, extratags=[(33560, "I", 1, 0, True)], pixel_nm=(0.25, 0.5), source="olympus")
@@ -294,6 +295,8 @@ def valid_more_vendors(grey):
     data = (CORPUS / "tvips.tif").read_bytes()
     entry = struct.pack("<HHI", 37706, 4, 1)
     (CORPUS / "tvips.tif").write_bytes(data.replace(entry + bytes(4), entry + struct.pack("<I", len(data))) + tvips)
+    lsm = struct.pack("<10i2d", 0x0400494C, 512, 23, 17, 1, 1, 1, 1, 0, 0, 2.5e-7, 5e-7).ljust(512, b"\0")
+    tiff("zeiss-lsm.tif", "Zeiss LSM, tag 34412", grey, extratags=[(34412, "B", len(lsm), lsm, True)], pixel_nm=(250, 500), source="zeiss")
     tiff("centimetre.tif", "ResolutionUnit centimetre", grey, resolution=(20000, 10000), resolutionunit="CENTIMETER", pixel_nm=(500, 1000), source="resolution")
     tiff("centimetre-print.tif", "300 dots an inch in centimetres are those of a printer", grey, resolution=(118.11, 118.11), resolutionunit="CENTIMETER")
     for name, unit, nm in (("plural", "Microns", 1000), ("capital", "NM", 1)):
@@ -432,7 +435,7 @@ class Dm:
     def image(self, array, data_type, element, scale=1.0, unit=""):
         axes = [self.sub("", [self.float("Origin", 0), self.float("Scale", scale), self.text("Units", unit)])] * array.ndim
         data = array.astype(array.dtype.newbyteorder(self.order)).tobytes()
-        count = len(data) // {2: 2, 4: 2, 5: 4, 6: 4, 7: 8}[element]
+        count = len(data) // {2: 2, 4: 2, 5: 4, 6: 4, 7: 8, 11: 8, 12: 8}[element]
         tags = [
             self.sub("Calibrations", [self.sub("Dimension", axes)]),
             self.value("Data", [3, 20, element, count], data),
@@ -459,6 +462,10 @@ def valid_dms():
     dm, array = Dm(3), picture("uint16")
     (CORPUS / "beside-spectrum.dm3").write_bytes(dm.file([dm.image(picture("float32", (8,)), 2, 6), dm.image(array, 10, 4, 0.25, "µm")]))
     ok("beside-spectrum.dm3", "DM3, a spectrum beside an image", [array], pixel_nm=(250, 250), source="dm", notes=["no_picture"])
+    for kind, data_type, element in (("int64", 39, 11), ("uint64", 40, 12)):
+        wide = picture("uint16").astype(kind)
+        (CORPUS / f"{kind}.dm4").write_bytes(Dm(4).file([Dm(4).image(wide, data_type, element, 0.25, "µm")]))
+        ok(f"{kind}.dm4", f"DM4, {kind}", [wide], pixel_nm=(250, 250), source="dm")
     stack = picture("float32", (3, 5, 7))
     (CORPUS / "stack.dm4").write_bytes(Dm(4).file([Dm(4).image(stack, 2, 6, 0.5, "1/nm")]))
     ok("stack.dm4", "a stack of diffraction patterns: reciprocal lengths are no pixel size", list(stack))

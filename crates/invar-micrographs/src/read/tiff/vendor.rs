@@ -68,9 +68,12 @@ impl Tags<'_> {
         }
     }
 
-    /// Plain resolution tags, but for ImageJ, whose unit is another.
+    /// Plain resolution tags; but those of ImageJ have another unit, those of JEOL are of the camera, and what Digital
+    /// Micrograph calls no length is none.
     fn resolution(&self) -> Option<PixelSize> {
-        if self.text(tag::DESCRIPTION).is_some_and(|text| ImageJ::parse(&text).is_some()) {
+        let is_imagej = self.text(tag::DESCRIPTION).is_some_and(|text| ImageJ::parse(&text).is_some());
+        let is_of_camera = self.text(tag::MAKE).is_some_and(|make| make.starts_with("JEOL"));
+        if is_imagej || is_of_camera || self.directory.has(DM_TAGS[0].0) {
             return None;
         }
         let unit_nm = self.resolution_unit_nm()?;
