@@ -1,12 +1,29 @@
 use std::fmt;
 
+use crate::seed;
+
 /// Identity of a sample in training: rows of one id are never negatives of each other.
 ///
-/// A number over everything that is opened together (see [`crate::keys`]), so that a memory bank or a list of positives
-/// can carry it. It does not depend on paths or on the order in which datasets are given. All that is one specimen
-/// shares it: the mates of a fragment, copies of a file in one dataset directory. It is not an index.
+/// A number over everything that is opened together, so that a memory bank or a list of positives can carry it. It does not
+/// depend on paths or on the order in which datasets are given. All that is one specimen shares it: the mates of a fragment,
+/// several alignments of a read, copies of a file in one dataset directory. It is not an index, and it is not always the
+/// [key](crate::keys), which no two rows share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SampleId(pub u64);
+
+impl SampleId {
+    /// Of all that one input calls by one name. A hash of 64 bits.
+    pub fn of_name(source_number: u64, name: &[u8]) -> Self {
+        Self(seed::mix(fnv_1a(name), source_number))
+    }
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv).
+fn fnv_1a(bytes: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
 
 impl fmt::Display for SampleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,5 +48,25 @@ impl SampleName {
     /// Of sample `index` of a source that has no names: `number 3`.
     pub fn number(index: usize) -> Self {
         Self { id: format!("number {index}"), source: String::new(), source_number: 0, key: index as u64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Test vectors of the FNV reference distribution.
+    #[test]
+    fn fnv_1a_vectors() {
+        assert_eq!(fnv_1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv_1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv_1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn a_name_means_something_in_its_input_only() {
+        assert_eq!(SampleId::of_name(7, b"contig_1"), SampleId::of_name(7, b"contig_1"));
+        assert_ne!(SampleId::of_name(7, b"contig_1"), SampleId::of_name(8, b"contig_1"));
+        assert_ne!(SampleId::of_name(7, b"contig_1"), SampleId::of_name(7, b"contig_2"));
     }
 }

@@ -183,9 +183,9 @@ impl Reads for ReadDataset {
         shard.file.sequence(row)
     }
 
-    /// That of the first mate.
-    fn sample_id(&self, index: usize) -> SampleId {
-        self.origin(self.mate_of(index).map_or(index, |mate| mate.min(index))).id
+    fn sample_id(&self, index: usize) -> Result<SampleId, DatasetError> {
+        let first = self.mate_of(index).map_or(index, |mate| mate.min(index));
+        Ok(SampleId::of_name(self.origin(first).source_number, self.name(first)?.as_bytes()))
     }
 
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
@@ -206,7 +206,7 @@ impl Reads for ReadDataset {
             // What cannot be read is an error where it is.
             _ => false,
         };
-        self.sample_id(a) == self.sample_id(b) || (self.origin(a).block == self.origin(b).block && same_name())
+        self.mate_of(a) == Some(b) || (self.origin(a).block == self.origin(b).block && same_name())
     }
 
     fn mate_of(&self, index: usize) -> Option<usize> {

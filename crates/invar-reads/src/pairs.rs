@@ -420,14 +420,16 @@ impl PairSource for ReadPairs {
                 [] => self.maker.of_sequence(self.reads.sequence(drawn.read)?, drawn.range),
                 codes => self.maker.of_codes(codes),
             };
-            Ok((self.reads.sample_id(drawn.read), view))
+            Ok((self.reads.sample_id(drawn.read)?, view))
         };
         Ok(Pair { views: drawn.views.into_iter().map(view).collect::<Result<_, _>>()?, links: None })
     }
 
     /// The id of the fragment: mates are never split.
     fn split_key(&self, index: usize) -> SampleId {
-        self.reads.sample_id(self.first_read(index))
+        // A damaged read is a group of its own, and an error when it is drawn.
+        let first = self.first_read(index);
+        self.reads.sample_id(first).unwrap_or_else(|_| SampleId::of_name(index as u64, b""))
     }
 
     /// The name of the fragment's first read.

@@ -67,8 +67,12 @@ pub trait Reads: Send + Sync {
     /// When the stored bytes are damaged.
     fn sequence(&self, index: usize) -> Result<PackedSlice<'_>, DatasetError>;
 
-    /// Identity of the fragment that read `index` is of: mates share it, and nobody else has it.
-    fn sample_id(&self, index: usize) -> SampleId;
+    /// Identity of the fragment that read `index` is of: [`SampleId::of_name`] of its first mate. Mates share it, and so do
+    /// reads of one name in one input: further alignments of a read, mates too far apart in a BAM to have found each other.
+    ///
+    /// # Errors
+    /// When the stored bytes are damaged.
+    fn sample_id(&self, index: usize) -> Result<SampleId, DatasetError>;
 
     /// How outputs name read `index`.
     ///
@@ -76,8 +80,8 @@ pub trait Reads: Send + Sync {
     /// When the stored bytes are damaged.
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError>;
 
-    /// Whether two reads are known to be of one molecule: mates, and reads of one name in one input, such as further
-    /// alignments of a read, or mates too far apart in a BAM to have found each other.
+    /// Whether two reads are known to be of one molecule: whether they have one [`Reads::sample_id`]. What is damaged is
+    /// known to be of none.
     fn are_one_molecule(&self, a: usize, b: usize) -> bool;
 
     /// The other mate of the pair that read `index` is of, if it is here: `mate_of(mate_of(i)) == i`.
@@ -123,9 +127,9 @@ impl Reads for MemoryReads {
         Ok(self.reads[index].sequence.as_slice())
     }
 
-    /// The number of the first mate.
-    fn sample_id(&self, index: usize) -> SampleId {
-        SampleId(self.mate_of(index).map_or(index, |mate| mate.min(index)) as u64)
+    fn sample_id(&self, index: usize) -> Result<SampleId, DatasetError> {
+        let first = self.mate_of(index).map_or(index, |mate| mate.min(index));
+        Ok(SampleId::of_name(0, self.reads[first].name.as_bytes()))
     }
 
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
@@ -133,7 +137,7 @@ impl Reads for MemoryReads {
     }
 
     fn are_one_molecule(&self, a: usize, b: usize) -> bool {
-        self.sample_id(a) == self.sample_id(b) || self.reads[a].name == self.reads[b].name
+        self.mate_of(a) == Some(b) || self.reads[a].name == self.reads[b].name
     }
 
     fn mate_of(&self, index: usize) -> Option<usize> {

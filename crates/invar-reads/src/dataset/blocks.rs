@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use invar_dataset::{
-    DatasetError, SampleId,
+    DatasetError,
     keys::{self, KeyRange, Opened},
     manifest::{self, Manifest},
 };
@@ -35,7 +35,6 @@ pub(super) struct Origin {
     pub input: u32,
     pub source_number: u64,
     pub key: u64,
-    pub id: SampleId,
     /// Number of the block: reads of one name in one block are of one molecule.
     pub block: usize,
 }
@@ -77,7 +76,6 @@ impl Blocks {
             input: block.input + mate as u32,
             source_number: keys.source_number(),
             key: keys.key(ordinal),
-            id: keys.id(ordinal),
             block: number,
         }
     }

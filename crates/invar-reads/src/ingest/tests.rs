@@ -404,7 +404,7 @@ fn copies_in_one_directory_are_the_same_samples_with_keys_of_their_own() {
     let (_, dataset) = bench.dataset();
     let keys: HashSet<u64> = (0..5).map(|i| dataset.key(i)).collect();
     assert_eq!(keys.len(), 5);
-    let ids: Vec<_> = (0..5).map(|i| dataset.sample_id(i)).collect();
+    let ids: Vec<_> = (0..5).map(|i| dataset.sample_id(i).unwrap()).collect();
     assert!(ids[0] == ids[3] && ids[1] == ids[4] && ids[0] != ids[1] && ids[2] != ids[0], "{ids:?}");
 }
 
@@ -417,7 +417,7 @@ fn mates_of_two_files_have_keys_of_their_own_and_are_one_sample() {
     let keys: Vec<u64> = (0..4).map(|i| dataset.key(i)).collect();
     assert_eq!((keys[2], keys[3]), (keys[0] + 1, keys[1] + 1));
     assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 4);
-    let ids: Vec<_> = (0..4).map(|i| dataset.sample_id(i)).collect();
+    let ids: Vec<_> = (0..4).map(|i| dataset.sample_id(i).unwrap()).collect();
     assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2]);
     let name = dataset.sample_name(3).unwrap();
     assert!(name.id == "g" && name.source.ends_with("/r2") && name.key == keys[3], "{name:?}");
@@ -431,6 +431,8 @@ fn reads_of_one_name_are_one_molecule_where_they_are_of_one_input() {
     (one.run().unwrap(), other.run().unwrap());
     let both = ReadDataset::open(&[one.out(), other.out()]).unwrap();
     assert!(both.are_one_molecule(0, 2) && !both.are_one_molecule(0, 1) && !both.are_one_molecule(0, 3));
+    let ids: Vec<_> = (0..4).map(|i| both.sample_id(i).unwrap()).collect();
+    assert!(ids[0] == ids[2] && ids[0] != ids[1] && ids[0] != ids[3], "{ids:?}");
 }
 
 #[test]

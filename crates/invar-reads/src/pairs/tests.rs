@@ -108,7 +108,7 @@ proptest! {
         prop_assert_eq!(pair.views().cloned().collect::<Vec<_>>(), drawn.views.iter().map(tokens).collect::<Vec<_>>());
         // Each view is of the fragment of its read; the first one's is the one that was asked for.
         let ids: Vec<SampleId> = pair.views.iter().map(|&(id, _)| id).collect();
-        prop_assert_eq!(&ids, &drawn.views.iter().map(|view| source.reads.sample_id(view.read)).collect::<Vec<_>>());
+        prop_assert_eq!(&ids, &drawn.views.iter().map(|view| source.reads.sample_id(view.read).unwrap()).collect::<Vec<_>>());
         prop_assert_eq!(ids[0], source.split_key(sample));
         prop_assert_eq!(ids[0] == ids[1], drawn.kind != PairKind::Overlap);
         prop_assert_eq!(pair.links, None);
@@ -257,8 +257,8 @@ fn mates_are_one_sample() {
     reads.extend(mates("y", [80, 70]));
     let source = pairs(reads, vec![every_mates()]);
     assert_eq!(source.len(), 3);
-    assert_eq!(source.split_key(2), source.reads.sample_id(3));
-    let ids: Vec<SampleId> = (0..5).map(|read| source.reads.sample_id(read)).collect();
+    assert_eq!(source.split_key(2), source.reads.sample_id(3).unwrap());
+    let ids: Vec<SampleId> = (0..5).map(|read| source.reads.sample_id(read).unwrap()).collect();
     assert!(ids[1] == ids[2] && ids[3] == ids[4] && ids[0] != ids[1] && ids[1] != ids[3]);
     assert!(source.pair(2, 0).unwrap().views.iter().all(|&(id, _)| id == ids[3]));
     let views = source.draw(2, 0, Purpose::Show).unwrap().views;
@@ -399,7 +399,7 @@ impl Reads for TooMany {
     fn sequence(&self, index: usize) -> Result<crate::PackedSlice<'_>, DatasetError> {
         panic!("read {index} is looked at")
     }
-    fn sample_id(&self, index: usize) -> SampleId {
+    fn sample_id(&self, index: usize) -> Result<SampleId, DatasetError> {
         panic!("read {index} is looked at")
     }
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {

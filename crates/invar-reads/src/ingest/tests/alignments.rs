@@ -86,6 +86,12 @@ fn all_alignments_on_request() {
     bench.config.primary_only = false;
     let (summary, dataset) = bench.dataset();
     assert_eq!((count(&summary, "not_primary"), Reads::len(&dataset)), (0, 5));
+    // The alignments of a read are one sample, each with a key of its own.
+    let rows = || 0..Reads::len(&dataset);
+    let names: HashSet<&str> = rows().map(|row| dataset.name(row).unwrap()).collect();
+    let ids: HashSet<_> = rows().map(|row| dataset.sample_id(row).unwrap()).collect();
+    let keys: HashSet<u64> = rows().map(|row| dataset.key(row)).collect();
+    assert!(names.len() < 5 && ids.len() == names.len() && keys.len() == 5, "{names:?} {ids:?} {keys:?}");
 }
 
 #[test]
