@@ -57,6 +57,11 @@ impl Key {
     }
 }
 
+/// Whether an ingest began in `directory` and has not finished.
+pub fn is_unfinished(directory: &Path) -> bool {
+    directory.join(journal::FILE_NAME).is_file()
+}
+
 /// Removes a file, if there is one.
 fn remove_if_there(path: &Path) -> Result<(), DatasetError> {
     match fs::remove_file(path) {

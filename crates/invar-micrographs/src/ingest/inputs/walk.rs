@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::manifest::Manifest;
+use invar_dataset::{ingest, manifest::Manifest};
 
 use super::map_names;
 use crate::{Error, own_pictures};
@@ -103,9 +103,9 @@ fn walk(directory: &Path, out: &Path, files: &mut Vec<PathBuf>, left_out: &mut L
     Ok(())
 }
 
-/// Whether an ingest made the directory. Others call files `manifest.json` too.
+/// Whether an ingest made the directory, or began to. Others call files `manifest.json` too.
 fn is_dataset(directory: &Path) -> bool {
-    Manifest::exists(directory) && Manifest::read(directory).is_ok()
+    ingest::is_unfinished(directory) || (Manifest::exists(directory) && Manifest::read(directory).is_ok())
 }
 
 /// Without contact sheets, galleries and painted images; and the label maps beside the latter.

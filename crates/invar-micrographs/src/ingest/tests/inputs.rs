@@ -34,6 +34,11 @@ fn own_datasets_and_pictures_and_masks_are_no_images() {
     fs::write(bench.path("painted/a.png"), crate::sign_png(fs::read(bench.path("images/a.png")).unwrap())).unwrap();
     fs::copy(bench.path("data2/labels/a.tif"), bench.path("painted/a.tif")).unwrap();
     assert!(bench.run().unwrap().already_done, "what Invar wrote changes nothing");
+    // One that was interrupted is no input either.
+    fs::create_dir_all(bench.path("data3/labels")).unwrap();
+    fs::copy(bench.path("data2/labels/a.tif"), bench.path("data3/labels/x.tif")).unwrap();
+    fs::write(bench.path("data3/.ingest.journal"), "{}").unwrap();
+    assert!(bench.run().unwrap().already_done);
     // Masks beside their images, and other results of the same programs.
     for name in ["images/a_cp_masks.png", "images/a_cp_output.png", "images/b_Simple Segmentation.png", "masks/b.png"] {
         bench.mask(name, [16, 96], |_, _| 1);
