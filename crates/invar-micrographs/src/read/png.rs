@@ -145,6 +145,9 @@ impl Layout {
 }
 
 fn without_alpha<T: Copy>(values: impl Iterator<Item = T>, num_stored: usize, kept: usize) -> Vec<T> {
+    if num_stored == kept {
+        return values.collect();
+    }
     values.enumerate().filter(|(index, _)| index % num_stored < kept).map(|(_, value)| value).collect()
 }
 
