@@ -36,6 +36,9 @@ impl Lock {
         let mut made = Vec::new();
         let file = acquire(path, PATIENCE, || {
             made.extend(make(path)?);
+            if !path.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
             File::open(path)
         })?;
         made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));

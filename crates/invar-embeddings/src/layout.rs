@@ -55,7 +55,10 @@ pub(crate) fn is_single_file(path: &Path) -> bool {
 
 /// Where the parts of a single file are collected.
 pub(crate) fn hidden_parts(path: &Path) -> PathBuf {
-    path.with_file_name(format!(".{}.parts", path.file_name().unwrap_or_default().to_string_lossy()))
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".parts");
+    path.with_file_name(name)
 }
 
 /// The finished parts in `dir` up to the first that is missing.
