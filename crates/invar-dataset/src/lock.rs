@@ -20,8 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// before it wrote anything leaves nothing.
 #[derive(Debug)]
 pub struct Lock {
-    path: PathBuf,
-    file: File,
+    _file: File,
     /// Directories that were made for it, the innermost first.
     made: Vec<PathBuf>,
 }
@@ -43,18 +42,13 @@ impl Lock {
         })?;
         made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         made.dedup();
-        Ok(Self { path: path.into(), file, made })
+        Ok(Self { _file: file, made })
     }
 
     /// Locks the directory `path` if it is there and nobody holds it; does not wait.
     pub fn if_free(path: &Path) -> Option<Self> {
         let file = acquire(path, Duration::ZERO, || File::open(path)).ok()?;
-        Some(Self { path: path.into(), file, made: Vec::new() })
-    }
-
-    /// Whether the locked directory is still the one under its path, which it is not after a rename.
-    pub fn is_in_place(&self) -> bool {
-        is_at(&self.file, &self.path)
+        Some(Self { _file: file, made: Vec::new() })
     }
 }
 
@@ -155,10 +149,10 @@ mod tests {
         let [path, aside] = ["a", "b"].map(|name| dir.path().join(name));
         let lock = Lock::directory(&path).unwrap();
         fs::rename(&path, &aside).unwrap();
-        assert!(!lock.is_in_place());
         let new = Lock::directory(&path).unwrap();
-        assert!(new.is_in_place() && Lock::if_free(&path).is_none());
-        assert!(Lock::if_free(&aside).is_none(), "the old one is still held");
+        assert!(Lock::if_free(&path).is_none() && Lock::if_free(&aside).is_none());
+        drop((lock, new));
+        assert!(Lock::if_free(&aside).is_some());
     }
 
     #[test]

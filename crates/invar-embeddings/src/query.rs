@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use polars::{
     prelude::{self as pl, PlRefPath},
@@ -51,17 +51,26 @@ impl Query {
 
 fn scan(path: &Path) -> Result<pl::LazyFrame, EmbeddingsError> {
     let whole = Whole::open(path)?;
-    let paths = whole.paths().map(PlRefPath::try_from_path).collect::<Result<Vec<_>, _>>();
     let arguments = pl::ScanArgsParquet { glob: false, ..Default::default() };
-    let frame = paths
-        .and_then(|paths| pl::LazyFrame::scan_parquet_files(paths.into(), arguments))
-        .map_err(EmbeddingsError::parquet(path))?;
+    let frame =
+        pl::LazyFrame::scan_parquet_sources(sources(&whole)?, arguments).map_err(EmbeddingsError::parquet(path))?;
     match whole.parts[0].column(EMBEDDING) {
         // The functions of SQL are for lists, not for arrays of fixed size.
         Some(pl::DataType::Array(inner, _)) => {
             Ok(frame.with_columns([pl::col(EMBEDDING).cast(pl::DataType::List(inner.clone()))]))
         }
         _ => Ok(frame),
+    }
+}
+
+/// The files by their names, or opened where one has a name that polars, whose paths are text, cannot write.
+fn sources(whole: &Whole) -> Result<pl::ScanSources, EmbeddingsError> {
+    match whole.paths().map(PlRefPath::try_from_path).collect::<Result<Vec<_>, _>>() {
+        Ok(paths) => Ok(pl::ScanSources::Paths(paths.into())),
+        Err(_) => {
+            let open = |path: &Path| File::open(path).map_err(EmbeddingsError::io(path));
+            Ok(pl::ScanSources::Files(whole.paths().map(open).collect::<Result<_, _>>()?))
+        }
     }
 }
 

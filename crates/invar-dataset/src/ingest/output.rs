@@ -106,17 +106,12 @@ impl<C: Checkpoint> Output<C> {
             replace::tidy::<C>(target);
             return Ok(State::Done(Box::new(manifest)));
         }
-        let lock = || Lock::directory(target).map_err(DatasetError::io(target));
-        let mut locked = lock()?;
-        let place = Place::of(target)?;
-        replace::recover::<C>(&place)?;
-        if !locked.is_in_place() {
-            locked = lock()?;
-        }
+        let locked = Lock::directory(target).map_err(DatasetError::io(target))?;
+        replace::recover::<C>(target)?;
         let exists = |reason: String| Err(DatasetError::Exists { path: target.into(), reason });
         let replaceable = |reason: String| exists(format!("{reason} (use --force to replace it)"));
         if Manifest::exists(target) && force {
-            return Self::beside(target, place, key, locked);
+            return Self::beside(target, key, locked);
         }
         if Manifest::exists(target) {
             // Another command may have written it while this one waited.
@@ -136,20 +131,21 @@ impl<C: Checkpoint> Output<C> {
                 Some(difference) if !force => {
                     replaceable(format!("holds an unfinished ingest of other inputs or parameters: {difference}"))
                 }
-                _ => Self::beside(target, place, key, locked),
+                _ => Self::beside(target, key, locked),
             },
             None => {
                 if let Some(name) = C::NAMES.iter().find(|name| target.join(name).exists()) {
                     return exists(format!("holds {name}, which no ingest wrote: choose another directory"));
                 }
-                replace::tidy_beside::<C>(&place);
+                replace::tidy_beside::<C>(target);
                 Self::start(target, target.into(), key, None, vec![locked])
             }
         }
     }
 
     /// Writes beside what is there.
-    fn beside(target: &Path, place: Place, key: Key, locked: Lock) -> Result<State<C>, DatasetError> {
+    fn beside(target: &Path, key: Key, locked: Lock) -> Result<State<C>, DatasetError> {
+        let place = Place::choose(target)?;
         // What it will replace must be known, before hours of work and not after.
         replace::owned::<C>(target)?;
         let directory = place.beside.clone();

@@ -6,12 +6,13 @@
 //! .NAME.partial   the old dataset now: what no ingest wrote moves to NAME, the rest is deleted
 //! NAME            its journal is deleted: done
 //! ```
-//! A kill leaves one of these states, and [`recover`] goes on from it. Without such a step the old dataset is called
-//! `.NAME.replaced` for a moment.
+//! Without such a step the new one is called `.NAME.moving` from then on, the old one is deleted, and file by file the new one
+//! moves to NAME, its manifest last. Where nothing can be moved to NAME from beside it (it is a mount point, or what is above it
+//! is not the user's), both are within it: `NAME/.ingest.partial`. A kill leaves one of these states, and [`recover`] goes on
+//! from it.
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -23,25 +24,43 @@ use crate::{
     manifest::{self, Manifest},
 };
 
+const PARTIAL: &str = ".ingest.partial";
+const MOVING: &str = ".ingest.moving";
+
 /// The names that a replacement needs.
 #[derive(Debug)]
 pub(super) struct Place {
     /// The dataset directory, links resolved.
     target: PathBuf,
-    /// Where the new dataset is written, and the old one is deleted.
+    /// Where the new dataset is written.
     pub beside: PathBuf,
-    /// Where the old one is for a moment on a file system that cannot exchange two names.
-    replaced: PathBuf,
+    /// What that is called while its files move to the target.
+    moving: PathBuf,
 }
 
 impl Place {
-    /// Of a directory that exists.
-    pub fn of(target: &Path) -> Result<Self, DatasetError> {
+    /// Beside the target, which exists, and within it.
+    fn both(target: &Path) -> Result<[Self; 2], DatasetError> {
         let target = fs::canonicalize(target).map_err(DatasetError::io(target))?;
-        let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(".replaced");
-        Ok(Self { beside: atomic::partial_path(&target), replaced: target.with_file_name(name), target })
+        let beside = atomic::partial_path(&target);
+        let within = Self { target: target.clone(), beside: target.join(PARTIAL), moving: target.join(MOVING) };
+        Ok([Self { moving: beside.with_extension("moving"), beside, target }, within])
+    }
+
+    /// Beside the target if a directory can be moved from there into it, else within.
+    pub fn choose(target: &Path) -> Result<Self, DatasetError> {
+        let [beside, within] = Self::both(target)?;
+        let is_beside = beside.beside.is_dir() || !within.beside.is_dir() && beside.can_move();
+        Ok(if is_beside { beside } else { within })
+    }
+
+    fn can_move(&self) -> bool {
+        let probe = self.target.join(MOVING);
+        let moved = fs::create_dir(&self.beside).and_then(|()| fs::rename(&self.beside, &probe));
+        // Whichever is there.
+        let _ = fs::remove_dir(&self.beside);
+        let _ = fs::remove_dir(&probe);
+        moved.is_ok()
     }
 }
 
@@ -125,9 +144,13 @@ fn foreign(old: &Path, owned: &BTreeSet<String>, new: &Path) -> Result<Vec<PathB
             let entry = entry.map_err(DatasetError::io(&path))?;
             let file = directory.join(entry.file_name());
             let is_directory = entry.file_type().map_err(DatasetError::io(&path))?.is_dir();
-            let is_list = [manifest::FILE_NAME, journal::FILE_NAME].iter().any(|name| file == Path::new(name));
+            let names = [manifest::FILE_NAME, journal::FILE_NAME, PARTIAL, MOVING];
+            let is_list = names.iter().any(|name| file == Path::new(name));
             let is_partial = || owned.iter().any(|owned| atomic::partial_path(owned) == file);
-            if is_directory && (owned.iter().any(|owned| owned.starts_with(&file)) || new.join(&file).is_dir()) {
+            if is_directory
+                && !is_list
+                && (owned.iter().any(|owned| owned.starts_with(&file)) || new.join(&file).is_dir())
+            {
                 open.push(file);
             } else if !is_list && !owned.contains(file.as_path()) && !is_partial() {
                 foreign.push(file);
@@ -148,9 +171,13 @@ pub(super) fn swap<C: Checkpoint>(place: &Place, named: &Path) -> Result<(), Dat
     }
     let metadata = fs::metadata(target).map_err(DatasetError::io(target))?;
     fs::set_permissions(beside, metadata.permissions()).map_err(DatasetError::io(beside))?;
-    let exchanged = exchange(target, beside).or_else(|_| exchange_in_steps(place));
-    exchanged.and_then(|()| atomic::sync_parent(target)).map_err(DatasetError::io(beside))?;
-    finish::<C>(place)
+    if beside.parent() == target.parent() && exchange(target, beside).is_ok() {
+        atomic::sync_parent(target).map_err(DatasetError::io(target))?;
+        finish::<C>(place)
+    } else {
+        fs::rename(beside, &place.moving).map_err(DatasetError::io(beside))?;
+        move_in::<C>(place)
+    }
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
@@ -164,13 +191,22 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-fn exchange_in_steps(Place { target, beside, replaced }: &Place) -> io::Result<()> {
-    fs::rename(target, replaced)?;
-    if let Err(error) = fs::rename(beside, target) {
-        fs::rename(replaced, target)?;
-        return Err(error);
+/// Deletes the old dataset, and moves the files of the new one to its place.
+fn move_in<C: Checkpoint>(Place { target, moving, .. }: &Place) -> Result<(), DatasetError> {
+    if Manifest::exists(moving) {
+        // With its manifest the old one is gone; from then on what is in the target is new.
+        clear_all::<C>(target)?;
+        let files = owned::<C>(moving)?;
+        for file in files.iter().map(String::as_str).filter(|file| is_inside(file)).chain([manifest::FILE_NAME]) {
+            let (from, to) = (moving.join(file), target.join(file));
+            if from.symlink_metadata().is_ok() {
+                let parent = to.parent().unwrap_or(target);
+                fs::create_dir_all(parent).and_then(|()| fs::rename(&from, &to)).map_err(DatasetError::io(&from))?;
+            }
+        }
     }
-    fs::rename(replaced, beside)
+    clear_all::<C>(moving)?;
+    fs::remove_dir(moving).map_err(DatasetError::io(moving))
 }
 
 /// After the exchange: the old dataset goes, and what is not of it stays.
@@ -189,45 +225,41 @@ fn finish<C: Checkpoint>(Place { target, beside, .. }: &Place) -> Result<(), Dat
     journal::remove(target)
 }
 
-/// Goes on with a replacement that was killed after the new dataset was whole. The target must be locked; where it is not in
-/// place afterwards, the lock is on what it was before.
-pub(super) fn recover<C: Checkpoint>(place: &Place) -> Result<(), DatasetError> {
-    let Place { target, beside, replaced } = place;
-    if replaced.is_dir() {
-        if !Manifest::exists(target) && Manifest::exists(beside) {
-            fs::rename(beside, target).map_err(DatasetError::io(target))?;
-        }
-        if !beside.exists() {
-            fs::rename(replaced, beside).map_err(DatasetError::io(replaced))?;
-        }
+/// Goes on with a replacement that was killed after the new dataset was whole. The target must be locked.
+pub(super) fn recover<C: Checkpoint>(target: &Path) -> Result<(), DatasetError> {
+    let places = Place::both(target)?;
+    for place in places.iter().filter(|place| place.moving.is_dir()) {
+        move_in::<C>(place)?;
     }
-    if Manifest::exists(target) && journal::exists(target) {
-        if beside.is_dir() { finish::<C>(place) } else { journal::remove(target) }
-    } else {
-        Ok(())
+    if !(Manifest::exists(target) && journal::exists(target)) {
+        return Ok(());
     }
+    if places[0].beside.is_dir() { finish::<C>(&places[0]) } else { journal::remove(target) }
 }
 
 /// Removes what a killed ingest left beside a dataset that is as it was asked for, unless somebody is at work there or nothing
 /// can be written.
 pub(super) fn tidy<C: Checkpoint>(target: &Path) {
-    let Ok(place) = Place::of(target) else { return };
-    if !(journal::exists(target) || place.beside.is_dir() || place.replaced.is_dir()) {
+    let Ok(places) = Place::both(target) else { return };
+    if !(journal::exists(target) || places.iter().any(|place| place.beside.is_dir() || place.moving.is_dir())) {
         return;
     }
     if let Some(_lock) = Lock::if_free(target)
-        && recover::<C>(&place).is_ok()
+        && recover::<C>(target).is_ok()
     {
-        tidy_beside::<C>(&place);
+        tidy_beside::<C>(target);
     }
 }
 
 /// Removes a replacement that was given up, unless somebody is at work on it. The target must be locked.
-pub(super) fn tidy_beside<C: Checkpoint>(place: &Place) {
-    if (journal::exists(&place.beside) || Manifest::exists(&place.beside))
-        && let Some(_lock) = Lock::if_free(&place.beside)
-        && clear_all::<C>(&place.beside).is_ok()
-    {
-        let _ = fs::remove_dir(&place.beside);
+pub(super) fn tidy_beside<C: Checkpoint>(target: &Path) {
+    let Ok(places) = Place::both(target) else { return };
+    for Place { beside, .. } in &places {
+        if (journal::exists(beside) || Manifest::exists(beside))
+            && let Some(_lock) = Lock::if_free(beside)
+            && clear_all::<C>(beside).is_ok()
+        {
+            let _ = fs::remove_dir(beside);
+        }
     }
 }

@@ -288,17 +288,31 @@ fn about_to_be_replaced() -> Bench {
 
 #[test]
 fn a_kill_between_the_steps_of_a_replacement_loses_nothing() {
-    let steps: [&[(&str, &str)]; 4] = [
-        // In one step, or the last of several.
-        &[("out", "x"), (".out.partial", "out"), ("x", ".out.partial")],
-        &[("out", ".out.replaced"), (".out.partial", "out")],
-        &[("out", ".out.replaced")],
+    let exchanged = [("out", "x"), (".out.partial", "out"), ("x", ".out.partial")];
+    let moving = [(".out.partial", ".out.moving"), ("out/manifest.json", "x")];
+    let moved = [(".out.moving/toys-0", "out/toys-0"), (".out.moving/labels", "out/labels")];
+    let done = [(".out.moving/manifest.json", "out/manifest.json")];
+    let steps = [
+        exchanged.to_vec(),
         // What is not of the old dataset was moved already.
-        &[("out", "x"), (".out.partial", "out"), ("x", ".out.partial"), (".out.partial/mine", "out/mine")],
+        [&exchanged[..], &[(".out.partial/mine", "out/mine")]].concat(),
+        moving[..1].to_vec(),
+        moving.to_vec(),
+        [&moving[..], &moved[..1]].concat(),
+        [&moving[..], &moved].concat(),
+        [&moving[..], &moved, &done].concat(),
+        // Within, where it cannot be beside.
+        vec![(".out.partial", "out/.ingest.moving")],
     ];
     for renames in steps {
         let bench = about_to_be_replaced();
+        if renames.contains(&moving[1]) {
+            // The old dataset goes before the new one comes.
+            ["toys-0", "toys-1"].iter().for_each(|file| fs::remove_file(bench.out().join(file)).unwrap());
+            fs::remove_dir_all(bench.path("out/labels")).unwrap();
+        }
         renames.iter().for_each(|(from, to)| fs::rename(bench.path(from), bench.path(to)).unwrap());
+        let _ = fs::remove_file(bench.path("x"));
         assert!(bench.is_done(), "{renames:?}");
         let mut expected: Vec<&str> = WHOLE.iter().copied().chain(["out/mine"]).collect();
         expected.sort_unstable();
@@ -311,6 +325,31 @@ fn a_kill_between_the_steps_of_a_replacement_loses_nothing() {
     bench.parameters = 1.into();
     assert!(bench.is_done());
     assert!(bench.is_whole() && !bench.path(".out.partial").exists());
+}
+
+#[test]
+fn a_dataset_that_nothing_can_be_put_beside_is_replaced_from_within() {
+    let mut bench = Bench::new();
+    bench.make(2);
+    fs::write(bench.path("out/mine"), "precious").unwrap();
+    // In the way, as a mount point or a directory of somebody else is.
+    fs::write(bench.path(".out.partial"), "").unwrap();
+    (bench.force, bench.parameters) = (true, 2.into());
+    let before = bench.tree();
+    let output = bench.open();
+    bench.piece(&output, 0);
+    assert!(output.directory().ends_with("out/.ingest.partial") && bench.is_whole());
+    output.give_up(true);
+    let output = bench.open();
+    assert_eq!(output.checkpoints().len(), 1);
+    output.give_up(false);
+    assert_eq!(bench.tree(), before);
+    bench.make(1);
+    bench.force = false;
+    assert!(bench.is_done() && bench.is_whole());
+    let mut expected: Vec<&str> = WHOLE.iter().copied().chain([".out.partial", "out/mine"]).collect();
+    expected.sort_unstable();
+    assert_eq!(bench.names(), expected);
 }
 
 #[test]
