@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use font8x8::UnicodeFonts;
 use image::{ImageEncoder, RgbImage, codecs::png::PngEncoder};
-use invar_dataset::atomic;
+use invar_dataset::atomic::AtomicFile;
 use invar_micrographs::{ImageRef, Levels, PixelsRef, StoredImage, sign_png};
 
 use crate::palette::Rgb;
@@ -76,13 +76,21 @@ impl Picture {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<()> {
+        self.write_png_to(AtomicFile::create(path).with_context(|| path.display().to_string())?)
+    }
+
+    /// The same, to a file that was begun.
+    ///
+    /// # Errors
+    /// As [`Picture::write_png`].
+    pub fn write_png_to(&self, file: AtomicFile) -> Result<()> {
+        let path = file.path().to_path_buf();
         let mut bytes = Vec::new();
         let (width, height) = self.pixels.dimensions();
         PngEncoder::new(&mut bytes)
             .write_image(&self.pixels, width, height, image::ExtendedColorType::Rgb8)
             .with_context(|| format!("{}: drawing the picture", path.display()))?;
-        atomic::write(path, &sign_png(bytes)).with_context(|| path.display().to_string())?;
-        Ok(())
+        file.finish_with(&sign_png(bytes)).with_context(|| path.display().to_string())
     }
 }
 

@@ -54,6 +54,15 @@ impl AtomicFile {
         &self.partial
     }
 
+    /// Writes the last bytes, and [commits](Self::commit).
+    ///
+    /// # Errors
+    /// As `commit`.
+    pub fn finish_with(mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.commit()
+    }
+
     /// Flushes to disk and gives the file its name.
     ///
     /// # Errors
@@ -97,9 +106,7 @@ impl Drop for AtomicFile {
 /// # Errors
 /// As [`AtomicFile`].
 pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> io::Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    file.write_all(bytes)?;
-    file.commit()
+    AtomicFile::create(path)?.finish_with(bytes)
 }
 
 /// Where `path` is written until it is whole.

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use invar_dataset::{Column, ColumnData};
+use invar_dataset::{Column, ColumnData, atomic::AtomicFile};
 use polars::prelude as pl;
 use serde_json::Value;
 
@@ -46,6 +46,14 @@ impl ClusterTable {
     /// # Errors
     /// When the columns are not of one length, or the disk is full.
     pub fn write(&self, path: &Path) -> Result<u64, EmbeddingsError> {
+        self.write_to(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?)
+    }
+
+    /// The same, to a file that was begun, so that nobody else writes it while the clusters are found.
+    ///
+    /// # Errors
+    /// As [`ClusterTable::write`].
+    pub fn write_to(&self, file: AtomicFile) -> Result<u64, EmbeddingsError> {
         let lengths = [self.clusters.len(), self.probability.len(), self.distance.len(), self.x.len(), self.y.len()];
         let of_keys = self.keys.iter().map(|keys| (KEY, keys.len()));
         for (name, found) in COLUMNS[1..].iter().copied().zip(lengths).chain(of_keys) {
@@ -78,8 +86,8 @@ impl ClusterTable {
         let mut provenance = self.provenance.clone();
         let clustering = serde_json::json!({"method": self.method, "parameters": self.parameters});
         provenance.extra.insert("clustering".into(), clustering);
-        let frame = pl::DataFrame::new(self.ids.len(), columns).map_err(EmbeddingsError::parquet(path))?;
-        let mut writer = FrameWriter::create(path, frame.schema(), KIND, &provenance)?;
+        let frame = pl::DataFrame::new(self.ids.len(), columns).map_err(EmbeddingsError::parquet(file.path()))?;
+        let mut writer = FrameWriter::over(file, frame.schema(), KIND, &provenance)?;
         writer.write(&frame)?;
         writer.finish()
     }

@@ -51,7 +51,9 @@ impl Query {
 
 fn scan(path: &Path) -> Result<pl::LazyFrame, EmbeddingsError> {
     let whole = Whole::open(path)?;
-    let arguments = pl::ScanArgsParquet { glob: false, ..Default::default() };
+    let mut arguments = pl::ScanArgsParquet { glob: false, ..Default::default() };
+    // A directory called `a=b` is not a column.
+    arguments.hive_options.enabled = Some(false);
     let frame =
         pl::LazyFrame::scan_parquet_sources(sources(&whole)?, arguments).map_err(EmbeddingsError::parquet(path))?;
     match whole.parts[0].column(EMBEDDING) {

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use invar_dataset::atomic::AtomicFile;
 use polars::prelude as pl;
 use serde_json::Value;
 
@@ -81,15 +82,23 @@ impl Table {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_parquet(&self, path: &Path, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
+        self.write_parquet_to(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?, provenance)
+    }
+
+    /// The same, to a file that was begun, so that nobody else writes it while the query runs.
+    ///
+    /// # Errors
+    /// As [`Table::write_parquet`].
+    pub fn write_parquet_to(&self, file: AtomicFile, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
         let mut frame = self.frame.clone();
         let array = pl::DataType::Array(Box::new(pl::DataType::Float32), provenance.dim);
         if let Ok(column) = frame.column(EMBEDDING)
             && *column.dtype() == pl::DataType::List(Box::new(pl::DataType::Float32))
             && let Ok(column) = column.strict_cast(&array)
         {
-            frame.replace(EMBEDDING, column).map_err(EmbeddingsError::parquet(path))?;
+            frame.replace(EMBEDDING, column).map_err(EmbeddingsError::parquet(file.path()))?;
         }
-        let mut writer = FrameWriter::create(path, frame.schema(), "query", provenance)?;
+        let mut writer = FrameWriter::over(file, frame.schema(), "query", provenance)?;
         writer.write(&frame)?;
         writer.finish()
     }

@@ -1,7 +1,7 @@
 //! `invar gallery`: a contact sheet of clusters.
 
-use anyhow::Result;
-use invar_dataset::path;
+use anyhow::{Context, Result};
+use invar_dataset::{atomic::AtomicFile, path};
 use invar_micrographs::Grain;
 use serde_json::json;
 
@@ -34,9 +34,10 @@ pub fn run(args: &Gallery, common: &Common, _: &Ui) -> Result<Summary> {
     if !(16..=1024).contains(&args.cell) || !(1..=100).contains(&args.each) {
         return Err(Usage("--cell: expected 16 to 1024 pixels; --each: expected 1 to 100 grains".into()).into());
     }
+    let file = AtomicFile::create(&args.out).with_context(|| args.out.display().to_string())?;
     let clustered = Clustered::open(&args.clusters, &args.data)?;
     let picture = sheet(&clustered, args.each, args.cell);
-    picture.write_png(&args.out)?;
+    picture.write_png_to(file)?;
     let num_clusters = clustered.sizes.len();
     let mut text = format!(
         "{}: {} clusters of {} grains, {} x {} pixels",
