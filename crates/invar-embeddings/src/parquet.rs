@@ -109,7 +109,17 @@ impl FrameWriter {
         kind: &str,
         provenance: &Provenance,
     ) -> Result<Self, EmbeddingsError> {
-        Self::start(path, schema, vec![(KIND_KEY.to_owned(), kind.to_owned())], provenance)
+        Self::over(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?, schema, kind, provenance)
+    }
+
+    /// Goes on with a file that was begun, and is empty so far.
+    pub fn over(
+        file: AtomicFile,
+        schema: &pl::Schema,
+        kind: &str,
+        provenance: &Provenance,
+    ) -> Result<Self, EmbeddingsError> {
+        Self::start(file, schema, vec![(KIND_KEY.to_owned(), kind.to_owned())], provenance)
     }
 
     /// Starts the last part of a directory, after `earlier`.
@@ -122,17 +132,17 @@ impl FrameWriter {
     ) -> Result<Self, EmbeddingsError> {
         let parts = serde_json::to_string(earlier).expect("parts have string keys only");
         let keys = vec![(KIND_KEY.to_owned(), kind.to_owned()), (PARTS_KEY.to_owned(), parts)];
-        Self::start(path, schema, keys, provenance)
+        Self::start(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?, schema, keys, provenance)
     }
 
     fn start(
-        path: &Path,
+        file: AtomicFile,
         schema: &pl::Schema,
         mut key_values: Vec<(String, String)>,
         provenance: &Provenance,
     ) -> Result<Self, EmbeddingsError> {
-        let file = AtomicFile::create(path).map_err(EmbeddingsError::io(path))?;
-        let sink = Sink::open(file.partial_path()).map_err(EmbeddingsError::io(path))?;
+        let path = file.path().to_path_buf();
+        let sink = Sink::open(file.partial_path()).map_err(EmbeddingsError::io(&path))?;
         let refusal = sink.refusal();
         key_values.extend(provenance.to_key_values());
         let writer = pl::ParquetWriter::new(sink)
@@ -140,8 +150,8 @@ impl FrameWriter {
             .with_compression(pl::ParquetCompression::Zstd(None))
             .with_key_value_metadata(Some(pl::KeyValueMetadata::from_static(key_values)))
             .batched(schema)
-            .map_err(|told| refusal.explain(path, told))?;
-        Ok(Self { file, writer, refusal, path: path.into() })
+            .map_err(|told| refusal.explain(&path, told))?;
+        Ok(Self { file, writer, refusal, path })
     }
 
     /// Adds the rows of `frame`, in row groups of [`ROW_GROUP`].

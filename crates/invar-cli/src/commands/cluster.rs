@@ -1,7 +1,7 @@
 //! `invar cluster`
 
 use std::{
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -41,6 +41,9 @@ pub struct Output {
 
 /// Clusters the embeddings `of`, projects them to the plane and writes both.
 pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> Result<Summary> {
+    // From here on nobody else writes them.
+    let begin = |path: &Path| AtomicFile::create(path).with_context(|| path.display().to_string());
+    let (file, mut picture) = (begin(&output.clusters)?, output.plot.as_deref().map(begin).transpose()?);
     let embeddings = Embeddings::read(of)?;
     let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| of.display().to_string())?;
     if let ClusterConfig::KMeans(KMeansConfig { k: NumClusters::Fixed(k), .. }) = config
@@ -54,12 +57,11 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     };
     let (x, y) = pca::project_2d(rows);
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
-    let mut picture = None;
-    if let Some(svg) = &output.plot {
+    if let Some(svg) = &mut picture {
         let points: Vec<(f32, f32)> = x.iter().copied().zip(y.iter().copied()).collect();
         let title = format!("{} samples, {} clusters", thousands(points.len() as u64), clustering.num_clusters);
         let text = plot::scatter(&title, &points, &clustering.labels)?;
-        picture = Some(drawn_beside(svg, &text).with_context(|| svg.display().to_string())?);
+        svg.write_all(text.as_bytes()).and_then(|()| svg.flush()).with_context(|| svg.path().display().to_string())?;
     }
     let mut sizes = vec![0u64; clustering.num_clusters];
     clustering.labels.iter().filter(|&&label| label >= 0).for_each(|&label| sizes[label as usize] += 1);
@@ -76,7 +78,7 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         method: config.method().to_owned(),
         parameters: parameters(config),
     };
-    table.write(&output.clusters)?;
+    table.write_to(file)?;
     if let Some((file, svg)) = picture.zip(output.plot.as_ref()) {
         file.commit().with_context(|| svg.display().to_string())?;
     }
@@ -101,14 +103,6 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
     });
     Ok(Summary { text, json })
-}
-
-/// A picture that is on the disk, but not yet under its name: it gets that when the table has its own.
-fn drawn_beside(svg: &Path, text: &str) -> io::Result<AtomicFile> {
-    let mut file = AtomicFile::create(svg)?;
-    file.write_all(text.as_bytes())?;
-    file.flush()?;
-    Ok(file)
 }
 
 /// Everything that fixes a clustering, as it is stored beside it.

@@ -5,7 +5,7 @@ mod painted;
 use std::{collections::HashSet, sync::Arc};
 
 use anyhow::{Context, Result};
-use invar_dataset::{Progress, Replacement, path};
+use invar_dataset::{Progress, Replacement, lock::Lock, path};
 use invar_micrographs::{Grain, LabelMap, StoredImage, write_label_map};
 use serde_json::json;
 
@@ -29,6 +29,9 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     if args.max_side < 16 {
         return Err(Usage(format!("--max-side {}: expected at least 16 pixels", args.max_side)).into());
     }
+    // A file in its place is told below.
+    let lock = || Lock::directory(&args.out).with_context(|| args.out.display().to_string());
+    let _lock = (args.out.is_dir() || !args.out.exists()).then(lock).transpose()?;
     let old = painted::replaceable(&args.out, common)?;
     let clustered = Clustered::open(&args.clusters, &args.data)?;
     let replacement = Replacement::of(&args.out);

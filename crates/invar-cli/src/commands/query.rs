@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
-use invar_dataset::path;
+use anyhow::{Context, Result};
+use invar_dataset::{atomic::AtomicFile, path};
 use invar_embeddings::{EmbeddingsError, KEY, Provenance};
 use serde_json::json;
 
@@ -22,15 +22,18 @@ pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
         let inputs: Vec<&Path> = args.clusters.iter().chain([&args.embeddings]).map(PathBuf::as_path).collect();
         output::check_file(out, common, &inputs)?;
     }
+    // From here on nobody else writes it.
+    let begin = |path: &PathBuf| AtomicFile::create(path).with_context(|| path.display().to_string());
+    let file = args.out.as_ref().map(begin).transpose()?;
     let mut query = invar_embeddings::Query::new(&args.embeddings)?;
     if let Some(clusters) = &args.clusters {
         query = query.with_table("clusters", clusters)?;
     }
     let table = query.run(&args.sql).map_err(|error| with_hint(error, args))?;
-    if let Some(out) = &args.out {
+    if let Some((out, file)) = args.out.as_ref().zip(file) {
         let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
         provenance.extra.insert("query".into(), json!(args.sql));
-        table.write_parquet(out, &provenance)?;
+        table.write_parquet_to(file, &provenance)?;
         let text = format!("{}: {} rows", out.display(), thousands(table.num_rows() as u64));
         return Ok(Summary { text, json: json!({"out": path::text(out), "num_rows": table.num_rows()}) });
     }

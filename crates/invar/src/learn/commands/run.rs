@@ -1,7 +1,5 @@
 //! `invar run`
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use invar_cli::{
     cli::{Common, Embed, Run},
@@ -14,7 +12,7 @@ use invar_cli::{
     result_dir::ResultDir,
     ui::{DONE_BEFORE, Summary, Ui, check_cancelled, thousands},
 };
-use invar_dataset::path;
+use invar_dataset::{lock::Lock, path};
 use invar_embeddings::ClusterTable;
 use serde_json::{Value, json};
 
@@ -45,12 +43,9 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     results.check()?;
     let (data, model, embeddings) = (results.data(), results.run(), results.embeddings());
     let mut stages = Stages { ui, json: serde_json::Map::new() };
-    fs::create_dir_all(results.path()).with_context(|| results.path().display().to_string())?;
-    let ingested = recipe.source.ingest(&args.input, &data, common.force, ui).inspect_err(|_| {
-        // Where nothing is in it, nothing was begun.
-        let _ = fs::remove_dir(results.path());
-    });
-    stages.add("ingest", ingested?)?;
+    // Where it was made for this and nothing came of it, it goes away again.
+    let _lock = Lock::directory(results.path()).with_context(|| results.path().display().to_string())?;
+    stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?)?;
     let options = train::Options { labels: table, ..train::Options::default() };
     let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: args.probe, moved: false };
     // Both stages draw pairs from what is opened and indexed once.
