@@ -138,6 +138,26 @@ pub fn embed(
     })
 }
 
+/// Samples of a block where some samples are measured: few, so that all view workers have some.
+const BLOCK_SAMPLES: usize = 16;
+
+/// Embeds all samples of a source of few, `[N, D]`.
+pub(crate) fn embed_all(
+    model: &Model,
+    source: &dyn ViewSource,
+    config: &EmbedConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<f32>, Error> {
+    let config = EmbedConfig { block_samples: BLOCK_SAMPLES, ..config.clone() };
+    let mut all = Vec::with_capacity(source.len() * model.dim());
+    let mut keep = |_: Range<usize>, rows: &[f32]| {
+        all.extend_from_slice(rows);
+        Ok(())
+    };
+    embed(model, source, 0..source.len(), &config, &mut keep, progress)?;
+    Ok(all)
+}
+
 fn check(config: &EmbedConfig) -> Result<(), Error> {
     for (key, value) in [
         ("embed.block_samples", config.block_samples),

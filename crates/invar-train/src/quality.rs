@@ -1,96 +1,9 @@
-//! What can be said of embeddings without labels: how far a symmetry moves them, how close the two views of a pair
-//! lie, how evenly all lie on the sphere.
-
-use std::ops::Range;
+//! What can be said of embeddings without labels: how close the two views of a pair lie, how evenly all lie on the sphere.
 
 use invar_cluster::{Rows, geometry};
-use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource, drawn_symmetry, seed};
+use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource};
 
-use crate::{EmbedConfig, Error, Model, embed};
-
-/// By which symmetries of its source a sample is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moves {
-    /// By each of them.
-    All,
-    /// By two of them, drawn for each sample, or by the one there is.
-    Two {
-        /// Fixes the draw.
-        seed: u64,
-    },
-}
-
-impl Moves {
-    /// How many symmetries [`Moves::Two`] draws at most.
-    pub const TWO: usize = 2;
-
-    /// For each round, the symmetry of each of `num_samples` samples.
-    fn rounds(self, num_samples: usize, num_symmetries: usize) -> Vec<Vec<usize>> {
-        match self {
-            Self::Two { seed } if num_symmetries > Self::TWO => {
-                let draw = |row| two_symmetries(seed, row, num_symmetries);
-                [0, 1].map(|round| (0..num_samples).map(|row| draw(row)[round]).collect()).into()
-            }
-            Self::All | Self::Two { .. } => (0..num_symmetries).map(|symmetry| vec![symmetry; num_samples]).collect(),
-        }
-    }
-}
-
-/// Two different symmetries for the sample in `row`; there are at least two.
-fn two_symmetries(seed: u64, row: usize, num_symmetries: usize) -> [usize; 2] {
-    let first = drawn_symmetry(seed, row, num_symmetries);
-    // Any of the others.
-    let further = 1 + drawn_symmetry(seed::mix(seed, 1), row, num_symmetries - 1);
-    [first, (first + further) % num_symmetries]
-}
-
-/// Some samples' embeddings, as they are and after symmetries of their source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Orbits {
-    /// D.
-    pub dim: usize,
-    /// As they are, `[N, D]`.
-    pub upright: Vec<f32>,
-    /// Names of the symmetries ("reverse complement").
-    pub symmetries: Vec<String>,
-    /// All samples after a symmetry each, and then after others.
-    pub moved: Vec<Round>,
-}
-
-/// Some samples after a symmetry each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Round {
-    /// Number of the symmetry of each sample.
-    pub symmetries: Vec<usize>,
-    /// `[N, D]`.
-    pub rows: Vec<f32>,
-}
-
-/// How far the symmetries of a source move its embeddings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InvarianceReport {
-    /// Number of samples looked at.
-    pub num_samples: usize,
-    /// One entry a symmetry by which a sample was moved.
-    pub symmetries: Vec<SymmetryGap>,
-    /// Mean of `1 - cos` over samples and symmetries; 0 where there are none.
-    pub gap_mean: f64,
-    /// Largest of them.
-    pub gap_max: f64,
-    /// First percentile of the cosines, between two of them by straight line; 1 where there are none.
-    pub cosine_p1: f64,
-}
-
-/// `1 - cos` between the embeddings of a sample and of the transformed sample.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SymmetryGap {
-    /// "reverse complement".
-    pub name: String,
-    /// Mean over the samples.
-    pub mean: f64,
-    /// Largest of the samples.
-    pub max: f64,
-}
+use crate::{EmbedConfig, Error, Model, embed::embed_all};
 
 /// Alignment and uniformity (Wang and Isola, *Understanding contrastive representation learning through alignment and
 /// uniformity on the hypersphere*, 2020).
@@ -100,110 +13,6 @@ pub struct PairQuality {
     pub alignment: f64,
     /// Log of the mean of `exp(-2 d^2)` over distinct samples; `-4` is about the best, 0 the worst.
     pub uniformity: f64,
-}
-
-/// Samples of a block where some samples are measured: few, so that all view workers have some.
-const BLOCK_SAMPLES: usize = 16;
-
-/// Embeds samples `indices` as they are and after symmetries of the source. Memory: `4 N D` bytes each.
-///
-/// Progress is told in samples that are embedded, a moved one counting as another.
-///
-/// # Errors
-/// As [`embed`].
-pub fn orbits(
-    model: &Model,
-    source: &dyn ViewSource,
-    indices: &[usize],
-    moves: Moves,
-    config: &EmbedConfig,
-    progress: &dyn Progress,
-) -> Result<Orbits, Error> {
-    let symmetries = source.symmetries();
-    let rounds = moves.rounds(indices.len(), symmetries.len());
-    let upright = indices.iter().map(|&index| (index, None));
-    let moved =
-        rounds.iter().flat_map(|round| indices.iter().zip(round).map(|(&index, &symmetry)| (index, Some(symmetry))));
-    let items = upright.chain(moved).collect();
-    let mut rows = embed_all(model, &Selected { source, items }, config, progress)?;
-    let mut rest = rows.split_off(indices.len() * model.dim());
-    let moved = rounds.into_iter().map(|symmetries| {
-        let others = rest.split_off(indices.len() * model.dim());
-        Round { symmetries, rows: std::mem::replace(&mut rest, others) }
-    });
-    let moved = moved.collect();
-    Ok(Orbits { dim: model.dim(), upright: rows, symmetries, moved })
-}
-
-impl Orbits {
-    /// Number of samples.
-    pub fn num_samples(&self) -> usize {
-        self.upright.len() / self.dim
-    }
-
-    /// How far the symmetries move the embeddings.
-    pub fn invariance(&self) -> InvarianceReport {
-        let mut by_symmetry = vec![vec![]; self.symmetries.len()];
-        for Round { symmetries, rows } in &self.moved {
-            let pairs = self.upright.chunks_exact(self.dim).zip(rows.chunks_exact(self.dim));
-            for (&symmetry, (a, b)) in symmetries.iter().zip(pairs) {
-                by_symmetry[symmetry].push(cosine_gap(a, b));
-            }
-        }
-        let mean = |gaps: &[f64]| gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
-        let max = |gaps: &[f64]| gaps.iter().copied().fold(0.0, f64::max);
-        let gap =
-            |(name, gaps): (&String, &Vec<f64>)| SymmetryGap { name: name.clone(), mean: mean(gaps), max: max(gaps) };
-        let named = self.symmetries.iter().zip(&by_symmetry).filter(|(_, gaps)| !gaps.is_empty());
-        let symmetries = named.map(gap).collect();
-        let mut all = by_symmetry.concat();
-        let (gap_mean, gap_max) = (mean(&all), max(&all));
-        let cosine_p1 = 1.0 - percentile(&mut all, 0.99);
-        InvarianceReport { num_samples: self.num_samples(), symmetries, gap_mean, gap_max, cosine_p1 }
-    }
-
-    /// The samples after one random symmetry each, and after another one each: `[N, D]` twice. `None` without two
-    /// symmetries. Of [`Moves::Two`] it is the two that were drawn, in their order.
-    pub fn two_at_random(&self, seed: u64) -> Option<(Vec<f32>, Vec<f32>)> {
-        if self.moved.len() < 2 {
-            return None;
-        }
-        let draw = |row| if self.is_drawn() { [0, 1] } else { two_symmetries(seed, row, self.moved.len()) };
-        let [first, second] = [0, 1].map(|which| self.pick(|row| draw(row)[which]));
-        Some((first, second))
-    }
-
-    /// The samples after one random symmetry each, `[N, D]`: the first of those of [`Orbits::two_at_random`]. `None` without
-    /// a symmetry.
-    pub fn one_at_random(&self, seed: u64) -> Option<Vec<f32>> {
-        if self.moved.is_empty() {
-            return None;
-        }
-        let num = self.moved.len();
-        Some(self.pick(|row| if self.is_drawn() { 0 } else { drawn_symmetry(seed, row, num) }))
-    }
-
-    /// Whether the samples were moved by some symmetries only.
-    fn is_drawn(&self) -> bool {
-        self.moved.len() < self.symmetries.len()
-    }
-
-    /// Each sample as it is in one of the rounds.
-    fn pick(&self, round: impl Fn(usize) -> usize) -> Vec<f32> {
-        let row = |row: usize| self.moved[round(row)].rows[row * self.dim..][..self.dim].iter().copied();
-        (0..self.num_samples()).flat_map(row).collect()
-    }
-}
-
-/// The value below which `share` of the values lie, by straight line between neighbours (numpy's `percentile`); 0
-/// where there are none.
-fn percentile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let position = share * values.len().saturating_sub(1) as f64;
-    let at = |index: usize| values.get(index).copied();
-    let below = at(position as usize).unwrap_or(0.0);
-    let above = at(position as usize + 1).unwrap_or(below);
-    below + (above - below) * position.fract()
 }
 
 /// Alignment and uniformity over pairs of samples `indices`, drawn under `seed`.
@@ -245,37 +54,6 @@ pub fn cosine_gap(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&x, &y)| (f64::from(x) / norm_a - f64::from(y) / norm_b).powi(2)).sum::<f64>() / 2.0
 }
 
-/// Some samples of a source, as they are or moved by a symmetry.
-struct Selected<'a> {
-    source: &'a dyn ViewSource,
-    items: Vec<(usize, Option<usize>)>,
-}
-
-impl ViewSource for Selected<'_> {
-    fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    fn view_shape(&self) -> ViewShape {
-        self.source.view_shape()
-    }
-
-    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        match self.items[index] {
-            (sample, None) => self.source.views(sample),
-            (sample, Some(symmetry)) => self.source.transformed(sample, symmetry),
-        }
-    }
-
-    fn symmetries(&self) -> Vec<String> {
-        vec![]
-    }
-
-    fn transformed(&self, index: usize, _: usize) -> Result<Vec<View>, DatasetError> {
-        self.views(index)
-    }
-}
-
 /// The first views of pairs, then their last ones.
 struct Sides<'a> {
     source: &'a dyn PairSource,
@@ -311,22 +89,6 @@ impl ViewSource for Sides<'_> {
     }
 }
 
-fn embed_all(
-    model: &Model,
-    source: &dyn ViewSource,
-    config: &EmbedConfig,
-    progress: &dyn Progress,
-) -> Result<Vec<f32>, Error> {
-    let config = EmbedConfig { block_samples: BLOCK_SAMPLES, ..config.clone() };
-    let mut all = Vec::with_capacity(source.len() * model.dim());
-    let mut keep = |_: Range<usize>, rows: &[f32]| {
-        all.extend_from_slice(rows);
-        Ok(())
-    };
-    embed(model, source, 0..source.len(), &config, &mut keep, progress)?;
-    Ok(all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,71 +112,5 @@ mod tests {
         assert!((cosine_gap(&[1.0, 0.0], &[-1.0, 0.0]) - 2.0).abs() < 1e-12);
         // An angle of 1e-5: 1 - cos = 5e-11, far below the resolution of f32 cosines.
         assert!((cosine_gap(&[1.0, 0.0], &[1.0, 1e-5]) / 5e-11 - 1.0).abs() < 1e-5);
-    }
-
-    /// Two samples in the plane, turned by 0.1 and 0.2 radians, and by a right angle.
-    fn turned() -> Orbits {
-        let at = |angle: f32| [angle.cos(), angle.sin()];
-        let right = std::f32::consts::FRAC_PI_2;
-        Orbits {
-            dim: 2,
-            upright: [at(0.0), at(1.0)].concat(),
-            symmetries: vec!["a little".into(), "a right angle".into()],
-            moved: vec![
-                Round { symmetries: vec![0; 2], rows: [at(0.1), at(1.2)].concat() },
-                Round { symmetries: vec![1; 2], rows: [at(right), at(1.0 + right)].concat() },
-            ],
-        }
-    }
-
-    #[test]
-    fn cosines_over_all_symmetries() {
-        let report = turned().invariance();
-        // c = numpy.cos([0.1, 0.2, pi / 2, pi / 2]); c.mean(), numpy.percentile(c, 1)
-        assert!((1.0 - report.gap_mean - 0.4937676857798169).abs() < 1e-6, "{report:?}");
-        assert!((report.gap_max - 1.0).abs() < 1e-6, "{report:?}");
-        assert!((report.cosine_p1 - 0.0).abs() < 1e-6, "{report:?}");
-        assert!((report.symmetries[0].max - (1.0 - 0.2f64.cos())).abs() < 1e-6, "{report:?}");
-        let none = Orbits { symmetries: vec![], moved: vec![], ..turned() };
-        assert_eq!((none.invariance().gap_mean, none.invariance().cosine_p1), (0.0, 1.0));
-        assert_eq!((none.one_at_random(1), none.two_at_random(1)), (None, None));
-    }
-
-    #[test]
-    fn percentiles_as_numpy() {
-        // numpy.percentile([3, 1, 4, 1, 5, 9, 2, 6], 99) == 8.79
-        assert!((percentile(&mut [3., 1., 4., 1., 5., 9., 2., 6.], 0.99) - 8.79).abs() < 1e-12);
-        assert_eq!((percentile(&mut [], 0.99), percentile(&mut [7.0], 0.99)), (0.0, 7.0));
-    }
-
-    #[test]
-    fn two_symmetries_at_random_are_never_the_same() {
-        let num = 7;
-        let round = |symmetries: Vec<usize>| Round {
-            rows: symmetries.iter().map(|&symmetry| symmetry as f32).collect(),
-            symmetries,
-        };
-        let of = |moves: Moves| Orbits {
-            dim: 1,
-            upright: vec![-1.0; 200],
-            symmetries: vec![String::new(); num],
-            moved: moves.rounds(200, num).into_iter().map(round).collect(),
-        };
-        let orbits = of(Moves::All);
-        assert_eq!(orbits.moved.len(), num);
-        let (first, second) = orbits.two_at_random(5).unwrap();
-        assert!(first.iter().zip(&second).all(|(a, b)| a != b));
-        assert_eq!(Some(&first), orbits.one_at_random(5).as_ref());
-        // The same two where no others were looked at.
-        let drawn = of(Moves::Two { seed: 5 });
-        assert_eq!((drawn.moved.len(), drawn.two_at_random(5)), (2, orbits.two_at_random(5)));
-        assert_eq!(drawn.one_at_random(5), orbits.one_at_random(5));
-        assert_eq!(Moves::Two { seed: 5 }.rounds(3, 1), [[0; 3]]);
-        assert_eq!(Moves::Two { seed: 5 }.rounds(3, 2), [[0; 3], [1; 3]]);
-        assert!(Moves::Two { seed: 5 }.rounds(3, 0).is_empty());
-        for drawn in [first, second] {
-            // Each symmetry about 200 / 7 = 29 times; standard deviation 4.9.
-            assert!((0..num).all(|s| drawn.iter().filter(|&&d| d == s as f32).count() > 8));
-        }
     }
 }
