@@ -106,7 +106,7 @@ impl Window<'_> {
 
 /// Splits a head into the name up to the first space or tab, and the rest.
 pub(crate) fn split_head(head: &[u8]) -> (&[u8], &[u8]) {
-    match head.iter().position(|&byte| byte == b' ' || byte == b'\t') {
+    match memchr::memchr2(b' ', b'\t', head) {
         Some(end) => (&head[..end], &head[end + 1..]),
         None => (head, &[]),
     }
