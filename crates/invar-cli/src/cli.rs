@@ -486,7 +486,7 @@ pub enum Format {
   invar query embeddings \"SELECT source, COUNT(*) AS reads, AVG(gc) AS gc FROM embeddings GROUP BY source\"
   invar query embeddings --clusters clusters.parquet \\
     \"SELECT cluster, COUNT(*) AS n, AVG(length_bp) AS mean_bp FROM embeddings JOIN clusters USING (key) GROUP BY cluster ORDER BY n DESC\"
-Names (`id`) may repeat, as those of mates do; `key` never does.")]
+Names (`id`) may repeat, as those of mates do; `key` never does. Both tables have the name: `embeddings.id`.")]
 pub struct Query {
     /// Embeddings, known to the SQL as `embeddings`
     #[arg(value_name = "EMB")]
