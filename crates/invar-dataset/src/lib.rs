@@ -55,5 +55,5 @@ pub use progress::{NoProgress, Progress};
 pub use replacement::Replacement;
 pub use run_dir::RunDir;
 pub use sample::{SampleId, SampleName};
-pub use table::{Column, ColumnData, SampleTable};
+pub use table::{Column, ColumnData, SampleTable, Shortcuts};
 pub use view::{View, ViewShape};

@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::DatasetError;
 
 /// One column of facts about samples, ready to become a Parquet column. `None` is null: unknown is never guessed.
@@ -58,4 +60,17 @@ pub trait SampleTable: Send + Sync {
     /// # Errors
     /// When the stored bytes are damaged.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError>;
+
+    /// What an embedding may not give away, and by what samples belong together.
+    fn shortcuts(&self) -> Shortcuts;
+}
+
+/// Columns by which it is judged whether an embedding has learnt how a sample was taken instead of what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortcuts {
+    /// Names of the columns that say how a sample was taken: its file, the settings of the instrument, what a person wrote in
+    /// a sample sheet. Whatever is not among them is a fact that an embedding may know.
+    pub suspects: Vec<String>,
+    /// Name of the column whose values are held out whole when such a column is told from the embedding.
+    pub group: String,
 }

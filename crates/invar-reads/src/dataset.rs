@@ -7,7 +7,7 @@ use std::{
 };
 
 use invar_dataset::{
-    Column, ColumnData, Dataset, DatasetError, SampleId, SampleName, SampleTable,
+    Column, ColumnData, Dataset, DatasetError, SampleId, SampleName, SampleTable, Shortcuts,
     manifest::{self, Manifest},
 };
 
@@ -271,6 +271,10 @@ impl SampleTable for ReadDataset {
             columns.is_reverse.push(alignment.map(|a| a.is_reverse));
         }
         Ok(columns.named())
+    }
+
+    fn shortcuts(&self) -> Shortcuts {
+        Shortcuts { suspects: vec!["source".into()], group: "source".into() }
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{
     ui::{Summary, Ui},
 };
 
+pub use shortcuts::SHORTCUTS;
+
 /// What the provenance of embeddings says of samples that were moved first: the names of their symmetries.
 pub const MOVED: &str = "moved";
 /// The figure that says on how many samples the others were measured.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use invar_dataset::{Column, ColumnData, DatasetError, SampleTable};
+use invar_dataset::{Column, ColumnData, DatasetError, SampleTable, Shortcuts};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -45,12 +45,23 @@ impl SampleTable for GrainDataset {
             } else {
                 ColumnData::Str(values.map(|value| value.map(text)).collect())
             };
-            let is_taken = columns.iter().any(|column| column.name == *name);
-            let name = if is_taken { format!("sheet_{name}") } else { name.clone() };
-            columns.push(Column { name, data });
+            columns.push(Column { name: sheet_name(name, &columns), data });
         }
         Ok(columns)
     }
+
+    fn shortcuts(&self) -> Shortcuts {
+        let ours = named_columns(&[]);
+        let suspects = ["source", "image", "pixel_size_nm"].map(str::to_owned).into_iter();
+        let suspects = suspects.chain(self.sheet.0.keys().map(|name| sheet_name(name, &ours))).collect();
+        Shortcuts { suspects, group: "image".into() }
+    }
+}
+
+/// What a column of the sample sheet is called beside `others`.
+fn sheet_name(name: &str, others: &[Column]) -> String {
+    let is_taken = others.iter().any(|column| column.name == name);
+    if is_taken { format!("sheet_{name}") } else { name.to_owned() }
 }
 
 fn named_columns(grains: &[Grain], keys: Vec<Option<i64>>) -> Vec<Column> {

@@ -10,51 +10,15 @@ use invar_cluster::{
     Rows,
     probe::{Measure, ProbeConfig, ProbeScore, probe_classes, probe_numbers},
 };
-use invar_dataset::{Column, ColumnData};
-use invar_embeddings::{EMBEDDING, Embeddings, KEY};
+use invar_dataset::{Column, ColumnData, Shortcuts};
+use invar_embeddings::{EMBEDDING, Embeddings};
 use serde_json::{Value, json};
 
 use super::{Probes, Questions, report::Report};
 use crate::{commands::labels::as_labels, exit::Usage};
 
-/// Columns of the contract that may be shortcuts.
-const SUSPECTS: [&str; 3] = ["source", "image", "pixel_size_nm"];
-
-/// Columns of the contract that say what a sample is; a column that is none of these came from a sample sheet.
-const FACTS: &[&str] = &[
-    // of all
-    "id",
-    KEY,
-    EMBEDDING,
-    // of reads
-    "description",
-    "length_bp",
-    "mean_quality",
-    "gc",
-    "mate",
-    "reference",
-    "position",
-    "mapping_quality",
-    "is_reverse",
-    // of grains
-    "label",
-    "page",
-    "aspect_ratio",
-    "eccentricity",
-    "orientation_deg",
-    "solidity",
-    "mean_intensity",
-    "min_intensity",
-    "max_intensity",
-    "touches_border",
-    "num_neighbors",
-    "pixel_size_source",
-    "class",
-];
-
-/// Beginnings of names of measures of a grain, whose unit is `_px`, `_um`, `_px2`, `_um2`.
-const MEASURES: [&str; 7] =
-    ["bbox_", "centroid_", "area_", "equivalent_diameter_", "perimeter_", "major_axis_", "minor_axis_"];
+/// The key of the provenance under which [`Shortcuts`] are: what the domain said when the embeddings were made.
+pub const SHORTCUTS: &str = "shortcuts";
 
 /// Distinct numbers up to which a column of them is one of classes.
 const MAX_NUMBER_CLASSES: usize = 10;
@@ -69,16 +33,17 @@ pub fn probe(
     questions: &Questions,
 ) -> Result<()> {
     let there: Vec<String> = invar_embeddings::info(path)?.columns.into_iter().map(|column| column.name).collect();
+    let shortcuts = shortcuts(embeddings, &there);
     let (names, named) = match &questions.probes {
         Probes::None => return Ok(()),
-        Probes::Usual => (usual(&there, label_column), false),
+        Probes::Usual => (usual(&shortcuts, &there, label_column), false),
         Probes::Named(names) => (names.clone(), true),
     };
     if let Some(missing) = names.iter().find(|name| !there.contains(name) || *name == EMBEDDING) {
         let reason = format!("--probe {missing}: expected a column of {}, found {}", path.display(), there.join(", "));
         return Err(Usage(reason).into());
     }
-    let groups = Groups::of(embeddings, &there)?;
+    let groups = Groups::of(embeddings, &shortcuts.group, &there)?;
     let mut found = vec![];
     for name in names {
         // A type that is none of facts (a list) cannot be probed.
@@ -88,32 +53,36 @@ pub fn probe(
             found.push((name, score));
         }
     }
-    describe(report, &found, groups.column);
+    describe(report, &found, &groups.column);
     Ok(())
 }
 
-/// The suspects, and what a sample sheet added.
-fn usual(there: &[String], label_column: Option<&str>) -> Vec<String> {
-    let is_measure = |name: &str| {
-        MEASURES.iter().any(|start| name.starts_with(start))
-            && ["_px", "_um", "_px2", "_um2"].iter().any(|unit| name.ends_with(unit))
-    };
-    let is_usual =
-        |name: &&String| SUSPECTS.contains(&name.as_str()) || !(FACTS.contains(&name.as_str()) || is_measure(name));
-    there.iter().filter(is_usual).filter(|name| Some(name.as_str()) != label_column).cloned().collect()
+/// What the domain said of the columns; of embeddings that were not made by `invar embed`, what any of them may have.
+fn shortcuts(embeddings: &Embeddings, there: &[String]) -> Shortcuts {
+    let said = embeddings.provenance.as_ref().and_then(|provenance| provenance.extra.get(SHORTCUTS));
+    let said = said.and_then(|value| serde_json::from_value(value.clone()).ok());
+    said.unwrap_or_else(|| {
+        let suspects: Vec<String> = there.iter().filter(|name| *name == "source" || *name == "image").cloned().collect();
+        Shortcuts { group: suspects.last().cloned().unwrap_or_default(), suspects }
+    })
+}
+
+/// The suspects that are there, in the order of the columns.
+fn usual(shortcuts: &Shortcuts, there: &[String], label_column: Option<&str>) -> Vec<String> {
+    let is_usual = |name: &&String| shortcuts.suspects.contains(name) && Some(name.as_str()) != label_column;
+    there.iter().filter(is_usual).cloned().collect()
 }
 
 /// What is held out whole: the image of each row, or else its file.
 struct Groups {
-    column: &'static str,
+    column: String,
     of_row: Option<Vec<u32>>,
 }
 
 impl Groups {
-    fn of(embeddings: &Embeddings, there: &[String]) -> Result<Self> {
-        let column = if there.iter().any(|name| name == "image") { "image" } else { "source" };
+    fn of(embeddings: &Embeddings, column: &str, there: &[String]) -> Result<Self> {
         if !there.iter().any(|name| name == column) {
-            return Ok(Self { column, of_row: None });
+            return Ok(Self { column: column.to_owned(), of_row: None });
         }
         let labels = as_labels(&embeddings.column(column)?);
         let mut numbers: HashMap<&Option<String>, u32> = HashMap::new();
@@ -122,7 +91,7 @@ impl Groups {
             *numbers.entry(label).or_insert(next)
         };
         let of_row: Vec<u32> = labels.iter().map(&mut number).collect();
-        Ok(Self { column, of_row: (numbers.len() > 1).then_some(of_row) })
+        Ok(Self { column: column.to_owned(), of_row: (numbers.len() > 1).then_some(of_row) })
     }
 
     /// `None` for the column of the groups itself.
@@ -214,10 +183,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suspects_and_the_columns_of_a_sample_sheet_are_probed() {
-        let names = "id source key image label area_um2 centroid_row_um mean_intensity major_axis_um pixel_size_nm phase material_um embedding";
+    fn suspects_that_are_there_are_probed_but_not_the_labels() {
+        let names = "id source image label pixel_size_nm phase embedding";
         let there: Vec<String> = names.split(' ').map(str::to_owned).collect();
-        assert_eq!(usual(&there, Some("phase")), ["source", "image", "pixel_size_nm", "material_um"]);
-        assert_eq!(usual(&there, None), ["source", "image", "pixel_size_nm", "phase", "material_um"]);
+        let suspects = ["source", "image", "pixel_size_nm", "phase", "operator"].map(str::to_owned).to_vec();
+        let shortcuts = Shortcuts { suspects, group: "image".into() };
+        assert_eq!(usual(&shortcuts, &there, Some("phase")), ["source", "image", "pixel_size_nm"]);
+        assert_eq!(usual(&shortcuts, &there, None), ["source", "image", "pixel_size_nm", "phase"]);
     }
 }

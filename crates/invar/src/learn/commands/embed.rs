@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Result;
 use invar_cli::{
     cli::{Common, Embed},
-    commands::evaluate::MOVED,
+    commands::evaluate::{MOVED, SHORTCUTS},
     exit::Usage,
     ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
@@ -45,6 +45,7 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
         extra: BTreeMap::from([
             ("torch_threads".to_owned(), json!(invar_train::EMBED_TORCH_THREADS)),
             ("device".to_owned(), json!(format!("{device:?}"))),
+            (SHORTCUTS.to_owned(), json!(samples.table.shortcuts())),
         ]),
         ..Provenance::new(env!("CARGO_PKG_VERSION"), model.dim())
     };
