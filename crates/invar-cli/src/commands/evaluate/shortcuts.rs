@@ -62,7 +62,8 @@ fn shortcuts(embeddings: &Embeddings, there: &[String]) -> Shortcuts {
     let said = embeddings.provenance.as_ref().and_then(|provenance| provenance.extra.get(SHORTCUTS));
     let said = said.and_then(|value| serde_json::from_value(value.clone()).ok());
     said.unwrap_or_else(|| {
-        let suspects: Vec<String> = there.iter().filter(|name| *name == "source" || *name == "image").cloned().collect();
+        let suspects: Vec<String> =
+            there.iter().filter(|name| *name == "source" || *name == "image").cloned().collect();
         Shortcuts { group: suspects.last().cloned().unwrap_or_default(), suspects }
     })
 }
