@@ -105,7 +105,7 @@ fn bench_training(dir: &std::path::Path, cost: Duration, precision: Precision, p
         ..TrainConfig::default()
     };
     let encoder = EncoderConfig::KmerMlp(KmerMlpConfig { precision, ..KmerMlpConfig::default() });
-    let recipe = Recipe { encoder, loss: Default::default(), train: config, data: format!("{cost:?}") };
+    let recipe = Recipe { encoder, loss: Default::default(), train: config, data: format!("{cost:?}").into() };
     let run = dir.join(format!("{cost:?}"));
     let summary = train(&recipe, Arc::new(Profiles::new(cost)), Device::Cpu, &run, &NoProgress).expect("trains");
     let views_per_s = 2.0 * summary.pairs as f64 / summary.elapsed_s;

@@ -136,7 +136,6 @@ fn a_killed_run_goes_back_to_its_checkpoint_and_repeats() {
     run(&recipe(), whole.path(), &NoProgress).unwrap();
     run(&recipe(), killed.path(), &NoProgress).unwrap();
     // As after kill -9 at step 47: no checkpoint behind 40, metrics already further, a torn line.
-    let checkpoints = killed.path().join("checkpoints");
     fs::remove_file(RunDir::new(killed.path()).checkpoint(60)).unwrap();
     fs::remove_file(killed.path().join("model.safetensors")).unwrap();
     let log = killed.path().join("metrics.jsonl");
