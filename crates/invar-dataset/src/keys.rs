@@ -120,8 +120,8 @@ struct Taken<'a> {
 fn refuse_overlaps(mut taken: Vec<Taken>) -> Result<(), DatasetError> {
     // Stable: of two that begin alike, the one that was given first.
     taken.sort_by_key(|taken| taken.keys.start);
-    for two in taken.windows(2).filter(|two| two[1].keys.start < two[0].keys.end) {
-        let [first, second] = two else { unreachable!("windows of two") };
+    if let Some(two) = taken.windows(2).find(|two| two[1].keys.start < two[0].keys.end) {
+        let (first, second) = (&two[0], &two[1]);
         let place = |taken: &Taken| (taken.directory.to_path_buf(), taken.input.to_owned());
         let ((directory, input), (other_directory, other_input)) = (place(second), place(first));
         return Err(if first.sha256 == second.sha256 {
