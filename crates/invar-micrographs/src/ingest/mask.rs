@@ -118,7 +118,7 @@ impl MaskFile<'_> {
 }
 
 /// Parts of class maps are specks where the median part is so many times larger.
-const SPECKS_A_MEDIAN: u64 = 100;
+const SPECKS_A_MEDIAN: u64 = 50;
 
 /// A picture instead of a mask.
 struct Grey {

@@ -72,11 +72,11 @@ fn parts_beside(map: &LabelMap, lines: &[bool]) -> usize {
     areas_beside(map, lines).len()
 }
 
-/// The same without specks: parts of fewer than 5 pixels where the median has 500 and more.
+/// The same without specks: parts of fewer than 5 pixels where the median has 250 and more.
 fn grains_beside(map: &LabelMap, lines: &[bool]) -> usize {
     let mut areas = areas_beside(map, lines);
     areas.sort_unstable();
-    let least = if areas[areas.len() / 2] >= 500 { 5 } else { 1 };
+    let least = if areas[areas.len() / 2] >= 250 { 5 } else { 1 };
     areas.into_iter().filter(|&area| area >= least).count()
 }
 
