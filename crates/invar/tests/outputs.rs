@@ -58,7 +58,7 @@ fn a_forced_training_replaces_what_a_training_wrote_and_nothing_else() {
 fn a_forced_training_that_was_killed_goes_on_while_the_old_run_stays_whole() {
     let bench = Bench::trained();
     let old = tree_digest(&bench.path("run"));
-    let long = ["--set", "train.steps=300", "--set", "train.checkpoint_every=2", "--force"];
+    let long = ["--set", "train.steps=80", "--set", "train.checkpoint_every=2", "--force"];
     let args = [TRAIN, TRAINED, &long].concat();
     let mut child = bench.command(&args).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let checkpoints = bench.path("run/.invar-next/checkpoints");
