@@ -152,7 +152,14 @@ impl Part {
             expected: expected.to_string(),
             found: found.to_string(),
         };
-        let size = fs::metadata(&path).map_err(EmbeddingsError::io(&path))?.len();
+        let size = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            // The last part lists it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(corrupt("size in bytes", self.size_bytes, 0));
+            }
+            Err(error) => return Err(EmbeddingsError::io(&path)(error)),
+        };
         if size != self.size_bytes {
             return Err(corrupt("size in bytes", self.size_bytes, size));
         }

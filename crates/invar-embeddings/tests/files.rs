@@ -106,6 +106,32 @@ fn a_file_and_a_directory_give_back_what_was_written() {
 }
 
 #[test]
+fn a_replacement_comes_when_it_is_whole_and_goes_on_after_a_kill() {
+    for name in ["emb.parquet", "emb"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        write(&path, 45, 5, 10);
+        let old = Embeddings::read(&path).unwrap();
+        let new = || Provenance { seed: Some(8), ..provenance() };
+        let replace =
+            |provenance| EmbeddingWriter::replace(&path, provenance).map(|(w, n)| (w.with_rows_per_part(10), n));
+        // Killed after two parts; the old ones are whole. Other settings begin anew, the same ones go on.
+        for (provenance, found) in [(new(), 0), (Provenance { seed: Some(9), ..new() }, 0), (new(), 0), (new(), 20)] {
+            let (writer, rows) = replace(provenance).unwrap();
+            assert_eq!(rows, found, "{name}");
+            drop(fill(writer, rows as usize, 25.max(rows as usize), 5));
+            assert_eq!(Embeddings::read(&path).unwrap(), old, "{name}");
+        }
+        let (writer, rows) = replace(new()).unwrap();
+        fill(writer, rows as usize, 25, 5).finish(&figures()).unwrap();
+        let read = Embeddings::read(&path).unwrap();
+        assert_eq!((read.len(), read.provenance.unwrap().seed), (25, Some(8)), "{name}");
+        let left: Vec<PathBuf> = bytes(dir.path()).into_keys().collect();
+        assert_eq!(left.len(), if name == "emb" { 3 } else { 1 }, "{left:?}");
+    }
+}
+
+#[test]
 fn how_the_rows_are_split_over_calls_changes_no_byte() {
     for name in ["emb.parquet", "emb"] {
         let of = |batch| {
@@ -295,7 +321,8 @@ fn a_missing_or_changed_part_is_noticed() {
     let expected = format!("part-00001.parquet: size in bytes: expected {}, found {}", bytes.len(), bytes.len() - 1);
     assert!(error.ends_with(&expected), "{error}");
     fs::remove_file(&part).unwrap();
-    assert!(Embeddings::read(&path).unwrap_err().to_string().contains("part-00001.parquet"));
+    let error = Embeddings::read(&path).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("part-00001.parquet"), "{error}");
     // Without its last part it is as if the run had not ended.
     fs::write(&part, &bytes).unwrap();
     fs::remove_file(path.join("part-00002.parquet")).unwrap();
