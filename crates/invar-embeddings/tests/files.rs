@@ -348,7 +348,7 @@ fn missing_columns_are_named() {
     let path = dir.path().join("clusters.parquet");
     clusters().write(&path).unwrap();
     let error = Embeddings::read(&path).unwrap_err().to_string();
-    let expected = "columns: expected one named \"embedding\", found id, cluster, probability, distance, x, y";
+    let expected = "columns: expected one named \"embedding\", found id, key, cluster, probability, distance, x, y";
     assert!(error.ends_with(expected), "{error}");
     let path = dir.path().join("emb.parquet");
     write(&path, 2, 2, 10);
