@@ -80,8 +80,8 @@ fn bytes(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_file_and_a_directory_give_back_what_was_written() {
-    let dir = tempfile::tempdir().unwrap();
     for name in ["emb.parquet", "emb"] {
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         write(&path, 25, 7, 10);
         let read = Embeddings::read(&path).unwrap();
