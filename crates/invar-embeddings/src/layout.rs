@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::{Replacement, RunDir, lock::Lock, manifest::Manifest};
+use invar_dataset::{Replacement, RunDir, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::{EmbeddingsError, Provenance, parquet::Footer};
@@ -59,16 +59,6 @@ pub(crate) fn hidden_parts(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(".parts");
     path.with_file_name(name)
-}
-
-/// Keeps other commands from writing the EMB at `path` while the result lives: the directory of its parts is locked, and made
-/// where there is none.
-///
-/// # Errors
-/// When another command writes there, or the system refuses.
-pub fn lock(path: &Path) -> Result<Lock, EmbeddingsError> {
-    let directory = if is_single_file(path) { hidden_parts(path) } else { path.into() };
-    Lock::directory(&directory).map_err(EmbeddingsError::io(path))
 }
 
 /// The finished parts in `dir` up to the first that is missing.

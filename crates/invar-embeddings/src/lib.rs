@@ -48,7 +48,6 @@ pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
 pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, info};
-pub use layout::lock;
 pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};
 pub use query::Query;
 pub use reader::Embeddings;

@@ -52,9 +52,6 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     if args.moved {
         provenance.extra.insert(MOVED.into(), json!(samples.views.symmetries()));
     }
-    // A file that is there is at most compared, and may be where nothing can be written.
-    let lock = (common.force || !args.out.is_file()).then(|| invar_embeddings::lock(&args.out));
-    let _lock = lock.transpose()?;
     let open = if common.force { EmbeddingWriter::replace } else { EmbeddingWriter::resume };
     let (mut writer, done) = open(&args.out, provenance)?;
     let total = samples.views.len();
