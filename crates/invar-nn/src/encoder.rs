@@ -120,7 +120,27 @@ impl Default for EncoderConfig {
     }
 }
 
+/// What an encoder looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// A vector of features, `[F]`.
+    Features,
+    /// A sequence of tokens, `[L]`.
+    Tokens,
+    /// A picture, `[C, H, W]`.
+    Pictures,
+}
+
 impl EncoderConfig {
+    /// What it looks at.
+    pub fn sees(&self) -> Sees {
+        match self {
+            Self::KmerMlp(_) => Sees::Features,
+            Self::Conv(_) | Self::Transformer(_) => Sees::Tokens,
+            Self::Resnet(_) | Self::ResnetC4(_) | Self::ResnetC8(_) => Sees::Pictures,
+        }
+    }
+
     /// Whether in training, too, the embedding of a view depends on that view and the weights alone: no norm over the batch,
     /// nothing drawn at random. Then the parts of a batch can be encoded at the same time.
     pub fn is_row_wise(&self) -> bool {

@@ -36,7 +36,7 @@ mod weights;
 
 pub use batch::Batch;
 pub use device::DeviceChoice;
-pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, unit_length};
+pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Sees, unit_length};
 pub use error::Error;
 pub use sample_ids::SampleIds;
 pub use towers::{Towers, Views};

@@ -13,7 +13,7 @@ use invar_cli::{
 };
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
-use invar_nn::EncoderConfig;
+use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
     Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation, kmer::KmerConfig,
 };
@@ -109,21 +109,22 @@ impl SourceConfig {
     /// # Errors
     /// A sentence that names both.
     pub fn resolve(&mut self, encoder: &EncoderConfig) -> Result<(), String> {
-        if let Self::Reads(reads) = self {
-            let needed = match encoder {
-                EncoderConfig::KmerMlp(_) => Representation::Kmers(KmerConfig::default()),
-                _ => Representation::Tokens,
-            };
-            let view = reads.view.get_or_insert_with(|| needed.clone());
-            if std::mem::discriminant(view) != std::mem::discriminant(&needed) {
-                let name = |r: &Representation| if *r == Representation::Tokens { "tokens" } else { "kmers" };
-                return Err(format!(
-                    "encoder `{}` needs source.view of type `{}`, found `{}`",
-                    encoder.name(),
-                    name(&needed),
-                    name(view)
-                ));
+        let misfit =
+            |needs: &str, found: &str| Err(format!("encoder `{}` needs {needs}, found {found}", encoder.name()));
+        match (self, encoder.sees()) {
+            (Self::Reads(reads), sees @ (Sees::Features | Sees::Tokens)) => {
+                let (needed, name, other) = match sees {
+                    Sees::Features => (Representation::Kmers(KmerConfig::default()), "kmers", "tokens"),
+                    _ => (Representation::Tokens, "tokens", "kmers"),
+                };
+                let view = reads.view.get_or_insert_with(|| needed.clone());
+                if std::mem::discriminant(view) != std::mem::discriminant(&needed) {
+                    return misfit(&format!("source.view of type `{name}`"), &format!("`{other}`"));
+                }
             }
+            (Self::Micrographs(_), Sees::Pictures) => {}
+            (Self::Reads(_), Sees::Pictures) => return misfit("pictures", "a source of reads"),
+            (Self::Micrographs(_), _) => return misfit("reads", "a source of micrographs"),
         }
         Ok(())
     }
