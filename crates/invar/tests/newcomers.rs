@@ -21,6 +21,8 @@ fn listed(row: &str) -> BTreeSet<String> {
     for name in line.split('`').skip(1).step_by(2) {
         if name.ends_with("/src/") {
             inside = name;
+        } else if name.ends_with('/') {
+            continue;
         } else if ["crates/", "docs/", "pipelines/", "test-data/", "Cargo.toml"]
             .iter()
             .any(|start| name.starts_with(start))
@@ -54,8 +56,9 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// Whether `word` is in a line of `text` that is no comment, not as a part of a longer word.
+/// Whether `word` is in a line of `text` that is no comment and of no module of tests, not as a part of a longer word.
 fn names(text: &str, word: &str) -> bool {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
         line.match_indices(word).any(|(at, _)| {
@@ -80,8 +83,10 @@ fn a_domain_is_named_where_the_table_says() {
     for domain in ["reads", "micrographs"] {
         let (krate, module) = (format!("invar-{domain}"), format!("invar_{domain}"));
         let users = users(&sources, &[&krate, &module], &[&format!("crates/{krate}/")]);
-        let unlisted: Vec<_> =
-            users.iter().filter(|file| !expected.contains(*file) && !pictures.contains(*file)).collect();
+        let is_listed = |file: &&String| {
+            expected.contains(&file.replace(&format!("/{domain}.rs"), "/<domain>.rs")) || pictures.contains(*file)
+        };
+        let unlisted: Vec<_> = users.iter().filter(|file| !is_listed(file)).collect();
         assert!(unlisted.is_empty(), "{domain} is also named in {unlisted:?}");
         // Both manifests and the source of the recipes, at the least: the search finds what is there.
         for file in ["crates/invar-cli/Cargo.toml", "crates/invar/Cargo.toml", "crates/invar/src/learn/source.rs"] {
