@@ -173,7 +173,7 @@ mod tests {
         write(dir.path(), &["a/mine", "notes"], "mine");
         let replacement = Replacement::of(dir.path());
         write(replacement.path(), &["end", "a/1"], "new");
-        replacement.commit(&["a/1", "a/2", "b/1"].map(PathBuf::from), Path::new("end")).unwrap();
+        replacement.commit(&["end", "a/1", "a/2", "b/1"].map(PathBuf::from), Path::new("end")).unwrap();
         assert_eq!(
             read(dir.path()),
             expected(&[("a/1", "new"), ("a/mine", "mine"), ("end", "new"), ("notes", "mine")])

@@ -144,7 +144,7 @@ fn embeddings_of_an_older_version_still_open_and_say_what_they_lack() {
     let scored = bench.json(&["evaluate", "emb", "--labels", "truth.tsv", "--clusters", "c.parquet", "--json"]);
     assert_eq!(scored["labels"]["num_rows"], 3);
     let sql = "SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)";
-    let error = bench.fails(1, &["query", "emb", "--clusters", "c.parquet", sql]);
+    let error = bench.fails(2, &["query", "emb", "--clusters", "c.parquet", sql]);
     assert!(error.contains("emb: no column `key`: an older version wrote it"), "{error}");
     bench.write("keys.tsv", "key\tx\n1\t1\n");
     let error = bench.fails(3, &["evaluate", "emb", "--labels", "keys.tsv"]);
