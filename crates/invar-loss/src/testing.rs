@@ -49,7 +49,7 @@ pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds
         Sharing::Twice => pair / 2,
         // Pairs 0, 3, 6, ... walk to the next pair's anchor, 1, 4, 7, ... to a sample of their own, the others to the
         // one that the pair before walked to.
-        Sharing::Walks if view % 2 == 0 => pair,
+        Sharing::Walks if view.is_multiple_of(2) => pair,
         Sharing::Walks => match pair % 3 {
             0 => (pair + 1) % n,
             1 => 1000 + pair,

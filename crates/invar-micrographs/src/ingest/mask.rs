@@ -186,7 +186,7 @@ fn grains(mut map: LabelMap, how: How<'_>, is_lossy: bool) -> Result<Grains, Gre
 fn set_background(map: &mut LabelMap, background: &[u32]) -> (u32, u32) {
     let zero = match background.contains(&0) {
         true => 0,
-        false => map.labels.iter().copied().max().unwrap_or(0).checked_add(1).unwrap_or(u32::MAX),
+        false => map.labels.iter().copied().max().unwrap_or(0).saturating_add(1),
     };
     for value in &mut map.labels {
         *value = match *value {

@@ -387,7 +387,8 @@ fn several_directories_are_one_dataset() {
 fn one_file_in_two_directories_is_refused_and_so_is_one_directory_twice() {
     let one = Bench::new(&[("x", b">a\nACGT\n>b\nAC\n")]);
     let copy = Bench::new(&[("z", b">c\nGGG\n"), ("y", b">a\nACGT\n>b\nAC\n")]);
-    (one.run().unwrap(), copy.run().unwrap());
+    one.run().unwrap();
+    copy.run().unwrap();
     let refused = |directories: &[PathBuf]| ReadDataset::open(directories).err().unwrap();
     let error = refused(&[one.out(), copy.out()]);
     let text = error.to_string();
@@ -428,7 +429,8 @@ fn mates_of_two_files_have_keys_of_their_own_and_are_one_sample() {
 fn reads_of_one_name_are_one_molecule_where_they_are_of_one_input() {
     let one = Bench::new(&[("x", b">a\nACGT\n>b\nAC\n>a\nGG\n")]);
     let other = Bench::new(&[("y", b">a\nTTT\n")]);
-    (one.run().unwrap(), other.run().unwrap());
+    one.run().unwrap();
+    other.run().unwrap();
     let both = ReadDataset::open(&[one.out(), other.out()]).unwrap();
     assert!(both.are_one_molecule(0, 2) && !both.are_one_molecule(0, 1) && !both.are_one_molecule(0, 3));
     let ids: Vec<_> = (0..4).map(|i| both.sample_id(i).unwrap()).collect();

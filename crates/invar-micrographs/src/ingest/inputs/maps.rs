@@ -49,7 +49,7 @@ pub(super) fn with_maps(
         found.retain(|map| Identity::of(map) != this);
         // `a` and `A`, `a_1` and `a-1` may be two images: then it takes the very letters.
         let exact = |map: &&PathBuf| map_names::stem(map).starts_with(&map_names::stem(image));
-        if found.len() > 1 && found.iter().any(|map| exact(map)) {
+        if found.len() > 1 && found.iter().any(&exact) {
             found.retain(|map| exact(map));
         }
         found.sort();

@@ -47,7 +47,7 @@ pub(in crate::ingest) fn names(files: &[(&Path, usize)]) -> Vec<Vec<String>> {
         taken.extend(names.iter().map(|name| letters(name)));
         names
     };
-    files.iter().enumerate().map(|file| of_file(file)).collect()
+    files.iter().enumerate().map(of_file).collect()
 }
 
 /// The directories and the stem of a path; no `.` and `..`, so that they can be directories below another.
