@@ -34,7 +34,7 @@ pub(in crate::ingest) fn names(files: &[(&Path, usize)]) -> Vec<Vec<String>> {
     }
     let mut taken = HashSet::new();
     // The name with the first number that makes all names of the file's pages new.
-    let mut of_file = |(file, &(_, num_pages)): (usize, &(&Path, usize))| -> Vec<String> {
+    let of_file = |(file, &(_, num_pages)): (usize, &(&Path, usize))| -> Vec<String> {
         let name = name_of(file, depth[file]);
         let of_pages = |name: &str| -> Vec<String> {
             let of_page = |page| if num_pages == 1 { name.to_owned() } else { format!("{name}-p{page}") };
