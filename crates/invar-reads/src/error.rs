@@ -264,7 +264,7 @@ pub enum Error {
     Dataset(DatasetError),
 }
 
-/// The kinds of [`Error`], by name: what a test or a script asks about.
+/// The kinds of [`enum@Error`], by name: what a test or a script asks about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -40,7 +40,7 @@ fn serialize<S: Serialize>(path: &Path, tensors: &[(String, Tensor)], state: &S)
     safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e))
 }
 
-/// Reads what [`write`] wrote, to the host.
+/// Reads what [`write()`] wrote, to the host.
 ///
 /// # Errors
 /// When the file cannot be read, is damaged or cut off, or its state is of another kind.

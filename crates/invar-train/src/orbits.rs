@@ -93,7 +93,7 @@ pub struct SymmetryGap {
 /// Progress is told in samples that are embedded, a moved one counting as another.
 ///
 /// # Errors
-/// As [`embed`].
+/// As [`embed`](crate::embed()).
 pub fn orbits(
     model: &Model,
     source: &dyn ViewSource,

@@ -20,7 +20,7 @@ pub struct PairQuality {
 /// Progress is told in views.
 ///
 /// # Errors
-/// As [`embed`], and when a pair does not have two views.
+/// As [`embed`](crate::embed()), and when a pair does not have two views.
 pub fn pair_quality(
     model: &Model,
     source: &dyn PairSource,
