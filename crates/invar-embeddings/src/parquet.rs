@@ -8,8 +8,13 @@ use std::{
 };
 
 use invar_dataset::atomic::AtomicFile;
-use polars::prelude::{self as pl, SerReader};
+use polars::prelude as pl;
 use polars_buffer::Buffer;
+use polars_io::{
+    SerReader,
+    parquet::write::BatchedWriter,
+    prelude::{KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter},
+};
 use polars_parquet::parquet::{
     metadata::ColumnChunkMetadata,
     page::CompressedPage,
@@ -55,7 +60,7 @@ impl Footer {
         let mut file = File::open(path).map_err(EmbeddingsError::io(path))?;
         let size_bytes = check_magic(&mut file, path)?;
         guarded(path, || {
-            let mut reader = pl::ParquetReader::new(file);
+            let mut reader = ParquetReader::new(file);
             let schema = reader.schema()?;
             let columns = schema
                 .iter_values()
@@ -90,13 +95,13 @@ impl Footer {
 pub(crate) fn read(path: &Path, columns: Option<&[&str]>) -> Result<pl::DataFrame, EmbeddingsError> {
     let file = File::open(path).map_err(EmbeddingsError::io(path))?;
     let columns = columns.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-    guarded(path, || pl::ParquetReader::new(file).with_columns(columns).finish())
+    guarded(path, || ParquetReader::new(file).with_columns(columns).finish())
 }
 
 /// A file that is written frame by frame and appears when it is whole.
 pub(crate) struct FrameWriter {
     file: AtomicFile,
-    writer: polars::io::parquet::write::BatchedWriter<Sink<File>>,
+    writer: BatchedWriter<Sink<File>>,
     refusal: Refusal,
     path: PathBuf,
 }
@@ -145,10 +150,10 @@ impl FrameWriter {
         let sink = Sink::open(file.partial_path()).map_err(EmbeddingsError::io(&path))?;
         let refusal = sink.refusal();
         key_values.extend(provenance.to_key_values());
-        let writer = pl::ParquetWriter::new(sink)
+        let writer = ParquetWriter::new(sink)
             // `None` is zstd's own default, level 3.
-            .with_compression(pl::ParquetCompression::Zstd(None))
-            .with_key_value_metadata(Some(pl::KeyValueMetadata::from_static(key_values)))
+            .with_compression(ParquetCompression::Zstd(None))
+            .with_key_value_metadata(Some(KeyValueMetadata::from_static(key_values)))
             .batched(schema)
             .map_err(|told| refusal.explain(&path, told))?;
         Ok(Self { file, writer, refusal, path })

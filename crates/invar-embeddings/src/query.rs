@@ -1,11 +1,8 @@
-use std::{fs::File, path::Path};
+use std::path::Path;
 
-use polars::{
-    prelude::{self as pl, PlRefPath},
-    sql::SQLContext,
-};
+use polars::{prelude as pl, sql::SQLContext};
 
-use crate::{EMBEDDING, EmbeddingsError, Table, layout::Whole, parquet::unpanicked};
+use crate::{EmbeddingsError, Table, parquet::unpanicked, scan};
 
 /// SQL over an EMB, and over the clusters found in it.
 ///
@@ -23,7 +20,7 @@ impl Query {
     /// When it is incomplete or damaged.
     pub fn new(path: &Path) -> Result<Self, EmbeddingsError> {
         let query = Self { context: SQLContext::new() };
-        let frame = scan(path)?;
+        let frame = scan::open(path)?;
         for name in ["embeddings", "emb", "self"] {
             query.context.register(name, frame.clone());
         }
@@ -35,7 +32,7 @@ impl Query {
     /// # Errors
     /// When it is incomplete or damaged.
     pub fn with_table(self, name: &str, path: &Path) -> Result<Self, EmbeddingsError> {
-        self.context.register(name, scan(path)?);
+        self.context.register(name, scan::open(path)?);
         Ok(self)
     }
 
@@ -46,33 +43,6 @@ impl Query {
     pub fn run(&mut self, sql: &str) -> Result<Table, EmbeddingsError> {
         let error = |error: pl::PolarsError| EmbeddingsError::Sql { reason: reason(&error), sql: sql.into() };
         unpanicked(|| self.context.execute(sql)?.collect()).map(Table::new).map_err(error)
-    }
-}
-
-fn scan(path: &Path) -> Result<pl::LazyFrame, EmbeddingsError> {
-    let whole = Whole::open(path)?;
-    let mut arguments = pl::ScanArgsParquet { glob: false, ..Default::default() };
-    // A directory called `a=b` is not a column.
-    arguments.hive_options.enabled = Some(false);
-    let frame =
-        pl::LazyFrame::scan_parquet_sources(sources(&whole)?, arguments).map_err(EmbeddingsError::parquet(path))?;
-    match whole.parts[0].column(EMBEDDING) {
-        // The functions of SQL are for lists, not for arrays of fixed size.
-        Some(pl::DataType::Array(inner, _)) => {
-            Ok(frame.with_columns([pl::col(EMBEDDING).cast(pl::DataType::List(inner.clone()))]))
-        }
-        _ => Ok(frame),
-    }
-}
-
-/// The files by their names, or opened where one has a name that polars, whose paths are text, cannot write.
-fn sources(whole: &Whole) -> Result<pl::ScanSources, EmbeddingsError> {
-    match whole.paths().map(PlRefPath::try_from_path).collect::<Result<Vec<_>, _>>() {
-        Ok(paths) => Ok(pl::ScanSources::Paths(paths.into())),
-        Err(_) => {
-            let open = |path: &Path| File::open(path).map_err(EmbeddingsError::io(path));
-            Ok(pl::ScanSources::Files(whole.paths().map(open).collect::<Result<_, _>>()?))
-        }
     }
 }
 

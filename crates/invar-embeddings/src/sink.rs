@@ -109,7 +109,7 @@ mod tests {
         let write = |room| {
             let sink = Sink::new(Full(room));
             let refusal = sink.refusal();
-            let written = pl::ParquetWriter::new(sink)
+            let written = polars_io::prelude::ParquetWriter::new(sink)
                 .batched(frame.schema())
                 .and_then(|mut writer| writer.write_batch(&frame).and_then(|()| writer.finish()));
             written.map_err(|told| refusal.explain(Path::new("out.parquet"), told))

@@ -1,8 +1,13 @@
 //! The dependency rules of ARCHITECTURE.md, read off `cargo metadata`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Package};
+use serde_json::Value;
 
 /// What each crate of ours may depend on directly, among ours and tch.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -25,25 +30,37 @@ const WITHOUT_TORCH: &[&str] =
 /// The library that talks to people; all others leave that to it.
 const COMMAND_LINE: &str = "invar-cli";
 
-fn metadata() -> Metadata {
-    MetadataCommand::new().features(CargoOpt::AllFeatures).other_options(["--locked".to_owned()]).exec().unwrap()
+/// The packages of `cargo metadata`, with every feature on.
+fn packages() -> Vec<Value> {
+    let arguments = ["metadata", "--format-version=1", "--locked", "--all-features"];
+    let output = Command::new(env!("CARGO")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// Those of the workspace: name and directory.
+fn our_packages() -> Vec<(String, PathBuf)> {
+    let ours = packages().into_iter().filter(|package| package["source"].is_null());
+    let place = |package: &Value| Path::new(text(&package["manifest_path"])).parent().unwrap().to_path_buf();
+    ours.map(|package| (text(&package["name"]).to_owned(), place(&package))).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
 
 /// Names of the normal and build dependencies of each package.
-fn edges(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
-    metadata
-        .packages
-        .iter()
-        .map(|package| {
-            let names = package
-                .dependencies
-                .iter()
-                .filter(|dependency| dependency.kind != DependencyKind::Development)
-                .map(|dependency| dependency.name.clone())
-                .collect();
-            (package.name.to_string(), names)
-        })
-        .collect()
+fn edges() -> BTreeMap<String, BTreeSet<String>> {
+    let of_package = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let names = dependencies
+            .filter(|dependency| dependency["kind"] != "dev")
+            .map(|dependency| text(&dependency["name"]).to_owned())
+            .collect();
+        (text(&package["name"]).to_owned(), names)
+    };
+    packages().iter().map(of_package).collect()
 }
 
 fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
@@ -62,7 +79,7 @@ fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> 
 
 #[test]
 fn crates_depend_only_on_what_the_contract_allows() {
-    let edges = edges(&metadata());
+    let edges = edges();
     for (name, dependencies) in edges.iter().filter(|(name, _)| name.starts_with("invar-")) {
         let allowed =
             ALLOWED.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("{name} is not in the contract")).1;
@@ -74,7 +91,7 @@ fn crates_depend_only_on_what_the_contract_allows() {
 
 #[test]
 fn domains_and_analysis_never_reach_libtorch() {
-    let edges = edges(&metadata());
+    let edges = edges();
     for name in WITHOUT_TORCH {
         for library in ["tch", "torch-sys"] {
             assert!(!reaches(&edges, name, library), "{name} reaches {library}");
@@ -86,12 +103,12 @@ fn domains_and_analysis_never_reach_libtorch() {
 
 #[test]
 fn the_trainer_does_not_know_parquet() {
-    assert!(!reaches(&edges(&metadata()), "invar-train", "polars"));
+    assert!(!reaches(&edges(), "invar-train", "polars"));
 }
 
 #[test]
 fn anyhow_and_clap_stay_in_the_command_line() {
-    let edges = edges(&metadata());
+    let edges = edges();
     for (name, dependencies) in edges.iter().filter(|(name, _)| name.starts_with("invar-") && *name != COMMAND_LINE) {
         for library in ["anyhow", "clap", "indicatif"] {
             assert!(!dependencies.contains(library), "{name} must not depend on {library}");
@@ -102,19 +119,19 @@ fn anyhow_and_clap_stay_in_the_command_line() {
 /// What only the command line may do, Clippy refuses everywhere else; see the lints of the workspace.
 #[test]
 fn only_the_command_line_allows_itself_to_talk_and_exit() {
-    let metadata = metadata();
-    let workspace = std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workspace = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let workspace: toml::Table = workspace.parse().unwrap();
     for lint in ["exit", "print_stderr", "print_stdout", "undocumented_unsafe_blocks"] {
         assert_eq!(workspace["workspace"]["lints"]["clippy"][lint].as_str(), Some("warn"), "{lint}");
     }
-    for package in metadata.workspace_packages() {
-        let manifest: toml::Table = std::fs::read_to_string(&package.manifest_path).unwrap().parse().unwrap();
-        assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{}", package.name);
-        if package.name.as_str() == COMMAND_LINE || package.name.as_str() == "invar" {
+    for (name, directory) in our_packages() {
+        let manifest: toml::Table = fs::read_to_string(directory.join("Cargo.toml")).unwrap().parse().unwrap();
+        assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{name}");
+        if name == COMMAND_LINE || name == "invar" {
             continue;
         }
-        for (path, text) in sources(package) {
+        for (path, text) in sources(&directory) {
             for lint in ["clippy::exit", "clippy::print_std", "clippy::undocumented_unsafe_blocks", "clippy::all"] {
                 assert!(!text.contains(lint), "{} switches off {lint}", path.display());
             }
@@ -124,10 +141,9 @@ fn only_the_command_line_allows_itself_to_talk_and_exit() {
 
 #[test]
 fn the_trainer_names_no_domain() {
-    let metadata = metadata();
-    let trainer = metadata.workspace_packages().into_iter().find(|p| p.name.as_str() == "invar-train").unwrap();
+    let (_, trainer) = our_packages().into_iter().find(|(name, _)| name == "invar-train").unwrap();
     let mut num_lines = 0;
-    for (path, text) in sources(trainer) {
+    for (path, text) in sources(&trainer) {
         // Tests at the end of a file, or in one of their own, may.
         let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
@@ -142,13 +158,12 @@ fn the_trainer_names_no_domain() {
 }
 
 /// The source files of a package, without tests and benches of their own.
-fn sources(package: &Package) -> Vec<(std::path::PathBuf, String)> {
-    let files = rust_files(package.manifest_path.parent().unwrap().join("src").as_std_path());
-    files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+fn sources(package: &Path) -> Vec<(PathBuf, String)> {
+    rust_files(&package.join("src")).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-fn rust_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
         .filter(|path| path.extension().is_some_and(|e| e == "rs"))

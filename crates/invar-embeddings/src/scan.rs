@@ -1,0 +1,138 @@
+//! An EMB as a table of polars' lazy engine: a query reads the columns that it names, 65,536 rows at a time, and keeps the
+//! rows that pass its filter.
+
+use std::{any::Any, fs::File, path::Path, sync::Arc};
+
+use polars::prelude::{self as pl, IntoLazy};
+use polars_io::{SerReader, prelude::ParquetReader};
+use rayon::prelude::*;
+
+use crate::{
+    EMBEDDING, EmbeddingsError,
+    layout::Whole,
+    parquet::{Footer, ROW_GROUP},
+};
+
+/// The EMB or Parquet file at `path`.
+///
+/// # Errors
+/// When it is incomplete or damaged.
+pub(crate) fn open(path: &Path) -> Result<pl::LazyFrame, EmbeddingsError> {
+    let parts = Parts { parts: Whole::open(path)?.parts };
+    let arguments = pl::ScanArgsAnonymous { name: "EMB", ..Default::default() };
+    pl::LazyFrame::anonymous_scan(Arc::new(parts), arguments).map_err(EmbeddingsError::parquet(path))
+}
+
+/// The files of a table, at least one.
+struct Parts {
+    parts: Vec<Footer>,
+}
+
+/// Some rows of a part.
+struct Piece<'a> {
+    part: &'a Footer,
+    first: usize,
+    num_rows: usize,
+}
+
+impl Parts {
+    /// The first `num_rows` rows in pieces, at least one.
+    fn pieces(&self, num_rows: usize) -> Vec<Piece<'_>> {
+        let mut left = num_rows;
+        let mut pieces = vec![];
+        for part in &self.parts {
+            let wanted = left.min(part.num_rows);
+            left -= wanted;
+            for first in (0..wanted).step_by(ROW_GROUP) {
+                pieces.push(Piece { part, first, num_rows: ROW_GROUP.min(wanted - first) });
+            }
+        }
+        if pieces.is_empty() {
+            pieces.push(Piece { part: &self.parts[0], first: 0, num_rows: 0 });
+        }
+        pieces
+    }
+}
+
+impl pl::AnonymousScan for Parts {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn schema(&self, _: Option<usize>) -> pl::PolarsResult<pl::SchemaRef> {
+        let fields = self.parts[0].columns.iter().map(|(name, dtype)| {
+            let dtype = as_list(name, dtype).unwrap_or_else(|| dtype.clone());
+            pl::Field::new(name.as_str().into(), dtype)
+        });
+        Ok(Arc::new(fields.collect()))
+    }
+
+    fn scan(&self, wanted: pl::AnonymousScanArgs) -> pl::PolarsResult<pl::DataFrame> {
+        let columns: Option<Vec<String>> =
+            wanted.with_columns.map(|names| names.iter().map(|name| name.to_string()).collect());
+        let filter = wanted.predicate.and_then(without_hints);
+        let read = |piece: &Piece<'_>| {
+            let frame = piece.read(columns.as_deref())?;
+            match &filter {
+                Some(predicate) => frame.lazy().filter(predicate.clone()).collect(),
+                None => Ok(frame),
+            }
+        };
+        let pieces = self.pieces(wanted.n_rows.unwrap_or(usize::MAX));
+        let frames: Vec<pl::DataFrame> = pieces.par_iter().map(read).collect::<pl::PolarsResult<_>>()?;
+        let mut frames = frames.into_iter();
+        let mut all = frames.next().expect("there is at least one piece");
+        for frame in frames {
+            all.vstack_mut_owned(frame)?;
+        }
+        Ok(all)
+    }
+
+    fn allows_predicate_pushdown(&self) -> bool {
+        true
+    }
+
+    fn allows_projection_pushdown(&self) -> bool {
+        true
+    }
+}
+
+impl Piece<'_> {
+    fn read(&self, columns: Option<&[String]>) -> pl::PolarsResult<pl::DataFrame> {
+        let reader = ParquetReader::new(File::open(&self.part.path)?)
+            .with_columns(columns.map(<[String]>::to_vec))
+            .with_slice(Some((self.first, self.num_rows)));
+        let mut frame = reader.finish()?;
+        if let Ok(column) = frame.column(EMBEDDING)
+            && let Some(list) = as_list(EMBEDDING, column.dtype())
+        {
+            let column = column.cast(&list)?;
+            frame.replace(EMBEDDING, column)?;
+        }
+        Ok(frame)
+    }
+}
+
+/// The filter without what the planner adds where only the first rows of a sorted table are wanted: a bound that it learns on
+/// the way, which an expression can only show (`Expr::Display`). Rows that it would leave out are left out later, too.
+fn without_hints(filter: pl::Expr) -> Option<pl::Expr> {
+    match filter {
+        pl::Expr::Display { .. } => None,
+        pl::Expr::BinaryExpr { left, op: pl::Operator::And, right } => {
+            let sides = (without_hints(Arc::unwrap_or_clone(left)), without_hints(Arc::unwrap_or_clone(right)));
+            match sides {
+                (Some(left), Some(right)) => Some(left.and(right)),
+                (left, right) => left.or(right),
+            }
+        }
+        other => Some(other),
+    }
+}
+
+/// The functions of SQL are for lists, not for arrays of fixed size.
+fn as_list(name: &str, dtype: &pl::DataType) -> Option<pl::DataType> {
+    match dtype {
+        pl::DataType::Array(inner, _) if name == EMBEDDING => Some(pl::DataType::List(inner.clone())),
+        _ => None,
+    }
+}
