@@ -54,6 +54,6 @@ pub use pair::{Link, Pair, PairSource};
 pub use progress::{NoProgress, Progress};
 pub use replacement::Replacement;
 pub use run_dir::RunDir;
-pub use sample::{SampleId, SampleName};
+pub use sample::{GroupId, SampleId, SampleName};
 pub use table::{Column, ColumnData, SampleTable, Shortcuts};
 pub use view::{View, ViewShape};

@@ -1,4 +1,4 @@
-use crate::{DatasetError, SampleId, SampleName, View, ViewShape};
+use crate::{DatasetError, GroupId, SampleId, SampleName, View, ViewShape};
 
 /// A weighted positive between an item of the anchor view and an item of the key view (a sample, a pixel, a
 /// node, a moment). Weight 0 means *ignore*: neither positive nor negative.
@@ -20,12 +20,14 @@ pub struct Pair {
     pub views: Vec<(SampleId, View)>,
     /// Which items of the first two views belong together; `None` when the views belong together as wholes.
     pub links: Option<Vec<Link>>,
+    /// The group that all samples of this pair are in; `None` where nothing of the kind is known.
+    pub group: Option<GroupId>,
 }
 
 impl Pair {
-    /// Views of one sample, as wholes.
+    /// Views of one sample, as wholes, of no group.
     pub fn of(sample: SampleId, views: impl IntoIterator<Item = View>) -> Self {
-        Self { views: views.into_iter().map(|view| (sample, view)).collect(), links: None }
+        Self { views: views.into_iter().map(|view| (sample, view)).collect(), links: None, group: None }
     }
 
     /// The views alone.

@@ -31,6 +31,14 @@ impl fmt::Display for SampleId {
     }
 }
 
+/// Identity of a group of samples that are known to belong together, the reads of one overlap component say.
+///
+/// In a batch, samples of one group that are not paired are neither positives nor negatives of each other, and to samples of
+/// other groups a group is one negative, however many of its samples are there. A number over everything that is opened
+/// together, like [`SampleId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u64);
+
 /// How outputs name a sample: their columns `id`, `source` and `key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampleName {

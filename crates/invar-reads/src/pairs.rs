@@ -422,7 +422,8 @@ impl PairSource for ReadPairs {
             };
             Ok((self.reads.sample_id(drawn.read)?, view))
         };
-        Ok(Pair { views: drawn.views.into_iter().map(view).collect::<Result<_, _>>()?, links: None })
+        let views = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
+        Ok(Pair { views, links: None, group: None })
     }
 
     /// The id of the fragment: mates are never split.

@@ -57,7 +57,7 @@ impl PairSource for Clouds {
         {
             data[0] = f32::NAN;
         }
-        Ok(Pair { views, links: None })
+        Ok(Pair { views, links: None, group: None })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)
