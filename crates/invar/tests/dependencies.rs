@@ -169,3 +169,22 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|e| e == "rs"))
         .collect()
 }
+
+/// Name, version and features of each package that is compiled.
+fn compiled(arguments: &[&str]) -> BTreeSet<String> {
+    let tree = ["tree", "--locked", "--offline", "--prefix=none", "--no-dedupe", "--format={p} {f}"];
+    let output = Command::new(env!("CARGO")).args(tree).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().filter(|line| !line.contains("(/")).map(str::to_owned).collect()
+}
+
+/// Else `make demo` and `make test` would each compile polars.
+#[test]
+fn the_program_and_the_tests_share_their_dependencies() {
+    let tests = compiled(&["--workspace"]);
+    let of_program = compiled(&["--package=invar", "--edges=no-dev"]);
+    assert!(of_program.iter().any(|line| line.starts_with("polars-core ")), "{of_program:?}");
+    let other: Vec<&String> = of_program.difference(&tests).collect();
+    assert!(other.is_empty(), "with other features in tests; name them in crates/invar/Cargo.toml: {other:?}");
+}

@@ -1,5 +1,8 @@
 //! Bits and Huffman codes of coded data (T.81, F.2.2 and annex C).
 
+/// Coefficients of 8-bit pixels have at most 10 bits.
+pub(super) const MAX_AC_BITS: u32 = 10;
+
 /// Why a block cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
@@ -13,6 +16,24 @@ pub(super) enum Wrong {
     Size,
     /// A mean brightness that no picture has.
     Range,
+}
+
+/// Bits that a [`Step`] is looked up by.
+const LOOK: u32 = 10;
+
+/// What most codes of coefficients are: so many zeros and a coefficient with its own bits, or the end of the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Coefficient {
+        zeros: u8,
+        /// Of the code and of the coefficient.
+        num_bits: u8,
+    },
+    EndOfBlock {
+        num_bits: u8,
+    },
+    /// A code of another kind, or longer than what is looked up.
+    Other,
 }
 
 /// The bits of a restart interval, the most significant first; the zero after a byte of ones is left out.
@@ -29,6 +50,18 @@ impl<'a> Bits<'a> {
     }
 
     fn fill(&mut self) {
+        if let Some(&bytes) = self.data.get(self.next..).and_then(|rest| rest.first_chunk()) {
+            let eight = u64::from_be_bytes(bytes);
+            if !has_byte_of_ones(eight) {
+                let room = (64 - self.num_bits) / 8 * 8;
+                if room > 0 {
+                    self.word |= eight >> (64 - room) << (64 - room - self.num_bits);
+                    self.num_bits += room;
+                    self.next += room as usize / 8;
+                }
+                return;
+            }
+        }
         while self.num_bits <= 48 {
             let Some(&byte) = self.data.get(self.next) else { return };
             self.next += if byte == 0xff { 2 } else { 1 };
@@ -58,6 +91,21 @@ impl<'a> Bits<'a> {
         self.num_bits -= count;
     }
 
+    /// Skips what most codes of a table of coefficients are, or nothing where it is another, or the data end.
+    pub(super) fn step(&mut self, table: &Table) -> Step {
+        if self.num_bits < 32 {
+            self.fill();
+        }
+        let step = table.steps[(self.word >> (64 - LOOK)) as usize];
+        match step {
+            Step::Coefficient { num_bits, .. } | Step::EndOfBlock { num_bits } if u32::from(num_bits) <= self.num_bits => {
+                self.skip(num_bits.into());
+                step
+            }
+            _ => Step::Other,
+        }
+    }
+
     /// The next symbol of a table.
     pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Wrong> {
         if self.num_bits < 16 {
@@ -85,6 +133,13 @@ impl<'a> Bits<'a> {
     }
 }
 
+/// Whether one of eight bytes is 255.
+fn has_byte_of_ones(eight: u64) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // A byte that borrows without its highest bit set is 0: of the complement, so 255.
+    (!eight).wrapping_sub(ONES) & eight & (ONES << 7) != 0
+}
+
 /// A Huffman table.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
@@ -94,12 +149,14 @@ pub(super) struct Table {
     /// code to find its symbol.
     long: [(u32, i32); 16],
     symbols: Vec<u8>,
+    /// By the first [`LOOK`] bits, where the table is of coefficients.
+    steps: Vec<Step>,
 }
 
 impl Table {
     /// From the numbers of codes of each length and their symbols; nothing where they are no table.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
-        let mut table = Self { short: vec![(0, 0); 256], long: [(0, 0); 16], symbols: symbols.to_vec() };
+        let mut table = Self { short: vec![(0, 0); 256], long: [(0, 0); 16], symbols: symbols.to_vec(), steps: Vec::new() };
         let (mut code, mut first) = (0u32, 0i32);
         for (index, &count) in counts.iter().enumerate() {
             let len = index as u32 + 1;
@@ -118,7 +175,21 @@ impl Table {
             first += count as i32;
             code = (code + count) << 1;
         }
-        (first as usize <= symbols.len()).then_some(table)
+        if first as usize > symbols.len() {
+            return None;
+        }
+        table.steps = (0..1 << LOOK).map(|bits: u16| table.step(bits << (16 - LOOK))).collect();
+        Some(table)
+    }
+
+    fn step(&self, bits: u16) -> Step {
+        match self.find(bits) {
+            Some((len, 0)) if len <= LOOK => Step::EndOfBlock { num_bits: len as u8 },
+            Some((len, symbol)) if len <= LOOK && (1..=MAX_AC_BITS).contains(&u32::from(symbol & 15)) => {
+                Step::Coefficient { zeros: symbol >> 4, num_bits: len as u8 + (symbol & 15) }
+            }
+            _ => Step::Other,
+        }
     }
 
     /// Length and symbol of the code that 16 bits begin with.

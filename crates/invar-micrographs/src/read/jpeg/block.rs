@@ -1,9 +1,8 @@
 //! The coefficients of a block, decoded only as far as their places (T.81, F.2.2 and G.1.2).
 
-use super::bits::{Bits, Table, Wrong};
+use super::bits::{Bits, MAX_AC_BITS, Step, Table, Wrong};
 
-/// Coefficients of 8-bit pixels have at most 10 bits, differences of means 11.
-const MAX_AC_BITS: u32 = 10;
+/// Differences of means of 8-bit pixels have at most 11 bits.
 const MAX_DC_BITS: u32 = 11;
 
 /// Which coefficients of a block a scan brings, and which of their bits.
@@ -84,6 +83,19 @@ fn coefficients(
     }
     let mut at = first;
     while at <= part.last {
+        match bits.step(table) {
+            Step::Coefficient { zeros, .. } => {
+                at += u32::from(zeros);
+                if at > part.last {
+                    return Err(Wrong::Coefficients);
+                }
+                *nonzero |= 1 << at;
+                at += 1;
+                continue;
+            }
+            Step::EndOfBlock { .. } => return Ok(()),
+            Step::Other => {}
+        }
         let symbol = bits.symbol(table)?;
         let (zeros, len) = (u32::from(symbol >> 4), u32::from(symbol & 15));
         match len {

@@ -300,8 +300,8 @@ fn segment(bytes: &[u8], start: usize) -> Option<&[u8]> {
 
 /// Where coded data end: at a marker, or where the bytes do.
 fn end_of_data(bytes: &[u8], at: usize) -> usize {
-    let pairs = bytes[at..].windows(2);
-    pairs.into_iter().position(|pair| pair[0] == 0xff && pair[1] != 0).map_or(bytes.len(), |index| at + index)
+    let is_marker = |index: &usize| bytes.get(at + index + 1).is_some_and(|&byte| byte != 0);
+    memchr::memchr_iter(0xff, &bytes[at..]).find(is_marker).map_or(bytes.len(), |index| at + index)
 }
 
 #[cfg(test)]
