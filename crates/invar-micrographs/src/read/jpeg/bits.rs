@@ -98,7 +98,9 @@ impl<'a> Bits<'a> {
         }
         let step = table.steps[(self.word >> (64 - LOOK)) as usize];
         match step {
-            Step::Coefficient { num_bits, .. } | Step::EndOfBlock { num_bits } if u32::from(num_bits) <= self.num_bits => {
+            Step::Coefficient { num_bits, .. } | Step::EndOfBlock { num_bits }
+                if u32::from(num_bits) <= self.num_bits =>
+            {
                 self.skip(num_bits.into());
                 step
             }
@@ -156,7 +158,8 @@ pub(super) struct Table {
 impl Table {
     /// From the numbers of codes of each length and their symbols; nothing where they are no table.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
-        let mut table = Self { short: vec![(0, 0); 256], long: [(0, 0); 16], symbols: symbols.to_vec(), steps: Vec::new() };
+        let mut table =
+            Self { short: vec![(0, 0); 256], long: [(0, 0); 16], symbols: symbols.to_vec(), steps: Vec::new() };
         let (mut code, mut first) = (0u32, 0i32);
         for (index, &count) in counts.iter().enumerate() {
             let len = index as u32 + 1;
