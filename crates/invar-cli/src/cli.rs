@@ -346,6 +346,8 @@ pub enum Method {
     Kmeans,
     /// Density-based; finds the number of clusters and leaves noise out
     Hdbscan,
+    /// Communities of the graph of nearest neighbours, by modularity
+    Leiden,
 }
 
 /// `invar cluster`
@@ -353,6 +355,7 @@ pub enum Method {
 #[command(after_help = "Examples:
   invar cluster embeddings --out clusters.parquet --k 12
   invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
+  invar cluster embeddings --out clusters.parquet --method leiden --together component
   invar cluster embeddings --out clusters.parquet --plot clusters.svg")]
 pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
@@ -376,7 +379,15 @@ pub struct Cluster {
     /// Neighbours that make a point dense for HDBSCAN [default: the smallest cluster]
     #[arg(long, value_name = "N")]
     pub min_samples: Option<usize>,
-    /// Rows that HDBSCAN looks at, drawn at random; the others join the nearest [default: all, at most 30,000]
+    /// How finely Leiden divides (1 and above: many clusters; 0.05: few), or `auto`: the one of eight whose clusters lie
+    /// apart and are found again in halves of the rows [default: auto]
+    #[arg(long, value_name = "R")]
+    pub resolution: Option<String>,
+    /// Column of EMB, of integers: Leiden never parts rows that have one value in it
+    #[arg(long, value_name = "COLUMN")]
+    pub together: Option<String>,
+    /// Rows that HDBSCAN or Leiden looks at, drawn at random; the others join the nearest [default: of HDBSCAN all, at most
+    /// 30,000; of Leiden 100,000]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
     /// Also draw the 2-D projection, coloured by cluster

@@ -63,6 +63,9 @@ pub enum ClusterError {
     /// The HDBSCAN library refused.
     #[error("hdbscan: {0}")]
     Hdbscan(#[from] ::hdbscan::HdbscanError),
+    /// The Leiden library refused.
+    #[error("leiden: {0}")]
+    Leiden(#[from] leiden_rs::LeidenError),
     /// The user asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -82,7 +85,7 @@ impl Fault for ClusterError {
                 FaultClass::BadInput
             }
             Self::TooManyRows { .. } | Self::Parameter { .. } => FaultClass::Usage,
-            Self::Hdbscan(_) => FaultClass::Failed,
+            Self::Hdbscan(_) | Self::Leiden(_) => FaultClass::Failed,
             Self::Cancelled => FaultClass::Interrupted,
         }
     }

@@ -69,7 +69,7 @@ pub fn hdbscan(data: Rows<'_>, config: &HdbscanConfig, progress: &dyn Progress) 
     let min_samples = config.min_samples.unwrap_or(config.min_cluster_size);
     let size = if config.sample == 0 { data.len() } else { config.sample.min(data.len()) };
     if size < config.min_cluster_size.max(min_samples) {
-        return Ok(Clustering { labels: vec![-1; data.len()], probability: vec![0.0; data.len()], num_clusters: 0 });
+        return Ok(Clustering::by_size(vec![-1; data.len()], vec![0.0; data.len()]));
     }
     progress.set_total(3);
     let projected = project(data, config.max_dimensions)?;
@@ -176,7 +176,7 @@ impl<'a> Core<'a> {
     /// Labels and probabilities of all rows, by the nearest row of the sample.
     fn spread(&self, labels: &[i32], data: Rows<'_>) -> (Vec<i32>, Vec<f32>) {
         let extent = self.extent(labels);
-        let nearest = neighbors::nearest_to(self.rows, data, 1);
+        let nearest = neighbors::nearest_to(self.rows, data, 1, Metric::Euclidean);
         let spread = |(&row, &gap): (&u32, &f32)| {
             let label = labels[row as usize];
             let distance = self.distances[row as usize].max(gap);

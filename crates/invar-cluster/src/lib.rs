@@ -4,7 +4,7 @@
 //! reads files, and the same seed gives byte-identical results at any number of rayon threads.
 //!
 //! ```text
-//! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means or HDBSCAN
+//! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means, HDBSCAN or Leiden
 //!               +-- pca::project_2d ------> x, y                                 for the eye
 //!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
 //!               +-- probe ----------------> can a column be told from it?        with columns
@@ -33,8 +33,10 @@ pub mod scores;
 mod config;
 mod error;
 mod gemm;
+mod graph;
 mod hdbscan;
 mod kmeans;
+mod leiden;
 mod rows;
 mod sample;
 #[cfg(test)]
@@ -44,4 +46,5 @@ pub use config::{ClusterConfig, Clustering};
 pub use error::ClusterError;
 pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
+pub use leiden::{Candidate, LeidenConfig, Resolution, leiden};
 pub use rows::Rows;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use invar_dataset::seed;
+use invar_dataset::{Progress, seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -89,9 +89,40 @@ pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> R
     Ok(base.search(&asked, k.min(data.len().saturating_sub(1)), |query| Some(queries[query])))
 }
 
+/// The `k` nearest other rows of every row by cosine, told and stopped as it goes.
+///
+/// # Errors
+/// When there are more than `u32::MAX` rows, or the user cancels.
+pub(crate) fn of_all(data: Rows<'_>, k: usize, progress: &dyn Progress) -> Result<Neighbors, ClusterError> {
+    /// Rows between two looks at the user's wish.
+    const STRETCH: usize = 64 * QUERIES;
+    check_rows(data)?;
+    let normalized = data.normalized();
+    let base = Base::new(&normalized, data.dim(), Metric::Cosine);
+    let k = k.min(data.len().saturating_sub(1));
+    let mut all =
+        Neighbors { k, indices: Vec::with_capacity(data.len() * k), values: Vec::with_capacity(data.len() * k) };
+    progress.set_total(data.len() as u64);
+    for (stretch, asked) in normalized.chunks(STRETCH * data.dim()).enumerate() {
+        if progress.is_cancelled() {
+            return Err(ClusterError::Cancelled);
+        }
+        let found = base.search(asked, k, |query| Some(stretch * STRETCH + query));
+        all.indices.extend(found.indices);
+        all.values.extend(found.values);
+        progress.advance((asked.len() / data.dim()) as u64);
+    }
+    Ok(all)
+}
+
 /// The `k` nearest of `data` to foreign rows `asked`.
-pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize) -> Neighbors {
-    Base::new(data.values(), data.dim(), Metric::Euclidean).search(asked.values(), k.min(data.len()), |_| None)
+pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize, metric: Metric) -> Neighbors {
+    let normalized = match metric {
+        Metric::Cosine => Some(data.normalized()),
+        Metric::Euclidean => None,
+    };
+    // The length of a query changes no order.
+    Base::new(normalized.as_deref().unwrap_or(data.values()), data.dim(), metric).search(asked.values(), k.min(data.len()), |_| None)
 }
 
 /// For each query the gallery row of the largest cosine, of equal ones the first; nothing in an empty gallery.

@@ -38,6 +38,9 @@ pub struct ClusterTable {
     pub method: String,
     /// Every parameter of the method, defaults written out.
     pub parameters: Value,
+    /// What the method found beside the clusters: the candidates that it tried, how far each cluster is found again. Null of
+    /// methods that say nothing, and in tables of older versions.
+    pub found: Value,
 }
 
 impl ClusterTable {
@@ -84,7 +87,7 @@ impl ClusterTable {
             float("y", &self.y),
         ]);
         let mut provenance = self.provenance.clone();
-        let clustering = serde_json::json!({"method": self.method, "parameters": self.parameters});
+        let clustering = serde_json::json!({"method": self.method, "parameters": self.parameters, "found": self.found});
         provenance.extra.insert("clustering".into(), clustering);
         let frame = pl::DataFrame::new(self.ids.len(), columns).map_err(EmbeddingsError::parquet(file.path()))?;
         let mut writer = FrameWriter::over(file, frame.schema(), KIND, &provenance)?;
@@ -137,6 +140,7 @@ impl ClusterTable {
             provenance,
             method,
             parameters: clustering["parameters"].take(),
+            found: clustering["found"].take(),
         })
     }
 }

@@ -370,6 +370,7 @@ fn clusters() -> ClusterTable {
         provenance: provenance(),
         method: "kmeans".into(),
         parameters: serde_json::json!({"k": 5, "seed": u64::MAX}),
+        found: serde_json::json!({"candidates": []}),
     }
 }
 

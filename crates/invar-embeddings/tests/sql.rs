@@ -36,6 +36,7 @@ fn specimen(dir: &Path) -> Query {
         provenance: provenance(),
         method: "kmeans".into(),
         parameters: serde_json::json!({"k": 2}),
+        found: serde_json::json!({"candidates": []}),
     };
     clusters.write(&dir.join("clusters.parquet")).unwrap();
     Query::new(&dir.join("emb")).unwrap().with_table("clusters", &dir.join("clusters.parquet")).unwrap()

@@ -1,19 +1,23 @@
 //! `invar cluster`
 
 use std::{
+    collections::HashSet,
     io::Write,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context, Result};
-use invar_cluster::{ClusterConfig, HdbscanConfig, KMeansConfig, NumClusters, Rows, geometry, pca};
-use invar_dataset::{atomic::AtomicFile, path};
+use invar_cluster::{
+    Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, Rows, geometry, pca,
+};
+use invar_dataset::{ColumnData, atomic::AtomicFile, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     cli::{Cluster, Common, Method},
-    exit::Usage,
+    exit::{BadInput, Usage},
     output, plot,
     ui::{Summary, Ui, Unit, thousands},
 };
@@ -51,9 +55,20 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     {
         ui.warn(&format!("k = {k}, but there are {} samples: at most so many clusters", rows.len()));
     }
+    let (together, tied) = match config.together() {
+        Some(column) => {
+            let (values, said) = together(column, of, &embeddings)?;
+            (values, Some(said))
+        }
+        None => (None, None),
+    };
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
-        config.run(rows, &bar)?
+        config.run(rows, together.as_deref(), &bar)?
+    };
+    let found = match clustering.candidates.is_empty() {
+        true => Value::Null,
+        false => json!({"candidates": clustering.candidates, "confidence": clustering.confidence}),
     };
     let (x, y) = pca::project_2d(rows);
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
@@ -77,6 +92,7 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         provenance: embeddings.provenance.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),
         method: config.method().to_owned(),
         parameters: parameters(config),
+        found,
     };
     table.write_to(file)?;
     if let Some((file, svg)) = picture.zip(output.plot.as_ref()) {
@@ -95,12 +111,19 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     if num_noise > 0 {
         text += &format!("\n  noise {}", thousands(num_noise as u64));
     }
+    if let Some(said) = &tied {
+        text += &format!("\n  {said}");
+    }
+    if !clustering.candidates.is_empty() {
+        text += &candidates(&clustering.candidates);
+    }
     if let Some(svg) = &output.plot {
         text += &format!("\n{}: the picture", svg.display());
     }
     let json = json!({
         "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "method": config.method(), "num_rows": table.ids.len(),
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
+        "together": tied, "candidates": clustering.candidates, "confidence": clustering.confidence,
     });
     Ok(Summary { text, json })
 }
@@ -113,24 +136,30 @@ pub fn parameters(config: &ClusterConfig) -> serde_json::Value {
 }
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
-    let of_kmeans = [("--k", args.k.is_some()), ("--restarts", args.restarts.is_some())];
-    let of_hdbscan = [
-        ("--min-cluster-size", args.min_cluster_size.is_some()),
-        ("--min-samples", args.min_samples.is_some()),
-        ("--sample", args.sample.is_some()),
+    let (kmeans, hdbscan, leiden) = (Method::Kmeans, Method::Hdbscan, Method::Leiden);
+    let options: [(&str, bool, &[Method]); 7] = [
+        ("--k", args.k.is_some(), &[kmeans]),
+        ("--restarts", args.restarts.is_some(), &[kmeans]),
+        ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
+        ("--min-samples", args.min_samples.is_some(), &[hdbscan]),
+        ("--resolution", args.resolution.is_some(), &[leiden]),
+        ("--together", args.together.is_some(), &[leiden]),
+        ("--sample", args.sample.is_some(), &[hdbscan, leiden]),
     ];
-    let (method, others, other) = match args.method {
-        Method::Kmeans => ("kmeans", &of_hdbscan[..], "hdbscan"),
-        Method::Hdbscan => ("hdbscan", &of_kmeans[..], "kmeans"),
-    };
-    if let Some((option, _)) = others.iter().find(|(_, is_given)| *is_given) {
-        return Err(Usage(format!("{option} is an option of --method {other}, the method is {method}")).into());
+    let misplaced = options.iter().find(|(_, is_given, methods)| *is_given && !methods.contains(&args.method));
+    if let Some((option, _, methods)) = misplaced {
+        let others: Vec<&str> = methods.iter().map(|&method| name(method)).collect();
+        let reason = format!(
+            "{option} is an option of --method {}, the method is {}",
+            others.join(" and "),
+            name(args.method)
+        );
+        return Err(Usage(reason).into());
     }
     let config = match args.method {
         Method::Kmeans => {
             let defaults = KMeansConfig::default();
-            let parsed = args.k.as_ref().map(|k| k.parse().map_err(|reason| Usage(format!("--k {k}: {reason}"))));
-            let k = parsed.transpose()?.unwrap_or(defaults.k);
+            let k = parsed("--k", args.k.as_deref())?.unwrap_or(defaults.k);
             let restarts = args.restarts.unwrap_or(defaults.restarts);
             ClusterConfig::KMeans(KMeansConfig { k, restarts, seed, ..defaults })
         }
@@ -144,6 +173,74 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 ..defaults
             })
         }
+        Method::Leiden => {
+            let defaults = LeidenConfig::default();
+            ClusterConfig::Leiden(LeidenConfig {
+                resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
+                together: args.together.clone(),
+                sample: args.sample.unwrap_or(defaults.sample),
+                seed,
+            })
+        }
     };
     Ok(config)
+}
+
+fn name(method: Method) -> &'static str {
+    match method {
+        Method::Kmeans => "kmeans",
+        Method::Hdbscan => "hdbscan",
+        Method::Leiden => "leiden",
+    }
+}
+
+/// The value of an option that may also be a word.
+fn parsed<T: FromStr<Err = ClusterError>>(option: &str, text: Option<&str>) -> Result<Option<T>, Usage> {
+    text.map(|text| text.parse().map_err(|reason| Usage(format!("{option} {text}: {reason}")))).transpose()
+}
+
+/// The values of the column that says which rows must stay together, and what there is to say of it; without the column
+/// every row is by itself.
+fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<Vec<Option<i64>>>, String)> {
+    let is_there = invar_embeddings::info(of)?.columns.iter().any(|there| there.name == column);
+    if !is_there {
+        return Ok((None, format!("no column {column:?} says which samples stay together: each is by itself")));
+    }
+    let values: Vec<Option<i64>> = match embeddings.column(column)?.data {
+        ColumnData::I64(values) => values,
+        ColumnData::U32(values) => values.into_iter().map(|value| value.map(i64::from)).collect(),
+        ColumnData::U8(values) => values.into_iter().map(|value| value.map(i64::from)).collect(),
+        _ => {
+            let reason = format!("{}: column {column:?}: expected integers, found another type", of.display());
+            return Err(BadInput(reason).into());
+        }
+    };
+    let distinct = values.iter().flatten().collect::<HashSet<_>>().len();
+    let rows = values.iter().flatten().count();
+    if rows == 0 {
+        return Ok((None, format!("column {column:?} has no values: each sample is by itself")));
+    }
+    let (rows, distinct) = (thousands(rows as u64), thousands(distinct as u64));
+    Ok((Some(values), format!("{rows} samples stay together by {column:?}, as {distinct} pieces")))
+}
+
+/// What was tried, one line each.
+fn candidates(tried: &[Candidate]) -> String {
+    let mut text = String::from("\n  resolution  clusters  silhouette  found again   score");
+    let figure = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+    for one in tried {
+        text += &format!(
+            "\n  {:>10}  {:>8}  {:>10}  {:>11.3}  {:>6}{}",
+            one.resolution,
+            one.num_clusters,
+            figure(one.silhouette),
+            one.reproducibility,
+            figure(one.score),
+            if one.chosen { "  taken" } else { "" }
+        );
+    }
+    if !tried.iter().any(|one| one.chosen) {
+        text += "\n  none lies apart and is found again: all samples are one cluster";
+    }
+    text
 }

@@ -1,0 +1,142 @@
+//! Undirected weighted graphs over rows, and their modularity.
+
+use crate::neighbors::Neighbors;
+
+/// An edge between two nodes, or of one with itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Edge {
+    /// The smaller node.
+    pub a: u32,
+    /// The larger node, or the same.
+    pub b: u32,
+    /// Weight, above 0. An edge of a node with itself stands for all edges within what the node was made of.
+    pub weight: f64,
+}
+
+/// Nodes `0..num_nodes` and the edges between them, each pair once, ascending. 16 bytes an edge.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Graph {
+    pub num_nodes: usize,
+    pub edges: Vec<Edge>,
+}
+
+impl Graph {
+    /// The symmetric graph of the `k` nearest neighbours: an edge of weight 1 wherever one of two rows is among the `k`
+    /// nearest of the other. `neighbors` are those of every row, nearest first, at least as many as are used.
+    ///
+    /// `places` leaves rows out: the node of a row, or `None`. A row that is left out is passed over in the lists of the
+    /// others, whose next neighbour takes its place, so that the graph of a part of the rows is that of *their* `k`
+    /// nearest as far as the lists reach.
+    pub fn of_neighbors(neighbors: &Neighbors, k: usize, places: &[Option<u32>]) -> Self {
+        let mut pairs = Vec::with_capacity(places.len() * k);
+        for (list, own) in neighbors.indices.chunks(neighbors.k.max(1)).zip(places) {
+            let Some(own) = *own else { continue };
+            let others = list.iter().filter_map(|&row| places[row as usize]).take(k);
+            pairs.extend(others.map(|other| (own.min(other), own.max(other))));
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        let edges = pairs.into_iter().map(|(a, b)| Edge { a, b, weight: 1.0 }).collect();
+        Self { num_nodes: places.iter().flatten().count(), edges }
+    }
+
+    /// The graph in which every node is replaced by `nodes[node]`: the weights of parallel edges are added, and edges that
+    /// come to lie within a node become its own. A partition of it has the modularity of the partition of this graph that
+    /// it stands for.
+    ///
+    /// # Panics
+    /// When there is not a number below `num_nodes` for each node.
+    pub fn contracted(&self, nodes: &[u32], num_nodes: usize) -> Self {
+        assert_eq!(nodes.len(), self.num_nodes, "what each node becomes");
+        let moved = |edge: &Edge| {
+            let (a, b) = (nodes[edge.a as usize], nodes[edge.b as usize]);
+            assert!((a.max(b) as usize) < num_nodes, "node {} of {num_nodes}", a.max(b));
+            Edge { a: a.min(b), b: a.max(b), weight: edge.weight }
+        };
+        let mut edges: Vec<Edge> = self.edges.iter().map(moved).collect();
+        // Stable, so that the weights of a pair are added in one order.
+        edges.sort_by_key(|edge| (edge.a, edge.b));
+        edges.dedup_by(|next, kept| {
+            let is_same = (next.a, next.b) == (kept.a, kept.b);
+            if is_same {
+                kept.weight += next.weight;
+            }
+            is_same
+        });
+        Self { num_nodes, edges }
+    }
+
+    /// Sum of the weights of the edges at each node; an edge with itself counts twice.
+    pub fn degrees(&self) -> Vec<f64> {
+        let mut degrees = vec![0.0; self.num_nodes];
+        for edge in &self.edges {
+            degrees[edge.a as usize] += edge.weight;
+            degrees[edge.b as usize] += edge.weight;
+        }
+        degrees
+    }
+
+    /// Share of the weight at each node that leads to its own community; 1 where it has no edge.
+    pub fn shares_within(&self, labels: &[i32]) -> Vec<f32> {
+        let degrees = self.degrees();
+        let mut within = vec![0.0; self.num_nodes];
+        for edge in self.edges.iter().filter(|edge| labels[edge.a as usize] == labels[edge.b as usize]) {
+            within[edge.a as usize] += edge.weight;
+            within[edge.b as usize] += edge.weight;
+        }
+        let share = |(within, degree): (f64, f64)| if degree > 0.0 { (within / degree) as f32 } else { 1.0 };
+        within.into_iter().zip(degrees).map(share).collect()
+    }
+
+    /// The communities, each parted where it does not hang together: numbers `0..`, by first node.
+    ///
+    /// Moving nodes one by one can take the last bridge out of a community. To part what is left never lowers the
+    /// modularity, for there is no edge to lose.
+    pub fn connected(&self, labels: &[i32]) -> Vec<i32> {
+        let mut parents: Vec<u32> = (0..self.num_nodes as u32).collect();
+        fn root(parents: &mut [u32], mut node: u32) -> u32 {
+            while parents[node as usize] != node {
+                parents[node as usize] = parents[parents[node as usize] as usize];
+                node = parents[node as usize];
+            }
+            node
+        }
+        for edge in self.edges.iter().filter(|edge| labels[edge.a as usize] == labels[edge.b as usize]) {
+            let (a, b) = (root(&mut parents, edge.a), root(&mut parents, edge.b));
+            parents[a.max(b) as usize] = a.min(b);
+        }
+        let mut numbers = vec![-1; self.num_nodes];
+        let mut next = 0;
+        (0..self.num_nodes as u32)
+            .map(|node| {
+                let number = &mut numbers[root(&mut parents, node) as usize];
+                if *number < 0 {
+                    *number = next;
+                    next += 1;
+                }
+                *number
+            })
+            .collect()
+    }
+
+    /// Modularity of a partition at a resolution (Newman and Girvan 2004; Reichardt and Bornholdt 2006, with the
+    /// configuration model): `sum over communities of e / m - resolution (d / 2m)^2`, `e` the weight within, `d` the sum of
+    /// degrees, `m` the weight of all edges. 0 without edges.
+    #[cfg(test)]
+    pub fn modularity(&self, labels: &[i32], resolution: f64) -> f64 {
+        let num = labels.iter().max().map_or(0, |&most| most as usize + 1);
+        let (mut within, mut degrees) = (vec![0.0; num], vec![0.0; num]);
+        for edge in self.edges.iter().filter(|edge| labels[edge.a as usize] == labels[edge.b as usize]) {
+            within[labels[edge.a as usize] as usize] += edge.weight;
+        }
+        for (degree, &label) in self.degrees().iter().zip(labels) {
+            degrees[label as usize] += degree;
+        }
+        let m: f64 = self.edges.iter().map(|edge| edge.weight).sum();
+        let of = |(within, degree): (&f64, &f64)| within / m - resolution * (degree / (2.0 * m)).powi(2);
+        if m > 0.0 { within.iter().zip(&degrees).map(of).sum() } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The rows, or a random half of them, as a graph in which rows that must stay together are one node.
+
+use std::collections::HashMap;
+
+use invar_dataset::seed;
+use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig as Settings, QualityType};
+
+use super::{NEIGHBORS, STREAM};
+use crate::{ClusterError, graph::Graph, neighbors::Neighbors, sample};
+
+/// Most passes of the algorithm, each from the communities of the last.
+const PASSES: u64 = 10;
+/// Modularity that a pass must gain for another to follow.
+const LEAST_GAIN: f64 = 1e-9;
+
+/// Some of the rows.
+pub(super) struct Part {
+    /// Which they are, ascending.
+    pub rows: Vec<u32>,
+    /// The node of each of them.
+    nodes: Vec<u32>,
+    /// The graph of the nodes.
+    graph: Graph,
+}
+
+impl Part {
+    /// All rows. `together` has one value a row.
+    pub fn whole(near: &Neighbors, together: &[Option<i64>]) -> Self {
+        Self::new(near, together, (0..together.len() as u32).collect())
+    }
+
+    /// A random half of the rows, and the other.
+    pub fn halves(near: &Neighbors, together: &[Option<i64>], seed: u64, split: u64) -> [Self; 2] {
+        let n = together.len();
+        let first = sample::subset(&mut seed::rng(seed, STREAM + 1 + split), n, n / 2);
+        let mut is_first = vec![false; n];
+        first.iter().for_each(|&row| is_first[row] = true);
+        [true, false].map(|half| {
+            Self::new(near, together, (0..n as u32).filter(|&row| is_first[row as usize] == half).collect())
+        })
+    }
+
+    fn new(near: &Neighbors, together: &[Option<i64>], rows: Vec<u32>) -> Self {
+        let mut places = vec![None; together.len()];
+        rows.iter().zip(0..).for_each(|(&row, place)| places[row as usize] = Some(place));
+        let (nodes, num_nodes) = nodes(rows.iter().map(|&row| together[row as usize]));
+        let graph = Graph::of_neighbors(near, NEIGHBORS, &places);
+        let graph = if num_nodes == rows.len() { graph } else { graph.contracted(&nodes, num_nodes) };
+        Self { rows, nodes, graph }
+    }
+
+    /// The graph as the library has it.
+    pub fn prepared(&self) -> Result<GraphData, ClusterError> {
+        let mut builder = GraphDataBuilder::new(self.graph.num_nodes);
+        for edge in &self.graph.edges {
+            builder.add_edge(edge.a as usize, edge.b as usize, edge.weight)?;
+        }
+        Ok(builder.build()?)
+    }
+
+    /// The community of each row of the part. `prepared` is its graph.
+    pub fn communities(&self, prepared: &GraphData, resolution: f64, seed: u64) -> Result<Vec<i32>, ClusterError> {
+        let settings = |pass| Settings {
+            resolution,
+            seed: Some(seed::mix(seed, STREAM + pass)),
+            quality: QualityType::RBConfiguration,
+            ..Settings::default()
+        };
+        let mut found = Leiden::new(settings(0)).run(prepared)?;
+        // What was put together in a pass is never looked into again in it: the next begins with the single nodes.
+        for pass in 1..PASSES {
+            let next = Leiden::new(settings(pass)).run_with_initial_partition(prepared, found.partition.clone())?;
+            if next.quality <= found.quality + LEAST_GAIN {
+                break;
+            }
+            found = next;
+        }
+        let community = |node| found.partition.community_of(node) as i32;
+        let labels: Vec<i32> = (0..self.graph.num_nodes).map(community).collect();
+        Ok(self.of_rows(&self.graph.connected(&labels)))
+    }
+
+    /// For each row the share of the weight of its node's edges that stay in its community; `labels` are of the rows.
+    pub fn shares_within(&self, labels: &[i32]) -> Vec<f32> {
+        let mut of_nodes = vec![0; self.graph.num_nodes];
+        self.nodes.iter().zip(labels).for_each(|(&node, &label)| of_nodes[node as usize] = label);
+        self.of_rows(&self.graph.shares_within(&of_nodes))
+    }
+
+    fn of_rows<T: Copy>(&self, of_nodes: &[T]) -> Vec<T> {
+        self.nodes.iter().map(|&node| of_nodes[node as usize]).collect()
+    }
+}
+
+/// A number for each row, the same where the value is, and how many there are.
+fn nodes(values: impl Iterator<Item = Option<i64>>) -> (Vec<u32>, usize) {
+    let mut numbers = HashMap::new();
+    let mut num_nodes = 0u32;
+    let mut next = || {
+        num_nodes += 1;
+        num_nodes - 1
+    };
+    let nodes = values
+        .map(|value| match value {
+            Some(value) => *numbers.entry(value).or_insert_with(&mut next),
+            None => next(),
+        })
+        .collect();
+    (nodes, num_nodes as usize)
+}
+
+#[cfg(test)]
+mod tests;
