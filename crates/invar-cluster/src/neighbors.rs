@@ -122,7 +122,11 @@ pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize, metric: Metr
         Metric::Euclidean => None,
     };
     // The length of a query changes no order.
-    Base::new(normalized.as_deref().unwrap_or(data.values()), data.dim(), metric).search(asked.values(), k.min(data.len()), |_| None)
+    Base::new(normalized.as_deref().unwrap_or(data.values()), data.dim(), metric).search(
+        asked.values(),
+        k.min(data.len()),
+        |_| None,
+    )
 }
 
 /// For each query the gallery row of the largest cosine, of equal ones the first; nothing in an empty gallery.

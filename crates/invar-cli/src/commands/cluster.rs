@@ -149,11 +149,8 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     let misplaced = options.iter().find(|(_, is_given, methods)| *is_given && !methods.contains(&args.method));
     if let Some((option, _, methods)) = misplaced {
         let others: Vec<&str> = methods.iter().map(|&method| name(method)).collect();
-        let reason = format!(
-            "{option} is an option of --method {}, the method is {}",
-            others.join(" and "),
-            name(args.method)
-        );
+        let reason =
+            format!("{option} is an option of --method {}, the method is {}", others.join(" and "), name(args.method));
         return Err(Usage(reason).into());
     }
     let config = match args.method {

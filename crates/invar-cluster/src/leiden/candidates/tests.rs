@@ -8,9 +8,8 @@ fn outcome(resolution: f64, confidence: &[f32], silhouette: Option<f64>) -> Outc
 /// By the definition, from all pairs: scikit-learn's `silhouette_score(metric="cosine")`.
 fn by_pairs(values: &[f32], dim: usize, labels: &[i32]) -> f64 {
     let rows: Vec<&[f32]> = values.chunks(dim).collect();
-    let distance = |a: usize, b: usize| {
-        1.0 - rows[a].iter().zip(rows[b]).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>()
-    };
+    let distance =
+        |a: usize, b: usize| 1.0 - rows[a].iter().zip(rows[b]).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
     let n = labels.len();
     let of_row = |a: usize| {
         let mean = |label: i32| {
