@@ -1,12 +1,12 @@
-//! Time and memory of the symmetric InfoNCE, against the loss by autograd through all logits and against its matrix
-//! products alone, as ratios of one run.
+//! Time and memory of the symmetric InfoNCE, without groups and with, against the loss by autograd through all logits and
+//! against its matrix products alone, as ratios of one run.
 //!
 //! `cargo bench -p invar-loss`; `-- 16384` sets the pairs of the large batch (default 65,536).
 #![allow(clippy::print_stdout)]
 
 use std::{hint::black_box, process::Command, time::Instant};
 
-use invar_dataset::SampleId;
+use invar_dataset::{GroupId, SampleId};
 use invar_loss::{Context, InfoNceConfig, Loss as _};
 use invar_nn::SampleIds;
 use invar_torch::ProcessGroup;
@@ -39,29 +39,35 @@ fn main() {
 /// Alternating, the best of several rounds of each.
 fn against_dense() {
     let [q, k] = views(PAIRS);
-    let mut best = [f64::INFINITY; 3];
+    let mut best = [f64::INFINITY; 4];
     for round in 0..=ROUNDS {
-        let times = [seconds(|| dense(&q, &k)), seconds(|| tiled(&q, &k)), seconds(|| products(PAIRS, PAIRS))];
+        let times = [
+            seconds(|| dense(&q, &k)),
+            seconds(|| tiled(&q, &k, false)),
+            seconds(|| tiled(&q, &k, true)),
+            seconds(|| products(PAIRS, PAIRS)),
+        ];
         if round > 0 {
             best = std::array::from_fn(|which| best[which].min(times[which]));
         }
     }
-    let [dense, tiled, products] = best;
+    let [dense, tiled, grouped, products] = best;
     println!("forward and backward           / dense    / products");
     println!("{PAIRS:6} x {WIDTH} dense            {:9.2} {:11.2}", 1.0, dense / products);
     println!("{PAIRS:6} x {WIDTH} tiled            {:9.2} {:11.2}", tiled / dense, tiled / products);
+    println!("{PAIRS:6} x {WIDTH} tiled, in groups {:9.2} {:11.2}", grouped / dense, grouped / products);
 }
 
 /// One pass; the products before and after it, over a part of the rows.
 fn large(num_pairs: i64) {
     const PART: i64 = 16;
     let [q, k] = views(num_pairs);
-    tiled(&q.narrow(0, 0, 64), &k.narrow(0, 0, 64));
+    tiled(&q.narrow(0, 0, 64), &k.narrow(0, 0, 64), false);
     let before = memory_kib("VmRSS");
-    let tiled = seconds(|| tiled(&q, &k));
+    let tiled = seconds(|| tiled(&q, &k, true));
     let peak = memory_kib("VmHWM").zip(before).map(|(peak, before)| (peak.saturating_sub(before)) as f64 / 1024.0);
     let products = PART as f64 * seconds(|| products(num_pairs, num_pairs / PART));
-    println!("{num_pairs:6} x {WIDTH} tiled            {:>9} {:11.2}", "", tiled / products);
+    println!("{num_pairs:6} x {WIDTH} tiled, in groups {:>9} {:11.2}", "", tiled / products);
     match peak {
         Some(mib) => {
             println!("  peak above the inputs {mib:.0} MiB; the logits alone are {} MiB", (num_pairs * num_pairs) >> 18)
@@ -78,11 +84,18 @@ fn views(num_pairs: i64) -> [Tensor; 2] {
     [x, y].map(|x| (&x / x.norm_scalaropt_dim(2.0, [1i64], true)).set_requires_grad(true))
 }
 
-fn tiled(q: &Tensor, k: &Tensor) {
+/// In groups: half of the pairs are of one, the others of groups of eight or of none.
+fn tiled(q: &Tensor, k: &Tensor, has_groups: bool) {
     let store = nn::VarStore::new(Device::Cpu);
     let loss = InfoNceConfig::default().init(&store.root(), WIDTH as usize).expect("the defaults are in range");
     let samples: Vec<SampleId> = (0..q.size()[0] as u64).map(SampleId).collect();
-    let (samples, group) = (SampleIds::of_pairs(2, &samples), ProcessGroup::solo());
+    let group_of = |id: &SampleId| match id.0 % 4 {
+        0 | 2 => Some(GroupId(0)),
+        1 => Some(GroupId(1 + id.0 / 32)),
+        _ => None,
+    };
+    let groups = if has_groups { samples.iter().map(group_of).collect() } else { vec![] };
+    let (samples, group) = (SampleIds::of_pairs(2, &samples).with_groups(groups), ProcessGroup::solo());
     let views = [q.shallow_clone(), k.shallow_clone()];
     let output = loss.criterion(&views, &Context::solo(&samples, &group, true)).expect("two views of one size");
     let _ = black_box(Tensor::run_backward(&[output.total()], &[q, k], false, false));

@@ -15,6 +15,7 @@ use tch::{Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
+    groups::{Groups, chance},
     pairs::{all_with_all, check_two, report},
     rows::{Aggregate, Criterion},
 };
@@ -66,8 +67,11 @@ impl Loss for Decoupled {
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
         let (_, _, num_pairs) = check_two(NAME, views, context)?;
         let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: true, margin: 0.0, beta: 0.0 };
-        let sums = all_with_all(views, context, &self.head, 0.0, criterion)?;
-        let chance = ((2 * num_pairs - 2) as f64).ln();
+        let groups = Groups::of_pairs(context.samples);
+        let sums = all_with_all(views, groups.as_ref(), context, &self.head, 0.0, criterion)?;
+        // Without negatives a row is 0.
+        let of_row = |negatives: f64| if negatives > 0.0 { (2.0 * negatives).ln() } else { 0.0 };
+        let chance = chance(num_pairs, num_pairs, groups.as_ref(), of_row);
         Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
     }
 }
@@ -77,7 +81,9 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, Definition, F64, Sharing, alike, check_definition, once, one_sample, samples, views},
+        testing::{
+            Case, Definition, F64, Sharing, alike, check_definition, once, one_group, one_sample, samples, views,
+        },
     };
 
     fn config(temperature: f64, learn_temperature: bool) -> LossConfig {
@@ -108,6 +114,10 @@ mod tests {
         let eye = vec![Tensor::eye(5, F64), Tensor::eye(5, F64)];
         let found = Case::new(&config(0.1, false), eye, once(5)).value();
         assert!((found - (8f64.ln() - 10.0)).abs() < 1e-10);
+        // All alike, 8 pairs in groups of 4, 3 and 1: each has two groups to be told from, in both views.
+        let case = Case::new(&config(0.1, false), alike(2), samples(2, 8, Sharing::Groups));
+        assert!((case.value() - 4f64.ln()).abs() < 1e-10);
+        assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
     }
 
     #[test]
@@ -120,8 +130,10 @@ mod tests {
             case.check_errors();
         }
         // No negatives: no loss, and no NaN in its gradient.
-        let case = Case::new(&config(0.1, true), views(2, 3, 3), one_sample(3));
-        assert_eq!(case.value(), 0.0);
-        case.check_gradient();
+        for samples in [one_sample(3), one_group(3)] {
+            let case = Case::new(&config(0.1, true), views(2, 3, 3), samples);
+            assert_eq!(case.value(), 0.0);
+            case.check_gradient();
+        }
     }
 }

@@ -9,12 +9,14 @@
 //! ```
 //!
 //! With a margin, a positive's logit is `s (q_i . k_i - margin)`. A sample is never its own negative, nor that of a sample
-//! that it is paired with: such `l_ij` are left out of the sums. The accuracy is how often a positive is nearer than
+//! that it is paired with: such `l_ij` are left out of the sums. So are those of two pairs of one group, and in the others
+//! `e^l_ij` is multiplied by the weight of pair `j` in the sum over `j`, by that of pair `i` in the sum over `i`. The accuracy is how often a positive is nearer than
 //! every negative, mean over both directions.
 //!
 //! Memory is `O(B)`: value and gradients are worked out in tiles of rows, exactly, see `info_nce/tiles.rs`.
 //!
-//! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet.
+//! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet. With
+//! groups `B` is the number of groups and of pairs without one.
 
 use std::sync::Arc;
 
@@ -23,7 +25,8 @@ use tch::{Kind, Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
-    pairs::{check_margin, check_two},
+    groups::{Groups, chance},
+    pairs::{check_margin, check_two, over_chance},
     related::Related,
 };
 use tiles::{Rows, Share, Sums};
@@ -89,15 +92,19 @@ impl Loss for InfoNce {
         let with_gradients = [q, k, &scale].iter().any(|x| (x.flatten(0, -1).narrow(0, 0, 1) * 1.0).requires_grad());
         let own_part = (context.own.end - context.own.start) as f64 / num_pairs as f64;
         let ignored = ignored(context);
+        let groups = Groups::of_pairs(context.samples);
+        let chance = chance(num_pairs, num_pairs, groups.as_ref(), |negatives| (1.0 + negatives).ln());
         let mut share = tch::no_grad(|| -> Result<_, Error> {
             let (q, k) = (q.detach().to_kind(kind).contiguous(), k.detach().to_kind(kind).contiguous());
             let parts = tiles::parts(&context.own, num_pairs, q.device());
+            let weighing = groups.as_ref().map(|groups| groups.on(kind, q.device()));
             let all = Rows {
                 q,
                 k,
                 scale: scale.f_double_value(&[])?,
                 margin: self.margin,
                 ignored,
+                groups: weighing,
                 own: context.own.clone(),
                 tile_rows: tiles::tile_rows(num_pairs, parts.len() as i64),
                 plain_limit: tiles::plain_limit(kind),
@@ -116,7 +123,7 @@ impl Loss for InfoNce {
         let gradients = share.gradients.take();
         let mut loss = share.loss.to_kind(kind);
         let metrics = vec![
-            ("loss_over_ln_n", &share.loss / (num_pairs as f64).ln()),
+            ("loss_over_ln_n", over_chance(&share.loss, chance)),
             ("accuracy", share.accuracy),
             ("temperature", self.head.temperature() * own_part),
         ];

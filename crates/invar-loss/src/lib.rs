@@ -15,7 +15,9 @@
 //! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
 //!
 //! Each view has the id of the sample that it is of. Rows of one sample are never negatives of each other, nor are those
-//! of two samples that the batch pairs with each other.
+//! of two samples that the batch pairs with each other. Where pairs have groups (`invar_dataset::GroupId`), neither are
+//! those of one group; and a group counts once as a negative, however many of its samples are in the batch: each of `n`
+//! pairs of a group weighs `1 / n` in every denominator, see `groups.rs`. Without groups nothing of this costs anything.
 //!
 //! Shapes: `B` pairs, `D` embedding dimensions.
 
@@ -27,6 +29,7 @@ pub mod nt_xent;
 pub mod sigmoid;
 
 mod error;
+mod groups;
 mod head;
 mod pairs;
 mod related;
@@ -74,7 +77,8 @@ impl LossOutput {
 pub struct Context<'a> {
     /// Whether the weights will learn from this.
     pub train: bool,
-    /// Of which sample each view is `[V, B]`. A sample is never its own negative.
+    /// Of which sample each view is `[V, B]`, and of which group each pair. A sample is never its own negative, nor that of
+    /// another of its group.
     pub samples: &'a SampleIds,
     /// The rows whose share this process works out.
     pub own: Range<i64>,

@@ -11,17 +11,20 @@
 //!
 //! and, where `symmetric`, the mean of this and of the same with the views exchanged. Other keys that are related to
 //! query `i` (of its sample, or of one that it is or was paired with), in the batch and in the bank, are left out. Unlike
-//! in the paper, the keys of the same batch are negatives too: the
-//! bank is empty at first. They enter it after the step.
+//! in the paper, the keys of the same batch are negatives too: the bank is empty at first. They enter it after the step.
+//!
+//! The bank remembers the groups of its keys. Keys of the query's group are left out, and each of the `n` keys of another
+//! group, in batch and bank together, weighs `1 / n` in the sums: a group is one negative, however much of it there is.
 
-use invar_dataset::SampleId;
-use invar_nn::Weights;
+use invar_dataset::{GroupId, SampleId};
+use invar_nn::{SampleIds, Weights};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
-    pairs::{check_two, one_with_other, report, scale_of},
+    groups::{Groups, chance},
+    pairs::{check_two, one_with_other, own_with_all, report, scale_of},
     related::Related,
     rows::{Criterion, Positive, Rows, Sums},
 };
@@ -75,6 +78,7 @@ impl MomentumConfig {
             bank: path.zeros_no_train("bank", &[queue, width as i64]).into(),
             ids: integers("ids", &[queue]),
             query_ids: integers("query_ids", &[queue]),
+            groups: integers("groups", &[queue, 2]),
             filled: integers("filled", &[]),
             position: integers("position", &[]),
         })
@@ -92,6 +96,8 @@ pub struct Momentum {
     ids: Weights,
     /// Of the samples that the keys were paired with, likewise.
     query_ids: Weights,
+    /// Of the keys: 1 and the bits of the group as i64, or 0 and 0 where a key has none `[queue, 2]`.
+    groups: Weights,
     /// How many slots hold a key, from the first on: an i64 scalar.
     filled: Weights,
     /// The slot of the next key: an i64 scalar.
@@ -121,16 +127,20 @@ impl Loss for Momentum {
             return Err(Error::Beside { loss: NAME, what: "bank", expected, found });
         }
         let filled = self.filled.f_int64_value(&[])?;
-        let related = Related::new(context.samples);
-        let bank = [self.stored(&self.ids, filled)?, self.stored(&self.query_ids, filled)?];
-        let mut sums = self.sums(0, q, &slow[1], &related, &bank, context)?;
+        let of_batch = (0..num_pairs as usize).map(|pair| context.samples.group(pair));
+        let known = Known {
+            related: Related::new(context.samples),
+            bank_ids: [self.stored_ids(&self.ids, filled)?, self.stored_ids(&self.query_ids, filled)?],
+            groups: Groups::new(of_batch.chain(self.stored_groups(filled)?)),
+        };
+        let mut sums = self.sums(0, q, &slow[1], &known, context)?;
         let mut num_anchors = num_pairs;
         if self.symmetric {
-            let other = self.sums(1, &views[1], &slow[0], &related, &bank, context)?;
+            let other = self.sums(1, &views[1], &slow[0], &known, context)?;
             sums = Sums { loss: sums.loss + other.loss, hits: sums.hits + other.hits };
             num_anchors *= 2;
         }
-        let chance = ((num_pairs + filled) as f64).ln();
+        let chance = chance(num_pairs, num_pairs + filled, known.groups.as_ref(), |negatives| (1.0 + negatives).ln());
         Ok(report(NAME, &sums, num_anchors, Some(chance), context, &self.head))
     }
 
@@ -142,29 +152,36 @@ impl Loss for Momentum {
         self.head.clamp();
         let Some([first, second]) = context.slow_keys.filter(|_| context.train) else { return };
         tch::no_grad(|| {
-            let samples = [0, 1].map(|view| context.samples.view(view));
-            self.enqueue(second, [samples[1], samples[0]]);
+            self.enqueue(second, 1, context.samples);
             if self.symmetric {
-                self.enqueue(first, samples);
+                self.enqueue(first, 0, context.samples);
             }
         });
     }
 }
 
+/// What is known of queries and keys beside their projections.
+struct Known<'a> {
+    related: Related<'a>,
+    /// The samples of the keys in the bank, and those of their queries.
+    bank_ids: [Vec<SampleId>; 2],
+    /// Of the keys of the batch, then of the bank.
+    groups: Option<Groups>,
+}
+
 impl Momentum {
-    /// The own rows of `queries`, which are of view `view`, against the keys of the batch and the bank, whose samples and
-    /// queries' samples are `bank_ids`.
+    /// The own rows of `queries`, which are of view `view`, against the keys of the batch and the bank.
     fn sums(
         &self,
         view: usize,
         queries: &Tensor,
         keys: &Tensor,
-        related: &Related,
-        bank_ids: &[Vec<SampleId>; 2],
+        Known { related, bank_ids, groups }: &Known,
         context: &Context,
     ) -> Result<Sums, Error> {
         let own = context.own.clone();
         let num_pairs = keys.size()[0];
+        let scale = scale_of(&self.head, queries);
         let mut positives = one_with_other(related, context, view);
         positives.extend(related_in_bank(related, context, view, bank_ids).into_iter().map(|(pair, slot)| Positive {
             row: pair - own.start,
@@ -177,21 +194,32 @@ impl Momentum {
             anchors: queries.narrow(0, own.start, own.end - own.start),
             keys: Tensor::cat(&[keys.detach(), bank], 0),
             positives: &positives,
-            scale: &scale_of(&self.head, queries),
+            groups: groups.as_ref().map(|groups| own_with_all(groups, context, &scale)),
+            scale: &scale,
             criterion: Criterion::SOFTMAX,
         };
         rows.sums()
     }
 
     /// The first `filled` ids of a buffer.
-    fn stored(&self, ids: &Tensor, filled: i64) -> Result<Vec<SampleId>, Error> {
+    fn stored_ids(&self, ids: &Tensor, filled: i64) -> Result<Vec<SampleId>, Error> {
         let bits = Vec::<i64>::try_from(&ids.narrow(0, 0, filled).to_device(Device::Cpu))?;
         Ok(bits.into_iter().map(|bits| SampleId(bits as u64)).collect())
     }
 
-    /// Puts keys `[B, P]` in the place of the oldest, with their samples and those of their queries.
-    fn enqueue(&mut self, keys: &Tensor, samples: [&[SampleId]; 2]) {
-        let samples = samples.map(|ids| Tensor::from_slice(&ids.iter().map(|id| id.0 as i64).collect::<Vec<_>>()));
+    /// The groups of the first `filled` keys.
+    fn stored_groups(&self, filled: i64) -> Result<Vec<Option<GroupId>>, Error> {
+        let bits = Vec::<i64>::try_from(&self.groups.narrow(0, 0, filled).to_device(Device::Cpu).view([-1]))?;
+        Ok(bits.chunks_exact(2).map(|of_key| (of_key[0] == 1).then_some(GroupId(of_key[1] as u64))).collect())
+    }
+
+    /// Puts keys `[B, P]` of view `view` in the place of the oldest, with what is known of them.
+    fn enqueue(&mut self, keys: &Tensor, view: usize, samples: &SampleIds) {
+        let ids = [view, 1 - view].map(|view| bits(samples.view(view).iter().map(|id| id.0)));
+        let groups = (0..samples.num_pairs()).map(|pair| samples.group(pair));
+        let groups = bits(groups.flat_map(|group| group.map_or([0, 0], |group| [1, group.0]))).view([-1, 2]);
+        let [own_ids, query_ids] = &ids;
+        let remembered = [(&self.ids, own_ids), (&self.query_ids, query_ids), (&self.groups, &groups)];
         let queue = self.bank.size()[0];
         let num = keys.size()[0].min(queue);
         let skipped = keys.size()[0] - num; // would be overwritten at once
@@ -199,14 +227,19 @@ impl Momentum {
         let until_end = num.min(queue - position);
         for (from, to, length) in [(skipped, position, until_end), (skipped + until_end, 0, num - until_end)] {
             self.bank.narrow(0, to, length).copy_(&keys.narrow(0, from, length));
-            for (stored, ids) in [&self.ids, &self.query_ids].into_iter().zip(&samples) {
-                stored.narrow(0, to, length).copy_(&ids.narrow(0, from, length));
+            for (stored, new) in remembered {
+                stored.narrow(0, to, length).copy_(&new.narrow(0, from, length));
             }
         }
         let filled = (self.filled.int64_value(&[]) + keys.size()[0]).min(queue);
         let _ = self.filled.fill_(filled);
         let _ = self.position.fill_((position + num) % queue);
     }
+}
+
+/// Numbers whose bits a tensor carries, of which LibTorch has the signed ones only.
+fn bits(numbers: impl Iterator<Item = u64>) -> Tensor {
+    Tensor::from_slice(&numbers.map(|number| number as i64).collect::<Vec<_>>())
 }
 
 /// The own pairs, and for each the slots of the bank whose keys are related to its view `view`.
@@ -234,9 +267,8 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, F64, Sharing, dot, is_related, once, renumbered, samples, vectors, views},
+        testing::{Case, F64, Sharing, dot, is_negative, once, one_group, renumbered, samples, vectors, views},
     };
-    use invar_nn::SampleIds;
 
     fn config(queue: usize, symmetric: bool) -> LossConfig {
         LossConfig::Momentum(MomentumConfig { queue, symmetric, ..MomentumConfig::default() })
@@ -247,11 +279,12 @@ mod tests {
         Case { slow_keys, ..Case::new(config, views(2, n, d), samples(2, n as usize, sharing)) }
     }
 
-    /// A key, with its sample and that of its query.
+    /// A key, with its sample and that of its query, and their group.
     struct Old {
         key: Vec<f64>,
         sample: SampleId,
         query: SampleId,
+        group: Option<GroupId>,
     }
 
     /// The definition, one number at a time, over a bank kept as a list, oldest first.
@@ -259,19 +292,26 @@ mod tests {
         let (n, d) = case.views[0].size2().unwrap();
         let slow = case.slow_keys.as_ref().unwrap();
         let ids = &case.samples;
+        let groups = || (0..n as usize).map(|pair| ids.group(pair)).chain(bank.iter().map(|old| old.group));
+        let weight = |group: Option<GroupId>| {
+            1.0 / groups().filter(|&other| group.is_some() && other == group).count().max(1) as f64
+        };
         let one_way = |view: usize, q: &Tensor, k: &Tensor| {
             let row = |i: i64| {
                 let positive = dot(q, i, k, i) / temperature;
                 let mut sum = positive.exp();
-                let is_other = |&j: &i64| j != i && !is_related(ids, (view, i as usize), (1 - view, j as usize));
+                let is_other = |&j: &i64| j != i && is_negative(ids, (view, i as usize), (1 - view, j as usize));
                 for j in (0..n).filter(is_other) {
-                    sum += (dot(q, i, k, j) / temperature).exp();
+                    sum += weight(ids.group(j as usize)) * (dot(q, i, k, j) / temperature).exp();
                 }
                 let own = [0, 1].map(|view| ids.get(view, i as usize));
-                let is_other = |old: &&Old| !own.contains(&old.sample) && old.query != own[view];
-                for Old { key, .. } in bank.iter().filter(is_other) {
+                let is_other = |old: &&Old| {
+                    let is_one_group = old.group.is_some() && old.group == ids.group(i as usize);
+                    !own.contains(&old.sample) && old.query != own[view] && !is_one_group
+                };
+                for Old { key, group, .. } in bank.iter().filter(is_other) {
                     let cosine: f64 = (0..d).map(|c| q.double_value(&[i, c]) * key[c as usize]).sum();
-                    sum += (cosine / temperature).exp();
+                    sum += weight(*group) * (cosine / temperature).exp();
                 }
                 sum.ln() - positive
             };
@@ -287,7 +327,8 @@ mod tests {
         for view in if symmetric { vec![1, 0] } else { vec![1] } {
             let rows = Vec::<Vec<f64>>::try_from(&slow[view]).unwrap();
             let id = |view, pair| case.samples.get(view, pair);
-            let old = |(pair, key)| Old { key, sample: id(view, pair), query: id(1 - view, pair) };
+            let group = |pair| case.samples.group(pair);
+            let old = |(pair, key)| Old { key, sample: id(view, pair), query: id(1 - view, pair), group: group(pair) };
             bank.extend(rows.into_iter().enumerate().map(old));
         }
         let surplus = bank.len().saturating_sub(queue);
@@ -351,6 +392,13 @@ mod tests {
         case.samples = renumbered(&case.samples, |id| id + 100);
         assert!((case.value() - 19f64.ln()).abs() < 1e-10);
         assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        // The bank's 11 keys have no group, the batch is one: each query has 11 to be told from, then none.
+        case.samples = one_group(8);
+        case.samples = renumbered(&case.samples, |id| id + 200);
+        assert!((case.value() - 12f64.ln()).abs() < 1e-10);
+        assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        case.after_step(true);
+        assert_eq!((case.value(), case.metric("loss_over_ln_n")), (0.0, 0.0));
     }
 
     #[test]
@@ -393,12 +441,16 @@ mod tests {
         };
         assert_eq!(integers("ids"), [-5, -5, large]);
         assert_eq!(integers("query_ids"), [2, 2, 1]);
+        assert_eq!(integers("groups"), [0; 6]);
         assert_eq!((integers("filled"), integers("position")), (vec![3], vec![1]));
         // The store's tensors are those that the loss uses.
         case.samples = SampleIds::of_pairs(2, &[SampleId(11), SampleId(12)]);
         let before = case.value();
         let _ = variables["head.momentum.filled"].shallow_clone().fill_(0);
         assert!(case.value() < before, "fewer negatives");
+        case.samples = case.samples.with_groups(vec![None, Some(GroupId(large as u64))]);
+        case.after_step(true);
+        assert_eq!(integers("groups"), [0, 0, 0, 0, 1, large]);
         assert!(case.store.trainable_variables().is_empty());
     }
 }

@@ -19,6 +19,7 @@ use tch::{Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
+    groups::{Groups, chance},
     pairs::{all_with_all, check, check_hard_negatives, check_margin, report},
     rows::{Aggregate, Criterion},
 };
@@ -94,12 +95,17 @@ impl Loss for MultiPositive {
         let num_pairs = check(NAME, views, context)?;
         let Self { head, aggregate, hard_negatives: beta, margin } = self;
         let criterion = Criterion::Softmax { aggregate: *aggregate, decoupled: false, margin: *margin, beta: *beta };
-        let sums = all_with_all(views, context, head, 1.0, criterion)?;
+        let groups = Groups::of_pairs(context.samples);
+        let sums = all_with_all(views, groups.as_ref(), context, head, 1.0, criterion)?;
         let num_anchors = num_pairs * num_views as i64;
-        let chance = match aggregate {
-            Aggregate::Mean => ((num_anchors - 1) as f64).ln(),
-            Aggregate::Any => ((num_anchors - 1) as f64 / (num_views - 1) as f64).ln(),
-        };
+        let positives = (num_views - 1) as f64;
+        let chance = chance(num_pairs, num_pairs, groups.as_ref(), |negatives| {
+            let all = positives + num_views as f64 * negatives;
+            match aggregate {
+                Aggregate::Mean => all.ln(),
+                Aggregate::Any => (all / positives).ln(),
+            }
+        });
         Ok(report(NAME, &sums, num_anchors, Some(chance), context, head))
     }
 }
@@ -109,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig, NtXentConfig,
-        testing::{Case, Definition, Sharing, alike, check_definition, once, samples, views},
+        testing::{Case, Definition, Sharing, alike, check_definition, once, one_group, samples, views},
     };
 
     fn config(temperature: f64, aggregate: Aggregate, beta: f64, margin: f64) -> LossConfig {
@@ -168,6 +174,17 @@ mod tests {
             assert!((case.value() - expected.ln()).abs() < 1e-10);
             assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
         }
+        // In groups of 4, 3 and 1: two groups to be told from, in four views, and three positives.
+        for (aggregate, expected) in [(Aggregate::Mean, 11f64), (Aggregate::Any, 11.0 / 3.0)] {
+            let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
+            let case = Case::new(&LossConfig::MultiPositive(config), alike(4), samples(4, 8, Sharing::Groups));
+            assert!((case.value() - expected.ln()).abs() < 1e-10);
+            assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        }
+        // One group has nothing to learn.
+        let case = Case::new(&LossConfig::MultiPositive(MultiPositiveConfig::default()), views(2, 6, 3), one_group(6));
+        assert!(case.value().abs() < 1e-12);
+        case.check_gradient();
         // Two views, no sample twice: NT-Xent.
         let other = Case::new(&LossConfig::NtXent(NtXentConfig::default()), views(2, 6, 3), once(6)).value();
         for aggregate in [Aggregate::Mean, Aggregate::Any] {
@@ -186,6 +203,9 @@ mod tests {
                 (3, 0.7, 0.2, Sharing::Twice),
                 (2, 0.0, 0.0, Sharing::Walks),
                 (4, 0.7, 0.2, Sharing::Walks),
+                (3, 0.7, 0.2, Sharing::Groups),
+                (2, 0.0, 0.0, Sharing::WalksInGroups),
+                (3, 0.7, 0.2, Sharing::WalksInGroups),
             ] {
                 let config = config(0.1, aggregate, beta, margin);
                 let mut case = Case::new(&config, views(num_views, 5, 3), samples(num_views, 5, sharing));

@@ -19,6 +19,7 @@ use tch::{Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
+    groups::{Groups, chance},
     pairs::{all_with_all, check_hard_negatives, check_margin, check_two, report},
     rows::{Aggregate, Criterion},
 };
@@ -79,8 +80,9 @@ impl Loss for NtXent {
         let (_, _, num_pairs) = check_two(NAME, views, context)?;
         let (beta, margin) = (self.hard_negatives, self.margin);
         let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: false, margin, beta };
-        let sums = all_with_all(views, context, &self.head, 0.0, criterion)?;
-        let chance = ((2 * num_pairs - 1) as f64).ln();
+        let groups = Groups::of_pairs(context.samples);
+        let sums = all_with_all(views, groups.as_ref(), context, &self.head, 0.0, criterion)?;
+        let chance = chance(num_pairs, num_pairs, groups.as_ref(), |negatives| (1.0 + 2.0 * negatives).ln());
         Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
     }
 }
@@ -90,7 +92,9 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, Definition, F64, Sharing, alike, check_definition, once, one_sample, samples, views},
+        testing::{
+            Case, Definition, F64, Sharing, alike, check_definition, once, one_group, one_sample, samples, views,
+        },
     };
 
     fn config(temperature: f64, beta: f64, margin: f64) -> LossConfig {
@@ -128,9 +132,18 @@ mod tests {
         let case = Case::new(&config(0.1, 0.0, 0.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], once(5));
         assert!((case.value() - (8.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
         assert_eq!((case.metric("accuracy"), case.metric("temperature")), (1.0, 0.1));
-        // One sample only: nothing to tell apart.
-        let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), one_sample(3));
-        assert!(case.value().abs() < 1e-12);
+        // One sample or one group only: nothing to tell apart.
+        for samples in [one_sample(3), one_group(3)] {
+            let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), samples);
+            assert!(case.value().abs() < 1e-12);
+            case.check_gradient();
+        }
+        // 8 pairs in groups of 4, 3 and 1: each has two groups to be told from, in both views.
+        for beta in [0.0, 1.0] {
+            let case = Case::new(&config(0.1, beta, 0.0), ones(), samples(2, 8, Sharing::Groups));
+            assert!((case.value() - 5f64.ln()).abs() < 1e-10);
+            assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Context, Error, Head, LossOutput,
+    groups::{Groups, Weighing},
     related::Related,
     rows::{Criterion, Positive, Rows, Sums},
 };
@@ -58,6 +59,7 @@ pub(crate) fn one_with_other(related: &Related, context: &Context, view: usize) 
 /// itself are ignored, other rows of the same sample have weight `twins`, other related rows are ignored.
 pub(crate) fn all_with_all(
     views: &[Tensor],
+    groups: Option<&Groups>,
     context: &Context,
     head: &Head,
     twins: f64,
@@ -84,14 +86,26 @@ pub(crate) fn all_with_all(
         }
     }
     let anchors: Vec<Tensor> = views.iter().map(|view| view.narrow(0, own.start, length)).collect();
+    let scale = scale_of(head, &views[0]);
+    let weighing = groups.map(|groups| {
+        let pairs = groups.on(scale.kind(), scale.device());
+        [pairs.narrow(own.start, length), pairs].map(|pairs| pairs.repeat(num_views))
+    });
     let rows = Rows {
         anchors: Tensor::cat(&anchors, 0),
         keys: Tensor::cat(views, 0),
         positives: &positives,
-        scale: &scale_of(head, &views[0]),
+        groups: weighing,
+        scale: &scale,
         criterion,
     };
     rows.sums()
+}
+
+/// For one row of each own pair against one of each key, of which the pairs of the batch are the first.
+pub(crate) fn own_with_all(groups: &Groups, context: &Context, scale: &Tensor) -> [Weighing; 2] {
+    let keys = groups.on(scale.kind(), scale.device());
+    [keys.narrow(context.own.start, context.own.end - context.own.start), keys]
 }
 
 /// The scale of logits of such projections; never in bf16, which has 8 bits.
@@ -114,11 +128,16 @@ pub(crate) fn report(
     let share = (context.own.end - context.own.start) as f64 / context.samples.num_pairs() as f64;
     let mut metrics = vec![];
     if let Some(chance) = chance {
-        metrics.push(("loss_over_ln_n", loss.detach() / chance));
+        metrics.push(("loss_over_ln_n", over_chance(&loss.detach(), chance)));
     }
     metrics.push(("accuracy", sums.hits.detach() / num_anchors as f64));
     metrics.push(("temperature", head.temperature() * share));
     LossOutput { terms: vec![(name, loss)], metrics }
+}
+
+/// A loss divided by that of an encoder that tells nothing apart; 0 where there is nothing to tell apart.
+pub(crate) fn over_chance(loss: &Tensor, chance: f64) -> Tensor {
+    if chance > 0.0 { loss / chance } else { loss.zeros_like() }
 }
 
 /// Checks a margin.

@@ -13,12 +13,16 @@
 //! and those of the sigmoid criterion `sum_p w_ip softplus(-l_ip - b) + sum_n softplus(l_in + b)`. A row without
 //! positives, and a decoupled one without negatives, is 0.
 //!
+//! Where groups are known (see `groups.rs`), what is of the anchor's group and no positive is no negative either, and each
+//! negative has a weight `v_n`: the sums over `n` and the mean are weighed by it. The sigmoid criterion judges a pair of
+//! rows once, as a negative of each other, and so weighs it by the mean of the weights of anchor and key.
+//!
 //! Rows are worked out a tile at a time, forward and backward at once, so that memory is O(tile x keys). Shapes: `A`
 //! anchors, `K` keys, `P` dimensions, `T` rows of a tile.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::Error;
+use crate::{Error, groups::Weighing};
 
 /// In place of the logarithm of 0: no NaN comes of differences, and its exponential is 0.
 const LOWEST: f64 = -1e30;
@@ -79,6 +83,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) keys: Tensor,
     /// Sorted by row, no pair twice.
     pub(crate) positives: &'a [Positive],
+    /// Of the anchors and of the keys; `None` where all negatives weigh 1.
+    pub(crate) groups: Option<[Weighing; 2]>,
     /// `1 / temperature`, a scalar.
     pub(crate) scale: &'a Tensor,
     /// What each row is made into.
@@ -122,7 +128,8 @@ impl Rows<'_> {
             let height = tile.max(1).min(num_rows - first);
             let (own, rest) = list.split_at(list.partition_point(|p| p.row < first + height));
             list = rest;
-            let relations = Relations::new(own, first, [height, num_keys], (kind, anchors.device()));
+            let groups = self.groups.as_ref().map(|[rows, keys]| [rows.narrow(first, height), keys.shallow_clone()]);
+            let relations = Relations::new(own, groups, first, [height, num_keys], (kind, anchors.device()));
             let part = anchors.detach().narrow(0, first, height).set_requires_grad(inputs[0].requires_grad());
             let cosines = part.matmul(&keys.tr()); // [T, K]
             let value = self.criterion.rows(&cosines, &relations, &scale, &bias).sum(kind);
@@ -159,11 +166,19 @@ struct Relations {
     positive: Tensor,
     /// Neither positive nor negative `[T, K]`.
     ignored: Tensor,
+    /// Of the rows and of the keys.
+    groups: Option<[Weighing; 2]>,
     options: (Kind, Device),
 }
 
 impl Relations {
-    fn new(list: &[Positive], first: i64, [height, num_keys]: [i64; 2], options: (Kind, Device)) -> Self {
+    fn new(
+        list: &[Positive],
+        groups: Option<[Weighing; 2]>,
+        first: i64,
+        [height, num_keys]: [i64; 2],
+        options: (Kind, Device),
+    ) -> Self {
         let device = options.1;
         let place = |p: &Positive| (p.row - first) * num_keys + p.col;
         let (real, ignored): (Vec<&Positive>, Vec<&Positive>) = list.iter().partition(|p| p.weight != 0.0);
@@ -174,11 +189,17 @@ impl Relations {
         };
         let places = numbers(real.iter().map(|p| place(p)).collect());
         let weights: Vec<f64> = real.iter().map(|p| p.weight).collect();
+        let positive = mask(&places);
+        let mut ignored = mask(&numbers(ignored.iter().map(|p| place(p)).collect()));
+        if let Some([rows, keys]) = &groups {
+            ignored = ignored.logical_or(&rows.same(keys).logical_and(&positive.logical_not()));
+        }
         Self {
             weights: Tensor::from_slice(&weights).to_kind(options.0).to_device(device),
             rows: numbers(real.iter().map(|p| p.row - first).collect()),
-            positive: mask(&places),
-            ignored: mask(&numbers(ignored.iter().map(|p| place(p)).collect())),
+            positive,
+            ignored,
+            groups,
             places,
             options,
         }
@@ -192,6 +213,24 @@ impl Relations {
 
     fn per_row(&self, of_positives: &Tensor) -> Tensor {
         Tensor::zeros([self.positive.size()[0]], self.options).index_add(0, &self.rows, of_positives)
+    }
+
+    /// The logits with the logarithms of the weights of negatives added to theirs.
+    fn weighed(&self, logits: &Tensor) -> Tensor {
+        match &self.groups {
+            None => logits.shallow_clone(),
+            Some([_, keys]) => logits + keys.weights.log().masked_fill(&self.positive, 0.0),
+        }
+    }
+
+    /// What the negatives outside the mask weigh together, or how many there are `[T]`.
+    fn weight_outside(&self, mask: &Tensor) -> Tensor {
+        let outside = mask.logical_not();
+        let (kind, _) = self.options;
+        match &self.groups {
+            None => outside.sum_dim_intlist(1, false, kind),
+            Some([_, keys]) => outside.to_kind(kind).mv(&keys.weights),
+        }
     }
 
     /// Rows whose nearest key is a positive, a scalar.
@@ -211,7 +250,10 @@ impl Criterion<'_> {
                 let logits = cosines * scale + bias;
                 // softplus(x) = -ln sigmoid(-x), which LibTorch works out to the last digit.
                 let towards = logits.log_sigmoid().neg();
-                let away = logits.neg().log_sigmoid().neg().masked_fill(&positive.logical_or(ignored), 0.0);
+                let mut away = logits.neg().log_sigmoid().neg().masked_fill(&positive.logical_or(ignored), 0.0);
+                if let Some([rows, keys]) = &relations.groups {
+                    away = away * (rows.weights.unsqueeze(1) + &keys.weights) * 0.5;
+                }
                 away.sum_dim_intlist(1, false, kind) + relations.weighted_sum(&towards)
             }
             Self::Softmax { aggregate, decoupled, margin, beta } => {
@@ -228,9 +270,9 @@ impl Criterion<'_> {
                     masked_log_sum_exp(&(&logits + weights.log()), &positive.logical_not())
                 });
                 let denominator = if *beta == 0.0 && !decoupled && any.is_none() {
-                    masked_log_sum_exp(&logits, ignored)
+                    masked_log_sum_exp(&relations.weighed(&logits), ignored)
                 } else {
-                    let negatives = log_sum_exp_of_negatives(&logits, &not_negative, *beta);
+                    let negatives = log_sum_exp_of_negatives(&logits, relations, &not_negative, *beta);
                     match &any {
                         _ if *decoupled => negatives,
                         Some(any) => any.logaddexp(&negatives),
@@ -256,14 +298,16 @@ fn masked_log_sum_exp(logits: &Tensor, mask: &Tensor) -> Tensor {
     logits.masked_fill(mask, LOWEST).logsumexp(1, false)
 }
 
-/// `ln sum_n h_n e^l_n = lse((1 + beta) l) - lse(beta l) + ln |N|` (see the [module](self)).
-fn log_sum_exp_of_negatives(logits: &Tensor, mask: &Tensor, beta: f64) -> Tensor {
+/// `ln sum_n v_n h_n e^l_n = lse((1 + beta) l + ln v) - lse(beta l + ln v) + ln sum_n v_n` (see the [module](self)).
+fn log_sum_exp_of_negatives(logits: &Tensor, relations: &Relations, mask: &Tensor, beta: f64) -> Tensor {
+    let log_sum_exp = |logits: &Tensor| masked_log_sum_exp(&relations.weighed(logits), mask);
     if beta == 0.0 {
-        return masked_log_sum_exp(logits, mask);
+        return log_sum_exp(logits);
     }
-    let num = mask.logical_not().sum_dim_intlist(1, false, logits.kind()); // [T]
-    let sum = masked_log_sum_exp(&(logits * (1.0 + beta)), mask) - masked_log_sum_exp(&(logits * beta), mask);
-    (sum + num.clamp_min(1.0).log()).masked_fill(&num.eq(0.0), LOWEST)
+    let total = relations.weight_outside(mask); // [T]
+    let none = total.eq(0.0);
+    let sum = log_sum_exp(&(logits * (1.0 + beta))) - log_sum_exp(&(logits * beta));
+    (sum + total.masked_fill(&none, 1.0).log()).masked_fill(&none, LOWEST)
 }
 
 #[cfg(test)]
@@ -282,6 +326,7 @@ mod tests {
             anchors: anchors.shallow_clone(),
             keys: keys.shallow_clone(),
             positives: &positives,
+            groups: None,
             scale: &scale,
             criterion,
         };

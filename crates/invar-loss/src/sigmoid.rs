@@ -10,6 +10,9 @@
 //!
 //! Each pair is judged on its own, and nothing is normalised over the batch. The bias starts low because nearly all
 //! pairs are negatives. Related rows beside the pair itself (of one sample, or of two that are paired) are left out.
+//!
+//! Where pairs have groups, rows of one group are left out too, and a negative weighs `(w_i + w_j) / 2`: `y_j` is one of
+//! the negatives of `x_i`, whose group weighs 1 in that sum, as much as `x_i` is one of those of `y_j`.
 
 use invar_nn::Weights;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,8 @@ use tch::{Tensor, nn};
 
 use crate::{
     Context, Error, Head, Loss, LossOutput,
-    pairs::{check_two, one_with_other, report, scale_of},
+    groups::Groups,
+    pairs::{check_two, one_with_other, own_with_all, report, scale_of},
     related::Related,
     rows::{Criterion, Rows},
 };
@@ -76,11 +80,14 @@ impl Loss for Sigmoid {
         let (x, y, num_pairs) = check_two(NAME, views, context)?;
         let own = context.own.clone();
         let (first, positives) = (own.start, one_with_other(&Related::new(context.samples), context, 0));
+        let scale = scale_of(&self.head, x);
+        let groups = Groups::of_pairs(context.samples);
         let rows = Rows {
             anchors: x.narrow(0, first, own.end - first),
             keys: y.shallow_clone(),
             positives: &positives,
-            scale: &scale_of(&self.head, x),
+            groups: groups.map(|groups| own_with_all(&groups, context, &scale)),
+            scale: &scale,
             criterion: Criterion::Sigmoid { bias: &self.bias },
         };
         let mut output = report(NAME, &rows.sums()?, num_pairs, None, context, &self.head);
@@ -96,7 +103,7 @@ mod tests {
     use super::*;
     use crate::{
         LossConfig,
-        testing::{Case, F64, Sharing, dot, is_related, once, samples, views},
+        testing::{Case, F64, Sharing, dot, is_negative, once, one_group, samples, views, weight},
     };
 
     fn config(temperature: f64, bias: f64) -> LossConfig {
@@ -111,8 +118,9 @@ mod tests {
             let logit = dot(&views[0], i, &views[1], j) / temperature + bias;
             if i == j {
                 sum += (-logit).exp().ln_1p();
-            } else if !is_related(samples, (0, i as usize), (1, j as usize)) {
-                sum += logit.exp().ln_1p();
+            } else if is_negative(samples, (0, i as usize), (1, j as usize)) {
+                let weights = [i, j].map(|pair| weight(samples, pair as usize));
+                sum += (weights[0] + weights[1]) / 2.0 * logit.exp().ln_1p();
             }
         }
         sum / n as f64
@@ -152,6 +160,10 @@ mod tests {
         let expected = 2f64.ln() + 4.0 * (-10f64).exp().ln_1p();
         assert!((case.value() - expected).abs() < 1e-12);
         assert_eq!((case.metric("accuracy"), case.metric("bias")), (1.0, -10.0));
+        // The same of one group: what is left are the pairs.
+        let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], one_group(5));
+        assert!((case.value() - 2f64.ln()).abs() < 1e-12);
+        assert_eq!(case.metric("accuracy"), 1.0);
     }
 
     #[test]

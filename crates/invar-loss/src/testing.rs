@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use invar_dataset::SampleId;
+use invar_dataset::{GroupId, SampleId};
 use invar_nn::SampleIds;
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
@@ -36,28 +36,44 @@ pub(crate) enum Sharing {
     Twice,
     /// The second view is of another sample: of the anchor of another pair, of the second of another, of neither.
     Walks,
+    /// Each sample is in one pair, and some pairs are of one group, of two or of more.
+    Groups,
+    /// As `Walks`, in groups that the walks do not keep to.
+    WalksInGroups,
 }
 
 impl Sharing {
-    pub(crate) const ALL: [Self; 3] = [Self::Once, Self::Twice, Self::Walks];
+    pub(crate) const ALL: [Self; 5] = [Self::Once, Self::Twice, Self::Walks, Self::Groups, Self::WalksInGroups];
 }
 
 /// Ids of `n` pairs.
 pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds {
     let id = |view: usize, pair: usize| match sharing {
-        Sharing::Once => pair,
+        Sharing::Once | Sharing::Groups => pair,
         Sharing::Twice => pair / 2,
         // Pairs 0, 3, 6, ... walk to the next pair's anchor, 1, 4, 7, ... to a sample of their own, the others to the
         // one that the pair before walked to.
-        Sharing::Walks if view.is_multiple_of(2) => pair,
-        Sharing::Walks => match pair % 3 {
+        Sharing::Walks | Sharing::WalksInGroups if view.is_multiple_of(2) => pair,
+        Sharing::Walks | Sharing::WalksInGroups => match pair % 3 {
             0 => (pair + 1) % n,
             1 => 1000 + pair,
             _ => 1000 + pair - 1,
         },
     };
     let rows = (0..num_views).flat_map(|view| (0..n).map(move |pair| SampleId(id(view, pair) as u64)));
-    SampleIds::new(num_views, rows.collect())
+    let group = |pair: usize| match pair % 6 {
+        0 | 2 | 3 => Some(GroupId(u64::MAX)),
+        1 | 5 => Some(GroupId(pair as u64 / 12)),
+        _ => None,
+    };
+    let has_groups = matches!(sharing, Sharing::Groups | Sharing::WalksInGroups);
+    let groups = if has_groups { (0..n).map(group).collect() } else { vec![] };
+    SampleIds::new(num_views, rows.collect()).with_groups(groups)
+}
+
+/// Ids of two views of pairs of as many samples that are all of one group.
+pub(crate) fn one_group(n: usize) -> SampleIds {
+    samples(2, n, Sharing::Once).with_groups(vec![Some(GroupId(3)); n])
 }
 
 /// Ids of pairs of two views, of one sample each: `0..n`.
@@ -72,13 +88,26 @@ pub(crate) fn one_sample(n: usize) -> SampleIds {
 
 /// The same with other numbers.
 pub(crate) fn renumbered(ids: &SampleIds, number: impl Fn(u64) -> u64) -> SampleIds {
-    SampleIds::new(ids.num_views(), ids.iter().map(|id| SampleId(number(id.0))).collect())
+    let numbers = ids.iter().map(|id| SampleId(number(id.0)));
+    SampleIds::new(ids.num_views(), numbers.collect()).with_groups(ids.groups().to_vec())
 }
 
 /// Whether two rows `(view, pair)` of different pairs are no negatives of each other: a sample of the one's pair is that
 /// of the other, or the other way round. By definition, one pair of rows at a time.
 pub(crate) fn is_related(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> bool {
     (0..ids.num_views()).any(|w| ids.get(w, i) == ids.get(u, j) || ids.get(w, j) == ids.get(v, i))
+}
+
+/// Whether two rows of different pairs are negatives of each other: not related, and not of one group.
+pub(crate) fn is_negative(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> bool {
+    let is_one_group = ids.group(i).is_some() && ids.group(i) == ids.group(j);
+    !is_related(ids, (v, i), (u, j)) && !is_one_group
+}
+
+/// What the rows of pair `j` weigh as negatives: one over the pairs of its group.
+pub(crate) fn weight(ids: &SampleIds, j: usize) -> f64 {
+    let is_with = |i: &usize| ids.group(*i).is_some() && ids.group(*i) == ids.group(j);
+    1.0 / (0..ids.num_pairs()).filter(is_with).count().max(1) as f64
 }
 
 /// A loss in f64, and what it is given.
@@ -181,7 +210,8 @@ impl Case {
         self.slow_keys.iter_mut().for_each(|keys| keys.reverse());
         let num_views = self.samples.num_views();
         let turned = (0..num_views).rev().flat_map(|view| self.samples.view(view).to_vec()).collect();
-        self.samples = SampleIds::new(num_views, turned);
+        let groups = self.samples.groups().to_vec();
+        self.samples = SampleIds::new(num_views, turned).with_groups(groups);
         assert!((self.value() - plain).abs() < 1e-10, "views swapped");
         let order = Tensor::randperm(self.samples.num_pairs() as i64, (Kind::Int64, Device::Cpu));
         self.views.iter_mut().for_each(|view| *view = view.index_select(0, &order));
@@ -189,7 +219,8 @@ impl Case {
         let order = Vec::<i64>::try_from(&order).unwrap();
         let shuffled = |view| order.iter().map(move |&pair| (view, pair as usize));
         let shuffled = (0..num_views).flat_map(shuffled).map(|(view, pair)| self.samples.get(view, pair)).collect();
-        self.samples = SampleIds::new(num_views, shuffled);
+        let groups = order.iter().map(|&pair| self.samples.group(pair as usize)).collect();
+        self.samples = SampleIds::new(num_views, shuffled).with_groups(groups);
         assert!((self.value() - plain).abs() < 1e-10, "batch shuffled");
     }
 
@@ -264,18 +295,20 @@ impl Definition {
         let id = |v: usize, i: i64| samples.get(v, i as usize);
         let rows: Vec<_> = views.iter().map(|view| Vec::<Vec<f64>>::try_from(view).unwrap()).collect();
         let at = |v: usize, i: i64| &rows[v][i as usize];
+        let weights: Vec<f64> = (0..n as usize).map(|j| weight(samples, j)).collect();
         let row = |&(v, i): &(usize, i64)| {
             let (mut positives, mut negatives) = (vec![], vec![]);
             for &(u, j) in all.iter().filter(|&&other| other != (v, i)) {
                 let cosine: f64 = at(v, i).iter().zip(at(u, j)).map(|(a, b)| a * b).sum();
                 if j == i || (id(u, j) == id(v, i) && self.twins) {
                     positives.push(((cosine - self.margin) / self.temperature).exp());
-                } else if !is_related(samples, (v, i as usize), (u, j as usize)) {
-                    negatives.push((cosine / self.temperature).exp());
+                } else if is_negative(samples, (v, i as usize), (u, j as usize)) {
+                    negatives.push(((cosine / self.temperature).exp(), weights[j as usize]));
                 }
             }
-            let mean = negatives.iter().map(|e| e.powf(self.beta)).sum::<f64>() / negatives.len() as f64;
-            let away: f64 = negatives.iter().map(|e| e.powf(self.beta) / mean * e).sum();
+            let total: f64 = negatives.iter().map(|(_, w)| w).sum();
+            let mean = negatives.iter().map(|(e, w)| w * e.powf(self.beta)).sum::<f64>() / total;
+            let away: f64 = negatives.iter().map(|(e, w)| w * e.powf(self.beta) / mean * e).sum();
             let near: f64 = positives.iter().sum();
             if self.decoupled && negatives.is_empty() {
                 return 0.0;

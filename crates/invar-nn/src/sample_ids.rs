@@ -1,23 +1,38 @@
-use invar_dataset::SampleId;
+use std::iter;
 
-/// Of which sample each view of a batch is, `[V, B]`, on the host.
+use invar_dataset::{GroupId, SampleId};
+
+/// Of which sample each view of a batch is, `[V, B]`, and of which group each pair, `[B]`, on the host.
 ///
-/// The views of one pair can be of several samples: two reads that overlap.
+/// The views of one pair can be of several samples: two reads that overlap. Those are of one group, where groups are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampleIds {
     /// View after view.
     ids: Vec<SampleId>,
     num_views: usize,
+    /// Of each pair; empty where no pair has one.
+    groups: Vec<Option<GroupId>>,
 }
 
 impl SampleIds {
-    /// Of `num_views` views: the first view of every pair, then the second, and so on.
+    /// Of `num_views` views: the first view of every pair, then the second, and so on. No pair has a group.
     ///
     /// # Panics
     /// When there are no views, or not as many ids of each.
     pub fn new(num_views: usize, ids: Vec<SampleId>) -> Self {
         assert!(num_views > 0 && ids.len().is_multiple_of(num_views), "{} ids of {num_views} views", ids.len());
-        Self { ids, num_views }
+        Self { ids, num_views, groups: vec![] }
+    }
+
+    /// The same, the pairs in groups. No groups at all are as good as `None` for each pair.
+    ///
+    /// # Panics
+    /// When there are groups, but not as many as pairs.
+    pub fn with_groups(self, groups: Vec<Option<GroupId>>) -> Self {
+        let num_pairs = self.num_pairs();
+        assert!(groups.is_empty() || groups.len() == num_pairs, "{} groups of {num_pairs} pairs", groups.len());
+        let groups = if groups.iter().all(Option::is_none) { vec![] } else { groups };
+        Self { groups, ..self }
     }
 
     /// Of pairs whose views are all of the pair's own sample.
@@ -60,6 +75,16 @@ impl SampleIds {
         self.ids.iter().copied()
     }
 
+    /// The group of pair `pair`.
+    pub fn group(&self, pair: usize) -> Option<GroupId> {
+        self.groups.get(pair).copied().flatten()
+    }
+
+    /// The groups of the pairs, `[B]`; empty where no pair has one.
+    pub fn groups(&self) -> &[Option<GroupId>] {
+        &self.groups
+    }
+
     /// The pairs of several chunks, one after the other.
     ///
     /// # Panics
@@ -67,7 +92,11 @@ impl SampleIds {
     pub fn concat<'a>(chunks: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let num_views = chunks.clone().next().expect("a chunk").num_views;
         let ids = (0..num_views).flat_map(|view| chunks.clone().flat_map(move |chunk| chunk.view(view)));
-        Self::new(num_views, ids.copied().collect())
+        let groups = chunks.clone().flat_map(|chunk| {
+            let without = chunk.num_pairs() - chunk.groups.len();
+            chunk.groups.iter().copied().chain(iter::repeat_n(None, without))
+        });
+        Self::new(num_views, ids.copied().collect()).with_groups(groups.collect())
     }
 }
 
@@ -87,5 +116,18 @@ mod tests {
         assert_eq!((all.view(0), all.view(1)), (&ids(&[1, 2, 3])[..], &ids(&[8, 9, 7])[..]));
         assert_eq!(all.get(1, 2), SampleId(7));
         assert_eq!(SampleIds::of_pairs(3, &ids(&[4, 5])).view(2), ids(&[4, 5]));
+        assert_eq!(all.groups(), []);
+    }
+
+    #[test]
+    fn chunks_with_and_without_groups_are_joined() {
+        let group = |number| Some(GroupId(number));
+        let without = SampleIds::new(2, ids(&[1, 2, 8, 9]));
+        let with = SampleIds::new(2, ids(&[3, 4, 3, 5])).with_groups(vec![group(u64::MAX), None]);
+        let joined = |chunks: &[&SampleIds]| SampleIds::concat(chunks.iter().copied()).groups().to_vec();
+        assert_eq!(joined(&[&without, &with]), [None, None, group(u64::MAX), None]);
+        assert_eq!(joined(&[&with, &without]), [group(u64::MAX), None, None, None]);
+        assert_eq!(joined(&[&without, &without]), []);
+        assert_eq!(without.clone().with_groups(vec![None, None]), without);
     }
 }

@@ -155,7 +155,8 @@ pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Resul
     let by_view = (0..num_views).flat_map(|view| pairs.iter().map(move |pair| &pair.views[view]));
     let (ids, views): (Vec<_>, Vec<_>) = by_view.map(|(id, view)| (*id, view)).unzip();
     let stacked = Batch::collate(&views)?;
-    Ok(Views { stacked, samples: SampleIds::new(num_views, ids) })
+    let groups = pairs.iter().map(|pair| pair.group).collect();
+    Ok(Views { stacked, samples: SampleIds::new(num_views, ids).with_groups(groups) })
 }
 
 fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {

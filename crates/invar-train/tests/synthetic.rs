@@ -1,7 +1,7 @@
 //! A source without a domain: points around cloud centres; the two views of a sample are noisy copies of one point.
 #![allow(dead_code, missing_docs)]
 
-use invar_dataset::{DatasetError, Pair, PairSource, SampleId, SampleName, View, ViewShape, ViewSource, seed};
+use invar_dataset::{DatasetError, GroupId, Pair, PairSource, SampleId, SampleName, View, ViewShape, ViewSource, seed};
 
 pub const NUM_FEATURES: usize = 24;
 
@@ -13,11 +13,13 @@ pub struct Clouds {
     pub all_alike: bool,
     /// The second view of samples 0 and 1, 2 and 3, ... is of the other of the two, as in pairs of two reads.
     pub in_twos: bool,
+    /// Half of the samples are one group, and there are others of eight.
+    pub has_groups: bool,
 }
 
 impl Default for Clouds {
     fn default() -> Self {
-        Self { num_samples: 500, poisoned_from: usize::MAX, all_alike: false, in_twos: false }
+        Self { num_samples: 500, poisoned_from: usize::MAX, all_alike: false, in_twos: false, has_groups: false }
     }
 }
 
@@ -57,7 +59,12 @@ impl PairSource for Clouds {
         {
             data[0] = f32::NAN;
         }
-        Ok(Pair { views, links: None, group: None })
+        let group = match index / 2 % 4 {
+            0 | 2 => Some(GroupId(u64::MAX)),
+            1 => Some(GroupId(index as u64 / 32)),
+            _ => None,
+        };
+        Ok(Pair { views, links: None, group: group.filter(|_| self.has_groups) })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

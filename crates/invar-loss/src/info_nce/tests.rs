@@ -4,7 +4,7 @@ use invar_nn::{Encoded, SampleIds, unit_length};
 use invar_torch::ProcessGroup;
 use tch::Device;
 
-use crate::testing::{Sharing, is_related, once, samples};
+use crate::testing::{Sharing, is_negative, once, one_group, samples, weight};
 
 const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
 
@@ -171,20 +171,28 @@ fn a_sample_that_is_twice_in_the_batch_is_no_negative_of_itself() {
     assert!((value(&output) - expected).abs() < 1e-15);
 }
 
-/// The definition with related rows left out, one number at a time.
+/// The definition with related rows and those of one group left out, the others weighed, one number at a time.
 fn oracle_of(q: &Tensor, k: &Tensor, ids: &SampleIds) -> f64 {
     let (n, d) = q.size2().unwrap();
     let logit = |i: i64, j: i64| (0..d).map(|c| q.double_value(&[i, c]) * k.double_value(&[j, c])).sum::<f64>() / 0.1;
-    let is_there = |i: i64, j: i64| i == j || !is_related(ids, (0, i as usize), (1, j as usize));
+    let weigh = |i: i64, j: i64, other: i64| match i == j {
+        true => 1.0,
+        false if is_negative(ids, (0, i as usize), (1, j as usize)) => weight(ids, other as usize),
+        false => 0.0,
+    };
     let log_sum_exp = |cells: &dyn Fn(i64) -> (i64, i64)| {
-        (0..n).map(cells).filter(|&(i, j)| is_there(i, j)).map(|(i, j)| logit(i, j).exp()).sum::<f64>().ln()
+        let term = |other| {
+            let (i, j) = cells(other);
+            weigh(i, j, other) * logit(i, j).exp()
+        };
+        (0..n).map(term).sum::<f64>().ln()
     };
     let term = |i: i64| (log_sum_exp(&|j| (i, j)) + log_sum_exp(&|j| (j, i))) / 2.0 - logit(i, i);
     (0..n).map(term).sum::<f64>() / n as f64
 }
 
 #[test]
-fn related_rows_are_left_out_in_both_directions() {
+fn related_rows_are_left_out_and_groups_weighed_in_both_directions() {
     for n in [2, 3, 5, 17, 64] {
         let (q, k) = (vectors(n, 3, 1.0), vectors(n, 3, 0.7));
         for sharing in Sharing::ALL {
@@ -199,6 +207,18 @@ fn related_rows_are_left_out_in_both_directions() {
             case.check_symmetry();
         }
     }
+}
+
+#[test]
+fn with_groups_chance_is_the_number_of_groups() {
+    // Of 8 pairs four are of one group, three of another and one of none: 3 to be told apart.
+    let config = crate::LossConfig::InfoNce(InfoNceConfig::default());
+    let case = crate::testing::Case::new(&config, crate::testing::alike(2), samples(2, 8, Sharing::Groups));
+    assert!((case.value() - 3f64.ln()).abs() < 1e-10, "{}", case.value());
+    assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
+    let case = crate::testing::Case::new(&config, vec![vectors(5, 3, 1.0), vectors(5, 3, 0.7)], one_group(5));
+    assert_eq!((case.value(), case.metric("loss_over_ln_n"), case.metric("accuracy")), (0.0, 0.0, 1.0));
+    case.check_gradient();
 }
 
 #[test]

@@ -10,6 +10,17 @@
 //! dL/dq  = s/2B G k     dL/dk = s/2B G^T q     dL/ds = 1/2B (sum_i q_i . (G k)_i - margin sum_i G_ii)
 //! ```
 //!
+//! Where groups are known (see `groups.rs`), pairs of one group are no negatives, and column `j` weighs `w_j` in `n_i`, row
+//! `i` weighs `w_i` in `m_j`:
+//!
+//! ```text
+//! n_i = ln sum_j w_j exp(l_ij)     m_j = ln sum_i w_i exp(l_ij)
+//! G_ij = w_j exp(l_ij - r_i) + w_i exp(l_ij - c_j) = w_i w_j [ exp(l_ij - r_i - ln w_i) + exp(l_ij - c_j - ln w_j) ]
+//! ```
+//!
+//! The last form leaves the passes over tiles as they are: `r` and `c` become `r + ln w` and `c + ln w`, and `w_i` and `w_j`
+//! multiply the rows of `q`, `k` and of the gradients instead of the tile.
+//!
 //! Positives are kept apart from negatives, because what is left of `logsumexp - p` near a loss of zero is rounding.
 //! The logits of unit vectors lie in `[-s, s]`. So for all but very low temperatures `exp(l)` needs no maximum taken off
 //! it, and the one exponential serves rows, columns and both terms of the gradient.
@@ -17,6 +28,8 @@
 use std::{ops::Range, sync::Arc};
 
 use tch::{Device, Kind, Tensor};
+
+use crate::groups::Weighing;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +57,8 @@ pub(super) struct Rows {
     /// Rows and columns, by row, that are neither positives nor negatives of each other. Those of other rows than the own
     /// ones may be missing.
     pub ignored: Arc<[[i64; 2]]>,
+    /// Which pairs are of one group, and what each weighs as a negative, of the kind of `k`; `None` where all weigh 1.
+    pub groups: Option<Weighing>,
     /// The rows of `q` whose tiles are worked out.
     pub own: Range<i64>,
     /// Rows of a tile.
@@ -125,7 +140,7 @@ impl Rows {
     /// Other rows of the same batch.
     pub(super) fn of(&self, own: Range<i64>) -> Self {
         let (q, k, ignored) = (self.q.shallow_clone(), self.k.shallow_clone(), Arc::clone(&self.ignored));
-        Self { q, k, ignored, own, ..*self }
+        Self { q, k, ignored, groups: self.groups.as_ref().map(Weighing::shallow_clone), own, ..*self }
     }
 
     /// The first pass over the tiles.
@@ -143,13 +158,25 @@ impl Rows {
             let diagonal = self.logits(first, &tile); // [T]
             row_hits.push(diagonal.gt_tensor(&tile.amax([1i64], false)));
             column_maxima = column_maxima.maximum(&tile.amax([0i64], false));
+            let weights = self.groups.as_ref().map(|all| (&all.weights, all.weights.narrow(0, first, count)));
             if is_plain {
                 let _ = tile.exp_();
-                row_sums.push(tile.sum_dim_intlist(1, false, None).to_kind(wide).log());
-                column_sums += tile.sum_dim_intlist(0, false, None).to_kind(wide);
+                let (of_rows, of_columns) = match weights {
+                    None => (tile.sum_dim_intlist(1, false, None), tile.sum_dim_intlist(0, false, None)),
+                    Some((columns, rows)) => (tile.mv(columns), tile.tr().mv(&rows)),
+                };
+                row_sums.push(of_rows.to_kind(wide).log());
+                column_sums += of_columns.to_kind(wide);
             } else {
-                row_sums.push(tile.logsumexp([1i64], false).to_kind(wide));
-                column_sums = column_sums.logaddexp(&tile.logsumexp([0i64], false).to_kind(wide));
+                let (of_rows, of_columns) = match weights {
+                    None => (tile.logsumexp([1i64], false), tile.logsumexp([0i64], false)),
+                    Some((columns, rows)) => (
+                        (&tile + columns.log()).logsumexp([1i64], false),
+                        (&tile + rows.log().unsqueeze(1)).logsumexp([0i64], false),
+                    ),
+                };
+                row_sums.push(of_rows.to_kind(wide));
+                column_sums = column_sums.logaddexp(&of_columns.to_kind(wide));
             }
             diagonals.push(diagonal);
         }
@@ -186,7 +213,7 @@ impl Rows {
     fn logits(&self, first: i64, tile: &Tensor) -> Tensor {
         let count = tile.size()[0];
         let q = self.q.narrow(0, first, count) * self.scale; // [T, P]
-        let tile = q.mm_out(tile, &self.k.tr());
+        let mut tile = q.mm_out(tile, &self.k.tr());
         let mut diagonal = tile.diagonal(first, 0, 1);
         let before = diagonal.copy();
         let _ = diagonal.fill_(f64::NEG_INFINITY);
@@ -197,6 +224,9 @@ impl Rows {
             let places: Vec<i64> = ignored.iter().map(|[row, column]| (row - first) * num_columns + column).collect();
             let places = Tensor::from_slice(&places).to_device(tile.device());
             let _ = tile.view([-1]).index_fill_(0, &places, f64::NEG_INFINITY);
+        }
+        if let Some(groups) = &self.groups {
+            let _ = tile.masked_fill_(&groups.narrow(first, count).same(groups), f64::NEG_INFINITY);
         }
         before
     }
@@ -233,11 +263,19 @@ impl Rows {
         let Self { q, k, own, .. } = self;
         let (scale, margin) = (self.scale, self.margin);
         let narrow = |x: &Tensor| x.to_kind(k.kind());
-        let (rows, columns) = if sums.is_plain {
-            (narrow(&(-rows).exp()), narrow(&(-columns).exp()))
-        } else {
-            (narrow(rows), narrow(columns))
+        let weights = self.groups.as_ref().map(|groups| &groups.weights);
+        let own_of = |x: &Tensor| x.narrow(0, own.start, own.end - own.start);
+        let (shifted_rows, shifted_columns, weighed_diagonal) = match weights {
+            None => (rows.shallow_clone(), columns.shallow_clone(), diagonal.shallow_clone()),
+            Some(w) => (rows + own_of(w).log(), columns + w.log(), diagonal / own_of(w).square()),
         };
+        let (rows, columns) = if sums.is_plain {
+            (narrow(&(-shifted_rows).exp()), narrow(&(-shifted_columns).exp()))
+        } else {
+            (narrow(&shifted_rows), narrow(&shifted_columns))
+        };
+        let weigh = |x: &Tensor| weights.map_or_else(|| x.shallow_clone(), |w| x * w.unsqueeze(1));
+        let (weighed_q, weighed_k) = (weigh(q), weigh(k));
         let buffer = sums.kept.as_ref().map_or_else(|| self.buffer(), Tensor::shallow_clone);
         let second = self.buffer();
         let (dq, mut dk) = (q.zeros_like(), k.zeros_like());
@@ -259,10 +297,11 @@ impl Rows {
                 let _ = tile.exp_();
                 tile += &other;
             }
-            tile.diagonal(first, 0, 1).copy_(&diagonal.narrow(0, first - own.start, count));
-            let _ = tile.mm_out(&dq.narrow(0, first, count), k);
-            let _ = dk.addmm_(&tile.tr(), &q.narrow(0, first, count));
+            tile.diagonal(first, 0, 1).copy_(&weighed_diagonal.narrow(0, first - own.start, count));
+            let _ = tile.mm_out(&dq.narrow(0, first, count), &weighed_k);
+            let _ = dk.addmm_(&tile.tr(), &weighed_q.narrow(0, first, count));
         }
+        let (dq, dk) = (weigh(&dq), weigh(&dk));
         let ds = ((q * &dq).sum(wide(k.device())) - diagonal.sum(None::<Kind>) * margin) * part;
         [dq * (scale * part), dk * (scale * part), ds]
     }

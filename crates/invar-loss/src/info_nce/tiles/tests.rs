@@ -1,4 +1,6 @@
 use super::*;
+use crate::groups::Groups;
+use invar_dataset::GroupId;
 use invar_nn::unit_length;
 
 const CPU: Device = Device::Cpu;
@@ -10,16 +12,28 @@ fn views(n: i64, d: i64) -> [Tensor; 2] {
     [unit_length(&x), unit_length(&(&x + scatter(0.3).view([n, d]) * 0.6))]
 }
 
-/// Loss and gradients by autograd through the whole `[B, B]`.
-fn dense(q: &Tensor, k: &Tensor, scale: f64, margin: f64, ignored: &[[i64; 2]]) -> (f64, [Tensor; 3]) {
+/// Loss and gradients by autograd through the whole `[B, B]`; pairs of one group have the same number, 0 is none.
+fn dense(q: &Tensor, k: &Tensor, scale: f64, margin: f64, ignored: &[[i64; 2]], groups: &[u64]) -> (f64, [Tensor; 3]) {
     let leaf = |x: &Tensor| x.to_kind(Kind::Double).copy().set_requires_grad(true);
     let (q, k, scale) = (leaf(q), leaf(k), leaf(&Tensor::from(scale)));
     let eye = Tensor::eye(q.size()[0], (Kind::Double, CPU));
     let mut logits = (q.matmul(&k.tr()) - &eye * margin) * &scale;
     let mask = Tensor::zeros_like(&eye);
     ignored.iter().for_each(|[row, column]| drop(mask.get(*row).get(*column).fill_(1.0)));
+    let mut log_weights = Tensor::zeros_like(&eye);
+    for (i, j) in (0..groups.len()).flat_map(|i| (0..groups.len()).map(move |j| (i, j))).filter(|(i, j)| i != j) {
+        if groups[i] > 0 && groups[i] == groups[j] {
+            let _ = mask.get(i as i64).get(j as i64).fill_(1.0);
+        }
+        let count = groups.iter().filter(|&&group| group > 0 && group == groups[j]).count().max(1);
+        let _ = log_weights.get(i as i64).get(j as i64).fill_(-(count as f64).ln());
+    }
     logits = logits.masked_fill(&mask.gt(0.0), f64::NEG_INFINITY);
-    let lost = -logits.log_softmax(1, None).diagonal(0, 0, 1) - logits.log_softmax(0, None).diagonal(0, 0, 1);
+    let positives = logits.diagonal(0, 0, 1);
+    // The weight of a column in the sum over columns, that of a row in the sum over rows.
+    let by_row = (&logits + &log_weights).logsumexp([1i64], false);
+    let _ = log_weights.t_();
+    let lost = by_row + (&logits + &log_weights).logsumexp([0i64], false) - positives * 2.0;
     let loss = lost.mean(None::<Kind>) * 0.5;
     let gradients = Tensor::run_backward(&[&loss], &[&q, &k, &scale], false, false);
     (loss.double_value(&[]), gradients.try_into().unwrap())
@@ -45,12 +59,30 @@ fn rows(q: &Tensor, k: &Tensor, scale: f64) -> Rows {
     let own = 0..q.size()[0];
     let (tile_rows, plain_limit) = (tile_rows(own.end, 1), plain_limit(q.kind()));
     let (q, k) = (q.shallow_clone(), k.shallow_clone());
-    Rows { q, k, scale, margin: 0.0, ignored: [].into(), own, tile_rows, plain_limit }
+    Rows { q, k, scale, margin: 0.0, ignored: [].into(), groups: None, own, tile_rows, plain_limit }
+}
+
+/// Of groups of pairs, by number, 0 for none.
+fn weighing(numbers: &[u64], kind: Kind) -> Option<Weighing> {
+    let groups = Groups::new(numbers.iter().map(|&number| (number > 0).then_some(GroupId(number))));
+    groups.map(|groups| groups.on(kind, CPU))
+}
+
+/// A large group, one of three, and some of two, one or none of whose pairs are beside each other: of `n` pairs.
+fn some_groups(n: i64) -> Vec<u64> {
+    (0..n as u64)
+        .map(|pair| if pair % 3 == 0 { 1 } else { [0, 2 + pair / 9, 0, 100 + pair % 7, 3][pair as usize % 5] })
+        .collect()
 }
 
 /// Refuses what is farther from the dense loss than `tolerance`.
 fn check(rows: &Rows, parts: i64, tolerance: f64) {
-    let (loss, gradients) = dense(&rows.q, &rows.k, rows.scale, rows.margin, &rows.ignored);
+    check_grouped(rows, &[], parts, tolerance);
+}
+
+/// As [`check`], of groups of pairs by number.
+fn check_grouped(rows: &Rows, groups: &[u64], parts: i64, tolerance: f64) {
+    let (loss, gradients) = dense(&rows.q, &rows.k, rows.scale, rows.margin, &rows.ignored, groups);
     let (found, found_gradients, _) = tiled(rows, parts);
     let what = format!("B {} scale {} tile {} parts {parts}", rows.q.size()[0], rows.scale, rows.tile_rows);
     // What the dense loss loses to rounding where it is next to nothing.
@@ -127,6 +159,85 @@ fn a_sample_is_never_its_own_negative() {
         assert_eq!((loss, accuracy), (0.0, 1.0));
         assert!(gradients.iter().all(|gradient| gradient.abs().max().double_value(&[]) == 0.0));
     }
+}
+
+#[test]
+fn a_group_is_one_negative_and_its_pairs_none_of_each_other() {
+    for n in [2, 3, 5, 17, 64] {
+        let [q, k] = views(n, 7);
+        let numbers = some_groups(n);
+        for (scale, margin) in [(0.5, 0.0), (10.0, 0.2), (50.0, 0.0)] {
+            for tile_rows in [1, 4, 100] {
+                for plain_limit in [300.0, 0.0] {
+                    for parts in [1, 2, 3].into_iter().filter(|&parts| parts <= n) {
+                        let groups = weighing(&numbers, Kind::Double);
+                        let grouped = Rows { groups, margin, tile_rows, plain_limit, ..rows(&q, &k, scale) };
+                        check_grouped(&grouped, &numbers, parts, 1e-12);
+                    }
+                }
+            }
+        }
+    }
+    // Beside pairs of one sample, in and out of groups.
+    let [q, k] = views(17, 7);
+    let numbers = some_groups(17);
+    let ignored: Vec<[i64; 2]> = (0..16).map(|pair| [pair, pair + 1]).collect();
+    for plain_limit in [300.0, 0.0] {
+        let (ignored, groups) = (ignored.as_slice().into(), weighing(&numbers, Kind::Double));
+        check_grouped(&Rows { ignored, groups, tile_rows: 4, plain_limit, ..rows(&q, &k, 10.0) }, &numbers, 2, 1e-12);
+    }
+}
+
+#[test]
+fn groups_are_exact_to_five_digits_in_f32() {
+    let [q, k] = views(700, 32).map(|x| x.to_kind(Kind::Float));
+    let numbers = some_groups(700);
+    for (scale, tolerance) in [(1.0, 1e-5), (20.0, 1e-5), (100.0, 1e-4)] {
+        let groups = weighing(&numbers, Kind::Float);
+        check_grouped(&Rows { groups, tile_rows: 100, ..rows(&q, &k, scale) }, &numbers, 2, tolerance);
+    }
+}
+
+#[test]
+fn a_batch_of_one_group_has_nothing_to_learn() {
+    let [q, k] = views(9, 7);
+    for (plain_limit, tile_rows) in [(300.0, 4), (300.0, 100), (0.0, 4)] {
+        let groups = weighing(&[5; 9], Kind::Double);
+        let alone = Rows { groups, plain_limit, tile_rows, ..rows(&q, &k, 10.0) };
+        let (loss, gradients, accuracy) = tiled(&alone, 2);
+        assert_eq!((loss, accuracy), (0.0, 1.0));
+        assert!(gradients.iter().all(|gradient| greatest(gradient) == 0.0));
+    }
+}
+
+#[test]
+fn copies_of_a_group_push_no_more_than_one_of_them() {
+    // The same negative in a group of one pair and of six: the pair beside it has the same loss and gradient.
+    let [q, k] = views(2, 7);
+    let repeated = |x: &Tensor, times: i64| Tensor::cat(&[x.narrow(0, 0, 1), x.narrow(0, 1, 1).repeat([times, 1])], 0);
+    let of_first = |times: i64| {
+        let numbers: Vec<u64> = (0..=times as u64).map(|pair| 4 * pair.min(1)).collect();
+        let groups = weighing(&numbers, Kind::Double);
+        let (_, [dq, _, _], _) = tiled(&Rows { groups, ..rows(&repeated(&q, times), &repeated(&k, times), 10.0) }, 1);
+        // Of the mean over rows, the one of the pair alone: by the negatives of its row, not by those of other rows.
+        dq.get(0) * (times + 1) as f64
+    };
+    // A row of a group is still an anchor of its own, six times here: that is the other half of the gradient.
+    let (one, six) = (of_first(1), of_first(6));
+    let (one_way, by_anchors) = halves(&q, &k);
+    assert!(greatest(&(one - (&one_way + &by_anchors))) < 1e-12);
+    assert!(greatest(&(six - (&one_way + by_anchors * 6.0))) < 1e-12);
+}
+
+/// Of two pairs: the gradient of the first row of `q` through the softmax over its own columns and, but for the positive
+/// there, through that of the second column; by autograd.
+fn halves(q: &Tensor, k: &Tensor) -> (Tensor, Tensor) {
+    let q = q.copy().set_requires_grad(true);
+    let logits = q.matmul(&k.tr()) * 10.0;
+    let first = logits.log_softmax(1, None).get(0).get(0) + logits.log_softmax(0, None).get(0).get(0);
+    let second = logits.log_softmax(0, None).get(1).get(1);
+    let along = |lost: Tensor| Tensor::run_backward(&[&(lost * -0.5)], &[&q], true, false).remove(0).get(0);
+    (along(first), along(second))
 }
 
 #[test]
