@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io::{Cursor, Read, Seek, SeekFrom},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -236,9 +235,5 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> pl::PolarsResult<T>) -> Result
 /// Runs polars, which panics on some damaged files and on some SQL that it does not support: those are errors of the
 /// file or the query, not of the program.
 pub(crate) fn unpanicked<T>(work: impl FnOnce() -> pl::PolarsResult<T>) -> pl::PolarsResult<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("internal error");
-        Err(pl::PolarsError::ComputeError(text.to_owned().into()))
-    })
+    invar_dataset::guarded(work).unwrap_or_else(|panic| Err(pl::PolarsError::ComputeError(panic.into())))
 }

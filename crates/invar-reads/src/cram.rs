@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, io, path::Path};
 
+use invar_dataset::guarded;
 use noodles::{
     bam, cram,
     sam::{
@@ -21,11 +22,9 @@ use crate::{
 };
 
 mod container;
-mod guard;
 mod reference;
 
 use container::{Container, SliceReference};
-use guard::guarded;
 use reference::Complaint;
 pub(crate) use reference::Reference;
 

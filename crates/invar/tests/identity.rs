@@ -8,21 +8,7 @@ use std::{collections::HashSet, fs};
 use invar_dataset::{Column, ColumnData, SampleId, SampleTable as _};
 use invar_embeddings::{ClusterTable, EmbeddingWriter, Embeddings, Provenance};
 use invar_micrographs::GrainDataset;
-use support::{Bench, fastq};
-
-/// Cuts a recipe of reads down to a test.
-const SMALL: &[&str] = &[
-    "--set",
-    "train.steps=4",
-    "--set",
-    "train.batch_size=16",
-    "--set",
-    "encoder.hidden=[32]",
-    "--set",
-    "encoder.dim=16",
-    "--set",
-    "source.view.ks=[3]",
-];
+use support::{Bench, TRAINED, fastq};
 
 /// A genome's worth of random bases.
 fn bases(len: usize, mut random: u64) -> String {
@@ -54,7 +40,7 @@ fn clusters_of_mates_are_joined_by_key_row_for_row() {
     let bench = Bench::new();
     write_mates(&bench);
     let args = ["run", "reads/short-read-pairs", "--input", "r1.fq", "r2.fq", "--out", "pe", "--set", "cluster.k=3"];
-    bench.ok(&[&args[..], SMALL].concat());
+    bench.ok(&[&args[..], TRAINED].concat());
     let query =
         |sql: &str| bench.ok(&["query", "pe/embeddings", "--clusters", "pe/clusters.parquet", sql, "--format", "csv"]);
     assert_eq!(query("SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)"), "n\n800\n");
@@ -88,7 +74,7 @@ fn contigs_of_one_name_are_different_samples_and_labels_say_which() {
     bench.write("x.fa", contigs(1));
     bench.write("y.fa", contigs(7));
     bench.ok(&["ingest", "reads", "x.fa", "y.fa", "--out", "data"]);
-    bench.ok(&[&["train", "reads/quickstart", "--data", "data", "--out", "run"], SMALL].concat());
+    bench.ok(&[&["train", "reads/quickstart", "--data", "data", "--out", "run"], TRAINED].concat());
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
     let sql = "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids, COUNT(DISTINCT key) AS keys FROM embeddings";
     assert_eq!(bench.ok(&["query", "emb", sql, "--format", "csv"]), "n,ids,keys\n8,4,8\n");
@@ -97,7 +83,7 @@ fn contigs_of_one_name_are_different_samples_and_labels_say_which() {
     let evaluate = |table: &'static str| ["evaluate", "emb", "--no-probe", "--json", "--labels", table];
     let retrain = |table: &'static str| {
         let args = ["train", "reads/quickstart", "--data", "data", "--out", "again", "--force", "--labels", table];
-        [&args[..], SMALL].concat()
+        [&args[..], TRAINED].concat()
     };
     for error in [bench.fails(3, &evaluate("id.tsv")), bench.fails(3, &retrain("id.tsv"))] {
         assert!(error.contains("\"contig_1\" fits a sample of x.fa and one of y.fa"), "{error}");

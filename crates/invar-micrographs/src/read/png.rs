@@ -88,39 +88,40 @@ pub(crate) fn read_bands(
     let mut reader = reader(source)?;
     let row_bytes = (width as usize * layout.num_stored * usize::from(layout.bits)).div_ceil(8);
     let rows_per_band = rows_per_band(width, max_pixels);
-    let interlaced = match reader.info().interlaced {
-        false => None,
-        true => {
-            let mut pixels = vec![0; row_bytes * height as usize];
-            reader.next_frame(&mut pixels).map_err(|error| damaged(source, error))?;
-            Some(pixels)
-        }
+    let mut hand_over = |first_row: u32, rows: Vec<u8>| {
+        let num_rows = (rows.len() / row_bytes) as u32;
+        sink(Band { first_row, num_rows, samples: layout.samples(source, rows, row_bytes, width as usize)? })
     };
-    let mut first_row = 0;
-    while first_row < height {
+    if rows_per_band >= height || reader.info().interlaced {
+        let mut pixels = vec![0; row_bytes * height as usize];
+        reader.next_frame(&mut pixels).map_err(|error| damaged(source, error))?;
+        // The checksum of all pixels comes after the last.
+        reader.finish().map_err(|error| damaged(source, error))?;
+        if rows_per_band >= height {
+            return hand_over(0, pixels);
+        }
+        let bands = pixels.chunks(row_bytes * rows_per_band as usize);
+        return (0..height)
+            .step_by(rows_per_band as usize)
+            .zip(bands)
+            .try_for_each(|(row, band)| hand_over(row, band.into()));
+    }
+    for first_row in (0..height).step_by(rows_per_band as usize) {
         let num_rows = rows_per_band.min(height - first_row);
         let mut rows = Vec::with_capacity(num_rows as usize * row_bytes);
-        for row in first_row as usize..(first_row + num_rows) as usize {
-            match &interlaced {
-                Some(pixels) => rows.extend_from_slice(&pixels[row * row_bytes..(row + 1) * row_bytes]),
-                None => {
-                    let row = reader.next_row().map_err(|error| damaged(source, error))?;
-                    let row = row.ok_or_else(|| source.corrupt("the number of rows", height.to_string(), first_row))?;
-                    rows.extend_from_slice(row.data());
-                }
-            }
+        for row in first_row..first_row + num_rows {
+            let stored = reader.next_row().map_err(|error| damaged(source, error))?;
+            let stored = stored.ok_or_else(|| source.corrupt("the number of rows", height.to_string(), row))?;
+            rows.extend_from_slice(stored.data());
         }
-        let samples = layout.samples(source, &rows, row_bytes, width as usize)?;
-        sink(Band { first_row, num_rows, samples })?;
-        first_row += num_rows;
+        hand_over(first_row, rows)?;
     }
-    // The checksum of all pixels comes after the last.
     reader.finish().map_err(|error| damaged(source, error))
 }
 
 impl Layout {
     /// Rows as they are stored to pixels without alpha.
-    fn samples(&self, source: &Source, rows: &[u8], row_bytes: usize, width: usize) -> Result<Samples, Error> {
+    fn samples(&self, source: &Source, rows: Vec<u8>, row_bytes: usize, width: usize) -> Result<Samples, Error> {
         let kept = if matches!(self.num_stored, 2 | 4) { self.num_stored - 1 } else { self.num_stored };
         if self.bits == 16 {
             let values = rows.as_chunks::<2>().0.iter().map(|&bytes| u16::from_be_bytes(bytes));
@@ -128,7 +129,8 @@ impl Layout {
         }
         let scale = if self.is_scaled { 255 / ((1u16 << self.bits) - 1) as u8 } else { 1 };
         let values: Vec<u8> = match self.bits {
-            8 => without_alpha(rows.iter().copied(), self.num_stored, kept),
+            8 if kept == self.num_stored => rows,
+            8 => without_alpha(rows.into_iter(), self.num_stored, kept),
             // Numbers of fewer bits are single: grey, or indices of a palette.
             bits => {
                 let of_row =

@@ -49,6 +49,7 @@ impl<'a> Bits<'a> {
         Self { data, next: 0, word: 0, num_bits: 0 }
     }
 
+    #[inline]
     fn fill(&mut self) {
         if let Some(&bytes) = self.data.get(self.next..).and_then(|rest| rest.first_chunk()) {
             let eight = u64::from_be_bytes(bytes);
@@ -71,6 +72,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next `count` bits, at most 16.
+    #[inline]
     pub(super) fn take(&mut self, count: u32) -> Result<u32, Wrong> {
         if count == 0 {
             return Ok(0);
@@ -91,7 +93,17 @@ impl<'a> Bits<'a> {
         self.num_bits -= count;
     }
 
+    /// Skips so many bits.
+    pub(super) fn pass(&mut self, mut count: u32) -> Result<(), Wrong> {
+        while count > 16 {
+            self.take(16)?;
+            count -= 16;
+        }
+        self.take(count).map(|_| ())
+    }
+
     /// Skips what most codes of a table of coefficients are, or nothing where it is another, or the data end.
+    #[inline]
     pub(super) fn step(&mut self, table: &Table) -> Step {
         if self.num_bits < 32 {
             self.fill();

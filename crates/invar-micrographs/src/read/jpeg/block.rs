@@ -164,10 +164,9 @@ fn refine(
         at += 1;
     }
     if *run > 0 {
-        for index in at..=last {
-            if *nonzero >> index & 1 == 1 {
-                bits.take(1)?;
-            }
+        // A bit for each coefficient from here on that is not zero.
+        if at <= last {
+            bits.pass((*nonzero >> at << at << (63 - last)).count_ones())?;
         }
         *run -= 1;
     }

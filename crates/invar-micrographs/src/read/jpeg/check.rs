@@ -96,6 +96,17 @@ struct Scan {
     part: Part,
 }
 
+/// A component in a scan.
+struct Member<'a> {
+    component: usize,
+    tables: Tables<'a>,
+    /// Its blocks in an MCU, across and down.
+    columns: usize,
+    rows: usize,
+    /// Blocks in a row of all MCUs.
+    stride: usize,
+}
+
 impl Frame {
     fn most(&self, of: impl Fn(&Component) -> usize) -> usize {
         self.components.iter().map(of).max().unwrap_or(1)
@@ -194,6 +205,24 @@ impl Walker<'_> {
         Some(Scan { members: specs.iter().map(member).collect::<Option<_>>()?, part })
     }
 
+    /// What the blocks of a component in a scan are walked with.
+    fn member(&self, frame: &Frame, &(number, dc, ac): &(usize, usize, usize), is_alone: bool) -> Member<'_> {
+        let component = &frame.components[number];
+        let quantizer = self.quantizers[component.quantizer].unwrap_or(1).max(1);
+        let (columns, rows) = if is_alone { (1, 1) } else { (component.across, component.down) };
+        Member {
+            component: number,
+            tables: Tables {
+                dc: self.tables[0][dc].as_ref(),
+                ac: self.tables[1][ac].as_ref(),
+                max_mean: MAX_MEAN / i32::from(quantizer) + 2,
+            },
+            columns,
+            rows,
+            stride: frame.units()[0] * component.across,
+        }
+    }
+
     /// Walks over the coded data of a scan, from `at`; where the next marker is.
     fn walk(&mut self, scan: &Scan, mut at: usize) -> Result<usize, Damage> {
         let Some(mut frame) = self.frame.take() else { return Ok(at) };
@@ -203,6 +232,9 @@ impl Walker<'_> {
             _ => None,
         };
         let total = alone.map_or(units_across * units_down, |[across, down]| across * down);
+        let across = alone.map_or(units_across, |[across, _]| across);
+        let members: Vec<Member> =
+            scan.members.iter().map(|member| self.member(&frame, member, alone.is_some())).collect();
         let (mut done, mut number) = (0, 0usize);
         loop {
             let end = end_of_data(self.bytes, at);
@@ -211,24 +243,15 @@ impl Walker<'_> {
             let mut bits = Bits::new(&self.bytes[at..end]);
             let (mut means, mut run) = ([0; 4], 0);
             for unit in done..done + count {
-                let walked = scan.members.iter().enumerate().try_for_each(|(index, &(component, dc, ac))| {
-                    let component = &mut frame.components[component];
-                    let quantizer = self.quantizers[component.quantizer].unwrap_or(1).max(1);
-                    let tables = Tables {
-                        dc: self.tables[0][dc].as_ref(),
-                        ac: self.tables[1][ac].as_ref(),
-                        max_mean: MAX_MEAN / i32::from(quantizer) + 2,
-                    };
-                    let (columns, rows) = if alone.is_some() { (1, 1) } else { (component.across, component.down) };
-                    let across = alone.map_or(units_across, |[across, _]| across);
-                    let stride = units_across * component.across;
-                    for block in 0..columns * rows {
-                        let row = unit / across * rows + block / columns;
-                        let column = unit % across * columns + block % columns;
-                        let (mut nowhere, mut mean) = (0, means[index]);
-                        let nonzero = component.nonzero.get_mut(row * stride + column).unwrap_or(&mut nowhere);
-                        block::walk(&mut bits, &tables, scan.part, (&mut mean, &mut run), nonzero)?;
-                        means[index] = mean;
+                let (row, column) = (unit / across, unit % across);
+                let walked = members.iter().zip(&mut means).try_for_each(|(member, mean)| {
+                    for block in 0..member.columns * member.rows {
+                        let row = row * member.rows + block / member.columns;
+                        let column = column * member.columns + block % member.columns;
+                        let nonzero = &mut frame.components[member.component].nonzero;
+                        let mut nowhere = 0;
+                        let nonzero = nonzero.get_mut(row * member.stride + column).unwrap_or(&mut nowhere);
+                        block::walk(&mut bits, &member.tables, scan.part, (&mut *mean, &mut run), nonzero)?;
                     }
                     Ok(())
                 });

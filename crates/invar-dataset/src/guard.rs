@@ -1,4 +1,4 @@
-//! A decoder that asserts what a file can break: its panics become texts, and nobody sees them on standard error.
+//! A library that asserts what a file or a query can break: its panics become texts, and nobody sees them on standard error.
 
 use std::{
     any::Any,
@@ -14,8 +14,11 @@ thread_local! {
 /// Does `work`; the text of its panic where it panics.
 ///
 /// The hook that prints panics is one for the whole process. It is replaced once, by one that says nothing of guarded work
-/// and leaves everything else to the hook before it.
-pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// and leaves everything else to the hook before it. A panic on another thread that `work` waits for is printed.
+///
+/// # Errors
+/// The text of the panic. What `work` changed may be left halfway: drop it.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -34,7 +37,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "something that breaks the decoder".into())
+    text.unwrap_or_else(|| "a failed assertion".into())
 }
 
 #[cfg(test)]
