@@ -15,7 +15,7 @@
 //!
 //! [`ingest()`] reads any of them once into *shards*: columns in memory-mapped files, bases at 2 bits each. A [`ReadDataset`]
 //! is one or more directories of shards; whatever needs reads takes a `&dyn` [`Reads`]. [`ReadPairs`] then draws two views
-//! that are called the same (two windows of a read, the two mates, reads that overlap), and [`ReadViews`] the views of every
+//! that are called the same (two windows of a read, the two mates, reads that overlap: [`Overlaps`]), and [`ReadViews`] the views of every
 //! read, with its reverse complement as the symmetry that an embedding must ignore.
 //!
 //! ```
@@ -44,6 +44,7 @@ pub mod error_model;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod kmer;
+pub mod overlaps;
 pub mod packed;
 pub mod pairs;
 pub mod reads;
@@ -64,6 +65,7 @@ mod rows;
 mod shard;
 mod sniff;
 mod source;
+mod table;
 
 pub use config::{IngestConfig, Inputs, Pairing};
 pub use config_error::ConfigError;
@@ -71,8 +73,10 @@ pub use dataset::ReadDataset;
 pub use error::{Error, ErrorKind, MateProblem, Place};
 pub use identify::{Identity, identify};
 pub use ingest::{Summary, ingest};
+pub use overlaps::{Overlaps, OverlapsConfig};
 pub use packed::{PackedSequence, PackedSlice};
 pub use pairs::{PairsError, ReadPairs, ReadPairsConfig};
 pub use quality::QualityEncoding;
 pub use reads::{Alignment, MemoryReads, Read, Reads};
+pub use table::ReadTable;
 pub use views::{EmbedConfig, ReadViews, Representation};

@@ -6,60 +6,62 @@
 //! | `windows` | two windows of one read, at a distance within limits |
 //! | `mates` | the two mates of a fragment |
 //! | `overlap` | two aligned reads of different molecules that cover the same locus |
-//! | `overlap-walk` | windows of two reads that a chain of overlaps joins, found by shared k-mers without an alignment |
+//! | `overlap-component` | windows of two reads of one component of overlaps, found without an alignment ([`Overlaps`]) |
+//! | `overlap-walk` | windows of two reads that a chain of such overlaps joins |
 //!
 //! The recipe mixes kinds by weight. Views are of a random strand (the two of a `strand` pair of opposite ones) and
 //! go through a model of sequencing errors. A sample is a fragment: two mates are one. A sample that cannot give the
 //! kind that was drawn (too short, no mate, nothing that overlaps) gives the next one of
 //!
 //! ```text
-//! overlap -> overlap-walk -> mates -> windows -> strand
+//! overlap -> overlap-component -> overlap-walk -> mates -> windows -> strand
 //! ```
 //!
 //! that the recipe names, and at last a strand pair, with the window and the errors of the kind that was drawn if the
-//! recipe names no `strand`. A kind that no sample can give is an error when the source is made, but for `overlap-walk`
-//! beside another kind: of a thin sample no two reads may overlap.
+//! recipe names no `strand`. A kind that no sample can give is an error when the source is made, but for
+//! `overlap-component` and `overlap-walk` beside another kind: of a thin sample no two reads may overlap.
 //!
-//! Reads of different samples may overlap: of `overlap` and `overlap-walk` pairs, the partner can lie in the other part
-//! of a split into training and validation. Each view carries the id of the fragment that it was drawn from, so that the
-//! partner's other views in a batch are no negatives of it.
+//! Reads of different samples may overlap: of the three `overlap` kinds, the partner can lie in the other part of a split
+//! into training and validation. Each view carries the id of the fragment that it was drawn from, so that the partner's other
+//! views in a batch are no negatives of it. Where the recipe names `overlap-component`, every pair whose reads are of one
+//! component carries that as its group, of whichever kind it is.
 
 mod config;
 mod describe;
 mod draw;
 mod error;
 mod overlap;
-mod overlap_graph;
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use invar_dataset::{
-    DatasetError, Pair, PairSource, SampleId, SampleName, View, ViewShape,
+    DatasetError, GroupId, Pair, PairSource, SampleId, SampleName, View, ViewShape,
     seed::{self, Rng},
     split::index_bound,
 };
 use rayon::prelude::*;
 
 pub use config::{
-    MatesConfig, OverlapConfig, OverlapWalkConfig, PairKindConfig, ReadPairsConfig, StrandConfig, WindowLength,
-    WindowsConfig,
+    MatesConfig, OverlapComponentConfig, OverlapConfig, OverlapWalkConfig, PairKindConfig, ReadPairsConfig,
+    StrandConfig, WindowLength, WindowsConfig,
 };
 pub use error::PairsError;
 
 use crate::{
-    Reads,
+    Overlaps, OverlapsConfig, Reads,
     error_model::{ErrorCounts, ErrorModel},
     packed::reverse_complement_codes,
     views::{Representation, ViewMaker},
 };
 use overlap::OverlapIndex;
-use overlap_graph::OverlapGraph;
 
 /// A kind of pair, in the order in which a sample falls back from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PairKind {
     /// Two aligned reads over one locus.
     Overlap,
+    /// Two reads of one component of overlaps.
+    OverlapComponent,
     /// Two reads that a chain of overlaps joins.
     OverlapWalk,
     /// The two mates of a fragment.
@@ -74,6 +76,7 @@ impl fmt::Display for PairKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Overlap => "overlap",
+            Self::OverlapComponent => "overlap-component",
             Self::OverlapWalk => "overlap-walk",
             Self::Mates => "mates",
             Self::Windows => "windows",
@@ -87,6 +90,7 @@ impl PairKindConfig {
     pub fn kind(&self) -> PairKind {
         match self {
             Self::Overlap(_) => PairKind::Overlap,
+            Self::OverlapComponent(_) => PairKind::OverlapComponent,
             Self::OverlapWalk(_) => PairKind::OverlapWalk,
             Self::Mates(_) => PairKind::Mates,
             Self::Windows(_) => PairKind::Windows,
@@ -104,22 +108,19 @@ pub struct ReadPairs {
     /// Sums of the weights up to each kind.
     cumulated_weights: Vec<f64>,
     maker: ViewMaker,
+    /// Where a kind of the recipe needs them.
+    overlaps: Option<Arc<Overlaps>>,
+    /// Whether pairs carry the component of their reads.
+    has_groups: bool,
 }
 
 /// A kind of the recipe, ready to draw.
 struct Kind {
     config: PairKindConfig,
     errors: ErrorModel,
-    partners: Partners,
+    /// Of an `overlap` kind.
+    aligned: Option<OverlapIndex>,
     num_able: usize,
-}
-
-/// What a kind knows of the reads that belong together.
-enum Partners {
-    /// Those of the sample itself.
-    Own,
-    Aligned(OverlapIndex),
-    Sketched(OverlapGraph),
 }
 
 /// Where a view comes from.
@@ -157,18 +158,44 @@ struct DrawnPair {
 }
 
 impl ReadPairs {
-    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is asked for (16 bytes a read), sketches
-    /// the reads if `overlap-walk` is (all of them are read once), and counts which samples can give which kind.
+    /// As [`Self::with_overlaps`], of overlaps found here if a kind of the recipe needs them.
     ///
     /// # Errors
-    /// When a setting cannot be, there are no reads or 2^32 and more, or none of them can give a kind that the recipe gives a
-    /// weight.
+    /// As [`Self::with_overlaps`].
     pub fn new(
         reads: Arc<dyn Reads>,
         config: &ReadPairsConfig,
         representation: &Representation,
     ) -> Result<Self, PairsError> {
         config.validate()?;
+        let overlaps = if config.needs_overlaps() {
+            Some(Arc::new(Overlaps::find(reads.as_ref(), &OverlapsConfig::default())?))
+        } else {
+            None
+        };
+        Self::with_overlaps(reads, overlaps, config, representation)
+    }
+
+    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is asked for (16 bytes a read), and counts
+    /// which samples can give which kind. Without `overlaps` no sample can give `overlap-component` or `overlap-walk`.
+    ///
+    /// # Errors
+    /// When a setting cannot be, there are no reads or 2^32 and more, or none of them can give a kind that the recipe gives a
+    /// weight.
+    ///
+    /// # Panics
+    /// When `overlaps` are not those of as many reads.
+    pub fn with_overlaps(
+        reads: Arc<dyn Reads>,
+        overlaps: Option<Arc<Overlaps>>,
+        config: &ReadPairsConfig,
+        representation: &Representation,
+    ) -> Result<Self, PairsError> {
+        config.validate()?;
+        assert!(
+            overlaps.as_ref().is_none_or(|overlaps| overlaps.num_reads() == reads.len()),
+            "overlaps of other reads"
+        );
         index_bound("drawing pairs", reads.len())?;
         if reads.is_empty() {
             return Err(DatasetError::TooFew { what: "drawing pairs".into(), needed: 1, found: 0 }.into());
@@ -178,6 +205,8 @@ impl ReadPairs {
             kinds: Vec::new(),
             cumulated_weights: Vec::new(),
             maker: ViewMaker::new(representation).map_err(|error| error.within("representation"))?,
+            has_groups: config.kinds.iter().any(|kind| kind.kind() == PairKind::OverlapComponent),
+            overlaps,
             reads,
         };
         let mut weight = 0.0;
@@ -189,7 +218,8 @@ impl ReadPairs {
                 None => ErrorModel::new(&config.error_model).map_err(|e| e.within("error_model"))?,
             };
             let kind = source.prepare(kind, errors)?;
-            let may_fall_back = kind.config.kind() == PairKind::OverlapWalk && config.kinds.len() > 1;
+            let is_of_overlaps = matches!(kind.config.kind(), PairKind::OverlapComponent | PairKind::OverlapWalk);
+            let may_fall_back = is_of_overlaps && config.kinds.len() > 1;
             if kind.num_able == 0 && kind.config.weight() > 0.0 && !may_fall_back {
                 return Err(source.impossible(&kind)?);
             }
@@ -203,14 +233,17 @@ impl ReadPairs {
         self.kinds.iter().map(|kind| (kind.config.kind(), kind.num_able)).collect()
     }
 
+    /// The overlaps of the reads, where a kind of the recipe needs them.
+    pub fn overlaps(&self) -> Option<&Arc<Overlaps>> {
+        self.overlaps.as_ref()
+    }
+
     fn prepare(&self, config: &PairKindConfig, errors: ErrorModel) -> Result<Kind, PairsError> {
-        let reads = self.reads.as_ref();
-        let partners = match config {
-            PairKindConfig::Overlap(config) => Partners::Aligned(OverlapIndex::new(reads, config)),
-            PairKindConfig::OverlapWalk(config) => Partners::Sketched(OverlapGraph::new(reads, config)?),
-            _ => Partners::Own,
+        let aligned = match config {
+            PairKindConfig::Overlap(config) => Some(OverlapIndex::new(self.reads.as_ref(), config)),
+            _ => None,
         };
-        let mut kind = Kind { config: config.clone(), errors, partners, num_able: 0 };
+        let mut kind = Kind { config: config.clone(), errors, aligned, num_able: 0 };
         let able = |sample| Ok(usize::from(self.regions(&kind, sample, &mut seed::rng(0, sample as u64))?.is_some()));
         kind.num_able =
             (0..self.len()).into_par_iter().map(able).try_reduce(|| 0, |a, b| Ok::<_, DatasetError>(a + b))?;
@@ -230,15 +263,12 @@ impl ReadPairs {
             }
             PairKindConfig::Mates(_) => "no read has a mate".into(),
             PairKindConfig::Overlap(config) => {
-                let usable = match &kind.partners {
-                    Partners::Aligned(index) => index.len(),
-                    _ => 0,
-                };
+                let usable = kind.aligned.as_ref().map_or(0, OverlapIndex::len);
                 let wanted = config.min_overlap_bp;
                 format!("no two reads overlap by {wanted} bp, and {usable} reads are aligned over as many")
             }
-            PairKindConfig::OverlapWalk(OverlapWalkConfig { min_shared, k, sketch_bp, .. }) => {
-                format!("no two reads share {min_shared} k-mers of {k} bp in sketches of one k-mer in {sketch_bp}")
+            PairKindConfig::OverlapComponent(_) | PairKindConfig::OverlapWalk(_) => {
+                format!("no two reads of different molecules overlap, and the longest has {longest} bp")
             }
         };
         Ok(PairsError::Impossible { kind: kind.config.kind(), num_samples: self.len(), reason })
@@ -314,7 +344,7 @@ impl ReadPairs {
                 }))
             }
             PairKindConfig::Overlap(config) => {
-                let Partners::Aligned(index) = &kind.partners else { return Ok(None) };
+                let Some(index) = &kind.aligned else { return Ok(None) };
                 for read in self.reads_of(sample, rng) {
                     let Some((other, places)) = index.partner(self.reads.as_ref(), read, rng) else { continue };
                     let num_bases = [self.reads.sequence(read)?.len(), self.reads.sequence(other)?.len()];
@@ -325,17 +355,45 @@ impl ReadPairs {
                 }
                 Ok(None)
             }
+            PairKindConfig::OverlapComponent(config) => {
+                self.joined_regions(config.window_bp, sample, rng, |overlaps, read, accept, rng| {
+                    overlaps.companion(read, accept, rng)
+                })
+            }
             PairKindConfig::OverlapWalk(config) => {
-                let Partners::Sketched(graph) = &kind.partners else { return Ok(None) };
-                for read in self.reads_of(sample, rng) {
-                    let Some(other) = graph.walk(self.reads.as_ref(), read, rng) else { continue };
-                    let num_bases = [self.reads.sequence(read)?.len(), self.reads.sequence(other)?.len()];
-                    let ranges = num_bases.map(|len| draw::window(len, Some(config.window_bp), rng));
-                    return Ok(Some(regions([read, other], ranges)));
-                }
-                Ok(None)
+                self.joined_regions(config.window_bp, sample, rng, |overlaps, read, accept, rng| {
+                    overlaps.walk(read, config.max_steps, accept, rng)
+                })
             }
         }
+    }
+
+    /// A window each of a read and of another one of another molecule that `partner` finds among the overlaps.
+    fn joined_regions(
+        &self,
+        window: WindowLength,
+        sample: usize,
+        rng: &mut Rng,
+        partner: impl Fn(&Overlaps, usize, &dyn Fn(usize) -> bool, &mut Rng) -> Option<usize>,
+    ) -> Result<Option<[Region; 2]>, DatasetError> {
+        let Some(overlaps) = &self.overlaps else { return Ok(None) };
+        for read in self.reads_of(sample, rng) {
+            let is_other = |other| !self.reads.are_one_molecule(other, read);
+            let Some(other) = partner(overlaps, read, &is_other, rng) else { continue };
+            let num_bases = [self.reads.sequence(read)?.len(), self.reads.sequence(other)?.len()];
+            if num_bases[0].min(num_bases[1]) > 0 {
+                let ranges = num_bases.map(|len| draw::window(len, Some(window), rng));
+                return Ok(Some(regions([read, other], ranges)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The component that both views are of, where pairs carry it.
+    fn component(&self, views: &[DrawnView; 2]) -> Option<u32> {
+        let overlaps = self.overlaps.as_ref().filter(|_| self.has_groups)?;
+        let [first, second] = views.each_ref().map(|view| overlaps.component(view.read));
+        first.filter(|_| first == second)
     }
 
     fn strand_regions(
@@ -422,8 +480,9 @@ impl PairSource for ReadPairs {
             };
             Ok((self.reads.sample_id(drawn.read)?, view))
         };
+        let group = self.component(&drawn.views).map(|component| GroupId(u64::from(component)));
         let views = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
-        Ok(Pair { views, links: None, group: None })
+        Ok(Pair { views, links: None, group })
     }
 
     /// The id of the fragment: mates are never split.

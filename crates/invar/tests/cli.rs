@@ -205,9 +205,9 @@ fn settings_that_cannot_be_are_usage_errors() {
     let bench = Bench::new();
     bench.write("reads.fastq", fastq(1, 4, 2500));
     bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
-    let kinds = "source.pairs.kinds=[{ type = \"overlap-walk\", k = 17 }]";
+    let kinds = "source.pairs.kinds=[{ type = \"overlap-walk\", max_steps = 0 }]";
     let message = bench.fails(2, &["views", "data", "--recipe", "reads/quickstart", "--set", kinds]);
-    assert!(message.contains("kinds[0].k = 17: overlaps are found by k-mers of 8 to 16 bases"), "{message}");
+    assert!(message.contains("kinds[0].max_steps = 0: it must be at least 1"), "{message}");
 }
 
 #[test]

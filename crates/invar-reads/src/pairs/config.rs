@@ -7,7 +7,6 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use super::overlap_graph::MAX_K;
 use crate::{ConfigError, error_model::ErrorModelConfig};
 
 /// Which pairs are drawn from reads. In a recipe:
@@ -55,7 +54,9 @@ pub enum PairKindConfig {
     Mates(MatesConfig),
     /// Two aligned reads of different molecules that cover the same locus.
     Overlap(OverlapConfig),
-    /// Two reads that a chain of overlaps joins, found by shared k-mers without an alignment.
+    /// Two reads of one component of overlaps, found without an alignment.
+    OverlapComponent(OverlapComponentConfig),
+    /// Two reads that a chain of such overlaps joins.
     OverlapWalk(OverlapWalkConfig),
 }
 
@@ -158,6 +159,24 @@ impl Default for OverlapConfig {
     }
 }
 
+/// Settings of `overlap-component` pairs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OverlapComponentConfig {
+    /// How often this kind is drawn, relative to the others.
+    pub weight: f64,
+    /// Length of a window, anywhere in its read, in bases. A shorter read is taken whole.
+    pub window_bp: WindowLength,
+    /// Errors of this kind's views, where they are not those of all kinds.
+    pub error_model: Option<ErrorModelConfig>,
+}
+
+impl Default for OverlapComponentConfig {
+    fn default() -> Self {
+        Self { weight: 1.0, window_bp: WindowLength { min: 1_000, max: 5_000 }, error_model: None }
+    }
+}
+
 /// Settings of `overlap-walk` pairs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -168,32 +187,25 @@ pub struct OverlapWalkConfig {
     pub window_bp: WindowLength,
     /// Most overlaps from the first read to the second: a walk has 1 to so many.
     pub max_steps: u32,
-    /// Length of the k-mers that overlaps are found by, 8 to 16.
-    pub k: u8,
-    /// Of about so many k-mers of a read one is looked at. Fewer bases find shorter overlaps, and those of reads with more
-    /// errors, in more memory.
-    pub sketch_bp: u32,
-    /// Fewest of these that two reads share to overlap.
-    pub min_shared: u32,
     /// Errors of this kind's views, where they are not those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
 impl Default for OverlapWalkConfig {
     fn default() -> Self {
-        Self {
-            weight: 1.0,
-            window_bp: WindowLength { min: 1_000, max: 5_000 },
-            max_steps: 16,
-            k: 16,
-            sketch_bp: 100,
-            min_shared: 3,
-            error_model: None,
-        }
+        Self { weight: 1.0, window_bp: WindowLength { min: 1_000, max: 5_000 }, max_steps: 16, error_model: None }
     }
 }
 
 impl ReadPairsConfig {
+    /// Whether a kind draws from overlaps that are found without an alignment.
+    pub fn needs_overlaps(&self) -> bool {
+        let needs = |kind: &PairKindConfig| {
+            matches!(kind, PairKindConfig::OverlapComponent(_) | PairKindConfig::OverlapWalk(_))
+        };
+        self.kinds.iter().any(needs)
+    }
+
     /// Checks the settings that do not depend on the reads.
     ///
     /// # Errors
@@ -217,6 +229,7 @@ impl PairKindConfig {
             Self::Windows(config) => config.weight,
             Self::Mates(config) => config.weight,
             Self::Overlap(config) => config.weight,
+            Self::OverlapComponent(config) => config.weight,
             Self::OverlapWalk(config) => config.weight,
         }
     }
@@ -228,6 +241,7 @@ impl PairKindConfig {
             Self::Windows(config) => config.error_model,
             Self::Mates(config) => config.error_model,
             Self::Overlap(config) => config.error_model,
+            Self::OverlapComponent(config) => config.error_model,
             Self::OverlapWalk(config) => config.error_model,
         }
     }
@@ -239,6 +253,7 @@ impl PairKindConfig {
             Self::Windows(config) => Some(config.window_bp),
             Self::Mates(config) => config.window_bp,
             Self::Overlap(config) => config.window_bp,
+            Self::OverlapComponent(config) => Some(config.window_bp),
             Self::OverlapWalk(config) => Some(config.window_bp),
         }
     }
@@ -255,25 +270,11 @@ impl PairKindConfig {
             Self::Overlap(config) if config.min_overlap_bp == 0 => {
                 Err(ConfigError::new("min_overlap_bp", 0, "it must be at least 1"))
             }
-            Self::OverlapWalk(config) => config.validate(),
+            Self::OverlapWalk(config) if config.max_steps == 0 => {
+                Err(ConfigError::new("max_steps", 0, "it must be at least 1"))
+            }
             _ => Ok(()),
         }
-    }
-}
-
-impl OverlapWalkConfig {
-    fn validate(&self) -> Result<(), ConfigError> {
-        if !(8..=MAX_K).contains(&self.k) {
-            return Err(ConfigError::new("k", self.k, "overlaps are found by k-mers of 8 to 16 bases"));
-        }
-        for (setting, value) in
-            [("max_steps", self.max_steps), ("sketch_bp", self.sketch_bp), ("min_shared", self.min_shared)]
-        {
-            if value == 0 {
-                return Err(ConfigError::new(setting, 0, "it must be at least 1"));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -463,11 +464,9 @@ mod tests {
             error("type = \"windows\"\nmax_overlap_bp = 9\nmin_gap_bp = 5"),
             "kinds[0].max_overlap_bp = 9: windows that may overlap cannot lie min_gap_bp = 5 apart"
         );
-        assert_eq!(
-            error("type = \"overlap-walk\"\nk = 17"),
-            "kinds[0].k = 17: overlaps are found by k-mers of 8 to 16 bases"
-        );
-        assert_eq!(error("type = \"overlap-walk\"\nmin_shared = 0"), "kinds[0].min_shared = 0: it must be at least 1");
+        assert_eq!(error("type = \"overlap-walk\"\nmax_steps = 0"), "kinds[0].max_steps = 0: it must be at least 1");
+        let window = "kinds[0].window_bp = 0: a window has at least 1 base";
+        assert_eq!(error("type = \"overlap-component\"\nwindow_bp = 0"), window);
         assert_eq!(error("type = \"strand\"\nweight = 0"), "kinds = 1: at least one kind needs a weight above 0");
         assert!(parse("kinds = []").unwrap().validate().is_err());
     }

@@ -36,6 +36,9 @@ impl ReadPairs {
         if let Some(line) = distance(&pair) {
             text.push_str(&line);
         }
+        if let (Some(component), Some(overlaps)) = (self.component(&pair.views), &self.overlaps) {
+            let _ = writeln!(text, "  of component {component}, {} reads", overlaps.members(component).len());
+        }
         Ok(text)
     }
 

@@ -100,7 +100,7 @@ proptest! {
             }
             PairKind::Mates => prop_assert_eq!(source.reads.mate_of(a.read), Some(b.read)),
             PairKind::Overlap => prop_assert_eq!([a.read.min(b.read), a.read.max(b.read)], [4, 5]),
-            PairKind::OverlapWalk => prop_assert!(false, "not in the recipe"),
+            PairKind::OverlapComponent | PairKind::OverlapWalk => prop_assert!(false, "not in the recipe"),
         }
         // The pair is made of the same views, and of the sample it was asked of.
         let pair = source.pair(sample, seed).unwrap();
@@ -297,7 +297,7 @@ fn a_kind_that_no_sample_can_give_is_refused() {
 
 fn overlap_walk(window_bp: u32) -> PairKindConfig {
     let window_bp = WindowLength::fixed(window_bp);
-    PairKindConfig::OverlapWalk(OverlapWalkConfig { window_bp, sketch_bp: 10, ..OverlapWalkConfig::default() })
+    PairKindConfig::OverlapWalk(OverlapWalkConfig { window_bp, ..OverlapWalkConfig::default() })
 }
 
 #[test]
@@ -327,14 +327,55 @@ fn an_overlap_walk_pair_is_of_two_reads() {
 }
 
 #[test]
+fn an_overlap_component_pair_is_of_any_two_reads_of_it_and_carries_it() {
+    let genome = random_codes(12_000, 9);
+    let part = |(number, range): (usize, Range<usize>)| Read {
+        sequence: PackedSequence::from_codes(&genome[range]).unwrap(),
+        ..read(&format!("r{number}"), 0)
+    };
+    let mut reads: Vec<Read> = (0..6).map(|i| i * 1_800..i * 1_800 + 3_000).enumerate().map(part).collect();
+    reads.push(read("alone", 3_000));
+    let component = PairKindConfig::OverlapComponent(OverlapComponentConfig {
+        window_bp: WindowLength::fixed(400),
+        ..OverlapComponentConfig::default()
+    });
+    let source = pairs(reads.clone(), vec![component, windows(300)]);
+    assert_eq!(source.able(), [(PairKind::OverlapComponent, 6), (PairKind::Windows, 7)]);
+    assert_eq!(source.overlaps().unwrap().members(0), [0, 1, 2, 3, 4, 5]);
+    let mut partners = [0; 7];
+    for seed in 0..2_000 {
+        let shown = source.draw(0, seed, Purpose::Show).unwrap();
+        if shown.kind == PairKind::OverlapComponent {
+            assert_eq!(shown.views.each_ref().map(|view| view.range.len()), [400, 400]);
+            partners[shown.views[1].read] += 1;
+        }
+        // Of whichever kind: these reads are of one genome.
+        assert_eq!(source.pair(0, seed).unwrap().group, Some(GroupId(0)));
+        assert_eq!(source.pair(6, seed).unwrap().group, None);
+        assert_eq!(source.draw(6, seed, Purpose::Show).unwrap().kind, PairKind::Windows);
+    }
+    // About 1,000 draws among five, each as likely.
+    assert!(
+        partners[0] == 0 && partners[6] == 0 && partners[1..6].iter().all(|&n| (150..250).contains(&n)),
+        "{partners:?}"
+    );
+    let text = source.describe(0, 1).unwrap();
+    assert!(text.ends_with("  of component 0, 6 reads\n"), "{text}");
+
+    // Without the kind in the recipe pairs carry no group.
+    let source = pairs(reads, vec![overlap_walk(400), windows(300)]);
+    assert!((0..50).all(|seed| source.pair(0, seed).unwrap().group.is_none()));
+}
+
+#[test]
 fn without_overlaps_another_kind_of_the_recipe_does() {
     let alone = || vec![read("r", 3_000), read("s", 3_000)];
     let source = pairs(alone(), vec![overlap_walk(400), windows(300)]);
     assert_eq!(source.able(), [(PairKind::OverlapWalk, 0), (PairKind::Windows, 2)]);
     assert_eq!(
         refusal(alone(), vec![overlap_walk(400)]).to_string(),
-        "no overlap-walk pair can be drawn from these 2 samples: no two reads share 3 k-mers of 16 bp in sketches of \
-         one k-mer in 10"
+        "no overlap-walk pair can be drawn from these 2 samples: no two reads of different molecules overlap, and the \
+         longest has 3000 bp"
     );
 }
 

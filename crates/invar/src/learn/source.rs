@@ -15,7 +15,8 @@ use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
-    Inputs, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadViews, Representation, kmer::KmerConfig,
+    Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews, Reads,
+    Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -89,11 +90,26 @@ impl ShownPairs for ReadPairs {
     fn kinds(&self) -> Option<String> {
         let able = self.able();
         let kind = |(kind, number): &(_, usize)| format!("{kind} {}", thousands(*number as u64));
-        (able.len() > 1).then(|| able.iter().map(kind).collect::<Vec<_>>().join(", "))
+        let kinds = able.iter().map(kind).collect::<Vec<_>>().join(", ");
+        let overlaps = self.overlaps().map(|overlaps| format!("; {}", partners(overlaps)));
+        (able.len() > 1).then(|| kinds + &overlaps.unwrap_or_default())
     }
 
     fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
         Self::describe(self, index, seed)
+    }
+}
+
+/// How many reads have partners beyond themselves, in words.
+fn partners(overlaps: &Overlaps) -> String {
+    let share = 100.0 * overlaps.num_joined() as f64 / overlaps.num_reads().max(1) as f64;
+    let components = thousands(overlaps.num_components() as u64);
+    match overlaps.num_components() {
+        0 => "no two reads overlap".into(),
+        _ => {
+            let largest = thousands(overlaps.members(0).len() as u64);
+            format!("{share:.0} % of the reads overlap others: {components} components, the largest of {largest} reads")
+        }
     }
 }
 
@@ -170,6 +186,7 @@ pub struct Datasets<'a> {
     source: &'a SourceConfig,
     dirs: &'a [PathBuf],
     opened: OnceCell<Opened>,
+    overlaps: OnceCell<Arc<Overlaps>>,
     pairs: RefCell<Option<Arc<dyn ShownPairs>>>,
 }
 
@@ -181,7 +198,7 @@ enum Opened {
 impl<'a> Datasets<'a> {
     /// Opens nothing yet.
     pub fn new(source: &'a SourceConfig, dirs: &'a [PathBuf]) -> Self {
-        Self { source, dirs, opened: OnceCell::new(), pairs: RefCell::default() }
+        Self { source, dirs, opened: OnceCell::new(), overlaps: OnceCell::new(), pairs: RefCell::default() }
     }
 
     /// The directories.
@@ -189,8 +206,7 @@ impl<'a> Datasets<'a> {
         self.dirs
     }
 
-    /// What pairs are drawn from. Made once, which with `overlap-walk` means to sketch every read, and kept until
-    /// [`Datasets::forget_pairs`].
+    /// What pairs are drawn from. Made once, and kept until [`Datasets::forget_pairs`].
     ///
     /// # Errors
     /// When a directory is no whole dataset, or the pairs that the recipe asks for cannot be drawn from it.
@@ -200,7 +216,8 @@ impl<'a> Datasets<'a> {
         }
         let pairs: Arc<dyn ShownPairs> = match (self.source, self.opened()?) {
             (SourceConfig::Reads(reads), Opened::Reads(dataset)) => {
-                Arc::new(ReadPairs::new(dataset.clone(), &reads.pairs, &reads.representation())?)
+                let overlaps = if reads.pairs.needs_overlaps() { Some(self.overlaps(dataset)?) } else { None };
+                Arc::new(ReadPairs::with_overlaps(dataset.clone(), overlaps, &reads.pairs, &reads.representation())?)
             }
             (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
                 Arc::new(GrainPairs::new(dataset.clone(), &images.pairs, &images.view)?)
@@ -223,7 +240,8 @@ impl<'a> Datasets<'a> {
         Ok(match (self.source, self.opened()?) {
             (SourceConfig::Reads(reads), Opened::Reads(dataset)) => {
                 let views = ReadViews::new(dataset.clone(), reads.embed, &reads.representation())?;
-                Samples { views: Box::new(views), table: dataset.clone() }
+                let table = ReadTable::new(dataset.clone(), self.overlaps(dataset)?);
+                Samples { views: Box::new(views), table: Arc::new(table) }
             }
             (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
                 let views = GrainViews::new(dataset.clone(), &images.view, images.embed, images.pairs.mirror)?;
@@ -231,6 +249,15 @@ impl<'a> Datasets<'a> {
             }
             _ => unreachable!("opened as what the source says"),
         })
+    }
+
+    /// The overlaps of all reads, for the pairs and for the columns: found when they are first asked for, and once.
+    fn overlaps(&self, reads: &dyn Reads) -> Result<Arc<Overlaps>> {
+        if let Some(overlaps) = self.overlaps.get() {
+            return Ok(Arc::clone(overlaps));
+        }
+        let overlaps = Arc::new(Overlaps::find(reads, &OverlapsConfig::default())?);
+        Ok(Arc::clone(self.overlaps.get_or_init(|| overlaps)))
     }
 
     fn opened(&self) -> Result<&Opened> {

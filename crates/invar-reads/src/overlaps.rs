@@ -1,0 +1,325 @@
+//! Which reads overlap, without an alignment and without a setting: what genomes are put together from.
+//!
+//! Two reads over one stretch of one genome share k-mers, of one orientation and at one distance; two reads of different
+//! genomes share none, or few, or only where the genomes are alike. From reads to overlaps:
+//!
+//! 1. A *sketch* of each read: of its canonical k-mers those of a small hash, with their positions and strands.
+//! 2. *Matches*: of the k-mers that two reads share, the most that lie on one diagonal.
+//! 3. *Overlaps*: matches that reach the end of a read on either side (dovetails and containments), in which about as many
+//!    k-mers are shared as in the other overlaps of this sample. So one rule serves reads of any error rate, and reads of
+//!    species that differ by some per cent, or of two copies of a repeat, do not overlap.
+//! 4. Overlaps that longer ones contradict are dropped (repeats), and reads that are of two pieces (chimeras).
+//! 5. *Components*: the reads that overlaps join. Each is of one genome; a genome that is covered some ten times is one.
+//!
+//! Genomes that differ by less than about 2 % are not told apart.
+
+mod components;
+mod graph;
+mod matches;
+mod rule;
+mod shared;
+mod sketch;
+
+use invar_dataset::{DatasetError, seed::Rng, split::index_bound};
+use rand::RngExt;
+use rayon::prelude::*;
+
+use crate::Reads;
+use components::Sets;
+use graph::{Breaks, OverlapGraph};
+use rule::Rule;
+use shared::SharedKmers;
+use sketch::{MAX_K, Sampling, Sketches};
+
+/// Most overlaps remembered of a read.
+const MAX_NEIGHBOURS: usize = 32;
+/// Of so many k-mers one is looked at where reads are long, and about so many k-mers of a read where they are short.
+const MAX_EVERY: u32 = 16;
+const KMERS_OF_READ: f64 = 256.0;
+/// Usual share of shared k-mers below which shorter k-mers are tried: 8 % of errors, with 16 bases.
+const FEW_SHARED: f64 = 0.07;
+/// Bytes that a k-mer of the sketches takes while its like are sought.
+const BYTES_OF_KMER: u64 = 32;
+
+/// How overlaps are sought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OverlapsConfig {
+    /// Most k-mers of all sketches together, at 32 bytes each while overlaps are sought. Of more, fewer k-mers of each read
+    /// are looked at, down to one of 64, and then every second (third, ...) read only: the others are alone.
+    pub max_kmers: usize,
+}
+
+impl Default for OverlapsConfig {
+    fn default() -> Self {
+        Self { max_kmers: 1 << 25 }
+    }
+}
+
+/// The overlaps of reads, and what follows from them.
+#[derive(Debug, Default)]
+pub struct Overlaps {
+    /// [`ALONE`] where there is none.
+    component_of: Vec<u32>,
+    members: Lists,
+    neighbours: Lists,
+    depths: Vec<f32>,
+    usual_share: Option<f64>,
+    k: u32,
+}
+
+/// The component of a read that nothing overlaps.
+const ALONE: u32 = u32::MAX;
+
+impl Overlaps {
+    /// Finds the overlaps of all reads, each of which is read once or twice. The same at any number of threads.
+    ///
+    /// # Errors
+    /// When a read is damaged, or there are more than 2^32 - 1.
+    pub fn find(reads: &dyn Reads, config: &OverlapsConfig) -> Result<Self, DatasetError> {
+        index_bound("finding overlaps", reads.len())?;
+        let mut num_bases = 0;
+        for read in 0..reads.len() {
+            num_bases += reads.sequence(read)?.len() as u64;
+        }
+        let mut found = Found::new(reads, sampling(reads.len(), num_bases, MAX_K, MAX_EVERY, config))?;
+        if found.usual_share.is_none_or(|share| share < FEW_SHARED) {
+            // More errors, or nothing that overlaps.
+            let k = short_k(num_bases);
+            let other = Found::new(reads, sampling(reads.len(), num_bases, k, MAX_EVERY / 2, config))?;
+            if other.num_joined() > found.num_joined() {
+                found = other;
+            }
+        }
+        Ok(found.overlaps(reads))
+    }
+
+    /// Memory that [`Overlaps::find`] takes for so many reads and bases, in bytes: an upper bound but for reads each of
+    /// which overlaps hundreds of others.
+    pub fn memory_bytes(num_reads: usize, num_bases: u64, config: &OverlapsConfig) -> u64 {
+        let sampling = sampling(num_reads, num_bases, MAX_K, MAX_EVERY / 2, config);
+        let num_kmers = num_bases / u64::from(sampling.every) / sampling.every_read as u64;
+        num_kmers * BYTES_OF_KMER + num_reads as u64 * 4 * MAX_NEIGHBOURS as u64
+    }
+
+    /// Number of reads.
+    pub fn num_reads(&self) -> usize {
+        self.component_of.len()
+    }
+
+    /// Number of components. They are numbered by descending size, those of one size by their first read.
+    pub fn num_components(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The component that a read is in, 0-based; `None` where it overlaps no other one. The mates of a fragment, and all
+    /// else that is known to be one molecule by its name and lies side by side, are in one.
+    ///
+    /// # Panics
+    /// When there is no such read, as below.
+    pub fn component(&self, read: usize) -> Option<u32> {
+        Some(self.component_of[read]).filter(|&component| component != ALONE)
+    }
+
+    /// The reads of a component, ascending; two at least.
+    ///
+    /// # Panics
+    /// When there is no such component.
+    pub fn members(&self, component: u32) -> &[u32] {
+        self.members.get(component as usize)
+    }
+
+    /// Reads that overlap this one, ascending: all of them, or 32 that are evenly spread over them where they are more.
+    pub fn neighbours(&self, read: usize) -> &[u32] {
+        self.neighbours.get(read)
+    }
+
+    /// Number of reads, this one included, that cover a base of this read, on average over its bases: 1 where it is alone.
+    /// Overlaps shorter than a tenth of the read are not seen, so it is some per cent too low.
+    pub fn depth(&self, read: usize) -> f32 {
+        self.depths[read]
+    }
+
+    /// Number of reads that overlap another one.
+    pub fn num_joined(&self) -> usize {
+        self.members.items.len()
+    }
+
+    /// Error rate of a base of this sample, from the share of k-mers that overlapping reads usually share, $(1 - e)^{2k}$;
+    /// `None` where no reads overlap.
+    pub fn error_rate(&self) -> Option<f64> {
+        self.usual_share.map(|share| 1.0 - share.powf(0.5 / f64::from(self.k)))
+    }
+
+    /// The read at the end of a random walk of 1 to `max_steps` overlaps from `read`, or as many as there are, that is
+    /// accepted; `None` where no overlap leads to one.
+    pub(crate) fn walk(
+        &self,
+        read: usize,
+        max_steps: u32,
+        accept: impl Fn(usize) -> bool,
+        rng: &mut Rng,
+    ) -> Option<usize> {
+        let mut end = None;
+        for _ in 0..rng.random_range(1..=max_steps) {
+            let neighbours = self.neighbours(end.unwrap_or(read));
+            let next = one_of(neighbours, &accept, rng);
+            if next.is_none() {
+                break;
+            }
+            end = next;
+        }
+        end
+    }
+
+    /// Any other read of the component of `read` that is accepted, each equally likely.
+    pub(crate) fn companion(&self, read: usize, accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
+        one_of(self.members(self.component(read)?), |other| other != read && accept(other), rng)
+    }
+}
+
+/// One of some reads that is accepted.
+fn one_of(reads: &[u32], accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
+    /// Most are, so that a few tries find one nearly always.
+    const TRIES: usize = 8;
+    if reads.is_empty() {
+        return None;
+    }
+    let tried = (0..TRIES).map(|_| reads[rng.random_range(0..reads.len())] as usize).find(|&read| accept(read));
+    tried.or_else(|| {
+        let (before, behind) = reads.split_at(rng.random_range(0..reads.len()));
+        behind.iter().chain(before).map(|&read| read as usize).find(|&read| accept(read))
+    })
+}
+
+/// Which k-mers are looked at: more where reads are short, fewer where there would be too many.
+fn sampling(num_reads: usize, num_bases: u64, k: u32, max_every: u32, config: &OverlapsConfig) -> Sampling {
+    let max_kmers = config.max_kmers.max(1) as u64;
+    let mean_length = num_bases as f64 / num_reads.max(1) as f64;
+    let wanted = ((mean_length / KMERS_OF_READ) as u32).clamp(2, max_every);
+    let needed = num_bases.div_ceil(max_kmers);
+    let every = u64::from(wanted).max(needed.min(64)) as u32;
+    let every_read = num_bases.div_ceil(u64::from(every)).div_ceil(max_kmers).max(1) as usize;
+    Sampling { k, every, every_read }
+}
+
+/// The shortest k-mers of which one is in about one place by chance, given so many bases.
+fn short_k(num_bases: u64) -> u32 {
+    (12..MAX_K).find(|&k| num_bases <= 1 << (2 * k - 1)).unwrap_or(MAX_K)
+}
+
+/// Overlaps by the numbers of the sketches.
+struct Found {
+    sketches: Sketches,
+    graph: OverlapGraph,
+    depths: Vec<f32>,
+    usual_share: Option<f64>,
+}
+
+impl Found {
+    fn new(reads: &dyn Reads, sampling: Sampling) -> Result<Self, DatasetError> {
+        let shared = SharedKmers::new(Sketches::new(reads, sampling)?);
+        let mut matches = matches::find(&shared);
+        let lengths = &shared.sketches.lengths;
+        let Some(rule) = Rule::new(&matches, lengths) else {
+            let (graph, depths) = (OverlapGraph::new(&[], lengths), vec![1.0; lengths.len()]);
+            return Ok(Self { graph, depths, usual_share: None, sketches: shared.sketches });
+        };
+        let breaks = Breaks::new(&matches, &rule, lengths);
+        matches.retain(|m| rule.is_overlap(m, lengths));
+        let graph = OverlapGraph::new(&matches, lengths);
+        drop(matches);
+        let looked_up_to: Vec<u32> =
+            (0..lengths.len()).into_par_iter().map(|read| matches::looked_up_to(&shared, read)).collect();
+        let graph = graph.without_contradicted(&looked_up_to);
+        let depth = |read: usize| match looked_up_to[read] {
+            u32::MAX => {
+                let covered: u64 = graph.of(read).iter().map(|n| u64::from(n.end - n.start)).sum();
+                1.0 + covered as f32 / lengths[read].max(1) as f32
+            }
+            _ => 1.0 + matches::sharing(&shared, read) / rule.usual_share as f32,
+        };
+        let depths = (0..lengths.len()).into_par_iter().map(depth).collect();
+        let graph = graph.without_chimeras(&breaks, lengths);
+        Ok(Self { graph, depths, usual_share: Some(rule.usual_share), sketches: shared.sketches })
+    }
+
+    fn num_joined(&self) -> usize {
+        (0..self.graph.num_reads()).filter(|&read| !self.graph.of(read).is_empty()).count()
+    }
+
+    fn overlaps(&self, reads: &dyn Reads) -> Overlaps {
+        let original = |number: u32| self.sketches.reads[number as usize];
+        let mut sets = Sets::new(reads.len());
+        let mut depths = vec![1.0; reads.len()];
+        let mut neighbours = vec![Vec::new(); reads.len()];
+        for number in 0..self.graph.num_reads() {
+            let read = original(number as u32);
+            let all = self.graph.of(number);
+            all.iter().filter(|n| (n.read as usize) < number).for_each(|n| sets.join(read, original(n.read)));
+            depths[read as usize] = self.depths[number];
+            let kept = all.len().min(MAX_NEIGHBOURS);
+            let mut kept: Vec<u32> = (0..kept).map(|i| original(all[i * all.len() / kept].read)).collect();
+            kept.sort_unstable();
+            neighbours[read as usize] = kept;
+        }
+        // Mates are of one molecule; but two that nothing else overlaps are one fragment on its own.
+        let is_joined = |read: usize| !neighbours[read].is_empty();
+        for read in 0..reads.len() {
+            if let Some(mate) = reads.mate_of(read).filter(|&mate| mate > read && (is_joined(read) || is_joined(mate)))
+            {
+                sets.join(read as u32, mate as u32);
+            }
+        }
+        let members: Lists = sets.groups().into_iter().collect();
+        let mut component_of = vec![ALONE; reads.len()];
+        for component in 0..members.len() {
+            members.get(component).iter().for_each(|&read| component_of[read as usize] = component as u32);
+        }
+        Overlaps {
+            component_of,
+            members,
+            neighbours: neighbours.into_iter().collect(),
+            depths,
+            usual_share: self.usual_share,
+            k: self.sketches.k,
+        }
+    }
+}
+
+/// Lists of numbers, one behind the other.
+#[derive(Debug)]
+struct Lists {
+    /// 0, then where each list ends.
+    ends: Vec<usize>,
+    items: Vec<u32>,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self { ends: vec![0], items: Vec::new() }
+    }
+}
+
+impl Lists {
+    fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    fn get(&self, index: usize) -> &[u32] {
+        &self.items[self.ends[index]..self.ends[index + 1]]
+    }
+}
+
+impl FromIterator<Vec<u32>> for Lists {
+    fn from_iter<T: IntoIterator<Item = Vec<u32>>>(lists: T) -> Self {
+        let mut all = Self::default();
+        for list in lists {
+            all.items.extend(list);
+            all.ends.push(all.items.len());
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

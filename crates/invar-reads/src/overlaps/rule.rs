@@ -1,0 +1,94 @@
+//! Which matches are overlaps: of two reads over one stretch of one genome.
+//!
+//! An overlap is a dovetail or a containment: the match goes on until one of the reads ends, but for what is missing at the
+//! ends because no k-mer happened to be without error there. And as many k-mers are shared as in other overlaps of the same
+//! sample: two reads of one place differ by the errors of the sequencer alone, two species, or two copies of a repeat, by more.
+
+use rayon::prelude::*;
+
+use super::matches::{MIN_HITS, Match};
+
+/// Least share of the k-mers that are shared, relative to what overlaps of the sample usually have. With k-mers of 16 bases
+/// 0.7 is a difference of 2.2 %.
+const MIN_RELATIVE: f64 = 0.7;
+/// The same of two genomes that differ by 5 % where species begin to differ ($0.95^16$): by chance no match of theirs is to
+/// have as many as an overlap, so many standard deviations above.
+const SISTER_RELATIVE: f64 = 0.44;
+const DEVIATIONS: f64 = 3.0;
+/// Longest unmatched end: this share of the overlap, and so many times the usual distance of shared k-mers.
+const END_SHARE: f64 = 0.05;
+const END_DISTANCES: f64 = 5.0;
+/// Shortest overlap, relative to the shorter read.
+const MIN_LENGTH_SHARE: f64 = 0.1;
+/// How often the usual share is found anew from the overlaps that it tells apart from others.
+const ROUNDS: usize = 5;
+
+/// What overlaps of this sample are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    /// Share of the k-mers of one read that the other one shares, where they overlap: $(1 - e)^{2k}$ for an error rate $e$.
+    pub usual_share: f64,
+}
+
+impl Rule {
+    /// Of the matches of a sample; `None` where there is none that could be an overlap.
+    pub fn new(matches: &[Match], lengths: &[u32]) -> Option<Self> {
+        // Where a match begins and ends is judged by its own share first, the usual one not being known yet.
+        let is_candidate =
+            |m: &&Match| is_dovetail(m, lengths, f64::from(m.num_shared) / f64::from(m.num_in_core.max(1)));
+        let mut found: Vec<(u32, f64)> = matches
+            .par_iter()
+            .filter(is_candidate)
+            .map(|m| (overlap_bp(m, lengths), f64::from(m.num_shared) / f64::from(m.num_expected.max(1))))
+            .collect();
+        let by_length = |a: &(u32, f64), b: &(u32, f64)| a.0.cmp(&b.0);
+        let middle = found.len() / 2;
+        let (_, median, _) = (!found.is_empty()).then(|| found.select_nth_unstable_by(middle, by_length))?;
+        let long = median.0;
+        let mut shares: Vec<f64> =
+            found.iter().filter(|(length, _)| *length >= long).map(|(_, share)| *share).collect();
+        shares.sort_unstable_by(f64::total_cmp);
+        // The median of those that are like overlaps. Of sister species half of all matches can be between the two, which are
+        // of another kind: hence not the median of all, but what it becomes from the upper quartile on.
+        let mut usual_share = shares[shares.len() * 3 / 4];
+        for _ in 0..ROUNDS {
+            let like = &shares[shares.partition_point(|&share| share < MIN_RELATIVE * usual_share)..];
+            usual_share = like[like.len() / 2];
+        }
+        Some(Self { usual_share })
+    }
+
+    /// Whether a match is an overlap.
+    pub fn is_overlap(&self, m: &Match, lengths: &[u32]) -> bool {
+        self.has_usual_share(m.num_shared, m.num_expected) && is_dovetail(m, lengths, self.usual_share)
+    }
+
+    /// Whether reads match as overlaps do, but only in their middle: both go on, to where the other does not.
+    pub fn parts(&self, m: &Match, lengths: &[u32]) -> bool {
+        self.has_usual_share(m.num_shared, m.num_in_core) && !is_dovetail(m, lengths, self.usual_share)
+    }
+
+    fn has_usual_share(&self, num_shared: u16, num_expected: u16) -> bool {
+        let usual = self.usual_share * f64::from(num_expected);
+        let sister = SISTER_RELATIVE * usual;
+        let least = (MIN_RELATIVE * usual).max(sister + DEVIATIONS * sister.sqrt());
+        usize::from(num_shared) >= MIN_HITS && f64::from(num_shared) >= least
+    }
+}
+
+/// Length of the overlap, on the read on which it is shorter.
+pub(super) fn overlap_bp(m: &Match, lengths: &[u32]) -> u32 {
+    let length = |i| {
+        let [start, end] = m.extent(i, lengths);
+        end - start
+    };
+    length(0).min(length(1))
+}
+
+fn is_dovetail(m: &Match, lengths: &[u32], share: f64) -> bool {
+    let length = f64::from(overlap_bp(m, lengths));
+    let shorter = f64::from(m.reads.map(|read| lengths[read as usize]).into_iter().min().unwrap_or(0));
+    let most = END_SHARE * length + END_DISTANCES * f64::from(m.every_bp) / share;
+    length >= MIN_LENGTH_SHARE * shorter
+        && m.unmatched(lengths).iter().all(|&end| f64::from(end) <= most.min(length / 2.0))
+}

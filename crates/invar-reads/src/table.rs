@@ -1,0 +1,40 @@
+//! The facts about reads that stand beside their embeddings.
+
+use std::{ops::Range, sync::Arc};
+
+use invar_dataset::{Column, ColumnData, DatasetError, SampleTable, Shortcuts};
+
+use crate::{Overlaps, ReadDataset, Reads};
+
+/// The columns of a [`ReadDataset`], and what its overlaps say of each read.
+pub struct ReadTable {
+    reads: Arc<ReadDataset>,
+    overlaps: Arc<Overlaps>,
+}
+
+impl ReadTable {
+    /// Of reads and their overlaps.
+    ///
+    /// # Panics
+    /// When the overlaps are not those of as many reads.
+    pub fn new(reads: Arc<ReadDataset>, overlaps: Arc<Overlaps>) -> Self {
+        assert_eq!(overlaps.num_reads(), reads.len(), "overlaps of other reads");
+        Self { reads, overlaps }
+    }
+}
+
+impl SampleTable for ReadTable {
+    /// Those of [`ReadDataset`], then `component` (null where a read overlaps no other one) and `depth`.
+    fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
+        let mut columns = self.reads.columns(range.clone())?;
+        let component = range.clone().map(|read| self.overlaps.component(read)).collect();
+        let depth = range.map(|read| Some(self.overlaps.depth(read))).collect();
+        columns.push(Column { name: "component".into(), data: ColumnData::U32(component) });
+        columns.push(Column { name: "depth".into(), data: ColumnData::F32(depth) });
+        Ok(columns)
+    }
+
+    fn shortcuts(&self) -> Shortcuts {
+        self.reads.shortcuts()
+    }
+}
