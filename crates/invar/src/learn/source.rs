@@ -15,7 +15,7 @@ use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
-    Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews, Reads,
+    Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews,
     Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -252,7 +252,7 @@ impl<'a> Datasets<'a> {
     }
 
     /// The overlaps of all reads, for the pairs and for the columns: found when they are first asked for, and once.
-    fn overlaps(&self, reads: &dyn Reads) -> Result<Arc<Overlaps>> {
+    fn overlaps(&self, reads: &ReadDataset) -> Result<Arc<Overlaps>> {
         if let Some(overlaps) = self.overlaps.get() {
             return Ok(Arc::clone(overlaps));
         }
