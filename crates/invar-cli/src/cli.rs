@@ -386,6 +386,10 @@ pub struct Cluster {
     /// Column of EMB, of integers: Leiden never parts rows that have one value in it
     #[arg(long, value_name = "COLUMN")]
     pub together: Option<String>,
+    /// leiden: a column of text: values of the column of --together, a blank between them, that the sample's own is alike
+    /// but not one with; nothing that lies near joins them directly
+    #[arg(long, value_name = "COLUMN", requires = "together")]
+    pub apart: Option<String>,
     /// Rows that HDBSCAN or Leiden looks at, drawn at random; the others join the nearest [default: of HDBSCAN all, at most
     /// 30,000; of Leiden 100,000]
     #[arg(long, value_name = "N")]

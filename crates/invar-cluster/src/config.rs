@@ -1,7 +1,7 @@
 use invar_dataset::Progress;
 use serde::{Deserialize, Serialize};
 
-use crate::{Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Rows, hdbscan, kmeans, leiden};
+use crate::{Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Rows, Ties, hdbscan, kmeans, leiden};
 
 /// How to cluster: the `[cluster]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,23 +70,23 @@ impl ClusterConfig {
         }
     }
 
-    /// The column whose values say which rows must stay together.
-    pub fn together(&self) -> Option<&str> {
+    /// The columns whose values say which rows must stay together, and which of these values are not one.
+    pub fn ties(&self) -> (Option<&str>, Option<&str>) {
         match self {
-            Self::Leiden(config) => config.together.as_deref(),
-            Self::KMeans(_) | Self::Hdbscan(_) => None,
+            Self::Leiden(config) => (config.together.as_deref(), config.apart.as_deref()),
+            Self::KMeans(_) | Self::Hdbscan(_) => (None, None),
         }
     }
 
     /// Clusters `data`. Clusters are numbered by falling size, of equal sizes by their first member, so that the
-    /// largest is cluster 0. `together` holds the values of [`ClusterConfig::together`], one a row.
+    /// largest is cluster 0. `ties` are of the columns that [`ClusterConfig::ties`] names.
     ///
     /// # Errors
     /// As [`kmeans`], [`hdbscan`] and [`leiden`].
     pub fn run(
         &self,
         data: Rows<'_>,
-        together: Option<&[Option<i64>]>,
+        ties: Option<&Ties>,
         progress: &dyn Progress,
     ) -> Result<Clustering, ClusterError> {
         match self {
@@ -94,7 +94,7 @@ impl ClusterConfig {
                 kmeans(data, config, progress).map(|found| Clustering::by_size(found.labels, found.probability))
             }
             Self::Hdbscan(config) => hdbscan(data, config, progress),
-            Self::Leiden(config) => leiden(data, together, config, progress),
+            Self::Leiden(config) => leiden(data, ties, config, progress),
         }
     }
 }

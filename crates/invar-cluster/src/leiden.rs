@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::{candidates::Outcome, part::Part};
-use crate::{ClusterError, Clustering, Rows, neighbors, sample};
+use crate::{ClusterError, Clustering, Rows, Ties, neighbors, sample};
 
 pub use self::{candidates::Candidate, resolution::Resolution};
 
@@ -41,6 +41,9 @@ pub struct LeidenConfig {
     /// and hands its values to [`leiden`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub together: Option<String>,
+    /// Name of a column of text: values of `together`, a blank between them, that the row's own is alike but not one with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
     /// Rows that the graph is built on, drawn at random where there are more: the search for neighbours grows with the
     /// square of their number. Every other row gets the cluster of most of its nearest 15 of them, or that of the rows
     /// that it must stay with.
@@ -52,31 +55,26 @@ pub struct LeidenConfig {
 
 impl Default for LeidenConfig {
     fn default() -> Self {
-        Self { resolution: Resolution::Auto, together: None, sample: 100_000, seed: 0 }
+        Self { resolution: Resolution::Auto, together: None, apart: None, sample: 100_000, seed: 0 }
     }
 }
 
-/// Clusters `data` by the cosine neighbours of its rows. Rows of which `together` has one value are one node of the graph,
-/// with the edges of all of them, and so are never parted; `None` is a row by itself. Without a list all are.
+/// Clusters `data` by the cosine neighbours of its rows. Rows that `ties` have together are one node of the graph, with the
+/// edges of all of them, and so are never parted; those that they keep apart have no edge with each other.
 ///
 /// Every cluster hangs together in the graph. `probability` is the share of the weight of the row's edges (of those of all
 /// rows that it must stay with) that lead to its own cluster: below a half, more leads elsewhere.
 ///
 /// # Errors
-/// When a parameter is out of range, `together` is not of one value a row, or the user cancels.
+/// When a parameter is out of range, the ties are not of one value a row, or the user cancels.
 pub fn leiden(
     data: Rows<'_>,
-    together: Option<&[Option<i64>]>,
+    ties: Option<&Ties>,
     config: &LeidenConfig,
     progress: &dyn Progress,
 ) -> Result<Clustering, ClusterError> {
     config.validate()?;
-    if let Some(values) = together
-        && values.len() != data.len()
-    {
-        let (expected, found) = (data.len(), values.len());
-        return Err(ClusterError::Length { what: "rows that must stay together", expected, found });
-    }
+    ties.map_or(Ok(()), |ties| ties.check(data.len()))?;
     if data.is_empty() {
         return Ok(Clustering::by_size(vec![], vec![]));
     }
@@ -84,13 +82,14 @@ pub fn leiden(
     let is_part = chosen.len() < data.len();
     let gathered = if is_part { data.gather(&chosen) } else { vec![] };
     let rows = if is_part { Rows::new(&gathered, data.dim())? } else { data };
-    let values: Vec<Option<i64>> = chosen.iter().map(|&row| together.and_then(|values| values[row])).collect();
+    let ties_of_rows = ties.map_or_else(|| Ties::new(vec![None; rows.len()]), |ties| ties.of(&chosen));
 
     progress.message("looking for neighbours");
     let near = neighbors::of_all(rows, LOOKED_FOR, progress)?;
     progress.message("clustering");
-    let whole = Part::whole(&near, &values);
-    let halves: Vec<Part> = (0..SPLITS).flat_map(|split| Part::halves(&near, &values, config.seed, split)).collect();
+    let whole = Part::whole(&near, &ties_of_rows);
+    let halves: Vec<Part> =
+        (0..SPLITS).flat_map(|split| Part::halves(&near, &ties_of_rows, config.seed, split)).collect();
     let tried: Vec<f64> = config.resolution.candidates().to_vec();
     let parts: Vec<&Part> = std::iter::once(&whole).chain(&halves).collect();
     // The parts are what is large, and are looked at by all resolutions.
@@ -133,7 +132,7 @@ pub fn leiden(
     let probability = whole.shares_within(&labels);
     let (labels, probability) = if is_part {
         let sampled = spread::Sampled { rows, chosen: &chosen, labels: &labels, probability: &probability };
-        sampled.spread(data, together)
+        sampled.spread(data, ties)
     } else {
         (labels, probability)
     };

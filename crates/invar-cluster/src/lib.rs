@@ -41,6 +41,7 @@ mod rows;
 mod sample;
 #[cfg(test)]
 mod specimen;
+mod ties;
 
 pub use config::{ClusterConfig, Clustering};
 pub use error::ClusterError;
@@ -48,3 +49,4 @@ pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
 pub use leiden::{Candidate, LeidenConfig, Resolution, leiden};
 pub use rows::Rows;
+pub use ties::Ties;

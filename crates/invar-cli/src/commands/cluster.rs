@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::{
-    Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, Rows, geometry, pca,
+    Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, Rows, Ties,
+    geometry, pca,
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
@@ -55,16 +56,18 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     {
         ui.warn(&format!("k = {k}, but there are {} samples: at most so many clusters", rows.len()));
     }
-    let (together, tied) = match config.together() {
-        Some(column) => {
-            let (values, said) = together(column, of, &embeddings)?;
-            (values, Some(said))
+    let (mut ties, mut tied) = (None, None);
+    if let (Some(column), apart) = config.ties() {
+        let (values, said) = together(column, of, &embeddings)?;
+        tied = Some(said);
+        ties = values.map(Ties::new);
+        if let (Some(ties), Some(column)) = (&mut ties, apart) {
+            keep_apart(column, of, &embeddings, ties)?;
         }
-        None => (None, None),
-    };
+    }
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
-        config.run(rows, together.as_deref(), &bar)?
+        config.run(rows, ties.as_ref(), &bar)?
     };
     let found = match clustering.candidates.is_empty() {
         true => Value::Null,
@@ -137,13 +140,14 @@ pub fn parameters(config: &ClusterConfig) -> serde_json::Value {
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     let (kmeans, hdbscan, leiden) = (Method::Kmeans, Method::Hdbscan, Method::Leiden);
-    let options: [(&str, bool, &[Method]); 7] = [
+    let options: [(&str, bool, &[Method]); 8] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
         ("--min-samples", args.min_samples.is_some(), &[hdbscan]),
         ("--resolution", args.resolution.is_some(), &[leiden]),
         ("--together", args.together.is_some(), &[leiden]),
+        ("--apart", args.apart.is_some(), &[leiden]),
         ("--sample", args.sample.is_some(), &[hdbscan, leiden]),
     ];
     let misplaced = options.iter().find(|(_, is_given, methods)| *is_given && !methods.contains(&args.method));
@@ -175,6 +179,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
             ClusterConfig::Leiden(LeidenConfig {
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
                 together: args.together.clone(),
+                apart: args.apart.clone(),
                 sample: args.sample.unwrap_or(defaults.sample),
                 seed,
             })
@@ -219,6 +224,27 @@ fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<
     }
     let (rows, distinct) = (thousands(rows as u64), thousands(distinct as u64));
     Ok((Some(values), format!("{rows} samples stay together by {column:?}, as {distinct} pieces")))
+}
+
+/// Reads the column of what rows are alike but not one with, where there is one.
+fn keep_apart(column: &str, of: &Path, embeddings: &Embeddings, ties: &mut Ties) -> Result<()> {
+    if !invar_embeddings::info(of)?.columns.iter().any(|there| there.name == column) {
+        return Ok(());
+    }
+    let bad = |found: &str| {
+        BadInput(format!("{}: column {column:?}: expected integers in text, found {found}", of.display()))
+    };
+    let ColumnData::Str(values) = embeddings.column(column)?.data else { return Err(bad("another type").into()) };
+    let own: Vec<Option<i64>> = ties.together().to_vec();
+    // Rows of one value have one text.
+    let distinct: HashSet<(i64, &str)> =
+        own.iter().zip(&values).filter_map(|(own, text)| Some(((*own)?, text.as_deref()?))).collect();
+    for (own, text) in distinct {
+        for word in text.split_whitespace() {
+            ties.keep_apart(own, word.parse().map_err(|_| bad(&format!("{word:?}")))?);
+        }
+    }
+    Ok(())
 }
 
 /// What was tried, one line each.

@@ -6,7 +6,7 @@ use invar_dataset::seed;
 use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig as Settings, QualityType};
 
 use super::{NEIGHBORS, STREAM};
-use crate::{ClusterError, graph::Graph, neighbors::Neighbors, sample};
+use crate::{ClusterError, Ties, graph::Graph, neighbors::Neighbors, sample};
 
 /// Most passes of the algorithm, each from the communities of the last.
 const PASSES: u64 = 10;
@@ -24,28 +24,33 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// All rows. `together` has one value a row.
-    pub fn whole(near: &Neighbors, together: &[Option<i64>]) -> Self {
-        Self::new(near, together, (0..together.len() as u32).collect())
+    /// All rows.
+    pub fn whole(near: &Neighbors, ties: &Ties) -> Self {
+        Self::new(near, ties, (0..ties.together().len() as u32).collect())
     }
 
     /// A random half of the rows, and the other.
-    pub fn halves(near: &Neighbors, together: &[Option<i64>], seed: u64, split: u64) -> [Self; 2] {
-        let n = together.len();
+    pub fn halves(near: &Neighbors, ties: &Ties, seed: u64, split: u64) -> [Self; 2] {
+        let n = ties.together().len();
         let first = sample::subset(&mut seed::rng(seed, STREAM + 1 + split), n, n / 2);
         let mut is_first = vec![false; n];
         first.iter().for_each(|&row| is_first[row] = true);
-        [true, false].map(|half| {
-            Self::new(near, together, (0..n as u32).filter(|&row| is_first[row as usize] == half).collect())
-        })
+        [true, false]
+            .map(|half| Self::new(near, ties, (0..n as u32).filter(|&row| is_first[row as usize] == half).collect()))
     }
 
-    fn new(near: &Neighbors, together: &[Option<i64>], rows: Vec<u32>) -> Self {
+    fn new(near: &Neighbors, ties: &Ties, rows: Vec<u32>) -> Self {
+        let together = ties.together();
         let mut places = vec![None; together.len()];
         rows.iter().zip(0..).for_each(|(&row, place)| places[row as usize] = Some(place));
         let (nodes, num_nodes) = nodes(rows.iter().map(|&row| together[row as usize]));
         let graph = Graph::of_neighbors(near, NEIGHBORS, &places);
-        let graph = if num_nodes == rows.len() { graph } else { graph.contracted(&nodes, num_nodes) };
+        let mut graph = if num_nodes == rows.len() { graph } else { graph.contracted(&nodes, num_nodes) };
+        if ties.num_apart() > 0 {
+            let mut values = vec![None; num_nodes];
+            rows.iter().zip(&nodes).for_each(|(&row, &node)| values[node as usize] = together[row as usize]);
+            graph.edges.retain(|edge| !ties.are_apart(values[edge.a as usize], values[edge.b as usize]));
+        }
         Self { rows, nodes, graph }
     }
 

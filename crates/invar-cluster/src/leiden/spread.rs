@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::NEIGHBORS;
 use crate::{
-    Rows,
+    Rows, Ties,
     neighbors::{self, Metric},
 };
 
@@ -23,9 +23,9 @@ pub(super) struct Sampled<'a> {
 impl Sampled<'_> {
     /// Clusters and probabilities of all rows: of one that must stay with a known row those of that; else the cluster of
     /// most of its nearest known rows (of equally many that of the nearest), and their share.
-    pub fn spread(&self, data: Rows<'_>, together: Option<&[Option<i64>]>) -> (Vec<i32>, Vec<f32>) {
+    pub fn spread(&self, data: Rows<'_>, ties: Option<&Ties>) -> (Vec<i32>, Vec<f32>) {
         let (mut labels, mut probability) = (vec![-1; data.len()], vec![0.0; data.len()]);
-        let value = |row: usize| together.and_then(|values| values[row]);
+        let value = |row: usize| ties.and_then(|ties| ties.together()[row]);
         let mut of_values = HashMap::new();
         for (&row, (&label, &share)) in self.chosen.iter().zip(self.labels.iter().zip(self.probability)) {
             (labels[row], probability[row]) = (label, share);

@@ -11,7 +11,8 @@ use crate::{
 };
 
 fn run(values: &[f32], dim: usize, together: Option<&[Option<i64>]>, config: &LeidenConfig) -> Clustering {
-    leiden(Rows::new(values, dim).unwrap(), together, config, &NoProgress).unwrap()
+    let ties = together.map(|values| Ties::new(values.to_vec()));
+    leiden(Rows::new(values, dim).unwrap(), ties.as_ref(), config, &NoProgress).unwrap()
 }
 
 fn fixed(resolution: f64) -> LeidenConfig {
@@ -85,7 +86,8 @@ fn rows_that_must_stay_together_do_and_those_of_no_value_are_alone() {
     // All rows of a blob in one node: as they were found without.
     let whole: Vec<Option<i64>> = labels.iter().map(|&label| (label == 2).then_some(-5)).collect();
     assert_eq!(run(&values, 8, Some(&whole), &fixed(0.3)).labels, free.labels);
-    let error = leiden(Rows::new(&values, 8).unwrap(), Some(&tied[1..]), &fixed(0.3), &NoProgress).unwrap_err();
+    let error = leiden(Rows::new(&values, 8).unwrap(), Some(&Ties::new(tied[1..].to_vec())), &fixed(0.3), &NoProgress)
+        .unwrap_err();
     assert_eq!(error.to_string(), "rows that must stay together: expected 400, found 399");
 }
 
@@ -167,4 +169,18 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_kept_apart_is_joined_by_no_edge() {
+    // One blob, of which all rows are known to be of two groups.
+    let (values, _) = blobs(600, 16, 1, 0.0, 4);
+    let mut ties = Ties::new((0..600).map(|row| Some(row % 2)).collect());
+    let of =
+        |ties: &Ties| leiden(Rows::new(&values, 16).unwrap(), Some(ties), &fixed(0.3), &NoProgress).unwrap().labels;
+    assert_eq!(of(&ties), [0; 600]);
+    ties.keep_apart(1, 0);
+    ties.keep_apart(1, 1);
+    assert_eq!(ties.num_apart(), 1);
+    assert_eq!(of(&ties), [0, 1].repeat(300));
 }
