@@ -59,7 +59,8 @@ impl Groups {
     /// For tiles of logits on a device.
     pub(crate) fn on(&self, kind: Kind, device: Device) -> Weighing {
         let weights = Tensor::from_slice(&self.weights()).to_kind(kind).to_device(device);
-        Weighing { numbers: Tensor::from_slice(&self.numbers).to_device(device), weights }
+        // As floats, which LibTorch compares several times as fast. A batch is far from 2^24 keys.
+        Weighing { numbers: Tensor::from_slice(&self.numbers).to_kind(kind).to_device(device), weights }
     }
 }
 
@@ -80,6 +81,11 @@ impl Weighing {
     /// Where a key of these and one of others are of one group `[K, others]`.
     pub(crate) fn same(&self, others: &Self) -> Tensor {
         self.numbers.unsqueeze(1).eq_tensor(&others.numbers.unsqueeze(0))
+    }
+
+    /// Fills a tile `[T, K]` with 1 where one of the `T` keys from `first` on and one of all are of one group, else with 0.
+    pub(crate) fn same_out(&self, first: i64, tile: &Tensor) -> Tensor {
+        self.numbers.narrow(0, first, tile.size()[0]).unsqueeze(1).eq_tensor_out(tile, &self.numbers.unsqueeze(0))
     }
 
     /// The keys over and over again.

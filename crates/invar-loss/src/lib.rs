@@ -54,6 +54,9 @@ pub use nt_xent::{NtXent, NtXentConfig};
 pub use rows::Aggregate;
 pub use sigmoid::{Sigmoid, SigmoidConfig};
 
+/// In place of the logarithm of 0: no NaN comes of differences, and its exponential is 0.
+const LOWEST: f64 = -1e30;
+
 /// What a loss makes of a batch.
 #[derive(Debug)]
 pub struct LossOutput {

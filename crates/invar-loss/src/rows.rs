@@ -22,10 +22,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, groups::Weighing};
-
-/// In place of the logarithm of 0: no NaN comes of differences, and its exponential is 0.
-const LOWEST: f64 = -1e30;
+use crate::{Error, LOWEST, groups::Weighing};
 
 /// Numbers in a tile of logits: 8 MB in f32, of which a few are alive at a time.
 const TILE_NUMBERS: i64 = 1 << 21;
