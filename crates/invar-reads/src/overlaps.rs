@@ -15,6 +15,7 @@
 
 mod components;
 mod graph;
+mod homology;
 mod matches;
 mod rule;
 mod shared;
@@ -63,6 +64,8 @@ pub struct Overlaps {
     members: Lists,
     neighbours: Lists,
     depths: Vec<f32>,
+    /// Components that are alike but not one, each with those that it is alike with, ascending.
+    homologs: Vec<Vec<u32>>,
     usual_share: Option<f64>,
     k: u32,
 }
@@ -126,6 +129,14 @@ impl Overlaps {
     /// When there is no such component.
     pub fn members(&self, component: u32) -> &[u32] {
         self.members.get(component as usize)
+    }
+
+    /// Components of genomes that are like that of this one, but not the same, ascending: sister species.
+    ///
+    /// # Panics
+    /// When there is no such component.
+    pub fn homologs(&self, component: u32) -> &[u32] {
+        &self.homologs[component as usize]
     }
 
     /// Reads that overlap this one, ascending: all of them, or 32 that are evenly spread over them where they are more.
@@ -212,6 +223,8 @@ struct Found {
     sketches: Sketches,
     graph: OverlapGraph,
     depths: Vec<f32>,
+    /// A read each of two components that are homologous.
+    homologs: Vec<(u32, u32)>,
     usual_share: Option<f64>,
 }
 
@@ -222,7 +235,7 @@ impl Found {
         let lengths = &shared.sketches.lengths;
         let Some(rule) = Rule::new(&matches, lengths) else {
             let (graph, depths) = (OverlapGraph::new(&[], lengths), vec![1.0; lengths.len()]);
-            return Ok(Self { graph, depths, usual_share: None, sketches: shared.sketches });
+            return Ok(Self { graph, depths, homologs: vec![], usual_share: None, sketches: shared.sketches });
         };
         let breaks = Breaks::new(&matches, &rule, lengths);
         matches.retain(|m| rule.is_overlap(m, lengths));
@@ -240,7 +253,11 @@ impl Found {
         };
         let depths = (0..lengths.len()).into_par_iter().map(depth).collect();
         let graph = graph.without_chimeras(&breaks, lengths);
-        Ok(Self { graph, depths, usual_share: Some(rule.usual_share), sketches: shared.sketches })
+        let mut sets = graph.components();
+        let component_of: Vec<u32> = (0..lengths.len() as u32).map(|read| sets.find(read)).collect();
+        let universe = 4f64.powi(sampling.k as i32) / 2.0 / f64::from(sampling.every);
+        let homologs = homology::homologous(&shared, &component_of, universe);
+        Ok(Self { graph, depths, homologs, usual_share: Some(rule.usual_share), sketches: shared.sketches })
     }
 
     fn num_joined(&self) -> usize {
@@ -275,11 +292,25 @@ impl Found {
         for component in 0..members.len() {
             members.get(component).iter().for_each(|&read| component_of[read as usize] = component as u32);
         }
+        let mut homologs = vec![Vec::new(); members.len()];
+        for &(a, b) in &self.homologs {
+            // Mates may have made them one.
+            let [a, b] = [a, b].map(|number| component_of[original(number) as usize]);
+            if a != b {
+                homologs[a as usize].push(b);
+                homologs[b as usize].push(a);
+            }
+        }
+        for list in &mut homologs {
+            list.sort_unstable();
+            list.dedup();
+        }
         Overlaps {
             component_of,
             members,
             neighbours: neighbours.into_iter().collect(),
             depths,
+            homologs,
             usual_share: self.usual_share,
             k: self.sketches.k,
         }

@@ -24,12 +24,15 @@ impl ReadTable {
 }
 
 impl SampleTable for ReadTable {
-    /// Those of [`ReadDataset`], then `component` (null where a read overlaps no other one) and `depth`.
+    /// Those of [`ReadDataset`], then `component` (null where a read overlaps no other one), `homologs` (the components
+    /// that it is alike but not one with) and `depth`.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let mut columns = self.reads.columns(range.clone())?;
-        let component = range.clone().map(|read| self.overlaps.component(read)).collect();
+        let component: Vec<Option<u32>> = range.clone().map(|read| self.overlaps.component(read)).collect();
+        let homologs = component.iter().map(|component| homologs(self.overlaps.homologs((*component)?))).collect();
         let depth = range.map(|read| Some(self.overlaps.depth(read))).collect();
         columns.push(Column { name: "component".into(), data: ColumnData::U32(component) });
+        columns.push(Column { name: "homologs".into(), data: ColumnData::Str(homologs) });
         columns.push(Column { name: "depth".into(), data: ColumnData::F32(depth) });
         Ok(columns)
     }
@@ -37,4 +40,9 @@ impl SampleTable for ReadTable {
     fn shortcuts(&self) -> Shortcuts {
         self.reads.shortcuts()
     }
+}
+
+fn homologs(components: &[u32]) -> Option<String> {
+    let words: Vec<String> = components.iter().map(u32::to_string).collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }

@@ -338,3 +338,38 @@ proptest! {
         }
     }
 }
+
+/// The genome with so many of its bases, of all of them, replaced by others.
+fn diverged(genome: &[u8], share: f64, seed: u64) -> Vec<u8> {
+    let mut rng = seed::rng(seed, 9);
+    genome
+        .iter()
+        .map(|&base| if rng.random_bool(share) { (base + rng.random_range(1..4u8)) % 4 } else { base })
+        .collect()
+}
+
+#[test]
+fn sister_species_are_homologous_and_replicons_that_share_a_repeat_are_not() {
+    let repeat = codes(6_000, 40);
+    let with_repeat = |seed, at: usize| {
+        let mut replicon = codes(80_000, seed);
+        replicon[at..at + repeat.len()].copy_from_slice(&repeat);
+        replicon
+    };
+    let (one, other) = (with_repeat(41, 10_000), with_repeat(42, 60_000));
+    let sister = diverged(&one, 0.15, 43);
+    for (errors, depth) in [(0.01, 15.0), (0.05, 15.0), (0.12, 20.0)] {
+        let sample = Sample::of(&[&one, &other, &sister], 4_000, depth, errors);
+        let overlaps = find(&sample.sequences);
+        let genome = |component: u32| sample.places[overlaps.members(component)[0] as usize].0;
+        let mut found = vec![];
+        for component in (0..overlaps.num_components() as u32).filter(|&c| overlaps.members(c).len() >= 100) {
+            for &homolog in overlaps.homologs(component) {
+                assert!(overlaps.homologs(homolog).contains(&component));
+                found.push((genome(component), genome(homolog)));
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, [(0, 2), (2, 0)], "{errors}");
+    }
+}
