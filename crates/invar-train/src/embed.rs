@@ -141,6 +141,36 @@ pub fn embed(
 /// Samples of a block where some samples are measured: few, so that all view workers have some.
 const BLOCK_SAMPLES: usize = 16;
 
+/// Views that are made of those of a source, a few: how they were moved is known already.
+pub(crate) struct Made<F> {
+    pub(crate) len: usize,
+    pub(crate) shape: ViewShape,
+    /// Of one of them.
+    pub(crate) views: F,
+}
+
+impl<F: Fn(usize) -> Result<Vec<View>, DatasetError> + Send + Sync> ViewSource for Made<F> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn view_shape(&self) -> ViewShape {
+        self.shape.clone()
+    }
+
+    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
+        (self.views)(index)
+    }
+
+    fn symmetries(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn transformed(&self, _: usize, symmetry: usize) -> Result<Vec<View>, DatasetError> {
+        panic!("symmetry {symmetry} of 0")
+    }
+}
+
 /// Embeds all samples of a source of few, `[N, D]`.
 pub(crate) fn embed_all(
     model: &Model,

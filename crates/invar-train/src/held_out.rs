@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 
 use invar_cluster::{
-    Rows, geometry,
-    neighbors::{KnnConfig, knn_scores, self_retrieval},
+    ClusterError, Rows, geometry,
+    neighbors::{KnnConfig, knn_scores, retrieve},
 };
-use invar_dataset::PairSource;
+use invar_dataset::{GroupId, PairSource};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, quality};
@@ -33,7 +33,8 @@ pub struct HeldOut {
     /// when they have collapsed to a point (Chen and He 2021).
     pub embedding_std: f64,
     /// Share of the samples to whose first view their own second view is the nearest, by cosine, among the second
-    /// views of all samples; `1 / N` by chance.
+    /// views of all samples; `1 / N` by chance. Where samples have groups, that of another of the group is as good: the
+    /// loss does not tell them apart.
     pub retrieval: f64,
     /// Share of the labelled samples whose label is the most frequent among their 20 nearest other labelled samples,
     /// by cosine; of equally frequent ones, that of the nearest. Above 10,000 labelled samples, of a random sample
@@ -43,17 +44,27 @@ pub struct HeldOut {
 }
 
 /// Measures the embeddings of pairs: row `i` of `first` and of `second`, each `[N, D]`, row-major, unit length, are two
-/// views of sample `i`, whose label is number `labels[i]`.
+/// views of sample `i`, whose label is number `labels[i]`, and whose group is `groups[i]`; no groups at all are as good as
+/// `None` for each sample.
 ///
 /// The cost grows with `N^2 D`, for N = 20,000 and D = 128 a few seconds on two cores. The result is the same at any
 /// number of threads.
 ///
 /// # Errors
 /// When the lists are not of the same length, or a value is not finite.
-pub fn held_out(first: &[f32], second: &[f32], dim: usize, labels: Option<&[Option<u32>]>) -> Result<HeldOut, Error> {
+pub fn held_out(
+    first: &[f32],
+    second: &[f32],
+    dim: usize,
+    labels: Option<&[Option<u32>]>,
+    groups: &[Option<GroupId>],
+) -> Result<HeldOut, Error> {
     let quality = quality::of_pairs(first, second, dim)?;
     let (first, second) = (Rows::new(first, dim)?, Rows::new(second, dim)?);
-    let own: Vec<usize> = (0..first.len()).collect();
+    if !groups.is_empty() && groups.len() != first.len() {
+        let (expected, found) = (first.len(), groups.len());
+        return Err(ClusterError::Length { what: "groups", expected, found }.into());
+    }
     let knn_accuracy = match labels {
         Some(labels) => {
             let scores = knn_scores(first, labels, &KnnConfig { k: NEIGHBORS, ..KnnConfig::default() })?;
@@ -67,9 +78,19 @@ pub fn held_out(first: &[f32], second: &[f32], dim: usize, labels: Option<&[Opti
         uniformity: quality.uniformity,
         effective_rank: geometry::effective_rank(first),
         embedding_std: geometry::embedding_std(first) * (dim as f64).sqrt(),
-        retrieval: self_retrieval(second, first, &own)?,
+        retrieval: retrieval(&retrieve(second, first)?, groups),
         knn_accuracy,
     })
+}
+
+/// Share of the samples that found themselves, or another of their group.
+fn retrieval(found: &[u32], groups: &[Option<GroupId>]) -> f64 {
+    let group = |sample: usize| groups.get(sample).copied().flatten();
+    let is_hit = |&(sample, found): &(usize, usize)| {
+        found == sample || group(sample).is_some_and(|own| group(found) == Some(own))
+    };
+    let hits = found.iter().map(|&found| found as usize).enumerate().filter(is_hit).count();
+    hits as f64 / found.len().max(1) as f64
 }
 
 /// The labels of samples `indices`, numbered by first appearance; `None` where not one sample has a label.
@@ -117,7 +138,7 @@ mod tests {
         let label = |row: &[f32]| u32::from(row[0] > 0.2) + 2 * u32::from(row[1] > 0.3);
         let labels: Vec<Option<u32>> =
             a.chunks(6).enumerate().map(|(i, row)| (i % 5 > 0).then(|| label(row))).collect();
-        let found = held_out(&a, &b, 6, Some(&labels)).unwrap();
+        let found = held_out(&a, &b, 6, Some(&labels), &[]).unwrap();
         assert_eq!(found.num_pairs, 60);
         close(found.alignment, 0.13390373435014466); // ((A - B)**2).sum(1).mean()
         // d2 = ((A[:, None] - A)**2).sum(-1); np.log(np.exp(-2 * d2[np.triu_indices(60, 1)]).mean())
@@ -135,7 +156,7 @@ mod tests {
     fn closed_forms() {
         // The four directions of the axes of a plane, each found by its own copy and by no other.
         let cross = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0];
-        let found = held_out(&cross, &cross, 2, Some(&[Some(0), Some(1), Some(0), None])).unwrap();
+        let found = held_out(&cross, &cross, 2, Some(&[Some(0), Some(1), Some(0), None]), &[]).unwrap();
         assert_eq!((found.num_pairs, found.alignment, found.retrieval), (4, 0.0, 1.0));
         // Four pairs at squared distance 2, two at 4.
         close(found.uniformity, ((4.0 * (-4f64).exp() + 2.0 * (-8f64).exp()) / 6.0).ln());
@@ -146,14 +167,21 @@ mod tests {
         assert_eq!(found.knn_accuracy, Some(0.0));
         // The second views one place further: nobody finds his own.
         let turned = [&cross[2..], &cross[..2]].concat();
-        let found = held_out(&cross, &turned, 2, None).unwrap();
+        let found = held_out(&cross, &turned, 2, None, &[]).unwrap();
         assert_eq!((found.alignment, found.retrieval, found.knn_accuracy), (2.0, 0.0, None));
+        // Each finds the one before it: two of the four in their group, the one without a group does not.
+        let [a, b] = [Some(GroupId(0)), Some(GroupId(u64::MAX))];
+        let found = held_out(&cross, &turned, 2, None, &[a, a, None, a]).unwrap();
+        assert_eq!((found.alignment, found.retrieval), (2.0, 0.5));
+        assert_eq!(held_out(&cross, &turned, 2, None, &[a, b, a, b]).unwrap().retrieval, 0.0);
+        assert_eq!(held_out(&cross, &turned, 2, None, &[None; 4]).unwrap().retrieval, 0.0);
+        assert_eq!(held_out(&cross, &cross, 2, None, &[a, a, None, b]).unwrap().retrieval, 1.0);
     }
 
     #[test]
     fn collapse_is_seen() {
         let point = [0.6, 0.8].repeat(50);
-        let found = held_out(&point, &point, 2, None).unwrap();
+        let found = held_out(&point, &point, 2, None, &[]).unwrap();
         assert_eq!((found.alignment, found.retrieval), (0.0, 1.0 / 50.0));
         close(found.uniformity, 0.0);
         close(found.effective_rank, 1.0);
@@ -163,15 +191,17 @@ mod tests {
     #[test]
     fn too_little_is_defined_and_nonsense_refused() {
         let labels = |n: usize| vec![Some(3); n];
-        assert_eq!(held_out(&[], &[], 2, Some(&labels(0))).unwrap(), HeldOut::default());
-        let one = held_out(&[1.0, 0.0], &[1.0, 0.0], 2, Some(&labels(1))).unwrap();
+        assert_eq!(held_out(&[], &[], 2, Some(&labels(0)), &[]).unwrap(), HeldOut::default());
+        let one = held_out(&[1.0, 0.0], &[1.0, 0.0], 2, Some(&labels(1)), &[]).unwrap();
         assert_eq!((one.num_pairs, one.uniformity, one.retrieval, one.knn_accuracy), (1, 0.0, 1.0, None));
         let error = |first: &[f32], second: &[f32], labels: Option<&[Option<u32>]>| {
-            held_out(first, second, 2, labels).unwrap_err().to_string()
+            held_out(first, second, 2, labels, &[]).unwrap_err().to_string()
         };
         let row = [1.0, 0.0];
         assert_eq!(error(&row, &[], None), "embeddings: number of keys: expected 1, found 0");
         assert_eq!(error(&row, &row, Some(&[])), "embeddings: labels: expected 1, found 0");
+        let few = held_out(&row.repeat(2), &row.repeat(2), 2, None, &[None]).unwrap_err().to_string();
+        assert_eq!(few, "embeddings: groups: expected 2, found 1");
         let nan = [1.0, f32::NAN];
         assert_eq!(error(&nan, &row, None), "embeddings: row 0, dimension 1: NaN is not a finite number");
     }

@@ -1,8 +1,12 @@
 //! How far the symmetries of a source move the embeddings of its samples.
 
-use invar_dataset::{DatasetError, Progress, View, ViewShape, ViewSource, drawn_symmetry, seed};
+use invar_dataset::{Progress, ViewSource, drawn_symmetry, seed};
 
-use crate::{EmbedConfig, Error, Model, embed::embed_all, quality::cosine_gap};
+use crate::{
+    EmbedConfig, Error, Model,
+    embed::{Made, embed_all},
+    quality::cosine_gap,
+};
 
 /// By which symmetries of its source a sample is moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +111,13 @@ pub fn orbits(
     let upright = indices.iter().map(|&index| (index, None));
     let moved =
         rounds.iter().flat_map(|round| indices.iter().zip(round).map(|(&index, &symmetry)| (index, Some(symmetry))));
-    let items = upright.chain(moved).collect();
-    let mut rows = embed_all(model, &Selected { source, items }, config, progress)?;
+    let items: Vec<(usize, Option<usize>)> = upright.chain(moved).collect();
+    let views = |item: usize| match items[item] {
+        (sample, None) => source.views(sample),
+        (sample, Some(symmetry)) => source.transformed(sample, symmetry),
+    };
+    let selected = Made { len: items.len(), shape: source.view_shape(), views };
+    let mut rows = embed_all(model, &selected, config, progress)?;
     let mut rest = rows.split_off(indices.len() * model.dim());
     let moved = rounds.into_iter().map(|symmetries| {
         let others = rest.split_off(indices.len() * model.dim());
@@ -187,37 +196,6 @@ fn percentile(values: &mut [f64], share: f64) -> f64 {
     let below = at(position as usize).unwrap_or(0.0);
     let above = at(position as usize + 1).unwrap_or(below);
     below + (above - below) * position.fract()
-}
-
-/// Some samples of a source, as they are or moved by a symmetry.
-struct Selected<'a> {
-    source: &'a dyn ViewSource,
-    items: Vec<(usize, Option<usize>)>,
-}
-
-impl ViewSource for Selected<'_> {
-    fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    fn view_shape(&self) -> ViewShape {
-        self.source.view_shape()
-    }
-
-    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        match self.items[index] {
-            (sample, None) => self.source.views(sample),
-            (sample, Some(symmetry)) => self.source.transformed(sample, symmetry),
-        }
-    }
-
-    fn symmetries(&self) -> Vec<String> {
-        vec![]
-    }
-
-    fn transformed(&self, index: usize, _: usize) -> Result<Vec<View>, DatasetError> {
-        self.views(index)
-    }
 }
 
 #[cfg(test)]

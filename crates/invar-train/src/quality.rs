@@ -1,9 +1,12 @@
 //! What can be said of embeddings without labels: how close the two views of a pair lie, how evenly all lie on the sphere.
 
 use invar_cluster::{Rows, geometry};
-use invar_dataset::{DatasetError, PairSource, Progress, View, ViewShape, ViewSource};
+use invar_dataset::{DatasetError, PairSource, Progress};
 
-use crate::{EmbedConfig, Error, Model, embed::embed_all};
+use crate::{
+    EmbedConfig, Error, Model,
+    embed::{Made, embed_all},
+};
 
 /// Alignment and uniformity (Wang and Isola, *Understanding contrastive representation learning through alignment and
 /// uniformity on the hypersphere*, 2020).
@@ -29,7 +32,18 @@ pub fn pair_quality(
     config: &EmbedConfig,
     progress: &dyn Progress,
 ) -> Result<PairQuality, Error> {
-    let rows = embed_all(model, &Sides { source, indices, seed }, config, progress)?;
+    // The first views of the pairs, then their last ones.
+    let views = |index: usize| {
+        let (side, at) = (index / indices.len(), index % indices.len());
+        let mut views = source.pair(indices[at], seed)?.views;
+        if views.len() < 2 {
+            let reason = format!("{} views, a pair has 2", views.len());
+            return Err(DatasetError::Sample { id: source.sample_name(indices[at])?.id, reason });
+        }
+        Ok(vec![views.swap_remove(if side == 0 { 0 } else { views.len() - 1 }).1])
+    };
+    let sides = Made { len: 2 * indices.len(), shape: source.view_shape(), views };
+    let rows = embed_all(model, &sides, config, progress)?;
     let (first, second) = rows.split_at(indices.len() * model.dim());
     of_pairs(first, second, model.dim())
 }
@@ -52,41 +66,6 @@ pub fn cosine_gap(a: &[f32], b: &[f32]) -> f64 {
     let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     let (norm_a, norm_b) = (norm(a), norm(b));
     a.iter().zip(b).map(|(&x, &y)| (f64::from(x) / norm_a - f64::from(y) / norm_b).powi(2)).sum::<f64>() / 2.0
-}
-
-/// The first views of pairs, then their last ones.
-struct Sides<'a> {
-    source: &'a dyn PairSource,
-    indices: &'a [usize],
-    seed: u64,
-}
-
-impl ViewSource for Sides<'_> {
-    fn len(&self) -> usize {
-        2 * self.indices.len()
-    }
-
-    fn view_shape(&self) -> ViewShape {
-        self.source.view_shape()
-    }
-
-    fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        let (side, at) = (index / self.indices.len(), index % self.indices.len());
-        let mut views = self.source.pair(self.indices[at], self.seed)?.views;
-        if views.len() < 2 {
-            let reason = format!("{} views, a pair has 2", views.len());
-            return Err(DatasetError::Sample { id: self.source.sample_name(self.indices[at])?.id, reason });
-        }
-        Ok(vec![views.swap_remove(if side == 0 { 0 } else { views.len() - 1 }).1])
-    }
-
-    fn symmetries(&self) -> Vec<String> {
-        vec![]
-    }
-
-    fn transformed(&self, index: usize, _: usize) -> Result<Vec<View>, DatasetError> {
-        self.views(index)
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 mod contrastive;
+mod gathered_ids;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -21,7 +21,7 @@ use std::{
 };
 
 use invar_dataset::{
-    GroupId, SampleId, ViewShape,
+    ViewShape,
     seed::{self, Stream},
 };
 use invar_loss::Context;
@@ -29,7 +29,7 @@ use invar_nn::{SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
-use super::{Step, StepReport, ValidationReport};
+use super::{Step, StepReport, ValidationReport, gathered_ids::gathered};
 use crate::{
     Error, Place, Recipe,
     ema::Ema,
@@ -315,7 +315,7 @@ impl Step for ContrastiveStep {
         let network = self.ema.as_ref().map_or(&self.network, |ema| &ema.network);
         let solo = ProcessGroup::solo();
         let mut mean = ValidationReport::default();
-        let (mut first, mut second) = (vec![], vec![]);
+        let (mut first, mut second, mut groups) = (vec![], vec![], vec![]);
         let part = 1.0 / batches.len().max(1) as f64;
         for chunks in batches {
             let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, false))?;
@@ -331,8 +331,9 @@ impl Step for ContrastiveStep {
             }
             first.extend(host_rows(&embeddings[0])?);
             second.extend(host_rows(&embeddings[embeddings.len() - 1])?);
+            groups.extend((0..samples.num_pairs()).map(|pair| samples.group(pair)));
         }
-        mean.held_out = held_out(&first, &second, self.dim(), labels)?;
+        mean.held_out = held_out(&first, &second, self.dim(), labels, &groups)?;
         Ok(mean)
     }
 
@@ -377,30 +378,6 @@ fn concatenate(parts: &[Projected]) -> Projected {
         (0..num_views).map(|v| Tensor::cat(&parts.iter().map(|part| &of(part)[v]).collect::<Vec<_>>(), 0)).collect()
     };
     Projected { embeddings: join(&|part| &part.embeddings), projections: join(&|part| &part.projections) }
-}
-
-/// The samples and groups of the views of all processes, in the order of their ranks.
-fn gathered(own: SampleIds, group: &ProcessGroup) -> Result<SampleIds, Error> {
-    if group.size() == 1 {
-        return Ok(own);
-    }
-    // The bits of an id travel as a signed number.
-    let bits: Vec<i64> = own.iter().map(|id| id.0 as i64).collect();
-    // Whether a pair has a group, and which: also where no pair has one, because those of another process may.
-    let has_group = (0..own.num_pairs()).map(|pair| i64::from(own.group(pair).is_some()));
-    let groups = (0..own.num_pairs()).map(|pair| own.group(pair).map_or(0, |group| group.0 as i64));
-    let bits: Vec<i64> = bits.into_iter().chain(has_group).chain(groups).collect();
-    let num_lists = own.num_views() + 2;
-    let bits = Tensor::from_slice(&bits).view([1, num_lists as i64, own.num_pairs() as i64]);
-    let all = group.all_gather(&bits)?.transpose(0, 1).contiguous(); // [V + 2, processes, b]
-    let all = Vec::<i64>::try_from(all.view([-1]))?;
-    let num_pairs = all.len() / num_lists;
-    let (ids, groups) = all.split_at(own.num_views() * num_pairs);
-    let (has_group, groups) = groups.split_at(num_pairs);
-    let groups =
-        has_group.iter().zip(groups).map(|(&has_group, &bits)| (has_group == 1).then_some(GroupId(bits as u64)));
-    let ids = ids.iter().map(|&bits| SampleId(bits as u64)).collect();
-    Ok(SampleIds::new(own.num_views(), ids).with_groups(groups.collect()))
 }
 
 /// A scalar whose gradient with respect to each tensor is the one given for it.
