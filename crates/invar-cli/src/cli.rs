@@ -68,6 +68,8 @@ pub enum Command {
     Gallery(Gallery),
     /// Paint the clusters back over the images
     Paint(Paint),
+    /// Write the reads of each cluster to a file of their own, as they came
+    Extract(Extract),
     /// Ask SQL of the Parquet files
     Query(Query),
     /// Every stage in order, skipping the finished ones
@@ -394,6 +396,10 @@ pub struct Cluster {
     /// 30,000; of Leiden 100,000]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
+    /// The table of the clusters to write: members, confidence, the nearest other and what else is known, tab-separated
+    /// [default: CLUSTERS with the ending .tsv]
+    #[arg(long, value_name = "TSV")]
+    pub groups: Option<PathBuf>,
     /// Also draw the 2-D projection, coloured by cluster
     #[arg(long, value_name = "SVG")]
     pub plot: Option<PathBuf>,
@@ -482,6 +488,35 @@ pub struct Paint {
     /// Most pixels of a side of the PNG; larger images are shown smaller. The TIFF is always of the image's size
     #[arg(long, default_value_t = 4096, value_name = "PX")]
     pub max_side: u32,
+}
+
+/// `invar extract`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar extract clusters.parquet --data data --out groups
+  invar extract clusters.parquet --data data --out groups --cluster 0 3
+  flye --meta --nano-hq groups/group_000.fastq.gz --out-dir group_000 --threads 8
+  hifiasm_meta -o group_000 -t 8 groups/group_000.fastq.gz
+Writes group_000.fastq.gz and so on, by falling size as the clusters are numbered, and ungrouped.fastq.gz (cluster -1): names,
+descriptions and qualities as they came, of BAM and CRAM in the order in which the sequencer read the bases; .fasta.gz of what
+came without qualities. Mates are in group_000_1.fastq.gz and group_000_2.fastq.gz, in the same order; where the two are of
+different clusters each is in the _unpaired file of its own. Compressed as BGZF, which is gzip.
+The files are read again that DATA was made from: they must be where they were, and the same, byte for byte. Paths are relative
+to the current directory, as they were at the ingest.
+It is for reads. Grains are shown by invar paint and invar gallery.")]
+pub struct Extract {
+    /// Clusters of reads, as `invar cluster` wrote them
+    #[arg(value_name = "CLUSTERS")]
+    pub clusters: PathBuf,
+    /// The dataset directory that the reads are in; several as one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The directory to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Only these clusters; -1 are the reads in none [default: all]
+    #[arg(long, value_name = "N", num_args = 1.., allow_negative_numbers = true)]
+    pub cluster: Vec<i32>,
 }
 
 /// How a table is printed.

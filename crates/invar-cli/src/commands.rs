@@ -3,10 +3,13 @@
 pub mod cluster;
 mod clustered;
 pub mod evaluate;
+mod extract;
 pub mod gallery;
+pub mod genomes;
 mod info;
 pub mod ingest;
 pub mod labels;
+mod listed;
 pub mod paint;
 mod query;
 
@@ -31,6 +34,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Evaluate(args) => evaluate::run(&args, common, ui),
         Command::Gallery(args) => gallery::run(&args, common, ui),
         Command::Paint(args) => paint::run(&args, common, ui),
+        Command::Extract(args) => extract::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
         Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => match hand_over::to_learn()? {},
         Command::Info(args) if args.is_run() => match hand_over::to_learn()? {},

@@ -13,6 +13,7 @@ use crate::exit::Usage;
 /// run/                 the training: see invar_dataset::RunDir
 /// embeddings/          an EMB
 /// clusters.parquet     CLUSTERS
+/// clusters.tsv         a line for each cluster
 /// clusters.svg         their picture
 /// views.png            pairs, gallery.png and painted/ the clusters: where samples can be looked at
 /// ```
@@ -25,6 +26,7 @@ const DATA: &str = "data";
 const RUN: &str = "run";
 const EMBEDDINGS: &str = "embeddings";
 const CLUSTERS: &str = "clusters.parquet";
+const GROUPS: &str = "clusters.tsv";
 const PLOT: &str = "clusters.svg";
 const VIEWS: &str = "views.png";
 const GALLERY: &str = "gallery.png";
@@ -61,6 +63,11 @@ impl ResultDir {
         self.path.join(CLUSTERS)
     }
 
+    /// The table of the clusters.
+    pub fn groups(&self) -> PathBuf {
+        self.path.join(GROUPS)
+    }
+
     /// The picture of the clusters in the plane.
     pub fn plot(&self) -> PathBuf {
         self.path.join(PLOT)
@@ -93,7 +100,7 @@ impl ResultDir {
         if self.data().exists() {
             return Ok(());
         }
-        let others = [RUN, EMBEDDINGS, CLUSTERS, PLOT, VIEWS, GALLERY, PAINTED];
+        let others = [RUN, EMBEDDINGS, CLUSTERS, GROUPS, PLOT, VIEWS, GALLERY, PAINTED];
         match others.into_iter().find(|name| self.path.join(name).symlink_metadata().is_ok()) {
             Some(name) => {
                 refuse(format!("holds {name}, but no {DATA}: it is of no `invar run`; choose another directory"))

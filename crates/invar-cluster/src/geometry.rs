@@ -23,6 +23,24 @@ pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, Cl
         return Err(ClusterError::Length { what: "cluster labels", expected: data.len(), found: labels.len() });
     }
     let dim = data.dim();
+    let means = means(data, labels);
+    let distance = |row: &[f32], mean: &[f64]| {
+        row.iter().zip(mean).map(|(&x, mean)| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt()
+    };
+    let of_row = |(row, &label): (&[f32], &i32)| match usize::try_from(label).ok().and_then(|at| means[at].as_ref()) {
+        Some(mean) => distance(row, mean) as f32,
+        None => means.iter().flatten().map(|mean| distance(row, mean)).reduce(f64::min).unwrap_or(0.0) as f32,
+    };
+    Ok(data.values().par_chunks(dim).zip(labels).map(of_row).collect())
+}
+
+/// The mean of each cluster, `[D]`; `None` of one without members. Noise (-1) has none.
+///
+/// # Panics
+/// When there are not as many labels as rows.
+pub(crate) fn means(data: Rows<'_>, labels: &[i32]) -> Vec<Option<Vec<f64>>> {
+    assert_eq!(labels.len(), data.len(), "cluster labels");
+    let dim = data.dim();
     let num_clusters = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
     let (mut sums, mut counts) = (vec![0f64; num_clusters * dim], vec![0u64; num_clusters]);
     for (row, cluster) in
@@ -34,15 +52,7 @@ pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, Cl
     let mean = |(sum, &count): (&[f64], &u64)| -> Option<Vec<f64>> {
         (count > 0).then(|| sum.iter().map(|sum| sum / count as f64).collect())
     };
-    let means: Vec<Option<Vec<f64>>> = sums.chunks(dim).zip(&counts).map(mean).collect();
-    let distance = |row: &[f32], mean: &[f64]| {
-        row.iter().zip(mean).map(|(&x, mean)| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt()
-    };
-    let of_row = |(row, &label): (&[f32], &i32)| match usize::try_from(label).ok().and_then(|at| means[at].as_ref()) {
-        Some(mean) => distance(row, mean) as f32,
-        None => means.iter().flatten().map(|mean| distance(row, mean)).reduce(f64::min).unwrap_or(0.0) as f32,
-    };
-    Ok(data.values().par_chunks(dim).zip(labels).map(of_row).collect())
+    sums.chunks(dim).zip(&counts).map(mean).collect()
 }
 
 /// Mean squared distance of the two rows of each pair; 0 where there are no pairs. Less is better. Wang and Isola's

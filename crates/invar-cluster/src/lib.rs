@@ -25,6 +25,7 @@
 //! ```
 
 pub mod geometry;
+pub mod groups;
 pub mod neighbors;
 pub mod pca;
 pub mod probe;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DatasetError,
-    manifest::{self, Manifest, Shard},
+    manifest::{self, Change, Manifest, Shard},
     path,
 };
 
@@ -96,13 +96,14 @@ pub fn difference(
         return Ok(Some(difference));
     }
     for (old, new) in manifest.inputs.iter().zip(&key.inputs) {
-        let Some(file) = &new.file else {
-            return Ok(Some(format!("made from {}, which cannot be read again to compare", old.path)));
-        };
-        let is_same = file.size_bytes == old.size_bytes
-            && (old.identity.as_ref() == Some(file) || manifest::file_digest(&new.path)?.1 == old.sha256);
-        if !is_same {
-            return Ok(Some(format!("{} has changed since", old.path)));
+        match old.change(new)? {
+            Change::None => {}
+            Change::Pipe => {
+                return Ok(Some(format!("made from {}, which cannot be read again to compare", old.path)));
+            }
+            Change::Size { .. } | Change::Bytes { .. } => {
+                return Ok(Some(format!("{} has changed since", old.path)));
+            }
         }
     }
     for shard in &manifest.shards {

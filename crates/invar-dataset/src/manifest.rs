@@ -10,7 +10,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{DatasetError, atomic, ingest::FileIdentity};
+use crate::{
+    DatasetError, atomic,
+    ingest::{FileIdentity, InputIdentity},
+};
 
 /// Version of the directory layout. A reader refuses a directory of another one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -68,6 +71,46 @@ impl Input {
     pub fn new(path: &Path, size_bytes: u64, sha256: String) -> Self {
         Self { path: crate::path::text(path), size_bytes, sha256, identity: None, counts: BTreeMap::new() }
     }
+
+    /// What became of it. One that looks as it did when it was read is the same; of any other the checksum decides.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn change(&self, now: &InputIdentity) -> Result<Change, DatasetError> {
+        let Some(file) = &now.file else { return Ok(Change::Pipe) };
+        if file.size_bytes != self.size_bytes {
+            return Ok(Change::Size { then: self.size_bytes, now: file.size_bytes });
+        }
+        if self.identity.as_ref() == Some(file) {
+            return Ok(Change::None);
+        }
+        let (_, sha256) = file_digest(&now.path)?;
+        let then = self.sha256.clone();
+        Ok(if sha256 == then { Change::None } else { Change::Bytes { then, now: sha256 } })
+    }
+}
+
+/// What became of an input since it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is the same, byte for byte.
+    None,
+    /// It is no file, and cannot be read again.
+    Pipe,
+    /// It has another size in bytes.
+    Size {
+        /// As it was read.
+        then: u64,
+        /// As it is.
+        now: u64,
+    },
+    /// It has another SHA-256.
+    Bytes {
+        /// As it was read, hexadecimal.
+        then: String,
+        /// As it is.
+        now: String,
+    },
 }
 
 /// A shard file.

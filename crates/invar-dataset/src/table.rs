@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DatasetError;
+use crate::{DatasetError, GroupFigures};
 
 /// One column of facts about samples, ready to become a Parquet column. `None` is null: unknown is never guessed.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,9 @@ pub trait SampleTable: Send + Sync {
 
     /// What an embedding may not give away, and by what samples belong together.
     fn shortcuts(&self) -> Shortcuts;
+
+    /// What is worth knowing of a group of samples.
+    fn group_figures(&self) -> GroupFigures;
 }
 
 /// Columns by which it is judged whether an embedding has learnt how a sample was taken instead of what it is.

@@ -65,6 +65,16 @@ impl Embeddings {
         &self.values[index * self.dim..][..self.dim]
     }
 
+    /// Names of all columns.
+    ///
+    /// # Errors
+    /// When the file is not what it was any more.
+    pub fn column_names(&self) -> Result<Vec<String>, EmbeddingsError> {
+        let whole = Whole::open(&self.path)?;
+        let of_first = whole.parts.first().map(|part| part.columns.iter().map(|(name, _)| name.clone()).collect());
+        Ok(of_first.unwrap_or_default())
+    }
+
     /// Reads another column from the file, one value a row.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use std::{
 };
 
 use invar_dataset::{
-    Column, ColumnData, Dataset, DatasetError, SampleId, SampleName, SampleTable, Shortcuts,
+    Column, ColumnData, Dataset, DatasetError, FigureRule, GroupFigure, GroupFigures, SampleId, SampleName,
+    SampleTable, Shortcuts,
     manifest::{self, Manifest},
 };
 
@@ -275,6 +276,17 @@ impl SampleTable for ReadDataset {
 
     fn shortcuts(&self) -> Shortcuts {
         Shortcuts { suspects: vec!["source".into()], group: "source".into() }
+    }
+
+    /// Bases, N50 and GC.
+    fn group_figures(&self) -> GroupFigures {
+        let gc = FigureRule::Mean { column: "gc".into(), weight: Some("length_bp".into()) };
+        let figures = vec![
+            GroupFigure::new("bases", FigureRule::Sum { column: "length_bp".into() }),
+            GroupFigure::new("n50_bp", FigureRule::N50 { column: "length_bp".into() }),
+            GroupFigure::new("gc", gc),
+        ];
+        GroupFigures { noun: "reads".into(), figures }
     }
 }
 

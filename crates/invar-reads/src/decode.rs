@@ -14,10 +14,12 @@ use crate::{
 mod alignment;
 mod evidence;
 mod mates;
+mod originals;
 mod text;
 
 pub(crate) use evidence::Evidence;
 pub(crate) use mates::{MateNames, Mismatch};
+pub(crate) use originals::Originals;
 
 /// What the first records of a text input told about all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ impl Work {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub rows: Rows,
+    /// The records that the rows were made from, where these are kept.
+    pub originals: Originals,
     /// By number of the input.
     pub counts: Vec<(u32, Counts)>,
     /// What only all records together can tell.
@@ -77,6 +81,8 @@ pub(crate) struct Decoder {
     pub paths: Arc<Vec<PathBuf>>,
     /// Where the text goes when it was looked at.
     pub buffers: Arc<Buffers>,
+    /// Whether the records are handed on beside the rows, as they came.
+    pub keeps_originals: bool,
 }
 
 impl Decoder {
@@ -139,7 +145,7 @@ impl Decoder {
                     Reason::Bad
                 }
                 Err(error) => {
-                    batch.rows.truncate(first_row);
+                    batch.truncate(first_row);
                     return Err(error);
                 }
             };
@@ -147,7 +153,7 @@ impl Decoder {
             counts.records += 1;
             counts.drop_for(reason);
         }
-        batch.rows.truncate(first_row);
+        batch.truncate(first_row);
         Ok(())
     }
 

@@ -124,7 +124,8 @@ fn check(decoder: &Decoder, work: Work, num_records: usize) {
 
 fn decoder(goes_on: bool) -> Decoder {
     let config = IngestConfig { skip_bad_records: goes_on, ..IngestConfig::default() };
-    Decoder { config: Arc::new(config), paths: Arc::new(vec!["x".into()]), buffers: Arc::default() }
+    let (paths, buffers) = (Arc::new(vec!["x".into()]), Arc::default());
+    Decoder { config: Arc::new(config), paths, buffers, keeps_originals: false }
 }
 
 fn workers() -> Workers {

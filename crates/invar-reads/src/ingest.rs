@@ -13,7 +13,7 @@
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use invar_dataset::{
     Progress,
     ingest::State,
@@ -41,9 +41,12 @@ use self::{
 
 mod assemble;
 mod feed;
+mod originals;
 mod output;
 mod units;
 mod warning;
+
+pub use originals::originals;
 
 /// What an ingest did.
 #[derive(Clone, Debug)]
@@ -133,6 +136,41 @@ fn alignments_are_paired(path: &Path) -> Error {
     }
 }
 
+/// Inputs that are read from their beginning.
+struct Reading<'a> {
+    inputs: &'a Inputs,
+    config: &'a IngestConfig,
+    /// A directory for nameless files.
+    scratch: &'a Path,
+    /// Whether records are handed on beside the rows, as they came.
+    keeps_originals: bool,
+}
+
+impl Reading<'_> {
+    /// Starts the threads that read, cut and decode. What they send comes in the order of the units; beside it the number of
+    /// stored bytes read so far.
+    fn start(&self, units: Vec<Unit>) -> Result<(Receiver<Fed>, Arc<AtomicU64>), Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(rayon::current_num_threads())
+            .thread_name(|number| format!("invar-decode-{number}"))
+            .build()
+            .map_err(|error| Error::io(self.scratch)(std::io::Error::other(error)))?;
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read), buffers: Arc::default() };
+        let decoder = Decoder {
+            config: Arc::new(self.config.clone()),
+            paths: Arc::new(self.inputs.files.clone()),
+            buffers: Arc::clone(&workers.buffers),
+            keeps_originals: self.keeps_originals,
+        };
+        let (sender, fed) = bounded(WORK_AHEAD);
+        let inputs = self.inputs.clone();
+        let scratch = self.scratch.into();
+        Feed { units, inputs, decoder, workers, scratch, reference: OnceCell::new() }.start(sender);
+        Ok((fed, bytes_read))
+    }
+}
+
 fn run(
     inputs: &Inputs,
     units: Vec<Unit>,
@@ -140,33 +178,15 @@ fn run(
     output: &Output,
     progress: &dyn Progress,
 ) -> Result<Manifest, Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(rayon::current_num_threads())
-        .thread_name(|number| format!("invar-decode-{number}"))
-        .build()
-        .map_err(|error| Error::io(output.target())(std::io::Error::other(error)))?;
-    let bytes_read = Arc::new(AtomicU64::new(0));
-    let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::clone(&bytes_read), buffers: Arc::default() };
-    let paths: Arc<Vec<PathBuf>> = Arc::new(inputs.files.clone());
-    let buffers = Arc::clone(&workers.buffers);
-    let decoder = Decoder { config: Arc::new(config.clone()), paths: Arc::clone(&paths), buffers };
-    let files = output.key().inputs.iter().take(paths.len());
+    let files = output.key().inputs.iter().take(inputs.files.len());
     progress.set_total(files.filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
 
     let finished_units = output.checkpoints().last().map_or(0, |checkpoint| checkpoint.finished_units);
-    let (sender, fed) = bounded(WORK_AHEAD);
-    let feed = Feed {
-        units: units[finished_units..].to_vec(),
-        inputs: inputs.clone(),
-        decoder,
-        workers,
-        scratch: output.directory().into(),
-        reference: OnceCell::new(),
-    };
-    feed.start(sender);
+    let reading = Reading { inputs, config, scratch: output.directory(), keeps_originals: false };
+    let (fed, bytes_read) = reading.start(units[finished_units..].to_vec())?;
 
     let Finished { shards, inputs: mut read, skipped, mut warnings } = std::thread::scope(|scope| {
-        let mut assembler = Assembler::start(scope, output, config, &paths, &units);
+        let mut assembler = Assembler::start(scope, output, config, &inputs.files, &units);
         let mut told = assembler.bytes_resumed();
         progress.advance(told);
         loop {

@@ -50,6 +50,7 @@ pub mod pairs;
 pub mod reads;
 pub mod views;
 
+mod bgzf;
 mod config;
 mod config_error;
 mod counts;
@@ -67,12 +68,13 @@ mod sniff;
 mod source;
 mod table;
 
+pub use bgzf::BgzfFiles;
 pub use config::{IngestConfig, Inputs, Pairing};
 pub use config_error::ConfigError;
 pub use dataset::ReadDataset;
 pub use error::{Error, ErrorKind, MateProblem, Place};
 pub use identify::{Identity, identify};
-pub use ingest::{Summary, ingest};
+pub use ingest::{Summary, ingest, originals};
 pub use overlaps::{Overlaps, OverlapsConfig};
 pub use packed::{PackedSequence, PackedSlice};
 pub use pairs::{PairsError, ReadPairs, ReadPairsConfig};

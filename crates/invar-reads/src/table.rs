@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use invar_dataset::{Column, ColumnData, DatasetError, SampleTable, Shortcuts};
+use invar_dataset::{Column, ColumnData, DatasetError, FigureRule, GroupFigure, GroupFigures, SampleTable, Shortcuts};
 
 use crate::{Overlaps, ReadDataset, Reads};
 
@@ -39,6 +39,19 @@ impl SampleTable for ReadTable {
 
     fn shortcuts(&self) -> Shortcuts {
         self.reads.shortcuts()
+    }
+
+    /// Bases, N50 and GC; from the overlaps depth, the size of the genome that was read at this depth, and the share of reads
+    /// that overlap no other.
+    fn group_figures(&self) -> GroupFigures {
+        let mut of = self.reads.group_figures();
+        let depth = FigureRule::Mean { column: "depth".into(), weight: Some("length_bp".into()) };
+        of.figures.extend([
+            GroupFigure::new("depth", depth),
+            GroupFigure::new("genome_bp", FigureRule::Ratio { of: "bases".into(), over: "depth".into() }),
+            GroupFigure::new("without_partners", FigureRule::Missing { column: "component".into() }),
+        ]);
+        of
     }
 }
 

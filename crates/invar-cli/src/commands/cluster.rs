@@ -1,5 +1,7 @@
 //! `invar cluster`
 
+pub mod groups;
+
 use std::{
     collections::HashSet,
     io::Write,
@@ -10,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cluster::{
     Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, Rows, Ties,
-    geometry, pca,
+    geometry, groups::Labelled, pca,
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
@@ -26,20 +28,26 @@ use crate::{
 /// `invar cluster`
 pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
     let config = config(args, common.seed.unwrap_or(0))?;
-    for out in std::iter::once(&args.out).chain(&args.plot) {
+    let groups = args.groups.clone().unwrap_or_else(|| args.out.with_extension("tsv"));
+    let output = Output { clusters: args.out.clone(), groups, plot: args.plot.clone() };
+    let outs =
+        [("--out", Some(&output.clusters)), ("--groups", Some(&output.groups)), ("--plot", output.plot.as_ref())];
+    let outs: Vec<(&str, &PathBuf)> = outs.into_iter().filter_map(|(option, out)| Some((option, out?))).collect();
+    for (at, (option, out)) in outs.iter().enumerate() {
         output::check_file(out, common, &[&args.embeddings])?;
+        if let Some((other, _)) = outs[..at].iter().find(|(_, other)| other == out) {
+            return Err(Usage(format!("{}: {other} and {option} are one file", out.display())).into());
+        }
     }
-    if args.plot.as_ref() == Some(&args.out) {
-        return Err(Usage(format!("{}: --out and --plot are one file", args.out.display())).into());
-    }
-    let output = Output { clusters: args.out.clone(), plot: args.plot.clone() };
     cluster(&args.embeddings, &output, &config, ui)
 }
 
 /// Where a clustering goes.
 pub struct Output {
-    /// The table.
+    /// The table of the samples.
     pub clusters: PathBuf,
+    /// The table of the clusters, tab-separated.
+    pub groups: PathBuf,
     /// The picture.
     pub plot: Option<PathBuf>,
 }
@@ -48,7 +56,8 @@ pub struct Output {
 pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> Result<Summary> {
     // From here on nobody else writes them.
     let begin = |path: &Path| AtomicFile::create(path).with_context(|| path.display().to_string());
-    let (file, mut picture) = (begin(&output.clusters)?, output.plot.as_deref().map(begin).transpose()?);
+    let (file, mut tsv) = (begin(&output.clusters)?, begin(&output.groups)?);
+    let mut picture = output.plot.as_deref().map(begin).transpose()?;
     let embeddings = Embeddings::read(of)?;
     let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| of.display().to_string())?;
     if let ClusterConfig::KMeans(KMeansConfig { k: NumClusters::Fixed(k), .. }) = config
@@ -69,6 +78,17 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         let bar = ui.bar("cluster", Unit::Items);
         config.run(rows, ties.as_ref(), &bar)?
     };
+    let groups = groups::table(
+        &embeddings,
+        rows,
+        Labelled {
+            labels: &clustering.labels,
+            probability: &clustering.probability,
+            confidence: &clustering.confidence,
+        },
+    )?;
+    let text = groups.to_tsv();
+    tsv.write_all(text.as_bytes()).and_then(|()| tsv.flush()).with_context(|| tsv.path().display().to_string())?;
     let found = match clustering.candidates.is_empty() {
         true => Value::Null,
         false => json!({"candidates": clustering.candidates, "confidence": clustering.confidence}),
@@ -98,6 +118,7 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         found,
     };
     table.write_to(file)?;
+    tsv.commit().with_context(|| output.groups.display().to_string())?;
     if let Some((file, svg)) = picture.zip(output.plot.as_ref()) {
         file.commit().with_context(|| svg.display().to_string())?;
     }
@@ -120,11 +141,13 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     if !clustering.candidates.is_empty() {
         text += &candidates(&clustering.candidates);
     }
+    text += &groups::in_words(&groups);
+    text += &format!("\n{}: a line for each cluster", output.groups.display());
     if let Some(svg) = &output.plot {
         text += &format!("\n{}: the picture", svg.display());
     }
     let json = json!({
-        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "method": config.method(), "num_rows": table.ids.len(),
+        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "groups": path::text(&output.groups), "method": config.method(), "num_rows": table.ids.len(),
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
         "together": tied, "candidates": clustering.candidates, "confidence": clustering.confidence,
     });
@@ -132,7 +155,7 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
 }
 
 /// Everything that fixes a clustering, as it is stored beside it.
-pub fn parameters(config: &ClusterConfig) -> serde_json::Value {
+pub fn parameters(config: &ClusterConfig) -> Value {
     let mut parameters = serde_json::to_value(config).expect("a configuration has string keys");
     parameters["seed"] = json!(config.seed());
     parameters
@@ -204,8 +227,7 @@ fn parsed<T: FromStr<Err = ClusterError>>(option: &str, text: Option<&str>) -> R
 /// The values of the column that says which rows must stay together, and what there is to say of it; without the column
 /// every row is by itself.
 fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<Vec<Option<i64>>>, String)> {
-    let is_there = invar_embeddings::info(of)?.columns.iter().any(|there| there.name == column);
-    if !is_there {
+    if !embeddings.column_names()?.iter().any(|there| there == column) {
         return Ok((None, format!("no column {column:?} says which samples stay together: each is by itself")));
     }
     let values: Vec<Option<i64>> = match embeddings.column(column)?.data {

@@ -66,20 +66,37 @@ pub fn name(cluster: i32) -> String {
     if cluster < 0 { "noise".into() } else { cluster.to_string() }
 }
 
-/// The number of the grain that each key is of, whose name must be that of the row.
+/// The number of the grain that each key is of.
 fn grains_of_keys(ids: &[String], keys: &[i64], dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
+    let by_key = (0..dataset.len()).map(|grain| (dataset.key(grain), grain)).collect();
+    samples_of_keys(ids, keys, &by_key, |grain| Ok(dataset.grain(grain).id()), "grain", path)
+}
+
+/// The number of the sample that each key is of, whose name must be that of the row. `noun` is what a sample is called.
+///
+/// # Errors
+/// When a key is of no sample, or of one with another name: the clusters are of other data.
+pub fn samples_of_keys(
+    ids: &[String],
+    keys: &[i64],
+    by_key: &HashMap<u64, usize>,
+    name: impl Fn(usize) -> Result<String>,
+    noun: &str,
+    path: &Path,
+) -> Result<Vec<usize>> {
     let bad = |reason: String| BadInput(format!("{}: {reason}", path.display()));
-    let by_key: HashMap<u64, usize> = (0..dataset.len()).map(|grain| (dataset.key(grain), grain)).collect();
     let find = |(id, &key): (&String, &i64)| {
-        let missing = || bad(format!("sample {id:?} (key {key}) is no grain of the data: they are of other images"));
-        let grain = *u64::try_from(key).ok().and_then(|key| by_key.get(&key)).ok_or_else(missing)?;
-        let found = dataset.grain(grain).id();
+        let missing = || bad(format!("sample {id:?} (key {key}) is no {noun} of the data: they are of other files"));
+        let sample = *u64::try_from(key).ok().and_then(|key| by_key.get(&key)).ok_or_else(missing)?;
+        let found = name(sample)?;
         if found != *id {
-            return Err(bad(format!("key {key} is {id:?} there and {found:?} in the data: the grains are others")));
+            return Err(
+                bad(format!("key {key} is {id:?} there and {found:?} in the data: the {noun}s are others")).into()
+            );
         }
-        Ok(grain)
+        Ok(sample)
     };
-    Ok(ids.iter().zip(keys).map(find).collect::<Result<_, _>>()?)
+    ids.iter().zip(keys).map(find).collect()
 }
 
 /// The number of the grain that each id names, of a table without keys. Rows in the order of the dataset need no names.

@@ -1,15 +1,16 @@
 //! `invar paint`: clusters painted back over the images.
 
-mod painted;
-
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
-use invar_dataset::{Progress, Replacement, lock::Lock, path};
+use invar_dataset::{Progress, lock::Lock, path};
 use invar_micrographs::{Grain, LabelMap, StoredImage, write_label_map};
 use serde_json::json;
 
-use super::clustered::{self, Clustered};
+use super::{
+    clustered::{self, Clustered},
+    listed::Listed,
+};
 use crate::{
     cli::{Common, Paint},
     exit::{Interrupted, Usage},
@@ -18,6 +19,8 @@ use crate::{
     ui::{Summary, Ui, Unit, thousands},
 };
 
+/// The directories that hold paintings.
+const PAINTED: Listed = Listed { command: "invar paint", list: "painted.json" };
 /// How much of the cluster's colour covers the image.
 const OPACITY: f32 = 0.4;
 const PAPER: Rgb = [255, 255, 255];
@@ -32,17 +35,9 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     // A file in its place is told below.
     let lock = || Lock::directory(&args.out).with_context(|| args.out.display().to_string());
     let _lock = (args.out.is_dir() || !args.out.exists()).then(lock).transpose()?;
-    let old = painted::replaceable(&args.out, common)?;
+    let old = PAINTED.replaceable(&args.out, common)?;
     let clustered = Clustered::open(&args.clusters, &args.data)?;
-    let replacement = Replacement::of(&args.out);
-    let painted = paint_all(&clustered, &replacement, args.max_side, ui).and_then(|num_images| {
-        painted::finish(&replacement, &old).with_context(|| args.out.display().to_string())?;
-        Ok(num_images)
-    });
-    let num_images = painted.inspect_err(|_| {
-        // What cannot be removed will be when the command is given again.
-        let _ = replacement.discard();
-    })?;
+    let num_images = PAINTED.write(&args.out, &old, |out| paint_all(&clustered, out, args.max_side, ui))?;
     let text = format!(
         "{}: {} images with {} clusters; NAME.png for the eye, NAME.tif with cluster + 1 in every pixel (0 is noise \
          or background)",
@@ -55,8 +50,7 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
 }
 
 /// One image after the other, so that the memory is that of one.
-fn paint_all(clustered: &Clustered, replacement: &Replacement, max_side: u32, ui: &Ui) -> Result<usize> {
-    let out = replacement.begin().with_context(|| replacement.path().display().to_string())?;
+fn paint_all(clustered: &Clustered, out: &Path, max_side: u32, ui: &Ui) -> Result<usize> {
     let bar = ui.bar("paint", Unit::Items);
     let num_images = clustered.dataset.num_images();
     bar.set_total(num_images as u64);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use invar_dataset::{Column, ColumnData, DatasetError, SampleTable, Shortcuts};
+use invar_dataset::{Column, ColumnData, DatasetError, FigureRule, GroupFigure, GroupFigures, SampleTable, Shortcuts};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -55,6 +55,19 @@ impl SampleTable for GrainDataset {
         let suspects = ["source", "image", "pixel_size_nm"].map(str::to_owned).into_iter();
         let suspects = suspects.chain(self.sheet.0.keys().map(|name| sheet_name(name, &ours))).collect();
         Shortcuts { suspects, group: "image".into() }
+    }
+
+    /// Mean size and shape of the grains, of unknown pixel size in pixels alone.
+    fn group_figures(&self) -> GroupFigures {
+        let mean =
+            |name: &str, column: &str| GroupFigure::new(name, FigureRule::Mean { column: column.into(), weight: None });
+        let figures = vec![
+            mean("mean_area_px", "area_px"),
+            mean("mean_area_um2", "area_um2"),
+            mean("mean_equivalent_diameter_um", "equivalent_diameter_um"),
+            mean("mean_aspect_ratio", "aspect_ratio"),
+        ];
+        GroupFigures { noun: "grains".into(), figures }
     }
 }
 

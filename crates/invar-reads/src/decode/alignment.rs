@@ -138,6 +138,9 @@ impl Decoder {
             source: slab.input,
             placement,
         });
+        if self.keeps_originals {
+            batch.originals.push_bam(record, values);
+        }
         Ok((num_n == fixed.length_bp).then_some(Reason::NoAcgt))
     }
 

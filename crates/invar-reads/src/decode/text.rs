@@ -123,6 +123,13 @@ impl Decoder {
             source: slab.input,
             placement: None,
         });
+        if self.keeps_originals {
+            let head = slice(text, span.head);
+            match slab.format {
+                Format::Fasta => batch.originals.push_fasta(head, lines(&letters)),
+                _ => batch.originals.push_fastq(head, &letters, &values),
+            }
+        }
         Ok((num_n == length_bp).then_some(Reason::NoAcgt))
     }
 

@@ -12,6 +12,7 @@ use crate::{Error, ErrorKind, IngestConfig, Inputs, Pairing, ReadDataset, Reads,
 
 mod alignments;
 mod customs;
+mod originals;
 
 /// A directory with inputs, and the dataset made from them.
 struct Bench {

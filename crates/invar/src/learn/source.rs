@@ -8,9 +8,11 @@ use std::{
 
 use anyhow::Result;
 use invar_cli::{
-    commands::ingest,
+    commands::{genomes, ingest},
+    result_dir::ResultDir,
     ui::{Summary, Ui, thousands},
 };
+use invar_cluster::groups::GroupTable;
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
@@ -172,6 +174,15 @@ impl SourceConfig {
                 let config = invar_micrographs::IngestConfig { force, ..images.ingest.clone() };
                 ingest::take_in_micrographs(&inputs, out, &config, ui)
             }
+        }
+    }
+
+    /// What the clusters of a run say, in the domain's own words, and what can be done next; nothing where it has none.
+    pub fn in_words(&self, groups: &GroupTable, results: &ResultDir) -> Option<String> {
+        let out = results.path().join("groups");
+        match self {
+            Self::Reads(_) => Some(genomes::in_words(groups, &results.clusters(), &results.data(), &out)),
+            Self::Micrographs(_) => None,
         }
     }
 

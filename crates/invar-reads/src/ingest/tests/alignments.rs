@@ -10,7 +10,7 @@ use noodles::{
 use super::*;
 use crate::Alignment;
 
-const HEADER: &str = "@HD\tVN:1.6\n@SQ\tSN:one\tLN:100\n@SQ\tSN:two\tLN:100\n";
+pub(super) const HEADER: &str = "@HD\tVN:1.6\n@SQ\tSN:one\tLN:100\n@SQ\tSN:two\tLN:100\n";
 
 fn records(text: &str) -> (sam::Header, Vec<sam::alignment::RecordBuf>) {
     let mut reader = sam::io::Reader::new(text.as_bytes());
@@ -19,7 +19,7 @@ fn records(text: &str) -> (sam::Header, Vec<sam::alignment::RecordBuf>) {
     (header, records)
 }
 
-fn bam(text: &str) -> Vec<u8> {
+pub(super) fn bam(text: &str) -> Vec<u8> {
     let (header, records) = records(text);
     let mut writer = bam::io::Writer::new(Vec::new());
     writer.write_header(&header).unwrap();

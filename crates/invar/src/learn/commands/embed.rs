@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Result;
 use invar_cli::{
     cli::{Common, Embed},
-    commands::evaluate::{MOVED, SHORTCUTS},
+    commands::{
+        cluster::groups::GROUP_FIGURES,
+        evaluate::{MOVED, SHORTCUTS},
+    },
     exit::Usage,
     ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
@@ -46,6 +49,7 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
             ("torch_threads".to_owned(), json!(invar_train::EMBED_TORCH_THREADS)),
             ("device".to_owned(), json!(format!("{device:?}"))),
             (SHORTCUTS.to_owned(), json!(samples.table.shortcuts())),
+            (GROUP_FIGURES.to_owned(), json!(samples.table.group_figures())),
         ]),
         ..Provenance::new(env!("CARGO_PKG_VERSION"), model.dim())
     };

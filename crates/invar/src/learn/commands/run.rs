@@ -1,5 +1,7 @@
 //! `invar run`
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use invar_cli::{
     cli::{Common, Embed, Run},
@@ -52,14 +54,18 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let datasets = Datasets::new(&recipe.source, &request.data);
     stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?)?;
     stages.add("embed", embed::embed(&recipe, &datasets, &request, common, ui)?)?;
-    let output = Output { clusters: results.clusters(), plot: Some(results.plot()) };
+    let output = Output { clusters: results.clusters(), groups: results.groups(), plot: Some(results.plot()) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
         Some(summary) => summary,
         None => cluster::cluster(&embeddings, &output, &recipe.cluster, ui)?,
     };
     stages.add("cluster", clustered)?;
-    let mut made =
-        vec![("embeddings", embeddings.clone()), ("clusters", results.clusters()), ("picture", results.plot())];
+    let mut made = vec![
+        ("embeddings", embeddings.clone()),
+        ("clusters", results.clusters()),
+        ("groups", results.groups()),
+        ("picture", results.plot()),
+    ];
     if recipe.source.has_pictures() {
         made.extend(pictures::draw(&recipe, &results, common, ui)?);
         check_cancelled()?;
@@ -77,6 +83,11 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         text += &format!("\n{what:<12}{}", path.display());
     }
     stages.json.insert("evaluate".into(), evaluated.json);
+    let groups = cluster::groups::read(&embeddings, &output.clusters)?;
+    if let Some(words) = recipe.source.in_words(&groups, &results) {
+        text += &format!("\n\n{words}");
+    }
+    stages.json.insert("groups".into(), json!(groups));
     Ok(Summary { text, json: json!({"out": path::text(&args.out), "recipe": recipe.name, "stages": stages.json}) })
 }
 
@@ -96,7 +107,8 @@ impl Stages<'_> {
 
 /// The clustering that is there, where it is of these embeddings and by this method.
 fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, common: &Common) -> Option<Summary> {
-    if common.force || !output.plot.as_ref().is_some_and(|plot| plot.is_file()) {
+    let is_file = |path: &PathBuf| path.is_file();
+    if common.force || !is_file(&output.groups) || !output.plot.as_ref().is_some_and(is_file) {
         return None;
     }
     let table = ClusterTable::read(&output.clusters).ok()?;

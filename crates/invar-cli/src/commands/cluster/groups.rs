@@ -1,0 +1,83 @@
+//! What is known of each cluster, beyond who is in it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use invar_cluster::{
+    Rows,
+    groups::{GroupTable, Labelled},
+};
+use invar_dataset::GroupFigures;
+use invar_embeddings::{ClusterTable, Embeddings};
+
+use crate::ui::thousands;
+
+/// The key of the provenance under which [`GroupFigures`] are: what the domain said when the embeddings were made.
+pub const GROUP_FIGURES: &str = "group_figures";
+
+/// Below which clusters are said not to be found again, and the names of what lies above (Hennig 2007).
+const BANDS: [(f32, &str); 4] = [
+    (0.85, "found again as they are"),
+    (0.75, "found again by and large"),
+    (0.6, "found again in outline, their members in doubt"),
+    (0.0, "NOT found again in halves of the samples: pieces or mixtures"),
+];
+/// Clusters of a band that are named.
+const NAMED: usize = 12;
+
+/// The table of clusters of embeddings.
+///
+/// # Errors
+/// When a column of theirs cannot be read.
+pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Result<GroupTable> {
+    let said = embeddings.provenance.as_ref().and_then(|provenance| provenance.extra.get(GROUP_FIGURES));
+    let asked: GroupFigures = said.and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default();
+    let mut names: Vec<&str> = asked.figures.iter().flat_map(|figure| figure.columns()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let there = embeddings.column_names()?;
+    let names = names.into_iter().filter(|name| there.iter().any(|there| there == name));
+    let columns = names.map(|name| embeddings.column(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(GroupTable::new(rows, of, &asked, &columns)?)
+}
+
+/// The same, of tables that were written.
+///
+/// # Errors
+/// When a table cannot be read, or they are not of each other.
+pub fn read(embeddings: &Path, clusters: &Path) -> Result<GroupTable> {
+    let clustered = ClusterTable::read(clusters)?;
+    let embeddings_of = Embeddings::read(embeddings)?;
+    let rows = Rows::new(&embeddings_of.values, embeddings_of.dim).with_context(|| embeddings.display().to_string())?;
+    let confidence: Vec<f32> = serde_json::from_value(clustered.found["confidence"].clone()).unwrap_or_default();
+    let of = Labelled { labels: &clustered.clusters, probability: &clustered.probability, confidence: &confidence };
+    table(&embeddings_of, rows, of).with_context(|| clusters.display().to_string())
+}
+
+/// How sure the clusters are, where that is known: a line a band of confidence, and one for the doubtful members.
+pub fn in_words(table: &GroupTable) -> String {
+    let mut text = String::new();
+    let known: Vec<(i32, f32)> =
+        table.groups.iter().filter_map(|group| Some((group.cluster, group.confidence?))).collect();
+    let mut upper = f32::INFINITY;
+    for (least, words) in BANDS {
+        let of: Vec<String> = known
+            .iter()
+            .filter(|(_, confidence)| (least..upper).contains(confidence))
+            .map(|(cluster, _)| cluster.to_string())
+            .collect();
+        upper = least;
+        if !of.is_empty() {
+            let more = if of.len() > NAMED { ", ..." } else { "" };
+            text += &format!("\n  {} {words}: {}{more}", of.len(), of[..of.len().min(NAMED)].join(", "));
+        }
+    }
+    let doubtful: usize = table.groups.iter().filter_map(|group| group.doubtful).sum();
+    if doubtful > 0 {
+        let (number, noun) = (thousands(doubtful as u64), &table.noun);
+        text += &format!(
+            "\n  {number} {noun} are doubtful: most of what is near them is in other clusters (probability < 0.5)"
+        );
+    }
+    text
+}

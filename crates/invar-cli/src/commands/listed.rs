@@ -1,0 +1,101 @@
+//! A directory of files that a command writes, and which of them are Invar's: those that its list names.
+
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use invar_dataset::{Replacement, atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cli::Common,
+    exit::{BadInput, Usage},
+};
+
+/// The directories of one command.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The command, as it is typed.
+    pub command: &'static str,
+    /// Name of the list of the files; written last.
+    pub list: &'static str,
+}
+
+#[derive(Serialize, Deserialize)]
+struct List {
+    tool_version: String,
+    files: Vec<String>,
+}
+
+impl Listed {
+    /// Whether files may be written into `out`, and what they then replace: paths inside it.
+    ///
+    /// # Errors
+    /// [`Usage`] where the command wrote there already, unless that is to be replaced, or there is anything that it did not
+    /// write.
+    pub fn replaceable(self, out: &Path, common: &Common) -> Result<Vec<PathBuf>> {
+        let refuse = |reason: String| Err(Usage(format!("{}: {reason}", out.display())).into());
+        if out.exists() && !out.is_dir() {
+            return refuse("exists already and is no directory".into());
+        }
+        let at = || out.display().to_string();
+        let replacement = Replacement::of(out);
+        replacement.recover(Path::new(self.list)).with_context(at)?;
+        let Some(first) = replacement.first_entry().with_context(at)? else { return Ok(vec![]) };
+        let path = out.join(self.list);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (name, command) = (first.file_name().unwrap_or_default().display(), self.command);
+                return refuse(format!(
+                    "exists already and holds {name}, which `{command}` did not write: choose another"
+                ));
+            }
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        if !common.force {
+            return refuse("exists already (--force replaces it)".into());
+        }
+        let list: List =
+            serde_json::from_slice(&text).map_err(|error| BadInput(format!("{}: {error}", path.display())))?;
+        // Only what lies in the directory itself was written.
+        let is_name = |file: &PathBuf| matches!(file.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
+        let mut files: Vec<PathBuf> = list.files.into_iter().map(PathBuf::from).filter(is_name).collect();
+        files.push(self.list.into());
+        Ok(files)
+    }
+
+    /// Writes by `fill` into a directory beside, lists what is there, and puts it in the place of the `old` files of `out`.
+    /// What was begun is removed where that fails.
+    ///
+    /// # Errors
+    /// Those of `fill`; when the system refuses, or a new file has the name of one that is not Invar's.
+    pub fn write<T>(self, out: &Path, old: &[PathBuf], fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let replacement = Replacement::of(out);
+        let written =
+            replacement.begin().with_context(|| replacement.path().display().to_string()).and_then(fill).and_then(
+                |made| {
+                    self.finish(&replacement, old).with_context(|| out.display().to_string())?;
+                    Ok(made)
+                },
+            );
+        written.inspect_err(|_| {
+            // What cannot be removed will be when the command is given again.
+            let _ = replacement.discard();
+        })
+    }
+
+    fn finish(self, replacement: &Replacement, old: &[PathBuf]) -> io::Result<()> {
+        let mut files = vec![];
+        for entry in fs::read_dir(replacement.path())? {
+            files.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        files.sort();
+        let list = List { tool_version: env!("CARGO_PKG_VERSION").into(), files };
+        let json = serde_json::to_vec_pretty(&list).expect("a list of names");
+        atomic::write(replacement.path().join(self.list), &json)?;
+        replacement.commit(old, Path::new(self.list))
+    }
+}
