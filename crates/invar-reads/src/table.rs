@@ -59,3 +59,37 @@ fn homologs(components: &[u32]) -> Option<String> {
     let words: Vec<String> = components.iter().map(u32::to_string).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use invar_dataset::NoProgress;
+
+    use super::*;
+    use crate::{IngestConfig, Inputs, OverlapsConfig, ingest};
+
+    #[test]
+    fn the_figures_of_a_group_are_made_of_columns_and_figures_that_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fastq, data) = (dir.path().join("x.fastq"), dir.path().join("data"));
+        std::fs::write(&fastq, "@a\nACGT\n+\nIIII\n").unwrap();
+        ingest(&Inputs::files([&fastq]), &data, &IngestConfig::default(), &NoProgress).unwrap();
+        let reads = Arc::new(ReadDataset::open(&[data]).unwrap());
+        let overlaps = Arc::new(Overlaps::find(reads.as_ref(), &OverlapsConfig::default()).unwrap());
+        let table = ReadTable::new(reads, overlaps);
+        let columns: HashSet<String> = table.columns(0..1).unwrap().into_iter().map(|column| column.name).collect();
+        let asked = table.group_figures();
+        let mut before = HashSet::new();
+        for figure in &asked.figures {
+            assert!(figure.columns().iter().all(|name| columns.contains(*name)), "{figure:?}");
+            if let FigureRule::Ratio { of, over } = &figure.rule {
+                assert!(before.contains(of) && before.contains(over), "{figure:?}");
+            }
+            before.insert(figure.name.clone());
+        }
+        assert!(
+            ["bases", "n50_bp", "gc", "depth", "genome_bp", "without_partners"].iter().all(|&f| before.contains(f))
+        );
+    }
+}

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fs;
+
 use support::{Bench, fastq, tree_digest};
 
 /// A recipe small enough for a test: the built-in one with everything cut down.
@@ -48,13 +50,31 @@ fn run_does_every_stage_and_a_second_run_does_none() {
         "run/metrics.jsonl",
         "embeddings/part-00000.parquet",
         "clusters.parquet",
+        "clusters.tsv",
         "clusters.svg",
     ] {
         assert!(bench.path("out").join(file).exists(), "{file}");
     }
+    // Reads have bases, and depth by their overlaps; sums are of all.
+    let groups = &first["stages"]["groups"];
+    assert_eq!(groups["noun"], "reads");
+    let members = groups["groups"].as_array().unwrap().iter().map(|group| group["members"].as_u64().unwrap());
+    assert_eq!(members.sum::<u64>(), 120);
+    let table = fs::read_to_string(bench.path("out/clusters.tsv")).unwrap();
+    let (names, rows) = table.split_once('\n').unwrap();
+    let at = |name: &str| names.split('\t').position(|there| there == name).unwrap();
+    let sum = |name: &str| -> u64 {
+        rows.lines().map(|row| row.split('\t').nth(at(name)).unwrap().parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!((sum("reads"), sum("bases")), (120, 120 * 2500));
+    assert!(["n50_bp", "gc", "depth", "genome_bp", "without_partners", "cosine_distance"].iter().all(|&f| at(f) > 1));
     let before = tree_digest(&bench.path("out"));
-    bench.json(&[&args[..], TINY].concat());
+    let again = bench.json(&[&args[..], TINY].concat());
     assert_eq!(tree_digest(&bench.path("out")), before);
+    assert_eq!(&again["stages"]["groups"], groups);
+    let args = &args[..args.len() - 1];
+    let words = bench.ok(&[args, TINY].concat());
+    assert!(words.contains(": groups of 50 reads or more, with ") && words.contains("98 % identity"), "{words}");
 }
 
 #[test]

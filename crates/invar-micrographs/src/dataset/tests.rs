@@ -59,3 +59,15 @@ fn an_image_in_two_directories_is_refused_and_a_copy_in_one_is_the_same_sample()
     assert!(dataset.group(0) == dataset.group(8) && dataset.group(0) != dataset.group(4));
     assert!(GrainDataset::open(&[one.clone(), one]).err().unwrap().is_usage());
 }
+
+#[test]
+fn the_figures_of_a_group_are_made_of_columns_that_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = GrainDataset::open(&[ingested(dir.path(), &[("a.png", 10)])]).unwrap();
+    let names: HashSet<String> = dataset.columns(0..1).unwrap().into_iter().map(|column| column.name).collect();
+    let asked = dataset.group_figures();
+    assert_eq!((asked.noun.as_str(), asked.figures.is_empty()), ("grains", false));
+    let missing: Vec<&str> =
+        asked.figures.iter().flat_map(|figure| figure.columns()).filter(|name| !names.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
