@@ -91,7 +91,7 @@ fn the_same_seed_gives_the_same_bytes_at_one_and_two_threads() {
             ]
             .concat());
             let out = bench.path(threads);
-            let file = |name: &str| std::fs::read(out.join(name)).unwrap();
+            let file = |name: &str| fs::read(out.join(name)).unwrap();
             (
                 tree_digest(&out.join("data")),
                 tree_digest(&out.join("embeddings")),
@@ -124,15 +124,15 @@ fn info_knows_every_file() {
         assert_eq!(bench.json(&["info", path, "--json"])["kind"], kind, "{path}");
     }
     bench.ok(&["info", "data", "--verify"]);
-    let shard = std::fs::read_dir(bench.path("data"))
+    let shard = fs::read_dir(bench.path("data"))
         .unwrap()
         .map(|e| e.unwrap().path())
         .find(|p| p.extension().is_some_and(|e| e != "json"))
         .unwrap();
-    let mut bytes = std::fs::read(&shard).unwrap();
+    let mut bytes = fs::read(&shard).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    std::fs::write(&shard, bytes).unwrap();
+    fs::write(&shard, bytes).unwrap();
     let error = bench.fails(3, &["info", "data", "--verify"]);
     assert!(error.contains("SHA-256"), "{error}");
 }
@@ -330,7 +330,7 @@ fn views_of_reads_are_text() {
     assert_eq!(bench.ok(&args), text);
     assert_ne!(bench.ok(&[&args[..], &["--seed", "7"]].concat()), text);
     bench.ok(&[&args[..], &["--out", "views.txt"]].concat());
-    assert_eq!(std::fs::read_to_string(bench.path("views.txt")).unwrap().trim_end(), text.trim_end());
+    assert_eq!(fs::read_to_string(bench.path("views.txt")).unwrap().trim_end(), text.trim_end());
     let error = bench.fails(2, &[&args[..], &["--out", "views.txt"]].concat());
     assert!(error.contains("--force"), "{error}");
     let error = bench.fails(2, &[&args[..], &["--out", "views.png"]].concat());

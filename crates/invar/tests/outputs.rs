@@ -269,3 +269,22 @@ fn outputs_may_have_names_of_any_bytes() {
         assert_eq!(told["out"], format!("out-\\xff-{number}"), "{args:?}");
     }
 }
+
+#[test]
+fn a_table_of_somebody_else_beside_the_clusters_is_not_replaced_even_on_force() {
+    let bench = Bench::trained();
+    let cluster = ["cluster", "emb", "--out", "c.parquet", "--k", "2", "--force"];
+    bench.write("c.tsv", "id\tspecies\n");
+    let error = bench.fails(2, &cluster);
+    assert!(error.contains("c.tsv: exists already and is no table of clusters: --groups names another"), "{error}");
+    assert!(!bench.path("c.parquet").exists());
+    bench.ok(&[&cluster[..], &["--groups", "groups.tsv"]].concat());
+    assert_eq!(fs::read_to_string(bench.path("c.tsv")).unwrap(), "id\tspecies\n");
+    // Its own is, and of both or none.
+    fs::remove_file(bench.path("c.tsv")).unwrap();
+    bench.ok(&cluster);
+    bench.ok(&cluster);
+    assert!(fs::read_to_string(bench.path("c.tsv")).unwrap().starts_with("cluster\treads\tbases\t"));
+    let error = bench.fails(2, &["cluster", "emb", "--out", "d.parquet", "--groups", "d.parquet", "--k", "2"]);
+    assert!(error.contains("d.parquet: --out and --groups are one file"), "{error}");
+}

@@ -28,7 +28,10 @@ use crate::{
 /// `invar cluster`
 pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
     let config = config(args, common.seed.unwrap_or(0))?;
-    let groups = args.groups.clone().unwrap_or_else(|| args.out.with_extension("tsv"));
+    let groups = match &args.groups {
+        Some(groups) => groups.clone(),
+        None => groups::beside(&args.out)?,
+    };
     let output = Output { clusters: args.out.clone(), groups, plot: args.plot.clone() };
     let outs =
         [("--out", Some(&output.clusters)), ("--groups", Some(&output.groups)), ("--plot", output.plot.as_ref())];

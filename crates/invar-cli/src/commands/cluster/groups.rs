@@ -1,6 +1,10 @@
 //! What is known of each cluster, beyond who is in it.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use invar_cluster::{
@@ -10,7 +14,7 @@ use invar_cluster::{
 use invar_dataset::GroupFigures;
 use invar_embeddings::{ClusterTable, Embeddings};
 
-use crate::ui::thousands;
+use crate::{exit::Usage, ui::thousands};
 
 /// The key of the provenance under which [`GroupFigures`] are: what the domain said when the embeddings were made.
 pub const GROUP_FIGURES: &str = "group_figures";
@@ -24,6 +28,22 @@ const BANDS: [(f32, &str); 4] = [
 ];
 /// Clusters of a band that are named.
 const NAMED: usize = 12;
+
+/// Where the table goes that nobody named: beside CLUSTERS, with the ending `.tsv`.
+///
+/// # Errors
+/// [`Usage`] where a file is there that is no such table, so that `--force` replaces none that was not meant.
+pub fn beside(clusters: &Path) -> Result<PathBuf> {
+    let path = clusters.with_extension("tsv");
+    let first = b"cluster\t";
+    let mut start = vec![];
+    let read = File::open(&path).and_then(|file| file.take(first.len() as u64).read_to_end(&mut start));
+    if path != clusters && read.is_ok() && start != first {
+        let reason = "exists already and is no table of clusters: --groups names another file for it";
+        return Err(Usage(format!("{}: {reason}", path.display())).into());
+    }
+    Ok(path)
+}
 
 /// The table of clusters of embeddings.
 ///
