@@ -35,9 +35,24 @@ impl fmt::Display for SampleId {
 ///
 /// In a batch, samples of one group that are not paired are neither positives nor negatives of each other, and to samples of
 /// other groups a group is one negative, however many of its samples are there. A number over everything that is opened
-/// together, like [`SampleId`].
+/// together, like [`SampleId`], below 2^63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u64);
+
+impl GroupId {
+    const ALIKE: u64 = 1 << 63;
+
+    /// The same group, beside which there are others like it (of sister species): each of its samples is a negative of its
+    /// own, because what tells such groups apart is little.
+    pub fn alike(self) -> Self {
+        Self(self.0 | Self::ALIKE)
+    }
+
+    /// Whether there are others like it.
+    pub fn is_alike(self) -> bool {
+        self.0 & Self::ALIKE != 0
+    }
+}
 
 /// How outputs name a sample: their columns `id`, `source` and `key`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! Keys of one group are known to belong together (reads of one overlap component), so they are neither positives nor
 //! negatives of each other, but for those that are paired. To all others a group is one negative: each of its `n` keys
 //! weighs `1 / n`, where a key without a group weighs 1. Otherwise a genome in two large groups would be torn apart by
-//! its own size.
+//! its own size. Of a group beside which there are others like it (`GroupId::alike`) each key weighs 1: what tells
+//! these groups apart is little, and is learned of many.
 //!
 //! Counted are the pairs of the whole batch, so that the keys of a group in one view of it weigh 1 together, also where a
 //! row is not compared with all of them.
@@ -20,22 +21,25 @@ pub(crate) struct Groups {
     numbers: Vec<i32>,
     /// How many keys have each number.
     counts: Vec<u32>,
+    /// Whether the keys of each number weigh 1 each.
+    are_alike: Vec<bool>,
 }
 
 impl Groups {
     /// `None` where no two keys are of one group: then all of them weigh 1, and none is left out.
     pub(crate) fn new(keys: impl Iterator<Item = Option<GroupId>>) -> Option<Self> {
-        let (mut numbers, mut counts, mut of_group) = (vec![], vec![], HashMap::new());
+        let (mut numbers, mut counts, mut are_alike, mut of_group) = (vec![], vec![], vec![], HashMap::new());
         for group in keys {
             let next = counts.len() as i32;
             let number = group.map_or(next, |group| *of_group.entry(group).or_insert(next));
             if number == next {
                 counts.push(0);
+                are_alike.push(group.is_some_and(GroupId::is_alike));
             }
             counts[number as usize] += 1;
             numbers.push(number);
         }
-        (counts.len() < numbers.len()).then_some(Self { numbers, counts })
+        (counts.len() < numbers.len()).then_some(Self { numbers, counts, are_alike })
     }
 
     /// Of the pairs of a batch.
@@ -45,7 +49,11 @@ impl Groups {
 
     /// What each key weighs as a negative.
     pub(crate) fn weights(&self) -> Vec<f64> {
-        self.numbers.iter().map(|&number| 1.0 / f64::from(self.counts[number as usize])).collect()
+        let weight = |&number: &i32| match self.are_alike[number as usize] {
+            true => 1.0,
+            false => 1.0 / f64::from(self.counts[number as usize]),
+        };
+        self.numbers.iter().map(weight).collect()
     }
 
     /// What the negatives of each key weigh together: the keys of all other groups.
@@ -131,6 +139,16 @@ mod tests {
         let weighing = some.on(Kind::Double, Device::Cpu);
         let same = Vec::<Vec<f64>>::try_from(weighing.narrow(2, 1).same(&weighing).to_kind(Kind::Double)).unwrap();
         assert_eq!(same, [[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]);
+    }
+
+    #[test]
+    fn each_key_counts_of_a_group_that_has_others_like_it() {
+        let alike = GroupId(7).alike();
+        assert!(alike.is_alike() && !GroupId(7).is_alike());
+        let some =
+            Groups::new([Some(alike), Some(GroupId(9)), Some(alike), Some(GroupId(9)), None].into_iter()).unwrap();
+        assert_eq!(some.weights(), [1.0, 0.5, 1.0, 0.5, 1.0]);
+        assert_eq!(some.negatives(), [2.0, 3.0, 2.0, 3.0, 3.0]);
     }
 
     #[test]

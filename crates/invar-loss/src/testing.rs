@@ -62,7 +62,7 @@ pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds
     };
     let rows = (0..num_views).flat_map(|view| (0..n).map(move |pair| SampleId(id(view, pair) as u64)));
     let group = |pair: usize| match pair % 6 {
-        0 | 2 | 3 => Some(GroupId(u64::MAX)),
+        0 | 2 | 3 => Some(GroupId(u64::MAX / 2)),
         1 | 5 => Some(GroupId(pair as u64 / 12)),
         _ => None,
     };

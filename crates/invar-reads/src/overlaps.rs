@@ -10,12 +10,15 @@
 //!    species that differ by some per cent, or of two copies of a repeat, do not overlap.
 //! 4. Overlaps that longer ones contradict are dropped (repeats), and reads that are of two pieces (chimeras).
 //! 5. *Components*: the reads that overlaps join. Each is of one genome; a genome that is covered some ten times is one.
+//! 6. Large components of one composition and depth that share no k-mers are made one: pieces of a genome that no overlap joins,
+//!    see `links.rs`. Those that share k-mers everywhere are of sister species, see `homology.rs`.
 //!
 //! Genomes that differ by less than about 2 % are not told apart.
 
 mod components;
 mod graph;
 mod homology;
+mod links;
 mod matches;
 mod rule;
 mod shared;
@@ -28,6 +31,7 @@ use rayon::prelude::*;
 use crate::Reads;
 use components::Sets;
 use graph::{Breaks, OverlapGraph};
+use homology::Homology;
 use rule::Rule;
 use shared::SharedKmers;
 use sketch::{MAX_K, Sampling, Sketches};
@@ -93,7 +97,45 @@ impl Overlaps {
                 found = other;
             }
         }
-        Ok(found.overlaps(reads))
+        found.overlaps(reads).related(reads)
+    }
+
+    /// With the components of one genome made one, and those of sister species known.
+    fn related(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
+        let members: Vec<&[u32]> = (0..self.num_components() as u32).map(|component| self.members(component)).collect();
+        let homology = Homology::new(reads, &members, &self.depths)?;
+        let links = links::links(reads, &self, &homology)?;
+        // A read of each component, which is renumbered.
+        let firsts: Vec<u32> = members.iter().map(|reads| reads[0]).collect();
+        if !links.is_empty() {
+            let mut sets = Sets::new(self.num_reads());
+            members.iter().for_each(|reads| reads.iter().for_each(|&read| sets.join(reads[0], read)));
+            links.iter().for_each(|&(a, b)| sets.join(firsts[a as usize], firsts[b as usize]));
+            self.number(sets);
+        }
+        let component_of = |component: u32| self.component_of[firsts[component as usize] as usize];
+        let mut homologs = vec![Vec::new(); self.num_components()];
+        for (a, b) in homology.homologous().map(|(a, b)| (component_of(a), component_of(b))).filter(|(a, b)| a != b) {
+            homologs[a as usize].push(b);
+            homologs[b as usize].push(a);
+        }
+        for list in &mut homologs {
+            list.sort_unstable();
+            list.dedup();
+        }
+        self.homologs = homologs;
+        Ok(self)
+    }
+
+    /// Makes the sets of reads the components.
+    fn number(&mut self, sets: Sets) {
+        self.members = sets.groups().into_iter().collect();
+        self.component_of.fill(ALONE);
+        for component in 0..self.members.len() {
+            for &read in self.members.get(component) {
+                self.component_of[read as usize] = component as u32;
+            }
+        }
     }
 
     /// Memory that [`Overlaps::find`] takes for so many reads and bases, in bytes: an upper bound but for reads each of
@@ -223,8 +265,6 @@ struct Found {
     sketches: Sketches,
     graph: OverlapGraph,
     depths: Vec<f32>,
-    /// A read each of two components that are homologous.
-    homologs: Vec<(u32, u32)>,
     usual_share: Option<f64>,
 }
 
@@ -235,7 +275,7 @@ impl Found {
         let lengths = &shared.sketches.lengths;
         let Some(rule) = Rule::new(&matches, lengths) else {
             let (graph, depths) = (OverlapGraph::new(&[], lengths), vec![1.0; lengths.len()]);
-            return Ok(Self { graph, depths, homologs: vec![], usual_share: None, sketches: shared.sketches });
+            return Ok(Self { graph, depths, usual_share: None, sketches: shared.sketches });
         };
         let breaks = Breaks::new(&matches, &rule, lengths);
         matches.retain(|m| rule.is_overlap(m, lengths));
@@ -253,11 +293,7 @@ impl Found {
         };
         let depths = (0..lengths.len()).into_par_iter().map(depth).collect();
         let graph = graph.without_chimeras(&breaks, lengths);
-        let mut sets = graph.components();
-        let component_of: Vec<u32> = (0..lengths.len() as u32).map(|read| sets.find(read)).collect();
-        let universe = 4f64.powi(sampling.k as i32) / 2.0 / f64::from(sampling.every);
-        let homologs = homology::homologous(&shared, &component_of, universe);
-        Ok(Self { graph, depths, homologs, usual_share: Some(rule.usual_share), sketches: shared.sketches })
+        Ok(Self { graph, depths, usual_share: Some(rule.usual_share), sketches: shared.sketches })
     }
 
     fn num_joined(&self) -> usize {
@@ -287,33 +323,16 @@ impl Found {
                 sets.join(read as u32, mate as u32);
             }
         }
-        let members: Lists = sets.groups().into_iter().collect();
-        let mut component_of = vec![ALONE; reads.len()];
-        for component in 0..members.len() {
-            members.get(component).iter().for_each(|&read| component_of[read as usize] = component as u32);
-        }
-        let mut homologs = vec![Vec::new(); members.len()];
-        for &(a, b) in &self.homologs {
-            // Mates may have made them one.
-            let [a, b] = [a, b].map(|number| component_of[original(number) as usize]);
-            if a != b {
-                homologs[a as usize].push(b);
-                homologs[b as usize].push(a);
-            }
-        }
-        for list in &mut homologs {
-            list.sort_unstable();
-            list.dedup();
-        }
-        Overlaps {
-            component_of,
-            members,
+        let mut overlaps = Overlaps {
+            component_of: vec![ALONE; reads.len()],
             neighbours: neighbours.into_iter().collect(),
             depths,
-            homologs,
             usual_share: self.usual_share,
             k: self.sketches.k,
-        }
+            ..Overlaps::default()
+        };
+        overlaps.number(sets);
+        overlaps
     }
 }
 

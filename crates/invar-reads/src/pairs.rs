@@ -396,6 +396,12 @@ impl ReadPairs {
         first.filter(|_| first == second)
     }
 
+    fn group(&self, component: u32) -> GroupId {
+        let group = GroupId(u64::from(component));
+        let has_homologs = self.overlaps.as_ref().is_some_and(|overlaps| !overlaps.homologs(component).is_empty());
+        if has_homologs { group.alike() } else { group }
+    }
+
     fn strand_regions(
         &self,
         window: Option<WindowLength>,
@@ -480,7 +486,7 @@ impl PairSource for ReadPairs {
             };
             Ok((self.reads.sample_id(drawn.read)?, view))
         };
-        let group = self.component(&drawn.views).map(|component| GroupId(u64::from(component)));
+        let group = self.component(&drawn.views).map(|component| self.group(component));
         let views = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
         Ok(Pair { views, links: None, group })
     }

@@ -60,7 +60,7 @@ impl PairSource for Clouds {
             data[0] = f32::NAN;
         }
         let group = match index / 2 % 4 {
-            0 | 2 => Some(GroupId(u64::MAX)),
+            0 | 2 => Some(GroupId(u64::MAX / 2)),
             1 => Some(GroupId(index as u64 / 32)),
             _ => None,
         };

@@ -5,7 +5,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    components::Sets,
     matches::Match,
     rule::{Rule, overlap_bp},
 };
@@ -79,15 +78,6 @@ impl OverlapGraph {
 
     pub fn of(&self, read: usize) -> &[Neighbour] {
         &self.neighbours[self.ends[read]..self.ends[read + 1]]
-    }
-
-    /// The reads that overlaps join.
-    pub fn components(&self) -> Sets {
-        let mut sets = Sets::new(self.num_reads());
-        for read in 0..self.num_reads() {
-            self.of(read).iter().for_each(|neighbour| sets.join(read as u32, neighbour.read));
-        }
-        sets
     }
 
     fn are_neighbours(&self, a: u32, b: u32) -> bool {

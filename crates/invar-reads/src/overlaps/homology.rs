@@ -1,125 +1,204 @@
 //! Which components are alike but not one: those of sister species.
 //!
-//! Two pieces of one genome that no overlap joins (replicons, contigs with a gap between them) share next to no k-mers, but
-//! for those of repeats, which lie in few places. Genomes of one genus share some per cent of them everywhere: `ANI^k`, which
-//! is 4 % at 82 % and k = 16 (Ondov et al. 2016, *Mash*). Errors do not count: a k-mer is one of the component where
-//! [`MIN_READS_OF_KMER`] of its reads have it.
+//! Two pieces of one genome that no overlap joins (replicons, contigs with a gap between them) share next to no k-mers of
+//! [`K`] bases, but for those of repeats, which lie in few reads. Genomes of one genus share some in nearly every read:
+//! `ANI^K` of them, 1 % at 80 %, of which those without an error are found.
 
-use std::collections::HashMap;
-
+use invar_dataset::{DatasetError, seed};
 use rayon::prelude::*;
 
-use super::shared::SharedKmers;
+use crate::Reads;
 
+/// Bases of a k-mer: so many that none is in two genomes by chance.
+const K: u32 = 20;
 /// Fewest reads of a component that is looked at.
-const MIN_READS: u32 = 20;
-/// Fewest reads of a component that have a k-mer of it.
-const MIN_READS_OF_KMER: u32 = 3;
-/// Share of the k-mers of one that are also of the other: 0.79^16.
-const MIN_CONTAINMENT: f64 = 0.025;
-/// Fewest k-mers that are of both.
-const MIN_SHARED: u32 = 10;
-/// Share of the reads that have such a k-mer, of those that would if all reads were equally likely to. In a repeat few do.
-const MIN_SPREAD: f64 = 1.0 / 3.0;
-/// A k-mer of more components says nothing of two.
-const MAX_COMPONENTS: usize = 64;
+const MIN_READS: usize = 50;
+/// Reads of a component that are looked for in the others.
+const ASKED: usize = 48;
+/// K-mers of a read that are looked at, about.
+const KMERS_OF_READ: f64 = 1250.0;
+/// Most bases between two k-mers that are looked at.
+const MAX_EVERY: u64 = 8;
+/// How many times over the k-mers of a genome are kept.
+const KEPT_DEPTH: f64 = 2.0;
+/// Most k-mers that are kept, 8 bytes each.
+const MAX_KEPT: usize = 1 << 25;
+/// The k-mers of a read that are in the other component, at least, of half of the reads asked, where the two are homologous.
+const MIN_SHARED: u32 = 2;
+/// Share of the reads asked that have one such k-mer, at most, where the two are certainly not.
+const MAX_UNLIKE: f64 = 0.4;
+/// Low bits of a kept k-mer: its component.
+const COMPONENT_BITS: u32 = 20;
 
-/// Two components, the smaller number first.
-type Couple = (u32, u32);
-
-/// Couples of components that are homologous, ascending. `component_of` gives a number for each read of the sketches;
-/// `universe` is how many k-mers there can be in sketches.
-pub(super) fn homologous(shared: &SharedKmers, component_of: &[u32], universe: f64) -> Vec<Couple> {
-    let mut sizes = vec![0u32; component_of.iter().max().map_or(0, |&most| most as usize + 1)];
-    component_of.iter().for_each(|&component| sizes[component as usize] += 1);
-    let kmers = Kmers { shared, component_of, sizes: &sizes };
-    let (num_own, num_shared) = kmers.counted();
-    let contained = |one: u32, other: u32, both: u32| {
-        let by_chance = f64::from(num_own[&other]) / universe;
-        f64::from(both) / f64::from(num_own[&one]) - by_chance >= MIN_CONTAINMENT
-    };
-    let mut alike: Vec<Couple> = num_shared
-        .into_iter()
-        .filter(|&((a, b), both)| both >= MIN_SHARED && (contained(a, b, both) || contained(b, a, both)))
-        .map(|(couple, _)| couple)
-        .collect();
-    alike.sort_unstable();
-    let spread = kmers.spread(&alike);
-    alike.into_iter().zip(spread).filter(|(_, spread)| *spread >= MIN_SPREAD).map(|(couple, _)| couple).collect()
+/// What is known of two components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinship {
+    /// Sister species, or strains.
+    Homologous,
+    /// They share no more than two pieces of one genome do.
+    Unlike,
+    /// Between the two.
+    Unclear,
 }
 
-struct Kmers<'a> {
-    shared: &'a SharedKmers,
-    component_of: &'a [u32],
-    sizes: &'a [u32],
+/// Couples of components that are not [`Kinship::Unlike`], the smaller number first, ascending.
+#[derive(Debug, Default)]
+pub(super) struct Homology {
+    couples: Vec<((u32, u32), Kinship)>,
 }
 
-impl Kmers<'_> {
-    /// The large components that a k-mer is of, ascending.
-    fn components(&self, list: usize) -> Vec<u32> {
-        let large = |&(read, _): &(u32, _)| {
-            Some(self.component_of[read as usize]).filter(|&c| self.sizes[c as usize] >= MIN_READS)
-        };
-        let mut found: Vec<u32> = self.shared.list(list).iter().filter_map(large).collect();
-        found.sort_unstable();
-        found
-            .chunk_by(|a, b| a == b)
-            .filter(|same| same.len() as u32 >= MIN_READS_OF_KMER)
-            .map(|same| same[0])
-            .collect()
-    }
-
-    /// How many k-mers each component has, and each two have both.
-    fn counted(&self) -> (HashMap<u32, u32>, HashMap<Couple, u32>) {
-        type Counts = (HashMap<u32, u32>, HashMap<Couple, u32>);
-        let count = |(mut own, mut both): Counts, list: usize| {
-            let components = self.components(list);
-            components.iter().for_each(|&component| *own.entry(component).or_default() += 1);
-            if components.len() <= MAX_COMPONENTS {
-                couples(&components).for_each(|couple| *both.entry(couple).or_default() += 1);
-            }
-            (own, both)
-        };
-        let add = |(mut own, mut both): Counts, (more_own, more_both): Counts| {
-            more_own.into_iter().for_each(|(component, number)| *own.entry(component).or_default() += number);
-            more_both.into_iter().for_each(|(couple, number)| *both.entry(couple).or_default() += number);
-            (own, both)
-        };
-        (0..self.shared.num_lists()).into_par_iter().fold(Counts::default, count).reduce(Counts::default, add)
-    }
-
-    /// For each couple how many of the reads of both have a k-mer of both, as a share of those that would by chance
-    /// (Poisson) if all reads were alike.
-    fn spread(&self, couples_asked: &[Couple]) -> Vec<f64> {
-        if couples_asked.is_empty() {
-            return vec![];
+impl Homology {
+    /// Looks for reads of each large component in all others. `members` are by descending size; `depths` are of the reads.
+    pub fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32]) -> Result<Self, DatasetError> {
+        let large = members.iter().take_while(|reads| reads.len() >= MIN_READS).count().min(1 << COMPONENT_BITS);
+        let members = &members[..large];
+        if large < 2 {
+            return Ok(Self::default());
         }
-        let mut hits: Vec<HashMap<u32, u32>> = vec![HashMap::new(); couples_asked.len()];
-        for list in 0..self.shared.num_lists() {
-            let components = self.components(list);
-            if components.len() < 2 || components.len() > MAX_COMPONENTS {
-                continue;
+        let every = sampling(reads, members)?;
+        let kept = kept(reads, members, depths, every)?;
+        // For each component: how many of its reads were asked, and for each other one with a hit the sorted hits.
+        let of_component = |component: usize| {
+            let all = members[component];
+            let asked = all.len().min(ASKED);
+            let mut hits: Vec<(u32, u32)> = Vec::new();
+            let mut codes = Vec::new();
+            for i in 0..asked {
+                let mut kmers = kmers(reads, all[i * all.len() / asked], every, &mut codes)?;
+                kmers.sort_unstable();
+                kmers.dedup();
+                let mut found: Vec<u32> = kmers
+                    .iter()
+                    .flat_map(|&kmer| with(&kept, kmer))
+                    .map(|&entry| component_of(entry))
+                    .filter(|&other| other as usize != component)
+                    .collect();
+                found.sort_unstable();
+                hits.extend(found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)));
             }
-            for couple in couples(&components) {
-                let Ok(asked) = couples_asked.binary_search(&couple) else { continue };
-                let of_couple = |&&(read, _): &&(u32, _)| {
-                    let component = self.component_of[read as usize];
-                    component == couple.0 || component == couple.1
+            hits.sort_unstable();
+            Ok(hits.chunk_by(|a, b| a.0 == b.0).map(|of| (of[0].0, seen(of, asked))).collect::<Vec<_>>())
+        };
+        let seen: Vec<Vec<(u32, Kinship)>> =
+            (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
+        let mut couples = Vec::new();
+        for (component, others) in seen.iter().enumerate() {
+            for &(other, kinship) in others {
+                let back = &seen[other as usize];
+                let back =
+                    back.binary_search_by_key(&(component as u32), |of| of.0).map_or(Kinship::Unlike, |at| back[at].1);
+                let kinship = match (kinship, back) {
+                    (Kinship::Homologous, Kinship::Homologous) => Kinship::Homologous,
+                    (Kinship::Unlike, Kinship::Unlike) => continue,
+                    _ => Kinship::Unclear,
                 };
-                for &(read, _) in self.shared.list(list).iter().filter(of_couple) {
-                    *hits[asked].entry(read).or_default() += 1;
-                }
+                couples.push(((other.min(component as u32), other.max(component as u32)), kinship));
             }
         }
-        let share = |(&(a, b), hits): (&Couple, &HashMap<u32, u32>)| {
-            let num_reads = f64::from(self.sizes[a as usize] + self.sizes[b as usize]);
-            let mean = hits.values().map(|&number| f64::from(number)).sum::<f64>() / num_reads;
-            hits.len() as f64 / num_reads / -(-mean).exp_m1()
-        };
-        couples_asked.iter().zip(&hits).map(share).collect()
+        couples.sort_unstable_by_key(|couple| couple.0);
+        couples.dedup();
+        Ok(Self { couples })
+    }
+
+    /// What two components are to each other.
+    pub fn of(&self, a: u32, b: u32) -> Kinship {
+        let couple = (a.min(b), a.max(b));
+        self.couples.binary_search_by_key(&couple, |of| of.0).map_or(Kinship::Unlike, |at| self.couples[at].1)
+    }
+
+    /// The couples that are homologous.
+    pub fn homologous(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.couples.iter().filter(|of| of.1 == Kinship::Homologous).map(|of| of.0)
     }
 }
 
-fn couples(components: &[u32]) -> impl Iterator<Item = Couple> {
-    components.iter().enumerate().flat_map(|(at, &a)| components[at + 1..].iter().map(move |&b| (a, b)))
+/// What the hits of some of the reads that were asked say.
+fn seen(hits: &[(u32, u32)], asked: usize) -> Kinship {
+    let enough = hits.iter().filter(|of| of.1 >= MIN_SHARED).count();
+    if 2 * enough >= asked {
+        Kinship::Homologous
+    } else if hits.len() as f64 <= MAX_UNLIKE * asked as f64 {
+        Kinship::Unlike
+    } else {
+        Kinship::Unclear
+    }
 }
+
+/// Of so many k-mers one is looked at: fewer where reads are short.
+fn sampling(reads: &dyn Reads, members: &[&[u32]]) -> Result<u64, DatasetError> {
+    let (mut num_bases, mut num_reads) = (0u64, 0u64);
+    for &read in members.iter().flat_map(|all| all.iter().take(ASKED)) {
+        num_bases += reads.sequence(read as usize)?.len() as u64;
+        num_reads += 1;
+    }
+    Ok(((num_bases as f64 / num_reads.max(1) as f64 / KMERS_OF_READ) as u64).clamp(1, MAX_EVERY))
+}
+
+/// K-mers of the components, each with its number in the low bits, ascending: of so many reads that a genome is covered
+/// [`KEPT_DEPTH`] times.
+fn kept(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], every: u64) -> Result<Vec<u64>, DatasetError> {
+    let mean_depth =
+        |all: &[u32]| all.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / all.len() as f64;
+    let mut steps: Vec<usize> = members.iter().map(|all| ((mean_depth(all) / KEPT_DEPTH) as usize).max(1)).collect();
+    let mut num_kmers = 0;
+    for (all, &step) in members.iter().zip(&steps) {
+        for &read in all.iter().step_by(step) {
+            num_kmers += reads.sequence(read as usize)?.len() / every as usize;
+        }
+    }
+    let more = num_kmers.div_ceil(MAX_KEPT).max(1);
+    steps.iter_mut().for_each(|step| *step *= more);
+    let chosen: Vec<(u32, u32)> = (0..)
+        .zip(members.iter().zip(&steps))
+        .flat_map(|(component, (all, &step))| all.iter().step_by(step).map(move |&read| (component, read)))
+        .collect();
+    let of_read = |&(component, read): &(u32, u32)| {
+        let kmers = kmers(reads, read, every, &mut Vec::new())?;
+        Ok(kmers.into_iter().map(|kmer| kmer | u64::from(component)).collect::<Vec<u64>>())
+    };
+    let mut kept: Vec<u64> = chosen.par_iter().map(of_read).collect::<Result<Vec<_>, DatasetError>>()?.concat();
+    kept.par_sort_unstable();
+    kept.dedup();
+    Ok(kept)
+}
+
+/// The entries of a k-mer.
+fn with(kept: &[u64], kmer: u64) -> &[u64] {
+    let first = kept.partition_point(|&entry| entry < kmer);
+    let num = kept[first..].iter().take_while(|&&entry| entry >> COMPONENT_BITS == kmer >> COMPONENT_BITS).count();
+    &kept[first..first + num]
+}
+
+fn component_of(entry: u64) -> u32 {
+    (entry & ((1 << COMPONENT_BITS) - 1)) as u32
+}
+
+/// The hashes of some canonical k-mers of a read, the same ones in every read; their low bits are 0.
+fn kmers(reads: &dyn Reads, read: u32, every: u64, codes: &mut Vec<u8>) -> Result<Vec<u64>, DatasetError> {
+    const MASK: u64 = (1 << (2 * K)) - 1;
+    let sequence = reads.sequence(read as usize)?;
+    codes.clear();
+    sequence.unpack_codes(0..sequence.len(), codes);
+    let (mut forward, mut reverse, mut known) = (0u64, 0u64, 0u32);
+    let mut found = Vec::with_capacity(codes.len() / every as usize + 16);
+    for &code in codes.iter() {
+        if code > 3 {
+            known = 0;
+            continue;
+        }
+        forward = (forward << 2 | u64::from(code)) & MASK;
+        reverse = reverse >> 2 | u64::from(3 - code) << (2 * K - 2);
+        known += 1;
+        if known >= K {
+            let hash = seed::mix(HASH, forward.min(reverse));
+            if hash <= u64::MAX / every {
+                // Spread over all numbers again.
+                found.push(hash.wrapping_mul(every) >> COMPONENT_BITS << COMPONENT_BITS);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Of what k-mers are hashed with.
+const HASH: u64 = 0x686f_6d6f_6c6f_6779;

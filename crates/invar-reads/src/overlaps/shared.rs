@@ -55,21 +55,11 @@ impl SharedKmers {
         shared
     }
 
-    /// K-mers that several reads have.
-    pub fn num_lists(&self) -> usize {
-        self.ends.len() - 1
-    }
-
-    /// The reads that have one of them, by ascending number, and where.
-    pub fn list(&self, list: usize) -> &[(u32, Spot)] {
-        &self.places[self.ends[list] as usize..self.ends[list + 1] as usize]
-    }
-
     /// The reads that have k-mer `entry` of the sketches, by ascending number, and where; none where it is of one read alone.
     pub fn of(&self, entry: usize) -> &[(u32, Spot)] {
         match self.lists[entry] {
             NONE => &[],
-            list => self.list(list as usize),
+            list => &self.places[self.ends[list as usize] as usize..self.ends[list as usize + 1] as usize],
         }
     }
 }

@@ -1,0 +1,178 @@
+//! Large components that are of one genome although no overlap joins them: replicons, and pieces with a gap in coverage
+//! between them. They have one composition, one depth, and no k-mers in common.
+
+use std::collections::VecDeque;
+
+use invar_dataset::DatasetError;
+use rayon::prelude::*;
+
+use super::{
+    Overlaps,
+    homology::{Homology, Kinship},
+};
+use crate::Reads;
+
+/// Fewest reads of a component that is looked at: of fewer, neither composition nor depth is known well enough.
+const MIN_READS: usize = 500;
+/// Pieces that the variation along a genome is measured by.
+const BLOCKS: usize = 8;
+/// Largest distance of two compositions, as a share of the variation along the genomes. Of one genome it was 0.4 to 0.8, of
+/// species that are not sisters 5 and more.
+const MAX_DISTANCE: f64 = 1.0;
+/// Largest ratio of two depths.
+const MAX_DEPTHS: f64 = 1.2;
+/// Largest error rate at which sister species are recognised by their k-mers.
+const MAX_ERROR_RATE: f64 = 0.08;
+/// Canonical 4-mers.
+const TETRAMERS: usize = 136;
+
+/// The composition of a genome, and how much it varies along it.
+struct Composition {
+    centre: [f64; TETRAMERS],
+    /// Root of the summed variances of the blocks.
+    spread: f64,
+    depth: f64,
+}
+
+/// Couples of components of one genome.
+pub(super) fn links(
+    reads: &dyn Reads,
+    overlaps: &Overlaps,
+    homology: &Homology,
+) -> Result<Vec<(u32, u32)>, DatasetError> {
+    if overlaps.error_rate().is_none_or(|rate| rate > MAX_ERROR_RATE) {
+        return Ok(vec![]);
+    }
+    let large =
+        (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= MIN_READS).count() as u32;
+    if large < 2 {
+        return Ok(vec![]);
+    }
+    let numbers = tetramers();
+    let compositions: Vec<Composition> = (0..large)
+        .into_par_iter()
+        .map(|component| composition(reads, overlaps, component, &numbers))
+        .collect::<Result<_, _>>()?;
+    let couples = (0..large).flat_map(|a| (a + 1..large).map(move |b| (a, b)));
+    let is_one = |&(a, b): &(u32, u32)| {
+        let (one, other) = (&compositions[a as usize], &compositions[b as usize]);
+        let depths = one.depth.max(other.depth) / one.depth.min(other.depth);
+        depths < MAX_DEPTHS && distance(one, other) < MAX_DISTANCE && homology.of(a, b) == Kinship::Unlike
+    };
+    Ok(couples.filter(is_one).collect())
+}
+
+fn distance(one: &Composition, other: &Composition) -> f64 {
+    let apart: f64 = one.centre.iter().zip(&other.centre).map(|(a, b)| (a - b).powi(2)).sum();
+    (apart / ((one.spread.powi(2) + other.spread.powi(2)) / 2.0)).sqrt()
+}
+
+fn composition(
+    reads: &dyn Reads,
+    overlaps: &Overlaps,
+    component: u32,
+    numbers: &[u8; 256],
+) -> Result<Composition, DatasetError> {
+    let order = along(overlaps, component);
+    let mut counts = vec![[0u64; TETRAMERS]; BLOCKS];
+    let mut codes = Vec::new();
+    for (place, &read) in order.iter().enumerate() {
+        let sequence = reads.sequence(read as usize)?;
+        sequence.unpack_codes(0..sequence.len(), &mut codes);
+        count(&codes, numbers, &mut counts[place * BLOCKS / order.len()]);
+    }
+    let mut total = [0u64; TETRAMERS];
+    counts.iter().for_each(|block| total.iter_mut().zip(block).for_each(|(sum, &number)| *sum += number));
+    let blocks: Vec<[f64; TETRAMERS]> = counts.iter().map(log_ratios).collect();
+    let variance = |kmer: usize| {
+        let mean = blocks.iter().map(|block| block[kmer]).sum::<f64>() / BLOCKS as f64;
+        blocks.iter().map(|block| (block[kmer] - mean).powi(2)).sum::<f64>() / (BLOCKS - 1) as f64
+    };
+    let members = overlaps.members(component);
+    let depth =
+        members.iter().map(|&read| f64::from(overlaps.depth(read as usize))).sum::<f64>() / members.len() as f64;
+    Ok(Composition { centre: log_ratios(&total), spread: (0..TETRAMERS).map(variance).sum::<f64>().sqrt(), depth })
+}
+
+/// Centred logarithms (Aitchison 1982, *The statistical analysis of compositional data*).
+fn log_ratios(counts: &[u64; TETRAMERS]) -> [f64; TETRAMERS] {
+    let logarithms = counts.map(|number| (number as f64 + 0.5).ln());
+    let mean = logarithms.iter().sum::<f64>() / TETRAMERS as f64;
+    logarithms.map(|value| value - mean)
+}
+
+/// The reads of a component in an order along the genome: by the number of overlaps from one that is far from others.
+fn along(overlaps: &Overlaps, component: u32) -> Vec<u32> {
+    let members = overlaps.members(component);
+    let far = breadth_first(overlaps, members, members[0]).last().copied().unwrap_or(members[0]);
+    breadth_first(overlaps, members, far)
+}
+
+/// All members, ascending by their distance from `first`; those that are not reached last.
+fn breadth_first(overlaps: &Overlaps, members: &[u32], first: u32) -> Vec<u32> {
+    let place = |read: u32| members.binary_search(&read).ok();
+    let mut is_met = vec![false; members.len()];
+    let mut order = Vec::with_capacity(members.len());
+    let mut next = VecDeque::new();
+    for start in std::iter::once(first).chain(members.iter().copied()) {
+        next.push_back(start);
+        while let Some(read) = next.pop_front() {
+            let Some(place) = place(read).filter(|&place| !is_met[place]) else { continue };
+            is_met[place] = true;
+            order.push(read);
+            next.extend(overlaps.neighbours(read as usize));
+        }
+    }
+    order
+}
+
+/// The number of the canonical 4-mer of each 4-mer.
+fn tetramers() -> [u8; 256] {
+    let mut numbers = [u8::MAX; 256];
+    let mut next = 0;
+    for kmer in 0..=255u8 {
+        let complement = !kmer;
+        let reverse = (complement & 3) << 6 | (complement >> 2 & 3) << 4 | (complement >> 4 & 3) << 2 | complement >> 6;
+        if reverse < kmer {
+            numbers[usize::from(kmer)] = numbers[usize::from(reverse)];
+        } else {
+            numbers[usize::from(kmer)] = next;
+            next += 1;
+        }
+    }
+    numbers
+}
+
+fn count(codes: &[u8], numbers: &[u8; 256], counts: &mut [u64; TETRAMERS]) {
+    let (mut kmer, mut known) = (0u8, 0u32);
+    for &code in codes {
+        if code > 3 {
+            known = 0;
+            continue;
+        }
+        kmer = kmer << 2 | code;
+        known += 1;
+        if known >= 4 {
+            counts[usize::from(numbers[usize::from(kmer)])] += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tetramer_and_its_reverse_complement_are_counted_together() {
+        let numbers = tetramers();
+        assert_eq!(numbers.iter().max(), Some(&(TETRAMERS as u8 - 1)));
+        // AAAA, TTTT; ACGT is its own; CATG too.
+        let number = |kmer: [u8; 4]| numbers[kmer.iter().fold(0, |all, &base| all << 2 | usize::from(base))];
+        assert_eq!(number([0; 4]), number([3; 4]));
+        assert_eq!(number([0, 0, 0, 1]), number([2, 3, 3, 3]));
+        assert_ne!(number([0, 1, 2, 3]), number([1, 0, 3, 2]));
+        let mut counts = [0; TETRAMERS];
+        count(&[0, 0, 0, 0, 0, 4, 3, 3, 3, 3, 1, 1], &numbers, &mut counts);
+        assert_eq!((counts[usize::from(number([0; 4]))], counts.iter().sum::<u64>()), (3, 5));
+    }
+}
