@@ -13,7 +13,7 @@
 //! 6. Large components of one composition and depth that share no k-mers are made one: pieces of a genome that no overlap joins,
 //!    see `links.rs`. Those that share k-mers everywhere are of sister species, see `homology.rs`.
 //!
-//! Genomes that differ by less than about 2 % are not told apart.
+//! Genomes that differ by less than about 1.5 % are not told apart.
 
 mod components;
 mod graph;
@@ -30,8 +30,9 @@ use rayon::prelude::*;
 
 use crate::Reads;
 use components::Sets;
-use graph::{Breaks, OverlapGraph};
+use graph::{OverlapGraph, Partings};
 use homology::Homology;
+use matches::{Match, Matches};
 use rule::Rule;
 use shared::SharedKmers;
 use sketch::{MAX_K, Sampling, Sketches};
@@ -271,20 +272,20 @@ struct Found {
 impl Found {
     fn new(reads: &dyn Reads, sampling: Sampling) -> Result<Self, DatasetError> {
         let shared = SharedKmers::new(Sketches::new(reads, sampling)?);
-        let mut matches = matches::find(&shared);
+        let Matches { mut matches, sought_below } = Matches::new(&shared);
         let lengths = &shared.sketches.lengths;
         let Some(rule) = Rule::new(&matches, lengths) else {
             let (graph, depths) = (OverlapGraph::new(&[], lengths), vec![1.0; lengths.len()]);
             return Ok(Self { graph, depths, usual_share: None, sketches: shared.sketches });
         };
-        let breaks = Breaks::new(&matches, &rule, lengths);
+        let partings = Partings::new(&matches, &rule, lengths);
+        let akin: Vec<Match> = matches.par_iter().filter(|m| rule.is_akin(m, lengths)).copied().collect();
+        let unlike: Vec<Match> = akin.iter().filter(|m| rule.is_unlike(m)).copied().collect();
         matches.retain(|m| rule.is_overlap(m, lengths));
-        let graph = OverlapGraph::new(&matches, lengths);
+        let [graph, akin, unlike] = [&matches, &akin, &unlike].map(|matches| OverlapGraph::new(matches, lengths));
         drop(matches);
-        let looked_up_to: Vec<u32> =
-            (0..lengths.len()).into_par_iter().map(|read| matches::looked_up_to(&shared, read)).collect();
-        let graph = graph.without_contradicted(&looked_up_to);
-        let depth = |read: usize| match looked_up_to[read] {
+        let graph = graph.without_contradicted(&akin, &sought_below).without_unlike(&unlike);
+        let depth = |read: usize| match sought_below[read] {
             u32::MAX => {
                 let covered: u64 = graph.of(read).iter().map(|n| u64::from(n.end - n.start)).sum();
                 1.0 + covered as f32 / lengths[read].max(1) as f32
@@ -292,7 +293,7 @@ impl Found {
             _ => 1.0 + matches::sharing(&shared, read) / rule.usual_share as f32,
         };
         let depths = (0..lengths.len()).into_par_iter().map(depth).collect();
-        let graph = graph.without_chimeras(&breaks, lengths);
+        let graph = graph.without_repeats(&partings).without_chimeras(&partings, lengths);
         Ok(Self { graph, depths, usual_share: Some(rule.usual_share), sketches: shared.sketches })
     }
 

@@ -4,17 +4,21 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{
-    matches::Match,
-    rule::{Rule, overlap_bp},
-};
+use super::{matches::Match, rule::Rule};
 
-/// Overlaps asked whether they go with one: those at least as long.
-const ASKED: usize = 8;
-/// Fewest that must have been asked for the answer to count.
+/// Overlaps asked whether they go with one, at most, and fewest for the answer to count.
+const ASKED: usize = 16;
 const MIN_ASKED: usize = 2;
-/// How much shorter an overlap may be and still be asked.
+/// How much shorter an overlap may be and still be asked about the way that the reads go on.
 const AS_LONG: f64 = 0.9;
+/// Share of those asked that find two reads unlike from which on they are not of one genome, and how often all are asked: those
+/// that are gone are not asked again.
+const MAX_UNLIKE: f64 = 0.35;
+const ROUNDS: usize = 3;
+/// How much of an overlap another one must cover to be asked whether the reads are alike.
+const ALONG: f64 = 0.5;
+/// Reads that part from a read at one place for that to be the end of a repeat.
+const MIN_PARTING: usize = 2;
 /// Bases at the ends of an overlap that do not count as covered, as a share of the read.
 const MARGIN_SHARE: f64 = 0.02;
 
@@ -105,18 +109,19 @@ impl OverlapGraph {
     /// one of the two is of another copy of a repeat, or of another genome. The longer one is right more often (the *best
     /// overlap* of Miller et al. 2008, *Aggressive assembly of pyrosequencing reads with mates*).
     ///
-    /// `looked_up_to[read]`: the reads below are those that overlaps of the read were sought with.
-    pub fn without_contradicted(&self, looked_up_to: &[u32]) -> Self {
-        let is_looked_at = |a: u32, b: u32| a.min(b) < looked_up_to[a as usize].min(looked_up_to[b as usize]);
+    /// `akin` are the matches that would be overlaps if they were more alike: they agree about the way. `sought_below[read]`: the reads below are those that overlaps of the read were sought with.
+    pub fn without_contradicted(&self, akin: &Self, sought_below: &[u32]) -> Self {
+        let was_sought = |a: u32, b: u32| a.min(b) < sought_below[a as usize].min(sought_below[b as usize]);
         self.filtered(|read, other| {
             let least = (f64::from(other.end - other.start) * AS_LONG) as i64;
             let (mut asked, mut agree) = (0, 0);
             for third in self.of(read as usize) {
                 let goes_along = i64::from(third.end.min(other.end)) - i64::from(third.start.max(other.start)) >= least
                     && third.to.min(other.to) - third.from.max(other.from) >= least;
-                if third.read != other.read && goes_along && is_looked_at(third.read, other.read) {
+                if third.read != other.read && goes_along && was_sought(third.read, other.read) {
                     asked += 1;
-                    agree += usize::from(self.are_neighbours(third.read, other.read));
+                    let is_found = |graph: &Self| graph.are_neighbours(third.read, other.read);
+                    agree += usize::from(is_found(self) || is_found(akin));
                     if asked == ASKED {
                         break;
                     }
@@ -126,13 +131,61 @@ impl OverlapGraph {
         })
     }
 
+    /// Without the overlaps of reads that look alike by chance.
+    ///
+    /// Where two genomes differ by little more than is taken for one, some of their reads are as like as overlaps are, and
+    /// some are not: the neighbours of a read, which are of its genome, find the other read unlike. `unlike` are the matches
+    /// that would be overlaps but for that.
+    pub fn without_unlike(mut self, unlike: &Self) -> Self {
+        for _ in 0..ROUNDS {
+            self = self.filtered(|read, other| {
+                if unlike.of(other.read as usize).is_empty() {
+                    return true;
+                }
+                let (mut num_alike, mut num_unlike) = (0, 0);
+                let least = (f64::from(other.end - other.start) * ALONG) as u32;
+                let lies_along =
+                    |third: &&Neighbour| third.end.min(other.end).saturating_sub(third.start.max(other.start)) >= least;
+                for third in self.of(read as usize).iter().filter(lies_along) {
+                    num_alike += usize::from(self.are_neighbours(third.read, other.read));
+                    num_unlike += usize::from(unlike.are_neighbours(third.read, other.read));
+                    if num_alike + num_unlike == ASKED {
+                        break;
+                    }
+                }
+                num_unlike < MIN_ASKED || num_unlike as f64 <= MAX_UNLIKE * (num_alike + num_unlike) as f64
+            });
+        }
+        self
+    }
+
+    /// Without the overlaps that lie within a repeat: other reads are the same there, and part from this one at one place
+    /// beyond it.
+    pub fn without_repeats(&self, partings: &Partings) -> Self {
+        self.filtered(|read, other| {
+            let slack = partings.slack;
+            let within: Vec<&Parting> = partings
+                .of(read as usize)
+                .iter()
+                .filter(|p| p.read != other.read && p.start <= other.start + slack && p.end + slack >= other.end)
+                .collect();
+            let part_at_one_place = |mut places: Vec<u32>| {
+                places.sort_unstable();
+                places.windows(MIN_PARTING).any(|some| some[some.len() - 1] - some[0] <= slack)
+            };
+            let before = within.iter().filter(|p| p.before).map(|p| p.start).collect();
+            let behind = within.iter().filter(|p| p.behind).map(|p| p.end).collect();
+            !part_at_one_place(before) && !part_at_one_place(behind)
+        })
+    }
+
     /// Without the overlaps of reads that are made of two pieces: a place that no overlap goes across, and up to which
     /// another read is the same and then goes on in another way. Without the other read it is a place that happens to be
     /// covered once.
-    pub fn without_chimeras(&self, breaks: &Breaks, lengths: &[u32]) -> Self {
+    pub fn without_chimeras(&self, partings: &Partings, lengths: &[u32]) -> Self {
         let is_chimera: Vec<bool> = (0..self.num_reads())
             .into_par_iter()
-            .map(|read| is_chimera(self.of(read), breaks.of(read), lengths[read]))
+            .map(|read| is_chimera(self.of(read), partings.of(read), lengths[read]))
             .collect();
         self.filtered(|read, other| !is_chimera[read as usize] && !is_chimera[other.read as usize])
     }
@@ -153,7 +206,7 @@ fn seen_from(m: &Match, i: usize, lengths: &[u32]) -> Neighbour {
     }
 }
 
-fn is_chimera(neighbours: &[Neighbour], breaks: &[u32], length: u32) -> bool {
+fn is_chimera(neighbours: &[Neighbour], partings: &[Parting], length: u32) -> bool {
     if neighbours.len() < 2 {
         return false;
     }
@@ -168,7 +221,8 @@ fn is_chimera(neighbours: &[Neighbour], breaks: &[u32], length: u32) -> bool {
     let mut up_to = 0;
     for (number, span) in spans.iter().enumerate() {
         if number > 0 && span.start > up_to {
-            if breaks.iter().any(|&at| at + 2 * margin >= up_to && at <= span.start + 2 * margin) {
+            let is_here = |at: u32| at + 2 * margin >= up_to && at <= span.start + 2 * margin;
+            if partings.iter().any(|p| p.before && is_here(p.start) || p.behind && is_here(p.end)) {
                 return true;
             }
         }
@@ -177,26 +231,40 @@ fn is_chimera(neighbours: &[Neighbour], breaks: &[u32], length: u32) -> bool {
     false
 }
 
-/// Where in each read a match with another one ends although both go on.
-#[derive(Debug)]
-pub(super) struct Breaks {
-    ends: Vec<usize>,
-    positions: Vec<u32>,
+/// A stretch of a read that another one shares until they part, although both go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Parting {
+    start: u32,
+    end: u32,
+    /// Whether they part before the stretch, and behind it.
+    before: bool,
+    behind: bool,
+    /// The other read.
+    read: u32,
 }
 
-impl Breaks {
+/// Where each read parts from others.
+#[derive(Debug)]
+pub(super) struct Partings {
+    ends: Vec<usize>,
+    partings: Vec<Parting>,
+    /// How far off their places may be.
+    slack: u32,
+}
+
+impl Partings {
     pub fn new(matches: &[Match], rule: &Rule, lengths: &[u32]) -> Self {
-        let mut found: Vec<(u32, u32)> = matches
+        let mut found: Vec<(u32, Parting)> = matches
             .par_iter()
             .filter(|m| rule.parts(m, lengths))
             .flat_map_iter(|m| {
                 let unmatched = m.unmatched(lengths);
-                let long = overlap_bp(m, lengths) / 10;
-                [0, 1].into_iter().flat_map(move |i| {
-                    let [before, behind] =
-                        if i == 1 && m.is_reverse { [unmatched[1], unmatched[0]] } else { unmatched };
-                    let at = |end: u32, position: u32| (end > long).then_some((m.reads[i], position));
-                    at(before, m.core[i][0]).into_iter().chain(at(behind, m.core[i][1]))
+                let most = rule.longest_end(m, lengths);
+                [0, 1].into_iter().map(move |i| {
+                    let turned = if i == 1 && m.is_reverse { [unmatched[1], unmatched[0]] } else { unmatched };
+                    let [before, behind] = turned.map(|end| f64::from(end) > most);
+                    let [start, end] = m.core[i];
+                    (m.reads[i], Parting { start, end, before, behind, read: m.reads[1 - i] })
                 })
             })
             .collect();
@@ -206,10 +274,12 @@ impl Breaks {
         for read in 0..lengths.len() {
             ends[read + 1] += ends[read];
         }
-        Self { ends, positions: found.into_iter().map(|(_, position)| position).collect() }
+        let every_bp = matches.iter().map(|m| m.every_bp).fold(f32::INFINITY, f32::min);
+        let slack = (2.0 * f64::from(every_bp) / rule.usual_share) as u32;
+        Self { ends, partings: found.into_iter().map(|(_, parting)| parting).collect(), slack }
     }
 
-    fn of(&self, read: usize) -> &[u32] {
-        &self.positions[self.ends[read]..self.ends[read + 1]]
+    fn of(&self, read: usize) -> &[Parting] {
+        &self.partings[self.ends[read]..self.ends[read + 1]]
     }
 }

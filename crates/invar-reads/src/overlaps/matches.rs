@@ -6,13 +6,16 @@
 
 use rayon::prelude::*;
 
-use super::shared::{REPEATED, SharedKmers};
+use super::{
+    shared::{REPEATED, SharedKmers},
+    sketch::{Sketches, Spot},
+};
 
 /// Of a k-mer of more reads the first ones are looked at, which are the same for all k-mers of a locus: a random choice that
 /// still covers it many times.
 pub(super) const FIRST: usize = 32;
 /// Shared k-mers looked at for one read; of a read that has more, those with the least hashes.
-const MAX_HITS: usize = 4_096;
+const MAX_HITS: usize = 2_048;
 /// Fewest shared k-mers of a match.
 pub(super) const MIN_HITS: usize = 4;
 /// How far from a diagonal insertions and deletions move a k-mer, at most: so many bases, and this share of the shorter read.
@@ -57,72 +60,121 @@ impl Match {
     }
 }
 
-/// Finds the matches of all reads, each pair of reads once, by the first read and then the second.
-pub(super) fn find(shared: &SharedKmers) -> Vec<Match> {
-    let num_reads = shared.sketches.num_reads();
-    let found: Vec<Vec<Match>> = (0..num_reads)
-        .into_par_iter()
-        .map_init(|| Finder::new(num_reads), |finder, read| finder.matches_of(shared, read as u32))
-        .collect();
-    found.concat()
+/// The matches of all reads.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    /// Each pair of reads once, by the first read and then the second.
+    pub matches: Vec<Match>,
+    /// Of each read: matches were sought with the reads below this one, and some of those above; `u32::MAX`: with all.
+    pub sought_below: Vec<u32>,
 }
 
-/// A k-mer that two reads share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Hit {
-    other: u32,
-    is_reverse: bool,
-    diagonal: i64,
-    position: u32,
-}
-
-impl Hit {
-    /// Where it lies in the other read.
-    fn other_position(self) -> u32 {
-        let position = i64::from(self.position);
-        (if self.is_reverse { self.diagonal - position } else { position - self.diagonal }) as u32
+impl Matches {
+    /// Finds them.
+    pub fn new(shared: &SharedKmers) -> Self {
+        let num_reads = shared.sketches.num_reads();
+        let (found, sought_below): (Vec<Vec<Match>>, Vec<u32>) = (0..num_reads)
+            .into_par_iter()
+            .map_init(|| Finder::new(num_reads), |finder, read| finder.matches_of(shared, read as u32))
+            .unzip();
+        Self { matches: found.concat(), sought_below }
     }
+}
+
+/// A k-mer that two reads share: its diagonal and, of opposite strands, [`REVERSE`]; and where it lies in the first read.
+type Hit = (u64, u32);
+
+/// Of the reads of opposite strands. A diagonal takes the 33 bits below.
+const REVERSE: u64 = 1 << 33;
+/// What is added to a diagonal, so that none is negative.
+const ZERO: i64 = 1 << 31;
+
+fn hit(here: Spot, there: Spot) -> Hit {
+    let [a, b] = [here, there].map(|spot| i64::from(spot.position()));
+    let is_reverse = here.is_reverse() != there.is_reverse();
+    let diagonal = (if is_reverse { a + b } else { a - b } + ZERO) as u64;
+    (if is_reverse { diagonal | REVERSE } else { diagonal }, here.position())
+}
+
+/// Where it lies in the other read.
+fn other_position((diagonal, position): Hit) -> u32 {
+    let (is_reverse, diagonal) = (diagonal & REVERSE > 0, (diagonal & !REVERSE) as i64 - ZERO);
+    let position = i64::from(position);
+    (if is_reverse { diagonal - position } else { position - diagonal }) as u32
 }
 
 /// What a thread finds matches with.
 struct Finder {
-    /// Of each read, how many k-mers the read at hand shares with it.
-    counts: Vec<u16>,
+    /// Of each read, how many k-mers the read at hand shares with it; then where the next of its hits is put.
+    counts: Vec<u32>,
     hits: Vec<Hit>,
+    /// Reads that share so many k-mers that they may match, and where their hits end.
+    others: Vec<(u32, usize)>,
     /// Of each k-mer of the read at hand, how many of those before it are looked at.
     looked_at: Vec<u32>,
 }
 
 impl Finder {
     fn new(num_reads: usize) -> Self {
-        Self { counts: vec![0; num_reads], hits: Vec::new(), looked_at: Vec::new() }
+        Self { counts: vec![0; num_reads], hits: Vec::new(), others: Vec::new(), looked_at: Vec::new() }
     }
 
-    fn matches_of(&mut self, shared: &SharedKmers, read: u32) -> Vec<Match> {
+    /// The matches of a read with those of lower numbers, and up to where these were sought.
+    fn matches_of(&mut self, shared: &SharedKmers, read: u32) -> (Vec<Match>, u32) {
         let sketches = &shared.sketches;
         let own = sketches.range(read as usize);
-        let lower = |entry: usize| shared.of(entry).iter().take(FIRST).take_while(|(other, _)| *other < read);
-        let limit = limit(shared, read);
-        let is_looked_at = |entry: usize| sketches.hashes[entry] <= limit && sketches.hashes[entry] != REPEATED;
         let (hashes, spots) = (&sketches.hashes[own.clone()], &sketches.spots[own.clone()]);
-        for entry in own.clone().filter(|&entry| is_looked_at(entry)) {
-            lower(entry).for_each(|&(other, _)| self.counts[other as usize] += 1);
-        }
-        self.hits.clear();
-        for entry in own.clone().filter(|&entry| is_looked_at(entry)) {
-            let spot = sketches.spots[entry];
-            for &(other, there) in
-                lower(entry).filter(|(other, _)| usize::from(self.counts[*other as usize]) >= MIN_HITS)
-            {
-                let is_reverse = spot.is_reverse() != there.is_reverse();
-                let [here, there] = [spot, there].map(|spot| i64::from(spot.position()));
-                let diagonal = if is_reverse { here + there } else { here - there };
-                self.hits.push(Hit { other, is_reverse, diagonal, position: here as u32 });
+        // Of each k-mer that others have: its number in the read, and the places that are looked at.
+        let mut lists: Vec<(usize, &[(u32, Spot)])> = Vec::new();
+        let mut ends = Vec::new();
+        for (number, entry) in own.enumerate() {
+            let list = shared.of(entry);
+            if !list.is_empty() {
+                ends.push(list.get(FIRST).map_or(u32::MAX, |&(read, _)| read));
+                lists.push((number, &list[..list.len().min(FIRST)]));
             }
         }
-        for entry in own.clone().filter(|&entry| is_looked_at(entry)) {
-            lower(entry).for_each(|&(other, _)| self.counts[other as usize] = 0);
+        let middle = ends.len() / 2;
+        let sought_below = if ends.is_empty() { u32::MAX } else { *ends.select_nth_unstable(middle).1 };
+        let limit = limit(hashes, &lists);
+        lists.retain_mut(|(number, list)| {
+            *list = &list[..list.partition_point(|(other, _)| *other < read)];
+            hashes[*number] <= limit && !list.is_empty()
+        });
+        let all = || lists.iter().flat_map(|(number, list)| list.iter().map(|&(other, spot)| (*number, other, spot)));
+        self.others.clear();
+        for (_, other, _) in all() {
+            let count = &mut self.counts[other as usize];
+            *count += 1;
+            if *count as usize == MIN_HITS {
+                self.others.push((other, 0));
+            }
         }
+        self.others.sort_unstable();
+        // Reads that share too little have a count still, less than any of the others.
+        let mut end = MIN_HITS;
+        for (other, ends) in &mut self.others {
+            let count = std::mem::replace(&mut self.counts[*other as usize], end as u32);
+            end += count as usize;
+            *ends = end - MIN_HITS;
+        }
+        self.hits.clear();
+        self.hits.resize(end - MIN_HITS, (0, 0));
+        for (number, other, there) in all() {
+            let next = &mut self.counts[other as usize];
+            if *next as usize >= MIN_HITS {
+                self.hits[*next as usize - MIN_HITS] = hit(spots[number], there);
+                *next += 1;
+            }
+        }
+        all().for_each(|(_, other, _)| self.counts[other as usize] = 0);
+        (self.matches(sketches, read, limit), sought_below)
+    }
+
+    /// The matches of the hits of a read.
+    fn matches(&mut self, sketches: &Sketches, read: u32, limit: u32) -> Vec<Match> {
+        let own = sketches.range(read as usize);
+        let (hashes, spots) = (&sketches.hashes[own.clone()], &sketches.spots[own]);
         if self.hits.is_empty() {
             return Vec::new();
         }
@@ -136,29 +188,26 @@ impl Finder {
         let every_bp = sketches.lengths[read as usize] as f32 / total.max(1) as f32;
         let up_to = |position: u32| self.looked_at[spots.partition_point(|spot| spot.position() < position)];
         let count = |[start, end]: [u32; 2]| (up_to(end) - up_to(start)).min(u32::from(u16::MAX)) as u16;
-        self.hits.sort_unstable();
-        let mut found = Vec::new();
-        for of_read in self.hits.chunk_by(|a, b| a.other == b.other) {
-            let other = of_read[0].other;
+        let (mut found, mut start) = (Vec::new(), 0);
+        for &(other, end) in &self.others {
+            let hits = &mut self.hits[start..end];
+            start = end;
+            hits.sort_unstable();
             let shorter = sketches.lengths[read as usize].min(sketches.lengths[other as usize]);
-            let band = i64::from(BAND_BP) + (f64::from(shorter) * BAND_SHARE) as i64;
-            let of_strands = of_read.chunk_by(|a, b| a.is_reverse == b.is_reverse);
-            // The first of the best, so that it is always the same.
-            let best = of_strands.map(|hits| densest(hits, band)).reduce(|a, b| if b.len() > a.len() { b } else { a });
-            let best = best.unwrap_or_default();
+            let band = u64::from(BAND_BP) + (f64::from(shorter) * BAND_SHARE) as u64;
+            let best = densest(hits, band);
             if best.len() < MIN_HITS {
                 continue;
             }
             let k = sketches.k;
-            let span = |position: fn(&Hit) -> u32| {
-                let first = best.iter().map(position).min().unwrap_or(0);
-                let last = best.iter().map(position).max().unwrap_or(0);
-                [first, last + k]
+            let span = |position: fn(Hit) -> u32| {
+                let positions = best.iter().map(|&hit| position(hit));
+                positions.fold([u32::MAX, 0], |[first, last], position| [first.min(position), last.max(position + k)])
             };
             let mut found_match = Match {
                 reads: [read, other],
-                core: [span(|hit| hit.position), span(|hit| hit.other_position())],
-                is_reverse: best[0].is_reverse,
+                core: [span(|hit| hit.1), span(other_position)],
+                is_reverse: best[0].0 & REVERSE > 0,
                 num_shared: best.len().min(usize::from(u16::MAX)) as u16,
                 num_expected: 0,
                 num_in_core: 0,
@@ -175,27 +224,26 @@ impl Finder {
 }
 
 /// The largest hash of a read's k-mers that are looked at, so that they are of [`MAX_HITS`] places at most.
-fn limit(shared: &SharedKmers, read: u32) -> u32 {
-    let own = shared.sketches.range(read as usize);
-    let most = |entry: usize| shared.of(entry).len().min(FIRST);
-    if own.clone().map(most).sum::<usize>() <= MAX_HITS {
+fn limit(hashes: &[u32], lists: &[(usize, &[(u32, Spot)])]) -> u32 {
+    if lists.iter().map(|(_, list)| list.len()).sum::<usize>() <= MAX_HITS {
         return u32::MAX;
     }
-    let mut by_hash: Vec<(u32, usize)> = own.map(|entry| (shared.sketches.hashes[entry], most(entry))).collect();
+    let mut by_hash: Vec<(u32, usize)> = lists.iter().map(|(number, list)| (hashes[*number], list.len())).collect();
     by_hash.sort_unstable();
     let mut hits = 0;
-    let beyond = by_hash.iter().position(|&(_, most)| {
-        hits += most;
+    let beyond = by_hash.iter().position(|&(_, places)| {
+        hits += places;
         hits > MAX_HITS
     });
     by_hash[beyond.unwrap_or(by_hash.len()).max(1) - 1].0
 }
 
-/// The most hits, in the order of their diagonals, that lie within a band.
-fn densest(hits: &[Hit], band: i64) -> &[Hit] {
+/// The most hits, in the order of their diagonals, that lie within a band: the first ones of several. Both strands are far
+/// apart.
+fn densest(hits: &[Hit], band: u64) -> &[Hit] {
     let (mut best, mut start) = (0..0, 0);
     for end in 0..hits.len() {
-        while hits[end].diagonal - hits[start].diagonal > band {
+        while hits[end].0 - hits[start].0 > band {
             start += 1;
         }
         if end + 1 - start > best.len() {
@@ -203,14 +251,6 @@ fn densest(hits: &[Hit], band: i64) -> &[Hit] {
         }
     }
     &hits[best]
-}
-
-/// Overlaps of a read were sought with the reads below this one, and some of those above; `u32::MAX`: with all.
-pub(super) fn looked_up_to(shared: &SharedKmers, read: usize) -> u32 {
-    let lists = shared.sketches.range(read).map(|entry| shared.of(entry)).filter(|list| !list.is_empty());
-    let mut ends: Vec<u32> = lists.map(|list| list.get(FIRST).map_or(u32::MAX, |&(read, _)| read)).collect();
-    let middle = ends.len() / 2;
-    if ends.is_empty() { u32::MAX } else { *ends.select_nth_unstable(middle).1 }
 }
 
 /// Number of other reads that share a k-mer of this read, on average over its k-mers.

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::matches::{MIN_HITS, Match};
 
 /// Least share of the k-mers that are shared, relative to what overlaps of the sample usually have. With k-mers of 16 bases
-/// 0.7 is a difference of 2.2 %.
-const MIN_RELATIVE: f64 = 0.7;
+/// 0.8 is a difference of 1.4 %.
+const MIN_RELATIVE: f64 = 0.8;
 /// The same of two genomes that differ by 5 % where species begin to differ ($0.95^16$): by chance no match of theirs is to
 /// have as many as an overlap, so many standard deviations above.
 const SISTER_RELATIVE: f64 = 0.44;
@@ -20,6 +20,9 @@ const END_SHARE: f64 = 0.05;
 const END_DISTANCES: f64 = 5.0;
 /// Shortest overlap, relative to the shorter read.
 const MIN_LENGTH_SHARE: f64 = 0.1;
+/// Shared k-mers that an overlap would usually have, for fewer to mean that the reads are unlike.
+const ENOUGH: f64 = 20.0;
+const UNLIKE_DEVIATIONS: f64 = 1.0;
 /// How often the usual share is found anew from the overlaps that it tells apart from others.
 const ROUNDS: usize = 5;
 
@@ -63,9 +66,25 @@ impl Rule {
         self.has_usual_share(m.num_shared, m.num_expected) && is_dovetail(m, lengths, self.usual_share)
     }
 
+    /// Whether a match would be an overlap, were it more alike.
+    pub fn is_akin(&self, m: &Match, lengths: &[u32]) -> bool {
+        !self.has_usual_share(m.num_shared, m.num_expected) && is_dovetail(m, lengths, self.usual_share)
+    }
+
+    /// Whether the reads of a match differ by more than chance makes the reads of an overlap differ.
+    pub fn is_unlike(&self, m: &Match) -> bool {
+        let usual = self.usual_share * f64::from(m.num_expected);
+        usual >= ENOUGH && f64::from(m.num_shared) < MIN_RELATIVE * usual - UNLIKE_DEVIATIONS * usual.sqrt()
+    }
+
     /// Whether reads match as overlaps do, but only in their middle: both go on, to where the other does not.
     pub fn parts(&self, m: &Match, lengths: &[u32]) -> bool {
         self.has_usual_share(m.num_shared, m.num_in_core) && !is_dovetail(m, lengths, self.usual_share)
+    }
+
+    /// How long an end of a match may be unmatched by chance, in bases.
+    pub fn longest_end(&self, m: &Match, lengths: &[u32]) -> f64 {
+        longest_end(m, lengths, self.usual_share)
     }
 
     fn has_usual_share(&self, num_shared: u16, num_expected: u16) -> bool {
@@ -85,10 +104,15 @@ pub(super) fn overlap_bp(m: &Match, lengths: &[u32]) -> u32 {
     length(0).min(length(1))
 }
 
-fn is_dovetail(m: &Match, lengths: &[u32], share: f64) -> bool {
+/// How long an unmatched end may be by chance.
+fn longest_end(m: &Match, lengths: &[u32], share: f64) -> f64 {
     let length = f64::from(overlap_bp(m, lengths));
-    let shorter = f64::from(m.reads.map(|read| lengths[read as usize]).into_iter().min().unwrap_or(0));
-    let most = END_SHARE * length + END_DISTANCES * f64::from(m.every_bp) / share;
-    length >= MIN_LENGTH_SHARE * shorter
-        && m.unmatched(lengths).iter().all(|&end| f64::from(end) <= most.min(length / 2.0))
+    (END_SHARE * length + END_DISTANCES * f64::from(m.every_bp) / share).min(length / 2.0)
+}
+
+fn is_dovetail(m: &Match, lengths: &[u32], share: f64) -> bool {
+    let shorter = f64::from(lengths[m.reads[0] as usize].min(lengths[m.reads[1] as usize]));
+    let most = longest_end(m, lengths, share);
+    f64::from(overlap_bp(m, lengths)) >= MIN_LENGTH_SHARE * shorter
+        && m.unmatched(lengths).iter().all(|&end| f64::from(end) <= most)
 }

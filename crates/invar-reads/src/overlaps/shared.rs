@@ -1,7 +1,5 @@
 //! Which k-mers are of several reads, and where in them they lie.
 
-use rayon::prelude::*;
-
 use super::sketch::{Sketches, Spot};
 
 /// The hash of a k-mer that a read has twice: it says neither where nor how often, and is not looked at.
@@ -27,9 +25,7 @@ impl SharedKmers {
         for read in 0..sketches.num_reads() {
             read_of[sketches.range(read)].fill(read as u32);
         }
-        let mut sorted: Vec<u64> =
-            sketches.hashes.iter().enumerate().map(|(i, &hash)| u64::from(hash) << 32 | i as u64).collect();
-        sorted.par_sort_unstable();
+        let sorted = by_hash(&sketches.hashes);
         let mut shared =
             Self { lists: vec![NONE; sorted.len()], ends: vec![0], places: Vec::new(), sketches: Sketches::default() };
         for same in sorted.chunk_by(|a, b| a >> 32 == b >> 32) {
@@ -61,5 +57,72 @@ impl SharedKmers {
             NONE => &[],
             list => &self.places[self.ends[list as usize] as usize..self.ends[list as usize + 1] as usize],
         }
+    }
+}
+
+/// The numbers of hashes in their lower halves, by ascending hash (in the upper halves), and of one hash ascending: sorted by
+/// 11 bits at a time, which is stable, and several times faster than by comparing.
+fn by_hash(hashes: &[u32]) -> Vec<u64> {
+    const BITS: u32 = 11;
+    let mut sorted: Vec<u64> = hashes.iter().enumerate().map(|(i, &hash)| u64::from(hash) << 32 | i as u64).collect();
+    let mut other = vec![0; sorted.len()];
+    let largest = hashes.iter().copied().max().unwrap_or(0);
+    for shift in (0..u32::BITS).step_by(BITS as usize).filter(|shift| largest >> shift > 0) {
+        let digit = |entry: u64| (entry >> (32 + shift)) as usize & ((1 << BITS) - 1);
+        let mut places = vec![0usize; 1 << BITS];
+        sorted.iter().for_each(|&entry| places[digit(entry)] += 1);
+        let mut start = 0;
+        for place in &mut places {
+            start += std::mem::replace(place, start);
+        }
+        for &entry in &sorted {
+            let place = &mut places[digit(entry)];
+            other[*place] = entry;
+            *place += 1;
+        }
+        std::mem::swap(&mut sorted, &mut other);
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overlaps::{
+        sketch::Sampling,
+        tests::{codes, reads},
+    };
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn hashes_are_sorted(hashes in prop::collection::vec(prop_oneof![any::<u32>(), 0u32..40, 0u32..70_000], 0..300)) {
+            let mut expected: Vec<u64> = hashes.iter().zip(0..).map(|(&hash, i)| u64::from(hash) << 32 | i).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(by_hash(&hashes), expected);
+        }
+    }
+
+    #[test]
+    fn a_kmer_is_listed_where_several_reads_have_it_and_none_has_it_twice() {
+        let (a, b, c) = (codes(300, 1), codes(300, 2), codes(300, 3));
+        // The last read has what the first ones share twice.
+        let sequences = [[a.clone(), b.clone()].concat(), [b.clone(), c.clone()].concat(), [c.clone(), c].concat()];
+        let sampling = Sampling { k: 16, every: 4, every_read: 1 };
+        let shared = SharedKmers::new(Sketches::new(&reads(&sequences), sampling).unwrap());
+        let number = |read: u32| shared.sketches.reads.iter().position(|&other| other == read).unwrap();
+        let listed = |read: u32| -> Vec<(u32, bool)> {
+            let range = shared.sketches.range(number(read));
+            range.map(|i| (shared.sketches.spots[i].position(), !shared.of(i).is_empty())).collect()
+        };
+        // A k-mer across the border of two parts is of one read alone.
+        let in_first = |&(position, is_listed): &(u32, bool)| is_listed == (position >= 300);
+        assert!(listed(0).iter().all(in_first) && listed(0).iter().any(|&(_, is_listed)| is_listed));
+        assert!(listed(1).iter().all(|&(position, is_listed)| is_listed == (position + 16 <= 300)));
+        assert!(listed(2).iter().all(|&(_, is_listed)| !is_listed));
+        let entry = shared.sketches.range(number(1)).start;
+        let mut reads_of: Vec<u32> = shared.of(entry).iter().map(|&(n, _)| shared.sketches.reads[n as usize]).collect();
+        reads_of.sort_unstable();
+        assert_eq!(reads_of, [0, 1]);
     }
 }
