@@ -64,8 +64,7 @@ impl BgzfFiles {
 
     fn flush(&mut self) -> Result<(), Error> {
         let blocks: Vec<&[u8]> = self.waiting.values().flat_map(|waiting| waiting.chunks(BLOCK_BYTES)).collect();
-        let compressed: Vec<Vec<u8>> =
-            blocks.into_par_iter().map_init(|| Compressor::new(level()), |with, bytes| block(with, bytes)).collect();
+        let compressed: Vec<Vec<u8>> = blocks.into_par_iter().map_init(|| Compressor::new(level()), block).collect();
         let mut compressed = compressed.into_iter();
         for (name, waiting) in &self.waiting {
             let blocks: Vec<Vec<u8>> = compressed.by_ref().take(waiting.len().div_ceil(BLOCK_BYTES)).collect();

@@ -107,7 +107,7 @@ fn mates_stay_in_step_and_those_of_two_clusters_are_apart() {
     assert_eq!(names, expected);
     for group in 0..2 {
         for (mate, came) in came.iter().enumerate() {
-            let both = |pair: &usize| pair % 5 != 0 && pair % 2 == group;
+            let both = |pair: &usize| !pair.is_multiple_of(5) && pair % 2 == group;
             let expected: String = (0..came.len()).filter(both).map(|pair| came[pair].clone()).collect();
             assert!(found[&format!("group_{group:03}_{}.fastq.gz", mate + 1)] == expected, "{group} {mate}");
         }

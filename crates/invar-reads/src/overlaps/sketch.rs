@@ -92,8 +92,9 @@ impl Sketches {
             }
             Ok((found, ends))
         };
-        let chunks: Vec<(Vec<(u32, Spot)>, Vec<usize>)> =
-            chunks.into_par_iter().map(of_chunk).collect::<Result<_, DatasetError>>()?;
+        /// The k-mers of some reads, and where those of each end.
+        type Sketched = (Vec<(u32, Spot)>, Vec<usize>);
+        let chunks: Vec<Sketched> = chunks.into_par_iter().map(of_chunk).collect::<Result<_, DatasetError>>()?;
         let mut order: Vec<u32> = (0..reads.len()).step_by(every).map(|read| read as u32).collect();
         order.par_sort_by_cached_key(|&read| seed::mix(SHUFFLE, u64::from(read)));
         let mut sketches = Self { k: sampling.k, ends: vec![0], ..Self::default() };
