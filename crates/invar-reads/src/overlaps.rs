@@ -284,7 +284,7 @@ impl Found {
         matches.retain(|m| rule.is_overlap(m, lengths));
         let [graph, akin, unlike] = [&matches, &akin, &unlike].map(|matches| OverlapGraph::new(matches, lengths));
         drop(matches);
-        let graph = graph.without_contradicted(&akin, &sought_below).without_unlike(&unlike);
+        let graph = graph.without_contradicted(&akin, &sought_below).without_unlike(&unlike, &sought_below);
         let depth = |read: usize| match sought_below[read] {
             u32::MAX => {
                 let covered: u64 = graph.of(read).iter().map(|n| u64::from(n.end - n.start)).sum();

@@ -6,8 +6,11 @@ use rayon::prelude::*;
 
 use super::{matches::Match, rule::Rule};
 
-/// Overlaps asked whether they go with one, at most, and fewest for the answer to count.
-const ASKED: usize = 16;
+/// Overlaps asked whether they go with one, at most, of how many that are looked at, and fewest for the answer to count.
+const ASKED: usize = 8;
+const LOOKED_AT: usize = 64;
+/// A read of more overlaps, which is one of those that a deep genome is held together by, is not asked but by its neighbours.
+const MANY: usize = 128;
 const MIN_ASKED: usize = 2;
 /// How much shorter an overlap may be and still be asked about the way that the reads go on.
 const AS_LONG: f64 = 0.9;
@@ -115,12 +118,12 @@ impl OverlapGraph {
         self.filtered(|read, other| {
             let least = (f64::from(other.end - other.start) * AS_LONG) as i64;
             let (mut asked, mut agree) = (0, 0);
-            for third in self.of(read as usize) {
+            for third in self.of(read as usize).iter().take(LOOKED_AT) {
                 let goes_along = i64::from(third.end.min(other.end)) - i64::from(third.start.max(other.start)) >= least
                     && third.to.min(other.to) - third.from.max(other.from) >= least;
                 if third.read != other.read && goes_along && was_sought(third.read, other.read) {
                     asked += 1;
-                    let is_found = |graph: &Self| graph.are_neighbours(third.read, other.read);
+                    let is_found = |graph: &Self| graph.are_neighbours(other.read, third.read);
                     agree += usize::from(is_found(self) || is_found(akin));
                     if asked == ASKED {
                         break;
@@ -136,24 +139,28 @@ impl OverlapGraph {
     /// Where two genomes differ by little more than is taken for one, some of their reads are as like as overlaps are, and
     /// some are not: the neighbours of a read, which are of its genome, find the other read unlike. `unlike` are the matches
     /// that would be overlaps but for that.
-    pub fn without_unlike(mut self, unlike: &Self) -> Self {
+    pub fn without_unlike(mut self, unlike: &Self, sought_below: &[u32]) -> Self {
+        let was_sought = |a: u32, b: u32| a.min(b) < sought_below[a as usize].min(sought_below[b as usize]);
         for _ in 0..ROUNDS {
             self = self.filtered(|read, other| {
-                if unlike.of(other.read as usize).is_empty() {
+                let own = self.of(read as usize);
+                if own.len() > MANY {
                     return true;
                 }
-                let (mut num_alike, mut num_unlike) = (0, 0);
                 let least = (f64::from(other.end - other.start) * ALONG) as u32;
                 let lies_along =
-                    |third: &&Neighbour| third.end.min(other.end).saturating_sub(third.start.max(other.start)) >= least;
-                for third in self.of(read as usize).iter().filter(lies_along) {
-                    num_alike += usize::from(self.are_neighbours(third.read, other.read));
-                    num_unlike += usize::from(unlike.are_neighbours(third.read, other.read));
-                    if num_alike + num_unlike == ASKED {
-                        break;
-                    }
+                    |third: &Neighbour| third.end.min(other.end).saturating_sub(third.start.max(other.start)) >= least;
+                let is_asked =
+                    |&third: &u32| own.binary_search_by_key(&third, |n| n.read).is_ok_and(|at| lies_along(&own[at]));
+                let of_other = unlike.of(other.read as usize).iter().map(|n| n.read);
+                let num_unlike = of_other.filter(is_asked).count();
+                if num_unlike < MIN_ASKED {
+                    return true;
                 }
-                num_unlike < MIN_ASKED || num_unlike as f64 <= MAX_UNLIKE * (num_alike + num_unlike) as f64
+                // So many that are alike outweigh them.
+                let enough = (num_unlike as f64 * (1.0 / MAX_UNLIKE - 1.0)).ceil() as usize;
+                let may_be_alike = own.iter().filter(|n| lies_along(n) && was_sought(n.read, other.read));
+                may_be_alike.filter(|n| self.are_neighbours(other.read, n.read)).take(enough).count() == enough
             });
         }
         self
