@@ -388,6 +388,9 @@ pub struct Cluster {
     /// Column of EMB, of integers: Leiden never parts rows that have one value in it
     #[arg(long, value_name = "COLUMN")]
     pub together: Option<String>,
+    /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that [default: 15]
+    #[arg(long, value_name = "N")]
+    pub neighbors: Option<usize>,
     /// leiden: a column of text: values of the column of --together, a blank between them, that the sample's own is alike
     /// but not one with; nothing that lies near joins them directly
     #[arg(long, value_name = "COLUMN", requires = "together")]

@@ -119,6 +119,50 @@ impl Graph {
             .collect()
     }
 
+    /// The communities, those of `most` rows and fewer joined to the one that most of the weight of their edges leads to, the
+    /// smallest first: numbers `0..`, by first node. `sizes` are the rows of each node. One without edges stays.
+    ///
+    /// A row has more neighbours than such a community has others, so that most of what is near it is elsewhere.
+    pub fn without_small(&self, labels: &[i32], sizes: &[usize], most: usize) -> Vec<i32> {
+        let mut labels = labels.to_vec();
+        let num = labels.iter().max().map_or(0, |&label| label as usize + 1);
+        let mut rows = vec![0; num];
+        labels.iter().zip(sizes).for_each(|(&label, &size)| rows[label as usize] += size);
+        let mut is_asked = vec![false; num];
+        while let Some(small) =
+            (0..num).filter(|&of| !is_asked[of] && (1..=most).contains(&rows[of])).min_by_key(|&of| rows[of])
+        {
+            is_asked[small] = true;
+            let mut weights = vec![0.0; num];
+            for edge in &self.edges {
+                let (a, b) = (labels[edge.a as usize] as usize, labels[edge.b as usize] as usize);
+                match (a == small, b == small) {
+                    (true, false) => weights[b] += edge.weight,
+                    (false, true) => weights[a] += edge.weight,
+                    _ => {}
+                }
+            }
+            let nearest = (0..num)
+                .filter(|&of| weights[of] > 0.0)
+                .max_by(|&a, &b| weights[a].total_cmp(&weights[b]).then(b.cmp(&a)));
+            if let Some(nearest) = nearest {
+                rows[nearest] += std::mem::take(&mut rows[small]);
+                labels.iter_mut().filter(|label| **label as usize == small).for_each(|label| *label = nearest as i32);
+            }
+        }
+        let mut numbers = vec![-1; num];
+        let mut next = 0;
+        let mut number = |label: i32| {
+            let number = &mut numbers[label as usize];
+            if *number < 0 {
+                *number = next;
+                next += 1;
+            }
+            *number
+        };
+        labels.into_iter().map(&mut number).collect()
+    }
+
     /// Modularity of a partition at a resolution (Newman and Girvan 2004; Reichardt and Bornholdt 2006, with the
     /// configuration model): `sum over communities of e / m - resolution (d / 2m)^2`, `e` the weight within, `d` the sum of
     /// degrees, `m` the weight of all edges. 0 without edges.

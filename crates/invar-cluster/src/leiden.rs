@@ -3,7 +3,7 @@
 //! resolution.
 //!
 //! ```text
-//! rows -> 30 nearest of each, once -> graph of the 15 nearest           -> contracted -> Leiden -> communities
+//! rows -> 2k nearest of each, once -> graph of the k nearest            -> contracted -> Leiden -> communities
 //!                                 \-> the same of a half of the rows, 4x -> contracted -> Leiden -> found again?
 //! ```
 //! Modularity compares shares of the weight, so that a resolution means the same for all rows and for half of them.
@@ -22,10 +22,6 @@ use crate::{ClusterError, Clustering, Rows, Ties, neighbors, sample};
 
 pub use self::{candidates::Candidate, resolution::Resolution};
 
-/// Neighbours of a row in the graph.
-const NEIGHBORS: usize = 15;
-/// Neighbours that are looked for: half of the rows have about so many among themselves.
-const LOOKED_FOR: usize = 2 * NEIGHBORS;
 /// Times that the rows are halved; both halves are clustered.
 const SPLITS: u64 = 2;
 /// Names the random streams of the sample, the halves, and the order in which nodes are moved.
@@ -44,8 +40,11 @@ pub struct LeidenConfig {
     /// Name of a column of text: values of `together`, a blank between them, that the row's own is alike but not one with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
+    /// Neighbours of a row in the graph. A cluster has more rows than that: what few rows there are else join the cluster that
+    /// most of what is near them is in.
+    pub neighbors: usize,
     /// Rows that the graph is built on, drawn at random where there are more: the search for neighbours grows with the
-    /// square of their number. Every other row gets the cluster of most of its nearest 15 of them, or that of the rows
+    /// square of their number. Every other row gets the cluster of most of its nearest ones of them, or that of the rows
     /// that it must stay with.
     pub sample: usize,
     /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
@@ -55,7 +54,7 @@ pub struct LeidenConfig {
 
 impl Default for LeidenConfig {
     fn default() -> Self {
-        Self { resolution: Resolution::Auto, together: None, apart: None, sample: 100_000, seed: 0 }
+        Self { resolution: Resolution::Auto, together: None, apart: None, neighbors: 15, sample: 100_000, seed: 0 }
     }
 }
 
@@ -85,11 +84,13 @@ pub fn leiden(
     let ties_of_rows = ties.map_or_else(|| Ties::new(vec![None; rows.len()]), |ties| ties.of(&chosen));
 
     progress.message("looking for neighbours");
-    let near = neighbors::of_all(rows, LOOKED_FOR, progress)?;
+    // Half of the rows have about as many as are needed among themselves.
+    let near = neighbors::of_all(rows, 2 * config.neighbors, progress)?;
     progress.message("clustering");
-    let whole = Part::whole(&near, &ties_of_rows);
-    let halves: Vec<Part> =
-        (0..SPLITS).flat_map(|split| Part::halves(&near, &ties_of_rows, config.seed, split)).collect();
+    let whole = Part::whole(&near, config.neighbors, &ties_of_rows);
+    let halves: Vec<Part> = (0..SPLITS)
+        .flat_map(|split| Part::halves(&near, config.neighbors, &ties_of_rows, config.seed, split))
+        .collect();
     let tried: Vec<f64> = config.resolution.candidates().to_vec();
     let parts: Vec<&Part> = std::iter::once(&whole).chain(&halves).collect();
     // The parts are what is large, and are looked at by all resolutions.
@@ -131,7 +132,13 @@ pub fn leiden(
     };
     let probability = whole.shares_within(&labels);
     let (labels, probability) = if is_part {
-        let sampled = spread::Sampled { rows, chosen: &chosen, labels: &labels, probability: &probability };
+        let sampled = spread::Sampled {
+            rows,
+            chosen: &chosen,
+            labels: &labels,
+            probability: &probability,
+            neighbors: config.neighbors,
+        };
         sampled.spread(data, ties)
     } else {
         (labels, probability)
@@ -146,6 +153,7 @@ impl LeidenConfig {
             Self { resolution: Resolution::Fixed(value), .. } if !(*value > 0.0 && value.is_finite()) => {
                 refuse("resolution", value.to_string(), "a positive number, or \"auto\"")
             }
+            Self { neighbors: 0 | 1_001.., .. } => refuse("neighbors", self.neighbors.to_string(), "1 to 1,000"),
             Self { sample: 0, .. } => refuse("sample", "0".into(), "at least 1"),
             _ => Ok(()),
         }

@@ -168,8 +168,7 @@ fn nothing_kept_is_warned_of() {
 fn stages_that_were_done_before_are_told_in_words() {
     let bench = Bench::new();
     bench.write("reads.fastq", fastq(3, 20, 2500));
-    let args = [&["run", "reads/quickstart", "--input", "reads.fastq", "--out", "o", "--set", "cluster.k=3"], TRAINED]
-        .concat();
+    let args = [&["run", "reads/quickstart", "--input", "reads.fastq", "--out", "o"], TRAINED].concat();
     let first = bench.words(&args);
     assert!(!first.contains("done before"), "{first}");
     let second = bench.words(&args);

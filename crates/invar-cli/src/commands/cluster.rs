@@ -166,7 +166,7 @@ pub fn parameters(config: &ClusterConfig) -> Value {
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     let (kmeans, hdbscan, leiden) = (Method::Kmeans, Method::Hdbscan, Method::Leiden);
-    let options: [(&str, bool, &[Method]); 8] = [
+    let options: [(&str, bool, &[Method]); 9] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
@@ -174,6 +174,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         ("--resolution", args.resolution.is_some(), &[leiden]),
         ("--together", args.together.is_some(), &[leiden]),
         ("--apart", args.apart.is_some(), &[leiden]),
+        ("--neighbors", args.neighbors.is_some(), &[leiden]),
         ("--sample", args.sample.is_some(), &[hdbscan, leiden]),
     ];
     let misplaced = options.iter().find(|(_, is_given, methods)| *is_given && !methods.contains(&args.method));
@@ -206,6 +207,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
                 together: args.together.clone(),
                 apart: args.apart.clone(),
+                neighbors: args.neighbors.unwrap_or(defaults.neighbors),
                 sample: args.sample.unwrap_or(defaults.sample),
                 seed,
             })

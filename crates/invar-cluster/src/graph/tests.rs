@@ -98,3 +98,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn small_communities_join_the_one_that_is_nearest() {
+    // Nodes of 40, 3, 2, 50 and 1 rows; the last has no edge. 1 is nearer to 0 than to 3, and 2 is nearest to 1.
+    let edge = |a, b, weight| Edge { a, b, weight };
+    let edges = vec![edge(0, 1, 5.0), edge(1, 2, 4.0), edge(1, 3, 3.0), edge(2, 3, 1.0)];
+    let graph = Graph { num_nodes: 5, edges };
+    let (labels, sizes) = ([0, 1, 2, 3, 4], [40, 3, 2, 50, 1]);
+    assert_eq!(graph.without_small(&labels, &sizes, 15), [0, 0, 0, 1, 2]);
+    assert_eq!(graph.without_small(&labels, &sizes, 2), [0, 1, 1, 2, 3]);
+    assert_eq!(graph.without_small(&labels, &sizes, 0), labels);
+    assert_eq!(graph.without_small(&[3, 3, 1, 0, 2], &sizes, 0), [0, 0, 1, 2, 3]);
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use invar_dataset::seed;
 use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig as Settings, QualityType};
 
-use super::{NEIGHBORS, STREAM};
+use super::STREAM;
 use crate::{ClusterError, Ties, graph::Graph, neighbors::Neighbors, sample};
 
 /// Most passes of the algorithm, each from the communities of the last.
@@ -21,37 +21,40 @@ pub(super) struct Part {
     nodes: Vec<u32>,
     /// The graph of the nodes.
     graph: Graph,
+    /// Neighbours that a row has in it.
+    neighbors: usize,
 }
 
 impl Part {
     /// All rows.
-    pub fn whole(near: &Neighbors, ties: &Ties) -> Self {
-        Self::new(near, ties, (0..ties.together().len() as u32).collect())
+    pub fn whole(near: &Neighbors, neighbors: usize, ties: &Ties) -> Self {
+        Self::new(near, neighbors, ties, (0..ties.together().len() as u32).collect())
     }
 
     /// A random half of the rows, and the other.
-    pub fn halves(near: &Neighbors, ties: &Ties, seed: u64, split: u64) -> [Self; 2] {
+    pub fn halves(near: &Neighbors, neighbors: usize, ties: &Ties, seed: u64, split: u64) -> [Self; 2] {
         let n = ties.together().len();
         let first = sample::subset(&mut seed::rng(seed, STREAM + 1 + split), n, n / 2);
         let mut is_first = vec![false; n];
         first.iter().for_each(|&row| is_first[row] = true);
-        [true, false]
-            .map(|half| Self::new(near, ties, (0..n as u32).filter(|&row| is_first[row as usize] == half).collect()))
+        [true, false].map(|half| {
+            Self::new(near, neighbors, ties, (0..n as u32).filter(|&row| is_first[row as usize] == half).collect())
+        })
     }
 
-    fn new(near: &Neighbors, ties: &Ties, rows: Vec<u32>) -> Self {
+    fn new(near: &Neighbors, neighbors: usize, ties: &Ties, rows: Vec<u32>) -> Self {
         let together = ties.together();
         let mut places = vec![None; together.len()];
         rows.iter().zip(0..).for_each(|(&row, place)| places[row as usize] = Some(place));
         let (nodes, num_nodes) = nodes(rows.iter().map(|&row| together[row as usize]));
-        let graph = Graph::of_neighbors(near, NEIGHBORS, &places);
+        let graph = Graph::of_neighbors(near, neighbors, &places);
         let mut graph = if num_nodes == rows.len() { graph } else { graph.contracted(&nodes, num_nodes) };
         if ties.num_apart() > 0 {
             let mut values = vec![None; num_nodes];
             rows.iter().zip(&nodes).for_each(|(&row, &node)| values[node as usize] = together[row as usize]);
             graph.edges.retain(|edge| !ties.are_apart(values[edge.a as usize], values[edge.b as usize]));
         }
-        Self { rows, nodes, graph }
+        Self { rows, nodes, graph, neighbors }
     }
 
     /// The graph as the library has it.
@@ -82,7 +85,10 @@ impl Part {
         }
         let community = |node| found.partition.community_of(node) as i32;
         let labels: Vec<i32> = (0..self.graph.num_nodes).map(community).collect();
-        Ok(self.of_rows(&self.graph.connected(&labels)))
+        let labels = self.graph.connected(&labels);
+        let mut sizes = vec![0; self.graph.num_nodes];
+        self.nodes.iter().for_each(|&node| sizes[node as usize] += 1);
+        Ok(self.of_rows(&self.graph.without_small(&labels, &sizes, self.neighbors)))
     }
 
     /// For each row the share of the weight of its node's edges that stay in its community; `labels` are of the rows.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::NEIGHBORS;
 use crate::{
     Rows, Ties,
     neighbors::{self, Metric},
@@ -18,6 +17,8 @@ pub(super) struct Sampled<'a> {
     pub labels: &'a [i32],
     /// How surely each belongs there.
     pub probability: &'a [f32],
+    /// How many of them are asked.
+    pub neighbors: usize,
 }
 
 impl Sampled<'_> {
@@ -48,7 +49,7 @@ impl Sampled<'_> {
         for block in leading.chunks(BLOCK) {
             let values = data.gather(block);
             let queries = Rows::new(&values, data.dim()).expect("rows of rows");
-            let found = neighbors::nearest_to(self.rows, queries, NEIGHBORS, Metric::Cosine);
+            let found = neighbors::nearest_to(self.rows, queries, self.neighbors, Metric::Cosine);
             for (&row, near) in block.iter().zip(found.indices.chunks(found.k.max(1))) {
                 (labels[row], probability[row]) = self.vote(near);
             }

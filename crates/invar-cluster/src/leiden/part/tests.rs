@@ -53,7 +53,7 @@ fn karate(nodes: Vec<u32>, num_nodes: usize) -> Part {
         .collect();
     assert_eq!(edges.len(), 78);
     let graph = Graph { num_nodes: 34, edges }.contracted(&nodes, num_nodes);
-    Part { rows: (0..34).collect(), nodes, graph }
+    Part { rows: (0..34).collect(), nodes, graph, neighbors: 1 }
 }
 
 #[test]
