@@ -170,7 +170,8 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
         // The first running mean is the gradient times 1 - beta.
         let found = &stored[&format!("optimizer.exp_avg.{name}")] / (1.0 - beta);
         let error = ((&found - &expected).norm() / expected.norm()).double_value(&[]);
-        assert!(error < 1e-3, "{name}: {error}");
+        // Norms take the mean off gradients, and leave of f32 three digits at worst, by the products of the processor.
+        assert!(error < 1e-2, "{name}: {error}");
         kernels += usize::from(name.ends_with("kernel"));
     }
     assert!(kernels > 8);
