@@ -13,7 +13,9 @@ use super::{
 use crate::Reads;
 
 /// Fewest reads of a component that is looked at: of fewer, neither composition nor depth is known well enough.
-const MIN_READS: usize = 500;
+const MIN_READS: usize = 100;
+/// Fewest bases of its reads, on average: in shorter ones too few k-mers are found to know sister species by.
+const MIN_READ_BP: usize = 5_000;
 /// Pieces that the variation along a genome is measured by.
 const BLOCKS: usize = 8;
 /// Largest distance of two compositions, as a share of the variation along the genomes. Of one genome it was 0.4 to 0.8, of
@@ -43,23 +45,26 @@ pub(super) fn links(
     if overlaps.error_rate().is_none_or(|rate| rate > MAX_ERROR_RATE) {
         return Ok(vec![]);
     }
-    let large =
-        (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= MIN_READS).count() as u32;
-    if large < 2 {
-        return Ok(vec![]);
+    let mut large = Vec::new();
+    for component in (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= MIN_READS) {
+        let members = overlaps.members(component);
+        let mut num_bases = 0;
+        for &read in members {
+            num_bases += reads.sequence(read as usize)?.len();
+        }
+        if num_bases >= MIN_READ_BP * members.len() {
+            large.push(component);
+        }
     }
     let numbers = tetramers();
-    let compositions: Vec<Composition> = (0..large)
-        .into_par_iter()
-        .map(|component| composition(reads, overlaps, component, &numbers))
-        .collect::<Result<_, _>>()?;
-    let couples = (0..large).flat_map(|a| (a + 1..large).map(move |b| (a, b)));
-    let is_one = |&(a, b): &(u32, u32)| {
-        let (one, other) = (&compositions[a as usize], &compositions[b as usize]);
+    let known = |&component: &u32| Ok((component, composition(reads, overlaps, component, &numbers)?));
+    let known: Vec<(u32, Composition)> = large.par_iter().map(known).collect::<Result<_, DatasetError>>()?;
+    let couples = known.iter().enumerate().flat_map(|(at, one)| known[at + 1..].iter().map(move |other| (one, other)));
+    let is_one = |((a, one), (b, other)): &(&(u32, Composition), &(u32, Composition))| {
         let depths = one.depth.max(other.depth) / one.depth.min(other.depth);
-        depths < MAX_DEPTHS && distance(one, other) < MAX_DISTANCE && homology.of(a, b) == Kinship::Unlike
+        depths < MAX_DEPTHS && distance(one, other) < MAX_DISTANCE && homology.of(*a, *b) == Kinship::Unlike
     };
-    Ok(couples.filter(is_one).collect())
+    Ok(couples.filter(is_one).map(|((a, _), (b, _))| (*a, *b)).collect())
 }
 
 fn distance(one: &Composition, other: &Composition) -> f64 {
