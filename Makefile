@@ -42,7 +42,7 @@ endif
 build: libtorch
 	@echo "Compiling: 15 minutes on two cores the first time, then seconds"
 	$(CARGO) build --release --locked --package invar
-	@if [ "$(TARGET_DIR)" != target ]; then mkdir -p target/release && ln -sfn "$(abspath $(INVAR))" target/release/invar; fi
+	@if [ "$(abspath $(TARGET_DIR))" != "$(abspath target)" ]; then mkdir -p target/release && ln -sfn "$(abspath $(INVAR))" target/release/invar; fi
 
 demo: build
 	$(INVAR) run reads/quickstart --input test-data/reads/mock-community/reads.fastq.gz \
