@@ -198,7 +198,7 @@ impl Overlaps {
         self.members.items.len()
     }
 
-    /// Error rate of a base of this sample, from the share of k-mers that overlapping reads usually share, $(1 - e)^{2k}$;
+    /// Error rate of a base of this sample, from the share of k-mers that overlapping reads usually share, `(1 - e)^(2k)`;
     /// `None` where no reads overlap.
     pub fn error_rate(&self) -> Option<f64> {
         self.usual_share.map(|share| 1.0 - share.powf(0.5 / f64::from(self.k)))

@@ -255,7 +255,7 @@ fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<
 
 /// Reads the column of what rows are alike but not one with, where there is one.
 fn keep_apart(column: &str, of: &Path, embeddings: &Embeddings, ties: &mut Ties) -> Result<()> {
-    if !invar_embeddings::info(of)?.columns.iter().any(|there| there.name == column) {
+    if !embeddings.column_names()?.iter().any(|there| there == column) {
         return Ok(());
     }
     let bad = |found: &str| {

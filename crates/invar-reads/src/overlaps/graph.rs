@@ -112,7 +112,8 @@ impl OverlapGraph {
     /// one of the two is of another copy of a repeat, or of another genome. The longer one is right more often (the *best
     /// overlap* of Miller et al. 2008, *Aggressive assembly of pyrosequencing reads with mates*).
     ///
-    /// `akin` are the matches that would be overlaps if they were more alike: they agree about the way. `sought_below[read]`: the reads below are those that overlaps of the read were sought with.
+    /// `akin` are the matches that would be overlaps if they were more alike: they agree about the way. `sought_below[read]`: the
+    /// reads below are those that overlaps of the read were sought with.
     pub fn without_contradicted(&self, akin: &Self, sought_below: &[u32]) -> Self {
         let was_sought = |a: u32, b: u32| a.min(b) < sought_below[a as usize].min(sought_below[b as usize]);
         self.filtered(|read, other| {
