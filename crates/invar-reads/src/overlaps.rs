@@ -144,7 +144,9 @@ impl Overlaps {
     pub fn memory_bytes(num_reads: usize, num_bases: u64, config: &OverlapsConfig) -> u64 {
         let sampling = sampling(num_reads, num_bases, MAX_K, MAX_EVERY / 2, config);
         let num_kmers = num_bases / u64::from(sampling.every) / sampling.every_read as u64;
-        num_kmers * BYTES_OF_KMER + num_reads as u64 * 4 * MAX_NEIGHBOURS as u64
+        num_kmers * BYTES_OF_KMER
+            + homology::MAX_BYTES.min(num_bases * 2)
+            + num_reads as u64 * 4 * MAX_NEIGHBOURS as u64
     }
 
     /// Number of reads.

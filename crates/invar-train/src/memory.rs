@@ -36,7 +36,7 @@ impl Memory {
 /// # Errors
 /// [`Error::TooLarge`], with both figures.
 pub(crate) fn check_host(needed: usize, config: &TrainConfig) -> Result<(), Error> {
-    check(needed, of_host(), config)
+    check(needed, host_memory(), config)
 }
 
 fn check(needed: usize, available: Option<usize>, config: &TrainConfig) -> Result<(), Error> {
@@ -80,7 +80,7 @@ pub(crate) fn what_to_lower(config: &TrainConfig) -> String {
 }
 
 /// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container.
-fn of_host() -> Option<usize> {
+pub fn host_memory() -> Option<usize> {
     let read = |path: &str| fs::read_to_string(path).ok();
     let installed = read("/proc/meminfo").and_then(|text| installed(&text));
     let own =
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(installed("MemFree: 1 kB\n"), None);
         if cfg!(target_os = "linux") {
             // More than this test takes, and less than any address space.
-            assert!((1 << 24..1 << 50).contains(&of_host().unwrap()));
+            assert!((1 << 24..1 << 50).contains(&host_memory().unwrap()));
         }
     }
 

@@ -23,6 +23,8 @@ const MAX_EVERY: u64 = 8;
 const KEPT_DEPTH: f64 = 2.0;
 /// Most k-mers that are kept, 8 bytes each.
 const MAX_KEPT: usize = 1 << 25;
+/// Bytes of those, twice while they are put together.
+pub(super) const MAX_BYTES: u64 = 16 * MAX_KEPT as u64;
 /// The k-mers of a read that are in the other component, at least, of half of the reads asked, where the two are homologous.
 const MIN_SHARED: u32 = 2;
 /// Share of the reads asked that have one such k-mer, at most, where the two are certainly not.

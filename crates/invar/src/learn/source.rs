@@ -17,7 +17,7 @@ use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
-    Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews,
+    Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews, Reads,
     Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -267,7 +267,10 @@ impl<'a> Datasets<'a> {
         if let Some(overlaps) = self.overlaps.get() {
             return Ok(Arc::clone(overlaps));
         }
-        let overlaps = Arc::new(Overlaps::find(reads, &OverlapsConfig::default())?);
+        let config = OverlapsConfig::default();
+        let num_bases = (0..Reads::len(reads)).map(|read| u64::from(reads.length_bp(read))).sum();
+        check_memory(Overlaps::memory_bytes(Reads::len(reads), num_bases, &config), invar_train::host_memory())?;
+        let overlaps = Arc::new(Overlaps::find(reads, &config)?);
         Ok(Arc::clone(self.overlaps.get_or_init(|| overlaps)))
     }
 
@@ -283,8 +286,33 @@ impl<'a> Datasets<'a> {
     }
 }
 
+/// Refuses what does not fit before it is begun.
+fn check_memory(needed: u64, available: Option<usize>) -> Result<()> {
+    let Some(available) = available.filter(|&available| needed > available as u64) else { return Ok(()) };
+    let mb = |bytes: u64| thousands(bytes.div_ceil(1 << 20));
+    let (needed, available) = (mb(needed), mb(available as u64));
+    anyhow::bail!(
+        "finding overlaps takes about {needed} MB of memory, this machine has {available} MB: give fewer reads"
+    )
+}
+
 impl ReadsSource {
     fn representation(&self) -> Representation {
         self.view.clone().expect("the recipe was resolved when it was loaded")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlaps_that_do_not_fit_are_refused_with_both_figures() {
+        assert!(check_memory(3 << 20, Some(3 << 20)).is_ok() && check_memory(u64::MAX, None).is_ok());
+        let error = check_memory((2000 << 20) + 1, Some(1000 << 20)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "finding overlaps takes about 2,001 MB of memory, this machine has 1,000 MB: give fewer reads"
+        );
     }
 }
