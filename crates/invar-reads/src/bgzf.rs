@@ -4,25 +4,19 @@
 use std::{
     collections::BTreeMap,
     fs::OpenOptions,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use libdeflater::{CompressionLvl, Compressor, Crc};
+use noodles::bgzf;
 use rayon::prelude::*;
 
 use crate::Error;
 
-/// Most bytes that a block may hold, so that even what does not compress fits into one (htslib's number).
-const BLOCK_BYTES: usize = 0xff00;
+/// Bytes that a thread compresses at a time.
+const PIECE_BYTES: usize = 1 << 20;
 /// Bytes that wait to be compressed, over all files.
 const WAITING_BYTES: usize = 64 << 20;
-/// The block without contents that marks the end.
-const END: [u8; 28] =
-    [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, 0x42, 0x43, 2, 0, 0x1b, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// zlib's default.
-const LEVEL: i32 = 6;
-
 /// Files of one directory. What is pushed waits in memory, at most 64 MiB of it and one record, and is then compressed by all
 /// threads; where blocks end depends on what was pushed alone.
 pub struct BgzfFiles {
@@ -59,18 +53,19 @@ impl BgzfFiles {
     /// When a file cannot be written.
     pub fn finish(mut self) -> Result<(), Error> {
         self.flush()?;
-        self.waiting.keys().try_for_each(|name| self.append(name, &END))
+        let end = bgzf::io::Writer::new(Vec::new()).finish().map_err(Error::io(&self.directory))?;
+        self.waiting.keys().try_for_each(|name| self.append(name, &end))
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let blocks: Vec<&[u8]> = self.waiting.values().flat_map(|waiting| waiting.chunks(BLOCK_BYTES)).collect();
-        let compressed: Vec<Vec<u8>> = blocks.into_par_iter().map_init(|| Compressor::new(level()), block).collect();
-        let mut compressed = compressed.into_iter();
-        for (name, waiting) in &self.waiting {
-            let blocks: Vec<Vec<u8>> = compressed.by_ref().take(waiting.len().div_ceil(BLOCK_BYTES)).collect();
-            if !blocks.is_empty() {
-                self.append(name, &blocks.concat())?;
-            }
+        let pieces: Vec<(&String, &[u8])> = self
+            .waiting
+            .iter()
+            .flat_map(|(name, waiting)| waiting.chunks(PIECE_BYTES).map(move |piece| (name, piece)))
+            .collect();
+        let compressed: Vec<_> = pieces.into_par_iter().map(|(name, piece)| (name, blocks(piece))).collect();
+        for (name, blocks) in compressed {
+            self.append(name, &blocks.map_err(Error::io(&self.directory))?)?;
         }
         self.waiting.values_mut().for_each(Vec::clear);
         self.num_waiting = 0;
@@ -84,29 +79,17 @@ impl BgzfFiles {
     }
 }
 
-fn level() -> CompressionLvl {
-    CompressionLvl::new(LEVEL).expect("a level that there is")
-}
-
-/// One block: a gzip member whose extra field says how long it is.
-fn block(compressor: &mut Compressor, bytes: &[u8]) -> Vec<u8> {
-    const HEADER: usize = 18;
-    let mut block = vec![0; HEADER + compressor.deflate_compress_bound(bytes.len())];
-    let written = compressor.deflate_compress(bytes, &mut block[HEADER..]).expect("room for the worst case");
-    block.truncate(HEADER + written);
-    let size = HEADER + written + 8;
-    block[..16].copy_from_slice(&END[..16]);
-    block[16..HEADER].copy_from_slice(&(size as u16 - 1).to_le_bytes());
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    block.extend(crc.sum().to_le_bytes());
-    block.extend((bytes.len() as u32).to_le_bytes());
-    block
+/// Bytes as blocks, without the end of a file.
+fn blocks(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut writer = bgzf::io::Writer::new(Vec::new());
+    writer.write_all(bytes)?;
+    writer.flush()?;
+    Ok(writer.into_inner())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Read};
+    use std::{fs, io::Read as _};
 
     use super::*;
 
@@ -125,7 +108,7 @@ mod tests {
     fn noodles_and_flate2_read_what_was_pushed() {
         let dir = tempfile::tempdir().unwrap();
         let mut files = BgzfFiles::new(dir.path());
-        let (one, two) = (noise(3 * BLOCK_BYTES + 5), b"ACGT\n".repeat(40_000));
+        let (one, two) = (noise(3 * PIECE_BYTES + 5), b"ACGT\n".repeat(40_000));
         for piece in one.chunks(100_001) {
             files.push("one.gz", piece).unwrap();
         }
@@ -138,10 +121,11 @@ mod tests {
         for (name, expected) in [("one.gz", &one[..]), ("two.gz", &two), ("none.gz", b"")] {
             let bytes = fs::read(dir.path().join(name)).unwrap();
             let (mut by_noodles, mut by_flate2) = (Vec::new(), Vec::new());
-            noodles::bgzf::io::Reader::new(&bytes[..]).read_to_end(&mut by_noodles).unwrap();
+            bgzf::io::Reader::new(&bytes[..]).read_to_end(&mut by_noodles).unwrap();
             flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut by_flate2).unwrap();
             assert!(by_noodles == expected && by_flate2 == expected, "{name}");
-            assert!(bytes.ends_with(&END), "{name}");
+            // The empty block that marks the end (SAM specification, section 4.1.2).
+            assert!(bytes.ends_with(&[0x1b, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "{name}");
         }
         assert_eq!(dir.path().read_dir().unwrap().count(), 3);
     }
