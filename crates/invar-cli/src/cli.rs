@@ -357,7 +357,7 @@ pub enum Method {
 #[command(after_help = "Examples:
   invar cluster embeddings --out clusters.parquet --k 12
   invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
-  invar cluster embeddings --out clusters.parquet --method leiden --together component
+  invar cluster embeddings --out clusters.parquet --method leiden --together component --apart homologs
   invar cluster embeddings --out clusters.parquet --plot clusters.svg")]
 pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
@@ -385,14 +385,14 @@ pub struct Cluster {
     /// apart and are found again in halves of the rows [default: auto]
     #[arg(long, value_name = "R")]
     pub resolution: Option<String>,
-    /// Column of EMB, of integers: Leiden never parts rows that have one value in it
-    #[arg(long, value_name = "COLUMN")]
-    pub together: Option<String>,
     /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that [default: 15]
     #[arg(long, value_name = "N")]
     pub neighbors: Option<usize>,
-    /// leiden: a column of text: values of the column of --together, a blank between them, that the sample's own is alike
-    /// but not one with; nothing that lies near joins them directly
+    /// Column of EMB, of integers: Leiden never parts rows that have one value in it
+    #[arg(long, value_name = "COLUMN")]
+    pub together: Option<String>,
+    /// Column of EMB, of text: values of the column of --together, a blank between them, that the row's own is like but not
+    /// one with (sister species); Leiden joins them by nothing that lies near
     #[arg(long, value_name = "COLUMN", requires = "together")]
     pub apart: Option<String>,
     /// Rows that HDBSCAN or Leiden looks at, drawn at random; the others join the nearest [default: of HDBSCAN all, at most

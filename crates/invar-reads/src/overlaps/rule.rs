@@ -11,7 +11,7 @@ use super::matches::{MIN_HITS, Match};
 /// Least share of the k-mers that are shared, relative to what overlaps of the sample usually have. With k-mers of 16 bases
 /// 0.8 is a difference of 1.4 %.
 const MIN_RELATIVE: f64 = 0.8;
-/// The same of two genomes that differ by 5 % where species begin to differ ($0.95^16$): by chance no match of theirs is to
+/// The same of two genomes that differ by 5 % where species begin to differ (`0.95^16`): by chance no match of theirs is to
 /// have as many as an overlap, so many standard deviations above.
 const SISTER_RELATIVE: f64 = 0.44;
 const DEVIATIONS: f64 = 3.0;
@@ -29,7 +29,7 @@ const ROUNDS: usize = 5;
 /// What overlaps of this sample are like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
-    /// Share of the k-mers of one read that the other one shares, where they overlap: $(1 - e)^{2k}$ for an error rate $e$.
+    /// Share of the k-mers of one read that the other one shares, where they overlap: `(1 - e)^(2k)` for an error rate `e`.
     pub usual_share: f64,
 }
 
