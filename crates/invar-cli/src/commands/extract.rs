@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
-use invar_dataset::{lock::Lock, manifest::Manifest, path};
+use anyhow::Result;
+use invar_dataset::{manifest::Manifest, path};
 use invar_embeddings::ClusterTable;
 use invar_reads::{BgzfFiles, ReadDataset, Reads, originals};
 use serde_json::json;
@@ -27,14 +27,11 @@ const NAMED: usize = 20;
 
 /// `invar extract`
 pub fn run(args: &Extract, common: &Common, ui: &Ui) -> Result<Summary> {
-    // A file in its place is told below.
-    let lock = || Lock::directory(&args.out).with_context(|| args.out.display().to_string());
-    let _lock = (args.out.is_dir() || !args.out.exists()).then(lock).transpose()?;
-    let old = EXTRACTED.replaceable(&args.out, common)?;
+    let out = EXTRACTED.hold(&args.out, common)?;
     let table = ClusterTable::read(&args.clusters)?;
     check_clusters(&table, args)?;
     let reads = Clusters::open(&table, args)?;
-    let files = EXTRACTED.write(&args.out, &old, |out| write(&reads, args, out, ui))?;
+    let files = out.write(|out| write(&reads, args, out, ui))?;
     let num_reads: u64 = files.values().sum();
     let mut text = format!(
         "{}: {} reads of {} in {} files, as they came",

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use invar_dataset::{Replacement, atomic};
+use invar_dataset::{Replacement, atomic, lock::Lock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,6 +23,16 @@ pub struct Listed {
     pub list: &'static str,
 }
 
+/// A directory that one of these commands holds, from its start to its end.
+pub struct Held<'a> {
+    listed: Listed,
+    out: &'a Path,
+    /// What is replaced: paths inside it.
+    old: Vec<PathBuf>,
+    /// None where a file is in its place.
+    _lock: Option<Lock>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct List {
     tool_version: String,
@@ -30,12 +40,18 @@ struct List {
 }
 
 impl Listed {
-    /// Whether files may be written into `out`, and what they then replace: paths inside it.
+    /// Holds `out`, into which files may be written.
     ///
     /// # Errors
     /// [`Usage`] where the command wrote there already, unless that is to be replaced, or there is anything that it did not
-    /// write.
-    pub fn replaceable(self, out: &Path, common: &Common) -> Result<Vec<PathBuf>> {
+    /// write; when another command holds it.
+    pub fn hold<'a>(self, out: &'a Path, common: &Common) -> Result<Held<'a>> {
+        let lock = || Lock::directory(out).with_context(|| out.display().to_string());
+        let lock = (out.is_dir() || !out.exists()).then(lock).transpose()?;
+        Ok(Held { listed: self, out, old: self.replaceable(out, common)?, _lock: lock })
+    }
+
+    fn replaceable(self, out: &Path, common: &Common) -> Result<Vec<PathBuf>> {
         let refuse = |reason: String| Err(Usage(format!("{}: {reason}", out.display())).into());
         if out.exists() && !out.is_dir() {
             return refuse("exists already and is no directory".into());
@@ -66,18 +82,20 @@ impl Listed {
         files.push(self.list.into());
         Ok(files)
     }
+}
 
-    /// Writes by `fill` into a directory beside, lists what is there, and puts it in the place of the `old` files of `out`.
-    /// What was begun is removed where that fails.
+impl Held<'_> {
+    /// Writes by `fill` into a directory beside, lists what is there, and puts it in the place of the old files. What was begun
+    /// is removed where that fails.
     ///
     /// # Errors
     /// Those of `fill`; when the system refuses, or a new file has the name of one that is not Invar's.
-    pub fn write<T>(self, out: &Path, old: &[PathBuf], fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-        let replacement = Replacement::of(out);
+    pub fn write<T>(self, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let replacement = Replacement::of(self.out);
         let written =
             replacement.begin().with_context(|| replacement.path().display().to_string()).and_then(fill).and_then(
                 |made| {
-                    self.finish(&replacement, old).with_context(|| out.display().to_string())?;
+                    self.finish(&replacement).with_context(|| self.out.display().to_string())?;
                     Ok(made)
                 },
             );
@@ -87,7 +105,7 @@ impl Listed {
         })
     }
 
-    fn finish(self, replacement: &Replacement, old: &[PathBuf]) -> io::Result<()> {
+    fn finish(&self, replacement: &Replacement) -> io::Result<()> {
         let mut files = vec![];
         for entry in fs::read_dir(replacement.path())? {
             files.push(entry?.file_name().to_string_lossy().into_owned());
@@ -95,7 +113,7 @@ impl Listed {
         files.sort();
         let list = List { tool_version: env!("CARGO_PKG_VERSION").into(), files };
         let json = serde_json::to_vec_pretty(&list).expect("a list of names");
-        atomic::write(replacement.path().join(self.list), &json)?;
-        replacement.commit(old, Path::new(self.list))
+        atomic::write(replacement.path().join(self.listed.list), &json)?;
+        replacement.commit(&self.old, Path::new(self.listed.list))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
-use invar_dataset::{Progress, lock::Lock, path};
+use anyhow::Result;
+use invar_dataset::{Progress, path};
 use invar_micrographs::{Grain, LabelMap, StoredImage, write_label_map};
 use serde_json::json;
 
@@ -32,12 +32,9 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     if args.max_side < 16 {
         return Err(Usage(format!("--max-side {}: expected at least 16 pixels", args.max_side)).into());
     }
-    // A file in its place is told below.
-    let lock = || Lock::directory(&args.out).with_context(|| args.out.display().to_string());
-    let _lock = (args.out.is_dir() || !args.out.exists()).then(lock).transpose()?;
-    let old = PAINTED.replaceable(&args.out, common)?;
+    let out = PAINTED.hold(&args.out, common)?;
     let clustered = Clustered::open(&args.clusters, &args.data)?;
-    let num_images = PAINTED.write(&args.out, &old, |out| paint_all(&clustered, out, args.max_side, ui))?;
+    let num_images = out.write(|out| paint_all(&clustered, out, args.max_side, ui))?;
     let text = format!(
         "{}: {} images with {} clusters; NAME.png for the eye, NAME.tif with cluster + 1 in every pixel (0 is noise \
          or background)",
