@@ -303,7 +303,8 @@ fn of_too_many_kmers_fewer_are_looked_at() {
     assert_eq!(sampling(50_000), (64, 4));
     // Bounded by the k-mers, whatever the reads.
     let most = Overlaps::memory_bytes(1_000, 10_000_000_000, &config(1 << 20));
-    assert!(most <= (1 << 20) * BYTES_OF_KMER + 1_000 * 4 * MAX_NEIGHBOURS as u64, "{most}");
+    let bound = (1 << 20) * BYTES_OF_KMER + homology::MAX_BYTES + 1_000 * 4 * MAX_NEIGHBOURS as u64;
+    assert!(most <= bound, "{most} and not {bound}");
 
     let genome = codes(40_000, 140);
     let sample = Sample::of(&[&genome], 4_000, 30.0, 0.0);
