@@ -87,5 +87,8 @@ pub use own_pictures::sign_png;
 pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open, open_labels};
 pub use region::{LabelMap, Neighbors, PhysicalMeasures, Region, regions, regions_of_boxes};
-pub use segment::{Landscape, OtsuConfig, Polarity, Segmentation, Segments, SmallGrains, WatershedConfig, segment};
+pub use segment::{
+    GrainFacts, GrainKind, GrainLandscape, GrainsConfig, Landscape, OtsuConfig, Polarity, Segmentation, Segments,
+    SmallGrains, WatershedConfig, segment, segment_with_facts,
+};
 pub use views::{EmbedConfig, GrainViews, ViewConfig};

@@ -2,18 +2,25 @@
 //!
 //! Memory beside the image, in bytes a pixel: about 16 for `watershed` and `otsu`, nothing for tiles.
 
+mod agglomerate;
+mod boundary_graph;
 mod denoise;
+mod derivatives;
 mod distance;
 mod gradient;
+mod grains;
 mod merge;
 mod otsu;
+mod ridge;
 mod threshold;
 mod tiles;
 mod watershed;
+mod weakest;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    grains::{GrainFacts, GrainKind, GrainLandscape, GrainsConfig},
     otsu::OtsuConfig,
     watershed::{Landscape, SmallGrains, WatershedConfig},
 };
@@ -23,6 +30,8 @@ use crate::{Error, ImageRef, LabelMap, Levels, PixelsRef};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Segmentation {
+    /// `method = "grains"`: grains or particles, parted by what is measured on each image.
+    Grains(GrainsConfig),
     /// `method = "watershed"`: grains that fill the image, parted by boundaries or by contrast.
     Watershed(WatershedConfig),
     /// `method = "otsu"`: particles that are brighter or darker than what they lie on.
@@ -68,6 +77,7 @@ impl Segmentation {
     /// Name of the method, as in a recipe.
     pub fn method(&self) -> &'static str {
         match self {
+            Self::Grains(_) => "grains",
             Self::Watershed(_) => "watershed",
             Self::Otsu(_) => "otsu",
             Self::Tiles { .. } => "tiles",
@@ -82,6 +92,7 @@ impl Segmentation {
     /// [`Error::Config`], naming the field, what is allowed and what was given.
     pub fn validate(&self) -> Result<(), Error> {
         match self {
+            Self::Grains(config) => config.validate(),
             Self::Watershed(config) => config.validate(),
             Self::Otsu(config) => config.validate(),
             &Self::Tiles { size_px, overlap_px } => {
@@ -107,25 +118,44 @@ impl Segmentation {
 /// # Panics
 /// If the number of values is not `channels * height * width`.
 pub fn segment(image: ImageRef<'_>, levels: Levels, config: &Segmentation) -> Result<Segments, Error> {
+    segment_with_facts(image, levels, config).map(|(segments, _)| segments)
+}
+
+/// The same, with what was decided about the image where the method decides anything.
+///
+/// # Errors
+/// As [`segment`].
+///
+/// # Panics
+/// As [`segment`].
+pub fn segment_with_facts(
+    image: ImageRef<'_>,
+    levels: Levels,
+    config: &Segmentation,
+) -> Result<(Segments, Option<GrainFacts>), Error> {
     config.validate()?;
     let (width, height) = (image.width, image.height);
     match config {
         &Segmentation::Tiles { size_px, overlap_px } => {
-            Ok(Segments::Boxes(tiles::boxes(width, height, size_px as usize, overlap_px as usize)))
+            Ok((Segments::Boxes(tiles::boxes(width, height, size_px as usize, overlap_px as usize)), None))
         }
-        Segmentation::WholeImage {} => Ok(Segments::Boxes(vec![[0, 0, height as u32, width as u32]])),
+        Segmentation::WholeImage {} => Ok((Segments::Boxes(vec![[0, 0, height as u32, width as u32]]), None)),
         Segmentation::Labels {} => Err(refusal("method", "a method that computes segments", "labels")),
-        Segmentation::Watershed(_) | Segmentation::Otsu(_) => {
+        Segmentation::Grains(_) | Segmentation::Watershed(_) | Segmentation::Otsu(_) => {
             if width.saturating_mul(height) >= u32::MAX as usize {
                 let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
                 return Err(refusal(config.method(), &expected, format!("{width} x {height}")));
             }
-            let labels = match config {
-                Segmentation::Watershed(config) => watershed::segment(image, levels, config),
-                Segmentation::Otsu(config) => otsu::segment(image, levels, config),
-                _ => Vec::new(),
+            let (labels, facts) = match config {
+                Segmentation::Grains(config) => {
+                    let (labels, facts) = grains::segment(image, levels, config);
+                    (labels, Some(facts))
+                }
+                Segmentation::Watershed(config) => (watershed::segment(image, levels, config), None),
+                Segmentation::Otsu(config) => (otsu::segment(image, levels, config), None),
+                _ => (Vec::new(), None),
             };
-            Ok(Segments::Labels(LabelMap { width, height, labels }))
+            Ok((Segments::Labels(LabelMap { width, height, labels }), facts))
         }
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &OtsuConfig) 
 }
 
 /// Whether `mask` fills more than half, the area and the edge of the image counting alike.
-fn mostly(mask: &[bool], width: usize, height: usize) -> bool {
+pub(super) fn mostly(mask: &[bool], width: usize, height: usize) -> bool {
     let share = |(inside, all): (usize, usize)| inside as f64 / all.max(1) as f64;
     let count = |(inside, all): (usize, usize), &value: &bool| (inside + usize::from(value), all + 1);
     let area = mask.iter().fold((0, 0), count);

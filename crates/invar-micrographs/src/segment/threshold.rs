@@ -31,6 +31,34 @@ pub(super) fn otsu(plane: &Plane) -> Option<f32> {
     Some(low + (best_bin as f32 + 0.5) / scale)
 }
 
+/// Otsu's threshold of values with weights, and the share of the variance that the two classes explain. The threshold lies
+/// half-way between the classes. `None` where there are not two different values.
+pub(super) fn two_classes(values: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
+    let mut values: Vec<(f64, f64)> = values.collect();
+    values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let weight: f64 = values.iter().map(|(_, weight)| weight).sum();
+    let moment: f64 = values.iter().map(|(value, weight)| value * weight).sum();
+    let mean = moment / weight;
+    let variance: f64 = values.iter().map(|(value, weight)| weight * (value - mean).powi(2)).sum();
+    let (mut below, mut moment_below) = (0.0, 0.0);
+    let mut best: Option<(f64, f64)> = None;
+    for pair in values.windows(2) {
+        let [(value, own), (next, _)] = [pair[0], pair[1]];
+        below += own;
+        moment_below += own * value;
+        let above = weight - below;
+        if next <= value || above <= 0.0 {
+            continue;
+        }
+        let distance = moment_below / below - (moment - moment_below) / above;
+        let between = below * above / weight * distance * distance;
+        if best.is_none_or(|(most, _)| between > most) {
+            best = Some((between, f64::midpoint(value, next)));
+        }
+    }
+    best.map(|(between, threshold)| (threshold, between / variance))
+}
+
 /// The mean of the square of side `2 * radius_px + 1` around each pixel, as far as it lies on the image. Linear in the
 /// number of pixels whatever the radius.
 pub(super) fn local_mean(plane: &Plane, radius_px: usize) -> Vec<f32> {
@@ -62,4 +90,44 @@ pub(super) fn local_mean(plane: &Plane, radius_px: usize) -> Vec<f32> {
         }
     }
     means
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Every cut is tried, the variance between the classes counted anew for each.
+        #[test]
+        fn two_classes_are_those_of_trying_every_cut(values in prop::collection::vec((0u8..30, 1u8..9), 1..40)) {
+            let values: Vec<(f64, f64)> = values.into_iter().map(|(v, w)| (f64::from(v), f64::from(w))).collect();
+            let of = |keep: &dyn Fn(f64) -> bool| {
+                let kept = values.iter().filter(|(value, _)| keep(*value));
+                kept.fold((0.0, 0.0), |(weight, moment), (v, w)| (weight + w, moment + v * w))
+            };
+            let (weight, moment) = of(&|_| true);
+            let within: f64 = values.iter().map(|(v, w)| w * (v - moment / weight).powi(2)).sum();
+            let mut best = 0.0f64;
+            for cut in 0..30 {
+                let (below, above) = (of(&|v| v <= f64::from(cut)), of(&|v| v > f64::from(cut)));
+                if below.0 > 0.0 && above.0 > 0.0 {
+                    let mean = |(weight, moment): (f64, f64)| moment / weight;
+                    let squared = |class: (f64, f64)| class.0 * (mean(class) - moment / weight).powi(2);
+                    best = best.max((squared(below) + squared(above)) / within);
+                }
+            }
+            match two_classes(values.iter().copied()) {
+                None => prop_assert_eq!(best, 0.0),
+                Some((threshold, explained)) => {
+                    prop_assert!((explained - best).abs() < 1e-9, "{} {}", explained, best);
+                    let (below, above) = (of(&|v| v <= threshold), of(&|v| v > threshold));
+                    let mean = |(weight, moment): (f64, f64)| moment / weight;
+                    let squared = |class: (f64, f64)| class.0 * (mean(class) - moment / weight).powi(2);
+                    prop_assert!(((squared(below) + squared(above)) / within - best).abs() < 1e-9);
+                }
+            }
+        }
+    }
 }

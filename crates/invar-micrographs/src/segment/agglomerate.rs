@@ -1,0 +1,287 @@
+//! Regions joined across the weakest whole boundary, again and again.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use super::boundary_graph::{Boundary, BoundaryGraph};
+
+/// Two regions that became one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Merge {
+    /// The boundary's mean height, or that of an earlier merge where that was higher: what must be allowed for this merge to
+    /// happen.
+    pub height: f64,
+    /// A region of each side.
+    pub regions: [u32; 2],
+    /// Length of the boundary that was opened.
+    pub pairs: u64,
+}
+
+/// All merges, weakest boundary first: of the two regions whose common boundary has the lowest mean height, until one is left of
+/// each connected part. The mean of a boundary that grows by a merge is exact. Of equally high boundaries the one that holds the
+/// first of the pairs of labels comes first. Near linear in the number of boundaries.
+pub(super) fn dendrogram(graph: &BoundaryGraph) -> Vec<Merge> {
+    let mut regions = Regions::new(graph);
+    let all = 0..graph.boundaries.len() as u32;
+    let mut heap: BinaryHeap<Reverse<Candidate>> = all.map(|id| Reverse(regions.candidate(id))).collect();
+    let mut merges = Vec::with_capacity(graph.sizes.len());
+    let mut highest = 0.0f64;
+    while let Some(Reverse(candidate)) = heap.pop() {
+        if !regions.is_current(&candidate) {
+            continue;
+        }
+        let boundary = regions.boundaries[candidate.id as usize];
+        highest = highest.max(boundary.height());
+        merges.push(Merge { height: highest, regions: boundary.regions, pairs: boundary.pairs });
+        regions.open(candidate.id, |candidate| heap.push(Reverse(candidate)));
+    }
+    merges
+}
+
+/// Root of each region when only merges below `height` are done: the smallest label of what it became part of.
+pub(super) fn roots(num_labels: usize, merges: &[Merge], height: f64) -> Vec<u32> {
+    let mut roots: Vec<u32> = (0..num_labels as u32).collect();
+    for merge in merges.iter().take_while(|merge| merge.height < height) {
+        let [a, b] = merge.regions.map(|region| root(&mut roots, region));
+        roots[a.max(b) as usize] = a.min(b);
+    }
+    for region in 0..num_labels as u32 {
+        roots[region as usize] = root(&mut roots, region);
+    }
+    roots
+}
+
+/// Root of each region of `graph` when those of fewer than `min_size_px` pixels, the smallest first, have joined across their
+/// lowest boundary. One without neighbours stays.
+pub(super) fn join_small(graph: &BoundaryGraph, min_size_px: u64) -> Vec<u32> {
+    let mut regions = Regions::new(graph);
+    let mut sizes = graph.sizes.clone();
+    let mut roots: Vec<u32> = (0..sizes.len() as u32).collect();
+    let small = |(label, &size): (usize, &u64)| {
+        (0 < size && size < min_size_px).then_some(Reverse((size, label as u32, label as u32)))
+    };
+    // By size, then by smallest label; the region by which both are looked up is a third number.
+    let mut heap: BinaryHeap<_> = sizes.iter().enumerate().filter_map(small).collect();
+    while let Some(Reverse((size, first, region))) = heap.pop() {
+        if sizes[region as usize] != size || !regions.is_alive[region as usize] || root(&mut roots, region) != first {
+            continue;
+        }
+        let around = regions.around[region as usize].values();
+        let Some(lowest) = around.map(|&id| regions.candidate(id)).min() else { continue };
+        let [a, b] = regions.boundaries[lowest.id as usize].regions;
+        let kept = regions.open(lowest.id, |_| {});
+        let size = sizes[a as usize] + sizes[b as usize];
+        sizes[kept as usize] = size;
+        let [a, b] = [a, b].map(|region| root(&mut roots, region));
+        roots[a.max(b) as usize] = a.min(b);
+        if size < min_size_px {
+            heap.push(Reverse((size, a.min(b), kept)));
+        }
+    }
+    for region in 0..roots.len() as u32 {
+        roots[region as usize] = root(&mut roots, region);
+    }
+    roots
+}
+
+fn root(roots: &mut [u32], mut region: u32) -> u32 {
+    while roots[region as usize] != region {
+        let above = roots[roots[region as usize] as usize];
+        roots[region as usize] = above;
+        region = above;
+    }
+    region
+}
+
+/// A boundary with the height that it had when it was put aside. Ordered by mean height, then by number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Candidate {
+    sum: u64,
+    pairs: u64,
+    id: u32,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let [here, there] =
+            [(self.sum, other.pairs), (other.sum, self.pairs)].map(|(a, b)| u128::from(a) * u128::from(b));
+        here.cmp(&there).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Regions that are left, each with its neighbours and the number of the boundary to each.
+struct Regions {
+    around: Vec<BTreeMap<u32, u32>>,
+    is_alive: Vec<bool>,
+    boundaries: Vec<Boundary>,
+    is_closed: Vec<bool>,
+}
+
+impl Regions {
+    fn new(graph: &BoundaryGraph) -> Self {
+        let mut around = vec![BTreeMap::new(); graph.sizes.len()];
+        for (boundary, id) in graph.boundaries.iter().zip(0..) {
+            let [a, b] = boundary.regions;
+            around[a as usize].insert(b, id);
+            around[b as usize].insert(a, id);
+        }
+        let is_alive = vec![true; graph.sizes.len()];
+        Self { around, is_alive, boundaries: graph.boundaries.clone(), is_closed: vec![true; graph.boundaries.len()] }
+    }
+
+    fn candidate(&self, id: u32) -> Candidate {
+        let Boundary { sum, pairs, .. } = self.boundaries[id as usize];
+        Candidate { sum, pairs, id }
+    }
+
+    /// Whether the boundary is there still, as it was.
+    fn is_current(&self, candidate: &Candidate) -> bool {
+        self.is_closed[candidate.id as usize] && self.candidate(candidate.id) == *candidate
+    }
+
+    /// Makes the two regions of a boundary one, and tells of boundaries that became one thereby. The region that is left.
+    fn open(&mut self, id: u32, mut changed: impl FnMut(Candidate)) -> u32 {
+        let [a, b] = self.boundaries[id as usize].regions;
+        // The one with fewer neighbours goes.
+        let fewer = self.around[a as usize].len() < self.around[b as usize].len();
+        let (kept, gone) = if fewer { (b, a) } else { (a, b) };
+        self.is_closed[id as usize] = false;
+        self.is_alive[gone as usize] = false;
+        self.around[kept as usize].remove(&gone);
+        for (other, moved) in std::mem::take(&mut self.around[gone as usize]) {
+            if other == kept {
+                continue;
+            }
+            self.around[other as usize].remove(&gone);
+            let id = match self.around[kept as usize].get(&other) {
+                Some(&there) => {
+                    let (id, lost) = (moved.min(there), moved.max(there));
+                    let more = self.boundaries[lost as usize];
+                    self.boundaries[id as usize].sum += more.sum;
+                    self.boundaries[id as usize].pairs += more.pairs;
+                    self.is_closed[lost as usize] = false;
+                    changed(self.candidate(id));
+                    id
+                }
+                None => moved,
+            };
+            self.boundaries[id as usize].regions = [kept.min(other), kept.max(other)];
+            self.around[kept as usize].insert(other, id);
+            self.around[other as usize].insert(kept, id);
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Labels `1..=n` of random rectangles, and a height a pixel.
+    fn picture(width: usize, height: usize, cell: usize, seed: u64, levels: u64) -> (Vec<u32>, Vec<u16>) {
+        let random = |i: u64| (i ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+        let across = width.div_ceil(cell);
+        let of = |i: usize| (i / width / cell * across + i % width / cell) as u64;
+        let mut numbers = BTreeMap::new();
+        let mut labels = Vec::new();
+        for i in 0..width * height {
+            // Some cells are one with the next.
+            let name = of(i) / (1 + random(of(i)) % 2);
+            let next = numbers.len() as u32 + 1;
+            labels.push(*numbers.entry(name).or_insert(next));
+        }
+        let heights = (0..width * height).map(|i| (random(i as u64 + 99_991) % levels) as u16).collect();
+        (labels, heights)
+    }
+
+    /// Length, sum and first pair of labels of each boundary, counted anew on the pixels.
+    fn count(labels: &[u32], first: &[u32], width: usize, heights: &[u16]) -> BTreeMap<[u32; 2], (u64, u64, [u32; 2])> {
+        let mut found = BTreeMap::new();
+        for here in 0..labels.len() {
+            let left = (here % width > 0).then(|| here - 1);
+            for other in left.into_iter().chain(here.checked_sub(width)) {
+                let pair = |labels: &[u32]| [labels[here].min(labels[other]), labels[here].max(labels[other])];
+                if labels[here] != labels[other] {
+                    let entry = found.entry(pair(labels)).or_insert((0, 0, [u32::MAX; 2]));
+                    entry.0 += u64::from(heights[here].max(heights[other]));
+                    entry.1 += 1;
+                    entry.2 = entry.2.min(pair(first));
+                }
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Few levels of height, so that there are ties.
+        #[test]
+        fn merges_are_those_of_looking_at_all_pixels_each_time(
+            width in 1usize..24, height in 1usize..24, cell in 1usize..5, seed in any::<u64>(), levels in 1u64..12,
+        ) {
+            let (first, heights) = picture(width, height, cell, seed, levels);
+            let graph = BoundaryGraph::new(&first, width, &heights);
+            let merges = dendrogram(&graph);
+            let mut labels = first.clone();
+            let mut highest = 0.0f64;
+            for (done, merge) in merges.iter().enumerate() {
+                let around = count(&labels, &first, width, &heights);
+                let lower = |a: &(u64, u64, [u32; 2]), b: &(u64, u64, [u32; 2])| {
+                    (u128::from(a.0) * u128::from(b.1)).cmp(&(u128::from(b.0) * u128::from(a.1))).then(a.2.cmp(&b.2))
+                };
+                let (regions, (sum, pairs, _)) = around.iter().min_by(|a, b| lower(a.1, b.1)).unwrap();
+                highest = highest.max(*sum as f64 / *pairs as f64);
+                prop_assert_eq!(merge.height, highest, "merge {}", done);
+                prop_assert_eq!(merge.pairs, *pairs);
+                let [a, b] = *regions;
+                labels.iter_mut().filter(|label| **label == b).for_each(|label| *label = a);
+                // All merges so far, and no others.
+                let mut roots: Vec<u32> = (0..graph.sizes.len() as u32).collect();
+                for merge in &merges[..=done] {
+                    let [a, b] = merge.regions.map(|region| root(&mut roots, region));
+                    roots[a.max(b) as usize] = a.min(b);
+                }
+                let found: Vec<u32> = first.iter().map(|&label| root(&mut roots, label)).collect();
+                prop_assert_eq!(&found, &labels, "merge {}", done);
+            }
+            prop_assert!(count(&labels, &first, width, &heights).is_empty(), "something is left to merge");
+            prop_assert_eq!(graph.total_pairs(), count(&first, &first, width, &heights).values().map(|c| c.1).sum::<u64>());
+        }
+
+        #[test]
+        fn small_regions_join_across_their_lowest_boundary(
+            width in 1usize..20, height in 1usize..20, cell in 1usize..5, seed in any::<u64>(), least in 0u64..80,
+        ) {
+            let (first, heights) = picture(width, height, cell, seed, 5);
+            let graph = BoundaryGraph::new(&first, width, &heights);
+            let roots = join_small(&graph, least);
+            let found: Vec<u32> = first.iter().map(|&label| roots[label as usize]).collect();
+            // The oracle: the smallest region, its lowest boundary, again and again.
+            let mut labels = first.clone();
+            loop {
+                let mut sizes = BTreeMap::new();
+                labels.iter().for_each(|&label| *sizes.entry(label).or_insert(0u64) += 1);
+                let around = count(&labels, &first, width, &heights);
+                let joined = |label: u32| around.keys().any(|pair| pair.contains(&label));
+                let small = sizes.iter().filter(|(label, size)| **size < least && joined(**label));
+                let Some((&smallest, _)) = small.min_by_key(|(label, size)| (**size, **label)) else { break };
+                let own = around.iter().filter(|(pair, _)| pair.contains(&smallest));
+                let ([a, b], _) = own.min_by(|(_, a), (_, b)| {
+                    (a.0 * b.1).cmp(&(b.0 * a.1)).then(a.2.cmp(&b.2))
+                }).map(|(pair, c)| (*pair, *c)).unwrap();
+                labels.iter_mut().filter(|label| **label == b).for_each(|label| *label = a);
+            }
+            prop_assert_eq!(found, labels);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a picture is taken for, and why.
+
+use super::{
+    GrainKind, GrainLandscape, GrainsConfig,
+    measures::{self, Lines, TwoLevels},
+};
+use crate::segment::{Plane, Polarity};
+
+/// Dark lines must be stronger than bright ones, or the other way round, by this asymmetry.
+const ASYMMETRY: f32 = 0.15;
+/// The stronger must reach this share of the grey range.
+const LINE_CONTRAST: f32 = 0.07;
+/// Particles: area of half the pieces in squares of the inscribed radius; share of the ground in one piece; share of
+/// their area that is thicker than a line; share of the variance that two levels explain.
+const COMPACT: f64 = 25.0;
+const ONE_GROUND: f64 = 0.9;
+const THICK: f64 = 0.25;
+const TWO_LEVELS: f64 = 0.75;
+/// Fewer will do where steps are sharp and particles few: the variance, the gradient's tail, the area.
+const TWO_LEVELS_SHARP: (f64, f64, f64) = (0.65, 6.0, 0.3);
+
+/// What parts the grains.
+pub(super) struct Choice {
+    pub kind: GrainKind,
+    pub sigma_px: f32,
+    /// In a sentence.
+    pub reason: String,
+    /// Why there may be nothing to segment.
+    pub nothing: Option<String>,
+}
+
+/// Looks at `plane` and at what the user said.
+pub(super) fn choose(plane: &Plane, config: &GrainsConfig) -> Choice {
+    let middle = measures::middle(plane);
+    match config.landscape {
+        GrainLandscape::Auto => by_measures(&middle, config),
+        GrainLandscape::Lines => lines_as_asked(&middle, config),
+        GrainLandscape::Steps => {
+            let sigma_px = config.sigma_px.unwrap_or_else(|| measures::step_sigma_px(&middle));
+            let reason = format!("steps as asked (sigma {sigma_px} pixels)");
+            Choice { kind: GrainKind::Steps, sigma_px, reason, nothing: None }
+        }
+        GrainLandscape::Particles => {
+            let dark = match config.boundaries {
+                Polarity::Dark => true,
+                Polarity::Bright => false,
+                Polarity::Auto => TwoLevels::of(&middle, 1.0).is_some_and(|levels| levels.rarer_is_dark),
+            };
+            let (kind, which) = particles(dark);
+            Choice { kind, sigma_px: 1.0, reason: format!("{which} particles as asked"), nothing: None }
+        }
+    }
+}
+
+fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
+    let lines = Lines::of(
+        middle,
+        config.sigma_px,
+        match config.boundaries {
+            Polarity::Dark => |dark: f32, bright: f32| dark - bright,
+            Polarity::Bright => |dark: f32, bright: f32| bright - dark,
+            Polarity::Auto => |dark: f32, bright: f32| (dark - bright).abs(),
+        },
+    );
+    let dark = match config.boundaries {
+        Polarity::Dark => true,
+        Polarity::Bright => false,
+        Polarity::Auto => lines.asymmetry() >= 0.0,
+    };
+    let (kind, which, _) = of_lines(dark);
+    let reason = format!("{which} lines as asked ({})", strengths(&lines, dark));
+    Choice { kind, sigma_px: lines.sigma_px, reason, nothing: None }
+}
+
+fn by_measures(middle: &Plane, config: &GrainsConfig) -> Choice {
+    let lines = Lines::of(middle, config.sigma_px, |dark, bright| (dark - bright).abs());
+    if let Some(levels) = TwoLevels::of(middle, lines.sigma_px).filter(are_particles) {
+        let (kind, which) = particles(levels.rarer_is_dark);
+        let reason = format!(
+            "two grey levels explain {:.0} % of the variance; the {which} one fills {:.0} % in {} compact pieces on one ground \
+             ({:.0} % of the rest in one piece)",
+            100.0 * levels.explained,
+            100.0 * levels.share,
+            levels.pieces,
+            100.0 * levels.ground,
+        );
+        return Choice { kind, sigma_px: 1.0, reason, nothing: None };
+    }
+    let asymmetry = lines.asymmetry();
+    if asymmetry.abs() >= ASYMMETRY && lines.dark.max(lines.bright) >= LINE_CONTRAST {
+        let dark = asymmetry > 0.0;
+        let (kind, which, other) = of_lines(dark);
+        let times = (1.0 + asymmetry.abs()) / (1.0 - asymmetry.abs()).max(1e-6);
+        let reason =
+            format!("{which} lines are {times:.1} times as strong as {other} ones ({})", strengths(&lines, dark));
+        return Choice { kind, sigma_px: lines.sigma_px, reason, nothing: None };
+    }
+    let sigma_px = config.sigma_px.unwrap_or_else(|| measures::step_sigma_px(middle));
+    let reason = format!(
+        "no lines (dark ones {:.2} times as strong as bright ones), no particles: steps of brightness (sigma {sigma_px} pixels)",
+        lines.dark / lines.bright.max(1e-9),
+    );
+    Choice { kind: GrainKind::Steps, sigma_px, reason, nothing: None }
+}
+
+fn are_particles(levels: &TwoLevels) -> bool {
+    let is_compact =
+        levels.pieces >= 3 && levels.elongation <= COMPACT && levels.ground >= ONE_GROUND && levels.thick >= THICK;
+    let (explained, tail, share) = TWO_LEVELS_SHARP;
+    let is_sharp = levels.explained >= explained && levels.tail >= tail && levels.share <= share;
+    is_compact && (levels.explained >= TWO_LEVELS || is_sharp)
+}
+
+fn particles(dark: bool) -> (GrainKind, &'static str) {
+    if dark { (GrainKind::DarkParticles, "dark") } else { (GrainKind::BrightParticles, "bright") }
+}
+
+/// The kind, what it is called, and its opposite.
+fn of_lines(dark: bool) -> (GrainKind, &'static str, &'static str) {
+    if dark { (GrainKind::DarkLines, "dark", "bright") } else { (GrainKind::BrightLines, "bright", "dark") }
+}
+
+fn strengths(lines: &Lines, dark: bool) -> String {
+    let strength = if dark { lines.dark } else { lines.bright };
+    format!("95th percentile {strength:.2} of the grey range, sigma {} pixels", lines.sigma_px)
+}

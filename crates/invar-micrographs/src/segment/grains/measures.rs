@@ -1,0 +1,209 @@
+//! Figures of a picture that tell lines from steps and both from particles.
+
+use crate::segment::{
+    Plane, denoise, distance,
+    ridge::{self, LINE_SIGMAS_PX, STEP_SIGMAS_PX},
+    threshold, watershed,
+};
+
+/// Side of the middle of a picture on which all is measured, pixels.
+const MIDDLE_PX: usize = 1024;
+
+/// The middle of `plane`, all of it where it is small.
+pub(super) fn middle(plane: &Plane) -> Plane {
+    let [width, height] = [plane.width, plane.height].map(|side| side.min(MIDDLE_PX));
+    let (left, top) = ((plane.width - width) / 2, (plane.height - height) / 2);
+    let rows = (top..top + height).flat_map(|row| &plane.values[row * plane.width + left..][..width]);
+    Plane { width, height, values: rows.copied().collect() }
+}
+
+/// How strong lines are at the width at which they stand out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines {
+    pub sigma_px: f32,
+    /// 95th percentiles of the strength of dark and of bright lines.
+    pub dark: f32,
+    pub bright: f32,
+}
+
+impl Lines {
+    /// At the sigma where `score` of the 95th percentiles of dark and bright lines is greatest.
+    pub fn of(plane: &Plane, sigma_px: Option<f32>, score: impl Fn(f32, f32) -> f32) -> Self {
+        let at = |sigma_px: f32| {
+            let found = ridge::both_lines(plane, sigma_px);
+            let dark = percentile(found.iter().map(|line| line.dark).collect(), 0.95);
+            let bright = percentile(found.iter().map(|line| line.bright).collect(), 0.95);
+            Self { sigma_px, dark, bright }
+        };
+        if let Some(sigma_px) = sigma_px {
+            return at(sigma_px);
+        }
+        let [first, rest @ ..] = LINE_SIGMAS_PX.map(at);
+        rest.into_iter().fold(first, |best, next| {
+            if score(next.dark, next.bright) > score(best.dark, best.bright) { next } else { best }
+        })
+    }
+
+    /// From -1, bright lines alone, to 1, dark ones alone.
+    pub fn asymmetry(&self) -> f32 {
+        (self.dark - self.bright) / (self.dark + self.bright).max(1e-9)
+    }
+}
+
+/// The sigma at which steps stand out: the greatest ratio of the 95th percentile of the gradient to its median.
+pub(super) fn step_sigma_px(plane: &Plane) -> f32 {
+    let tail = |sigma_px: f32| {
+        let values = ridge::steps(plane, sigma_px).values;
+        percentile(values.clone(), 0.95) / percentile(values, 0.5).max(1e-9)
+    };
+    let mut best = (f32::NEG_INFINITY, STEP_SIGMAS_PX[0]);
+    for sigma_px in STEP_SIGMAS_PX {
+        let tail = tail(sigma_px);
+        if tail > best.0 {
+            best = (tail, sigma_px);
+        }
+    }
+    best.1
+}
+
+/// Two grey levels, and the shape of the rarer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TwoLevels {
+    /// Share of the variance that they explain.
+    pub explained: f64,
+    /// Whether the rarer is the darker, the area and the edge of the picture counting alike.
+    pub rarer_is_dark: bool,
+    /// Share of the area that the rarer has.
+    pub share: f64,
+    /// Its pieces of 12 pixels or more.
+    pub pieces: usize,
+    /// Half of its area is in pieces of at most so many squares of their inscribed radius; of a disc pi.
+    pub elongation: f64,
+    /// Share of its area that a disc as wide as a line fits into.
+    pub thick: f64,
+    /// Share of the other level's area that its largest piece has.
+    pub ground: f64,
+    /// 95th percentile of the gradient over its median.
+    pub tail: f64,
+}
+
+impl TwoLevels {
+    /// `None` of a picture of one value.
+    pub fn of(plane: &Plane, line_sigma_px: f32) -> Option<Self> {
+        let (width, height) = (plane.width, plane.height);
+        let mut blurred = plane.clone();
+        denoise::gaussian(&mut blurred, 1.0);
+        let cut = threshold::otsu(&blurred)?;
+        let mut mask: Vec<bool> = blurred.values.iter().map(|&value| value > cut).collect();
+        let explained = explained(&blurred.values, &mask);
+        let rarer_is_dark = crate::segment::otsu::mostly(&mask, width, height);
+        if rarer_is_dark {
+            mask.iter_mut().for_each(|inside| *inside = !*inside);
+        }
+        let count = mask.iter().filter(|&&inside| inside).count();
+        let distances = distance::distances_px(&mask, width, height);
+        let pieces = pieces(&mask, width, height, true);
+        let mut radii = vec![0.0f32; pieces.areas.len()];
+        pieces.labels.iter().zip(&distances).for_each(|(&label, &d)| {
+            radii[label as usize] = radii[label as usize].max(d);
+        });
+        let mut shapes: Vec<(f64, u64)> = (1..radii.len())
+            .filter(|&label| pieces.areas[label] >= 12)
+            .map(|label| {
+                let area = pieces.areas[label];
+                (area as f64 / f64::from(radii[label].max(0.5)).powi(2), area)
+            })
+            .collect();
+        shapes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let half = shapes.iter().map(|(_, area)| *area as f64).sum::<f64>() / 2.0;
+        let mut sum = 0.0;
+        let elongation = shapes.iter().find(|(_, area)| {
+            sum += *area as f64;
+            sum >= half
+        });
+        let ground = pieces_of_ground(&mask, width, height);
+        let gradient = ridge::steps(plane, 2.0).values;
+        let tail = f64::from(percentile(gradient.clone(), 0.95)) / f64::from(percentile(gradient, 0.5)).max(1e-9);
+        Some(Self {
+            explained,
+            rarer_is_dark,
+            share: count as f64 / mask.len() as f64,
+            pieces: shapes.len(),
+            elongation: elongation.map_or(f64::INFINITY, |(shape, _)| *shape),
+            thick: thick(&mask, &distances, width, height, (2.0 * line_sigma_px).round().max(2.0))
+                / (count.max(1) as f64),
+            ground,
+            tail,
+        })
+    }
+}
+
+/// Share of the variance of `values` that two classes explain.
+fn explained(values: &[f32], mask: &[bool]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+    let inside = mask.iter().filter(|&&inside| inside).count() as f64;
+    let bright: f64 = values.iter().zip(mask).filter(|(_, inside)| **inside).map(|(&v, _)| f64::from(v)).sum();
+    let outside = count - inside;
+    if inside == 0.0 || outside == 0.0 || variance <= 0.0 {
+        return 0.0;
+    }
+    let step = bright / inside - (mean * count - bright) / outside;
+    inside * outside / count.powi(2) * step * step / variance
+}
+
+/// Pixels of `mask` that a disc of more than `radius_px` covers, some steps of the grid being taken for the disc.
+fn thick(mask: &[bool], distances: &[f32], width: usize, height: usize, radius_px: f32) -> f64 {
+    let far: Vec<bool> = distances.iter().map(|&d| d <= radius_px).collect();
+    let to_core = distance::distances_px(&far, width, height);
+    let covered = mask.iter().zip(&to_core).filter(|(inside, d)| **inside && **d <= radius_px);
+    if far.iter().all(|&far| far) { 0.0 } else { covered.count() as f64 }
+}
+
+fn pieces_of_ground(mask: &[bool], width: usize, height: usize) -> f64 {
+    let areas = pieces(mask, width, height, false).areas;
+    let most = areas.iter().skip(1).max().copied().unwrap_or(0);
+    most as f64 / areas.iter().sum::<u64>().max(1) as f64
+}
+
+struct Pieces {
+    labels: Vec<u32>,
+    /// By label, of 0 none.
+    areas: Vec<u64>,
+}
+
+/// 4-connected pieces of the pixels that are `value`.
+fn pieces(mask: &[bool], width: usize, height: usize, value: bool) -> Pieces {
+    let mut found = Pieces { labels: vec![0; mask.len()], areas: vec![0] };
+    let mut stack = Vec::new();
+    for start in 0..mask.len() {
+        if mask[start] != value || found.labels[start] != 0 {
+            continue;
+        }
+        let label = found.areas.len() as u32;
+        found.labels[start] = label;
+        stack.push(start as u32);
+        let mut area = 0;
+        while let Some(pixel) = stack.pop() {
+            area += 1;
+            watershed::each_neighbor(pixel as usize, width, height, |next| {
+                if mask[next] == value && found.labels[next] == 0 {
+                    found.labels[next] = label;
+                    stack.push(next as u32);
+                }
+            });
+        }
+        found.areas.push(area);
+    }
+    found
+}
+
+/// The value that a share of all reaches at most, without interpolation; 0 of none.
+pub(super) fn percentile(mut values: Vec<f32>, share: f64) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let rank = (share * (values.len() - 1) as f64).round() as usize;
+    *values.select_nth_unstable_by(rank, f32::total_cmp).1
+}

@@ -1,0 +1,295 @@
+//! Grains from a strength map: an over-segmentation, joined across the weakest whole boundary up to a threshold that the
+//! boundaries themselves give.
+
+use super::{
+    Plane,
+    agglomerate::{self, Merge},
+    boundary_graph::BoundaryGraph,
+    denoise, threshold, watershed,
+};
+
+/// Blur of the strength before it is flooded, pixels: against minima of single pixels.
+const FLOOD_SIGMA_PX: f32 = 0.7;
+/// Pixels this near to a strong line say nothing of the strength where there is none.
+const NEAR_LINE_PX: u8 = 5;
+/// The share of the 95th percentile off the lines below which nothing parts two regions.
+const FLOOR: f64 = 0.7;
+/// Exponent above which the threshold is tried again.
+const UNSTEADY: f64 = 0.8;
+/// The exponent must fall below this share of what it was.
+const STEADIER: f64 = 0.6;
+/// A second try begins at this share of the first threshold (of its root).
+const SECOND_FLOOR: f64 = 0.85;
+/// By how much the threshold is moved to see what hangs on it.
+pub(super) const MOVED: f64 = 1.25;
+
+/// Where merging stopped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stop {
+    /// Strength up to which boundaries were opened, in units of the strength map.
+    pub strength: f64,
+    /// How much the boundaries' length hangs on it: `-d ln(length) / d ln(strength)`.
+    pub exponent: f64,
+    /// Share of the variance of the boundaries' heights that the two classes explain.
+    pub separability: f64,
+}
+
+/// Regions that a strength map gives, whatever the threshold.
+pub(crate) struct Merging {
+    /// A label a pixel, `1..=n`: the over-segmentation.
+    regions: Vec<u32>,
+    graph: BoundaryGraph,
+    merges: Vec<Merge>,
+    /// Strength of height 1: a height is the root of the strength over this.
+    unit: f64,
+    min_size_px: u64,
+    /// `None` where there is nothing to part.
+    pub stop: Option<Stop>,
+}
+
+impl Merging {
+    /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: Otsu's of the boundaries
+    /// that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary is the
+    /// mean of the root of the strength along it: the mean of the strength itself loses faint lines among strong ones, that of
+    /// its logarithm keeps texture. Grains of fewer pixels than `min_size_px` are to be joined last.
+    ///
+    /// About 16 bytes a pixel, and some 300 a region, of which there are 15,000 to 60,000 a million pixels.
+    pub fn new(mut strength: Plane, min_size_px: u64) -> Self {
+        let (width, height) = (strength.width, strength.height);
+        strength.values.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { 0.0 });
+        let unit = f64::from(strength.range().1);
+        let heights = heights(&strength, unit);
+        let floor = floor(&strength, &heights);
+        denoise::gaussian(&mut strength, FLOOD_SIGMA_PX);
+        strength.values.iter_mut().for_each(|value| *value = value.sqrt());
+        let landscape = watershed::quantize(&strength, false);
+        drop(strength);
+        let regions = watershed::flood_from_minima(&landscape, width, height, None, 0.0);
+        drop(landscape);
+        let graph = BoundaryGraph::new(&regions, width, &heights);
+        drop(heights);
+        let merges = agglomerate::dendrogram(&graph);
+        let mut merging = Self { regions, graph, merges, unit, min_size_px, stop: None };
+        merging.stop = merging.threshold(floor);
+        merging
+    }
+
+    /// Otsu's threshold of what is left at `floor`. Much hangs on it where it parts texture from noise: then the classes of what
+    /// is above it are tried.
+    fn threshold(&self, floor: f64) -> Option<Stop> {
+        let (mut height, mut stop) = self.threshold_above(floor)?;
+        for _ in 0..2 {
+            if stop.exponent <= UNSTEADY {
+                break;
+            }
+            match self.threshold_above(SECOND_FLOOR * height) {
+                Some((above, second)) if second.exponent <= STEADIER * stop.exponent => {
+                    (height, stop) = (above, second)
+                }
+                _ => break,
+            }
+        }
+        Some(stop)
+    }
+
+    /// Height of the threshold, and what it is in strength.
+    fn threshold_above(&self, floor: f64) -> Option<(f64, Stop)> {
+        let left = self.graph.united_by(&agglomerate::roots(self.graph.sizes.len(), &self.merges, floor));
+        let lowest = left.boundaries.iter().map(|boundary| boundary.height()).min_by(f64::total_cmp)?;
+        let classes = threshold::two_classes(left.boundaries.iter().map(|b| (b.height(), b.pairs as f64)));
+        // All of one height: whatever lies between them and what nothing parts.
+        let (height, separability) = classes.unwrap_or((f64::midpoint(floor, lowest), 1.0));
+        let strength = (height / TOP).powi(2) * self.unit;
+        Some((height, Stop { strength, exponent: self.exponent(height), separability }))
+    }
+
+    fn exponent(&self, height: f64) -> f64 {
+        let moved = MOVED.sqrt();
+        let length = |height: f64| self.length_px(height).max(1) as f64;
+        (length(height / moved) / length(height * moved)).ln() / MOVED.powi(2).ln()
+    }
+
+    /// Length of the boundaries that are left at `height`.
+    fn length_px(&self, height: f64) -> u64 {
+        let opened: u64 = self.merges.iter().take_while(|merge| merge.height < height).map(|merge| merge.pairs).sum();
+        self.graph.total_pairs() - opened
+    }
+
+    /// The grains at `times` the threshold: labels `1..=n` in the order of the regions that they are made of; one grain where
+    /// nothing is parted.
+    pub fn labels_at(&self, times: f64) -> Vec<u32> {
+        let numbers = self.numbers_at(times);
+        self.regions.iter().map(|&region| numbers[region as usize]).collect()
+    }
+
+    /// The same at the threshold itself, in the memory of the over-segmentation.
+    pub fn into_labels(self) -> Vec<u32> {
+        let numbers = self.numbers_at(1.0);
+        let mut labels = self.regions;
+        labels.iter_mut().for_each(|label| *label = numbers[*label as usize]);
+        labels
+    }
+
+    /// The grain of each region.
+    fn numbers_at(&self, times: f64) -> Vec<u32> {
+        let height = match self.stop {
+            Some(stop) => (stop.strength * times / self.unit).sqrt() * TOP,
+            None => f64::INFINITY,
+        };
+        let mut roots = agglomerate::roots(self.graph.sizes.len(), &self.merges, height);
+        let small = agglomerate::join_small(&self.graph.united_by(&roots), self.min_size_px);
+        roots.iter_mut().for_each(|root| *root = small[*root as usize]);
+        let mut numbers = vec![0; roots.len()];
+        let mut next = 0;
+        for region in 1..roots.len() {
+            // A root is the smallest label of its grain, so that it comes first.
+            let root = roots[region] as usize;
+            if root == region {
+                next += 1;
+                numbers[region] = next;
+            } else {
+                numbers[region] = numbers[root];
+            }
+        }
+        numbers
+    }
+}
+
+/// Height of the strongest pixel.
+const TOP: f64 = 65_535.0;
+
+/// Root of the strength, `unit` becoming [`TOP`].
+fn heights(strength: &Plane, unit: f64) -> Vec<u16> {
+    use rayon::prelude::*;
+    let scale = if unit > 0.0 { (TOP * TOP / unit) as f32 } else { 0.0 };
+    strength.values.par_iter().map(|&value| (value * scale).sqrt().round().min(TOP as f32) as u16).collect()
+}
+
+/// Height below which nothing parts two regions: a share of the 95th percentile away from strong lines.
+fn floor(strength: &Plane, heights: &[u16]) -> f64 {
+    let Some(strong) = threshold::otsu(strength) else { return 0.0 };
+    let near = near(strength.values.iter().map(|&value| value > strong / 2.0), strength.width);
+    let far = || near.iter().zip(heights).filter(|(near, _)| !**near).map(|(_, &height)| height);
+    let weak = || strength.values.iter().zip(heights).filter(|(value, _)| **value < strong).map(|(_, &height)| height);
+    let num_far = far().count();
+    let rest =
+        if num_far as f64 > 0.02 * heights.len() as f64 { percentile(far(), 0.95) } else { percentile(weak(), 0.95) };
+    FLOOR * rest
+}
+
+/// Whether a pixel lies within [`NEAR_LINE_PX`] of one that `is_line`, in the city-block metric.
+fn near(is_line: impl Iterator<Item = bool>, width: usize) -> Vec<bool> {
+    let far = NEAR_LINE_PX + 1;
+    let mut steps: Vec<u8> = is_line.map(|is_line| if is_line { 0 } else { far }).collect();
+    let count = steps.len();
+    for i in 0..count {
+        let above = if i >= width { steps[i - width] } else { far };
+        let left = if i % width > 0 { steps[i - 1] } else { far };
+        steps[i] = steps[i].min(above.min(left) + 1);
+    }
+    for i in (0..count).rev() {
+        let below = if i + width < count { steps[i + width] } else { far };
+        let right = if i % width + 1 < width { steps[i + 1] } else { far };
+        steps[i] = steps[i].min(below.min(right) + 1);
+    }
+    steps.into_iter().map(|steps| steps <= NEAR_LINE_PX).collect()
+}
+
+/// The value that a share of all values reaches at most, without interpolation.
+fn percentile(values: impl Iterator<Item = u16>, share: f64) -> f64 {
+    let mut counts = vec![0u64; 1 << 16];
+    let mut total = 0u64;
+    values.for_each(|value| {
+        counts[usize::from(value)] += 1;
+        total += 1;
+    });
+    let rank = (share * total.saturating_sub(1) as f64) as u64;
+    let mut below = 0;
+    let reached = |&count: &u64| {
+        below += count;
+        below > rank
+    };
+    counts.iter().position(reached).unwrap_or(0) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Strong lines around squares of `side` pixels, on weak noise.
+    fn squares(width: usize, height: usize, side: usize, noise: f32, seed: u64) -> Plane {
+        let random =
+            |i: usize| ((i as u64 ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / (1u64 << 24) as f32;
+        let is_line = |i: usize| (i / width).is_multiple_of(side) || (i % width).is_multiple_of(side);
+        let value = |i: usize| if is_line(i) { 1.0 } else { noise * random(i) };
+        Plane { width, height, values: (0..width * height).map(value).collect() }
+    }
+
+    fn count(labels: &[u32]) -> u32 {
+        labels.iter().max().copied().unwrap_or(0)
+    }
+
+    #[test]
+    fn lines_part_squares_whatever_the_noise_inside_and_the_unit() {
+        for noise in [0.0, 0.1, 0.2] {
+            for unit in [1e-4, 1.0, 500.0] {
+                let mut strength = squares(97, 97, 16, noise, 5);
+                strength.values.iter_mut().for_each(|value| *value *= unit);
+                let merging = Merging::new(strength, 25);
+                let stop = merging.stop.expect("two classes");
+                assert!(stop.exponent < 0.3, "{stop:?} {noise}");
+                let labels = [0.8, 1.0, 1.25].map(|times| count(&merging.labels_at(times)));
+                assert_eq!(labels, [36; 3], "noise {noise}, unit {unit}");
+                assert_eq!(count(&merging.into_labels()), 36);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_to_part_is_one_grain() {
+        for values in [vec![0.0; 60], vec![3.0; 60], vec![-1.0; 60], vec![f32::NAN; 60]] {
+            let merging = Merging::new(Plane { width: 10, height: 6, values }, 25);
+            assert_eq!(merging.stop, None);
+            assert_eq!(merging.into_labels(), vec![1; 60]);
+        }
+        assert_eq!(
+            Merging::new(Plane { width: 0, height: 0, values: Vec::new() }, 25).into_labels(),
+            Vec::<u32>::new()
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn grains_cover_and_do_not_depend_on_threads(
+            width in 1usize..60, height in 1usize..60, side in 2usize..20, noise in 0f32..1.0, seed in any::<u64>(), least in 0u64..60,
+        ) {
+            let with_threads = |count: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+                pool.install(|| {
+                    let merging = Merging::new(squares(width, height, side, noise, seed), least);
+                    (merging.stop, merging.labels_at(1.25), merging.into_labels())
+                })
+            };
+            let one = with_threads(1);
+            prop_assert_eq!(&one, &with_threads(3));
+            let found: std::collections::BTreeSet<u32> = one.2.iter().copied().collect();
+            prop_assert!(found.iter().copied().eq(1..=count(&one.2)), "labels have gaps or start at 0");
+            let sizes = found.iter().map(|&label| one.2.iter().filter(|&&l| l == label).count() as u64);
+            prop_assert!(found.len() == 1 || sizes.min() >= Some(least));
+        }
+
+        #[test]
+        fn near_is_the_city_block_distance(width in 1usize..20, height in 1usize..20, bits in prop::collection::vec(0u8..40, 400)) {
+            let lines: Vec<bool> = bits[..width * height].iter().map(|&bit| bit == 0).collect();
+            let found = near(lines.iter().copied(), width);
+            for (i, found) in found.into_iter().enumerate() {
+                let distance = |j: usize| (i / width).abs_diff(j / width) + (i % width).abs_diff(j % width);
+                let expected = (0..lines.len()).any(|j| lines[j] && distance(j) <= usize::from(NEAR_LINE_PX));
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+}
