@@ -24,6 +24,8 @@ mod rule;
 mod shared;
 mod sketch;
 
+use std::collections::HashSet;
+
 use invar_dataset::{DatasetError, seed::Rng, split::index_bound};
 use rand::RngExt;
 use rayon::prelude::*;
@@ -31,7 +33,7 @@ use rayon::prelude::*;
 use crate::Reads;
 use components::Sets;
 use graph::{OverlapGraph, Partings};
-use homology::Homology;
+use homology::{Homology, Kinship};
 use matches::{Match, Matches};
 use rule::Rule;
 use shared::SharedKmers;
@@ -105,25 +107,39 @@ impl Overlaps {
     fn related(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
         let members: Vec<&[u32]> = (0..self.num_components() as u32).map(|component| self.members(component)).collect();
         let homology = Homology::new(reads, &members, &self.depths)?;
-        let links = links::links(reads, &self, &homology)?;
-        // A read of each component, which is renumbered.
-        let firsts: Vec<u32> = members.iter().map(|reads| reads[0]).collect();
-        if !links.is_empty() {
+        // Of each component the genome that it is of, as a number of `genomes`.
+        let mut genomes: Vec<Vec<u32>> = links::links(reads, &self, &homology)?;
+        let is_linked: HashSet<u32> = genomes.iter().flatten().copied().collect();
+        genomes.extend((0..self.num_components() as u32).filter(|c| !is_linked.contains(c)).map(|c| vec![c]));
+        let mut genome_of = vec![0; self.num_components()];
+        for (number, genome) in genomes.iter().enumerate() {
+            genome.iter().for_each(|&component| genome_of[component as usize] = number);
+        }
+        let mut couples: Vec<(usize, usize)> = (0..self.num_components() as u32)
+            .flat_map(|c| homology.touched(c).into_iter().map(move |other| (c, other)))
+            .map(|(a, b)| (genome_of[a as usize], genome_of[b as usize]))
+            .filter(|(a, b)| a < b)
+            .collect();
+        couples.sort_unstable();
+        couples.dedup();
+        couples.retain(|&(a, b)| homology.of(&genomes[a], &genomes[b]) == Kinship::Homologous);
+        // A read of each, as they are renumbered.
+        let first = |genome: usize| members[genomes[genome][0] as usize][0];
+        let couples: Vec<(u32, u32)> = couples.into_iter().map(|(a, b)| (first(a), first(b))).collect();
+        if !is_linked.is_empty() {
             let mut sets = Sets::new(self.num_reads());
             members.iter().for_each(|reads| reads.iter().for_each(|&read| sets.join(reads[0], read)));
-            links.iter().for_each(|&(a, b)| sets.join(firsts[a as usize], firsts[b as usize]));
+            for genome in &genomes {
+                genome.iter().for_each(|&c| sets.join(members[genome[0] as usize][0], members[c as usize][0]));
+            }
             self.number(sets);
         }
-        let component_of = |component: u32| self.component_of[firsts[component as usize] as usize];
         let mut homologs = vec![Vec::new(); self.num_components()];
-        for (a, b) in homology.homologous().map(|(a, b)| (component_of(a), component_of(b))).filter(|(a, b)| a != b) {
+        for (a, b) in couples.into_iter().map(|(a, b)| (self.component_of[a as usize], self.component_of[b as usize])) {
             homologs[a as usize].push(b);
             homologs[b as usize].push(a);
         }
-        for list in &mut homologs {
-            list.sort_unstable();
-            list.dedup();
-        }
+        homologs.iter_mut().for_each(|list| list.sort_unstable());
         self.homologs = homologs;
         Ok(self)
     }

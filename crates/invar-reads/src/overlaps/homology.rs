@@ -12,7 +12,7 @@ use crate::Reads;
 /// Bases of a k-mer: so many that none is in two genomes by chance.
 const K: u32 = 20;
 /// Fewest reads of a component that is looked at.
-const MIN_READS: usize = 50;
+pub(super) const MIN_READS: usize = 30;
 /// Reads of a component that are looked for in the others.
 const ASKED: usize = 48;
 /// K-mers of a read that are looked at, about.
@@ -32,7 +32,10 @@ const MAX_UNLIKE: f64 = 0.4;
 /// Low bits of a kept k-mer: its component.
 const COMPONENT_BITS: u32 = 20;
 
-/// What is known of two components.
+/// Entries between two places of the index, about.
+const ENTRIES_OF_START: usize = 8;
+
+/// What is known of two sets of components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kinship {
     /// Sister species, or strains.
@@ -43,10 +46,11 @@ pub(super) enum Kinship {
     Unclear,
 }
 
-/// Couples of components that are not [`Kinship::Unlike`], the smaller number first, ascending.
+/// Where the k-mers of some reads of each large component are found.
 #[derive(Debug, Default)]
 pub(super) struct Homology {
-    couples: Vec<((u32, u32), Kinship)>,
+    /// Of each component, for each of its reads that was asked, the other components that have k-mers of it, and how many.
+    found: Vec<Vec<Vec<(u32, u32)>>>,
 }
 
 impl Homology {
@@ -58,71 +62,65 @@ impl Homology {
             return Ok(Self::default());
         }
         let every = sampling(reads, members)?;
-        let kept = kept(reads, members, depths, every)?;
-        // For each component: how many of its reads were asked, and for each other one with a hit the sorted hits.
+        let kept = Kept::new(reads, members, depths, every)?;
         let of_component = |component: usize| {
             let all = members[component];
             let asked = all.len().min(ASKED);
-            let mut hits: Vec<(u32, u32)> = Vec::new();
             let mut codes = Vec::new();
-            for i in 0..asked {
+            let of_read = |i: usize| {
                 let mut kmers = kmers(reads, all[i * all.len() / asked], every, &mut codes)?;
                 kmers.sort_unstable();
                 kmers.dedup();
                 let mut found: Vec<u32> = kmers
                     .iter()
-                    .flat_map(|&kmer| with(&kept, kmer))
+                    .flat_map(|&kmer| kept.with(kmer))
                     .map(|&entry| component_of(entry))
                     .filter(|&other| other as usize != component)
                     .collect();
                 found.sort_unstable();
-                hits.extend(found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)));
-            }
-            hits.sort_unstable();
-            Ok(hits.chunk_by(|a, b| a.0 == b.0).map(|of| (of[0].0, seen(of, asked))).collect::<Vec<_>>())
+                Ok(found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect())
+            };
+            (0..asked).map(of_read).collect()
         };
-        let seen: Vec<Vec<(u32, Kinship)>> =
-            (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
-        let mut couples = Vec::new();
-        for (component, others) in seen.iter().enumerate() {
-            for &(other, kinship) in others {
-                let back = &seen[other as usize];
-                let back =
-                    back.binary_search_by_key(&(component as u32), |of| of.0).map_or(Kinship::Unlike, |at| back[at].1);
-                let kinship = match (kinship, back) {
-                    (Kinship::Homologous, Kinship::Homologous) => Kinship::Homologous,
-                    (Kinship::Unlike, Kinship::Unlike) => continue,
-                    _ => Kinship::Unclear,
-                };
-                couples.push(((other.min(component as u32), other.max(component as u32)), kinship));
-            }
+        let found = (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
+        Ok(Self { found })
+    }
+
+    /// What two sets of components are to each other, each ascending.
+    pub fn of(&self, a: &[u32], b: &[u32]) -> Kinship {
+        match (self.seen(a, b), self.seen(b, a)) {
+            (Kinship::Homologous, Kinship::Homologous) => Kinship::Homologous,
+            (Kinship::Unlike, Kinship::Unlike) => Kinship::Unlike,
+            _ => Kinship::Unclear,
         }
-        couples.sort_unstable_by_key(|couple| couple.0);
-        couples.dedup();
-        Ok(Self { couples })
     }
 
-    /// What two components are to each other.
-    pub fn of(&self, a: u32, b: u32) -> Kinship {
-        let couple = (a.min(b), a.max(b));
-        self.couples.binary_search_by_key(&couple, |of| of.0).map_or(Kinship::Unlike, |at| self.couples[at].1)
+    /// Components that k-mers of reads of this one were found in, ascending.
+    pub fn touched(&self, component: u32) -> Vec<u32> {
+        let found = self.found.get(component as usize).into_iter().flatten().flatten();
+        let mut touched: Vec<u32> = found.map(|&(other, _)| other).collect();
+        touched.sort_unstable();
+        touched.dedup();
+        touched
     }
 
-    /// The couples that are homologous.
-    pub fn homologous(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.couples.iter().filter(|of| of.1 == Kinship::Homologous).map(|of| of.0)
-    }
-}
-
-/// What the hits of some of the reads that were asked say.
-fn seen(hits: &[(u32, u32)], asked: usize) -> Kinship {
-    let enough = hits.iter().filter(|of| of.1 >= MIN_SHARED).count();
-    if 2 * enough >= asked {
-        Kinship::Homologous
-    } else if hits.len() as f64 <= MAX_UNLIKE * asked as f64 {
-        Kinship::Unlike
-    } else {
-        Kinship::Unclear
+    /// What the reads of one set that were asked say of another one.
+    fn seen(&self, of: &[u32], others: &[u32]) -> Kinship {
+        let (mut asked, mut any, mut enough) = (0, 0, 0);
+        for found in of.iter().filter_map(|&component| self.found.get(component as usize)).flatten() {
+            let shared: u32 =
+                found.iter().filter(|(other, _)| others.binary_search(other).is_ok()).map(|(_, shared)| shared).sum();
+            asked += 1;
+            any += usize::from(shared > 0);
+            enough += usize::from(shared >= MIN_SHARED);
+        }
+        if asked > 0 && 2 * enough >= asked {
+            Kinship::Homologous
+        } else if any as f64 <= MAX_UNLIKE * asked as f64 {
+            Kinship::Unlike
+        } else {
+            Kinship::Unclear
+        }
     }
 }
 
@@ -136,39 +134,59 @@ fn sampling(reads: &dyn Reads, members: &[&[u32]]) -> Result<u64, DatasetError> 
     Ok(((num_bases as f64 / num_reads.max(1) as f64 / KMERS_OF_READ) as u64).clamp(1, MAX_EVERY))
 }
 
-/// K-mers of the components, each with its number in the low bits, ascending: of so many reads that a genome is covered
-/// [`KEPT_DEPTH`] times.
-fn kept(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], every: u64) -> Result<Vec<u64>, DatasetError> {
-    let mean_depth =
-        |all: &[u32]| all.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / all.len() as f64;
-    let mut steps: Vec<usize> = members.iter().map(|all| ((mean_depth(all) / KEPT_DEPTH) as usize).max(1)).collect();
-    let mut num_kmers = 0;
-    for (all, &step) in members.iter().zip(&steps) {
-        for &read in all.iter().step_by(step) {
-            num_kmers += reads.sequence(read as usize)?.len() / every as usize;
-        }
-    }
-    let more = num_kmers.div_ceil(MAX_KEPT).max(1);
-    steps.iter_mut().for_each(|step| *step *= more);
-    let chosen: Vec<(u32, u32)> = (0..)
-        .zip(members.iter().zip(&steps))
-        .flat_map(|(component, (all, &step))| all.iter().step_by(step).map(move |&read| (component, read)))
-        .collect();
-    let of_read = |&(component, read): &(u32, u32)| {
-        let kmers = kmers(reads, read, every, &mut Vec::new())?;
-        Ok(kmers.into_iter().map(|kmer| kmer | u64::from(component)).collect::<Vec<u64>>())
-    };
-    let mut kept: Vec<u64> = chosen.par_iter().map(of_read).collect::<Result<Vec<_>, DatasetError>>()?.concat();
-    kept.par_sort_unstable();
-    kept.dedup();
-    Ok(kept)
+/// K-mers of the components.
+struct Kept {
+    /// K-mers, each with the number of its component in the low bits, ascending.
+    entries: Vec<u64>,
+    /// Where the entries begin whose upper bits are each number.
+    starts: Vec<u32>,
+    shift: u32,
 }
 
-/// The entries of a k-mer.
-fn with(kept: &[u64], kmer: u64) -> &[u64] {
-    let first = kept.partition_point(|&entry| entry < kmer);
-    let num = kept[first..].iter().take_while(|&&entry| entry >> COMPONENT_BITS == kmer >> COMPONENT_BITS).count();
-    &kept[first..first + num]
+impl Kept {
+    /// Of so many reads that a genome is covered [`KEPT_DEPTH`] times.
+    fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], every: u64) -> Result<Self, DatasetError> {
+        let mean_depth =
+            |all: &[u32]| all.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / all.len() as f64;
+        let mut steps: Vec<usize> =
+            members.iter().map(|all| ((mean_depth(all) / KEPT_DEPTH) as usize).max(1)).collect();
+        let mut num_kmers = 0;
+        for (all, &step) in members.iter().zip(&steps) {
+            for &read in all.iter().step_by(step) {
+                num_kmers += reads.sequence(read as usize)?.len() / every as usize;
+            }
+        }
+        let more = num_kmers.div_ceil(MAX_KEPT).max(1);
+        steps.iter_mut().for_each(|step| *step *= more);
+        let chosen: Vec<(u32, u32)> = (0..)
+            .zip(members.iter().zip(&steps))
+            .flat_map(|(component, (all, &step))| all.iter().step_by(step).map(move |&read| (component, read)))
+            .collect();
+        let of_read = |&(component, read): &(u32, u32)| {
+            let kmers = kmers(reads, read, every, &mut Vec::new())?;
+            Ok(kmers.into_iter().map(|kmer| kmer | u64::from(component)).collect::<Vec<u64>>())
+        };
+        let mut entries: Vec<u64> = chosen.par_iter().map(of_read).collect::<Result<Vec<_>, DatasetError>>()?.concat();
+        entries.par_sort_unstable();
+        entries.dedup();
+        let bits = (entries.len() / ENTRIES_OF_START).max(1).ilog2() + 1;
+        let shift = u64::BITS - bits;
+        let mut starts = vec![0u32; (1 << bits) + 1];
+        entries.iter().for_each(|&entry| starts[(entry >> shift) as usize + 1] += 1);
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        Ok(Self { entries, starts, shift })
+    }
+
+    /// The entries of a k-mer.
+    fn with(&self, kmer: u64) -> &[u64] {
+        let start = (kmer >> self.shift) as usize;
+        let near = &self.entries[self.starts[start] as usize..self.starts[start + 1] as usize];
+        let first = near.partition_point(|&entry| entry < kmer);
+        let num = near[first..].iter().take_while(|&&entry| entry >> COMPONENT_BITS == kmer >> COMPONENT_BITS).count();
+        &near[first..first + num]
+    }
 }
 
 fn component_of(entry: u64) -> u32 {

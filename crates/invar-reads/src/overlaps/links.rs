@@ -1,5 +1,8 @@
 //! Large components that are of one genome although no overlap joins them: replicons, and pieces with a gap in coverage
 //! between them. They have one composition, one depth, and no k-mers in common.
+//!
+//! Genomes grow from their largest component, which is known best: what is smaller joins the one that it is most like. So k-mers
+//! are sought in as much of a genome as is known, and tell it from a sister species of the same composition.
 
 use std::collections::VecDeque;
 
@@ -8,12 +11,10 @@ use rayon::prelude::*;
 
 use super::{
     Overlaps,
-    homology::{Homology, Kinship},
+    homology::{Homology, Kinship, MIN_READS},
 };
 use crate::Reads;
 
-/// Fewest reads of a component that is looked at: of fewer, neither composition nor depth is known well enough.
-const MIN_READS: usize = 100;
 /// Fewest bases of its reads, on average: in shorter ones too few k-mers are found to know sister species by.
 const MIN_READ_BP: usize = 5_000;
 /// Pieces that the variation along a genome is measured by.
@@ -21,27 +22,51 @@ const BLOCKS: usize = 8;
 /// Largest distance of two compositions, as a share of the variation along the genomes. Of one genome it was 0.4 to 0.8, of
 /// species that are not sisters 5 and more.
 const MAX_DISTANCE: f64 = 1.0;
-/// Largest ratio of two depths.
-const MAX_DEPTHS: f64 = 1.2;
+/// Largest ratio of two depths: of thirty reads it is not known better.
+const MAX_DEPTHS: f64 = 1.4;
+/// How much further off a sister species must be than the genome that a component joins.
+const CLEARLY: f64 = 1.25;
 /// Largest error rate at which sister species are recognised by their k-mers.
 const MAX_ERROR_RATE: f64 = 0.08;
 /// Canonical 4-mers.
 const TETRAMERS: usize = 136;
 
 /// The composition of a genome, and how much it varies along it.
+#[derive(Clone)]
 struct Composition {
+    counts: [u64; TETRAMERS],
     centre: [f64; TETRAMERS],
-    /// Root of the summed variances of the blocks.
+    /// Root of the summed variances of the blocks of its largest component.
     spread: f64,
     depth: f64,
+    num_reads: usize,
 }
 
-/// Couples of components of one genome.
+/// Components that are taken for one genome, ascending.
+struct Genome {
+    components: Vec<u32>,
+    composition: Composition,
+}
+
+impl Genome {
+    fn take(&mut self, other: Self) {
+        let (own, new) = (&mut self.composition, other.composition);
+        let total = (own.num_reads + new.num_reads) as f64;
+        own.depth = (own.depth * own.num_reads as f64 + new.depth * new.num_reads as f64) / total;
+        own.num_reads += new.num_reads;
+        own.counts.iter_mut().zip(&new.counts).for_each(|(sum, &number)| *sum += number);
+        own.centre = log_ratios(&own.counts);
+        self.components.extend(other.components);
+        self.components.sort_unstable();
+    }
+}
+
+/// The large components that are of one genome, of two and more.
 pub(super) fn links(
     reads: &dyn Reads,
     overlaps: &Overlaps,
     homology: &Homology,
-) -> Result<Vec<(u32, u32)>, DatasetError> {
+) -> Result<Vec<Vec<u32>>, DatasetError> {
     if overlaps.error_rate().is_none_or(|rate| rate > MAX_ERROR_RATE) {
         return Ok(vec![]);
     }
@@ -57,14 +82,53 @@ pub(super) fn links(
         }
     }
     let numbers = tetramers();
-    let known = |&component: &u32| Ok((component, composition(reads, overlaps, component, &numbers)?));
-    let known: Vec<(u32, Composition)> = large.par_iter().map(known).collect::<Result<_, DatasetError>>()?;
-    let couples = known.iter().enumerate().flat_map(|(at, one)| known[at + 1..].iter().map(move |other| (one, other)));
-    let is_one = |((a, one), (b, other)): &(&(u32, Composition), &(u32, Composition))| {
-        let depths = one.depth.max(other.depth) / one.depth.min(other.depth);
-        depths < MAX_DEPTHS && distance(one, other) < MAX_DISTANCE && homology.of(*a, *b) == Kinship::Unlike
+    let known = |&component: &u32| {
+        Ok(Genome { components: vec![component], composition: composition(reads, overlaps, component, &numbers)? })
     };
-    Ok(couples.filter(is_one).map(|((a, _), (b, _))| (*a, *b)).collect())
+    let mut genomes: Vec<Genome> = large.par_iter().map(known).collect::<Result<_, DatasetError>>()?;
+    loop {
+        let before = genomes.len();
+        genomes = joined(genomes, homology);
+        if genomes.len() == before {
+            break;
+        }
+    }
+    Ok(genomes.into_iter().map(|genome| genome.components).filter(|components| components.len() > 1).collect())
+}
+
+/// The genomes, each of which joined the larger one that it is most like, if any.
+fn joined(mut genomes: Vec<Genome>, homology: &Homology) -> Vec<Genome> {
+    genomes.sort_by_key(|genome| (std::cmp::Reverse(genome.composition.num_reads), genome.components[0]));
+    let mut whole: Vec<Genome> = Vec::new();
+    for genome in genomes {
+        let mut near: Vec<(f64, usize)> = whole
+            .iter()
+            .map(|other| &other.composition)
+            .enumerate()
+            .filter(|(_, other)| {
+                let depths = [genome.composition.depth, other.depth];
+                depths[0].max(depths[1]) < MAX_DEPTHS * depths[0].min(depths[1])
+            })
+            .map(|(place, other)| (distance(&genome.composition, other), place))
+            .filter(|&(apart, place)| {
+                apart < MAX_DISTANCE * CLEARLY
+                    && homology.of(&genome.components, &whole[place].components) == Kinship::Unlike
+            })
+            .collect();
+        near.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let best = near.first().copied().filter(|&(apart, best)| {
+            let is_doubtful = |&(other_apart, other): &(f64, usize)| {
+                other_apart < CLEARLY * apart
+                    && homology.of(&whole[best].components, &whole[other].components) != Kinship::Unlike
+            };
+            apart < MAX_DISTANCE && !near[1..].iter().any(is_doubtful)
+        });
+        match best {
+            Some((_, best)) => whole[best].take(genome),
+            None => whole.push(genome),
+        }
+    }
+    whole
 }
 
 fn distance(one: &Composition, other: &Composition) -> f64 {
@@ -96,7 +160,13 @@ fn composition(
     let members = overlaps.members(component);
     let depth =
         members.iter().map(|&read| f64::from(overlaps.depth(read as usize))).sum::<f64>() / members.len() as f64;
-    Ok(Composition { centre: log_ratios(&total), spread: (0..TETRAMERS).map(variance).sum::<f64>().sqrt(), depth })
+    Ok(Composition {
+        centre: log_ratios(&total),
+        counts: total,
+        spread: (0..TETRAMERS).map(variance).sum::<f64>().sqrt(),
+        depth,
+        num_reads: members.len(),
+    })
 }
 
 /// Centred logarithms (Aitchison 1982, *The statistical analysis of compositional data*).
