@@ -339,6 +339,20 @@ pub struct Embed {
     /// clusters and neighbours can be measured on samples that lie at random
     #[arg(long)]
     pub moved: bool,
+    /// What of the network is embedded [default: what the model was trained to embed, embed.features of its recipe]
+    #[arg(long, value_enum, value_name = "FEATURES")]
+    pub features: Option<Features>,
+}
+
+/// What of a network is an embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Features {
+    /// What its last layer makes, which is what training compares
+    Projected,
+    /// What its last layer is given, which knows more than pairs share
+    Pooled,
+    /// Both side by side, of equal weight
+    Both,
 }
 
 /// How to cluster.

@@ -91,4 +91,4 @@ pub use segment::{
     GrainFacts, GrainKind, GrainLandscape, GrainsConfig, Landscape, OtsuConfig, Polarity, Segmentation, Segments,
     SmallGrains, WatershedConfig, segment, segment_with_facts,
 };
-pub use views::{EmbedConfig, GrainViews, ViewConfig};
+pub use views::{EmbedConfig, GrainViews, LevelsFrom, ViewConfig};

@@ -24,7 +24,7 @@ pub use config::{AugmentConfig, CropsConfig, Effect, GrainPairsConfig, PairKindC
 use crate::{
     Error, Grain, GrainDataset,
     resample::Placement,
-    views::{Frame, Look, ViewConfig, ViewMaker},
+    views::{Fields, Frame, Look, ViewConfig},
 };
 
 /// Draws pairs from grains.
@@ -33,13 +33,15 @@ pub struct GrainPairs {
     config: GrainPairsConfig,
     /// Sums of the weights up to each kind.
     cumulated_weights: Vec<f64>,
-    maker: ViewMaker,
+    fields: Fields,
 }
 
 /// A view before it is sampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct DrawnView {
     placement: Placement,
+    /// Of the detail, where one is shown.
+    detail: Option<Placement>,
     augmentation: Augmentation,
 }
 
@@ -51,13 +53,13 @@ impl GrainPairs {
     /// `crops` are asked for and the field fills every region.
     pub fn new(grains: Arc<GrainDataset>, config: &GrainPairsConfig, view: &ViewConfig) -> Result<Self, Error> {
         config.validate()?;
-        let maker = ViewMaker::new(&grains, view)?;
+        let fields = Fields::new(&grains, view)?;
         let mut weight = 0.0;
         let cumulated_weights = config.kinds.iter().map(|kind| {
             weight += kind.weight();
             weight
         });
-        let source = Self { cumulated_weights: cumulated_weights.collect(), config: config.clone(), maker, grains };
+        let source = Self { cumulated_weights: cumulated_weights.collect(), config: config.clone(), fields, grains };
         for (i, kind) in config.kinds.iter().enumerate() {
             if matches!(kind, PairKindConfig::Crops(_)) && kind.weight() > 0.0 && source.num_with_room()? == 0 {
                 return Err(Error::Config {
@@ -74,9 +76,10 @@ impl GrainPairs {
     fn num_with_room(&self) -> Result<usize, DatasetError> {
         let mut num = 0;
         for index in 0..self.grains.len() {
-            let frame = self.maker.frame(&self.grains.get(index)?)?;
-            let side = self.maker.fitting_side(&frame, self.config.scale[0]);
-            let room = draw::room(&self.maker, &frame, side);
+            let maker = self.fields.whole();
+            let frame = maker.frame(&self.grains.get(index)?)?;
+            let side = maker.fitting_side(&frame, self.config.scale[0]);
+            let room = draw::room(maker, &frame, side);
             num += usize::from(room.iter().any(|range| range.end - range.start >= side / 4.0));
         }
         Ok(num)
@@ -90,25 +93,40 @@ impl GrainPairs {
     ) -> Result<(&PairKindConfig, [DrawnView; 2]), DatasetError> {
         debug_assert!(index < self.grains.len());
         let kind = &self.config.kinds[seed::weighted(&self.cumulated_weights, rng)];
-        let frame = self.maker.frame(grain)?;
-        let first = self.draw_view(grain, &frame, kind, rng);
-        let second = self.draw_view(grain, &frame, kind, rng);
+        let frame = self.fields.whole().frame(grain)?;
+        let detail = self.fields.detail().map(|maker| maker.frame(grain)).transpose()?;
+        let first = self.draw_view(grain, &frame, detail.as_ref(), kind, rng);
+        let second = self.draw_view(grain, &frame, detail.as_ref(), kind, rng);
         Ok((kind, [first, second]))
     }
 
-    fn draw_view(&self, grain: &Grain, frame: &Frame, kind: &PairKindConfig, rng: &mut Rng) -> DrawnView {
-        let config = &self.config;
+    fn draw_view(
+        &self,
+        grain: &Grain,
+        frame: &Frame,
+        detail: Option<&Frame>,
+        kind: &PairKindConfig,
+        rng: &mut Rng,
+    ) -> DrawnView {
+        let (config, maker) = (&self.config, self.fields.whole());
         let scale = draw::log_uniform(config.scale, rng);
-        let side = self.maker.fitting_side(frame, scale);
+        let side = maker.fitting_side(frame, scale);
         let offset_px = match kind {
             PairKindConfig::Rotations(_) => draw::shift(frame, config.max_shift * side, rng),
-            PairKindConfig::Crops(_) => draw::place(&self.maker, grain, frame, side, rng),
+            PairKindConfig::Crops(_) => draw::place(maker, grain, frame, side, rng),
         };
         let angle_deg = draw::between([-config.max_angle_deg, config.max_angle_deg], rng);
         let mirror = seed::coin(rng) && config.mirror;
         let look = Look { offset_px, scale, angle_deg, mirror };
         let augmentation = Augmentation::draw(&config.augment, rng);
-        DrawnView { placement: self.maker.place(frame, &look), augmentation }
+        let detail = self.fields.detail().zip(detail).map(|(maker, frame)| {
+            // Jittered as the whole is, but about its own size; at any place, turned on its own.
+            let scale = scale / (config.scale[0] * config.scale[1]).sqrt();
+            let offset_px = draw::place(maker, grain, frame, maker.fitting_side(frame, scale), rng);
+            let angle_deg = draw::between([-config.max_angle_deg, config.max_angle_deg], rng);
+            maker.place(frame, &Look { offset_px, scale, angle_deg, mirror })
+        });
+        DrawnView { placement: maker.place(frame, &look), detail, augmentation }
     }
 }
 
@@ -118,19 +136,23 @@ impl PairSource for GrainPairs {
     }
 
     fn view_shape(&self) -> ViewShape {
-        self.maker.shape()
+        self.fields.shape()
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
         let grain = self.grains.get(index)?;
         let mut rng = seed::rng(seed, index as u64);
         let (_, drawn) = self.draw(index, &grain, &mut rng)?;
-        let views = drawn.map(|DrawnView { placement, augmentation }| {
-            let mut values = self.maker.sample(&grain, &placement, augmentation.reach_px());
-            augmentation.apply(&mut values, self.maker.size(), &mut rng);
-            self.maker.finish(&grain, &placement, values)
+        let [first, second] = drawn.map(|DrawnView { placement, detail, augmentation }| {
+            self.fields.view(&grain, |maker, _, field| {
+                let placement = if field == 0 { placement } else { detail.unwrap_or(placement) };
+                let mut values = maker.sample(&grain, &placement, augmentation.reach_px());
+                // One instrument: of the same strength for all that a view shows.
+                augmentation.apply(&mut values, maker.size(), &mut rng);
+                (placement, values)
+            })
         });
-        Ok(Pair::of(self.grains.sample_id(index), views))
+        Ok(Pair::of(self.grains.sample_id(index), [first?, second?]))
     }
 
     /// The image: its grains, and tiles that overlap, are never split.

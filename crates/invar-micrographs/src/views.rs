@@ -1,6 +1,7 @@
 //! The views of a grain as it is embedded: upright, or turned and moved evenly, so that their mean ignores both.
 
 mod config;
+mod fields;
 mod maker;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use invar_dataset::{Dataset as _, DatasetError, View, ViewShape, ViewSource};
 
 pub(crate) use config::refuse;
 pub use config::{Channels, EmbedConfig, Field, LevelsFrom, Masking, ViewConfig};
+pub(crate) use fields::Fields;
 pub use maker::{Frame, Look, ViewMaker};
 
 use crate::{Error, Grain, GrainDataset};
@@ -24,7 +26,7 @@ pub struct GrainViews {
     grains: Arc<GrainDataset>,
     config: EmbedConfig,
     mirror: bool,
-    maker: ViewMaker,
+    fields: Fields,
 }
 
 impl GrainViews {
@@ -35,25 +37,24 @@ impl GrainViews {
     /// another number of channels than the first image.
     pub fn new(grains: Arc<GrainDataset>, view: &ViewConfig, config: EmbedConfig, mirror: bool) -> Result<Self, Error> {
         config.validate()?;
-        let maker = ViewMaker::new(&grains, view)?;
-        Ok(Self { grains, config, mirror, maker })
+        let fields = Fields::new(&grains, view)?;
+        Ok(Self { grains, config, mirror, fields })
     }
 
     /// Every view of a grain that is turned by `turn_deg` and then mirrored or not.
     fn views_of(&self, grain: &Grain, turn_deg: f64, mirror: bool) -> Result<Vec<View>, DatasetError> {
-        let frame = self.maker.frame(grain)?;
-        let rotations = self.config.rotations;
-        let mut views = Vec::new();
-        for offset in self.maker.spread(&frame, self.config.crops as usize) {
-            for rotation in 0..rotations {
-                let angle_deg = self.config.angle_deg + turn_deg + 360.0 * f64::from(rotation) / f64::from(rotations);
-                let look = Look { offset_px: offset, angle_deg, mirror, ..Look::default() };
-                let placement = self.maker.place(&frame, &look);
-                let values = self.maker.sample(grain, &placement, 0.0);
-                views.push(self.maker.finish(grain, &placement, values));
-            }
-        }
-        Ok(views)
+        let rotations = self.config.rotations as usize;
+        let places = self.fields.spread(grain, self.config.crops as usize, rotations)?;
+        let view = |(number, offsets): (usize, Vec<[f64; 2]>)| {
+            let turned_by = 360.0 * (number % rotations) as f64 / rotations as f64;
+            let angle_deg = self.config.angle_deg + turn_deg + turned_by;
+            self.fields.view(grain, |maker, frame, field| {
+                let look = Look { offset_px: offsets[field], angle_deg, mirror, ..Look::default() };
+                let placement = maker.place(frame, &look);
+                (placement, maker.sample(grain, &placement, 0.0))
+            })
+        };
+        places.into_iter().enumerate().map(view).collect()
     }
 }
 
@@ -63,7 +64,7 @@ impl ViewSource for GrainViews {
     }
 
     fn view_shape(&self) -> ViewShape {
-        self.maker.shape()
+        self.fields.shape()
     }
 
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {

@@ -21,6 +21,8 @@ use transformer::TransformerConfig;
 pub struct Encoded {
     /// One vector of unit length a view `[B, D]`.
     pub embedding: Tensor,
+    /// What the last layer makes it of `[B, P]`, f32: the features of a view after pooling.
+    pub pooled: Tensor,
     /// One vector a position `[B, L, K]`, where the encoder has them: what is pooled, in a width of its own.
     pub tokens: Option<Tensor>,
     /// How `tokens` lie in the plane, where they are a feature map: `L = h * w`.
@@ -32,6 +34,7 @@ impl Encoded {
     pub fn rows(&self, first: i64, count: i64) -> Self {
         Self {
             embedding: self.embedding.narrow(0, first, count),
+            pooled: self.pooled.narrow(0, first, count),
             tokens: self.tokens.as_ref().map(|t| t.narrow(0, first, count)),
             grid: self.grid,
         }
@@ -66,6 +69,9 @@ pub struct Grid {
 ///     fn dim(&self) -> usize {
 ///         1
 ///     }
+///     fn num_pooled(&self) -> usize {
+///         1
+///     }
 /// }
 /// ```
 ///
@@ -82,6 +88,9 @@ pub struct Grid {
 ///     fn dim(&self) -> usize {
 ///         1
 ///     }
+///     fn num_pooled(&self) -> usize {
+///         1
+///     }
 /// }
 /// ```
 pub trait Encoder: Send + Sync {
@@ -94,6 +103,9 @@ pub trait Encoder: Send + Sync {
 
     /// Embedding dimensions, `D`.
     fn dim(&self) -> usize;
+
+    /// Dimensions of what the last layer is given, `P`.
+    fn num_pooled(&self) -> usize;
 }
 
 /// The encoder of a recipe.

@@ -29,6 +29,7 @@ pub mod strands;
 
 mod batch;
 mod error;
+mod features;
 mod sample_ids;
 mod standardise;
 mod towers;
@@ -38,6 +39,7 @@ pub use batch::Batch;
 pub use device::DeviceChoice;
 pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Sees, unit_length};
 pub use error::Error;
+pub use features::Features;
 pub use sample_ids::SampleIds;
 pub use towers::{Towers, Views};
 pub use weights::Weights;

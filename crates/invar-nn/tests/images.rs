@@ -274,3 +274,68 @@ fn a_recipe_reads_as_documented() {
     let error = toml::from_str::<EncoderConfig>("type = 'resnet'\nsize = 'huge'").unwrap_err().to_string();
     assert!(error.contains("huge") && error.contains("resnet18"), "{error}");
 }
+
+/// Largest difference of two values.
+fn largest(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+/// The planes `planes` of views.
+fn narrowed(views: &[View], planes: std::ops::Range<usize>) -> Vec<View> {
+    let narrow = |view: &View| {
+        let View::Dense { shape, data } = view else { panic!("dense") };
+        let size = shape[1] * shape[2];
+        View::Dense {
+            shape: vec![planes.len(), shape[1], shape[2]],
+            data: data[planes.start * size..planes.end * size].into(),
+        }
+    };
+    views.iter().map(narrow).collect()
+}
+
+#[test]
+fn the_features_of_two_fields_are_those_of_each_side_by_side() {
+    for norm in [NormKind::Batch, NormKind::Group] {
+        let (two, one) = (nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu));
+        let config = ResNetConfig { scales: 2, input_norm: true, ..nano(norm) };
+        let both = EncoderConfig::Resnet(config.clone()).init(&two.root(), &square()).unwrap();
+        let single = ViewShape::Dense(vec![1, SIDE, SIDE]);
+        let alone = EncoderConfig::Resnet(ResNetConfig { scales: 1, ..config }).init(&one.root(), &single).unwrap();
+        let trunk = two.variables();
+        for (name, mut weights) in one.variables().into_iter().filter(|(name, _)| !name.starts_with("out.")) {
+            tch::no_grad(|| weights.copy_(&trunk[&name]));
+        }
+        let views = images(3, 5);
+        let of = |encoder: &dyn Encoder, views: &[View]| encoder.encode(&collate(views), false).unwrap();
+        let found = of(&*both, &views);
+        let fields = [0..1, 1..2].map(|planes| of(&*alone, &narrowed(&views, planes)));
+        let expected = Tensor::cat(&[&fields[0].pooled, &fields[1].pooled], 1);
+        assert!(largest(&found.pooled, &expected) < 1e-5);
+        // What is handed on as a map is that of the first field.
+        assert!(largest(&found.tokens.unwrap(), fields[0].tokens.as_ref().unwrap()) < 1e-5);
+    }
+    let store = nn::VarStore::new(Device::Cpu);
+    let three = ResNetConfig { scales: 3, ..nano(NormKind::Batch) };
+    let error = EncoderConfig::Resnet(three).init(&store.root(), &square()).err().unwrap().to_string();
+    assert_eq!(error, "encoder.scales must be a number that 2 planes of a view can be divided by, got 3");
+}
+
+#[test]
+fn light_is_two_features_a_plane_and_the_others_do_not_see_it() {
+    let store = nn::VarStore::new(Device::Cpu);
+    let config = ResNetConfig { input_norm: true, light: true, ..nano(NormKind::Group) };
+    let encoder = EncoderConfig::Resnet(config).init(&store.root(), &square()).unwrap();
+    let views = images(7, 4);
+    let lit = views.iter().map(|view| {
+        let View::Dense { shape, data } = view else { panic!("dense") };
+        View::Dense { shape: shape.clone(), data: data.iter().map(|x| 1.5 * x + 0.125).collect() }
+    });
+    let [dark, bright] = [views.clone(), lit.collect()].map(|v| encoder.encode(&collate(&v), false).unwrap().pooled);
+    let texture = encoder.num_pooled() as i64 - 4;
+    let part = |x: &Tensor, first: i64, count: i64| x.narrow(1, first, count);
+    assert!(largest(&part(&dark, 0, texture), &part(&bright, 0, texture)) < 1e-3);
+    // By hand, m = 4 (mean - 1/2) and s = 4 std: 1.5 x + 1/8 makes them 1.5 m + 1.5 and 1.5 s.
+    let [m, s] = [part(&dark, texture, 2), part(&dark, texture + 2, 2)];
+    assert!(largest(&(m * 1.5 + 1.5), &part(&bright, texture, 2)) < 1e-4);
+    assert!(largest(&(s * 1.5), &part(&bright, texture + 2, 2)) < 1e-2);
+}

@@ -143,7 +143,13 @@ fn main() {
         checkpoint_every: steps,
         ..TrainConfig::default()
     };
-    let recipe = Recipe { encoder, loss: Default::default(), train: train_config, data: Default::default() };
+    let recipe = Recipe {
+        encoder,
+        loss: Default::default(),
+        train: train_config,
+        features: Default::default(),
+        data: Default::default(),
+    };
     let dir = std::env::temp_dir().join(format!("invar-bench-{}", std::process::id()));
     let source = Arc::new(if has("transformer") { Stored::sequences(side) } else { Stored::images(side) });
     let laps = Laps::default();

@@ -12,7 +12,7 @@ use std::{
 
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig, layers::Precision};
-use invar_train::{EmbedConfig, Model, Recipe, TrainConfig, embed, train};
+use invar_train::{EmbedConfig, Model, Recipe, Steps, TrainConfig, embed, train};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor};
 
@@ -98,14 +98,20 @@ fn main() {
 
 fn bench_training(dir: &std::path::Path, cost: Duration, precision: Precision, products: f64) -> Model {
     let config = TrainConfig {
-        steps: STEPS,
+        steps: Steps::Fixed(STEPS),
         threads: THREADS,
         validation_fraction: 0.0,
         checkpoint_every: STEPS,
         ..TrainConfig::default()
     };
     let encoder = EncoderConfig::KmerMlp(KmerMlpConfig { precision, ..KmerMlpConfig::default() });
-    let recipe = Recipe { encoder, loss: Default::default(), train: config, data: format!("{cost:?}").into() };
+    let recipe = Recipe {
+        encoder,
+        loss: Default::default(),
+        train: config,
+        features: Default::default(),
+        data: format!("{cost:?}").into(),
+    };
     let run = dir.join(format!("{cost:?}"));
     let summary = train(&recipe, Arc::new(Profiles::new(cost)), Device::Cpu, &run, &NoProgress).expect("trains");
     let views_per_s = 2.0 * summary.pairs as f64 / summary.elapsed_s;

@@ -1,18 +1,18 @@
 use std::path::PathBuf;
 
 use invar_loss::LossConfig;
-use invar_nn::EncoderConfig;
+use invar_nn::{EncoderConfig, Features};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, Steps};
 
 /// Settings of the training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Optimizer steps in all.
-    pub steps: u64,
+    pub steps: Steps,
     /// Pairs of a batch, over all processes: the negatives of one another.
     pub batch_size: usize,
     /// Views of each sample of a batch. Most losses compare two; `multi-positive` takes more.
@@ -76,7 +76,7 @@ fn default_seed() -> u64 {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            steps: 600,
+            steps: Steps::Fixed(600),
             batch_size: 512,
             views: 2,
             accumulate: 1,
@@ -114,7 +114,7 @@ impl TrainConfig {
             let error = || Error::Config { key, expected: format!("at least {least}"), found: value.to_string() };
             if value >= least { Ok(()) } else { Err(error()) }
         };
-        at_least("train.steps", self.steps, 1)?;
+        self.steps.validate()?;
         at_least("train.batch_size", self.batch_size as u64, 2)?;
         at_least("train.views", self.views as u64, 2)?;
         at_least("train.accumulate", self.accumulate as u64, 1)?;
@@ -147,6 +147,9 @@ pub struct Recipe {
     pub loss: LossConfig,
     /// The loop.
     pub train: TrainConfig,
+    /// What of the encoder the model embeds by. Training does not depend on it: validation looks at what the last layer
+    /// makes, whose spread the alarms know.
+    pub features: Features,
     /// What the samples are, by the caller's keys (checksums, settings of the pairs): a run directory is not resumed
     /// when it changed.
     pub data: Value,

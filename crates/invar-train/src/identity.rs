@@ -147,6 +147,7 @@ mod tests {
             encoder: Default::default(),
             loss: Default::default(),
             train: TrainConfig { view_workers, seed, ..Default::default() },
+            features: Default::default(),
             data: Value::Null,
         };
         let of = |recipe: &Recipe| recipe.identity(&ViewShape::Dense(vec![3]), 10).unwrap();

@@ -38,6 +38,7 @@ mod network;
 mod observer;
 mod place;
 mod step;
+mod steps;
 mod tensorboard;
 mod trainer;
 
@@ -54,5 +55,6 @@ pub use orbits::{InvarianceReport, Moves, Orbits, Round, SymmetryGap, orbits};
 pub use place::Place;
 pub use quality::{PairQuality, pair_quality};
 pub use step::{ContrastiveStep, Step, StepReport, ValidationReport};
+pub use steps::{Epochs, Steps};
 pub use survey::{Survey, survey};
 pub use trainer::{Outcome, TrainSummary, Trainer, train};

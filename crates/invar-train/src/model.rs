@@ -5,7 +5,7 @@ use std::{
 };
 
 use invar_dataset::{RunDir, ViewShape};
-use invar_nn::{Batch, Encoder, EncoderConfig};
+use invar_nn::{Batch, Encoder, EncoderConfig, Features};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, nn};
 
@@ -32,6 +32,9 @@ struct Header {
     /// LibTorch's, in training.
     threads: usize,
     trained_steps: u64,
+    /// Models from before this key embed what the last layer makes.
+    #[serde(default)]
+    features: Features,
 }
 
 /// [`ViewShape`], as stored.
@@ -52,12 +55,13 @@ impl Model {
     pub fn save(
         path: &Path,
         encoder: &EncoderConfig,
+        features: Features,
         views: &ViewShape,
         threads: usize,
         trained_steps: u64,
         tensors: &[(String, Tensor)],
     ) -> Result<String, Error> {
-        let header = Header { encoder: encoder.clone(), views: views.into(), threads, trained_steps };
+        let header = Header { encoder: encoder.clone(), views: views.into(), threads, trained_steps, features };
         let is_trunk = |name: &str| name.strip_prefix(TRUNK).is_some_and(|rest| rest.starts_with('.'));
         let trunk: Vec<(String, Tensor)> =
             tensors.iter().filter(|(name, _)| is_trunk(name)).map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
@@ -103,9 +107,21 @@ impl Model {
         self.header.views.clone().into()
     }
 
-    /// Embedding dimensions, `D`.
+    /// What of the encoder it embeds by.
+    pub fn features(&self) -> Features {
+        self.header.features
+    }
+
+    /// The same model, embedding by other features of its encoder.
+    #[must_use]
+    pub fn with_features(mut self, features: Features) -> Self {
+        self.header.features = features;
+        self
+    }
+
+    /// Dimensions of what it embeds, `D`.
     pub fn dim(&self) -> usize {
-        self.encoder.dim()
+        self.header.features.dim(&*self.encoder)
     }
 
     /// Where it computes.
@@ -125,7 +141,8 @@ impl Model {
     pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         invar_torch::caught(|| {
             let _no_grad = tch::no_grad_guard();
-            host_rows(&self.encoder.encode(&batch.to_device(self.device), false)?.embedding)
+            let encoded = self.encoder.encode(&batch.to_device(self.device), false)?;
+            host_rows(&self.header.features.of(&encoded))
         })?
     }
 }

@@ -42,6 +42,8 @@ pub struct Survey {
     pub num_training: usize,
     /// Samples held out for validation.
     pub num_held_out: usize,
+    /// Optimizer steps in all.
+    pub steps: u64,
     /// Pairs of a batch, over all processes.
     pub batch_size: usize,
     /// Pairs whose activations are in memory at a time.
@@ -121,6 +123,7 @@ fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: 
         dim,
         num_training,
         num_held_out,
+        steps: config.steps.on(num_training, batch_size * config.accumulate),
         batch_size,
         chunk_pairs,
         memory,

@@ -84,13 +84,15 @@ pub fn train(
     observer: &dyn Observer,
 ) -> Result<TrainSummary, Error> {
     let mut trainer = Trainer::new(recipe, source, place, run_dir, observer)?;
-    trainer.run(recipe.train.steps, observer)?;
+    trainer.run(u64::MAX, observer)?;
     trainer.finish()
 }
 
 /// The loop: data, schedule, validation, metrics, checkpoints and resume around one [`Step`].
 pub struct Trainer {
     recipe: Recipe,
+    /// In all, on these data.
+    steps: u64,
     step: Box<dyn Step>,
     training: Arc<dyn PairSource>,
     order: BatchOrder,
@@ -177,6 +179,7 @@ impl Trainer {
         let (training, held_out) =
             split::split(with_views(config, source), config.validation_fraction, Stream::Split.seed(config.seed))?;
         let order = BatchOrder::new(training.len(), config.batch_size, Stream::Order.seed(config.seed))?;
+        let steps = config.steps.on(training.len(), order.batch_size() * config.accumulate);
         if order.batch_size() < config.batch_size {
             observer.warning(&format!(
                 "train.batch_size is {}, but there are {} training samples: every batch is all of them",
@@ -211,6 +214,7 @@ impl Trainer {
         let validates = group.first_says(f64::from(!validation.batches.is_empty()))? > 0.0;
         Ok(Self {
             recipe: recipe.clone(),
+            steps,
             step,
             training: Arc::new(training),
             order,
@@ -224,6 +228,11 @@ impl Trainer {
             announced: 0,
             clock: Clock::default(),
         })
+    }
+
+    /// Steps in all.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Steps done.
@@ -254,8 +263,8 @@ impl Trainer {
             invar_torch::share_cores(config.view_workers)?;
         }
         invar_torch::keep_memory();
-        let until = until.min(config.steps);
-        observer.set_total(config.steps);
+        let until = until.min(self.steps);
+        observer.set_total(self.steps);
         observer.advance(self.state.step - std::mem::replace(&mut self.announced, self.state.step));
         if let Some(Output { log, .. }) = &mut self.output {
             log.begin()?;
@@ -276,7 +285,7 @@ impl Trainer {
                 waited += wait;
                 pairs += chunks.iter().map(Views::num_pairs).sum::<usize>() * self.group.size();
             }
-            let learning_rate = schedule::learning_rate(&config, self.state.step);
+            let learning_rate = schedule::learning_rate(&config, self.steps, self.state.step);
             let report = self.step.update(step, learning_rate)?;
             for (what, value) in [("loss", report.loss), ("gradient norm", report.grad_norm)] {
                 if !value.is_finite() {
@@ -320,7 +329,7 @@ impl Trainer {
         let (encoder, views) = (&self.recipe.encoder, self.training.view_shape());
         let threads = self.recipe.train.threads;
         let model_sha256 = match self.output {
-            Some(_) => Model::save(&model, encoder, &views, threads, model_step, &tensors)?,
+            Some(_) => Model::save(&model, encoder, self.recipe.features, &views, threads, model_step, &tensors)?,
             None => String::new(),
         };
         self.group.barrier()?;
@@ -341,7 +350,7 @@ impl Trainer {
     fn after_step(&mut self, metrics: StepMetrics, observer: &dyn Observer) -> Result<(), Error> {
         let config = &self.recipe.train;
         let step = metrics.step;
-        let is_last = step == config.steps;
+        let is_last = step == self.steps;
         let (validate, save) =
             (step.is_multiple_of(config.validate_every), step.is_multiple_of(config.checkpoint_every));
         observer.step(&metrics);

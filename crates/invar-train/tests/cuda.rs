@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use invar_dataset::{NoProgress, RunDir};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-use invar_train::{EmbedConfig, Model, Recipe, TrainConfig, Trainer, checkpoint, embed, quality::cosine_gap};
+use invar_train::{EmbedConfig, Model, Recipe, Steps, TrainConfig, Trainer, checkpoint, embed, quality::cosine_gap};
 use synthetic::Clouds;
 use tch::{Device, Tensor};
 
@@ -15,8 +15,14 @@ const GPU: Device = Device::Cuda(0);
 
 fn recipe() -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
-    let train = TrainConfig { steps: 40, batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: Default::default(), train, data: Default::default() }
+    let train = TrainConfig { steps: Steps::Fixed(40), batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
+    Recipe {
+        encoder: EncoderConfig::KmerMlp(encoder),
+        loss: Default::default(),
+        train,
+        features: Default::default(),
+        data: Default::default(),
+    }
 }
 
 fn run_to(dir: &Path, device: Device, until: u64) -> (Trainer, HashMap<String, Tensor>) {

@@ -8,7 +8,7 @@ use invar_nn::{
     Batch, EncoderConfig,
     encoder::resnet::{NormKind, ResNetConfig, Size},
 };
-use invar_train::{EmbedConfig, Model, Moves, Recipe, TrainConfig, Trainer, checkpoint, embed, orbits};
+use invar_train::{EmbedConfig, Model, Moves, Recipe, Steps, TrainConfig, Trainer, checkpoint, embed, orbits};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -98,7 +98,7 @@ fn recipe() -> Recipe {
     let encoder = ResNetConfig { size: Size::Nano, dim: 16, norm: NormKind::Batch, ..ResNetConfig::default() };
     let loss = InfoNceConfig { projection: vec![16, 8], ..InfoNceConfig::default() };
     let train = TrainConfig {
-        steps: 16,
+        steps: Steps::Fixed(16),
         batch_size: 16,
         warmup_steps: 2,
         validation_fraction: 0.2,
@@ -107,7 +107,13 @@ fn recipe() -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoder: EncoderConfig::ResnetC4(encoder), loss: LossConfig::InfoNce(loss), train, data: "stripes".into() }
+    Recipe {
+        encoder: EncoderConfig::ResnetC4(encoder),
+        loss: LossConfig::InfoNce(loss),
+        train,
+        features: Default::default(),
+        data: "stripes".into(),
+    }
 }
 
 fn run_to(dir: &Path, until: u64) -> Trainer {
@@ -129,7 +135,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
     let loss = InfoNceConfig { temperature: 0.5, ..InfoNceConfig::default() };
     let num_pairs = PairSource::len(&Still);
     let train = TrainConfig {
-        steps: 1,
+        steps: Steps::Fixed(1),
         batch_size: num_pairs,
         // The weights stay where they were.
         learning_rate: 1e-12,
@@ -144,6 +150,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
         encoder: EncoderConfig::Resnet(encoder),
         loss: LossConfig::InfoNce(loss),
         train,
+        features: Default::default(),
         data: Default::default(),
     };
     let dir = tempfile::tempdir().unwrap();

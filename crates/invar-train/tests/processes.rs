@@ -16,7 +16,7 @@ use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig, MultiPositiveConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
-use invar_train::{Error, Place, Recipe, TrainConfig, Trainer, metrics::Event};
+use invar_train::{Error, Place, Recipe, Steps, TrainConfig, Trainer, metrics::Event};
 use synthetic::Clouds;
 use tch::Device;
 
@@ -48,7 +48,7 @@ fn recipe(loss: &str) -> Recipe {
     };
     let train = TrainConfig {
         views,
-        steps: 30,
+        steps: Steps::Fixed(30),
         batch_size: 48,
         accumulate: 2,
         chunk_pairs: 10,
@@ -60,7 +60,13 @@ fn recipe(loss: &str) -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss, train, data: Default::default() }
+    Recipe {
+        encoder: EncoderConfig::KmerMlp(encoder),
+        loss,
+        train,
+        features: Default::default(),
+        data: Default::default(),
+    }
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource};
 use invar_nn::{EncoderConfig, Views, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
-    ContrastiveStep, EmbedConfig, Error, Model, Place, Recipe, Step, StepReport, TrainConfig, Trainer,
+    ContrastiveStep, EmbedConfig, Error, Model, Place, Recipe, Step, StepReport, Steps, TrainConfig, Trainer,
     ValidationReport, embed, train,
 };
 use synthetic::Clouds;
@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 fn recipe() -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let train = TrainConfig {
-        steps: 12,
+        steps: Steps::Fixed(12),
         batch_size: 32,
         warmup_steps: 2,
         validation_fraction: 0.0,
@@ -24,7 +24,13 @@ fn recipe() -> Recipe {
         threads: 2,
         ..TrainConfig::default()
     };
-    Recipe { encoder: EncoderConfig::KmerMlp(encoder), loss: Default::default(), train, data: "clouds".into() }
+    Recipe {
+        encoder: EncoderConfig::KmerMlp(encoder),
+        loss: Default::default(),
+        train,
+        features: Default::default(),
+        data: "clouds".into(),
+    }
 }
 
 fn digest(dir: &Path) -> String {

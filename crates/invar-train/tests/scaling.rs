@@ -7,18 +7,20 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-use invar_train::{Error, Model, Recipe, TrainConfig, Trainer, checkpoint, metrics::Event, train};
+use invar_train::{Error, Model, Recipe, Steps, TrainConfig, Trainer, checkpoint, metrics::Event, train};
 use synthetic::Clouds;
 use tch::{Device, Kind, Tensor};
 
 fn recipe(train: TrainConfig) -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
-    let train = TrainConfig { steps: 12, batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
+    let train =
+        TrainConfig { steps: Steps::Fixed(12), batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
     Recipe {
         encoder: EncoderConfig::KmerMlp(encoder),
         loss: LossConfig::InfoNce(loss),
         train,
+        features: Default::default(),
         data: Default::default(),
     }
 }
@@ -81,7 +83,12 @@ fn frozen_parameters_stay_and_slips_are_told() {
         recipe(TrainConfig { freeze: freeze.iter().map(ToString::to_string).collect(), ..TrainConfig::default() })
     };
     let start = run(
-        &recipe(TrainConfig { steps: 12, learning_rate: 0.0, min_learning_rate: 0.0, ..TrainConfig::default() }),
+        &recipe(TrainConfig {
+            steps: Steps::Fixed(12),
+            learning_rate: 0.0,
+            min_learning_rate: 0.0,
+            ..TrainConfig::default()
+        }),
         dir.path(),
     );
     let (start, dir) = (start.unwrap(), tempfile::tempdir().unwrap());
@@ -110,7 +117,7 @@ fn a_moving_average_follows_and_is_what_embeds() {
         let config =
             TrainConfig { ema_decay: decay, validation_fraction: 0.0, checkpoint_every: 1, ..TrainConfig::default() };
         let mut recipe = recipe(TrainConfig { keep_checkpoints: 100, ..config });
-        recipe.train.steps = steps;
+        recipe.train.steps = Steps::Fixed(steps);
         recipe
     };
     run(&averaged(3), dirs[0].path()).unwrap();

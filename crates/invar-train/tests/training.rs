@@ -13,10 +13,10 @@ use std::{
 };
 
 use invar_dataset::{Moved, NoProgress, Progress, RunDir};
-use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
+use invar_nn::{EncoderConfig, Features, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
-    EmbedConfig, Error, Model, Moves, Observer, Outcome, Recipe, StepMetrics, TrainConfig, Trainer, checkpoint, embed,
-    orbits, pair_quality, train,
+    EmbedConfig, Epochs, Error, Model, Moves, Observer, Outcome, Recipe, StepMetrics, Steps, TrainConfig, Trainer,
+    checkpoint, embed, orbits, pair_quality, train,
 };
 use synthetic::Clouds;
 use tch::{Device, Tensor};
@@ -27,7 +27,7 @@ fn recipe() -> Recipe {
         encoder: EncoderConfig::KmerMlp(encoder),
         loss: Default::default(),
         train: TrainConfig {
-            steps: 60,
+            steps: Steps::Fixed(60),
             batch_size: 32,
             learning_rate: 3e-3,
             warmup_steps: 5,
@@ -38,6 +38,7 @@ fn recipe() -> Recipe {
             threads: 1,
             ..TrainConfig::default()
         },
+        features: Default::default(),
         data: "clouds".into(),
     }
 }
@@ -128,6 +129,56 @@ fn an_interrupted_run_ends_with_the_same_bytes_as_an_uninterrupted_one() {
     }
     assert!(newest(whole.path()) == newest(broken.path()), "the tensors differ");
     assert_eq!(metrics(whole.path()), metrics(broken.path()));
+}
+
+#[test]
+fn a_run_as_long_as_its_data_ask_for_is_resumed_to_the_same_bytes() {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut recipe = recipe();
+    recipe.train.validation_fraction = 0.0;
+    recipe.train.steps = Steps::Epochs(Epochs { epochs: 2.0, least: 1, most: 100 });
+    let summary = run(&recipe, whole.path(), &NoProgress).unwrap();
+    // By hand: 500 samples twice, in batches of 32, are 31.25.
+    assert_eq!(summary.steps, 32);
+    let watcher = Watcher { stop_after: Some(13), ..Watcher::default() };
+    assert!(matches!(run(&recipe, broken.path(), &watcher), Err(Error::Interrupted)));
+    let resumed = run(&recipe, broken.path(), &NoProgress).unwrap();
+    assert_eq!((resumed.resumed_from, &resumed.model_sha256), (Some(13), &summary.model_sha256));
+    // The same number, given as such, is the same learning rate at every step.
+    let fixed = tempfile::tempdir().unwrap();
+    recipe.train.steps = Steps::Fixed(32);
+    assert_eq!(run(&recipe, fixed.path(), &NoProgress).unwrap().model_sha256, summary.model_sha256);
+}
+
+#[test]
+fn a_model_knows_what_of_it_is_embedded() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = Recipe { features: Features::Both, ..recipe() };
+    let summary = run(&both, dir.path(), &NoProgress).unwrap();
+    let load = || Model::load(&summary.model, Device::Cpu).unwrap();
+    // One hidden layer of 32, projected to 16.
+    let dims = [Features::Projected, Features::Pooled].map(|features| load().with_features(features).dim());
+    assert_eq!((load().features(), load().dim(), dims), (Features::Both, 48, [16, 32]));
+    let source = Clouds::default();
+    let embedded = |model: Model| {
+        let mut all = vec![];
+        let mut keep = |_: std::ops::Range<usize>, rows: &[f32]| {
+            all.extend_from_slice(rows);
+            Ok(())
+        };
+        embed(&model, &source, 0..20, &EmbedConfig::default(), &mut keep, &NoProgress).unwrap();
+        all
+    };
+    let projected = embedded(load().with_features(Features::Projected));
+    for (both, projected) in embedded(load()).chunks(48).zip(projected.chunks(16)) {
+        let length = both[32..].iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert!(both[32..].iter().zip(projected).all(|(a, b)| (a / length - b).abs() < 1e-5));
+    }
+    // Training is the same whatever is embedded: only the header differs.
+    let dir = tempfile::tempdir().unwrap();
+    let plain = run(&recipe(), dir.path(), &NoProgress).unwrap();
+    assert_ne!(plain.model_sha256, summary.model_sha256);
+    assert_eq!(embedded(Model::load(&plain.model, Device::Cpu).unwrap()), projected);
 }
 
 #[test]
@@ -238,7 +289,7 @@ fn training_stops_early_when_nothing_is_gained() {
 fn a_loss_near_ln_n_is_told_loudly() {
     let dir = tempfile::tempdir().unwrap();
     let mut stuck = recipe();
-    stuck.train = TrainConfig { steps: 100, learning_rate: 0.0, min_learning_rate: 0.0, ..stuck.train };
+    stuck.train = TrainConfig { steps: Steps::Fixed(100), learning_rate: 0.0, min_learning_rate: 0.0, ..stuck.train };
     let watcher = Watcher::default();
     let source = Arc::new(Clouds { all_alike: true, ..Clouds::default() });
     train(&stuck, source, Device::Cpu, dir.path(), &watcher).unwrap();

@@ -9,7 +9,7 @@ use crate::testing::{Sharing, is_negative, once, one_group, samples, weight};
 const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
 
 fn encoded(embedding: Tensor) -> Encoded {
-    Encoded { embedding, tokens: None, grid: None }
+    Encoded { pooled: embedding.shallow_clone(), embedding, tokens: None, grid: None }
 }
 
 fn loss_of(config: &InfoNceConfig, q: &Tensor, k: &Tensor) -> LossOutput {

@@ -52,7 +52,7 @@ impl SampleTable for GrainDataset {
 
     fn shortcuts(&self) -> Shortcuts {
         let ours = named_columns(&[], vec![]);
-        let suspects = ["source", "image", "pixel_size_nm"].map(str::to_owned).into_iter();
+        let suspects = ["source", "image", "pixel_size_nm", "mean_intensity"].map(str::to_owned).into_iter();
         let suspects = suspects.chain(self.sheet.0.keys().map(|name| sheet_name(name, &ours))).collect();
         Shortcuts { suspects, group: "image".into() }
     }

@@ -19,9 +19,9 @@ impl GrainPairs {
         let grain = self.grains.get(index)?;
         let (kind, views) = self.draw(index, &grain, &mut seed::rng(seed, index as u64))?;
         let mut text = format!("sample {index} ({}): {} pair\n", grain.id(), kind.name());
-        for (number, DrawnView { placement, augmentation }) in views.iter().enumerate() {
+        for (number, DrawnView { placement, detail, augmentation }) in views.iter().enumerate() {
             let [row, column] = placement.center_px;
-            let [height, width] = placement.step_px.map(|step| step * self.maker.size() as f64);
+            let [height, width] = placement.step_px.map(|step| step * self.fields.whole().size() as f64);
             let mirrored = if placement.mirror { ", mirrored" } else { "" };
             let _ = writeln!(
                 text,
@@ -29,6 +29,15 @@ impl GrainPairs {
                 number + 1,
                 placement.angle_deg,
             );
+            if let Some((maker, placement)) = self.fields.detail().zip(detail.as_ref()) {
+                let [row, column] = placement.center_px;
+                let [height, width] = placement.step_px.map(|step| step * maker.size() as f64);
+                let _ = writeln!(
+                    text,
+                    "          detail: {height:.1} x {width:.1} px around row {row:.1}, column {column:.1}, turned by {:.1} degrees",
+                    placement.angle_deg,
+                );
+            }
         }
         Ok(text)
     }

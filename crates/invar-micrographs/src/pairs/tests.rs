@@ -192,3 +192,31 @@ fn views_of_a_pair_are_of_one_thing() {
         assert!((a / b - 1.0).abs() < 0.1, "{a} {b}");
     }
 }
+
+#[test]
+fn details_lie_anywhere_at_their_own_size_and_leave_the_whole_as_it_was() {
+    let grains = grains(1, 100);
+    let config = GrainPairsConfig { scale: [0.7, 1.0], ..crops() };
+    let plain = view(Field::Grain(1.0));
+    let both = ViewConfig { detail: Some(Field::Px(24.0)), ..plain.clone() };
+    let pairs = GrainPairs::new(grains.clone(), &config, &both).unwrap();
+    assert_eq!(pairs.view_shape(), ViewShape::Dense(vec![2, 24, 24]));
+    let (mut steps, mut quarters) = (vec![], [0; 4]);
+    for seed in 0..200 {
+        for DrawnView { detail, .. } in pairs.draw(0, &grains.grain(0), &mut seed::rng(seed, 0)).unwrap().1 {
+            let detail = detail.unwrap();
+            steps.push(detail.step_px[0]);
+            let [row, column] = detail.center_px.map(|x| usize::from(x > 49.5));
+            quarters[2 * row + column] += 1;
+        }
+    }
+    // About one source pixel a view pixel: the jitter of the whole, 0.7 to 1, divided by its geometric mean.
+    let [least, most] = [0.7f64.sqrt(), 0.7f64.sqrt().recip()];
+    assert!(steps.iter().all(|step| (least - 1e-9..=most + 1e-9).contains(step)));
+    assert!(quarters.iter().all(|&num| num > 50), "{quarters:?}");
+    // The first view of a pair draws its detail last.
+    let alone = GrainPairs::new(grains.clone(), &config, &plain).unwrap();
+    let first = |pairs: &GrainPairs| pairs.draw(0, &grains.grain(0), &mut seed::rng(3, 0)).unwrap().1[0].placement;
+    assert_eq!(first(&alone), first(&pairs));
+    assert!(pairs.describe(0, 3).unwrap().contains("detail: "));
+}

@@ -12,6 +12,10 @@ pub struct ViewConfig {
     pub size_px: u32,
     /// How much of the source it shows.
     pub field: Field,
+    /// A second, smaller field, in planes of its own behind those of the first: at full resolution where the first one is
+    /// reduced. It lies anywhere in the region; the encoder's `scales` is then 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Field>,
     /// What of it is hidden.
     pub mask: Masking,
     /// Which planes it has.
@@ -27,6 +31,7 @@ impl Default for ViewConfig {
         Self {
             size_px: 64,
             field: Field::Grain(1.5),
+            detail: None,
             mask: Masking::default(),
             channels: Channels::default(),
             interpolation: Interpolation::default(),
@@ -144,15 +149,23 @@ impl ViewConfig {
             let found = format!("[{low}, {high}]");
             return Err(refuse("view.levels.range", "two numbers, the lower first".into(), found));
         }
-        let (name, value, most) = match self.field {
-            Field::Grain(value) => ("view.field.grain", value, MAX_CONTEXT),
-            Field::Px(value) => ("view.field.px", value, 1e9),
-            Field::Um(value) => ("view.field.um", value, 1e9),
-        };
-        if !(value > 0.0 && value <= most) {
-            return Err(refuse(name, format!("more than 0 and at most {most}"), value));
+        for (key, field) in [("field", Some(self.field)), ("detail", self.detail)] {
+            let Some(field) = field else { continue };
+            let (unit, value, most) = match field {
+                Field::Grain(value) => ("grain", value, MAX_CONTEXT),
+                Field::Px(value) => ("px", value, 1e9),
+                Field::Um(value) => ("um", value, 1e9),
+            };
+            if !(value > 0.0 && value <= most) {
+                return Err(refuse(format!("view.{key}.{unit}"), format!("more than 0 and at most {most}"), value));
+            }
         }
         Ok(())
+    }
+
+    /// How many fields a view shows.
+    pub fn num_fields(&self) -> usize {
+        1 + usize::from(self.detail.is_some())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use invar_dataset::{Dataset as _, DatasetError, View, ViewShape};
+use invar_dataset::{Dataset as _, DatasetError};
 use multiversion::multiversion;
 
 use super::{Channels, Field, Masking, ViewConfig};
@@ -93,12 +93,6 @@ impl ViewMaker {
         }
         let channels = if config.channels == Channels::Mean { 1 } else { stored };
         Ok(Self { config: config.clone(), channels, disc: disc(config.size_px as usize) })
-    }
-
-    /// What every view looks like.
-    pub fn shape(&self) -> ViewShape {
-        let size = self.size();
-        ViewShape::Dense(vec![self.channels, size, size])
     }
 
     /// Side of a view, pixels.
@@ -204,8 +198,8 @@ impl ViewMaker {
         }
     }
 
-    /// Hides what the mask hides.
-    pub fn finish(&self, grain: &Grain, placement: &Placement, mut values: Vec<f32>) -> View {
+    /// Hides what the mask hides of sampled values `[channels, size, size]`.
+    pub fn finish(&self, grain: &Grain, placement: &Placement, mut values: Vec<f32>) -> Vec<f32> {
         let size = self.size();
         let planes = values.chunks_exact_mut(size * size);
         match self.config.mask {
@@ -222,7 +216,7 @@ impl ViewMaker {
                 planes.for_each(|plane| hide(plane, &visible));
             }
         }
-        View::Dense { shape: vec![self.channels, size, size], data: values }
+        values
     }
 
     fn extent(&self, margin_px: f64) -> Extent {

@@ -121,12 +121,13 @@ fn recipe_syntax() {
     let expected = ViewConfig {
         size_px: 96,
         field: Field::Um(2.5),
+        detail: Some(Field::Px(64.0)),
         mask: Masking::None,
         channels: Channels::Mean,
         interpolation: crate::resample::Interpolation::Bilinear,
         levels: LevelsFrom::Range([10.0, 4000.0]),
     };
-    let text = "size_px = 96\nfield = { um = 2.5 }\nmask = 'none'\nchannels = 'mean'\ninterpolation = 'bilinear'
+    let text = "size_px = 96\nfield = { um = 2.5 }\ndetail = { px = 64 }\nmask = 'none'\nchannels = 'mean'\ninterpolation = 'bilinear'
         levels = { range = [10, 4000] }";
     assert_eq!(parse(text).unwrap(), expected);
     assert_eq!(parse(&toml::to_string(&expected).unwrap()).unwrap(), expected);
@@ -311,4 +312,24 @@ fn levels_are_those_of_the_image_of_its_type_or_given() {
     assert!(ViewMaker::new(&of_floats, &view).unwrap_err().to_string().contains("view.levels needs one"));
     let view = ViewConfig { levels: LevelsFrom::Range([3.0, 3.0]), ..view };
     assert!(view.validate().unwrap_err().to_string().starts_with("view.levels.range"));
+}
+
+#[test]
+fn a_detail_is_the_same_as_a_view_of_its_field_alone_and_lies_elsewhere_in_every_view() {
+    let grains = dataset(vec![picture("a", [1, 90, 90])]);
+    let whole = config(Field::Grain(1.0), Masking::Circle);
+    let embed = EmbedConfig { rotations: 4, ..EmbedConfig::default() };
+    let both = views_of(&grains, &ViewConfig { detail: Some(Field::Px(32.0)), ..whole.clone() }, embed);
+    assert_eq!(both.view_shape(), ViewShape::Dense(vec![2, 32, 32]));
+    let (shown, alone) = (both.views(0).unwrap(), views_of(&grains, &whole, embed).views(0).unwrap());
+    assert_eq!((shown.len(), alone.len()), (4, 4));
+    let plane = |view: &View, number: usize| data(view)[number * 1024..][..1024].to_vec();
+    // Four crops of the small field, upright: the spread is the same, the angles are those of the whole.
+    let crops = EmbedConfig { crops: 4, ..embed };
+    let details = views_of(&grains, &config(Field::Px(32.0), Masking::Circle), crops).views(0).unwrap();
+    for (number, (both, alone)) in shown.iter().zip(&alone).enumerate() {
+        assert_eq!(plane(both, 0), data(alone));
+        // Place `number` of four rotations each, at rotation `number`.
+        assert_eq!(plane(both, 1), data(&details[number * 4 + number]));
+    }
 }

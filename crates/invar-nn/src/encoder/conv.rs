@@ -91,12 +91,16 @@ impl Encoder for Conv {
         let x = self.norm.forward(&x);
         let largest = (&x + (&mask - 1.0) * 1e9).amax([-1i64], false); // [2B, C]
         let pooled = Tensor::cat(&[strands::masked_mean(&x, &mask), largest], 1); // [2B, 2C]
-        let embedding = unit_length(&self.out.forward(&strands::merge(&pooled)));
-        Ok(Encoded { embedding, tokens: None, grid: None })
+        let pooled = strands::merge(&pooled); // [B, 2C]
+        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens: None, grid: None })
     }
 
     fn dim(&self) -> usize {
         self.config.dim
+    }
+
+    fn num_pooled(&self) -> usize {
+        2 * self.config.channels
     }
 }
 

@@ -98,11 +98,16 @@ impl Encoder for KmerMlp {
         }
         // What is stored keeps all its bits.
         let precision = if train { precision } else { Precision::F32 };
-        let x = precision.apply(&self.out, &x).to_kind(Kind::Float); // [B, D]
-        Ok(Encoded { embedding: unit_length(&x), tokens: None, grid: None })
+        let projected = precision.apply(&self.out, &x).to_kind(Kind::Float); // [B, D]
+        let pooled = x.to_kind(Kind::Float); // [B, F] or [B, hidden]
+        Ok(Encoded { embedding: unit_length(&projected), pooled, tokens: None, grid: None })
     }
 
     fn dim(&self) -> usize {
         self.config.dim
+    }
+
+    fn num_pooled(&self) -> usize {
+        self.config.hidden.last().copied().unwrap_or(self.num_features as usize)
     }
 }

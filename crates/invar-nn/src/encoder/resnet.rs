@@ -93,9 +93,22 @@ pub struct ResNetConfig {
     /// Whether each view is first scaled to mean 0 and variance 1, each channel by itself: brightness and contrast then
     /// tell nothing. Else values, which a source gives in about `[0, 1]`, become `4 (x - 1/2)`.
     pub input_norm: bool,
+    /// Whether mean and standard deviation of each view, as they were before that, are features beside those of the map:
+    /// what light says, apart from what the texture says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub light: bool,
+    /// Fields that a view shows, each in as many planes of its own: all go through one trunk, and their features stand side
+    /// by side.
+    #[serde(skip_serializing_if = "is_one")]
+    pub scales: usize,
     /// Format of the factors in the convolutions' products, and of what lies between them; pooling and the last layer
     /// are always f32.
     pub precision: Precision,
+}
+
+/// Left out of what is written: models and runs from before the key are the same.
+fn is_one(scales: &usize) -> bool {
+    *scales == 1
 }
 
 impl Default for ResNetConfig {
@@ -106,12 +119,21 @@ impl Default for ResNetConfig {
             pool: Pool::Mean,
             norm: NormKind::Batch,
             input_norm: false,
+            light: false,
+            scales: 1,
             precision: Precision::F32,
         }
     }
 }
 
 impl ResNetConfig {
+    /// Features of a view of `channels` planes a field, before the last layer.
+    fn num_pooled(&self, channels: usize) -> usize {
+        let width = *self.size.widths().last().expect("every size has stages");
+        let light = if self.light { 2 * channels } else { 0 };
+        self.scales * self.pool.num_features(width) as usize + light
+    }
+
     /// Builds the network for images `[C, H, W]`; for more than one orientation they must be square.
     ///
     /// # Errors
@@ -120,10 +142,16 @@ impl ResNetConfig {
         let name = name_of(orientations);
         let image = image_shape(name, shape, orientations)?;
         check_positive("encoder.dim", self.dim)?;
+        check_positive("encoder.scales", self.scales)?;
+        if image[0] as usize % self.scales != 0 {
+            let expected = format!("a number that {} planes of a view can be divided by", image[0]);
+            return Err(Error::config("encoder.scales", &expected, self.scales));
+        }
+        let channels = image[0] / self.scales as i64;
         let stem_config = self.size.stem();
         let first = self.size.widths()[0];
         let stem =
-            ConvNorm::new(&(path / "stem"), self.norm, [image[0], first, stem_config.kernel, stem_config.stride]);
+            ConvNorm::new(&(path / "stem"), self.norm, [channels, first, stem_config.kernel, stem_config.stride]);
         let mut stride = stem_config.stride * if stem_config.max_pool { 2 } else { 1 };
         let mut width = first;
         let mut blocks = vec![];
@@ -135,7 +163,7 @@ impl ResNetConfig {
                 (width, stride) = (next, stride * step);
             }
         }
-        let out = Linear::new(path / "out", self.pool.num_features(width) as usize, self.dim);
+        let out = Linear::new(path / "out", self.num_pooled(channels as usize), self.dim);
         let max_pool = stem_config.max_pool;
         Ok(ResNet { config: self.clone(), name, image, orientations, stem, max_pool, blocks, stride, out })
     }
@@ -166,7 +194,8 @@ fn image_shape(name: &'static str, shape: &ViewShape, orientations: Orientations
     })
 }
 
-/// `[B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> linear -> [B, D]`, unit length.
+/// `[B, S C, H, W] -> [S B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> [B, S P] (and light)
+/// -> linear -> [B, D]`, unit length, of `S` scales.
 #[derive(Debug)]
 pub struct ResNet {
     config: ResNetConfig,
@@ -182,26 +211,32 @@ pub struct ResNet {
 }
 
 impl Encoder for ResNet {
-    /// Tokens are the feature map of the upright view, `L = h w` vectors of `K` channels.
+    /// Tokens are the feature map of the first field of the upright view, `L = h w` vectors of `K` channels.
     fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
         let x = batch.images(self.name, self.image)?; // [B, C, H, W]
-        let rows = x.size()[0];
-        let stacked = self.orientations.stack(&self.scaled(x)); // [R B, C, H, W]
+        let (rows, scales) = (x.size()[0], self.config.scales as i64);
+        let fields = x.reshape([rows * scales, self.image[0] / scales, self.image[1], self.image[2]]);
+        let stacked = self.orientations.stack(&self.scaled(&fields)); // [R S B, C, H, W]
         // Together in training, for the statistics of the norms; else one orientation after the other, for memory.
         let parts = if train { vec![stacked] } else { stacked.chunk(self.orientations.len() as i64, 0) };
         let mut first = None;
         let mut pooled = Vec::with_capacity(parts.len());
         for part in &parts {
-            let map = self.features(part, train).to_kind(Kind::Float); // [R B, K, h, w], or [B, K, h, w]
+            let map = self.features(part, train).to_kind(Kind::Float); // [R S B, K, h, w], or [S B, K, h, w]
             pooled.push(self.config.pool.forward(&map));
             first.get_or_insert(map);
         }
         let features = first.expect("there is at least one orientation");
-        let pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)); // [B, P]
-        let upright = features.narrow(0, 0, rows);
+        let mut pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)).reshape([rows, -1]); // [B, S P]
+        if self.config.light {
+            pooled = Tensor::cat(&[pooled, light(&fields.view([rows, scales, -1, self.image[1] * self.image[2]]))], 1);
+        }
+        // The fields of a view lie one after the other.
+        let upright = features.narrow(0, 0, rows * scales).slice(0, 0, None, scales); // [B, K, h, w]
         let grid = Grid { h: features.size()[2], w: features.size()[3], stride: self.stride };
         Ok(Encoded {
             embedding: unit_length(&self.out.forward(&pooled)),
+            pooled,
             tokens: Some(upright.flatten(2, 3).transpose(1, 2)),
             grid: Some(grid),
         })
@@ -210,6 +245,19 @@ impl Encoder for ResNet {
     fn dim(&self) -> usize {
         self.config.dim
     }
+
+    fn num_pooled(&self) -> usize {
+        self.config.num_pooled(self.image[0] as usize / self.config.scales)
+    }
+}
+
+/// Mean and standard deviation of each plane of the first field, in about `[-2, 2]` and `[0, 2]`: `[B, S, C, H W]` gives
+/// `[B, 2 C]`.
+fn light(fields: &Tensor) -> Tensor {
+    let whole = fields.select(1, 0); // [B, C, H W]
+    let mean = whole.mean_dim([-1i64].as_slice(), true, None::<Kind>);
+    let variance = (&whole - &mean).square().mean_dim([-1i64].as_slice(), false, None::<Kind>);
+    Tensor::cat(&[(mean.squeeze_dim(-1) - 0.5) * 4.0, (variance + INPUT_EPS).sqrt() * 4.0], 1)
 }
 
 impl ResNet {

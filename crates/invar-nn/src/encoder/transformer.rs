@@ -104,11 +104,15 @@ impl Encoder for Transformer {
         }
         let x = self.norm.forward(&x).transpose(1, 2); // [2B, C, P]
         let pooled = strands::merge(&strands::masked_mean(&x, &mask.unsqueeze(1))); // [B, C]
-        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), tokens: None, grid: None })
+        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens: None, grid: None })
     }
 
     fn dim(&self) -> usize {
         self.config.dim
+    }
+
+    fn num_pooled(&self) -> usize {
+        self.config.width
     }
 }
 

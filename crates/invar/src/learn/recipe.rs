@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use invar_cli::{builtin::BUILTIN, exit::Usage};
 use invar_dataset::RunDir;
 use invar_loss::LossConfig;
-use invar_nn::EncoderConfig;
+use invar_nn::{EncoderConfig, Features};
 use invar_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, InlineTable, Item, TableLike};
@@ -35,12 +35,23 @@ pub struct Recipe {
     /// How long and how.
     #[serde(default)]
     pub train: TrainConfig,
+    /// What of the network is embedded.
+    #[serde(default)]
+    pub embed: EmbedSettings,
     /// How the embeddings are grouped.
     #[serde(default)]
     pub cluster: invar_cluster::ClusterConfig,
     /// What a run of it should come to, for a person and for the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
+}
+
+/// The `[embed]` table of a recipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbedSettings {
+    /// Which of what the encoder makes of a view is its embedding.
+    pub features: Features,
 }
 
 /// What a run of a recipe should come to on the data it names.
@@ -68,7 +79,7 @@ impl Recipe {
         };
         recipe.seed = seed.unwrap_or(recipe.seed);
         recipe.spread_seed();
-        recipe.source.resolve(&recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
+        recipe.source.resolve(&mut recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
         Ok(recipe)
     }
 
@@ -174,6 +185,8 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use invar_train::Steps;
+
     use super::*;
 
     #[test]
@@ -205,7 +218,7 @@ mod tests {
     fn overrides_set_nested_keys() {
         let overrides = ["train.steps=7".to_owned(), "seed=9".to_owned()];
         let recipe = Recipe::load("reads/quickstart", &overrides, None).unwrap();
-        assert_eq!((recipe.train.steps, recipe.seed), (7, 9));
+        assert_eq!((recipe.train.steps, recipe.seed), (Steps::Fixed(7), 9));
         assert_eq!(Recipe::load("reads/quickstart", &overrides, Some(11)).unwrap().seed, 11);
     }
 

@@ -14,7 +14,7 @@ use invar_cli::{
 };
 use invar_cluster::groups::GroupTable;
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
-use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, ViewConfig};
+use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, LevelsFrom, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
     Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews, Reads,
@@ -58,12 +58,39 @@ pub struct MicrographsSource {
     pub sample_sheet: Option<PathBuf>,
     /// How grains are found.
     pub ingest: invar_micrographs::IngestConfig,
+    /// What the brightness and contrast of an image say, where that is told in a word; it then decides over `view.levels` and
+    /// the encoder's `input_norm` and `light`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub light: Option<Light>,
     /// What the encoder is shown of a grain.
     pub view: ViewConfig,
     /// Which two views are called the same.
     pub pairs: GrainPairsConfig,
     /// Which views make up the embedding of a grain.
     pub embed: invar_micrographs::EmbedConfig,
+}
+
+/// What brightness and contrast of an image say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Light {
+    /// All images were taken under one light, with one exposure: their brightness is a property of the specimen.
+    Same,
+    /// Light or exposure vary from image to image: brightness and contrast say nothing of the specimen.
+    Varies,
+}
+
+impl Light {
+    /// Writes out what it means for the values that a view has, and for what an encoder takes from them.
+    fn resolve(self, view: &mut ViewConfig, encoder: &mut EncoderConfig) {
+        view.levels = match self {
+            Self::Same => LevelsFrom::Type,
+            Self::Varies => LevelsFrom::Image,
+        };
+        if let EncoderConfig::Resnet(net) | EncoderConfig::ResnetC4(net) | EncoderConfig::ResnetC8(net) = encoder {
+            (net.input_norm, net.light) = (true, self == Self::Same);
+        }
+    }
 }
 
 /// Samples ready to be embedded: their views, and the facts about them.
@@ -126,9 +153,9 @@ impl SourceConfig {
     ///
     /// # Errors
     /// A sentence that names both.
-    pub fn resolve(&mut self, encoder: &EncoderConfig) -> Result<(), String> {
-        let misfit =
-            |needs: &str, found: &str| Err(format!("encoder `{}` needs {needs}, found {found}", encoder.name()));
+    pub fn resolve(&mut self, encoder: &mut EncoderConfig) -> Result<(), String> {
+        let name = encoder.name();
+        let misfit = |needs: &str, found: &str| Err(format!("encoder `{name}` needs {needs}, found {found}"));
         match (self, encoder.sees()) {
             (Self::Reads(reads), sees @ (Sees::Features | Sees::Tokens)) => {
                 let (needed, name, other) = match sees {
@@ -140,7 +167,18 @@ impl SourceConfig {
                     return misfit(&format!("source.view of type `{name}`"), &format!("`{other}`"));
                 }
             }
-            (Self::Micrographs(_), Sees::Pictures) => {}
+            (Self::Micrographs(images), Sees::Pictures) => {
+                if let Some(light) = images.light {
+                    light.resolve(&mut images.view, encoder);
+                }
+                let (shown, scales) = (images.view.num_fields(), scales(encoder));
+                if scales != shown {
+                    return misfit(
+                        &format!("views of encoder.scales = {scales} fields"),
+                        &format!("{shown} (source.view.detail)"),
+                    );
+                }
+            }
             (Self::Reads(_), Sees::Pictures) => return misfit("pictures", "a source of reads"),
             (Self::Micrographs(_), _) => return misfit("reads", "a source of micrographs"),
         }
@@ -296,6 +334,14 @@ fn check_memory(needed: u64, available: Option<usize>) -> Result<()> {
     )
 }
 
+/// Fields that an encoder takes a view apart into.
+fn scales(encoder: &EncoderConfig) -> usize {
+    match encoder {
+        EncoderConfig::Resnet(net) | EncoderConfig::ResnetC4(net) | EncoderConfig::ResnetC8(net) => net.scales,
+        _ => 1,
+    }
+}
+
 impl ReadsSource {
     fn representation(&self) -> Representation {
         self.view.clone().expect("the recipe was resolved when it was loaded")
@@ -305,6 +351,30 @@ impl ReadsSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn light_in_a_word_decides_what_levels_and_encoder_make_of_it() {
+        let resolved = |light: &str| {
+            let source =
+                format!("type = \"micrographs\"\nlight = \"{light}\"\n[view]\nlevels = {{ range = [1, 2] }}\n");
+            let mut source: SourceConfig = toml_edit::de::from_str(&source).unwrap();
+            let mut encoder: EncoderConfig = toml_edit::de::from_str("type = \"resnet\"").unwrap();
+            source.resolve(&mut encoder).unwrap();
+            let (SourceConfig::Micrographs(images), EncoderConfig::Resnet(net)) = (source, encoder) else { panic!() };
+            (images.view.levels, net.input_norm, net.light)
+        };
+        assert_eq!(resolved("same"), (LevelsFrom::Type, true, true));
+        assert_eq!(resolved("varies"), (LevelsFrom::Image, true, false));
+    }
+
+    #[test]
+    fn fields_that_the_encoder_does_not_take_apart_are_refused() {
+        let mut source: SourceConfig =
+            toml_edit::de::from_str("type = \"micrographs\"\nview = { detail = { px = 64 } }").unwrap();
+        let mut encoder: EncoderConfig = toml_edit::de::from_str("type = \"resnet\"").unwrap();
+        let error = source.resolve(&mut encoder).unwrap_err();
+        assert_eq!(error, "encoder `resnet` needs views of encoder.scales = 1 fields, found 2 (source.view.detail)");
+    }
 
     #[test]
     fn overlaps_that_do_not_fit_are_refused_with_both_figures() {

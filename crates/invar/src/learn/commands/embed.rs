@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use invar_cli::{
-    cli::{Common, Embed},
+    cli::{self, Common, Embed},
     commands::{
         cluster::groups::GROUP_FIGURES,
         evaluate::{MOVED, SHORTCUTS},
@@ -16,6 +16,7 @@ use invar_cli::{
 };
 use invar_dataset::{Moved, RunDir, ViewSource, manifest::Manifest, path, seed::Stream};
 use invar_embeddings::{EmbeddingWriter, InputChecksum, Provenance};
+use invar_nn::Features;
 use invar_train::{EmbedConfig, Model};
 use serde_json::json;
 
@@ -37,7 +38,10 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     }
     let samples = data.samples()?;
     let device = train::device(common, ui)?;
-    let model = Model::load(&file, device)?;
+    let mut model = Model::load(&file, device)?;
+    if let Some(features) = args.features {
+        model = model.with_features(chosen(features));
+    }
     let moved = if args.moved { Some(moved(samples.views.as_ref(), recipe.seed)?) } else { None };
     let views: &dyn ViewSource = moved.as_ref().map_or(samples.views.as_ref(), |moved| moved);
     let mut provenance = Provenance {
@@ -47,6 +51,7 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
         inputs: inputs(data.dirs())?,
         extra: BTreeMap::from([
             ("torch_threads".to_owned(), json!(invar_train::EMBED_TORCH_THREADS)),
+            ("features".to_owned(), json!(model.features())),
             ("device".to_owned(), json!(format!("{device:?}"))),
             (SHORTCUTS.to_owned(), json!(samples.table.shortcuts())),
             (GROUP_FIGURES.to_owned(), json!(samples.table.group_figures())),
@@ -106,6 +111,15 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
         "invariance": figures, "timing": {"elapsed_s": elapsed_s, "samples_per_s": rate},
     });
     Ok(Summary { text, json })
+}
+
+/// As the command line has it.
+fn chosen(features: cli::Features) -> Features {
+    match features {
+        cli::Features::Projected => Features::Projected,
+        cli::Features::Pooled => Features::Pooled,
+        cli::Features::Both => Features::Both,
+    }
 }
 
 /// The samples as `--moved` embeds them.

@@ -49,7 +49,14 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let _lock = Lock::directory(results.path()).with_context(|| results.path().display().to_string())?;
     stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?)?;
     let options = train::Options { labels: table, ..train::Options::default() };
-    let request = Embed { model, data: vec![data.clone()], out: embeddings.clone(), probe: args.probe, moved: false };
+    let request = Embed {
+        model,
+        data: vec![data.clone()],
+        out: embeddings.clone(),
+        probe: args.probe,
+        moved: false,
+        features: None,
+    };
     // Both stages draw pairs from what is opened and indexed once.
     let datasets = Datasets::new(&recipe.source, &request.data);
     stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?)?;

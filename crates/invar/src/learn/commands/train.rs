@@ -7,7 +7,10 @@ pub mod processes;
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -76,6 +79,7 @@ pub fn train(
         encoder: recipe.encoder.clone(),
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),
+        features: recipe.embed.features,
         data: data_identity(recipe, data.dirs())?,
     };
     let output = Output::new(out, common.force);
@@ -101,7 +105,7 @@ pub fn train(
     }
     ui.note(&format!("training {} on {} samples{kinds}", recipe.name, thousands(pairs.len() as u64)));
     let watch =
-        Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: recipe.train.steps };
+        Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: AtomicU64::new(0) };
     let is_first = group.is_first();
     let place = Place { device, group: Rc::new(group) };
     // Looks at everything and writes nothing.
@@ -112,7 +116,7 @@ pub fn train(
             ui.note(&format!("going on from step {}", thousands(trainer.steps_done())));
         }
     }
-    let trained = trainer.run(settings.train.steps, &watch).and_then(|()| trainer.finish());
+    let trained = trainer.run(u64::MAX, &watch).and_then(|()| trainer.finish());
     drop(watch);
     if !is_first {
         trained?;
@@ -197,7 +201,8 @@ struct Watch<'a> {
     bar: Bar,
     ui: &'a Ui,
     said: Mutex<Instant>,
-    steps: u64,
+    /// In all.
+    steps: AtomicU64,
 }
 
 /// Between two lines without a terminal.
@@ -205,6 +210,7 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress for Watch<'_> {
     fn set_total(&self, total: u64) {
+        self.steps.store(total, Ordering::Relaxed);
         self.bar.set_total(total);
     }
 
@@ -229,7 +235,7 @@ impl Observer for Watch<'_> {
         let mut said = self.said.lock().expect("no thread panics while it holds this");
         if self.bar.is_hidden() && said.elapsed() > SAY_EVERY {
             *said = Instant::now();
-            self.ui.note(&format!("step {}/{}: {text}", metrics.step, self.steps));
+            self.ui.note(&format!("step {}/{}: {text}", metrics.step, self.steps.load(Ordering::Relaxed)));
         }
     }
 

@@ -24,6 +24,7 @@ pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Sum
         encoder: recipe.encoder.clone(),
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),
+        features: recipe.embed.features,
         data: Default::default(),
     };
     let processes = processes::launched()?.map_or(1, |rendezvous| rendezvous.size);
@@ -60,7 +61,7 @@ fn describe(recipe: &Recipe, survey: &Survey, device: &str) -> String {
         "{device}\ndata: {} samples to train on, {} held out; {} steps, batches of {} pairs{chunks}{accumulated}\n",
         thousands(survey.num_training as u64),
         thousands(survey.num_held_out as u64),
-        thousands(config.steps),
+        thousands(survey.steps),
         thousands(survey.batch_size as u64),
     );
     text += &format!(
