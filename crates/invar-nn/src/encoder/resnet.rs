@@ -143,7 +143,7 @@ impl ResNetConfig {
         let image = image_shape(name, shape, orientations)?;
         check_positive("encoder.dim", self.dim)?;
         check_positive("encoder.scales", self.scales)?;
-        if image[0] as usize % self.scales != 0 {
+        if !(image[0] as usize).is_multiple_of(self.scales) {
             let expected = format!("a number that {} planes of a view can be divided by", image[0]);
             return Err(Error::config("encoder.scales", &expected, self.scales));
         }
