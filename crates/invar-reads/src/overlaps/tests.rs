@@ -350,6 +350,80 @@ fn diverged(genome: &[u8], share: f64, seed: u64) -> Vec<u8> {
         .collect()
 }
 
+/// A genome of a composition of its own, which varies along it as it does from gene to gene.
+fn structured(len: usize, seed: u64) -> Vec<u8> {
+    const GENE: usize = 1_000;
+    let mut rng = seed::rng(seed, 5);
+    let own: Vec<f64> = (0..16).map(|_| rng.random_range(-0.4..0.4)).collect();
+    let mut genome = vec![0u8];
+    let mut here = own.clone();
+    while genome.len() < len {
+        if genome.len().is_multiple_of(GENE) {
+            here = own.iter().map(|bias| bias + rng.random_range(-0.5..0.5)).collect();
+        }
+        let last = usize::from(genome[genome.len() - 1]);
+        let weights: Vec<f64> = here[4 * last..4 * last + 4].iter().map(|bias| bias.exp()).collect();
+        let mut at = rng.random_range(0.0..weights.iter().sum());
+        let next = weights.iter().position(|&weight| {
+            at -= weight;
+            at < 0.0
+        });
+        genome.push(next.unwrap_or(3) as u8);
+    }
+    genome
+}
+
+/// Reads of pieces of genomes between which no read lies.
+fn in_pieces(genomes: &[&[u8]], num_pieces: usize) -> (Sample, Vec<(usize, usize)>) {
+    const GAP: usize = 500;
+    let (mut sample, mut pieces) = (Sample::default(), Vec::new());
+    for (number, genome) in genomes.iter().enumerate() {
+        for (piece, codes) in genome.chunks(genome.len().div_ceil(num_pieces)).enumerate() {
+            sample.add(pieces.len(), &codes[..codes.len() - GAP], 8_000, 8.0, 0.05);
+            pieces.push((number, piece));
+        }
+    }
+    (sample, pieces)
+}
+
+#[test]
+fn pieces_of_one_genome_are_one_component_and_those_of_a_sister_species_another() {
+    let (one, other) = (structured(400_000, 50), structured(300_000, 51));
+    let sister = diverged(&one, 0.12, 52);
+    let (sample, pieces) = in_pieces(&[&one, &other, &sister], 3);
+    let overlaps = find(&sample.sequences);
+    // Of each large component the genomes that its pieces are of, and their number.
+    let large = (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= 50);
+    let mut found: Vec<(Vec<usize>, usize)> = large
+        .map(|component| {
+            let mut own: Vec<usize> =
+                overlaps.members(component).iter().map(|&read| sample.places[read as usize].0).collect();
+            own.sort_unstable();
+            own.dedup();
+            let mut genomes: Vec<usize> = own.iter().map(|&piece| pieces[piece].0).collect();
+            genomes.dedup();
+            (genomes, own.len())
+        })
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [(vec![0], 3), (vec![1], 3), (vec![2], 3)]);
+    let component = |genome: usize| {
+        let read = sample.places.iter().position(|&(piece, _)| pieces[piece].0 == genome).unwrap();
+        (read..).find_map(|read| overlaps.component(read)).unwrap()
+    };
+    assert_eq!(overlaps.homologs(component(0)), [component(2)]);
+    assert!(overlaps.homologs(component(1)).is_empty());
+}
+
+#[test]
+fn pieces_of_random_sequences_stay_apart() {
+    let (one, other) = (codes(300_000, 60), codes(300_000, 61));
+    let (sample, _) = in_pieces(&[&one, &other], 2);
+    let overlaps = find(&sample.sequences);
+    let (genomes, _) = sample.joined(&overlaps, 4);
+    assert!(genomes.iter().all(|pieces| pieces.len() == 1), "{genomes:?}");
+}
+
 #[test]
 fn sister_species_are_homologous_and_replicons_that_share_a_repeat_are_not() {
     let repeat = codes(600, 40);
