@@ -42,8 +42,13 @@
 //! # }
 //! ```
 
+/// The boundary network: see [`learned::BoundaryNetwork`].
+pub mod learned {
+    pub use crate::segment::learned::{BoundaryNetwork, Layer, NUM_INPUTS, WeightsError, inputs};
+}
 pub mod pairs;
 pub mod resample;
+pub mod synthetic;
 pub mod views;
 
 mod banner;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use invar_dataset::{Dataset as _, DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape, seed, seed::Rng};
 
 pub use augment::Augmentation;
+pub(crate) use augment::normal;
 pub use config::{AugmentConfig, CropsConfig, Effect, GrainPairsConfig, PairKindConfig, RotationsConfig};
 
 use crate::{

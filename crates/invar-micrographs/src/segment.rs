@@ -9,6 +9,7 @@ mod derivatives;
 mod distance;
 mod gradient;
 mod grains;
+pub(crate) mod learned;
 mod merge;
 mod otsu;
 mod ridge;
@@ -19,6 +20,7 @@ mod weakest;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::{denoise::gaussian, merge::merge_small, watershed::each_neighbor};
 pub use self::{
     grains::{GrainFacts, GrainKind, GrainLandscape, GrainsConfig},
     otsu::OtsuConfig,

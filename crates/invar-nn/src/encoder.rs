@@ -13,6 +13,7 @@ use tch::{Tensor, nn};
 use crate::{Batch, Error, rotations::Orientations};
 use conv::ConvConfig;
 use kmer_mlp::KmerMlpConfig;
+pub(crate) use resnet::ConvNorm;
 use resnet::{NormKind, ResNetConfig};
 use transformer::TransformerConfig;
 

@@ -26,6 +26,7 @@ pub mod encoder;
 pub mod layers;
 pub mod rotations;
 pub mod strands;
+pub mod unet;
 
 mod batch;
 mod error;

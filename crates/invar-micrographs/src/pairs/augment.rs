@@ -185,7 +185,7 @@ fn count_photons(values: &mut [f32], photons: f32, rng: &mut Rng) {
 /// Standard normal, nearly: the sum of eight uniform 16-bit numbers, whose mean and variance are exact, whose kurtosis
 /// is 2.85 and which ends at 4.9 standard deviations.
 #[inline(always)]
-fn normal(rng: &mut Rng) -> f32 {
+pub(crate) fn normal(rng: &mut Rng) -> f32 {
     let sum = |word: u64| {
         let pairs = (word & 0x0000_ffff_0000_ffff) + ((word >> 16) & 0x0000_ffff_0000_ffff);
         (pairs & 0xffff_ffff) + (pairs >> 32)

@@ -4,7 +4,7 @@ use super::Plane;
 
 /// Convolves with a Gaussian cut off at 4 sigma, the outermost pixels repeated beyond the edge, as
 /// `skimage.filters.gaussian` does. Sigma 0 changes nothing.
-pub(super) fn gaussian(plane: &mut Plane, sigma_px: f32) {
+pub(crate) fn gaussian(plane: &mut Plane, sigma_px: f32) {
     let radius = (4.0 * sigma_px + 0.5) as usize;
     if radius == 0 || plane.values.is_empty() {
         return;

@@ -21,7 +21,7 @@ pub(super) fn drop_small(labels: &mut [u32], min_size_px: u32) {
 
 /// Joins each label with fewer pixels than `min_size_px`, the smallest first, to the neighbour with which it shares most
 /// boundary, and closes the gaps in the numbering. Labels are `1..=n`; one without neighbours stays.
-pub(super) fn merge_small(labels: &mut Vec<u32>, width: usize, min_size_px: u32) {
+pub(crate) fn merge_small(labels: &mut Vec<u32>, width: usize, min_size_px: u32) {
     let mut sizes = sizes(labels);
     let min = u64::from(min_size_px);
     if !sizes.iter().skip(1).any(|&size| size < min) {

@@ -18,7 +18,8 @@ use crate::{
     layers::{Linear, Precision, channels_last},
     rotations::Orientations,
 };
-use block::{Block, ConvNorm};
+use block::Block;
+pub(crate) use block::ConvNorm;
 
 pub use block::NormKind;
 pub use pool::Pool;

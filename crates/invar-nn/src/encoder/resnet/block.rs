@@ -29,7 +29,7 @@ const MOMENTUM: f64 = 0.1;
 
 /// A convolution without bias, and a norm with weight and bias.
 #[derive(Debug)]
-pub(super) struct ConvNorm {
+pub(crate) struct ConvNorm {
     kernel: Weights,
     stride: i64,
     weight: Weights,
@@ -40,7 +40,7 @@ pub(super) struct ConvNorm {
 
 impl ConvNorm {
     /// `extents`: channels in, channels out, side of the kernel (odd), stride.
-    pub(super) fn new(path: &nn::Path, norm: NormKind, extents: [i64; 4]) -> Self {
+    pub(crate) fn new(path: &nn::Path, norm: NormKind, extents: [i64; 4]) -> Self {
         let [num_in, num_out, side, stride] = extents;
         let bound = 1.0 / ((num_in * side * side) as f64).sqrt();
         let running = (norm == NormKind::Batch).then(|| {
@@ -59,9 +59,23 @@ impl ConvNorm {
     }
 
     /// `[B, in, H, W] -> [B, out, H / stride, W / stride]`, rounded up.
-    pub(super) fn forward(&self, x: &Tensor, precision: Precision, train: bool) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor, precision: Precision, train: bool) -> Tensor {
         let padding = self.kernel.size()[2] / 2;
         self.normalise(&precision.convolve(x, &self.kernel, self.stride, padding), train)
+    }
+
+    /// Kernel and bias of the convolution that does the same as this one and its norm, outside of training; of a group norm,
+    /// which depends on the picture, the convolution alone.
+    pub(crate) fn folded(&self) -> [Tensor; 2] {
+        tch::no_grad(|| {
+            let Some(running) = &self.running else {
+                return [self.kernel.copy(), self.bias.zeros_like()];
+            };
+            let running = running.read().unwrap_or_else(PoisonError::into_inner);
+            let [mean, var] = &*running;
+            let scale = &*self.weight * (&**var + EPS).rsqrt();
+            [&*self.kernel * scale.view([-1, 1, 1, 1]), &*self.bias - &**mean * &scale]
+        })
     }
 
     fn normalise(&self, x: &Tensor, train: bool) -> Tensor {

@@ -1,0 +1,102 @@
+//! A small U-Net that marks boundaries, run without LibTorch.
+//!
+//! It was trained on [synthetic micrographs](crate::synthetic) alone, by `crates/invar/examples/train_boundaries.rs`; `boundaries.md`
+//! beside the weights says how.
+
+mod conv;
+mod inputs;
+mod rows;
+mod stream;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use weights::WeightsError;
+
+use inputs::Inputs;
+
+/// What the network sees of a pixel: grey over the picture's spread, and over the local one.
+pub const NUM_INPUTS: usize = 2;
+
+/// A convolution of 3 x 3 or 1 x 1 pixels, zeros beyond the edges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Channels out, channels in, side of the kernel.
+    pub extents: [usize; 3],
+    /// `[out, in, side, side]`.
+    pub kernel: Vec<f32>,
+    /// `[out]`.
+    pub bias: Vec<f32>,
+}
+
+/// The boundary network: of each pixel, the probability that the middle of a boundary is within 0.8 pixels.
+///
+/// A U-Net of convolutions followed by ReLU, two a level of resolution, on the way down and up again; the last one, of 1 x 1, gives
+/// logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoundaryNetwork {
+    channels: Vec<usize>,
+    layers: Vec<Layer>,
+}
+
+impl BoundaryNetwork {
+    /// A network whose levels, the finest first, have `channels`, of `layers` in the order in which they are applied.
+    ///
+    /// # Errors
+    /// Where the layers are not those of such a network.
+    pub fn new(channels: Vec<usize>, layers: Vec<Layer>) -> Result<Self, WeightsError> {
+        let shapes = weights::shapes(&channels);
+        let none = Layer { extents: [0; 3], kernel: Vec::new(), bias: Vec::new() };
+        for index in 0..shapes.len().max(layers.len()) {
+            let layer = layers.get(index).unwrap_or(&none);
+            let [out, num_in, side] = layer.extents;
+            let expected = shapes.get(index).copied().unwrap_or([0; 3]);
+            if layer.extents != expected || (layer.kernel.len(), layer.bias.len()) != (out * num_in * side * side, out)
+            {
+                return Err(WeightsError::Shape { index, expected, found: layer.extents });
+            }
+        }
+        Ok(Self { channels, layers })
+    }
+
+    /// Reads a file of weights, as [`BoundaryNetwork::to_bytes`] makes it.
+    ///
+    /// # Errors
+    /// Where the bytes are cut off, changed, or of something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
+        let (channels, layers) = weights::read(bytes)?;
+        Ok(Self { channels, layers })
+    }
+
+    /// The probability of a boundary at each pixel of `grey` `[height, width]`, in shares of the picture's levels; no numbers count as
+    /// 0. As if in one pass over the picture, which is mirrored to whole pixels of the coarsest level; the same bytes at any number of
+    /// threads. Memory beside the result: about 6 kB for each column.
+    ///
+    /// # Panics
+    /// If the number of values is not `width * height`.
+    pub fn probability(&self, grey: &[f32], width: usize, height: usize) -> Vec<f32> {
+        assert_eq!(grey.len(), width * height, "one value a pixel");
+        stream::probability(self, grey, width, height)
+    }
+
+    /// The file of weights.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        weights::write(&self.channels, &self.layers)
+    }
+}
+
+/// What the network sees of `grey` `[height, width]`, in shares of the picture's levels: `[2, height, width]`.
+///
+/// # Panics
+/// If the number of values is not `width * height`.
+pub fn inputs(grey: &[f32], width: usize, height: usize) -> Vec<f32> {
+    assert_eq!(grey.len(), width * height, "one value a pixel");
+    let mut both = vec![0.0; NUM_INPUTS * grey.len()];
+    if !grey.is_empty() {
+        let (global, local) = both.split_at_mut(grey.len());
+        let mut rows = Inputs::new(grey, width, height, [width, height]);
+        global.chunks_mut(width).zip(local.chunks_mut(width)).for_each(|(global, local)| rows.next(global, local));
+    }
+    both
+}
