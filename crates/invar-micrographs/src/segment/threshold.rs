@@ -31,17 +31,28 @@ pub(super) fn otsu(plane: &Plane) -> Option<f32> {
     Some(low + (best_bin as f32 + 0.5) / scale)
 }
 
-/// Otsu's threshold of values with weights, and the share of the variance that the two classes explain. The threshold lies
-/// half-way between the classes. `None` where there are not two different values.
-pub(super) fn two_classes(values: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
-    let mut values: Vec<(f64, f64)> = values.collect();
-    values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+/// Two classes of values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TwoClasses {
+    /// Half-way between the greatest value of the lower and the least of the upper.
+    pub threshold: f64,
+    /// Their means.
+    pub means: [f64; 2],
+    /// Standard deviation within the classes, both together.
+    pub deviation: f64,
+    /// Share of the variance that they explain.
+    pub explained: f64,
+}
+
+/// The two classes of Otsu (1979) of values with weights, which come in rising order. `None` where there are not two different
+/// values.
+pub(super) fn two_classes(values: &[(f64, f64)]) -> Option<TwoClasses> {
     let weight: f64 = values.iter().map(|(_, weight)| weight).sum();
     let moment: f64 = values.iter().map(|(value, weight)| value * weight).sum();
     let mean = moment / weight;
-    let variance: f64 = values.iter().map(|(value, weight)| weight * (value - mean).powi(2)).sum();
+    let variance = values.iter().map(|(value, weight)| weight * (value - mean).powi(2)).sum::<f64>() / weight;
     let (mut below, mut moment_below) = (0.0, 0.0);
-    let mut best: Option<(f64, f64)> = None;
+    let mut best: Option<(f64, TwoClasses)> = None;
     for pair in values.windows(2) {
         let [(value, own), (next, _)] = [pair[0], pair[1]];
         below += own;
@@ -50,13 +61,53 @@ pub(super) fn two_classes(values: impl Iterator<Item = (f64, f64)>) -> Option<(f
         if next <= value || above <= 0.0 {
             continue;
         }
-        let distance = moment_below / below - (moment - moment_below) / above;
-        let between = below * above / weight * distance * distance;
+        let means = [moment_below / below, (moment - moment_below) / above];
+        let between = below * above / weight.powi(2) * (means[1] - means[0]).powi(2);
         if best.is_none_or(|(most, _)| between > most) {
-            best = Some((between, f64::midpoint(value, next)));
+            let threshold = f64::midpoint(value, next);
+            let deviation = (variance - between).max(0.0).sqrt();
+            best = Some((between, TwoClasses { threshold, means, deviation, explained: between / variance }));
         }
     }
-    best.map(|(between, threshold)| (threshold, between / variance))
+    best.map(|(_, classes)| classes)
+}
+
+/// The two classes of values with weights that `threshold` parts, neither of them empty.
+pub(super) fn parted_at(values: &[(f64, f64)], threshold: f64) -> TwoClasses {
+    let of = |keep: &dyn Fn(f64) -> bool| {
+        let kept = values.iter().filter(|(value, _)| keep(*value));
+        kept.fold((0.0, 0.0, 0.0), |(weight, moment, square), (v, w)| (weight + w, moment + v * w, square + v * v * w))
+    };
+    let (lower, upper) = (of(&|value| value <= threshold), of(&|value| value > threshold));
+    let mean = |(weight, moment, _): (f64, f64, f64)| moment / weight;
+    let within = |class: (f64, f64, f64)| class.2 - class.1 * mean(class);
+    let weight = lower.0 + upper.0;
+    let between = lower.0 * upper.0 / weight.powi(2) * (mean(upper) - mean(lower)).powi(2);
+    let inside = ((within(lower) + within(upper)) / weight).max(0.0);
+    let means = [mean(lower), mean(upper)];
+    TwoClasses { threshold, means, deviation: inside.sqrt(), explained: between / (between + inside) }
+}
+
+/// Places at which the density of values is looked at.
+const NUM_PLACES: usize = 60;
+
+/// Where values are rarest between the means of two classes: the minimum of their density, smoothed by a Gaussian of the
+/// deviation within the classes times `n^(-1/5)` (Silverman 1986, section 3.4). Where it falls all the way, `None`.
+pub(super) fn valley(values: &[(f64, f64)], classes: &TwoClasses) -> Option<f64> {
+    let width = classes.deviation * (values.len() as f64).powf(-0.2);
+    let [low, high] = classes.means;
+    let place = |i: usize| low + (high - low) * i as f64 / (NUM_PLACES - 1) as f64;
+    let near = |at: f64| {
+        let first = values.partition_point(|(value, _)| *value < at - 5.0 * width);
+        values[first..].iter().take_while(move |(value, _)| *value <= at + 5.0 * width)
+    };
+    let density = |at: f64| -> f64 { near(at).map(|(v, w)| w * (-0.5 * ((at - v) / width).powi(2)).exp()).sum() };
+    if !(width > 0.0 && low < high) {
+        return None;
+    }
+    let densities: Vec<f64> = (0..NUM_PLACES).map(|i| density(place(i))).collect();
+    let (lowest, _) = densities.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1))?;
+    (0 < lowest && lowest < NUM_PLACES - 1).then(|| place(lowest))
 }
 
 /// The mean of the square of side `2 * radius_px + 1` around each pixel, as far as it lies on the image. Linear in the
@@ -118,9 +169,16 @@ mod tests {
                     best = best.max((squared(below) + squared(above)) / within);
                 }
             }
-            match two_classes(values.iter().copied()) {
+            let mut sorted = values.clone();
+            sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+            match two_classes(&sorted) {
                 None => prop_assert_eq!(best, 0.0),
-                Some((threshold, explained)) => {
+                Some(TwoClasses { threshold, explained, means, deviation }) => {
+                    prop_assert!(means[0] < threshold && threshold < means[1]);
+                    let parted = parted_at(&sorted, threshold);
+                    prop_assert!((parted.explained - explained).abs() < 1e-9 && (parted.deviation - deviation).abs() < 1e-6);
+                    prop_assert!(parted.means.iter().zip(means).all(|(a, b)| (a - b).abs() < 1e-9));
+                    prop_assert!((deviation.powi(2) * weight - (1.0 - best) * within).abs() < 1e-6 * (1.0 + within));
                     prop_assert!((explained - best).abs() < 1e-9, "{} {}", explained, best);
                     let (below, above) = (of(&|v| v <= threshold), of(&|v| v > threshold));
                     let mean = |(weight, moment): (f64, f64)| moment / weight;
@@ -129,5 +187,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Two triangles, of 6 to 10 and of 19 to 41, and a few values between them: by hand, the least of the density is at 13 to 15.
+    #[test]
+    fn the_valley_lies_where_values_are_rare_whatever_the_weights_of_the_classes() {
+        let heap = |middle: i32, half: i32, times: f64| {
+            (-half..=half).map(move |d| (f64::from(middle + d), times * f64::from(half + 1 - d.abs())))
+        };
+        for times in [0.2, 1.0, 20.0] {
+            let mut values: Vec<(f64, f64)> =
+                heap(8, 3, 10.0 * times).chain(heap(30, 12, 1.0)).chain([(14.0, 0.1)]).collect();
+            values.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let classes = two_classes(&values).unwrap();
+            let valley = valley(&values, &classes).unwrap();
+            assert!((11.5..18.0).contains(&valley), "{valley} {classes:?}");
+        }
+        let falling: Vec<(f64, f64)> = (0..100).map(|i| (f64::from(i), f64::from(100 - i))).collect();
+        assert_eq!(valley(&falling, &two_classes(&falling).unwrap()), None);
     }
 }

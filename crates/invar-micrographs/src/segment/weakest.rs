@@ -5,7 +5,9 @@ use super::{
     Plane,
     agglomerate::{self, Merge},
     boundary_graph::BoundaryGraph,
-    denoise, threshold, watershed,
+    denoise,
+    threshold::{self, TwoClasses},
+    watershed,
 };
 
 /// Blur of the strength before it is flooded, pixels: against minima of single pixels.
@@ -13,7 +15,7 @@ const FLOOD_SIGMA_PX: f32 = 0.7;
 /// Pixels this near to a strong line say nothing of the strength where there is none.
 const NEAR_LINE_PX: u8 = 5;
 /// The share of the 95th percentile off the lines below which nothing parts two regions.
-const FLOOR: f64 = 0.7;
+const FLOOR: f64 = 0.75;
 /// Exponent above which the threshold is tried again.
 const UNSTEADY: f64 = 0.8;
 /// The exponent must fall below this share of what it was.
@@ -34,6 +36,17 @@ pub(crate) struct Stop {
     pub separability: f64,
 }
 
+/// Boundaries in two classes.
+struct Classes {
+    /// Height of Otsu's threshold.
+    height: f64,
+    /// Height at which boundaries are rarest, if that lies between the classes.
+    valley: Option<f64>,
+    explained: f64,
+    /// At Otsu's threshold.
+    exponent: f64,
+}
+
 /// Regions that a strength map gives, whatever the threshold.
 pub(crate) struct Merging {
     /// A label a pixel, `1..=n`: the over-segmentation.
@@ -48,8 +61,8 @@ pub(crate) struct Merging {
 }
 
 impl Merging {
-    /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: Otsu's of the boundaries
-    /// that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary is the
+    /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: that of the two classes
+    /// of the boundaries that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary is the
     /// mean of the root of the strength along it: the mean of the strength itself loses faint lines among strong ones, that of
     /// its logarithm keeps texture. Grains of fewer pixels than `min_size_px` are to be joined last.
     ///
@@ -74,33 +87,36 @@ impl Merging {
         merging
     }
 
-    /// Otsu's threshold of what is left at `floor`. Much hangs on it where it parts texture from noise: then the classes of what
-    /// is above it are tried.
+    /// The threshold of what is left at `floor`. Much hangs on it where its two classes are noise and texture: then those of
+    /// what is above it are tried. It is Otsu's, or where the boundaries between the two classes are rarest if that is lower:
+    /// where faint and strong lines part grains, the mean of the upper class, and with it Otsu's threshold, is too high.
     fn threshold(&self, floor: f64) -> Option<Stop> {
-        let (mut height, mut stop) = self.threshold_above(floor)?;
+        let mut found = self.classes_above(floor)?;
         for _ in 0..2 {
-            if stop.exponent <= UNSTEADY {
+            if found.exponent <= UNSTEADY {
                 break;
             }
-            match self.threshold_above(SECOND_FLOOR * height) {
-                Some((above, second)) if second.exponent <= STEADIER * stop.exponent => {
-                    (height, stop) = (above, second)
-                }
+            match self.classes_above(SECOND_FLOOR * found.height) {
+                Some(second) if second.exponent <= STEADIER * found.exponent => found = second,
                 _ => break,
             }
         }
-        Some(stop)
+        let height = found.valley.map_or(found.height, |valley| valley.min(found.height));
+        let strength = (height / TOP).powi(2) * self.unit;
+        Some(Stop { strength, exponent: self.exponent(height), separability: found.explained })
     }
 
-    /// Height of the threshold, and what it is in strength.
-    fn threshold_above(&self, floor: f64) -> Option<(f64, Stop)> {
+    fn classes_above(&self, floor: f64) -> Option<Classes> {
         let left = self.graph.united_by(&agglomerate::roots(self.graph.sizes.len(), &self.merges, floor));
-        let lowest = left.boundaries.iter().map(|boundary| boundary.height()).min_by(f64::total_cmp)?;
-        let classes = threshold::two_classes(left.boundaries.iter().map(|b| (b.height(), b.pairs as f64)));
-        // All of one height: whatever lies between them and what nothing parts.
-        let (height, separability) = classes.unwrap_or((f64::midpoint(floor, lowest), 1.0));
-        let strength = (height / TOP).powi(2) * self.unit;
-        Some((height, Stop { strength, exponent: self.exponent(height), separability }))
+        let mut heights: Vec<(f64, f64)> = left.boundaries.iter().map(|b| (b.height(), b.pairs as f64)).collect();
+        heights.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let (lowest, _) = *heights.first()?;
+        let (height, explained, valley) = match threshold::two_classes(&heights) {
+            Some(classes) => (classes.threshold, classes.explained, valley(&heights, &classes)),
+            // All of one height: whatever lies between them and what nothing parts.
+            None => (f64::midpoint(floor, lowest), 1.0, None),
+        };
+        Some(Classes { height, valley, explained, exponent: self.exponent(height) })
     }
 
     fn exponent(&self, height: f64) -> f64 {
@@ -153,6 +169,17 @@ impl Merging {
         }
         numbers
     }
+}
+
+/// Where boundaries are rarest between two classes of heights: that of the logarithms, since noise and the contrast of lines
+/// both vary by factors, but only where the heights themselves are rare between the classes too. A valley that one scale alone
+/// shows is made by the scale.
+fn valley(heights: &[(f64, f64)], classes: &TwoClasses) -> Option<f64> {
+    let logarithms: Vec<(f64, f64)> = heights.iter().map(|&(height, pairs)| (height.max(1.0).ln(), pairs)).collect();
+    let of_logarithms = threshold::parted_at(&logarithms, classes.threshold.max(1.0).ln());
+    let (of_heights, of_logarithms) =
+        (threshold::valley(heights, classes), threshold::valley(&logarithms, &of_logarithms));
+    of_heights.and(of_logarithms).map(f64::exp)
 }
 
 /// Height of the strongest pixel.
