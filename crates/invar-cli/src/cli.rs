@@ -167,10 +167,27 @@ impl From<QualityEncoding> for invar_reads::QualityEncoding {
 /// How grains are found on an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Segment {
-    /// Grains that fill the image, parted by boundaries or by contrast
+    /// Chosen on each image, and said: particles, lines or steps
+    Auto,
+    /// Grains parted by lines, dark or bright, as etching leaves
+    Lines,
+    /// Grains parted by steps of brightness
+    Steps,
+    /// Particles on one ground
+    Particles,
+    /// Grains by a watershed of the gradient, to a fixed depth
     Watershed,
-    /// Particles that are brighter or darker than what they lie on
+    /// Particles by one threshold of brightness
     Otsu,
+}
+
+/// Whether lines or particles are darker or brighter than what is around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Polarity {
+    /// Darker
+    Dark,
+    /// Brighter
+    Bright,
 }
 
 /// What the values of a mask are.
@@ -187,12 +204,14 @@ pub enum MaskKind {
 /// `invar ingest micrographs`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  invar ingest micrographs images/ --out data                              grains by watershed
-  invar ingest micrographs 'run*/*.tif' --segment otsu --out data          particles
+  invar ingest micrographs images/ --out data                              grains or particles, as each image has them
+  invar ingest micrographs etched/ --segment lines --boundaries dark --out data
+  invar ingest micrographs 'run*/*.tif' --segment particles --out data     particles
   invar ingest micrographs cells/ --labels masks/ --out data               masks of Cellpose, StarDist, ilastik
   invar ingest micrographs surfaces/ --tiles 128 --overlap 32 --out data   textures without grains
   invar ingest micrographs --sample-sheet samples.csv --pixel-size 12.5 --out data
-DATA also gets labels/NAME.tif (napari opens them as labels), grains.parquet and neighbors.parquet:
+DATA also gets segmented/NAME.png (look at them), labels/NAME.tif (napari opens them as labels), images.parquet,
+grains.parquet and neighbors.parquet:
   invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
 pub struct IngestMicrographs {
     /// Files, directories (all images below; no masks, no results of Invar) and patterns; every page of a file is an image
@@ -202,8 +221,18 @@ pub struct IngestMicrographs {
     #[arg(long, value_name = "DATA")]
     pub out: PathBuf,
     /// How grains are found
-    #[arg(long, value_enum, default_value = "watershed", group = "how")]
+    #[arg(long, value_enum, default_value = "auto", group = "how")]
     pub segment: Segment,
+    /// Whether lines (or particles) are darker or brighter than what is around them [default: decided on each image, and said]
+    #[arg(long, value_enum, value_name = "DARK|BRIGHT")]
+    pub boundaries: Option<Polarity>,
+    /// Half the width of the lines, or the blur of the steps, that part grains: sigma of a Gaussian [default: measured on each
+    /// image]
+    #[arg(long, value_name = "PX")]
+    pub sigma: Option<f32>,
+    /// Draw the grains found over the image, for so many images, as segmented/NAME.png
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub pictures: usize,
     /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks,
     /// NAME_Simple Segmentation, ...). Each label is a grain; in a mask of black and white, and of few classes, each connected
     /// part is one

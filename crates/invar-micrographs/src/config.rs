@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Segmentation, WatershedConfig};
+use crate::{Error, GrainsConfig, Segmentation};
 
 /// What becomes of the images on their way into the dataset (`[source.ingest]` in a recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct IngestConfig {
     pub percentiles: [f64; 2],
     /// Regions of fewer pixels are left out.
     pub min_area_px: u64,
+    /// Of how many images, the first, a picture of the grains found is drawn: outlines over the image.
+    pub segmented_pictures: usize,
     /// Whether an image that cannot be read is listed and left out instead of ending the ingest.
     pub skip_bad_images: bool,
     /// Whether an existing dataset at the output is replaced. Not a property of the dataset: never stored.
@@ -68,7 +70,7 @@ impl MaskKind {
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
-            segment: Segmentation::Watershed(WatershedConfig::default()),
+            segment: Segmentation::Grains(GrainsConfig::default()),
             labels: None,
             mask_kind: MaskKind::Auto,
             mask_background: Vec::new(),
@@ -78,6 +80,7 @@ impl Default for IngestConfig {
             pixel_size_nm: None,
             percentiles: [1.0, 99.0],
             min_area_px: 0,
+            segmented_pictures: 20,
             skip_bad_images: false,
             force: false,
         }

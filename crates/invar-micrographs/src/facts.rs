@@ -6,7 +6,7 @@ use invar_dataset::{DatasetError, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{GrainSize, PixelSize};
+use crate::{GrainFacts, GrainSize, PixelSize};
 
 /// Name of the domain in the manifest.
 pub(crate) const DOMAIN: &str = "micrographs";
@@ -45,6 +45,9 @@ pub struct ImageFacts {
     /// How its mask was read, where it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskFacts>,
+    /// What it was taken for and why, where that was decided on the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segmentation: Option<GrainFacts>,
 }
 
 /// How a mask was read.
@@ -84,6 +87,10 @@ pub struct GrainSizes {
     pub planimetric: Option<GrainSize>,
     /// By intercepts; absent where no test line crosses a boundary.
     pub intercept: Option<GrainSize>,
+    /// G by intercepts where the threshold of the boundaries is divided and multiplied by 1.25; absent where there is none, and
+    /// where nothing is left to cross.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intercept_numbers_moved: Option<[f64; 2]>,
 }
 
 /// The facts of a dataset.

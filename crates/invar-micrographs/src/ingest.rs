@@ -48,7 +48,12 @@ pub(crate) use self::{inputs::fuzz_sheet, mask::fuzz_mask};
 pub const GRAINS_TABLE: &str = "grains.parquet";
 /// The table of touching grains, likewise.
 pub const NEIGHBORS_TABLE: &str = "neighbors.parquet";
-const TABLES: [&str; 2] = [GRAINS_TABLE, NEIGHBORS_TABLE];
+/// The table of images, likewise.
+pub const IMAGES_TABLE: &str = "images.parquet";
+const TABLES: [&str; 3] = [GRAINS_TABLE, NEIGHBORS_TABLE, IMAGES_TABLE];
+/// Where the pictures of what was found are inside a dataset directory: `NAME.png`. The manifest lists those that there are to
+/// be, and the command line draws them.
+pub const SEGMENTED: &str = "segmented";
 
 /// Where the label maps are inside a dataset directory.
 const LABELS: &str = "labels";
@@ -82,8 +87,8 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
     ingest_with(inputs, out, config, progress, |_| Ok(()))
 }
 
-/// The same, with tables of the grains that `write_tables` makes beside the shards, called [`GRAINS_TABLE`] and
-/// [`NEIGHBORS_TABLE`], before the dataset takes the place of an old one. Also called where the dataset was there already.
+/// The same, with what `write_tables` makes beside the shards: [`GRAINS_TABLE`], [`NEIGHBORS_TABLE`], [`IMAGES_TABLE`] and the
+/// pictures under [`SEGMENTED`] that the manifest lists, before the dataset takes the place of an old one. Also called where the dataset was there already.
 ///
 /// # Errors
 /// As [`ingest`], and those of `write_tables`.
@@ -133,7 +138,8 @@ fn run(
     progress.message("looking at the files");
     let (tasks, mut skipped) = tasks(sources, config)?;
     let files = |task: &Task<'_>| [output::shard_file(task.number), output::labels_file(&task.name)];
-    output.announce(tasks.iter().flat_map(files).chain(TABLES.map(String::from)))?;
+    let possible = tasks.iter().map(|task| output::picture_file(&task.name));
+    output.announce(tasks.iter().flat_map(files).chain(TABLES.map(String::from)).chain(possible))?;
     progress.set_total(tasks.iter().map(Task::num_pixels).sum());
     let mut done: BTreeMap<usize, Checkpoint> = output.checkpoints().iter().map(|c| (c.number, c.clone())).collect();
     for task in tasks.iter().filter(|task| done.contains_key(&task.number)) {
@@ -179,6 +185,7 @@ fn run(
             .values()
             .filter_map(|checkpoint| checkpoint.labels.clone())
             .chain(TABLES.map(String::from))
+            .chain(pictures(&done, config))
             .collect(),
         shards: done.values().filter_map(|checkpoint| checkpoint.shard.clone()).collect(),
         counts: counts(&done, skipped.len()),
@@ -186,6 +193,13 @@ fn run(
         skipped,
     };
     Ok((manifest, facts))
+}
+
+/// Of which images there is to be a picture: the first that were segmented here.
+fn pictures(done: &BTreeMap<usize, Checkpoint>, config: &IngestConfig) -> Vec<String> {
+    let segmented = done.values().filter(|checkpoint| checkpoint.labels.is_some());
+    let facts = segmented.filter_map(|checkpoint| checkpoint.facts.as_ref()).filter(|facts| facts.mask.is_none());
+    facts.take(config.segmented_pictures).map(|facts| output::picture_file(&facts.image)).collect()
 }
 
 /// Opens every file to see which pages it has. With the pages, the files that were left out on request.

@@ -85,7 +85,7 @@ pub use image::{
     ImageRef, LeftOut, Levels, Note, Orientation, PageInfo, PixelSize, PixelSizeSource, PixelsRef, Preview, SampleType,
     Samples,
 };
-pub use ingest::{GRAINS_TABLE, NEIGHBORS_TABLE, Summary, ingest, ingest_with};
+pub use ingest::{GRAINS_TABLE, IMAGES_TABLE, NEIGHBORS_TABLE, SEGMENTED, Summary, ingest, ingest_with};
 pub use label_map::{read_label_map, write_label_map};
 pub use neighbors::{count_neighbors, neighbors};
 pub use own_pictures::sign_png;
@@ -93,7 +93,7 @@ pub use pairs::{GrainPairs, GrainPairsConfig};
 pub use read::{Band, Format, ImageFile, open, open_labels};
 pub use region::{LabelMap, Neighbors, PhysicalMeasures, Region, regions, regions_of_boxes};
 pub use segment::{
-    GrainFacts, GrainKind, GrainLandscape, GrainsConfig, Landscape, OtsuConfig, Polarity, Segmentation, Segments,
-    SmallGrains, WatershedConfig, segment, segment_with_facts,
+    Doubt, GrainFacts, GrainKind, GrainLandscape, GrainsConfig, Landscape, OtsuConfig, Polarity, Segmentation,
+    Segments, SmallGrains, WatershedConfig, segment, segment_with_facts,
 };
 pub use views::{EmbedConfig, GrainViews, LevelsFrom, ViewConfig};

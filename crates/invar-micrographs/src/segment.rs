@@ -1,6 +1,7 @@
 //! Images to segments: the `[segment]` table of a recipe and what it does.
 //!
-//! Memory beside the image, in bytes a pixel: about 16 for `watershed` and `otsu`, nothing for tiles.
+//! Memory beside the image, in bytes a pixel: up to 28 for `grains`, about 16 for `watershed` and `otsu`, nothing for tiles. An
+//! image that needs more than the machine has is refused beforehand.
 
 mod agglomerate;
 mod boundary_graph;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{denoise::gaussian, merge::merge_small, watershed::each_neighbor};
 pub use self::{
-    grains::{GrainFacts, GrainKind, GrainLandscape, GrainsConfig},
+    grains::{Doubt, GrainFacts, GrainKind, GrainLandscape, GrainsConfig},
     otsu::OtsuConfig,
     watershed::{Landscape, SmallGrains, WatershedConfig},
 };
@@ -115,7 +116,7 @@ impl Segmentation {
 ///
 /// # Errors
 /// [`Error::Config`] where a setting is out of range, the image has 2^32 - 1 pixels or more, or the method is `labels`, which
-/// has nothing to compute.
+/// has nothing to compute; [`Error::TooLarge`] where it takes more memory than there is.
 ///
 /// # Panics
 /// If the number of values is not `channels * height * width`.
@@ -148,6 +149,8 @@ pub fn segment_with_facts(
                 let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
                 return Err(refusal(config.method(), &expected, format!("{width} x {height}")));
             }
+            let needed = width * height * bytes_a_pixel(config);
+            check_memory(needed, invar_dataset::host_memory(), (width, height))?;
             let (labels, facts) = match config {
                 Segmentation::Grains(config) => {
                     let (labels, facts) = grains::segment(image, levels, config);
@@ -159,6 +162,23 @@ pub fn segment_with_facts(
             };
             Ok((Segments::Labels(LabelMap { width, height, labels }), facts))
         }
+    }
+}
+
+/// At most. Of `grains` most goes to the regions that are merged, some 300 bytes each, of which noise makes 60,000 a million pixels.
+fn bytes_a_pixel(config: &Segmentation) -> usize {
+    if matches!(config, Segmentation::Grains(_)) { 28 } else { 16 }
+}
+
+fn check_memory(needed: usize, available: Option<usize>, (width, height): (usize, usize)) -> Result<(), Error> {
+    match available {
+        Some(available) if needed > available => Err(Error::TooLarge {
+            what: format!("segmenting an image of {width} x {height} pixels"),
+            needed,
+            available,
+            remedy: "cut it into several, or take tiles (--tiles)".into(),
+        }),
+        _ => Ok(()),
     }
 }
 

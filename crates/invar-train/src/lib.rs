@@ -47,7 +47,7 @@ pub use config::{Recipe, TrainConfig};
 pub use embed::{EmbedConfig, TORCH_THREADS as EMBED_TORCH_THREADS, embed};
 pub use error::Error;
 pub use held_out::{HeldOut, held_out};
-pub use memory::{Memory, host_memory};
+pub use memory::Memory;
 pub use metrics::{StepMetrics, Timing, ValidationMetrics};
 pub use model::Model;
 pub use observer::Observer;

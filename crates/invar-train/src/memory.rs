@@ -1,7 +1,6 @@
 //! How much memory training takes, and how much there is.
 
-use std::{fs, path::Path};
-
+use invar_dataset::host_memory;
 use serde::Serialize;
 
 use crate::{Error, TrainConfig};
@@ -79,27 +78,6 @@ pub(crate) fn what_to_lower(config: &TrainConfig) -> String {
     format!("{chunks}, lower train.batch_size ({batch_size}), or make the encoder smaller")
 }
 
-/// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container.
-pub fn host_memory() -> Option<usize> {
-    let read = |path: &str| fs::read_to_string(path).ok();
-    let installed = read("/proc/meminfo").and_then(|text| installed(&text));
-    let own =
-        read("/proc/self/cgroup").and_then(|text| Some(text.lines().find_map(|l| l.strip_prefix("0::"))?.to_owned()));
-    let groups = own.as_deref().unwrap_or("/");
-    let limits = Path::new(groups).ancestors().filter_map(|group| {
-        let inside = group.strip_prefix("/").unwrap_or(group);
-        let path = Path::new("/sys/fs/cgroup").join(inside).join("memory.max");
-        fs::read_to_string(path).ok()?.trim().parse().ok()
-    });
-    limits.chain(installed).min()
-}
-
-fn installed(meminfo: &str) -> Option<usize> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,16 +90,6 @@ mod tests {
                         pairs of a batch at a time), lower train.batch_size (4096), or make the encoder smaller";
         assert_eq!(error, expected);
         assert!(check(16, Some(16), &config).is_ok() && check(usize::MAX, None, &config).is_ok());
-    }
-
-    #[test]
-    fn the_memory_of_the_host_is_known_on_linux() {
-        assert_eq!(installed("MemTotal:       16303428 kB\nMemFree: 1 kB\n"), Some(16_303_428 * 1024));
-        assert_eq!(installed("MemFree: 1 kB\n"), None);
-        if cfg!(target_os = "linux") {
-            // More than this test takes, and less than any address space.
-            assert!((1 << 24..1 << 50).contains(&host_memory().unwrap()));
-        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `invar ingest`
 
+mod image_table;
 mod micrographs;
+mod segmented;
 
 pub use micrographs::take_in as take_in_micrographs;
 pub use micrographs::{images, micrographs};

@@ -8,7 +8,7 @@ use invar_dataset::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LABELS, TABLES, inputs::Source};
+use super::{LABELS, SEGMENTED, TABLES, inputs::Source};
 use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, facts::DOMAIN};
 
 /// A finished page.
@@ -33,7 +33,7 @@ pub(super) type Output = ingest::Output<Checkpoint>;
 
 impl ingest::Checkpoint for Checkpoint {
     const DOMAIN: &'static str = DOMAIN;
-    const NAMES: &'static [&'static str] = &[TABLES[0], TABLES[1], LABELS];
+    const NAMES: &'static [&'static str] = &[TABLES[0], TABLES[1], TABLES[2], LABELS, SEGMENTED];
 
     fn shard(&self) -> Option<&Shard> {
         self.shard.as_ref()
@@ -66,6 +66,11 @@ pub(super) fn shard_file(number: usize) -> String {
 /// The label map of image `name`, by its path inside the dataset directory.
 pub(super) fn labels_file(name: &str) -> String {
     format!("{LABELS}/{name}.tif")
+}
+
+/// The picture of what was found on image `name`, likewise.
+pub(super) fn picture_file(name: &str) -> String {
+    format!("{SEGMENTED}/{name}.png")
 }
 
 /// What the dataset is made from: the images, then masks, then the sheet.

@@ -16,8 +16,8 @@ use super::{
     output::{self, Checkpoint, Output},
 };
 use crate::{
-    Band, Banner, Error, GrainSizes, ImageFacts, ImageRef, IngestConfig, LabelMap, Levels, MaskFacts, PageInfo,
-    PixelSize, PixelSizeSource, Place, Region, Segmentation, Segments, TestLines,
+    Band, Banner, Error, GrainFacts, GrainSizes, ImageFacts, ImageRef, IngestConfig, LabelMap, Levels, MaskFacts,
+    PageInfo, PixelSize, PixelSizeSource, Place, Region, Segmentation, Segments, TestLines,
     measured::Measured,
     read,
     shard::{Metadata, ShardWriter, StoredType},
@@ -185,6 +185,8 @@ struct Found {
     /// One a region, where there is a class map.
     classes: Option<Vec<u32>>,
     mask: Option<MaskFacts>,
+    /// What was decided, where something was.
+    segmentation: Option<GrainFacts>,
 }
 
 fn find(
@@ -204,7 +206,7 @@ fn find(
         cropped_px,
     };
     let mut class_map = task.source.classes.as_deref().map(|path| file(path).values()).transpose()?;
-    let mut mask = None;
+    let (mut mask, mut segmentation) = (None, None);
     let segments = match (&task.source.mask, &config.segment) {
         (Some(path), _) => {
             let kind = task.source.mask_kind.unwrap_or(config.mask_kind);
@@ -221,7 +223,11 @@ fn find(
                 found: format!("none for {}", task.described()),
             });
         }
-        (None, segmentation) => crate::segment(image, levels, segmentation)?,
+        (None, config) => {
+            let (segments, facts) = crate::segment_with_facts(image, levels, config)?;
+            segmentation = facts;
+            segments
+        }
     };
     match segments {
         Segments::Labels(mut map) => {
@@ -230,12 +236,15 @@ fn find(
             }
             let measured = Measured::labels(&map, image);
             let classes = class_map.map(|of_pixels| classes::of_labels(&measured.regions, &map, &of_pixels));
-            Ok(Found { map: Some(map), measured, classes, mask })
+            if let Some(facts) = &mut segmentation {
+                facts.look_at(&measured.regions);
+            }
+            Ok(Found { map: Some(map), measured, classes, mask, segmentation })
         }
         Segments::Boxes(boxes) => {
             let measured = Measured::boxes(&boxes, image);
             let classes = class_map.map(|of_pixels| classes::of_boxes(&measured.regions, &of_pixels));
-            Ok(Found { map: None, measured, classes, mask })
+            Ok(Found { map: None, measured, classes, mask, segmentation })
         }
     }
 }
@@ -292,8 +301,12 @@ fn facts(
         pixel_size,
         crop_bottom_px,
         banner: banner.map(str::to_owned),
-        grain_size: found.map.as_ref().zip(pixel_size).and_then(|(map, size)| grain_size(map, size, regions)),
+        grain_size: found.map.as_ref().zip(pixel_size).and_then(|(map, size)| {
+            let sizes = grain_size(map, size, regions)?;
+            Some(GrainSizes { intercept_numbers_moved: numbers_moved(&sizes, found.segmentation.as_ref()), ..sizes })
+        }),
         mask: found.mask.clone(),
+        segmentation: found.segmentation.clone(),
     }
 }
 
@@ -311,5 +324,13 @@ fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Opti
     Some(GrainSizes {
         planimetric: crate::grain_size_by_counting(&fields),
         intercept: crate::grain_size_by_intercepts(&lines),
+        intercept_numbers_moved: None,
     })
+}
+
+/// G with the threshold over and times 1.25: a mean intercept that is longer by a factor lowers G by 6.64 of its logarithm.
+fn numbers_moved(sizes: &GrainSizes, segmentation: Option<&GrainFacts>) -> Option<[f64; 2]> {
+    let [over, here, times] = segmentation?.intercepts_px;
+    let (number, here) = (sizes.intercept?.number, here?);
+    Some([over?, times?].map(|length| number - 6.643_856 * (length / here).log10()))
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use invar_dataset::manifest::Input;
 
 use super::{inputs::Source, notes, page::Task};
-use crate::{ImageFacts, MaskReading, PixelSize};
+use crate::{GrainFacts, GrainKind, ImageFacts, MaskReading, PixelSize};
 
 /// What a person should know before these images are compared with each other.
 pub(super) fn of_images(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String> {
@@ -37,6 +37,8 @@ pub(super) fn of_images(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String
         warnings.push(format!("{files} of several pages: {num_pages} pages became images of their own"));
     }
     warnings.extend(mask_warnings(images));
+    warnings.extend(several_kinds(images));
+    warnings.extend(doubts(images));
     let banners = images.iter().filter(|image| image.banner.is_some()).count();
     if banners > 0 {
         let images = counted(banners, "image");
@@ -74,6 +76,46 @@ fn mask_warnings(images: &[ImageFacts]) -> Vec<String> {
         }
     }
     by_reading.into_iter().map(|(_, count, first)| likewise(count, first)).collect()
+}
+
+/// A sentence where images were taken for different things: a set of one kind would have been cut by two measures.
+fn several_kinds(images: &[ImageFacts]) -> Option<String> {
+    let mut kinds: Vec<(GrainKind, usize, &str)> = Vec::new();
+    for (image, found) in chosen(images) {
+        match kinds.iter_mut().find(|(kind, ..)| *kind == found.kind) {
+            Some((_, count, _)) => *count += 1,
+            None => kinds.push((found.kind, 1, &image.image)),
+        }
+    }
+    if kinds.len() < 2 {
+        return None;
+    }
+    kinds.sort_by_key(|&(kind, count, _)| (std::cmp::Reverse(count), kind));
+    let list: Vec<String> =
+        kinds.iter().map(|(kind, count, first)| format!("{count} as {} (first: {first})", kind.words())).collect();
+    Some(format!(
+        "images were segmented in different ways: {}; if they are of one kind, say which (--segment lines|steps|particles)",
+        list.join(", ")
+    ))
+}
+
+/// A sentence for each reason not to trust the grains, with the first of its images.
+fn doubts(images: &[ImageFacts]) -> Vec<String> {
+    let mut by_doubt: Vec<(std::mem::Discriminant<crate::Doubt>, usize, String)> = Vec::new();
+    for (image, doubt) in chosen(images).flat_map(|(image, found)| found.doubts.iter().map(move |doubt| (image, doubt)))
+    {
+        let alike = std::mem::discriminant(doubt);
+        match by_doubt.iter_mut().find(|(other, ..)| *other == alike) {
+            Some((_, count, _)) => *count += 1,
+            None => by_doubt.push((alike, 1, format!("grains of {} are not to be trusted: {doubt}", image.image))),
+        }
+    }
+    by_doubt.into_iter().map(|(_, count, first)| likewise(count, first)).collect()
+}
+
+/// Images that something was decided about.
+fn chosen(images: &[ImageFacts]) -> impl Iterator<Item = (&ImageFacts, &GrainFacts)> {
+    images.iter().filter_map(|image| Some((image, image.segmentation.as_ref()?)))
 }
 
 /// The first of several things that are alike.

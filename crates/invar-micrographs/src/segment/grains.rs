@@ -10,7 +10,7 @@ use super::{
     OtsuConfig, Plane, Polarity, otsu, refusal, ridge,
     weakest::{MOVED, Merging, Stop},
 };
-use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, TestLines};
+use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, Region, TestLines};
 
 /// Grains and particles found by what is measured on the image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub enum GrainLandscape {
 }
 
 /// What an image was taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrainKind {
     /// Grains parted by dark lines.
@@ -73,9 +73,105 @@ pub struct GrainFacts {
     pub exponent: Option<f64>,
     /// Mean intercept length with the threshold over 1.25, as it is, and times 1.25, pixels; absent where no boundary is crossed.
     pub intercepts_px: [Option<f64>; 3],
-    /// Why the grains are not to be trusted as they are, in words; absent where nothing speaks against them.
-    pub doubt: Option<String>,
+    /// Why the grains are not to be trusted as they are; empty where nothing speaks against them.
+    pub doubts: Vec<Doubt>,
 }
+
+/// A reason not to trust the grains that were found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Doubt {
+    /// Nothing was found that parts anything.
+    Nothing,
+    /// Much hangs on the threshold.
+    Unsteady {
+        /// By how many per cent the boundaries' length changes when the threshold changes by one.
+        exponent: f64,
+    },
+    /// Grains are about as small as those that noise would give.
+    AsNoise {
+        /// Mean intercept length, pixels.
+        intercept_px: f64,
+        /// Half the width of what was looked for, pixels.
+        sigma_px: f32,
+    },
+    /// Grains are as thin as lines: lines may have been taken for grains.
+    AsThinAsLines {
+        /// Of those that do not reach the edge.
+        thin: u64,
+        /// How many do not.
+        of: u64,
+    },
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "there is nothing to segment, nothing parts it"),
+            Self::Unsteady { exponent } => write!(
+                f,
+                "boundaries do not stand out: with a threshold 10 % higher their length falls by {:.0} % (at most {:.0} % is \
+                 trusted)",
+                10.0 * exponent,
+                10.0 * TRUSTED_EXPONENT,
+            ),
+            Self::AsNoise { intercept_px, sigma_px } => write!(
+                f,
+                "they are as small as noise would make them, {intercept_px:.0} pixels across where boundaries of sigma \
+                 {sigma_px} pixels were looked for"
+            ),
+            Self::AsThinAsLines { thin, of } => write!(
+                f,
+                "{thin} of {of} are as thin as lines: boundaries may have been taken for grains (--segment lines parts grains \
+                 by lines)"
+            ),
+        }
+    }
+}
+
+impl GrainKind {
+    /// In words, as `dark lines`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::DarkLines => "dark lines",
+            Self::BrightLines => "bright lines",
+            Self::Steps => "steps",
+            Self::DarkParticles => "dark particles",
+            Self::BrightParticles => "bright particles",
+        }
+    }
+}
+
+impl GrainFacts {
+    /// Looks at the regions that came of it, and says how many grains are closed.
+    pub(crate) fn look_at(&mut self, regions: &[Region]) {
+        let inner: Vec<&Region> = regions.iter().filter(|region| !region.touches_border).collect();
+        self.reason += &match self.kind {
+            GrainKind::DarkLines | GrainKind::BrightLines => format!("; they close {} grains", inner.len()),
+            _ => format!("; {} grains do not reach the edge", inner.len()),
+        };
+        if let (GrainKind::DarkParticles | GrainKind::BrightParticles, true) = (self.kind, regions.is_empty()) {
+            self.doubts.push(Doubt::Nothing);
+        }
+        if self.kind == GrainKind::Steps {
+            // Area over half the perimeter is the width of a long strip.
+            let is_thin = |region: &&&Region| {
+                2.0 * region.area_px as f64 <= region.perimeter_px * THIN * f64::from(self.sigma_px)
+            };
+            let thin = inner.iter().filter(is_thin).count();
+            if inner.len() >= FEW_GRAINS && thin * 3 > inner.len() {
+                self.doubts.push(Doubt::AsThinAsLines { thin: thin as u64, of: inner.len() as u64 });
+            }
+        }
+    }
+}
+
+/// Sigmas that a grain must be wide on average not to be as thin as a line.
+const THIN: f64 = 2.0;
+/// Of fewer grains nothing is said.
+const FEW_GRAINS: usize = 6;
+/// Sigmas that noise, flooded, is parted into at most.
+const AS_NOISE: f64 = 6.0;
 
 impl GrainsConfig {
     pub(super) fn validate(&self) -> Result<(), Error> {
@@ -86,13 +182,14 @@ impl GrainsConfig {
     }
 }
 
-/// Exponent above which a grain-size number is not to be trusted.
-const DOUBTFUL: f64 = 0.7;
+/// Exponent up to which a grain-size number is trusted.
+const TRUSTED_EXPONENT: f64 = 0.7;
 
 /// Labels `1..=n`, 0 on the ground between particles.
 pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     let plane = Plane::grey(image, levels);
-    let Choice { kind, sigma_px, reason, nothing } = choice::choose(&plane, config);
+    let channels = || (0..image.channels).map(|channel| Plane::channel(image, levels, channel));
+    let Choice { kind, sigma_px, reason } = choice::choose(&plane, channels, config);
     let (width, height) = (plane.width, plane.height);
     match kind {
         GrainKind::DarkParticles | GrainKind::BrightParticles => {
@@ -109,16 +206,22 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
                 threshold: None,
                 exponent: None,
                 intercepts_px: [None; 3],
-                doubt: nothing,
+                doubts: Vec::new(),
             };
             (labels, facts)
         }
         GrainKind::DarkLines | GrainKind::BrightLines | GrainKind::Steps => {
             let strength = match kind {
-                GrainKind::Steps => ridge::steps(&plane, sigma_px),
-                _ => ridge::lines(&plane, kind == GrainKind::DarkLines, sigma_px),
+                GrainKind::Steps => {
+                    drop(plane);
+                    ridge::steps(channels(), sigma_px)
+                }
+                _ => {
+                    let strength = ridge::lines(&plane, kind == GrainKind::DarkLines, sigma_px);
+                    drop(plane);
+                    strength
+                }
             };
-            drop(plane);
             let min_size_px = config.min_size_px.map_or_else(|| least_px(sigma_px), u64::from);
             let merging = Merging::new(strength, min_size_px);
             let stop = merging.stop;
@@ -132,7 +235,7 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
                 threshold: stop.map(|stop| stop.strength),
                 exponent: stop.map(|stop| stop.exponent),
                 intercepts_px: [looser, at, tighter],
-                doubt: nothing.or_else(|| doubt(stop)),
+                doubts: doubts(stop, at, sigma_px),
             };
             (labels, facts)
         }
@@ -153,15 +256,11 @@ fn with_exponent(reason: String, stop: Option<Stop>) -> String {
     }
 }
 
-fn doubt(stop: Option<Stop>) -> Option<String> {
-    match stop {
-        None => Some("nothing parts it: it is one grain".into()),
-        Some(Stop { exponent, .. }) if exponent > DOUBTFUL => Some(format!(
-            "boundaries do not stand out from what is inside grains: a threshold 1 % higher changes their length by \
-             {exponent:.2} % (trusted up to {DOUBTFUL})"
-        )),
-        Some(_) => None,
-    }
+fn doubts(stop: Option<Stop>, intercept_px: Option<f64>, sigma_px: f32) -> Vec<Doubt> {
+    let (Some(Stop { exponent, .. }), Some(intercept_px)) = (stop, intercept_px) else { return vec![Doubt::Nothing] };
+    let unsteady = (exponent > TRUSTED_EXPONENT).then_some(Doubt::Unsteady { exponent });
+    let as_noise = intercept_px < AS_NOISE * f64::from(sigma_px);
+    unsteady.into_iter().chain(as_noise.then_some(Doubt::AsNoise { intercept_px, sigma_px })).collect()
 }
 
 /// Test lines of each direction.

@@ -69,13 +69,21 @@ pub(super) fn lines(plane: &Plane, dark: bool, sigma_px: f32) -> Plane {
     Plane { width: plane.width, height: plane.height, values }
 }
 
-/// Strength of steps: the magnitude of the gradient at `sigma_px`, times sigma.
-pub(super) fn steps(plane: &Plane, sigma_px: f32) -> Plane {
-    let mut values = vec![0.0f32; plane.values.len()];
-    derivatives::gradients(plane, sigma_px, &mut values, |row, [down, right]| {
-        for (i, out) in row.iter_mut().enumerate() {
-            *out = (down[i] * down[i] + right[i] * right[i]).sqrt() * sigma_px;
+/// Strength of steps: the magnitude of the gradient at `sigma_px`, times sigma; of several channels the root of the mean square.
+pub(super) fn steps(channels: impl Iterator<Item = Plane>, sigma_px: f32) -> Plane {
+    let (mut sum, mut count) = (Plane { width: 0, height: 0, values: Vec::new() }, 0);
+    for plane in channels {
+        if count == 0 {
+            sum = Plane { width: plane.width, height: plane.height, values: vec![0.0; plane.values.len()] };
         }
-    });
-    Plane { width: plane.width, height: plane.height, values }
+        count += 1;
+        derivatives::gradients(&plane, sigma_px, &mut sum.values, |row, [down, right]| {
+            for (i, out) in row.iter_mut().enumerate() {
+                *out += down[i] * down[i] + right[i] * right[i];
+            }
+        });
+    }
+    let scale = sigma_px * sigma_px / count.max(1) as f32;
+    sum.values.iter_mut().for_each(|value| *value = (*value * scale).sqrt());
+    sum
 }

@@ -307,7 +307,7 @@ impl<'a> Datasets<'a> {
         }
         let config = OverlapsConfig::default();
         let num_bases = (0..Reads::len(reads)).map(|read| u64::from(reads.length_bp(read))).sum();
-        check_memory(Overlaps::memory_bytes(Reads::len(reads), num_bases, &config), invar_train::host_memory())?;
+        check_memory(Overlaps::memory_bytes(Reads::len(reads), num_bases, &config), invar_dataset::host_memory())?;
         let overlaps = Arc::new(Overlaps::find(reads, &config)?);
         Ok(Arc::clone(self.overlaps.get_or_init(|| overlaps)))
     }

@@ -6,13 +6,15 @@ use anyhow::Result;
 use invar_dataset::{Column, Dataset, SampleTable, path};
 use invar_embeddings::{InputChecksum, Provenance, write_facts};
 use invar_micrographs::{
-    DatasetFacts, GRAINS_TABLE, GrainDataset, GrainSize, IngestConfig, Inputs, MaskKind, NEIGHBORS_TABLE, OtsuConfig,
-    Segmentation, WatershedConfig,
+    DatasetFacts, GRAINS_TABLE, GrainDataset, GrainLandscape, GrainSize, GrainSizes, GrainsConfig, IMAGES_TABLE,
+    ImageFacts, IngestConfig, Inputs, MaskKind, NEIGHBORS_TABLE, OtsuConfig, Polarity, Segmentation, WatershedConfig,
 };
 use serde_json::json;
 
+use super::{image_table, segmented};
 use crate::{
     cli::{self, Common, IngestMicrographs, Segment},
+    exit::Usage,
     ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
 
@@ -26,7 +28,7 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
     let inputs = Inputs { paths: args.inputs.clone(), sheet: args.sample_sheet.clone() };
     let defaults = IngestConfig::default();
     let config = IngestConfig {
-        segment: segmentation(args),
+        segment: segmentation(args)?,
         labels: args.labels.clone(),
         mask_kind: mask_kind(args.mask_kind),
         mask_background: args.mask_background.clone(),
@@ -35,6 +37,7 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
         detect_banner: !args.no_banner,
         pixel_size_nm: args.pixel_size,
         min_area_px: args.min_area.unwrap_or(defaults.min_area_px),
+        segmented_pictures: args.pictures,
         skip_bad_images: args.skip_bad_images,
         force: common.force,
         ..defaults
@@ -51,8 +54,12 @@ pub fn take_in(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> R
     let summary = {
         let bar = ui.bar("ingest", Unit::Items);
         invar_micrographs::ingest_with(inputs, out, config, &bar, |directory| {
-            has_tables = [GRAINS_TABLE, NEIGHBORS_TABLE].iter().all(|name| directory.join(name).is_file());
-            if has_tables { Ok(()) } else { write_tables(directory) }
+            let tables = [GRAINS_TABLE, NEIGHBORS_TABLE, IMAGES_TABLE];
+            has_tables = tables.iter().all(|name| directory.join(name).is_file());
+            if !has_tables {
+                write_tables(directory)?;
+            }
+            segmented::draw_missing(directory)
         })?
     };
     summary.facts.warnings.iter().for_each(|warning| ui.warn(warning));
@@ -86,6 +93,10 @@ fn write_tables(out: &Path) -> Result<()> {
     })?;
     let mut blocks = dataset.neighbor_blocks(BLOCK_ROWS);
     write_facts(&out.join(NEIGHBORS_TABLE), &provenance, || -> Result<Option<Vec<Column>>> { Ok(blocks.next()) })?;
+    let facts: Vec<&ImageFacts> =
+        (0..dataset.num_images()).filter_map(|image| dataset.image(image).facts.as_ref()).collect();
+    let mut images = Some(image_table::columns(&facts));
+    write_facts(&out.join(IMAGES_TABLE), &provenance, || -> Result<Option<Vec<Column>>> { Ok(images.take()) })?;
     Ok(())
 }
 
@@ -104,7 +115,12 @@ pub fn images(facts: &DatasetFacts) -> String {
         }
         if let Some(sizes) = &image.grain_size {
             text += &grain_size("intercept", sizes.intercept.as_ref());
+            text += &moved(sizes);
             text += &grain_size("planimetric", sizes.planimetric.as_ref());
+        }
+        if let Some(found) = &image.segmentation {
+            text += &format!("\n    {}", found.reason);
+            found.doubts.iter().for_each(|doubt| text += &format!("\n    not to be trusted: {doubt}"));
         }
         if let Some(banner) = &image.banner {
             text += &format!("\n    {} rows cut off: {banner}", image.crop_bottom_px);
@@ -127,6 +143,14 @@ fn grain_size(method: &str, size: Option<&GrainSize>) -> String {
     format!(", E112 {method} G {:.2}{interval}", size.number)
 }
 
+/// ` (8.40 and 8.05 with the threshold over and times 1.25)`
+fn moved(sizes: &GrainSizes) -> String {
+    match sizes.intercept_numbers_moved {
+        Some([over, times]) => format!(" ({over:.2} and {times:.2} with the threshold over and times 1.25)"),
+        None => String::new(),
+    }
+}
+
 fn mask_kind(kind: Option<cli::MaskKind>) -> MaskKind {
     match kind {
         None | Some(cli::MaskKind::Auto) => MaskKind::Auto,
@@ -135,18 +159,36 @@ fn mask_kind(kind: Option<cli::MaskKind>) -> MaskKind {
     }
 }
 
-fn segmentation(args: &IngestMicrographs) -> Segmentation {
-    if args.labels.is_some() {
-        return Segmentation::Labels {};
+fn segmentation(args: &IngestMicrographs) -> Result<Segmentation> {
+    let measures = args.labels.is_none() && !args.whole_image && args.tiles.is_none();
+    let landscape = match args.segment {
+        Segment::Auto => Some(GrainLandscape::Auto),
+        Segment::Lines => Some(GrainLandscape::Lines),
+        Segment::Steps => Some(GrainLandscape::Steps),
+        Segment::Particles => Some(GrainLandscape::Particles),
+        Segment::Watershed | Segment::Otsu => None,
+    };
+    if (args.boundaries.is_some() || args.sigma.is_some()) && !(measures && landscape.is_some()) {
+        let expected = "expected with --segment auto, lines, steps or particles";
+        return Err(Usage(format!("--boundaries and --sigma: {expected}, which look at the image")).into());
     }
-    if args.whole_image {
-        return Segmentation::WholeImage {};
-    }
-    match (args.tiles, args.segment) {
+    Ok(match (args.tiles, landscape) {
+        _ if args.labels.is_some() => Segmentation::Labels {},
+        _ if args.whole_image => Segmentation::WholeImage {},
         (Some(size_px), _) => Segmentation::Tiles { size_px, overlap_px: args.overlap.unwrap_or(0) },
-        (None, Segment::Watershed) => Segmentation::Watershed(WatershedConfig::default()),
-        (None, Segment::Otsu) => Segmentation::Otsu(OtsuConfig::default()),
-    }
+        (None, Some(landscape)) => Segmentation::Grains(GrainsConfig {
+            landscape,
+            boundaries: match args.boundaries {
+                None => Polarity::Auto,
+                Some(cli::Polarity::Dark) => Polarity::Dark,
+                Some(cli::Polarity::Bright) => Polarity::Bright,
+            },
+            sigma_px: args.sigma,
+            min_size_px: None,
+        }),
+        (None, None) if args.segment == Segment::Otsu => Segmentation::Otsu(OtsuConfig::default()),
+        (None, None) => Segmentation::Watershed(WatershedConfig::default()),
+    })
 }
 
 fn describe(summary: &invar_micrographs::Summary, had_tables: bool, out: &Path) -> Summary {

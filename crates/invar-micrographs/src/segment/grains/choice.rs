@@ -8,7 +8,7 @@ use crate::segment::{Plane, Polarity};
 
 /// Dark lines must be stronger than bright ones, or the other way round, by this asymmetry.
 const ASYMMETRY: f32 = 0.15;
-/// The stronger must reach this share of the grey range.
+/// The stronger must reach this share of the grey range, slow changes of light left out.
 const LINE_CONTRAST: f32 = 0.07;
 /// Particles: area of half the pieces in squares of the inscribed radius; share of the ground in one piece; share of
 /// their area that is thicker than a line; share of the variance that two levels explain.
@@ -25,20 +25,27 @@ pub(super) struct Choice {
     pub sigma_px: f32,
     /// In a sentence.
     pub reason: String,
-    /// Why there may be nothing to segment.
-    pub nothing: Option<String>,
 }
 
-/// Looks at `plane` and at what the user said.
-pub(super) fn choose(plane: &Plane, config: &GrainsConfig) -> Choice {
+/// Looks at the grey picture `plane`, at its `channels` where they matter, and at what the user said.
+pub(super) fn choose<I: Iterator<Item = Plane>>(
+    plane: &Plane,
+    channels: impl Fn() -> I,
+    config: &GrainsConfig,
+) -> Choice {
     let middle = measures::middle(plane);
+    let step_sigma_px = || {
+        let measured =
+            || measures::step_sigma_px(&channels().map(|plane| measures::middle(&plane)).collect::<Vec<_>>());
+        config.sigma_px.unwrap_or_else(measured)
+    };
     match config.landscape {
-        GrainLandscape::Auto => by_measures(&middle, config),
+        GrainLandscape::Auto => by_measures(&middle, step_sigma_px, config),
         GrainLandscape::Lines => lines_as_asked(&middle, config),
         GrainLandscape::Steps => {
-            let sigma_px = config.sigma_px.unwrap_or_else(|| measures::step_sigma_px(&middle));
+            let sigma_px = step_sigma_px();
             let reason = format!("steps as asked (sigma {sigma_px} pixels)");
-            Choice { kind: GrainKind::Steps, sigma_px, reason, nothing: None }
+            Choice { kind: GrainKind::Steps, sigma_px, reason }
         }
         GrainLandscape::Particles => {
             let dark = match config.boundaries {
@@ -47,7 +54,7 @@ pub(super) fn choose(plane: &Plane, config: &GrainsConfig) -> Choice {
                 Polarity::Auto => TwoLevels::of(&middle, 1.0).is_some_and(|levels| levels.rarer_is_dark),
             };
             let (kind, which) = particles(dark);
-            Choice { kind, sigma_px: 1.0, reason: format!("{which} particles as asked"), nothing: None }
+            Choice { kind, sigma_px: 1.0, reason: format!("{which} particles as asked") }
         }
     }
 }
@@ -69,10 +76,10 @@ fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
     };
     let (kind, which, _) = of_lines(dark);
     let reason = format!("{which} lines as asked ({})", strengths(&lines, dark));
-    Choice { kind, sigma_px: lines.sigma_px, reason, nothing: None }
+    Choice { kind, sigma_px: lines.sigma_px, reason }
 }
 
-fn by_measures(middle: &Plane, config: &GrainsConfig) -> Choice {
+fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsConfig) -> Choice {
     let lines = Lines::of(middle, config.sigma_px, |dark, bright| (dark - bright).abs());
     if let Some(levels) = TwoLevels::of(middle, lines.sigma_px).filter(are_particles) {
         let (kind, which) = particles(levels.rarer_is_dark);
@@ -84,23 +91,23 @@ fn by_measures(middle: &Plane, config: &GrainsConfig) -> Choice {
             levels.pieces,
             100.0 * levels.ground,
         );
-        return Choice { kind, sigma_px: 1.0, reason, nothing: None };
+        return Choice { kind, sigma_px: 1.0, reason };
     }
     let asymmetry = lines.asymmetry();
-    if asymmetry.abs() >= ASYMMETRY && lines.dark.max(lines.bright) >= LINE_CONTRAST {
+    if asymmetry.abs() >= ASYMMETRY && lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(middle) {
         let dark = asymmetry > 0.0;
         let (kind, which, other) = of_lines(dark);
         let times = (1.0 + asymmetry.abs()) / (1.0 - asymmetry.abs()).max(1e-6);
         let reason =
             format!("{which} lines are {times:.1} times as strong as {other} ones ({})", strengths(&lines, dark));
-        return Choice { kind, sigma_px: lines.sigma_px, reason, nothing: None };
+        return Choice { kind, sigma_px: lines.sigma_px, reason };
     }
-    let sigma_px = config.sigma_px.unwrap_or_else(|| measures::step_sigma_px(middle));
+    let sigma_px = step_sigma_px();
     let reason = format!(
         "no lines (dark ones {:.2} times as strong as bright ones), no particles: steps of brightness (sigma {sigma_px} pixels)",
         lines.dark / lines.bright.max(1e-9),
     );
-    Choice { kind: GrainKind::Steps, sigma_px, reason, nothing: None }
+    Choice { kind: GrainKind::Steps, sigma_px, reason }
 }
 
 fn are_particles(levels: &TwoLevels) -> bool {

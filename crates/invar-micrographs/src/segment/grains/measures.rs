@@ -50,20 +50,26 @@ impl Lines {
     }
 }
 
-/// The sigma at which steps stand out: the greatest ratio of the 95th percentile of the gradient to its median.
-pub(super) fn step_sigma_px(plane: &Plane) -> f32 {
-    let tail = |sigma_px: f32| {
-        let values = ridge::steps(plane, sigma_px).values;
-        percentile(values.clone(), 0.95) / percentile(values, 0.5).max(1e-9)
-    };
+/// The sigma at which steps stand out in the channels: the greatest ratio of the 95th percentile of the gradient to its median.
+pub(super) fn step_sigma_px(channels: &[Plane]) -> f32 {
     let mut best = (f32::NEG_INFINITY, STEP_SIGMAS_PX[0]);
     for sigma_px in STEP_SIGMAS_PX {
-        let tail = tail(sigma_px);
+        let values = ridge::steps(channels.iter().cloned(), sigma_px).values;
+        let tail = percentile(values.clone(), 0.95) / percentile(values, 0.5).max(1e-9);
         if tail > best.0 {
             best = (tail, sigma_px);
         }
     }
     best.1
+}
+
+/// How far grey levels lie apart, from the 1st to the 99th percentile, when light that changes slowly is taken out: over an
+/// eighth of the picture's longer side.
+pub(super) fn local_spread(plane: &Plane) -> f32 {
+    let radius_px = plane.width.max(plane.height) / 16 + 1;
+    let means = threshold::local_mean(plane, radius_px);
+    let away: Vec<f32> = plane.values.iter().zip(means).map(|(value, mean)| value - mean).collect();
+    percentile(away.clone(), 0.99) - percentile(away, 0.01)
 }
 
 /// Two grey levels, and the shape of the rarer.
@@ -122,7 +128,7 @@ impl TwoLevels {
             sum >= half
         });
         let ground = pieces_of_ground(&mask, width, height);
-        let gradient = ridge::steps(plane, 2.0).values;
+        let gradient = ridge::steps(std::iter::once(plane.clone()), 2.0).values;
         let tail = f64::from(percentile(gradient.clone(), 0.95)) / f64::from(percentile(gradient, 0.5)).max(1e-9);
         Some(Self {
             explained,
