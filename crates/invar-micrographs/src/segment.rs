@@ -13,6 +13,7 @@ mod grains;
 pub(crate) mod learned;
 mod merge;
 mod otsu;
+mod particles;
 mod ridge;
 mod threshold;
 mod tiles;

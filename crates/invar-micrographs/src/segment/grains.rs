@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use self::choice::Choice;
 use super::{
-    OtsuConfig, Plane, Polarity, otsu, refusal, ridge,
+    Plane, Polarity, denoise, particles, refusal, ridge,
     weakest::{MOVED, Merging, Stop},
 };
 use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, Region, TestLines};
@@ -110,8 +110,9 @@ impl std::fmt::Display for Doubt {
             Self::Nothing => write!(f, "there is nothing to segment, nothing parts it"),
             Self::Unsteady { exponent } => write!(
                 f,
-                "boundaries do not stand out: with a threshold 10 % higher their length falls by {:.0} % (at most {:.0} % is \
+                "{}boundaries do not stand out: with a threshold 10 % higher their length falls by {:.0} % (at most {:.0} % is \
                  trusted)",
+                if *exponent > OF_NOISE { "there may be nothing to segment: " } else { "" },
                 10.0 * exponent,
                 10.0 * TRUSTED_EXPONENT,
             ),
@@ -166,6 +167,8 @@ impl GrainFacts {
     }
 }
 
+/// Exponent above which boundaries are as in noise and on surfaces without grains.
+const OF_NOISE: f64 = 2.35;
 /// Sigmas that a grain must be wide on average not to be as thin as a line.
 const THIN: f64 = 2.0;
 /// Of fewer grains nothing is said.
@@ -193,16 +196,14 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
     let (width, height) = (plane.width, plane.height);
     match kind {
         GrainKind::DarkParticles | GrainKind::BrightParticles => {
-            drop(plane);
-            let polarity = if kind == GrainKind::DarkParticles { Polarity::Dark } else { Polarity::Bright };
-            let defaults = OtsuConfig::default();
-            let min_size_px = config.min_size_px.unwrap_or(defaults.min_size_px);
-            let particles = OtsuConfig { particles: polarity, min_size_px, ..defaults };
-            let labels = otsu::segment(image, levels, &particles);
+            let mut plane = plane;
+            denoise::gaussian(&mut plane, sigma_px);
+            let min_size_px = config.min_size_px.unwrap_or(LEAST_PARTICLE_PX);
+            let labels = particles::segment(&plane, kind == GrainKind::DarkParticles, min_size_px);
             let facts = GrainFacts {
                 kind,
                 reason,
-                sigma_px: particles.sigma_px,
+                sigma_px,
                 threshold: None,
                 exponent: None,
                 intercepts_px: [None; 3],
@@ -242,6 +243,9 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
     }
 }
 
+/// Particles of fewer pixels are dropped.
+const LEAST_PARTICLE_PX: u32 = 30;
+
 /// Area of a disc of radius two sigma, and nine more.
 fn least_px(sigma_px: f32) -> u64 {
     (std::f64::consts::PI * (2.0 * f64::from(sigma_px)).powi(2)) as u64 + 9
@@ -274,3 +278,6 @@ fn intercept_px(labels: Vec<u32>, width: usize, height: usize) -> (Option<f64>, 
     let lines: Vec<_> = lines.into_iter().flat_map(|lines| crate::intercepts(&map, pixel, lines)).collect();
     (crate::grain_size_by_intercepts(&lines).map(|size| size.mean), map.labels)
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,7 @@ pub(super) fn mostly(mask: &[bool], width: usize, height: usize) -> bool {
 }
 
 /// Adds to `mask` what is not joined to the edge of the image by 4-connected pixels outside `mask`.
-fn fill_holes(mask: &mut [bool], width: usize, height: usize) {
+pub(super) fn fill_holes(mask: &mut [bool], width: usize, height: usize) {
     let mut outside = vec![false; mask.len()];
     let mut stack = Vec::new();
     let mut reach = |pixel: usize, stack: &mut Vec<u32>| {

@@ -21,9 +21,25 @@ fn by_watershed(landscape: Landscape) -> Segmentation {
     Segmentation::Watershed(WatershedConfig { landscape, ..WatershedConfig::default() })
 }
 
+fn measured(landscape: GrainLandscape) -> Segmentation {
+    Segmentation::Grains(GrainsConfig { landscape, ..GrainsConfig::default() })
+}
+
+/// Whether pixels of no particle belong to nothing.
+fn has_ground(config: &Segmentation) -> bool {
+    match config {
+        Segmentation::Grains(config) => config.landscape == GrainLandscape::Particles,
+        Segmentation::Otsu(_) => true,
+        _ => false,
+    }
+}
+
 fn every_method() -> Vec<Segmentation> {
     let landscapes = [Landscape::Gradient, Landscape::Boundaries, Landscape::Distance];
-    landscapes.map(by_watershed).into_iter().chain([Segmentation::Otsu(OtsuConfig::default())]).collect()
+    let grains =
+        [GrainLandscape::Auto, GrainLandscape::Lines, GrainLandscape::Steps, GrainLandscape::Particles].map(measured);
+    let otsu = Segmentation::Otsu(OtsuConfig::default());
+    landscapes.map(by_watershed).into_iter().chain(grains).chain([otsu]).collect()
 }
 
 fn number_of(labels: &[u32]) -> u32 {
@@ -115,7 +131,7 @@ fn images_without_content_have_a_defined_outcome() {
             let pixels = vec![value; width * height];
             for config in every_method() {
                 let found = labels(width, height, &pixels, &config);
-                let expected = u32::from(matches!(config, Segmentation::Watershed(_)) && !pixels.is_empty());
+                let expected = u32::from(!has_ground(&config) && !pixels.is_empty());
                 assert_eq!(found, vec![expected; width * height], "{width} x {height} of {value}, {}", config.method());
             }
         }
@@ -190,6 +206,7 @@ fn tiles_are_centred_and_do_not_leave_the_image() {
 #[test]
 fn recipes_are_read_and_mistakes_refused() {
     let read = |json: &str| serde_json::from_str::<Segmentation>(json);
+    // As old recipes mean it.
     assert_eq!(read(r#"{"method": "watershed"}"#).unwrap(), Segmentation::Watershed(WatershedConfig::default()));
     assert_eq!(read(r#"{"method": "whole-image"}"#).unwrap(), Segmentation::WholeImage {});
     assert_eq!(
@@ -198,6 +215,8 @@ fn recipes_are_read_and_mistakes_refused() {
     );
     for (json, expected) in [
         (r#"{"method": "watershed", "sigma": 3}"#, "unknown field `sigma`"),
+        (r#"{"method": "grains", "min_depth": 3}"#, "unknown field `min_depth`"),
+        (r#"{"method": "grains", "landscape": "gradient"}"#, "unknown variant `gradient`"),
         (r#"{"method": "otsu", "min_size": 3}"#, "unknown field `min_size`"),
         (r#"{"method": "tiles", "size_px": 9, "overlap": 3}"#, "unknown field `overlap`"),
         (r#"{"method": "whole-image", "size_px": 9}"#, "unknown field `size_px`"),
@@ -211,6 +230,7 @@ fn recipes_are_read_and_mistakes_refused() {
         assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
     }
     for bad in [
+        Segmentation::Grains(GrainsConfig { sigma_px: Some(0.0), ..GrainsConfig::default() }),
         Segmentation::Tiles { size_px: 0, overlap_px: 0 },
         Segmentation::Tiles { size_px: 4, overlap_px: 4 },
         Segmentation::Watershed(WatershedConfig { sigma_px: f32::NAN, ..WatershedConfig::default() }),

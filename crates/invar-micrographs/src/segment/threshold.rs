@@ -31,6 +31,21 @@ pub(super) fn otsu(plane: &Plane) -> Option<f32> {
     Some(low + (best_bin as f32 + 0.5) / scale)
 }
 
+/// Share of the variance of `values` that two classes explain.
+pub(super) fn explained(values: &[f32], mask: &[bool]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+    let inside = mask.iter().filter(|&&inside| inside).count() as f64;
+    let bright: f64 = values.iter().zip(mask).filter(|(_, inside)| **inside).map(|(&v, _)| f64::from(v)).sum();
+    let outside = count - inside;
+    if inside == 0.0 || outside == 0.0 || variance <= 0.0 {
+        return 0.0;
+    }
+    let step = bright / inside - (mean * count - bright) / outside;
+    inside * outside / count.powi(2) * step * step / variance
+}
+
 /// Two classes of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TwoClasses {

@@ -22,6 +22,8 @@ const UNSTEADY: f64 = 0.8;
 const STEADIER: f64 = 0.6;
 /// A second try begins at this share of the first threshold (of its root).
 const SECOND_FLOOR: f64 = 0.85;
+/// Where less than this share of the boundaries' length lies between the floor and twice it, all above is real.
+const GAP: f64 = 0.02;
 /// By how much the threshold is moved to see what hangs on it.
 pub(super) const MOVED: f64 = 1.25;
 
@@ -91,6 +93,10 @@ impl Merging {
     /// what is above it are tried. It is Otsu's, or where the boundaries between the two classes are rarest if that is lower:
     /// where faint and strong lines part grains, the mean of the upper class, and with it Otsu's threshold, is too high.
     fn threshold(&self, floor: f64) -> Option<Stop> {
+        if self.length_px(2.0 * floor) > 0 && self.is_gap(floor, 2.0 * floor) {
+            // Two classes would part faint boundaries from strong ones.
+            return Some(self.stop_at(floor * 2f64.sqrt(), 1.0));
+        }
         let mut found = self.classes_above(floor)?;
         for _ in 0..2 {
             if found.exponent <= UNSTEADY {
@@ -102,8 +108,17 @@ impl Merging {
             }
         }
         let height = found.valley.map_or(found.height, |valley| valley.min(found.height));
-        let strength = (height / TOP).powi(2) * self.unit;
-        Some(Stop { strength, exponent: self.exponent(height), separability: found.explained })
+        Some(self.stop_at(height, found.explained))
+    }
+
+    fn stop_at(&self, height: f64, separability: f64) -> Stop {
+        Stop { strength: (height / TOP).powi(2) * self.unit, exponent: self.exponent(height), separability }
+    }
+
+    /// Whether next to no boundaries are between two heights.
+    fn is_gap(&self, low: f64, high: f64) -> bool {
+        let [below, above] = [low, high].map(|height| self.length_px(height) as f64);
+        below - above < GAP * below
     }
 
     fn classes_above(&self, floor: f64) -> Option<Classes> {
@@ -194,14 +209,14 @@ fn heights(strength: &Plane, unit: f64) -> Vec<u16> {
 
 /// Height below which nothing parts two regions: a share of the 95th percentile away from strong lines.
 fn floor(strength: &Plane, heights: &[u16]) -> f64 {
-    let Some(strong) = threshold::otsu(strength) else { return 0.0 };
+    let Some(strong) = threshold::otsu(strength) else { return 1.0 };
     let near = near(strength.values.iter().map(|&value| value > strong / 2.0), strength.width);
     let far = || near.iter().zip(heights).filter(|(near, _)| !**near).map(|(_, &height)| height);
     let weak = || strength.values.iter().zip(heights).filter(|(value, _)| **value < strong).map(|(_, &height)| height);
     let num_far = far().count();
     let rest =
         if num_far as f64 > 0.02 * heights.len() as f64 { percentile(far(), 0.95) } else { percentile(weak(), 0.95) };
-    FLOOR * rest
+    (FLOOR * rest).max(1.0)
 }
 
 /// Whether a pixel lies within [`NEAR_LINE_PX`] of one that `is_line`, in the city-block metric.

@@ -19,6 +19,9 @@ const TWO_LEVELS: f64 = 0.75;
 /// Fewer will do where steps are sharp and particles few: the variance, the gradient's tail, the area.
 const TWO_LEVELS_SHARP: (f64, f64, f64) = (0.65, 6.0, 0.3);
 
+/// Blur before particles are told from their ground, pixels.
+const PARTICLE_SIGMA_PX: f32 = 1.0;
+
 /// What parts the grains.
 pub(super) struct Choice {
     pub kind: GrainKind,
@@ -54,7 +57,11 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
                 Polarity::Auto => TwoLevels::of(&middle, 1.0).is_some_and(|levels| levels.rarer_is_dark),
             };
             let (kind, which) = particles(dark);
-            Choice { kind, sigma_px: 1.0, reason: format!("{which} particles as asked") }
+            Choice {
+                kind,
+                sigma_px: config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX),
+                reason: format!("{which} particles as asked"),
+            }
         }
     }
 }
@@ -91,7 +98,7 @@ fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsC
             levels.pieces,
             100.0 * levels.ground,
         );
-        return Choice { kind, sigma_px: 1.0, reason };
+        return Choice { kind, sigma_px: config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX), reason };
     }
     let asymmetry = lines.asymmetry();
     if asymmetry.abs() >= ASYMMETRY && lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(middle) {

@@ -101,7 +101,7 @@ impl TwoLevels {
         denoise::gaussian(&mut blurred, 1.0);
         let cut = threshold::otsu(&blurred)?;
         let mut mask: Vec<bool> = blurred.values.iter().map(|&value| value > cut).collect();
-        let explained = explained(&blurred.values, &mask);
+        let explained = threshold::explained(&blurred.values, &mask);
         let rarer_is_dark = crate::segment::otsu::mostly(&mask, width, height);
         if rarer_is_dark {
             mask.iter_mut().for_each(|inside| *inside = !*inside);
@@ -142,21 +142,6 @@ impl TwoLevels {
             tail,
         })
     }
-}
-
-/// Share of the variance of `values` that two classes explain.
-fn explained(values: &[f32], mask: &[bool]) -> f64 {
-    let count = values.len() as f64;
-    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
-    let inside = mask.iter().filter(|&&inside| inside).count() as f64;
-    let bright: f64 = values.iter().zip(mask).filter(|(_, inside)| **inside).map(|(&v, _)| f64::from(v)).sum();
-    let outside = count - inside;
-    if inside == 0.0 || outside == 0.0 || variance <= 0.0 {
-        return 0.0;
-    }
-    let step = bright / inside - (mean * count - bright) / outside;
-    inside * outside / count.powi(2) * step * step / variance
 }
 
 /// Pixels of `mask` that a disc of more than `radius_px` covers, some steps of the grid being taken for the disc.
