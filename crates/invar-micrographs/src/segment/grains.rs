@@ -110,7 +110,7 @@ impl std::fmt::Display for Doubt {
             Self::Nothing => write!(f, "there is nothing to segment, nothing parts it"),
             Self::Unsteady { exponent } => write!(
                 f,
-                "{}boundaries do not stand out: with a threshold 10 % higher their length falls by {:.0} % (at most {:.0} % is \
+                "{}boundaries do not stand out: with a threshold 10 % higher their length falls by {:.1} % (at most {:.0} % is \
                  trusted)",
                 if *exponent > OF_NOISE { "there may be nothing to segment: " } else { "" },
                 10.0 * exponent,
