@@ -14,10 +14,11 @@ impl Fields {
     /// # Errors
     /// As [`ViewMaker::new`], of any field.
     pub(crate) fn new(grains: &GrainDataset, config: &ViewConfig) -> Result<Self, Error> {
-        config.validate()?;
-        let fields = [Some(config.field), config.detail];
-        let of = |field| ViewMaker::new(grains, &ViewConfig { field, detail: None, ..config.clone() });
-        Ok(Self { makers: fields.into_iter().flatten().map(of).collect::<Result<_, _>>()? })
+        let mut makers = vec![ViewMaker::new(grains, config)?];
+        if let Some(detail) = config.detail {
+            makers.push(ViewMaker::of_detail(grains, config, detail)?);
+        }
+        Ok(Self { makers })
     }
 
     /// The field that is seen as a whole.

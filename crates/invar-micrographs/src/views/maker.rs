@@ -72,6 +72,18 @@ impl ViewMaker {
     /// When a setting cannot be, there is no grain, an image has other channels than the first, or its pixel size is not
     /// known where the field is in micrometres.
     pub fn new(grains: &GrainDataset, config: &ViewConfig) -> Result<Self, Error> {
+        Self::of(Shown::Whole, grains, config)
+    }
+
+    /// Of the field of a detail: where an image is smaller than that, the detail is the image.
+    ///
+    /// # Errors
+    /// As [`ViewMaker::new`].
+    pub(crate) fn of_detail(grains: &GrainDataset, config: &ViewConfig, detail: Field) -> Result<Self, Error> {
+        Self::of(Shown::Detail, grains, &ViewConfig { field: detail, detail: None, ..config.clone() })
+    }
+
+    fn of(shown: Shown, grains: &GrainDataset, config: &ViewConfig) -> Result<Self, Error> {
         config.validate()?;
         if grains.is_empty() {
             return Err(DatasetError::TooFew { what: "showing grains".into(), needed: 1, found: 0 }.into());
@@ -88,7 +100,7 @@ impl ViewMaker {
                 );
                 return Err(DatasetError::Sample { id: image.name.clone(), reason }.into());
             }
-            check_field(config.field, image)?;
+            check_field(shown, config.field, image)?;
             check_levels(config, image)?;
         }
         let channels = if config.channels == Channels::Mean { 1 } else { stored };
@@ -238,18 +250,26 @@ fn check_levels(config: &ViewConfig, image: &StoredImage) -> Result<(), DatasetE
     Err(DatasetError::Sample { id: image.name.clone(), reason: reason.into() })
 }
 
-fn check_field(field: Field, image: &StoredImage) -> Result<(), DatasetError> {
+/// What a field is of.
+#[derive(Clone, Copy, PartialEq)]
+enum Shown {
+    Whole,
+    Detail,
+}
+
+fn check_field(shown: Shown, field: Field, image: &StoredImage) -> Result<(), DatasetError> {
+    let key = if shown == Shown::Whole { "field" } else { "detail" };
     let refuse = |reason| Err(DatasetError::Sample { id: image.name.clone(), reason });
     let (side_px, setting) = match (field, image.pixel_um()) {
         (Field::Grain(_), _) => return Ok(()),
-        (Field::Px(px), _) => (px, format!("view.field.px = {px}")),
-        (Field::Um(um), Some(pixel_um)) => (um / pixel_um, format!("view.field.um = {um}")),
+        (Field::Px(px), _) => (px, format!("view.{key}.px = {px}")),
+        (Field::Um(um), Some(pixel_um)) => (um / pixel_um, format!("view.{key}.um = {um}")),
         (Field::Um(um), None) => {
-            return refuse(format!("its pixel size is not known, view.field.um = {um} needs it"));
+            return refuse(format!("its pixel size is not known, view.{key}.um = {um} needs it"));
         }
     };
     let (width, height) = (image.pixels().width, image.pixels().height);
-    if side_px > MAX_SIDES * width.max(height) as f64 {
+    if shown == Shown::Whole && side_px > MAX_SIDES * width.max(height) as f64 {
         return refuse(format!("{setting} is {side_px:.0} px wide, the image has {width} x {height}"));
     }
     Ok(())

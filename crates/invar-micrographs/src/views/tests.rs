@@ -315,6 +315,19 @@ fn levels_are_those_of_the_image_of_its_type_or_given() {
 }
 
 #[test]
+fn of_an_image_smaller_than_a_detail_the_detail_is_the_image() {
+    let view = ViewConfig { detail: Some(Field::Px(64.0)), ..config(Field::Grain(1.0), Masking::Circle) };
+    for side in [1, 10] {
+        let views = views_of(&dataset(vec![picture("a", [1, side, side])]), &view, EmbedConfig::default());
+        let shown = views.views(0).unwrap().remove(0);
+        assert_eq!(data(&shown)[..1024], data(&shown)[1024..]);
+    }
+    let view = ViewConfig { detail: Some(Field::Um(2.0)), ..view };
+    let error = GrainViews::new(dataset(vec![picture("a", [1, 9, 9])]), &view, EmbedConfig::default(), false).err();
+    assert!(error.unwrap().to_string().contains("view.detail.um = 2 needs it"));
+}
+
+#[test]
 fn a_detail_is_the_same_as_a_view_of_its_field_alone_and_lies_elsewhere_in_every_view() {
     let grains = dataset(vec![picture("a", [1, 90, 90])]);
     let whole = config(Field::Grain(1.0), Masking::Circle);

@@ -94,10 +94,6 @@ pub struct ResNetConfig {
     /// Whether each view is first scaled to mean 0 and variance 1, each channel by itself: brightness and contrast then
     /// tell nothing. Else values, which a source gives in about `[0, 1]`, become `4 (x - 1/2)`.
     pub input_norm: bool,
-    /// Whether mean and standard deviation of each view, as they were before that, are features beside those of the map:
-    /// what light says, apart from what the texture says.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub light: bool,
     /// Fields that a view shows, each in as many planes of its own: all go through one trunk, and their features stand side
     /// by side.
     #[serde(skip_serializing_if = "is_one")]
@@ -120,7 +116,6 @@ impl Default for ResNetConfig {
             pool: Pool::Mean,
             norm: NormKind::Batch,
             input_norm: false,
-            light: false,
             scales: 1,
             precision: Precision::F32,
         }
@@ -128,11 +123,10 @@ impl Default for ResNetConfig {
 }
 
 impl ResNetConfig {
-    /// Features of a view of `channels` planes a field, before the last layer.
-    fn num_pooled(&self, channels: usize) -> usize {
+    /// Features of a view before the last layer.
+    fn num_pooled(&self) -> usize {
         let width = *self.size.widths().last().expect("every size has stages");
-        let light = if self.light { 2 * channels } else { 0 };
-        self.scales * self.pool.num_features(width) as usize + light
+        self.scales * self.pool.num_features(width) as usize
     }
 
     /// Builds the network for images `[C, H, W]`; for more than one orientation they must be square.
@@ -164,7 +158,7 @@ impl ResNetConfig {
                 (width, stride) = (next, stride * step);
             }
         }
-        let out = Linear::new(path / "out", self.num_pooled(channels as usize), self.dim);
+        let out = Linear::new(path / "out", self.num_pooled(), self.dim);
         let max_pool = stem_config.max_pool;
         Ok(ResNet { config: self.clone(), name, image, orientations, stem, max_pool, blocks, stride, out })
     }
@@ -195,7 +189,7 @@ fn image_shape(name: &'static str, shape: &ViewShape, orientations: Orientations
     })
 }
 
-/// `[B, S C, H, W] -> [S B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> [B, S P] (and light)
+/// `[B, S C, H, W] -> [S B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> [B, S P]
 /// -> linear -> [B, D]`, unit length, of `S` scales.
 #[derive(Debug)]
 pub struct ResNet {
@@ -228,10 +222,7 @@ impl Encoder for ResNet {
             first.get_or_insert(map);
         }
         let features = first.expect("there is at least one orientation");
-        let mut pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)).reshape([rows, -1]); // [B, S P]
-        if self.config.light {
-            pooled = Tensor::cat(&[pooled, light(&fields.view([rows, scales, -1, self.image[1] * self.image[2]]))], 1);
-        }
+        let pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)).reshape([rows, -1]); // [B, S P]
         // The fields of a view lie one after the other.
         let upright = features.narrow(0, 0, rows * scales).slice(0, 0, None, scales); // [B, K, h, w]
         let grid = Grid { h: features.size()[2], w: features.size()[3], stride: self.stride };
@@ -248,17 +239,8 @@ impl Encoder for ResNet {
     }
 
     fn num_pooled(&self) -> usize {
-        self.config.num_pooled(self.image[0] as usize / self.config.scales)
+        self.config.num_pooled()
     }
-}
-
-/// Mean and standard deviation of each plane of the first field, in about `[-2, 2]` and `[0, 2]`: `[B, S, C, H W]` gives
-/// `[B, 2 C]`.
-fn light(fields: &Tensor) -> Tensor {
-    let whole = fields.select(1, 0); // [B, C, H W]
-    let mean = whole.mean_dim([-1i64].as_slice(), true, None::<Kind>);
-    let variance = (&whole - &mean).square().mean_dim([-1i64].as_slice(), false, None::<Kind>);
-    Tensor::cat(&[(mean.squeeze_dim(-1) - 0.5) * 4.0, (variance + INPUT_EPS).sqrt() * 4.0], 1)
 }
 
 impl ResNet {

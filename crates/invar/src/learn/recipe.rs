@@ -79,7 +79,7 @@ impl Recipe {
         };
         recipe.seed = seed.unwrap_or(recipe.seed);
         recipe.spread_seed();
-        recipe.source.resolve(&mut recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
+        recipe.source.resolve(&recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
         Ok(recipe)
     }
 

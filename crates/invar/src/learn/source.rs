@@ -58,8 +58,7 @@ pub struct MicrographsSource {
     pub sample_sheet: Option<PathBuf>,
     /// How grains are found.
     pub ingest: invar_micrographs::IngestConfig,
-    /// What the brightness and contrast of an image say, where that is told in a word; it then decides over `view.levels` and
-    /// the encoder's `input_norm` and `light`.
+    /// What the brightness and contrast of an image say, where that is told in a word; it then decides over `view.levels`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub light: Option<Light>,
     /// What the encoder is shown of a grain.
@@ -81,14 +80,11 @@ pub enum Light {
 }
 
 impl Light {
-    /// Writes out what it means for the values that a view has, and for what an encoder takes from them.
-    fn resolve(self, view: &mut ViewConfig, encoder: &mut EncoderConfig) {
-        view.levels = match self {
+    /// What is called black and white then.
+    fn levels(self) -> LevelsFrom {
+        match self {
             Self::Same => LevelsFrom::Type,
             Self::Varies => LevelsFrom::Image,
-        };
-        if let EncoderConfig::Resnet(net) | EncoderConfig::ResnetC4(net) | EncoderConfig::ResnetC8(net) = encoder {
-            (net.input_norm, net.light) = (true, self == Self::Same);
         }
     }
 }
@@ -153,9 +149,9 @@ impl SourceConfig {
     ///
     /// # Errors
     /// A sentence that names both.
-    pub fn resolve(&mut self, encoder: &mut EncoderConfig) -> Result<(), String> {
-        let name = encoder.name();
-        let misfit = |needs: &str, found: &str| Err(format!("encoder `{name}` needs {needs}, found {found}"));
+    pub fn resolve(&mut self, encoder: &EncoderConfig) -> Result<(), String> {
+        let misfit =
+            |needs: &str, found: &str| Err(format!("encoder `{}` needs {needs}, found {found}", encoder.name()));
         match (self, encoder.sees()) {
             (Self::Reads(reads), sees @ (Sees::Features | Sees::Tokens)) => {
                 let (needed, name, other) = match sees {
@@ -169,7 +165,7 @@ impl SourceConfig {
             }
             (Self::Micrographs(images), Sees::Pictures) => {
                 if let Some(light) = images.light {
-                    light.resolve(&mut images.view, encoder);
+                    images.view.levels = light.levels();
                 }
                 let (shown, scales) = (images.view.num_fields(), scales(encoder));
                 if scales != shown {
@@ -353,26 +349,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn light_in_a_word_decides_what_levels_and_encoder_make_of_it() {
-        let resolved = |light: &str| {
-            let source =
-                format!("type = \"micrographs\"\nlight = \"{light}\"\n[view]\nlevels = {{ range = [1, 2] }}\n");
+    fn light_in_a_word_decides_over_the_levels() {
+        let levels = |light: &str| {
+            let source = format!("type = \"micrographs\"\n{light}\n[view]\nlevels = {{ range = [1, 2] }}\n");
             let mut source: SourceConfig = toml_edit::de::from_str(&source).unwrap();
-            let mut encoder: EncoderConfig = toml_edit::de::from_str("type = \"resnet\"").unwrap();
-            source.resolve(&mut encoder).unwrap();
-            let (SourceConfig::Micrographs(images), EncoderConfig::Resnet(net)) = (source, encoder) else { panic!() };
-            (images.view.levels, net.input_norm, net.light)
+            source.resolve(&toml_edit::de::from_str("type = \"resnet\"").unwrap()).unwrap();
+            let SourceConfig::Micrographs(images) = source else { panic!("micrographs") };
+            images.view.levels
         };
-        assert_eq!(resolved("same"), (LevelsFrom::Type, true, true));
-        assert_eq!(resolved("varies"), (LevelsFrom::Image, true, false));
+        assert_eq!(levels(""), LevelsFrom::Range([1.0, 2.0]));
+        assert_eq!(levels("light = \"same\""), LevelsFrom::Type);
+        assert_eq!(levels("light = \"varies\""), LevelsFrom::Image);
     }
 
     #[test]
     fn fields_that_the_encoder_does_not_take_apart_are_refused() {
         let mut source: SourceConfig =
             toml_edit::de::from_str("type = \"micrographs\"\nview = { detail = { px = 64 } }").unwrap();
-        let mut encoder: EncoderConfig = toml_edit::de::from_str("type = \"resnet\"").unwrap();
-        let error = source.resolve(&mut encoder).unwrap_err();
+        let encoder: EncoderConfig = toml_edit::de::from_str("type = \"resnet\"").unwrap();
+        let error = source.resolve(&encoder).unwrap_err();
         assert_eq!(error, "encoder `resnet` needs views of encoder.scales = 1 fields, found 2 (source.view.detail)");
     }
 
