@@ -175,6 +175,8 @@ pub enum Segment {
     Steps,
     /// Particles on one ground
     Particles,
+    /// Grains parted by what a small network takes for boundaries, lines and steps alike
+    Learned,
     /// Grains by a watershed of the gradient, to a fixed depth
     Watershed,
     /// Particles by one threshold of brightness

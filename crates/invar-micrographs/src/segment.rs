@@ -5,6 +5,7 @@
 
 mod agglomerate;
 mod boundary_graph;
+mod by_network;
 mod denoise;
 mod derivatives;
 mod distance;
@@ -168,7 +169,11 @@ pub fn segment_with_facts(
 
 /// At most. Of `grains` most goes to the regions that are merged, some 300 bytes each, of which noise makes 60,000 a million pixels.
 fn bytes_a_pixel(config: &Segmentation) -> usize {
-    if matches!(config, Segmentation::Grains(_)) { 28 } else { 16 }
+    match config {
+        Segmentation::Grains(config) if config.landscape == GrainLandscape::Learned => 32,
+        Segmentation::Grains(_) => 28,
+        _ => 16,
+    }
 }
 
 fn check_memory(needed: usize, available: Option<usize>, (width, height): (usize, usize)) -> Result<(), Error> {

@@ -25,7 +25,10 @@ use self::{
     specimen::Specimen,
     tessellation::{Cells, SCALE},
 };
-use crate::{LabelMap, segment::merge_small};
+use crate::{
+    LabelMap,
+    segment::{learned::BOUNDARY_PX, merge_small},
+};
 
 /// A picture and what is true of it.
 #[derive(Clone, Debug)]
@@ -87,7 +90,7 @@ fn render(draw: &mut Draw, side_px: usize, specimen: &Specimen) -> SyntheticMicr
         grey,
         lines: specimen.lines,
         labels: label_map(&cells, side_px),
-        is_boundary: distance.iter().map(|&d| d <= 0.8).collect(),
+        is_boundary: distance.iter().map(|&d| d <= BOUNDARY_PX).collect(),
         plainness,
     }
 }

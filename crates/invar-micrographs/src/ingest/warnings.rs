@@ -94,7 +94,7 @@ fn several_kinds(images: &[ImageFacts]) -> Option<String> {
     let list: Vec<String> =
         kinds.iter().map(|(kind, count, first)| format!("{count} as {} (first: {first})", kind.words())).collect();
     Some(format!(
-        "images were segmented in different ways: {}; if they are of one kind, say which (--segment lines|steps|particles)",
+        "images were segmented in different ways: {}; if they are of one kind, say which (--segment lines|steps|particles|learned)",
         list.join(", ")
     ))
 }

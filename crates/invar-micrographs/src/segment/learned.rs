@@ -14,7 +14,21 @@ mod tests;
 
 pub use weights::WeightsError;
 
+use std::sync::LazyLock;
+
 use inputs::Inputs;
+
+/// A pixel is of a boundary if the middle of one is within this distance.
+pub(crate) const BOUNDARY_PX: f32 = 0.8;
+
+/// The network that comes with Invar.
+pub(crate) fn shipped() -> &'static BoundaryNetwork {
+    static SHIPPED: LazyLock<BoundaryNetwork> = LazyLock::new(|| {
+        let bytes = include_bytes!("learned/boundaries.weights");
+        BoundaryNetwork::from_bytes(bytes).expect("a test reads the weights that come with Invar")
+    });
+    &SHIPPED
+}
 
 /// What the network sees of a pixel: grey over the picture's spread, and over the local one.
 pub const NUM_INPUTS: usize = 2;

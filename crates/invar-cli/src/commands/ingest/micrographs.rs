@@ -166,6 +166,7 @@ fn segmentation(args: &IngestMicrographs) -> Result<Segmentation> {
         Segment::Lines => Some(GrainLandscape::Lines),
         Segment::Steps => Some(GrainLandscape::Steps),
         Segment::Particles => Some(GrainLandscape::Particles),
+        Segment::Learned => Some(GrainLandscape::Learned),
         Segment::Watershed | Segment::Otsu => None,
     };
     if (args.boundaries.is_some() || args.sigma.is_some()) && !(measures && landscape.is_some()) {

@@ -4,7 +4,7 @@ use super::{
     GrainKind, GrainLandscape, GrainsConfig,
     measures::{self, Lines, TwoLevels},
 };
-use crate::segment::{Plane, Polarity};
+use crate::segment::{Plane, Polarity, by_network, ridge::LINE_SIGMAS_PX};
 
 /// Dark lines must be stronger than bright ones, or the other way round, by this asymmetry.
 const ASYMMETRY: f32 = 0.15;
@@ -50,6 +50,7 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
             let reason = format!("steps as asked (sigma {sigma_px} pixels)");
             Choice { kind: GrainKind::Steps, sigma_px, reason }
         }
+        GrainLandscape::Learned => as_network_marks(middle, config),
         GrainLandscape::Particles => {
             let dark = match config.boundaries {
                 Polarity::Dark => true,
@@ -65,6 +66,45 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
         }
     }
 }
+
+/// The network, on a picture that is halved until lines are no wider than those that it knows.
+fn as_network_marks(middle: Plane, config: &GrainsConfig) -> Choice {
+    let width = config.sigma_px.or_else(|| wide_line_sigma_px(middle));
+    let halvings = width.map_or(0, by_network::halvings);
+    let scale = match width {
+        Some(sigma_px) if halvings > 0 => {
+            format!(", reduced {} times for lines of sigma {sigma_px} pixels", 1 << halvings)
+        }
+        _ => String::new(),
+    };
+    let reason = format!("boundaries as the network marks them{scale}");
+    Choice { kind: GrainKind::Learned, sigma_px: by_network::sigma_px(halvings), reason }
+}
+
+/// Sigma of lines that are as wide as the widest that are looked for, or wider; `None` where lines are narrower, or there are
+/// none.
+fn wide_line_sigma_px(mut plane: Plane) -> Option<f32> {
+    let widest = LINE_SIGMAS_PX[LINE_SIGMAS_PX.len() - 1];
+    let mut found = None;
+    let mut times = 1.0;
+    while plane.width.min(plane.height) >= SMALLEST_PX {
+        let lines = Lines::of(&plane, None, |dark, bright| (dark - bright).abs());
+        let strong = lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(&plane);
+        if lines.asymmetry().abs() < ASYMMETRY || !strong || (found.is_none() && lines.sigma_px < widest) {
+            break;
+        }
+        found = Some(times * lines.sigma_px);
+        if lines.sigma_px < widest {
+            break;
+        }
+        plane = by_network::halved(&plane);
+        times *= 2.0;
+    }
+    found
+}
+
+/// Smaller pictures are not halved to see how wide lines are.
+const SMALLEST_PX: usize = 96;
 
 fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
     let lines = Lines::of(

@@ -177,6 +177,44 @@ fn colour_parts_grains_that_are_equally_bright() {
     assert!(count(&labels).abs_diff(num_pieces) <= 6 && agreement(&labels, &pieces) > 0.9, "{facts:?}");
 }
 
+fn learned() -> GrainsConfig {
+    GrainsConfig { landscape: GrainLandscape::Learned, ..GrainsConfig::default() }
+}
+
+#[test]
+fn the_network_needs_not_be_told_lines_from_steps() {
+    let grains = Grains::new();
+    let (steps, pieces) = grains.steps(0.05);
+    let num_pieces = pieces.iter().max().copied().unwrap();
+    let cases = [
+        (grains.lines(0.8, 0.1, 0.1), &grains.of, grains.count),
+        (grains.lines(0.2, 0.9, 0.1), &grains.of, grains.count),
+        (steps, &pieces, num_pieces),
+    ];
+    for (pixels, made, expected) in cases {
+        let (labels, facts) = run(&pixels, SIZE, &learned());
+        assert_eq!((facts.kind, facts.sigma_px), (GrainKind::Learned, 0.8));
+        assert!(agreement(&labels, made) > 0.93, "{} {facts:?}", agreement(&labels, made));
+        // Pieces of one grey that touch at little more than a corner are parted there.
+        assert!(count(&labels).abs_diff(expected) <= 8, "{} of {expected}, {facts:?}", count(&labels));
+        assert!(facts.doubts.is_empty() && facts.reason.contains("% sure"), "{facts:?}");
+    }
+}
+
+/// Each grain four times as large, lines four times as wide.
+#[test]
+fn a_picture_of_wide_lines_is_reduced_for_the_network() {
+    let grains = Grains::new();
+    let small = grains.lines(0.8, 0.1, 0.05);
+    let large: Vec<f32> =
+        (0..16 * SIZE * SIZE).map(|i| small[i / (4 * SIZE) / 4 * SIZE + i % (4 * SIZE) / 4]).collect();
+    let (labels, facts) = run(&large, 4 * SIZE, &learned());
+    assert!(facts.reason.contains("reduced"), "{facts:?}");
+    assert!(is_near(count(&labels), grains.count), "{} of {}, {facts:?}", count(&labels), grains.count);
+    let asked = GrainsConfig { sigma_px: Some(1.5), ..learned() };
+    assert!(!run(&large, 4 * SIZE, &asked).1.reason.contains("reduced"));
+}
+
 #[test]
 fn what_has_no_grains_is_said() {
     let noise: Vec<f32> = (0..200 * 200).map(|i| random(i, 5)).collect();
@@ -195,10 +233,12 @@ fn what_has_no_grains_is_said() {
         ("a row", &line, 5000),
         ("a column", &line, 1),
     ] {
-        let (labels, facts) = run(pixels, width, &GrainsConfig::default());
-        assert!(!facts.doubts.is_empty(), "{name}: {facts:?}");
-        assert_eq!(labels.len(), pixels.len());
-        assert!(labels.iter().all(|&label| label > 0), "{name}");
+        for config in [GrainsConfig::default(), learned()] {
+            let (labels, facts) = run(pixels, width, &config);
+            assert!(!facts.doubts.is_empty(), "{name}: {facts:?}");
+            assert_eq!(labels.len(), pixels.len());
+            assert!(labels.iter().all(|&label| label > 0), "{name}");
+        }
     }
     assert_eq!(run(&blank, 200, &GrainsConfig::default()).1.doubts, [Doubt::Nothing]);
 }

@@ -247,3 +247,12 @@ fn long_and_empty_pictures_can_be_run() {
     let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
     assert!(network.probability(&odd, 2, 2).iter().all(|p| (0.0..=1.0).contains(p)));
 }
+
+#[test]
+fn the_shipped_network_can_be_read() {
+    let network = shipped();
+    assert_eq!(network.channels, [8, 16, 32, 48, 64]);
+    // As the design has it: weights and biases of the folded convolutions.
+    let count: usize = network.layers.iter().map(|layer| layer.kernel.len() + layer.bias.len()).sum();
+    assert_eq!(count, 230_521);
+}
