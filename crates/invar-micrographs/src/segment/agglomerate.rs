@@ -10,7 +10,7 @@ use super::boundary_graph::{Boundary, BoundaryGraph};
 /// Two regions that became one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Merge {
-    /// The boundary's mean height, or that of an earlier merge where that was higher: what must be allowed for this merge to
+    /// The boundary's height, or that of an earlier merge where that was higher: what must be allowed for this merge to
     /// happen.
     pub height: f64,
     /// A region of each side.
@@ -19,8 +19,8 @@ pub(super) struct Merge {
     pub pairs: u64,
 }
 
-/// All merges, weakest boundary first: of the two regions whose common boundary has the lowest mean height, until one is left of
-/// each connected part. The mean of a boundary that grows by a merge is exact. Of equally high boundaries the one that holds the
+/// All merges, weakest boundary first: of the two regions whose common boundary is lowest, until one is left of each connected
+/// part. The height of a boundary that grows by a merge follows from exact sums, so that the way there does not matter. Of equally high boundaries the one that holds the
 /// first of the pairs of labels comes first. Near linear in the number of boundaries.
 pub(super) fn dendrogram(graph: &BoundaryGraph) -> Vec<Merge> {
     let mut regions = Regions::new(graph);
@@ -95,21 +95,28 @@ fn root(roots: &mut [u32], mut region: u32) -> u32 {
     region
 }
 
-/// A boundary with the height that it had when it was put aside. Ordered by mean height, then by number.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A boundary with what it was when it was put aside. Ordered by height, then by number.
+#[derive(Clone, Copy)]
 struct Candidate {
-    sum: u64,
+    height: f64,
+    /// Only grows: tells whether the boundary is still the same.
     pairs: u64,
     id: u32,
 }
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        let [here, there] =
-            [(self.sum, other.pairs), (other.sum, self.pairs)].map(|(a, b)| u128::from(a) * u128::from(b));
-        here.cmp(&there).then(self.id.cmp(&other.id))
+        self.height.total_cmp(&other.height).then(self.id.cmp(&other.id)).then(self.pairs.cmp(&other.pairs))
     }
 }
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Candidate {}
 
 impl PartialOrd for Candidate {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -138,13 +145,13 @@ impl Regions {
     }
 
     fn candidate(&self, id: u32) -> Candidate {
-        let Boundary { sum, pairs, .. } = self.boundaries[id as usize];
-        Candidate { sum, pairs, id }
+        let boundary = self.boundaries[id as usize];
+        Candidate { height: boundary.height(), pairs: boundary.pairs, id }
     }
 
     /// Whether the boundary is there still, as it was.
     fn is_current(&self, candidate: &Candidate) -> bool {
-        self.is_closed[candidate.id as usize] && self.candidate(candidate.id) == *candidate
+        self.is_closed[candidate.id as usize] && self.boundaries[candidate.id as usize].pairs == candidate.pairs
     }
 
     /// Makes the two regions of a boundary one, and tells of boundaries that became one thereby. The region that is left.
@@ -164,9 +171,7 @@ impl Regions {
             let id = match self.around[kept as usize].get(&other) {
                 Some(&there) => {
                     let (id, lost) = (moved.min(there), moved.max(there));
-                    let more = self.boundaries[lost as usize];
-                    self.boundaries[id as usize].sum += more.sum;
-                    self.boundaries[id as usize].pairs += more.pairs;
+                    self.boundaries[id as usize] = self.boundaries[id as usize].with(self.boundaries[lost as usize]);
                     self.is_closed[lost as usize] = false;
                     changed(self.candidate(id));
                     id
@@ -204,22 +209,32 @@ mod tests {
         (labels, heights)
     }
 
-    /// Length, sum and first pair of labels of each boundary, counted anew on the pixels.
-    fn count(labels: &[u32], first: &[u32], width: usize, heights: &[u16]) -> BTreeMap<[u32; 2], (u64, u64, [u32; 2])> {
+    /// Heights of the pairs and first pair of labels of each boundary, looked up anew on the pixels.
+    fn count(labels: &[u32], first: &[u32], width: usize, heights: &[u16]) -> BTreeMap<[u32; 2], (Vec<f64>, [u32; 2])> {
         let mut found = BTreeMap::new();
         for here in 0..labels.len() {
             let left = (here % width > 0).then(|| here - 1);
             for other in left.into_iter().chain(here.checked_sub(width)) {
                 let pair = |labels: &[u32]| [labels[here].min(labels[other]), labels[here].max(labels[other])];
                 if labels[here] != labels[other] {
-                    let entry = found.entry(pair(labels)).or_insert((0, 0, [u32::MAX; 2]));
-                    entry.0 += u64::from(heights[here].max(heights[other]));
-                    entry.1 += 1;
-                    entry.2 = entry.2.min(pair(first));
+                    let entry = found.entry(pair(labels)).or_insert((Vec::new(), [u32::MAX; 2]));
+                    entry.0.push(f64::from(heights[here].max(heights[other])));
+                    entry.1 = entry.1.min(pair(first));
                 }
             }
         }
         found
+    }
+
+    /// Mean less 0.6 of the standard deviation. The sums are of whole numbers, so that their order does not matter.
+    fn height(pairs: &[f64]) -> f64 {
+        let mean = |of: fn(f64) -> f64| pairs.iter().map(|&pair| of(pair)).sum::<f64>() / pairs.len() as f64;
+        let (level, square) = (mean(|pair| pair), mean(|pair| pair * pair));
+        (level - 0.6 * (square - level * level).max(0.0).sqrt()).max(0.0)
+    }
+
+    fn lower(a: &(Vec<f64>, [u32; 2]), b: &(Vec<f64>, [u32; 2])) -> Ordering {
+        height(&a.0).total_cmp(&height(&b.0)).then(a.1.cmp(&b.1))
     }
 
     proptest! {
@@ -227,22 +242,19 @@ mod tests {
         /// Few levels of height, so that there are ties.
         #[test]
         fn merges_are_those_of_looking_at_all_pixels_each_time(
-            width in 1usize..24, height in 1usize..24, cell in 1usize..5, seed in any::<u64>(), levels in 1u64..12,
+            width in 1usize..24, rows in 1usize..24, cell in 1usize..5, seed in any::<u64>(), levels in 1u64..12,
         ) {
-            let (first, heights) = picture(width, height, cell, seed, levels);
+            let (first, heights) = picture(width, rows, cell, seed, levels);
             let graph = BoundaryGraph::new(&first, width, &heights);
             let merges = dendrogram(&graph);
             let mut labels = first.clone();
             let mut highest = 0.0f64;
             for (done, merge) in merges.iter().enumerate() {
                 let around = count(&labels, &first, width, &heights);
-                let lower = |a: &(u64, u64, [u32; 2]), b: &(u64, u64, [u32; 2])| {
-                    (u128::from(a.0) * u128::from(b.1)).cmp(&(u128::from(b.0) * u128::from(a.1))).then(a.2.cmp(&b.2))
-                };
-                let (regions, (sum, pairs, _)) = around.iter().min_by(|a, b| lower(a.1, b.1)).unwrap();
-                highest = highest.max(*sum as f64 / *pairs as f64);
+                let (regions, (pairs, _)) = around.iter().min_by(|a, b| lower(a.1, b.1)).unwrap();
+                highest = highest.max(height(pairs));
                 prop_assert_eq!(merge.height, highest, "merge {}", done);
-                prop_assert_eq!(merge.pairs, *pairs);
+                prop_assert_eq!(merge.pairs, pairs.len() as u64);
                 let [a, b] = *regions;
                 labels.iter_mut().filter(|label| **label == b).for_each(|label| *label = a);
                 // All merges so far, and no others.
@@ -255,14 +267,14 @@ mod tests {
                 prop_assert_eq!(&found, &labels, "merge {}", done);
             }
             prop_assert!(count(&labels, &first, width, &heights).is_empty(), "something is left to merge");
-            prop_assert_eq!(graph.total_pairs(), count(&first, &first, width, &heights).values().map(|c| c.1).sum::<u64>());
+            prop_assert_eq!(graph.total_pairs(), count(&first, &first, width, &heights).values().map(|c| c.0.len() as u64).sum::<u64>());
         }
 
         #[test]
         fn small_regions_join_across_their_lowest_boundary(
-            width in 1usize..20, height in 1usize..20, cell in 1usize..5, seed in any::<u64>(), least in 0u64..80,
+            width in 1usize..20, rows in 1usize..20, cell in 1usize..5, seed in any::<u64>(), least in 0u64..80,
         ) {
-            let (first, heights) = picture(width, height, cell, seed, 5);
+            let (first, heights) = picture(width, rows, cell, seed, 5);
             let graph = BoundaryGraph::new(&first, width, &heights);
             let roots = join_small(&graph, least);
             let found: Vec<u32> = first.iter().map(|&label| roots[label as usize]).collect();
@@ -276,9 +288,7 @@ mod tests {
                 let small = sizes.iter().filter(|(label, size)| **size < least && joined(**label));
                 let Some((&smallest, _)) = small.min_by_key(|(label, size)| (**size, **label)) else { break };
                 let own = around.iter().filter(|(pair, _)| pair.contains(&smallest));
-                let ([a, b], _) = own.min_by(|(_, a), (_, b)| {
-                    (a.0 * b.1).cmp(&(b.0 * a.1)).then(a.2.cmp(&b.2))
-                }).map(|(pair, c)| (*pair, *c)).unwrap();
+                let [a, b] = own.min_by(|a, b| lower(a.1, b.1)).map(|(pair, _)| *pair).unwrap();
                 labels.iter_mut().filter(|label| **label == b).for_each(|label| *label = a);
             }
             prop_assert_eq!(found, labels);

@@ -12,14 +12,28 @@ pub(super) struct Boundary {
     pub regions: [u32; 2],
     /// Sum of the heights of its pairs of facing pixels, the height of a pair being the greater of the two.
     pub sum: u64,
+    /// Sum of their squares.
+    pub squares: u64,
     /// How many pairs: its length in the city-block metric.
     pub pairs: u64,
 }
 
+/// By so many standard deviations the height of a boundary lies below the mean of its pairs.
+const BELOW_MEAN: f64 = 0.6;
+
 impl Boundary {
-    /// Mean height.
+    /// What nearly all of it reaches: the mean height of its pairs less a share of their standard deviation, 0 at least. A chain of
+    /// needles and scratches has strong pairs and weak ones, a boundary that merely varies has few weak ones.
     pub fn height(&self) -> f64 {
-        self.sum as f64 / self.pairs as f64
+        let count = self.pairs as f64;
+        let mean = self.sum as f64 / count;
+        let variance = (self.squares as f64 / count - mean * mean).max(0.0);
+        (mean - BELOW_MEAN * variance.sqrt()).max(0.0)
+    }
+
+    /// The same boundary and another part of it.
+    pub fn with(self, more: Self) -> Self {
+        Self { sum: self.sum + more.sum, squares: self.squares + more.squares, pairs: self.pairs + more.pairs, ..self }
     }
 }
 
@@ -51,8 +65,9 @@ impl BoundaryGraph {
                     let here = first + offset;
                     let mut face = |other: usize| {
                         if labels[other] != label && labels[other] != 0 && label != 0 {
-                            let height = heights[here].max(heights[other]);
-                            add(&mut found, [labels[other], label], u64::from(height), 1);
+                            let height = u64::from(heights[here].max(heights[other]));
+                            let regions = [labels[other].min(label), labels[other].max(label)];
+                            add(&mut found, Boundary { regions, sum: height, squares: height * height, pairs: 1 });
                         }
                     };
                     if here % width > 0 {
@@ -76,7 +91,8 @@ impl BoundaryGraph {
         for boundary in &self.boundaries {
             let regions = boundary.regions.map(|region| into[region as usize]);
             if regions[0] != regions[1] {
-                add(&mut left, regions, boundary.sum, boundary.pairs);
+                let regions = [regions[0].min(regions[1]), regions[0].max(regions[1])];
+                add(&mut left, Boundary { regions, ..*boundary });
             }
         }
         Self { sizes, boundaries: united(left) }
@@ -88,14 +104,10 @@ impl BoundaryGraph {
     }
 }
 
-fn add(boundaries: &mut Vec<Boundary>, [a, b]: [u32; 2], sum: u64, pairs: u64) {
-    let regions = [a.min(b), a.max(b)];
+fn add(boundaries: &mut Vec<Boundary>, boundary: Boundary) {
     match boundaries.last_mut() {
-        Some(last) if last.regions == regions => {
-            last.sum += sum;
-            last.pairs += pairs;
-        }
-        _ => boundaries.push(Boundary { regions, sum, pairs }),
+        Some(last) if last.regions == boundary.regions => *last = last.with(boundary),
+        _ => boundaries.push(boundary),
     }
 }
 
@@ -105,8 +117,7 @@ fn united(mut boundaries: Vec<Boundary>) -> Vec<Boundary> {
     boundaries.dedup_by(|next, last| {
         let same = next.regions == last.regions;
         if same {
-            last.sum += next.sum;
-            last.pairs += next.pairs;
+            *last = last.with(*next);
         }
         same
     });

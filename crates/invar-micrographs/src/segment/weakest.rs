@@ -15,7 +15,7 @@ const FLOOD_SIGMA_PX: f32 = 0.7;
 /// Pixels this near to a strong line say nothing of the strength where there is none.
 const NEAR_LINE_PX: u8 = 5;
 /// The share of the 95th percentile off the lines below which nothing parts two regions.
-const FLOOR: f64 = 0.75;
+const FLOOR: f64 = 0.5;
 /// Exponent above which the threshold is tried again.
 const UNSTEADY: f64 = 0.8;
 /// The exponent must fall below this share of what it was.
@@ -64,8 +64,8 @@ pub(crate) struct Merging {
 
 impl Merging {
     /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: that of the two classes
-    /// of the boundaries that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary is the
-    /// mean of the root of the strength along it: the mean of the strength itself loses faint lines among strong ones, that of
+    /// of the boundaries that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary is what
+    /// the root of the strength nearly reaches along it ([`BoundaryGraph`]). Of the root, since the mean of the strength itself loses faint lines among strong ones, that of
     /// its logarithm keeps texture. Grains of fewer pixels than `min_size_px` are to be joined last.
     ///
     /// About 16 bytes a pixel, and some 300 a region, of which there are 15,000 to 60,000 a million pixels.
@@ -186,15 +186,15 @@ impl Merging {
     }
 }
 
-/// Where boundaries are rarest between two classes of heights: that of the logarithms, since noise and the contrast of lines
-/// both vary by factors, but only where the heights themselves are rare between the classes too. A valley that one scale alone
-/// shows is made by the scale.
+/// Where boundaries are rarest between two classes of heights. A density depends on the scale: noise fades by a factor, the
+/// contrast of lines varies by a difference. So it is the geometric mean of where heights are rarest and where their
+/// logarithms are; a valley that one scale alone shows is made by the scale.
 fn valley(heights: &[(f64, f64)], classes: &TwoClasses) -> Option<f64> {
     let logarithms: Vec<(f64, f64)> = heights.iter().map(|&(height, pairs)| (height.max(1.0).ln(), pairs)).collect();
     let of_logarithms = threshold::parted_at(&logarithms, classes.threshold.max(1.0).ln());
     let (of_heights, of_logarithms) =
         (threshold::valley(heights, classes), threshold::valley(&logarithms, &of_logarithms));
-    of_heights.and(of_logarithms).map(f64::exp)
+    Some((of_heights? * of_logarithms?.exp()).sqrt())
 }
 
 /// Height of the strongest pixel.
