@@ -10,8 +10,8 @@
 //!    species that differ by some per cent, or of two copies of a repeat, do not overlap.
 //! 4. Overlaps that longer ones contradict are dropped (repeats), and reads that are of two pieces (chimeras).
 //! 5. *Components*: the reads that overlaps join. Each is of one genome; a genome that is covered some ten times is one.
-//! 6. Large components of one composition and depth that share no k-mers are made one: pieces of a genome that no overlap joins,
-//!    see `links.rs`. Those that share k-mers everywhere are of sister species, see `homology.rs`.
+//! 6. Components of one composition and depth that share no k-mers are made one: pieces of a genome that no overlap joins, see
+//!    `links.rs`. Those that share k-mers everywhere are of sister species, see `homology.rs`.
 //!
 //! Genomes that differ by less than about 1.5 % are not told apart.
 
@@ -34,6 +34,7 @@ use crate::Reads;
 use components::Sets;
 use graph::{OverlapGraph, Partings};
 use homology::{Homology, Kinship};
+use links::Links;
 use matches::{Match, Matches};
 use rule::Rule;
 use shared::SharedKmers;
@@ -73,6 +74,8 @@ pub struct Overlaps {
     depths: Vec<f32>,
     /// Components that are alike but not one, each with those that it is alike with, ascending.
     homologs: Vec<Vec<u32>>,
+    /// Of each component the one that it is probably of one genome with: most often itself.
+    genomes: Vec<u32>,
     usual_share: Option<f64>,
     k: u32,
 }
@@ -107,8 +110,9 @@ impl Overlaps {
     fn related(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
         let members: Vec<&[u32]> = (0..self.num_components() as u32).map(|component| self.members(component)).collect();
         let homology = Homology::new(reads, &members, &self.depths)?;
+        let firsts: Vec<u32> = members.iter().map(|reads| reads[0]).collect();
         // Of each component the genome that it is of, as a number of `genomes`.
-        let mut genomes: Vec<Vec<u32>> = links::links(reads, &self, &homology)?;
+        let Links { mut genomes, probable } = links::links(reads, &self, &homology)?;
         let is_linked: HashSet<u32> = genomes.iter().flatten().copied().collect();
         genomes.extend((0..self.num_components() as u32).filter(|c| !is_linked.contains(c)).map(|c| vec![c]));
         let mut genome_of = vec![0; self.num_components()];
@@ -124,13 +128,13 @@ impl Overlaps {
         couples.dedup();
         couples.retain(|&(a, b)| homology.of(&genomes[a], &genomes[b]) == Kinship::Homologous);
         // A read of each, as they are renumbered.
-        let first = |genome: usize| members[genomes[genome][0] as usize][0];
+        let first = |genome: usize| firsts[genomes[genome][0] as usize];
         let couples: Vec<(u32, u32)> = couples.into_iter().map(|(a, b)| (first(a), first(b))).collect();
         if !is_linked.is_empty() {
             let mut sets = Sets::new(self.num_reads());
             members.iter().for_each(|reads| reads.iter().for_each(|&read| sets.join(reads[0], read)));
             for genome in &genomes {
-                genome.iter().for_each(|&c| sets.join(members[genome[0] as usize][0], members[c as usize][0]));
+                genome.iter().for_each(|&c| sets.join(firsts[genome[0] as usize], firsts[c as usize]));
             }
             self.number(sets);
         }
@@ -141,6 +145,10 @@ impl Overlaps {
         }
         homologs.iter_mut().for_each(|list| list.sort_unstable());
         self.homologs = homologs;
+        let now = |component: u32| self.component_of[firsts[component as usize] as usize];
+        let mut genomes: Vec<u32> = (0..self.num_components() as u32).collect();
+        probable.iter().for_each(|&(component, genome)| genomes[now(component) as usize] = now(genome));
+        self.genomes = genomes;
         Ok(self)
     }
 
@@ -198,6 +206,15 @@ impl Overlaps {
     /// When there is no such component.
     pub fn homologs(&self, component: u32) -> &[u32] {
         &self.homologs[component as usize]
+    }
+
+    /// The component of the genome that this one is probably of: a large one of its composition and about its depth, beside which
+    /// there is no other; else itself. Not as certain as being one component is.
+    ///
+    /// # Panics
+    /// When there is no such component.
+    pub fn probable_genome(&self, component: u32) -> u32 {
+        self.genomes[component as usize]
     }
 
     /// Reads that overlap this one, ascending: all of them, or 32 that are evenly spread over them where they are more.

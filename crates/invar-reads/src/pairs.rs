@@ -24,7 +24,8 @@
 //! Reads of different samples may overlap: of the three `overlap` kinds, the partner can lie in the other part of a split
 //! into training and validation. Each view carries the id of the fragment that it was drawn from, so that the partner's other
 //! views in a batch are no negatives of it. Where the recipe names `overlap-component`, every pair whose reads are of one
-//! component carries that as its group, of whichever kind it is.
+//! component carries that as its group, of whichever kind it is; a component that is probably of the genome of a larger one
+//! carries that one's ([`Overlaps::probable_genome`]).
 
 mod config;
 mod describe;
@@ -396,10 +397,13 @@ impl ReadPairs {
         first.filter(|_| first == second)
     }
 
-    fn group(&self, component: u32) -> GroupId {
-        let group = GroupId(u64::from(component));
-        let has_homologs = self.overlaps.as_ref().is_some_and(|overlaps| !overlaps.homologs(component).is_empty());
-        if has_homologs { group.alike() } else { group }
+    /// The group of the reads of a component: those of one genome, also where they only probably are, because the pieces of
+    /// one would be driven apart otherwise.
+    fn group(&self, component: u32) -> Option<GroupId> {
+        let overlaps = self.overlaps.as_ref()?;
+        let genome = overlaps.probable_genome(component);
+        let group = GroupId(u64::from(genome));
+        Some(if overlaps.homologs(genome).is_empty() { group } else { group.alike() })
     }
 
     fn strand_regions(
@@ -486,7 +490,7 @@ impl PairSource for ReadPairs {
             };
             Ok((self.reads.sample_id(drawn.read)?, view))
         };
-        let group = self.component(&drawn.views).map(|component| self.group(component));
+        let group = self.component(&drawn.views).and_then(|component| self.group(component));
         let views = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
         Ok(Pair { views, links: None, group })
     }

@@ -12,7 +12,7 @@ use crate::Reads;
 /// Bases of a k-mer: so many that none is in two genomes by chance.
 const K: u32 = 20;
 /// Fewest reads of a component that is looked at.
-pub(super) const MIN_READS: usize = 30;
+const MIN_READS: usize = 25;
 /// Reads of a component that are looked for in the others.
 const ASKED: usize = 48;
 /// K-mers of a read that are looked at, about.

@@ -11,10 +11,12 @@ use rayon::prelude::*;
 
 use super::{
     Overlaps,
-    homology::{Homology, Kinship, MIN_READS},
+    homology::{Homology, Kinship},
 };
 use crate::Reads;
 
+/// Fewest reads of a component that is linked.
+const MIN_READS: usize = 25;
 /// Fewest bases of its reads, on average: in shorter ones too few k-mers are found to know sister species by.
 const MIN_READ_BP: usize = 5_000;
 /// Pieces that the variation along a genome is measured by.
@@ -22,10 +24,15 @@ const BLOCKS: usize = 8;
 /// Largest distance of two compositions, as a share of the variation along the genomes. Of one genome it was 0.4 to 0.8, of
 /// species that are not sisters 5 and more.
 const MAX_DISTANCE: f64 = 1.0;
-/// Largest ratio of two depths: of thirty reads it is not known better.
+/// The same where a component is only probably of a genome, and no other one is as near.
+const PROBABLE_DISTANCE: f64 = 1.5;
+const PROBABLE_DEPTHS: f64 = 2.0;
+/// Fewest reads of a component whose own composition speaks for the genome.
+const WELL_KNOWN: usize = 100;
+/// Largest ratio of two depths: of twenty reads it is not known better.
 const MAX_DEPTHS: f64 = 1.4;
 /// How much further off a sister species must be than the genome that a component joins.
-const CLEARLY: f64 = 1.25;
+const CLEARLY: f64 = 1.5;
 /// Largest error rate at which sister species are recognised by their k-mers.
 const MAX_ERROR_RATE: f64 = 0.08;
 /// Variance along a genome from which on its composition is known, as a share of what counts of independent bases would give
@@ -52,9 +59,17 @@ struct Composition {
 struct Genome {
     components: Vec<u32>,
     composition: Composition,
+    /// Those of its components that are known well.
+    parts: Vec<Composition>,
 }
 
 impl Genome {
+    /// How far its composition is from that of a smaller one: as far as what is nearest in it, for it varies along a genome.
+    fn distance(&self, smaller: &Composition) -> f64 {
+        let apart = self.parts.iter().map(|part| distance(part, smaller));
+        apart.fold(distance(&self.composition, smaller), f64::min)
+    }
+
     fn take(&mut self, other: Self) {
         let (own, new) = (&mut self.composition, other.composition);
         let total = (own.num_reads + new.num_reads) as f64;
@@ -64,34 +79,43 @@ impl Genome {
         own.centre = log_ratios(&own.counts);
         self.components.extend(other.components);
         self.components.sort_unstable();
+        self.parts.extend(other.parts);
     }
 }
 
-/// The large components that are of one genome, of two and more.
-pub(super) fn links(
-    reads: &dyn Reads,
-    overlaps: &Overlaps,
-    homology: &Homology,
-) -> Result<Vec<Vec<u32>>, DatasetError> {
+/// Which components are of one genome.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    /// Those that are, of two and more, ascending.
+    pub genomes: Vec<Vec<u32>>,
+    /// Components that probably are, each with a component of the genome.
+    pub probable: Vec<(u32, u32)>,
+}
+
+/// Looks for them among all components of some reads.
+pub(super) fn links(reads: &dyn Reads, overlaps: &Overlaps, homology: &Homology) -> Result<Links, DatasetError> {
     if overlaps.error_rate().is_none_or(|rate| rate > MAX_ERROR_RATE) {
-        return Ok(vec![]);
+        return Ok(Links::default());
     }
-    let mut large = Vec::new();
-    for component in (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= MIN_READS) {
+    let mut known = Vec::new();
+    for component in (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= BLOCKS) {
         let members = overlaps.members(component);
         let mut num_bases = 0;
         for &read in members {
             num_bases += reads.sequence(read as usize)?.len();
         }
         if num_bases >= MIN_READ_BP * members.len() {
-            large.push(component);
+            known.push(component);
         }
     }
     let numbers = tetramers();
-    let known = |&component: &u32| {
-        Ok(Genome { components: vec![component], composition: composition(reads, overlaps, component, &numbers)? })
+    let of_component = |&component: &u32| {
+        let composition = composition(reads, overlaps, component, &numbers)?;
+        let parts = if composition.num_reads >= WELL_KNOWN { vec![composition.clone()] } else { vec![] };
+        Ok(Genome { components: vec![component], composition, parts })
     };
-    let mut genomes: Vec<Genome> = large.par_iter().map(known).collect::<Result<_, DatasetError>>()?;
+    let mut genomes: Vec<Genome> = known.par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
+    let small = genomes.split_off(genomes.partition_point(|genome| genome.composition.num_reads >= MIN_READS));
     loop {
         let before = genomes.len();
         genomes = joined(genomes, homology);
@@ -99,7 +123,32 @@ pub(super) fn links(
             break;
         }
     }
-    Ok(genomes.into_iter().map(|genome| genome.components).filter(|components| components.len() > 1).collect())
+    let (heads, mut others): (Vec<Genome>, Vec<Genome>) = genomes
+        .into_iter()
+        .partition(|genome| genome.composition.num_reads >= WELL_KNOWN && genome.composition.is_known);
+    others.extend(small);
+    let probable = others.iter().filter_map(|genome| Some((genome, probable(genome, &heads, homology)?)));
+    let probable = probable.flat_map(|(genome, head)| genome.components.iter().map(move |&c| (c, head))).collect();
+    let genomes = heads.into_iter().chain(others).map(|genome| genome.components);
+    Ok(Links { genomes: genomes.filter(|components| components.len() > 1).collect(), probable })
+}
+
+/// A component of the genome that some are probably of: the only one of about their composition that shares no k-mers with them.
+fn probable(genome: &Genome, heads: &[Genome], homology: &Homology) -> Option<u32> {
+    let own = &genome.composition;
+    let mut near: Vec<(f64, &Genome)> = heads
+        .iter()
+        .map(|head| (head.distance(own), head))
+        .filter(|(apart, head)| {
+            *apart < PROBABLE_DISTANCE * CLEARLY && homology.of(&genome.components, &head.components) == Kinship::Unlike
+        })
+        .collect();
+    near.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let &[(apart, head), ref rest @ ..] = near.as_slice() else { return None };
+    let depths = [own.depth, head.composition.depth];
+    let is_alike = apart < PROBABLE_DISTANCE && depths[0].max(depths[1]) < PROBABLE_DEPTHS * depths[0].min(depths[1]);
+    let is_only = rest.first().is_none_or(|next| next.0 > CLEARLY * apart);
+    (is_alike && is_only).then(|| head.components[0])
 }
 
 /// The genomes, each of which joined the larger one that it is most like, if any.
@@ -109,13 +158,12 @@ fn joined(mut genomes: Vec<Genome>, homology: &Homology) -> Vec<Genome> {
     for genome in genomes {
         let mut near: Vec<(f64, usize)> = whole
             .iter()
-            .map(|other| &other.composition)
             .enumerate()
             .filter(|(_, other)| {
-                let depths = [genome.composition.depth, other.depth];
-                other.is_known && depths[0].max(depths[1]) < MAX_DEPTHS * depths[0].min(depths[1])
+                let depths = [genome.composition.depth, other.composition.depth];
+                other.composition.is_known && depths[0].max(depths[1]) < MAX_DEPTHS * depths[0].min(depths[1])
             })
-            .map(|(place, other)| (distance(&genome.composition, other), place))
+            .map(|(place, other)| (other.distance(&genome.composition), place))
             .filter(|&(apart, place)| {
                 apart < MAX_DISTANCE * CLEARLY
                     && homology.of(&genome.components, &whole[place].components) == Kinship::Unlike
