@@ -70,7 +70,7 @@ impl BoundaryGraph {
                             add(&mut found, Boundary { regions, sum: height, squares: height * height, pairs: 1 });
                         }
                     };
-                    if here % width > 0 {
+                    if !here.is_multiple_of(width) {
                         face(here - 1);
                     }
                     if here >= width {

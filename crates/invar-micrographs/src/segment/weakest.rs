@@ -22,7 +22,8 @@ const UNSTEADY: f64 = 0.8;
 const STEADIER: f64 = 0.6;
 /// A second try begins at this share of the first threshold (of its root).
 const SECOND_FLOOR: f64 = 0.85;
-/// Where less than this share of the boundaries' length lies between the floor and twice it, all above is real.
+/// Where less than this share of the boundaries' length lies between the floor and twice it, all above is real: the threshold
+/// is in the middle of the gap.
 const GAP: f64 = 0.02;
 /// By how much the threshold is moved to see what hangs on it.
 pub(super) const MOVED: f64 = 1.25;
@@ -93,9 +94,9 @@ impl Merging {
     /// what is above it are tried. It is Otsu's, or where the boundaries between the two classes are rarest if that is lower:
     /// where faint and strong lines part grains, the mean of the upper class, and with it Otsu's threshold, is too high.
     fn threshold(&self, floor: f64) -> Option<Stop> {
-        if self.length_px(2.0 * floor) > 0 && self.is_gap(floor, 2.0 * floor) {
-            // Two classes would part faint boundaries from strong ones.
-            return Some(self.stop_at(floor * 2f64.sqrt(), 1.0));
+        // Two classes would part faint boundaries from strong ones.
+        if let Some(end) = self.gap_end(floor).filter(|&end| end > 2.0 * floor) {
+            return Some(self.stop_at((floor * end).sqrt(), 1.0));
         }
         let mut found = self.classes_above(floor)?;
         for _ in 0..2 {
@@ -115,10 +116,14 @@ impl Merging {
         Stop { strength: (height / TOP).powi(2) * self.unit, exponent: self.exponent(height), separability }
     }
 
-    /// Whether next to no boundaries are between two heights.
-    fn is_gap(&self, low: f64, high: f64) -> bool {
-        let [below, above] = [low, high].map(|height| self.length_px(height) as f64);
-        below - above < GAP * below
+    /// Up to where there are next to no boundaries above `floor`. `None` where none are left at all.
+    fn gap_end(&self, floor: f64) -> Option<f64> {
+        let all = self.length_px(floor) as f64;
+        let mut opened = 0.0;
+        self.merges.iter().skip_while(|merge| merge.height < floor).find_map(|merge| {
+            opened += merge.pairs as f64;
+            (opened >= GAP * all).then_some(merge.height)
+        })
     }
 
     fn classes_above(&self, floor: f64) -> Option<Classes> {

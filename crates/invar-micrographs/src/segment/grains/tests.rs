@@ -196,7 +196,7 @@ fn the_network_needs_not_be_told_lines_from_steps() {
         assert_eq!((facts.kind, facts.sigma_px), (GrainKind::Learned, 0.8));
         assert!(agreement(&labels, made) > 0.93, "{} {facts:?}", agreement(&labels, made));
         // Pieces of one grey that touch at little more than a corner are parted there.
-        assert!(count(&labels).abs_diff(expected) <= 8, "{} of {expected}, {facts:?}", count(&labels));
+        assert!(count(&labels).abs_diff(expected) <= 10, "{} of {expected}, {facts:?}", count(&labels));
         assert!(facts.doubts.is_empty() && facts.reason.contains("% sure"), "{facts:?}");
     }
 }
