@@ -136,7 +136,7 @@ fn main() {
         _ => EncoderConfig::Resnet(config),
     };
     let train_config = TrainConfig {
-        steps,
+        steps: steps.into(),
         batch_size,
         threads: number(3, 2),
         validation_fraction: 0.0,
