@@ -191,6 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::segment::boundary_graph::HeightOf;
 
     /// Labels `1..=n` of random rectangles, and a height a pixel.
     fn picture(width: usize, height: usize, cell: usize, seed: u64, levels: u64) -> (Vec<u32>, Vec<u16>) {
@@ -245,7 +246,7 @@ mod tests {
             width in 1usize..24, rows in 1usize..24, cell in 1usize..5, seed in any::<u64>(), levels in 1u64..12,
         ) {
             let (first, heights) = picture(width, rows, cell, seed, levels);
-            let graph = BoundaryGraph::new(&first, width, &heights);
+            let graph = BoundaryGraph::new(&first, width, &heights, HeightOf::NearlyAll);
             let merges = dendrogram(&graph);
             let mut labels = first.clone();
             let mut highest = 0.0f64;
@@ -275,7 +276,7 @@ mod tests {
             width in 1usize..20, rows in 1usize..20, cell in 1usize..5, seed in any::<u64>(), least in 0u64..80,
         ) {
             let (first, heights) = picture(width, rows, cell, seed, 5);
-            let graph = BoundaryGraph::new(&first, width, &heights);
+            let graph = BoundaryGraph::new(&first, width, &heights, HeightOf::NearlyAll);
             let roots = join_small(&graph, least);
             let found: Vec<u32> = first.iter().map(|&label| roots[label as usize]).collect();
             // The oracle: the smallest region, its lowest boundary, again and again.

@@ -12,10 +12,19 @@ pub(super) struct Boundary {
     pub regions: [u32; 2],
     /// Sum of the heights of its pairs of facing pixels, the height of a pair being the greater of the two.
     pub sum: u64,
-    /// Sum of their squares.
+    /// Sum of their squares; 0 where only the mean counts.
     pub squares: u64,
     /// How many pairs: its length in the city-block metric.
     pub pairs: u64,
+}
+
+/// What of its pairs makes the height of a boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeightOf {
+    /// What nearly all of them reach.
+    NearlyAll,
+    /// Their mean.
+    Mean,
 }
 
 /// By so many standard deviations the height of a boundary lies below the mean of its pairs.
@@ -23,7 +32,8 @@ const BELOW_MEAN: f64 = 0.6;
 
 impl Boundary {
     /// What nearly all of it reaches: the mean height of its pairs less a share of their standard deviation, 0 at least. A chain of
-    /// needles and scratches has strong pairs and weak ones, a boundary that merely varies has few weak ones.
+    /// needles and scratches has strong pairs and weak ones, a boundary that merely varies has few weak ones. The mean, where squares
+    /// were not summed.
     pub fn height(&self) -> f64 {
         let count = self.pairs as f64;
         let mean = self.sum as f64 / count;
@@ -48,7 +58,7 @@ pub(super) struct BoundaryGraph {
 
 impl BoundaryGraph {
     /// Of `labels`, `1..=n`, row by row, and the height of each pixel. 0 has no boundary.
-    pub fn new(labels: &[u32], width: usize, heights: &[u16]) -> Self {
+    pub fn new(labels: &[u32], width: usize, heights: &[u16], of: HeightOf) -> Self {
         let most = labels.par_iter().max().map_or(0, |&most| most as usize);
         let mut sizes = vec![0u64; most + 1];
         labels.iter().filter(|&&label| label != 0).for_each(|&label| sizes[label as usize] += 1);
@@ -67,7 +77,8 @@ impl BoundaryGraph {
                         if labels[other] != label && labels[other] != 0 && label != 0 {
                             let height = u64::from(heights[here].max(heights[other]));
                             let regions = [labels[other].min(label), labels[other].max(label)];
-                            add(&mut found, Boundary { regions, sum: height, squares: height * height, pairs: 1 });
+                            let squares = if of == HeightOf::NearlyAll { height * height } else { 0 };
+                            add(&mut found, Boundary { regions, sum: height, squares, pairs: 1 });
                         }
                     };
                     if !here.is_multiple_of(width) {

@@ -21,21 +21,39 @@ pub(super) fn sigma_px(halvings: u32) -> f32 {
     BOUNDARY_PX * (1 << halvings) as f32
 }
 
-/// The inverse of [`sigma_px`].
-pub(super) fn halvings_of(sigma_px: f32) -> u32 {
-    (sigma_px / BOUNDARY_PX).log2().round() as u32
+/// The probability of a boundary at each pixel, as the network sees it on the picture halved so often.
+pub(super) fn probability(plane: &Plane, halvings: u32) -> Vec<f32> {
+    let network = learned::shipped();
+    let mut small: Option<Plane> = None;
+    for _ in 0..halvings {
+        small = Some(halved(small.as_ref().unwrap_or(plane)));
+    }
+    match small {
+        None => network.probability(&plane.values, plane.width, plane.height),
+        Some(small) => {
+            let values = network.probability(&small.values, small.width, small.height);
+            enlarged(&Plane { values, ..small }, 1 << halvings, plane.width, plane.height)
+        }
+    }
 }
 
-/// The probability of a boundary at each pixel, as the network sees it on the picture halved so often.
-pub(super) fn probability(plane: Plane, halvings: u32) -> Vec<f32> {
-    let (width, height) = (plane.width, plane.height);
-    let times = 1usize << halvings;
-    let small = (0..halvings).fold(plane, |plane, _| halved(&plane));
-    let values = learned::shipped().probability(&small.values, small.width, small.height);
-    if halvings == 0 {
-        return values;
+/// The greatest over the channels; of equal ones, one is enough.
+pub(super) fn greatest(channels: impl Iterator<Item = Plane>, halvings: u32) -> Vec<f32> {
+    let mut most: Vec<f32> = Vec::new();
+    let mut last: Option<Plane> = None;
+    for plane in channels {
+        if last.as_ref().is_some_and(|last| last.values == plane.values) {
+            continue;
+        }
+        let values = probability(&plane, halvings);
+        last = Some(plane);
+        if most.is_empty() {
+            most = values;
+        } else {
+            most.iter_mut().zip(values).for_each(|(most, value)| *most = most.max(value));
+        }
     }
-    enlarged(&Plane { values, ..small }, times, width, height)
+    most
 }
 
 /// The mean of each square of 2 x 2, of what there is of it at the right and lower edge.
@@ -77,7 +95,7 @@ fn enlarged(plane: &Plane, times: usize, width: usize, height: usize) -> Vec<f32
 pub(super) fn mean_along(labels: &[u32], width: usize, values: &[f32]) -> Option<f64> {
     let (mut sum, mut pairs) = (0.0, 0u64);
     for here in 0..labels.len() {
-        let left = (here % width > 0).then(|| here - 1);
+        let left = (!here.is_multiple_of(width)).then(|| here - 1);
         for other in left.into_iter().chain(here.checked_sub(width)).filter(|&other| labels[other] != labels[here]) {
             sum += f64::from(values[here].max(values[other]));
             pairs += 1;
@@ -95,7 +113,7 @@ mod tests {
     #[test]
     fn pictures_are_halved_until_lines_are_narrow() {
         assert_eq!([0.8, 3.9, 4.0, 7.9, 8.0, 100.0].map(halvings), [0, 0, 1, 1, 2, MOST_HALVINGS]);
-        assert_eq!([0, 1, 4].map(|halvings| halvings_of(sigma_px(halvings))), [0, 1, 4]);
+        assert_eq!([0, 1, 2].map(sigma_px), [0.8, 1.6, 3.2]);
     }
 
     proptest! {

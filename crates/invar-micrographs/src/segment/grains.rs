@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use self::choice::Choice;
 use super::{
-    Plane, Polarity, by_network, denoise, particles, refusal, ridge,
+    Plane, Polarity,
+    boundary_graph::HeightOf,
+    by_network, denoise, particles, refusal, ridge,
     weakest::{MOVED, Merging, Stop},
 };
 use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, Region, TestLines};
@@ -69,7 +71,7 @@ pub struct GrainFacts {
     pub kind: GrainKind,
     /// Why, in a sentence.
     pub reason: String,
-    /// Half the width of lines, or the blur, pixels.
+    /// Half the width of lines, or the blur, pixels; 0.8, times by how much the picture was reduced, of what the network marks.
     pub sigma_px: f32,
     /// Strength at which boundaries begin, as a share of the grey range; absent of particles, and where nothing is parted.
     pub threshold: Option<f64>,
@@ -77,6 +79,9 @@ pub struct GrainFacts {
     pub exponent: Option<f64>,
     /// Mean intercept length with the threshold over 1.25, as it is, and times 1.25, pixels; absent where no boundary is crossed.
     pub intercepts_px: [Option<f64>; 3],
+    /// Mean probability of a boundary along those that were found; absent where no network marked them.
+    #[serde(default)]
+    pub probability: Option<f64>,
     /// Why the grains are not to be trusted as they are; empty where nothing speaks against them.
     pub doubts: Vec<Doubt>,
 }
@@ -181,7 +186,7 @@ impl GrainFacts {
         if let (GrainKind::DarkParticles | GrainKind::BrightParticles, true) = (self.kind, regions.is_empty()) {
             self.doubts.push(Doubt::Nothing);
         }
-        if self.kind == GrainKind::Learned && inner.len() < CLOSED {
+        if self.probability.is_some() && inner.len() < CLOSED {
             self.doubts.push(Doubt::FewClosed { grains: inner.len() as u64 });
         }
         if self.kind == GrainKind::Steps {
@@ -227,8 +232,20 @@ const TRUSTED_EXPONENT: f64 = 0.7;
 pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     let plane = Plane::grey(image, levels);
     let channels = || (0..image.channels).map(|channel| Plane::channel(image, levels, channel));
-    let Choice { kind, sigma_px, reason } = choice::choose(&plane, channels, config);
-    let (width, height) = (plane.width, plane.height);
+    let choice = choice::choose(&plane, channels, config);
+    if let Some(halvings) = choice.network {
+        // Of channels that differ, the mean may be one grey where colours part grains.
+        let values = by_network::greatest(channels(), halvings);
+        let squared = values.iter().map(|p| p * p).collect();
+        let (labels, mut facts) = parted(Plane { values: squared, ..plane }, &choice, config);
+        facts.probability = by_network::mean_along(&labels, image.width, &values);
+        if let Some(sure) = facts.probability {
+            facts.reason = format!("{}; the network is {:.0} % sure of them", facts.reason, 100.0 * sure);
+            facts.doubts.extend((sure < SURE).then_some(Doubt::Unsure { probability: sure }));
+        }
+        return (labels, facts);
+    }
+    let Choice { kind, sigma_px, .. } = choice;
     match kind {
         GrainKind::DarkParticles | GrainKind::BrightParticles => {
             let mut plane = plane;
@@ -237,58 +254,49 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
             let labels = particles::segment(&plane, kind == GrainKind::DarkParticles, min_size_px);
             let facts = GrainFacts {
                 kind,
-                reason,
+                reason: choice.reason,
                 sigma_px,
                 threshold: None,
                 exponent: None,
                 intercepts_px: [None; 3],
+                probability: None,
                 doubts: Vec::new(),
             };
             (labels, facts)
         }
-        GrainKind::DarkLines | GrainKind::BrightLines | GrainKind::Steps | GrainKind::Learned => {
-            let mut probability = None;
-            let strength = match kind {
-                GrainKind::Steps => {
-                    drop(plane);
-                    ridge::steps(channels(), sigma_px)
-                }
-                GrainKind::Learned => {
-                    let values = by_network::probability(plane, by_network::halvings_of(sigma_px));
-                    let strength = Plane { width, height, values: values.iter().map(|p| p * p).collect() };
-                    probability = Some(values);
-                    strength
-                }
-                _ => {
-                    let strength = ridge::lines(&plane, kind == GrainKind::DarkLines, sigma_px);
-                    drop(plane);
-                    strength
-                }
-            };
-            let min_size_px = config.min_size_px.map_or_else(|| least_px(sigma_px), u64::from);
-            let merging = Merging::new(strength, min_size_px);
-            let stop = merging.stop;
-            let [looser, tighter] =
-                [1.0 / MOVED, MOVED].map(|times| intercept_px(merging.labels_at(times), width, height).0);
-            let (at, labels) = intercept_px(merging.into_labels(), width, height);
-            let mut reason = with_exponent(reason, stop);
-            let mut doubts = doubts(stop, at, sigma_px);
-            if let Some(sure) = probability.and_then(|values| by_network::mean_along(&labels, width, &values)) {
-                reason = format!("{reason}; it is {:.0} % sure of the boundaries", 100.0 * sure);
-                doubts.extend((sure < SURE).then_some(Doubt::Unsure { probability: sure }));
-            }
-            let facts = GrainFacts {
-                kind,
-                reason,
-                sigma_px,
-                threshold: stop.map(|stop| stop.strength),
-                exponent: stop.map(|stop| stop.exponent),
-                intercepts_px: [looser, at, tighter],
-                doubts,
-            };
-            (labels, facts)
+        GrainKind::Steps => {
+            drop(plane);
+            parted(ridge::steps(channels(), sigma_px), &choice, config)
+        }
+        GrainKind::DarkLines | GrainKind::BrightLines | GrainKind::Learned => {
+            let strength = ridge::lines(&plane, kind == GrainKind::DarkLines, sigma_px);
+            drop(plane);
+            parted(strength, &choice, config)
         }
     }
+}
+
+/// The grains that a map of strength gives.
+fn parted(strength: Plane, choice: &Choice, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
+    let (width, height, sigma_px) = (strength.width, strength.height, choice.sigma_px);
+    let min_size_px = config.min_size_px.map_or_else(|| least_px(sigma_px), u64::from);
+    // What the network marks are boundaries as a whole, some of them faint in places; nearly all of these would be too much to ask.
+    let of = if choice.network.is_some() { HeightOf::Mean } else { HeightOf::NearlyAll };
+    let merging = Merging::new(strength, min_size_px, of);
+    let stop = merging.stop;
+    let [looser, tighter] = [1.0 / MOVED, MOVED].map(|times| intercept_px(merging.labels_at(times), width, height).0);
+    let (at, labels) = intercept_px(merging.into_labels(), width, height);
+    let facts = GrainFacts {
+        kind: choice.kind,
+        reason: with_exponent(choice.reason.clone(), stop),
+        sigma_px,
+        threshold: stop.map(|stop| stop.strength),
+        exponent: stop.map(|stop| stop.exponent),
+        intercepts_px: [looser, at, tighter],
+        probability: None,
+        doubts: doubts(stop, at, sigma_px),
+    };
+    (labels, facts)
 }
 
 /// Particles of fewer pixels are dropped.

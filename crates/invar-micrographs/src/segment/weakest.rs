@@ -4,7 +4,7 @@
 use super::{
     Plane,
     agglomerate::{self, Merge},
-    boundary_graph::BoundaryGraph,
+    boundary_graph::{BoundaryGraph, HeightOf},
     denoise,
     threshold::{self, TwoClasses},
     watershed,
@@ -70,7 +70,7 @@ impl Merging {
     /// its logarithm keeps texture. Grains of fewer pixels than `min_size_px` are to be joined last.
     ///
     /// About 16 bytes a pixel, and some 300 a region, of which there are 15,000 to 60,000 a million pixels.
-    pub fn new(mut strength: Plane, min_size_px: u64) -> Self {
+    pub fn new(mut strength: Plane, min_size_px: u64, of: HeightOf) -> Self {
         let (width, height) = (strength.width, strength.height);
         strength.values.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { 0.0 });
         let unit = f64::from(strength.range().1);
@@ -82,7 +82,7 @@ impl Merging {
         drop(strength);
         let regions = watershed::flood_from_minima(&landscape, width, height, None, 0.0);
         drop(landscape);
-        let graph = BoundaryGraph::new(&regions, width, &heights);
+        let graph = BoundaryGraph::new(&regions, width, &heights, of);
         drop(heights);
         let merges = agglomerate::dendrogram(&graph);
         let mut merging = Self { regions, graph, merges, unit, min_size_px, stop: None };
@@ -284,7 +284,7 @@ mod tests {
             for unit in [1e-4, 1.0, 500.0] {
                 let mut strength = squares(97, 97, 16, noise, 5);
                 strength.values.iter_mut().for_each(|value| *value *= unit);
-                let merging = Merging::new(strength, 25);
+                let merging = Merging::new(strength, 25, HeightOf::NearlyAll);
                 let stop = merging.stop.expect("two classes");
                 assert!(stop.exponent < 0.3, "{stop:?} {noise}");
                 let labels = [0.8, 1.0, 1.25].map(|times| count(&merging.labels_at(times)));
@@ -297,12 +297,12 @@ mod tests {
     #[test]
     fn nothing_to_part_is_one_grain() {
         for values in [vec![0.0; 60], vec![3.0; 60], vec![-1.0; 60], vec![f32::NAN; 60]] {
-            let merging = Merging::new(Plane { width: 10, height: 6, values }, 25);
+            let merging = Merging::new(Plane { width: 10, height: 6, values }, 25, HeightOf::NearlyAll);
             assert_eq!(merging.stop, None);
             assert_eq!(merging.into_labels(), vec![1; 60]);
         }
         assert_eq!(
-            Merging::new(Plane { width: 0, height: 0, values: Vec::new() }, 25).into_labels(),
+            Merging::new(Plane { width: 0, height: 0, values: Vec::new() }, 25, HeightOf::Mean).into_labels(),
             Vec::<u32>::new()
         );
     }
@@ -316,7 +316,7 @@ mod tests {
             let with_threads = |count: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
                 pool.install(|| {
-                    let merging = Merging::new(squares(width, height, side, noise, seed), least);
+                    let merging = Merging::new(squares(width, height, side, noise, seed), least, HeightOf::NearlyAll);
                     (merging.stop, merging.labels_at(1.25), merging.into_labels())
                 })
             };

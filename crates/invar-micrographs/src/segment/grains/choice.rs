@@ -26,6 +26,8 @@ const PARTICLE_SIGMA_PX: f32 = 1.0;
 pub(super) struct Choice {
     pub kind: GrainKind,
     pub sigma_px: f32,
+    /// Whether the network marks the boundaries, on a picture halved so often.
+    pub network: Option<u32>,
     /// In a sentence.
     pub reason: String,
 }
@@ -48,9 +50,12 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
         GrainLandscape::Steps => {
             let sigma_px = step_sigma_px();
             let reason = format!("steps as asked (sigma {sigma_px} pixels)");
-            Choice { kind: GrainKind::Steps, sigma_px, reason }
+            Choice { kind: GrainKind::Steps, sigma_px, network: None, reason }
         }
-        GrainLandscape::Learned => as_network_marks(middle, config),
+        GrainLandscape::Learned => {
+            let width = config.sigma_px.or_else(|| wide_line_sigma_px(&middle, most_asymmetric(&middle)));
+            as_network_marks(width, GrainKind::Learned, "as asked")
+        }
         GrainLandscape::Particles => {
             let dark = match config.boundaries {
                 Polarity::Dark => true,
@@ -61,46 +66,58 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
             Choice {
                 kind,
                 sigma_px: config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX),
+                network: None,
                 reason: format!("{which} particles as asked"),
             }
         }
     }
 }
 
-/// The network, on a picture that is halved until lines are no wider than those that it knows.
-fn as_network_marks(middle: Plane, config: &GrainsConfig) -> Choice {
-    let width = config.sigma_px.or_else(|| wide_line_sigma_px(middle));
+/// The network, on a picture that is halved until lines of sigma `width`, where it is given, are no wider than those that it knows.
+fn as_network_marks(width: Option<f32>, kind: GrainKind, reason: &str) -> Choice {
     let halvings = width.map_or(0, by_network::halvings);
     let scale = match width {
         Some(sigma_px) if halvings > 0 => {
-            format!(", reduced {} times for lines of sigma {sigma_px} pixels", 1 << halvings)
+            format!(" on the picture reduced {} times, for lines of sigma {sigma_px} pixels", 1 << halvings)
         }
         _ => String::new(),
     };
-    let reason = format!("boundaries as the network marks them{scale}");
-    Choice { kind: GrainKind::Learned, sigma_px: by_network::sigma_px(halvings), reason }
+    let reason = format!("{reason}; a network marks the boundaries{scale}");
+    Choice { kind, sigma_px: by_network::sigma_px(halvings), network: Some(halvings), reason }
 }
 
-/// Sigma of lines that are as wide as the widest that are looked for, or wider; `None` where lines are narrower, or there are
-/// none.
-fn wide_line_sigma_px(mut plane: Plane) -> Option<f32> {
+/// Where lines stand out most.
+fn most_asymmetric(plane: &Plane) -> Lines {
+    Lines::of(plane, None, |dark, bright| (dark - bright).abs())
+}
+
+fn are_lines(plane: &Plane, lines: &Lines) -> bool {
+    lines.asymmetry().abs() >= ASYMMETRY
+        && lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(plane)
+}
+
+/// Sigma of lines that are as wide as the widest that are looked for, or wider, `lines` being where they stand out most; `None` where
+/// lines are narrower, or there are none.
+fn wide_line_sigma_px(plane: &Plane, lines: Lines) -> Option<f32> {
     let widest = LINE_SIGMAS_PX[LINE_SIGMAS_PX.len() - 1];
-    let mut found = None;
-    let mut times = 1.0;
-    while plane.width.min(plane.height) >= SMALLEST_PX {
-        let lines = Lines::of(&plane, None, |dark, bright| (dark - bright).abs());
-        let strong = lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(&plane);
-        if lines.asymmetry().abs() < ASYMMETRY || !strong || (found.is_none() && lines.sigma_px < widest) {
+    if lines.sigma_px < widest || !are_lines(plane, &lines) {
+        return None;
+    }
+    let (mut sigma_px, mut times) = (lines.sigma_px, 1.0);
+    let mut reduced = plane.clone();
+    while reduced.width.min(reduced.height) >= SMALLEST_PX {
+        reduced = by_network::halved(&reduced);
+        times *= 2.0;
+        let lines = most_asymmetric(&reduced);
+        if !are_lines(&reduced, &lines) {
             break;
         }
-        found = Some(times * lines.sigma_px);
+        sigma_px = times * lines.sigma_px;
         if lines.sigma_px < widest {
             break;
         }
-        plane = by_network::halved(&plane);
-        times *= 2.0;
     }
-    found
+    Some(sigma_px)
 }
 
 /// Smaller pictures are not halved to see how wide lines are.
@@ -123,7 +140,7 @@ fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
     };
     let (kind, which, _) = of_lines(dark);
     let reason = format!("{which} lines as asked ({})", strengths(&lines, dark));
-    Choice { kind, sigma_px: lines.sigma_px, reason }
+    Choice { kind, sigma_px: lines.sigma_px, network: None, reason }
 }
 
 fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsConfig) -> Choice {
@@ -138,23 +155,24 @@ fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsC
             levels.pieces,
             100.0 * levels.ground,
         );
-        return Choice { kind, sigma_px: config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX), reason };
+        let sigma_px = config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX);
+        return Choice { kind, sigma_px, network: None, reason };
     }
     let asymmetry = lines.asymmetry();
-    if asymmetry.abs() >= ASYMMETRY && lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(middle) {
+    if are_lines(middle, &lines) {
         let dark = asymmetry > 0.0;
         let (kind, which, other) = of_lines(dark);
         let times = (1.0 + asymmetry.abs()) / (1.0 - asymmetry.abs()).max(1e-6);
         let reason =
             format!("{which} lines are {times:.1} times as strong as {other} ones ({})", strengths(&lines, dark));
-        return Choice { kind, sigma_px: lines.sigma_px, reason };
+        return Choice { kind, sigma_px: lines.sigma_px, network: None, reason };
     }
+    let times = lines.dark / lines.bright.max(1e-9);
+    let reason =
+        format!("no lines (dark ones {times:.2} times as strong as bright ones), no particles: steps of brightness");
     let sigma_px = step_sigma_px();
-    let reason = format!(
-        "no lines (dark ones {:.2} times as strong as bright ones), no particles: steps of brightness (sigma {sigma_px} pixels)",
-        lines.dark / lines.bright.max(1e-9),
-    );
-    Choice { kind: GrainKind::Steps, sigma_px, reason }
+    let reason = format!("{reason} (sigma {sigma_px} pixels)");
+    Choice { kind: GrainKind::Steps, sigma_px, network: None, reason }
 }
 
 fn are_particles(levels: &TwoLevels) -> bool {
