@@ -59,6 +59,7 @@ pub(crate) struct Merging {
     /// Strength of height 1: a height is the root of the strength over this.
     unit: f64,
     min_size_px: u64,
+    of: HeightOf,
     /// `None` where there is nothing to part.
     pub stop: Option<Stop>,
 }
@@ -85,7 +86,7 @@ impl Merging {
         let graph = BoundaryGraph::new(&regions, width, &heights, of);
         drop(heights);
         let merges = agglomerate::dendrogram(&graph);
-        let mut merging = Self { regions, graph, merges, unit, min_size_px, stop: None };
+        let mut merging = Self { regions, graph, merges, unit, min_size_px, of, stop: None };
         merging.stop = merging.threshold(floor);
         merging
     }
@@ -94,8 +95,9 @@ impl Merging {
     /// what is above it are tried. It is Otsu's, or where the boundaries between the two classes are rarest if that is lower:
     /// where faint and strong lines part grains, the mean of the upper class, and with it Otsu's threshold, is too high.
     fn threshold(&self, floor: f64) -> Option<Stop> {
-        // Two classes would part faint boundaries from strong ones.
-        if let Some(end) = self.gap_end(floor).filter(|&end| end > 2.0 * floor) {
+        // Two classes would part faint boundaries from strong ones. Of probabilities, what is above the floor is not yet a boundary.
+        let gap_end = if self.of == HeightOf::NearlyAll { self.gap_end(floor) } else { None };
+        if let Some(end) = gap_end.filter(|&end| end > 2.0 * floor) {
             return Some(self.stop_at((floor * end).sqrt(), 1.0));
         }
         let mut found = self.classes_above(floor)?;
