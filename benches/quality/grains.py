@@ -119,8 +119,9 @@ def sets(data, out):
 
 
 def pairs(images, labels):
+    of = {file.stem: file for file in Path(labels).iterdir()}
     files = sorted(file for file in Path(images).iterdir() if file.suffix in (".tif", ".png"))
-    return [(file, read(Path(labels) / file.name).astype(int), None) for file in files]
+    return [(file, read(of[file.stem]).astype(int), None) for file in files]
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------

@@ -242,6 +242,11 @@ pub fn thousands(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
+/// `1 image`, `2,000 images`.
+pub fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
 /// Small figures (a strand gap of 1e-8) in scientific notation, others as they are.
 pub struct Significant(pub f64);
 

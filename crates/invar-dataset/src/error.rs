@@ -93,6 +93,21 @@ pub enum DatasetError {
         /// Samples there are.
         found: usize,
     },
+    /// What was asked for takes more memory than there is.
+    #[error(
+        "{what} takes about {} MB of memory, this machine has {} MB; {remedy}",
+        needed.div_ceil(1_000_000), available.div_ceil(1_000_000)
+    )]
+    TooLarge {
+        /// The operation.
+        what: String,
+        /// Bytes that it takes.
+        needed: usize,
+        /// Bytes that there are.
+        available: usize,
+        /// What a user can do.
+        remedy: String,
+    },
     /// A domain's own complaint about a sample.
     #[error("sample {id:?}: {reason}")]
     Sample {
@@ -140,6 +155,7 @@ impl Fault for DatasetError {
         match self {
             Self::Io { source, .. } => source.class(),
             Self::Exists { .. } | Self::GivenTwice { .. } => FaultClass::Usage,
+            Self::TooLarge { .. } => FaultClass::Failed,
             Self::Corrupt { .. }
             | Self::SameInput { .. }
             | Self::KeysOverlap { .. }

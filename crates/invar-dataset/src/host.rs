@@ -2,8 +2,25 @@
 
 use std::{fs, path::Path};
 
+use crate::DatasetError;
+
+/// Refuses what takes more memory than this machine has, where that is known, before it is begun.
+///
+/// # Errors
+/// [`DatasetError::TooLarge`], with both figures.
+pub fn check_memory(
+    needed: usize,
+    what: impl FnOnce() -> String,
+    remedy: impl FnOnce() -> String,
+) -> Result<(), DatasetError> {
+    match host_memory().filter(|&available| needed > available) {
+        Some(available) => Err(DatasetError::TooLarge { what: what(), needed, available, remedy: remedy() }),
+        None => Ok(()),
+    }
+}
+
 /// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container.
-pub fn host_memory() -> Option<usize> {
+fn host_memory() -> Option<usize> {
     let read = |path: &str| fs::read_to_string(path).ok();
     let installed = read("/proc/meminfo").and_then(|text| installed(&text));
     let own =
@@ -26,6 +43,21 @@ fn installed(meminfo: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_figures() {
+        let check = |needed| check_memory(needed, || "counting".into(), || "count less".into());
+        assert!(check(1 << 20).is_ok());
+        let Some(available) = host_memory() else { return };
+        let error = check(usize::MAX).unwrap_err();
+        let expected = format!(
+            "counting takes about 18446744073710 MB of memory, this machine has {} MB; count less",
+            available.div_ceil(1_000_000)
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(!error.is_usage() && !error.is_bad_input());
+    }
+
     #[test]
     fn the_memory_of_the_host_is_known_on_linux() {
         assert_eq!(installed("MemTotal:       16303428 kB\nMemFree: 1 kB\n"), Some(16_303_428 * 1024));

@@ -10,8 +10,8 @@
 //!
 //! With a margin, a positive's logit is `s (q_i . k_i - margin)`. A sample is never its own negative, nor that of a sample
 //! that it is paired with: such `l_ij` are left out of the sums. So are those of two pairs of one group, and in the others
-//! `e^l_ij` is multiplied by the weight of pair `j` in the sum over `j`, by that of pair `i` in the sum over `i`. The accuracy is how often a positive is nearer than
-//! every negative, mean over both directions.
+//! `e^l_ij` is multiplied by the weight of pair `j` in the sum over `j`, by that of pair `i` in the sum over `i`. The accuracy is
+//! how often a positive is nearer than every negative, mean over both directions.
 //!
 //! Memory is `O(B)`: value and gradients are worked out in tiles of rows, exactly, see `info_nce/tiles.rs`.
 //!

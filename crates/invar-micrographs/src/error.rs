@@ -149,20 +149,6 @@ pub enum Error {
         /// What was given.
         found: String,
     },
-    /// An image that takes more memory than there is.
-    #[error(
-        "{what} takes about {} MB of memory, this machine has {} MB; {remedy}", needed / 1_000_000, available / 1_000_000
-    )]
-    TooLarge {
-        /// What takes it.
-        what: String,
-        /// Bytes that it takes.
-        needed: usize,
-        /// Bytes that there are.
-        available: usize,
-        /// What a user can do.
-        remedy: String,
-    },
     /// The user asked to stop.
     #[error("{}: interrupted; the same command goes on from here", path.display())]
     Interrupted {
@@ -198,7 +184,6 @@ impl Error {
             Self::Sheet { .. } => "Sheet",
             Self::OutputExists { .. } => "OutputExists",
             Self::Config { .. } => "Config",
-            Self::TooLarge { .. } => "TooLarge",
             Self::Interrupted { .. } => "Interrupted",
             Self::Dataset(_) => "Dataset",
         }
@@ -223,7 +208,6 @@ impl Fault for Error {
             Self::Io { source, .. } => source.class(),
             Self::Dataset(error) => error.class(),
             Self::OutputExists { .. } | Self::Config { .. } => FaultClass::Usage,
-            Self::TooLarge { .. } => FaultClass::Failed,
             Self::Interrupted { .. } => FaultClass::Interrupted,
         }
     }

@@ -88,7 +88,8 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
 }
 
 /// The same, with what `write_tables` makes beside the shards: [`GRAINS_TABLE`], [`NEIGHBORS_TABLE`], [`IMAGES_TABLE`] and the
-/// pictures under [`SEGMENTED`] that the manifest lists, before the dataset takes the place of an old one. Also called where the dataset was there already.
+/// pictures under [`SEGMENTED`] that the manifest lists, before the dataset takes the place of an old one. Also called where the
+/// dataset was there already.
 ///
 /// # Errors
 /// As [`ingest`], and those of `write_tables`.

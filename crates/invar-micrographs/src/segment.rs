@@ -118,7 +118,8 @@ impl Segmentation {
 ///
 /// # Errors
 /// [`Error::Config`] where a setting is out of range, the image has 2^32 - 1 pixels or more, or the method is `labels`, which
-/// has nothing to compute; [`Error::TooLarge`] where it takes more memory than there is.
+/// has nothing to compute; [`invar_dataset::DatasetError::TooLarge`] where it takes
+/// more memory than there is.
 ///
 /// # Panics
 /// If the number of values is not `channels * height * width`.
@@ -151,8 +152,9 @@ pub fn segment_with_facts(
                 let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
                 return Err(refusal(config.method(), &expected, format!("{width} x {height}")));
             }
-            let needed = width * height * bytes_a_pixel(config);
-            check_memory(needed, invar_dataset::host_memory(), (width, height))?;
+            let what = || format!("segmenting an image of {width} x {height} pixels");
+            let remedy = || "cut it into several, or take tiles (--tiles)".into();
+            invar_dataset::check_memory(width * height * bytes_a_pixel(config), what, remedy)?;
             let (labels, facts) = match config {
                 Segmentation::Grains(config) => {
                     let (labels, facts) = grains::segment(image, levels, config);
@@ -173,18 +175,6 @@ fn bytes_a_pixel(config: &Segmentation) -> usize {
     match config {
         Segmentation::Grains(_) => 52,
         _ => 16,
-    }
-}
-
-fn check_memory(needed: usize, available: Option<usize>, (width, height): (usize, usize)) -> Result<(), Error> {
-    match available {
-        Some(available) if needed > available => Err(Error::TooLarge {
-            what: format!("segmenting an image of {width} x {height} pixels"),
-            needed,
-            available,
-            remedy: "cut it into several, or take tiles (--tiles)".into(),
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -15,8 +15,8 @@
 //!
 //! [`ingest()`] reads any of them once into *shards*: columns in memory-mapped files, bases at 2 bits each. A [`ReadDataset`]
 //! is one or more directories of shards; whatever needs reads takes a `&dyn` [`Reads`]. [`ReadPairs`] then draws two views
-//! that are called the same (two windows of a read, the two mates, reads that overlap: [`Overlaps`]), and [`ReadViews`] the views of every
-//! read, with its reverse complement as the symmetry that an embedding must ignore.
+//! that are called the same (two windows of a read, the two mates, reads that overlap: [`Overlaps`]), and [`ReadViews`] the views
+//! of every read, with its reverse complement as the symmetry that an embedding must ignore.
 //!
 //! ```
 //! use invar_dataset::NoProgress;

@@ -6,7 +6,8 @@
 //! sections:          each begins at a multiple of 64 bytes; the gaps are zero
 //! ```
 //! All numbers are little-endian. Row `i` of a section of bytes, text or runs is what lies between `ends[i - 1]` (0 for
-//! the first row) and `ends[i]` of its section of ends (u32); where all rows are empty, both sections are. Two shards of the same rows are the same bytes.
+//! the first row) and `ends[i]` of its section of ends (u32); where all rows are empty, both sections are. Two shards of the same
+//! rows are the same bytes.
 
 mod reader;
 mod writer;

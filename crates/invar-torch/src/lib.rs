@@ -2,7 +2,8 @@
 //! work on its threads, and groups of processes.
 //!
 //! The C++ side is `src/*.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
-//! come back as [`Error`]; those that tch turns into panics do so through [`caught`]. `build.rs` also works out the linker arguments with which a program finds LibTorch.
+//! come back as [`Error`]; those that tch turns into panics do so through [`caught`]. `build.rs` also works out the linker
+//! arguments with which a program finds LibTorch.
 
 mod caught;
 mod cuda;

@@ -32,19 +32,6 @@ pub enum Error {
         /// What to lower, and what is kept.
         remedy: String,
     },
-    /// What training would take at least is more memory than there is.
-    #[error(
-        "training takes about {} MB of memory, this machine has {} MB; {remedy}",
-        megabytes(*needed), megabytes(*available)
-    )]
-    TooLarge {
-        /// Bytes that it takes.
-        needed: usize,
-        /// Bytes that there are.
-        available: usize,
-        /// Which settings to lower.
-        remedy: String,
-    },
     /// The operating system refused.
     #[error("{path}: {source}")]
     Io {
@@ -166,11 +153,6 @@ pub(crate) fn last_good(checkpoint: Option<&PathBuf>) -> String {
     checkpoint.map_or("there is no checkpoint yet".into(), |path| format!("last good checkpoint: {}", path.display()))
 }
 
-/// Rounded up.
-fn megabytes(bytes: usize) -> usize {
-    bytes.div_ceil(1_000_000)
-}
-
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         Self::Torch(error.into())
@@ -223,7 +205,6 @@ impl Fault for Error {
             Self::Loss(_)
             | Self::Torch(_)
             | Self::OutOfMemory { .. }
-            | Self::TooLarge { .. }
             | Self::NonFinite { .. }
             | Self::Sink { .. }
             | Self::Worker => FaultClass::Failed,

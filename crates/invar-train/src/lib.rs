@@ -12,8 +12,9 @@
 //!
 //! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, their moving average, optimizer, memory bank
 //! and state in one file, written atomically), the best one as `checkpoints/best-NNNNNNNN.safetensors`, their digests,
-//! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and dropout number `s` are pure functions of the seed and
-//! `s`, so a run that was killed and resumed ends with the same weights, bit for bit, as one that was not.
+//! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and dropout number `s`
+//! are pure functions of the seed and `s`, so a run that was killed and resumed ends with the same weights, bit for bit, as one
+//! that was not.
 
 pub mod alarms;
 pub mod checkpoint;

@@ -4,8 +4,8 @@
 //! cargo run --release --locked -p invar --example train_boundaries -- OUT [--steps N] [--seed S] [--threads N]
 //! ```
 //!
-//! OUT is a file of weights, as `invar_micrographs::learned::BoundaryNetwork` reads it; it is written every 250 steps too, so that a
-//! run that is ended early leaves what it has. The same seed and number of threads give the same weights on the same machine.
+//! OUT is a file of weights, as `invar_micrographs::learned::BoundaryNetwork` reads it; it is written every 250 steps too, so that
+//! a run that is ended early leaves what it has. The same seed and number of threads give the same weights on the same machine.
 #![allow(clippy::print_stdout)]
 
 use std::{path::PathBuf, time::Instant};

@@ -1,6 +1,6 @@
 //! Every specimen of `test-data/{reads,micrographs}/index.toml` through the command line: a valid one gives the reads, or
-//! the pages, pixels and pixel sizes, that the index says; an invalid one ends with exit code 3, a message that names the file and the record, and nothing left behind.
-//! The kind of the error is asked of the library, which the command line only prints.
+//! the pages, pixels and pixel sizes, that the index says; an invalid one ends with exit code 3, a message that names the file and
+//! the record, and nothing left behind. The kind of the error is asked of the library, which the command line only prints.
 
 mod support;
 

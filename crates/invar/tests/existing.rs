@@ -78,7 +78,7 @@ fn another_input_behind_the_same_path_is_not_taken_for_the_old_one() {
     let args = ["ingest", "reads", "s.fq", "--out", "data"];
     assert!(!bench.ok(&args).contains("done before"));
     let again = bench.ok(&args);
-    assert!(again.contains("20 reads in 1 shards, done before, from the same inputs; nothing was written"), "{again}");
+    assert!(again.contains("20 reads in 1 shard, done before, from the same inputs; nothing was written"), "{again}");
     fs::remove_file(bench.path("s.fq")).unwrap();
     symlink(bench.path("day2.fq"), bench.path("s.fq")).unwrap();
     let error = refused(&bench, &args);

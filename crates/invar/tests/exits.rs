@@ -118,6 +118,18 @@ fn what_is_asked_wrongly_is_a_usage_error() {
         assert!(error.contains(named), "{options:?}: {error}");
         assert!(!bench.path("c2.parquet").exists());
     }
+    for (how, named) in [
+        (&["--segment", "otsu"][..], "instead of --segment watershed or otsu"),
+        (&["--tiles", "16"], "instead of --labels, --whole-image or --tiles"),
+        (&["--whole-image"], "instead of --labels, --whole-image or --tiles"),
+    ] {
+        for option in [["--boundaries", "dark"], ["--sigma", "2"]] {
+            let image = ["ingest", "micrographs", "image.png", "--out", "grains"];
+            let error = bench.fails(2, &[&image[..], how, &option].concat());
+            assert!(error.contains(named), "{how:?} {option:?}: {error}");
+            assert!(!bench.path("grains").exists());
+        }
+    }
     let words = bench.words(&[&cluster[..], &["--k", "100"]].concat());
     assert!(words.contains("k = 100, but there are 60 samples"), "{words}");
 }

@@ -102,6 +102,6 @@ fn images_without_grains_and_a_single_one_have_their_error() {
         let error = bench.fails(3, &["run", recipe, "--input", &image, "--out", "out", "-q"]);
         assert!(error.contains(message), "{recipe}: {error}");
         // What came before the error is whole.
-        assert!(bench.ok(&["info", "out/data", "--verify"]).contains("1 shards"), "{recipe}");
+        assert!(bench.ok(&["info", "out/data", "--verify"]).contains("1 shard,"), "{recipe}");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     cli::{Cluster, Common, Method},
     exit::{BadInput, Usage},
     output, plot,
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{Summary, Ui, Unit, counted, thousands},
 };
 
 /// `invar cluster`
@@ -100,7 +100,11 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
     if let Some(svg) = &mut picture {
         let points: Vec<(f32, f32)> = x.iter().copied().zip(y.iter().copied()).collect();
-        let title = format!("{} samples, {} clusters", thousands(points.len() as u64), clustering.num_clusters);
+        let title = format!(
+            "{}, {}",
+            counted(points.len() as u64, "sample"),
+            counted(clustering.num_clusters as u64, "cluster")
+        );
         let text = plot::scatter(&title, &points, &clustering.labels)?;
         svg.write_all(text.as_bytes()).and_then(|()| svg.flush()).with_context(|| svg.path().display().to_string())?;
     }
@@ -128,10 +132,10 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     let shown: Vec<String> = sizes.iter().take(20).map(|&n| thousands(n)).collect();
     let more = if sizes.len() > 20 { ", ..." } else { "" };
     let mut text = format!(
-        "{}: {} clusters of {} samples by {}\n  sizes {}{more}",
+        "{}: {} of {} by {}\n  sizes {}{more}",
         output.clusters.display(),
-        clustering.num_clusters,
-        thousands(table.ids.len() as u64),
+        counted(clustering.num_clusters as u64, "cluster"),
+        counted(table.ids.len() as u64, "sample"),
         config.method(),
         shown.join(", "),
     );

@@ -15,7 +15,7 @@ use super::{clustered::samples_of_keys, listed::Listed};
 use crate::{
     cli::{Common, Extract},
     exit::{BadInput, Usage},
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{Summary, Ui, Unit, counted, thousands},
 };
 
 /// The directories that hold reads by cluster.
@@ -34,14 +34,14 @@ pub fn run(args: &Extract, common: &Common, ui: &Ui) -> Result<Summary> {
     let files = out.write(|out| write(&reads, args, out, ui))?;
     let num_reads: u64 = files.values().sum();
     let mut text = format!(
-        "{}: {} reads of {} in {} files, as they came",
+        "{}: {} of {} in {}, as they came",
         args.out.display(),
-        thousands(num_reads),
+        counted(num_reads, "read"),
         thousands(reads.clusters.len() as u64),
-        files.len(),
+        counted(files.len() as u64, "file"),
     );
     for (name, reads) in files.iter().take(NAMED) {
-        text += &format!("\n  {name}  {} reads", thousands(*reads));
+        text += &format!("\n  {name}  {}", counted(*reads, "read"));
     }
     if files.len() > NAMED {
         text += "\n  ...";

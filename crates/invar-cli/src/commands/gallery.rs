@@ -12,7 +12,7 @@ use crate::{
     output,
     palette::{self, Rgb},
     picture::{LETTER_PX, Look, Picture},
-    ui::{Summary, Ui, thousands},
+    ui::{Summary, Ui, counted, thousands},
 };
 
 /// Clusters of one sheet, the largest.
@@ -40,10 +40,10 @@ pub fn run(args: &Gallery, common: &Common, _: &Ui) -> Result<Summary> {
     picture.write_png_to(file)?;
     let num_clusters = clustered.sizes.len();
     let mut text = format!(
-        "{}: {} clusters of {} grains, {} x {} pixels",
+        "{}: {} of {}, {} x {} pixels",
         args.out.display(),
-        num_clusters.min(MAX_CLUSTERS),
-        thousands(clustered.num_clustered() as u64),
+        counted(num_clusters.min(MAX_CLUSTERS) as u64, "cluster"),
+        counted(clustered.num_clustered() as u64, "grain"),
         picture.width(),
         picture.height()
     );

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::Info,
     commands::evaluate::{MOVED, NUM_PROBED},
-    ui::{Significant, Summary, Ui, thousands},
+    ui::{Significant, Summary, Ui, counted, thousands},
 };
 
 /// `invar info`
@@ -42,11 +42,11 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
         manifest.verify(path)?;
     }
     let mut text = format!(
-        "{}: a dataset of {}, {} samples in {} shards, written by invar {}\n",
+        "{}: a dataset of {}, {} in {}, written by invar {}\n",
         path.display(),
         manifest.domain,
-        thousands(manifest.num_rows()),
-        manifest.shards.len(),
+        counted(manifest.num_rows(), "sample"),
+        counted(manifest.shards.len() as u64, "shard"),
         manifest.tool_version
     );
     for input in &manifest.inputs {
@@ -74,7 +74,7 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
 /// Pages, number type and pixel size of an image file.
 fn image(path: &Path, file: &ImageFile) -> Summary {
     let pages = file.pages();
-    let mut text = format!("{}: {}, {} page{}", path.display(), file.format().name(), pages.len(), plural(pages.len()));
+    let mut text = format!("{}: {}, {}", path.display(), file.format().name(), counted(pages.len() as u64, "page"));
     for (number, page) in pages.iter().enumerate().take(LISTED_PAGES) {
         let kind = page.sample_type.name();
         text += &format!("\n  {:>4}  {} x {} px, {} x {kind}", number + 1, page.width, page.height, page.channels);
@@ -119,18 +119,14 @@ fn sentences(notes: &[Note]) -> Vec<String> {
 /// Pages that are printed.
 const LISTED_PAGES: usize = 12;
 
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 fn parquet(path: &Path) -> Result<Summary> {
     let info = invar_embeddings::info(path)?;
     let kind = format!("{:?}", info.kind).to_lowercase();
     let mut text = format!(
-        "{}: {kind}, {} rows in {} Parquet files, {} bytes, whole\n",
+        "{}: {kind}, {} in {}, {} bytes, whole\n",
         path.display(),
-        thousands(info.num_rows as u64),
-        info.num_parts,
+        counted(info.num_rows as u64, "row"),
+        counted(info.num_parts as u64, "Parquet file"),
         thousands(info.size_bytes)
     );
     if let Some(provenance) = &info.provenance {

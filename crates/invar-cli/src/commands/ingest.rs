@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     cli::{Common, IngestReads},
     exit::Usage,
-    ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
+    ui::{DONE_BEFORE, Summary, Ui, Unit, counted, thousands},
 };
 
 /// `invar ingest reads`
@@ -74,8 +74,12 @@ fn warn_of_nothing(manifest: &Manifest, out: &Path, sample: &str, ui: &Ui) {
 /// What was kept, and what was dropped and why.
 fn describe(summary: &invar_reads::Summary, out: &Path) -> Summary {
     let manifest = &summary.manifest;
-    let mut text =
-        format!("{}: {} reads in {} shards", out.display(), thousands(manifest.num_rows()), manifest.shards.len());
+    let mut text = format!(
+        "{}: {} in {}",
+        out.display(),
+        counted(manifest.num_rows(), "read"),
+        counted(manifest.shards.len() as u64, "shard")
+    );
     if summary.already_done {
         text += &format!(", {DONE_BEFORE}");
     }

@@ -16,7 +16,7 @@ use crate::{
     exit::{Interrupted, Usage},
     palette::{self, Rgb},
     picture::{LETTER_PX, Look, Picture},
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{Summary, Ui, Unit, counted},
 };
 
 /// The directories that hold paintings.
@@ -36,11 +36,11 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     let clustered = Clustered::open(&args.clusters, &args.data)?;
     let num_images = out.write(|out| paint_all(&clustered, out, args.max_side, ui))?;
     let text = format!(
-        "{}: {} images with {} clusters; NAME.png for the eye, NAME.tif with cluster + 1 in every pixel (0 is noise \
+        "{}: {} with {}; NAME.png for the eye, NAME.tif with cluster + 1 in every pixel (0 is noise \
          or background)",
         args.out.display(),
-        thousands(num_images as u64),
-        clustered.sizes.len()
+        counted(num_images as u64, "image"),
+        counted(clustered.sizes.len() as u64, "cluster")
     );
     let json = json!({"out": path::text(&args.out), "num_images": num_images, "num_clusters": clustered.sizes.len()});
     Ok(Summary { text, json })

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     cli::{Common, Format, Query},
     output,
-    ui::{Summary, Ui, thousands},
+    ui::{Summary, Ui, counted},
 };
 
 /// `invar query`
@@ -34,7 +34,7 @@ pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
         let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
         provenance.extra.insert("query".into(), json!(args.sql));
         table.write_parquet_to(file, &provenance)?;
-        let text = format!("{}: {} rows", out.display(), thousands(table.num_rows() as u64));
+        let text = format!("{}: {}", out.display(), counted(table.num_rows() as u64, "row"));
         return Ok(Summary { text, json: json!({"out": path::text(out), "num_rows": table.num_rows()}) });
     }
     let text = match args.format {

@@ -31,9 +31,9 @@ impl SampleTable for GrainDataset {
     /// line), `orientation_deg` (major axis to the horizontal, counter-clockwise, in (-90, 90]), `eccentricity`, `solidity`,
     /// `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`, `num_neighbors`, `pixel_size_nm` (of pixels that
     /// are not square, the side of the square of their area),
-    /// `pixel_size_source`, `class` (null without a class map); then the columns of the sample sheet. Without a pixel size, everything in micrometres is null.
-    /// Where it is known, `aspect_ratio`, `orientation_deg` and `eccentricity` are those of the specimen, which on pixels that are
-    /// not square are others than those of the grid; see [`crate::Region::in_um`].
+    /// `pixel_size_source`, `class` (null without a class map); then the columns of the sample sheet. Without a pixel size,
+    /// everything in micrometres is null. Where it is known, `aspect_ratio`, `orientation_deg` and `eccentricity` are those of the
+    /// specimen, which on pixels that are not square are others than those of the grid; see [`crate::Region::in_um`].
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let grains: Vec<Grain> = range.clone().map(|index| self.grain(index)).collect();
         let keys = range.map(|index| i64::try_from(self.key(index)).ok()).collect();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use invar_dataset::{
-    Progress,
+    DatasetError, Progress,
     manifest::{self, Input},
     path,
 };
@@ -224,7 +224,13 @@ fn find(
             });
         }
         (None, config) => {
-            let (segments, facts) = crate::segment_with_facts(image, levels, config)?;
+            let named = |error| match error {
+                Error::Dataset(DatasetError::TooLarge { what, needed, available, remedy }) => {
+                    DatasetError::TooLarge { what: format!("{described}: {what}"), needed, available, remedy }.into()
+                }
+                error => error,
+            };
+            let (segments, facts) = crate::segment_with_facts(image, levels, config).map_err(named)?;
             segmentation = facts;
             segments
         }

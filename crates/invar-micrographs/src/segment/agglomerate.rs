@@ -20,8 +20,8 @@ pub(super) struct Merge {
 }
 
 /// All merges, weakest boundary first: of the two regions whose common boundary is lowest, until one is left of each connected
-/// part. The height of a boundary that grows by a merge follows from exact sums, so that the way there does not matter. Of equally high boundaries the one that holds the
-/// first of the pairs of labels comes first. Near linear in the number of boundaries.
+/// part. The height of a boundary that grows by a merge follows from exact sums, so that the way there does not matter. Of equally
+/// high boundaries the one that holds the first of the pairs of labels comes first. Near linear in the number of boundaries.
 pub(super) fn dendrogram(graph: &BoundaryGraph) -> Vec<Merge> {
     let mut regions = Regions::new(graph);
     let all = 0..graph.boundaries.len() as u32;

@@ -32,8 +32,8 @@ const BELOW_MEAN: f64 = 0.6;
 
 impl Boundary {
     /// What nearly all of it reaches: the mean height of its pairs less a share of their standard deviation, 0 at least. A chain of
-    /// needles and scratches has strong pairs and weak ones, a boundary that merely varies has few weak ones. The mean, where squares
-    /// were not summed.
+    /// needles and scratches has strong pairs and weak ones, a boundary that merely varies has few weak ones. The mean, where
+    /// squares were not summed.
     pub fn height(&self) -> f64 {
         let count = self.pairs as f64;
         let mean = self.sum as f64 / count;

@@ -220,8 +220,8 @@ impl GrainsConfig {
     }
 }
 
-/// Mean probability along the boundaries from which they are trusted, and how many grains they must close: 12 of 12 fields of grains
-/// parted by steps reach both, and 24 of 120 pictures of surfaces without grains, most of which have scratches.
+/// Mean probability along the boundaries from which they are trusted, and how many grains they must close: 12 of 12 fields of
+/// grains parted by steps reach both, and 24 of 120 pictures of surfaces without grains, most of which have scratches.
 const SURE: f64 = 0.6;
 const CLOSED: usize = 3;
 
@@ -233,27 +233,15 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
     let plane = Plane::grey(image, levels);
     let channels = || (0..image.channels).map(|channel| Plane::channel(image, levels, channel));
     let choice = choice::choose(&plane, channels, config);
-    if let Some(halvings) = choice.network {
-        // Of channels that differ, the mean may be one grey where colours part grains.
-        let values = by_network::greatest(channels(), halvings);
-        let squared = values.iter().map(|p| p * p).collect();
-        let (labels, mut facts) = parted(Plane { values: squared, ..plane }, &choice, config);
-        facts.probability = by_network::mean_along(&labels, image.width, &values);
-        if let Some(sure) = facts.probability {
-            facts.reason = format!("{}; the network is {:.0} % sure of them", facts.reason, 100.0 * sure);
-            facts.doubts.extend((sure < SURE).then_some(Doubt::Unsure { probability: sure }));
-        }
-        return (labels, facts);
-    }
-    let Choice { kind, sigma_px, .. } = choice;
-    match kind {
+    let sigma_px = choice.sigma_px;
+    match choice.kind {
         GrainKind::DarkParticles | GrainKind::BrightParticles => {
             let mut plane = plane;
             denoise::gaussian(&mut plane, sigma_px);
             let min_size_px = config.min_size_px.unwrap_or(LEAST_PARTICLE_PX);
-            let labels = particles::segment(&plane, kind == GrainKind::DarkParticles, min_size_px);
+            let labels = particles::segment(&plane, choice.kind == GrainKind::DarkParticles, min_size_px);
             let facts = GrainFacts {
-                kind,
+                kind: choice.kind,
                 reason: choice.reason,
                 sigma_px,
                 threshold: None,
@@ -268,10 +256,22 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
             drop(plane);
             parted(ridge::steps(channels(), sigma_px), &choice, config)
         }
-        GrainKind::DarkLines | GrainKind::BrightLines | GrainKind::Learned => {
-            let strength = ridge::lines(&plane, kind == GrainKind::DarkLines, sigma_px);
+        GrainKind::DarkLines | GrainKind::BrightLines => {
+            let strength = ridge::lines(&plane, choice.kind == GrainKind::DarkLines, sigma_px);
             drop(plane);
             parted(strength, &choice, config)
+        }
+        GrainKind::Learned => {
+            // Of channels that differ, the mean may be one grey where colours part grains.
+            let values = by_network::greatest(channels(), choice.halvings);
+            let squared = values.iter().map(|p| p * p).collect();
+            let (labels, mut facts) = parted(Plane { values: squared, ..plane }, &choice, config);
+            facts.probability = by_network::mean_along(&labels, image.width, &values);
+            if let Some(sure) = facts.probability {
+                facts.reason = format!("{}; the network is {:.0} % sure of them", facts.reason, 100.0 * sure);
+                facts.doubts.extend((sure < SURE).then_some(Doubt::Unsure { probability: sure }));
+            }
+            (labels, facts)
         }
     }
 }
@@ -281,7 +281,7 @@ fn parted(strength: Plane, choice: &Choice, config: &GrainsConfig) -> (Vec<u32>,
     let (width, height, sigma_px) = (strength.width, strength.height, choice.sigma_px);
     let min_size_px = config.min_size_px.map_or_else(|| least_px(sigma_px), u64::from);
     // What the network marks are boundaries as a whole, some of them faint in places; nearly all of these would be too much to ask.
-    let of = if choice.network.is_some() { HeightOf::Mean } else { HeightOf::NearlyAll };
+    let of = if choice.kind == GrainKind::Learned { HeightOf::Mean } else { HeightOf::NearlyAll };
     let merging = Merging::new(strength, min_size_px, of);
     let stop = merging.stop;
     let [looser, tighter] = [1.0 / MOVED, MOVED].map(|times| intercept_px(merging.labels_at(times), width, height).0);

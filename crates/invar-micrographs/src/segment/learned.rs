@@ -1,7 +1,7 @@
 //! A small U-Net that marks boundaries, run without LibTorch.
 //!
-//! It was trained on [synthetic micrographs](crate::synthetic) alone, by `crates/invar/examples/train_boundaries.rs`; `boundaries.md`
-//! beside the weights says how.
+//! It was trained on [synthetic micrographs](crate::synthetic) alone, by `crates/invar/examples/train_boundaries.rs`;
+//! `boundaries.md` beside the weights says how.
 
 mod conv;
 mod inputs;
@@ -83,8 +83,10 @@ impl BoundaryNetwork {
         Ok(Self { channels, layers })
     }
 
-    /// The probability of a boundary at each pixel of `grey` `[height, width]`, in shares of the picture's levels; no numbers count as
-    /// 0. As if in one pass over the picture, which is mirrored to whole pixels of the coarsest level; the same bytes at any number of
+    /// The probability of a boundary at each pixel of `grey` `[height, width]`, in shares of the picture's levels; no numbers count
+    /// as
+    /// 0. As if in one pass over the picture, which is mirrored to whole pixels of the coarsest level; the same bytes at any number
+    ///    of
     /// threads. Memory beside the result: about 6 kB for each column.
     ///
     /// # Panics

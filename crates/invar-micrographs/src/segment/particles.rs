@@ -15,8 +15,8 @@ const NECK: f32 = 0.8;
 /// Blur of the distance to the ground, pixels: outlines are rough.
 const ROUGHNESS_PX: f32 = 1.0;
 
-/// Labels `1..=n` of the particles of `plane`, which is blurred already, 0 on the ground. The threshold is half-way between the means
-/// of particles and of ground around each pixel, from Otsu's of the image on (as Ridler and Calvard 1978, locally). Particles
+/// Labels `1..=n` of the particles of `plane`, which is blurred already, 0 on the ground. The threshold is half-way between the
+/// means of particles and of ground around each pixel, from Otsu's of the image on (as Ridler and Calvard 1978, locally). Particles
 /// that touch are parted at their necks, by their shape whatever their size. Holes belong to the particle.
 pub(super) fn segment(plane: &Plane, dark: bool, min_size_px: u32) -> Vec<u32> {
     let (width, height) = (plane.width, plane.height);

@@ -66,9 +66,10 @@ pub(crate) struct Merging {
 
 impl Merging {
     /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: that of the two classes
-    /// of the boundaries that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary is what
-    /// the root of the strength nearly reaches along it ([`BoundaryGraph`]). Of the root, since the mean of the strength itself loses faint lines among strong ones, that of
-    /// its logarithm keeps texture. Grains of fewer pixels than `min_size_px` are to be joined last.
+    /// of the boundaries that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary
+    /// is what the root of the strength nearly reaches along it ([`BoundaryGraph`]). Of the root, since the mean of the strength
+    /// itself loses faint lines among strong ones, that of its logarithm keeps texture. Grains of fewer pixels than `min_size_px`
+    /// are to be joined last.
     ///
     /// About 16 bytes a pixel, and some 300 a region, of which there are 15,000 to 60,000 a million pixels.
     pub fn new(mut strength: Plane, min_size_px: u64, of: HeightOf) -> Self {
@@ -95,7 +96,8 @@ impl Merging {
     /// what is above it are tried. It is Otsu's, or where the boundaries between the two classes are rarest if that is lower:
     /// where faint and strong lines part grains, the mean of the upper class, and with it Otsu's threshold, is too high.
     fn threshold(&self, floor: f64) -> Option<Stop> {
-        // Two classes would part faint boundaries from strong ones. Of probabilities, what is above the floor is not yet a boundary.
+        // Two classes would part faint boundaries from strong ones. Of probabilities, what is above the floor is not yet a
+        // boundary.
         let gap_end = if self.of == HeightOf::NearlyAll { self.gap_end(floor) } else { None };
         if let Some(end) = gap_end.filter(|&end| end > 2.0 * floor) {
             return Some(self.stop_at((floor * end).sqrt(), 1.0));
@@ -293,6 +295,25 @@ mod tests {
                 assert_eq!(labels, [36; 3], "noise {noise}, unit {unit}");
                 assert_eq!(count(&merging.into_labels()), 36);
             }
+        }
+    }
+
+    /// A flood to a depth is opened by the one, and asks for less than the other. (Of a noisy picture, pieces of two squares may
+    /// join through a gap before each is whole.)
+    #[test]
+    fn a_gap_does_not_open_a_grain_and_a_speck_does_not_close_one() {
+        const SIDE: usize = 32;
+        for square in 0..6 {
+            // One of the lines between two squares that lie side by side, and the middle of the left one.
+            let (row, line) = (square / 2 * SIDE, (square % 2 + 1) * SIDE);
+            let mut strength = squares(3 * SIDE + 1, 3 * SIDE + 1, SIDE, 0.0, 3);
+            let width = strength.width;
+            for y in row + 14..row + 17 {
+                strength.values[y * width + line] = 0.0;
+                strength.values[y * width + line - SIDE / 2] = 1.0;
+            }
+            let labels = Merging::new(strength, 25, HeightOf::NearlyAll).into_labels();
+            assert_eq!(count(&labels), 9, "the square of row {row} left of column {line}");
         }
     }
 

@@ -22,8 +22,9 @@ pub struct ViewConfig {
     pub channels: Channels,
     /// How values between pixels are made.
     pub interpolation: Interpolation,
-    /// What it calls 0 and 1.
-    pub levels: LevelsFrom,
+    /// What it calls 0 and 1: by default percentiles of each image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub levels: Option<LevelsFrom>,
 }
 
 impl Default for ViewConfig {
@@ -35,7 +36,7 @@ impl Default for ViewConfig {
             mask: Masking::default(),
             channels: Channels::default(),
             interpolation: Interpolation::default(),
-            levels: LevelsFrom::default(),
+            levels: None,
         }
     }
 }
@@ -143,7 +144,7 @@ impl ViewConfig {
         if !(4..=MAX_SIZE_PX).contains(&self.size_px) {
             return Err(refuse("view.size_px", format!("4 to {MAX_SIZE_PX}"), self.size_px));
         }
-        if let LevelsFrom::Range([low, high]) = self.levels
+        if let Some(LevelsFrom::Range([low, high])) = self.levels
             && !(low.is_finite() && high.is_finite() && low < high)
         {
             let found = format!("[{low}, {high}]");
@@ -161,6 +162,11 @@ impl ViewConfig {
             }
         }
         Ok(())
+    }
+
+    /// Which pixel values become 0 and 1.
+    pub fn levels(&self) -> LevelsFrom {
+        self.levels.unwrap_or_default()
     }
 
     /// How many fields a view shows.

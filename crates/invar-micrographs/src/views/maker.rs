@@ -202,7 +202,7 @@ impl ViewMaker {
         let (image, size) = (&grain.image, self.size());
         let extent = self.extent(margin_px);
         // Checked when the maker was made.
-        let levels = self.config.levels.of(image).unwrap_or(image.levels);
+        let levels = self.config.levels().of(image).unwrap_or(image.levels);
         let values = resample(image.pixels(), levels, size, placement, self.config.interpolation, extent);
         match self.config.channels {
             Channels::Mean if values.len() > size * size => mean_plane(&values, size * size),
@@ -243,7 +243,7 @@ impl ViewMaker {
 const MAX_SIDES: f64 = 4.0;
 
 fn check_levels(config: &ViewConfig, image: &StoredImage) -> Result<(), DatasetError> {
-    if config.levels.of(image).is_some() {
+    if config.levels().of(image).is_some() {
         return Ok(());
     }
     let reason = "its pixels are floating-point numbers, which have no range of their own: view.levels needs one";

@@ -125,7 +125,7 @@ fn recipe_syntax() {
         mask: Masking::None,
         channels: Channels::Mean,
         interpolation: crate::resample::Interpolation::Bilinear,
-        levels: LevelsFrom::Range([10.0, 4000.0]),
+        levels: Some(LevelsFrom::Range([10.0, 4000.0])),
     };
     let text = "size_px = 96\nfield = { um = 2.5 }\ndetail = { px = 64 }\nmask = 'none'\nchannels = 'mean'\ninterpolation = 'bilinear'
         levels = { range = [10, 4000] }";
@@ -300,17 +300,17 @@ fn levels_are_those_of_the_image_of_its_type_or_given() {
     let flat = Pixels::U8((0..1600).map(|k| if k < 1500 { 102 } else { 51 }).collect());
     let grains = dataset(vec![image(flat)]);
     let middle = |levels| {
-        let view = ViewConfig { levels, ..config(Field::Px(8.0), Masking::None) };
+        let view = ViewConfig { levels: Some(levels), ..config(Field::Px(8.0), Masking::None) };
         data(&views_of(&grains, &view, EmbedConfig::default()).views(0).unwrap()[0])[16 * 32 + 16]
     };
     // The image's percentiles are 51 and 102.
     assert!((middle(LevelsFrom::Image) - 1.0).abs() < 1e-6);
     assert!((middle(LevelsFrom::Type) - 0.4).abs() < 1e-6);
     assert!((middle(LevelsFrom::Range([2.0, 202.0])) - 0.5).abs() < 1e-6);
-    let view = ViewConfig { levels: LevelsFrom::Type, ..config(Field::Px(8.0), Masking::None) };
+    let view = ViewConfig { levels: Some(LevelsFrom::Type), ..config(Field::Px(8.0), Masking::None) };
     let of_floats = dataset(vec![image(Pixels::F32(vec![0.5; 1600]))]);
     assert!(ViewMaker::new(&of_floats, &view).unwrap_err().to_string().contains("view.levels needs one"));
-    let view = ViewConfig { levels: LevelsFrom::Range([3.0, 3.0]), ..view };
+    let view = ViewConfig { levels: Some(LevelsFrom::Range([3.0, 3.0])), ..view };
     assert!(view.validate().unwrap_err().to_string().starts_with("view.levels.range"));
 }
 

@@ -58,7 +58,7 @@ pub struct MicrographsSource {
     pub sample_sheet: Option<PathBuf>,
     /// How grains are found.
     pub ingest: invar_micrographs::IngestConfig,
-    /// What the brightness and contrast of an image say, where that is told in a word; it then decides over `view.levels`.
+    /// What the brightness and contrast of an image say: decides where `view.levels` does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub light: Option<Light>,
     /// What the encoder is shown of a grain.
@@ -77,6 +77,14 @@ pub enum Light {
     Same,
     /// Light or exposure vary from image to image: brightness and contrast say nothing of the specimen.
     Varies,
+}
+
+impl MicrographsSource {
+    /// What the encoder is shown of a grain, with the levels that the light asks for.
+    fn view(&self) -> ViewConfig {
+        let levels = self.view.levels.or(self.light.map(Light::levels)).unwrap_or_default();
+        ViewConfig { levels: Some(levels), ..self.view.clone() }
+    }
 }
 
 impl Light {
@@ -164,9 +172,6 @@ impl SourceConfig {
                 }
             }
             (Self::Micrographs(images), Sees::Pictures) => {
-                if let Some(light) = images.light {
-                    images.view.levels = light.levels();
-                }
                 let (shown, scales) = (images.view.num_fields(), scales(encoder));
                 if scales != shown {
                     return misfit(
@@ -186,7 +191,7 @@ impl SourceConfig {
         match self {
             Self::Reads(reads) => serde_json::json!({"type": "reads", "view": reads.view, "pairs": reads.pairs}),
             Self::Micrographs(images) => {
-                serde_json::json!({"type": "micrographs", "view": images.view, "pairs": images.pairs})
+                serde_json::json!({"type": "micrographs", "view": images.view(), "pairs": images.pairs})
             }
         }
     }
@@ -265,7 +270,7 @@ impl<'a> Datasets<'a> {
                 Arc::new(ReadPairs::with_overlaps(dataset.clone(), overlaps, &reads.pairs, &reads.representation())?)
             }
             (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
-                Arc::new(GrainPairs::new(dataset.clone(), &images.pairs, &images.view)?)
+                Arc::new(GrainPairs::new(dataset.clone(), &images.pairs, &images.view())?)
             }
             _ => unreachable!("opened as what the source says"),
         };
@@ -289,7 +294,7 @@ impl<'a> Datasets<'a> {
                 Samples { views: Box::new(views), table: Arc::new(table) }
             }
             (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
-                let views = GrainViews::new(dataset.clone(), &images.view, images.embed, images.pairs.mirror)?;
+                let views = GrainViews::new(dataset.clone(), &images.view(), images.embed, images.pairs.mirror)?;
                 Samples { views: Box::new(views), table: dataset.clone() }
             }
             _ => unreachable!("opened as what the source says"),
@@ -303,7 +308,8 @@ impl<'a> Datasets<'a> {
         }
         let config = OverlapsConfig::default();
         let num_bases = (0..Reads::len(reads)).map(|read| u64::from(reads.length_bp(read))).sum();
-        check_memory(Overlaps::memory_bytes(Reads::len(reads), num_bases, &config), invar_dataset::host_memory())?;
+        let needed = Overlaps::memory_bytes(Reads::len(reads), num_bases, &config) as usize;
+        invar_dataset::check_memory(needed, || "finding overlaps".into(), || "give fewer reads".into())?;
         let overlaps = Arc::new(Overlaps::find(reads, &config)?);
         Ok(Arc::clone(self.overlaps.get_or_init(|| overlaps)))
     }
@@ -318,16 +324,6 @@ impl<'a> Datasets<'a> {
         };
         Ok(self.opened.get_or_init(|| opened))
     }
-}
-
-/// Refuses what does not fit before it is begun.
-fn check_memory(needed: u64, available: Option<usize>) -> Result<()> {
-    let Some(available) = available.filter(|&available| needed > available as u64) else { return Ok(()) };
-    let mb = |bytes: u64| thousands(bytes.div_ceil(1 << 20));
-    let (needed, available) = (mb(needed), mb(available as u64));
-    anyhow::bail!(
-        "finding overlaps takes about {needed} MB of memory, this machine has {available} MB: give fewer reads"
-    )
 }
 
 /// Fields that an encoder takes a view apart into.
@@ -349,17 +345,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn light_in_a_word_decides_over_the_levels() {
-        let levels = |light: &str| {
-            let source = format!("type = \"micrographs\"\n{light}\n[view]\nlevels = {{ range = [1, 2] }}\n");
-            let mut source: SourceConfig = toml_edit::de::from_str(&source).unwrap();
-            source.resolve(&toml_edit::de::from_str("type = \"resnet\"").unwrap()).unwrap();
-            let SourceConfig::Micrographs(images) = source else { panic!("micrographs") };
-            images.view.levels
+    fn light_decides_where_levels_are_not_given() {
+        let levels = |light: &str, levels: &str| {
+            let source = format!("type = \"micrographs\"\n{light}\n[view]\n{levels}\n");
+            let SourceConfig::Micrographs(images) = toml_edit::de::from_str(&source).unwrap() else {
+                panic!("micrographs")
+            };
+            images.view().levels()
         };
-        assert_eq!(levels(""), LevelsFrom::Range([1.0, 2.0]));
-        assert_eq!(levels("light = \"same\""), LevelsFrom::Type);
-        assert_eq!(levels("light = \"varies\""), LevelsFrom::Image);
+        assert_eq!(levels("", ""), LevelsFrom::Image);
+        assert_eq!(levels("light = \"same\"", ""), LevelsFrom::Type);
+        assert_eq!(levels("light = \"varies\"", ""), LevelsFrom::Image);
+        let given = "levels = { range = [1, 2] }";
+        for light in ["", "light = \"same\"", "light = \"varies\""] {
+            assert_eq!(levels(light, given), LevelsFrom::Range([1.0, 2.0]));
+        }
     }
 
     #[test]
@@ -369,15 +369,5 @@ mod tests {
         let encoder: EncoderConfig = toml_edit::de::from_str("type = \"resnet\"").unwrap();
         let error = source.resolve(&encoder).unwrap_err();
         assert_eq!(error, "encoder `resnet` needs views of encoder.scales = 1 fields, found 2 (source.view.detail)");
-    }
-
-    #[test]
-    fn overlaps_that_do_not_fit_are_refused_with_both_figures() {
-        assert!(check_memory(3 << 20, Some(3 << 20)).is_ok() && check_memory(u64::MAX, None).is_ok());
-        let error = check_memory((2000 << 20) + 1, Some(1000 << 20)).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "finding overlaps takes about 2,001 MB of memory, this machine has 1,000 MB: give fewer reads"
-        );
     }
 }

@@ -15,7 +15,7 @@ use super::{image_table, segmented};
 use crate::{
     cli::{self, Common, IngestMicrographs, Segment},
     exit::Usage,
-    ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
+    ui::{DONE_BEFORE, Summary, Ui, Unit, counted, thousands},
 };
 
 /// Rows of a table that are in memory at once.
@@ -105,8 +105,12 @@ pub fn images(facts: &DatasetFacts) -> String {
     let mut text = String::new();
     for image in facts.images.iter().take(LISTED_IMAGES) {
         text += &format!(
-            "  {}: {} x {} px, {} grains, {} at the border",
-            image.image, image.width_px, image.height_px, image.grains, image.border_grains,
+            "  {}: {} x {} px, {}, {} at the border",
+            image.image,
+            image.width_px,
+            image.height_px,
+            counted(image.grains as u64, "grain"),
+            image.border_grains,
         );
         match (image.mean_area_um2, image.mean_area_px) {
             (Some(um2), _) => text += &format!(", mean area {um2:.4} um2"),
@@ -170,8 +174,9 @@ fn segmentation(args: &IngestMicrographs) -> Result<Segmentation> {
         Segment::Watershed | Segment::Otsu => None,
     };
     if (args.boundaries.is_some() || args.sigma.is_some()) && !(measures && landscape.is_some()) {
-        let expected = "expected with --segment auto, lines, steps or particles";
-        return Err(Usage(format!("--boundaries and --sigma: {expected}, which look at the image")).into());
+        let given = if measures { "of --segment watershed or otsu" } else { "of --labels, --whole-image or --tiles" };
+        let expected = "expected with --segment auto, lines, steps, particles or learned";
+        return Err(Usage(format!("--boundaries, --sigma: {expected}, instead {given}")).into());
     }
     Ok(match (args.tiles, landscape) {
         _ if args.labels.is_some() => Segmentation::Labels {},
@@ -197,10 +202,10 @@ fn describe(summary: &invar_micrographs::Summary, had_tables: bool, out: &Path) 
     let counts = &manifest.counts;
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);
     let mut text = format!(
-        "{}: {} grains on {} images",
+        "{}: {} on {}",
         out.display(),
-        thousands(manifest.num_rows()),
-        thousands(count("images"))
+        counted(manifest.num_rows(), "grain"),
+        counted(count("images"), "image")
     );
     match (summary.already_done, had_tables) {
         (true, true) => text += &format!(", {DONE_BEFORE}"),

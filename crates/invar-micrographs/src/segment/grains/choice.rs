@@ -26,8 +26,8 @@ const PARTICLE_SIGMA_PX: f32 = 1.0;
 pub(super) struct Choice {
     pub kind: GrainKind,
     pub sigma_px: f32,
-    /// Whether the network marks the boundaries, on a picture halved so often.
-    pub network: Option<u32>,
+    /// How often the picture is halved before the network marks its boundaries; 0 where it does not.
+    pub halvings: u32,
     /// In a sentence.
     pub reason: String,
 }
@@ -50,11 +50,11 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
         GrainLandscape::Steps => {
             let sigma_px = step_sigma_px();
             let reason = format!("steps as asked (sigma {sigma_px} pixels)");
-            Choice { kind: GrainKind::Steps, sigma_px, network: None, reason }
+            Choice { kind: GrainKind::Steps, sigma_px, halvings: 0, reason }
         }
         GrainLandscape::Learned => {
             let width = config.sigma_px.or_else(|| wide_line_sigma_px(&middle, most_asymmetric(&middle)));
-            as_network_marks(width, GrainKind::Learned, "as asked")
+            as_network_marks(width)
         }
         GrainLandscape::Particles => {
             let dark = match config.boundaries {
@@ -66,15 +66,16 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
             Choice {
                 kind,
                 sigma_px: config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX),
-                network: None,
+                halvings: 0,
                 reason: format!("{which} particles as asked"),
             }
         }
     }
 }
 
-/// The network, on a picture that is halved until lines of sigma `width`, where it is given, are no wider than those that it knows.
-fn as_network_marks(width: Option<f32>, kind: GrainKind, reason: &str) -> Choice {
+/// The network as asked, on a picture that is halved until lines of sigma `width`, where it is given, are no wider than those that
+/// it knows.
+fn as_network_marks(width: Option<f32>) -> Choice {
     let halvings = width.map_or(0, by_network::halvings);
     let scale = match width {
         Some(sigma_px) if halvings > 0 => {
@@ -82,8 +83,8 @@ fn as_network_marks(width: Option<f32>, kind: GrainKind, reason: &str) -> Choice
         }
         _ => String::new(),
     };
-    let reason = format!("{reason}; a network marks the boundaries{scale}");
-    Choice { kind, sigma_px: by_network::sigma_px(halvings), network: Some(halvings), reason }
+    let reason = format!("as asked; a network marks the boundaries{scale}");
+    Choice { kind: GrainKind::Learned, sigma_px: by_network::sigma_px(halvings), halvings, reason }
 }
 
 /// Where lines stand out most.
@@ -96,8 +97,8 @@ fn are_lines(plane: &Plane, lines: &Lines) -> bool {
         && lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(plane)
 }
 
-/// Sigma of lines that are as wide as the widest that are looked for, or wider, `lines` being where they stand out most; `None` where
-/// lines are narrower, or there are none.
+/// Sigma of lines that are as wide as the widest that are looked for, or wider, `lines` being where they stand out most; `None`
+/// where lines are narrower, or there are none.
 fn wide_line_sigma_px(plane: &Plane, lines: Lines) -> Option<f32> {
     let widest = LINE_SIGMAS_PX[LINE_SIGMAS_PX.len() - 1];
     if lines.sigma_px < widest || !are_lines(plane, &lines) {
@@ -140,7 +141,7 @@ fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
     };
     let (kind, which, _) = of_lines(dark);
     let reason = format!("{which} lines as asked ({})", strengths(&lines, dark));
-    Choice { kind, sigma_px: lines.sigma_px, network: None, reason }
+    Choice { kind, sigma_px: lines.sigma_px, halvings: 0, reason }
 }
 
 fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsConfig) -> Choice {
@@ -156,7 +157,7 @@ fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsC
             100.0 * levels.ground,
         );
         let sigma_px = config.sigma_px.unwrap_or(PARTICLE_SIGMA_PX);
-        return Choice { kind, sigma_px, network: None, reason };
+        return Choice { kind, sigma_px, halvings: 0, reason };
     }
     let asymmetry = lines.asymmetry();
     if are_lines(middle, &lines) {
@@ -165,14 +166,14 @@ fn by_measures(middle: &Plane, step_sigma_px: impl Fn() -> f32, config: &GrainsC
         let times = (1.0 + asymmetry.abs()) / (1.0 - asymmetry.abs()).max(1e-6);
         let reason =
             format!("{which} lines are {times:.1} times as strong as {other} ones ({})", strengths(&lines, dark));
-        return Choice { kind, sigma_px: lines.sigma_px, network: None, reason };
+        return Choice { kind, sigma_px: lines.sigma_px, halvings: 0, reason };
     }
     let times = lines.dark / lines.bright.max(1e-9);
     let reason =
         format!("no lines (dark ones {times:.2} times as strong as bright ones), no particles: steps of brightness");
     let sigma_px = step_sigma_px();
     let reason = format!("{reason} (sigma {sigma_px} pixels)");
-    Choice { kind: GrainKind::Steps, sigma_px, network: None, reason }
+    Choice { kind: GrainKind::Steps, sigma_px, halvings: 0, reason }
 }
 
 fn are_particles(levels: &TwoLevels) -> bool {

@@ -101,7 +101,7 @@ fn count(labels: &[u32]) -> usize {
     labels.iter().max().map_or(0, |&most| most as usize)
 }
 
-/// Share of the pixels whose grain is mostly one of those that were made, and the other way round.
+/// Share of the pixels whose found grain is for the most part of the grain that was made there.
 fn agreement(found: &[u32], made: &[usize]) -> f64 {
     let mut pairs = std::collections::BTreeMap::new();
     found.iter().zip(made).for_each(|pair| *pairs.entry(pair).or_insert(0usize) += 1);
@@ -203,7 +203,7 @@ fn the_network_needs_not_be_told_lines_from_steps() {
         assert_eq!((facts.kind, facts.sigma_px), (GrainKind::Learned, 0.8));
         assert!(agreement(&labels, made) > 0.93, "{} {facts:?}", agreement(&labels, made));
         // Pieces of one grey that touch at little more than a corner are parted there.
-        assert!(count(&labels).abs_diff(expected) <= 10, "{} of {expected}, {facts:?}", count(&labels));
+        assert!(count(&labels).abs_diff(expected) <= 8, "{} of {expected}, {facts:?}", count(&labels));
         assert!(facts.doubts.is_empty() && facts.reason.contains("% sure"), "{facts:?}");
     }
 }
@@ -291,13 +291,4 @@ fn what_is_asked_is_done() {
         let asked = GrainsConfig { landscape: GrainLandscape::Particles, boundaries, ..GrainsConfig::default() };
         assert_eq!(run(&bright, SIZE, &asked).1.kind, kind);
     }
-}
-
-#[test]
-fn an_image_that_needs_too_much_memory_is_refused_with_both_figures() {
-    let error = crate::segment::check_memory(11_200_000_000, Some(8_000_000_000), (20_000, 20_000)).unwrap_err();
-    let expected = "segmenting an image of 20000 x 20000 pixels takes about 11200 MB of memory, this machine has 8000 MB; cut \
-                    it into several, or take tiles (--tiles)";
-    assert_eq!(error.to_string(), expected);
-    assert!(crate::segment::check_memory(usize::MAX, None, (1, 1)).is_ok());
 }

@@ -35,8 +35,8 @@ impl Conv {
         Self { channels, kernels: groups.clone().map(kernel).collect(), biases: groups.map(bias).collect() }
     }
 
-    /// Fills `rows`, the first of which is number `first` of `height`, from the planes of `sources`. A number is worked out in the same
-    /// order whoever does it.
+    /// Fills `rows`, the first of which is number `first` of `height`, from the planes of `sources`. A number is worked out in the
+    /// same order whoever does it.
     pub fn fill(&self, rows: &mut [Vec<f32>], first: usize, width: usize, height: usize, sources: &[Source<'_>]) {
         let stride = stride(width);
         let zeros = vec![0.0; stride];

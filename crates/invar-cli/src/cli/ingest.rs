@@ -1,0 +1,206 @@
+//! The arguments of `invar ingest`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// The domains that can be ingested.
+#[derive(Debug, Subcommand)]
+pub enum Ingest {
+    /// FASTQ, FASTA (plain, gzip, BGZF, zstd), BAM and CRAM; told apart by content
+    Reads(IngestReads),
+    /// TIFF, OME-TIFF, PNG, JPEG, MRC and DM3/DM4; divided into grains, particles or tiles
+    Micrographs(IngestMicrographs),
+}
+
+/// `invar ingest reads`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest reads run1.fastq.gz run2.fastq.gz --out data --min-length 1000
+  invar ingest reads --mates R1.fastq.gz R2.fastq.gz --out data
+  samtools view -u aln.bam chr1 | invar ingest reads - --out data
+  invar ingest reads sample.cram --reference genome.fa --out data
+Mates in FASTQ have one name, or names that end in /1 and /2, _1 and _2, .1 and .2, _R1 and _R2, _F and _R and the like;
+--mates-by-order takes them by their place alone. FASTQ may be broken over lines. What can be read but looks wrong (a BGZF
+file without its end, old quality characters, copies of one file, no read kept) is said as a warning; the exit code is 0.")]
+pub struct IngestReads {
+    /// Files, in order; `-` is standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// The dataset directory to make
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// The inputs are R1 R2 (R1 R2 ...) of read pairs
+    #[arg(long)]
+    pub mates: bool,
+    /// Mates follow each other in every input
+    #[arg(long, conflicts_with = "mates")]
+    pub interleaved: bool,
+    /// Mates are the records in the same place, whatever their names (with --mates or --interleaved)
+    #[arg(long)]
+    pub mates_by_order: bool,
+    /// How FASTQ writes qualities: auto is phred33 (every current instrument), unless a file's first records can only be
+    /// phred64 or solexa, which is said
+    #[arg(long, value_enum, default_value = "auto")]
+    pub quality_encoding: QualityEncoding,
+    /// Reference genome (FASTA) of CRAM input
+    #[arg(long, value_name = "FASTA")]
+    pub reference: Option<PathBuf>,
+    /// Drop shorter reads
+    #[arg(long, value_name = "BP")]
+    pub min_length: Option<u32>,
+    /// Drop longer reads
+    #[arg(long, value_name = "BP")]
+    pub max_length: Option<u32>,
+    /// Drop reads whose mean Phred quality (of the mean error probability) is lower
+    #[arg(long, value_name = "Q")]
+    pub min_quality: Option<f32>,
+    /// Keep secondary and supplementary alignments too
+    #[arg(long)]
+    pub all_alignments: bool,
+    /// Count and list bad records instead of stopping at the first
+    #[arg(long)]
+    pub skip_bad_records: bool,
+    /// Memory for BAM and CRAM records whose mate has not come yet; more wait on disk, in DATA [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    pub pending_mates_bytes: Option<u64>,
+}
+
+/// How the qualities of FASTQ are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QualityEncoding {
+    /// Told from the first records
+    Auto,
+    /// `!` is 0: Sanger, Illumina since 1.8, nanopore, PacBio
+    Phred33,
+    /// `@` is 0: Illumina 1.3 to 1.7
+    Phred64,
+    /// `@` is 0 and `;` is -5: Solexa, Illumina before 1.3
+    Solexa,
+}
+
+impl From<QualityEncoding> for invar_reads::QualityEncoding {
+    fn from(encoding: QualityEncoding) -> Self {
+        match encoding {
+            QualityEncoding::Auto => Self::Auto,
+            QualityEncoding::Phred33 => Self::Phred33,
+            QualityEncoding::Phred64 => Self::Phred64,
+            QualityEncoding::Solexa => Self::Solexa,
+        }
+    }
+}
+
+/// How grains are found on an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Segment {
+    /// Chosen on each image, and said: particles, lines or steps
+    Auto,
+    /// Grains parted by lines, dark or bright, as etching leaves
+    Lines,
+    /// Grains parted by steps of brightness
+    Steps,
+    /// Particles on one ground
+    Particles,
+    /// Grains parted by what a small network takes for boundaries, lines and steps alike
+    Learned,
+    /// Grains by a watershed of the gradient, to a fixed depth
+    Watershed,
+    /// Particles by one threshold of brightness
+    Otsu,
+}
+
+/// Whether lines or particles are darker or brighter than what is around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Polarity {
+    /// Darker
+    Dark,
+    /// Brighter
+    Bright,
+}
+
+/// What the values of a mask are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MaskKind {
+    /// Decided for each mask by how its values hang together
+    Auto,
+    /// Each value is a grain
+    Instances,
+    /// Each connected part of a value is a grain
+    Classes,
+}
+
+/// `invar ingest micrographs`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest micrographs images/ --out data                              grains or particles, as each image has them
+  invar ingest micrographs etched/ --segment lines --boundaries dark --out data
+  invar ingest micrographs 'run*/*.tif' --segment particles --out data     particles
+  invar ingest micrographs cells/ --labels masks/ --out data               masks of Cellpose, StarDist, ilastik
+  invar ingest micrographs surfaces/ --tiles 128 --overlap 32 --out data   textures without grains
+  invar ingest micrographs --sample-sheet samples.csv --pixel-size 12.5 --out data
+DATA also gets segmented/NAME.png (look at them), labels/NAME.tif (napari opens them as labels), images.parquet,
+grains.parquet and neighbors.parquet:
+  invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
+pub struct IngestMicrographs {
+    /// Files, directories (all images below; no masks, no results of Invar) and patterns; every page of a file is an image
+    #[arg(value_name = "INPUT", required_unless_present = "sample_sheet")]
+    pub inputs: Vec<PathBuf>,
+    /// The dataset directory to make
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// How grains are found
+    #[arg(long, value_enum, default_value = "auto", group = "how")]
+    pub segment: Segment,
+    /// Whether lines (or particles) are darker or brighter than what is around them [default: decided on each image, and said]
+    #[arg(long, value_enum, value_name = "DARK|BRIGHT")]
+    pub boundaries: Option<Polarity>,
+    /// Half the width of the lines, or the blur of the steps, that part grains: sigma of a Gaussian [default: measured on each
+    /// image]
+    #[arg(long, value_name = "PX")]
+    pub sigma: Option<f32>,
+    /// Draw the grains found over the image, for so many images, as segmented/NAME.png
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub pictures: usize,
+    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks,
+    /// NAME_Simple Segmentation, ...). Each label is a grain; in a mask of black and white, and of few classes, each connected
+    /// part is one
+    #[arg(long, value_name = "MASKS", group = "how")]
+    pub labels: Option<PathBuf>,
+    /// What the values of masks are: a grain each, or a class each, of which every connected part is a grain [default: decided
+    /// for each mask, and said]
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub mask_kind: Option<MaskKind>,
+    /// Values of masks that are no grains, with commas [default: 0, and what surrounds the grains of a class mask]
+    #[arg(long, value_delimiter = ',', value_name = "VALUE")]
+    pub mask_background: Vec<u32>,
+    /// Class maps (phases, annotations), found likewise: each grain gets the class of most of its pixels
+    #[arg(long, value_name = "MAPS")]
+    pub classes: Option<PathBuf>,
+    /// Square tiles of this side instead of grains
+    #[arg(long, value_name = "PX", group = "how")]
+    pub tiles: Option<u32>,
+    /// How far tiles overlap [default: 0]
+    #[arg(long, value_name = "PX", requires = "tiles")]
+    pub overlap: Option<u32>,
+    /// Each image as a whole
+    #[arg(long, group = "how")]
+    pub whole_image: bool,
+    /// Leave out smaller regions
+    #[arg(long, value_name = "PX")]
+    pub min_area: Option<u64>,
+    /// Cut off so many rows at the bottom of every image
+    #[arg(long, value_name = "PX")]
+    pub crop_bottom: Option<u32>,
+    /// Do not look for a data bar at the bottom to cut off
+    #[arg(long)]
+    pub no_banner: bool,
+    /// Physical size of a pixel [default: what the sample sheet or the file says]
+    #[arg(long, value_name = "NM")]
+    pub pixel_size: Option<f64>,
+    /// CSV with a column `image` or `file`; `mask`, `mask_kind`, `classes`, `pixel_size_nm` are used, all others kept as columns
+    #[arg(long, value_name = "CSV")]
+    pub sample_sheet: Option<PathBuf>,
+    /// List images that cannot be read instead of stopping at the first
+    #[arg(long)]
+    pub skip_bad_images: bool,
+}
