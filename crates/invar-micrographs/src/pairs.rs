@@ -50,7 +50,7 @@ impl GrainPairs {
     /// Prepares to draw.
     ///
     /// # Errors
-    /// When a setting cannot be, there are no grains, the images do not fit to the view (see [`crate::ViewMaker::new`]), or
+    /// When a setting cannot be, there are no grains, the images do not fit to the view (see [`crate::GrainViews::new`]), or
     /// `crops` are asked for and the field fills every region.
     pub fn new(grains: Arc<GrainDataset>, config: &GrainPairsConfig, view: &ViewConfig) -> Result<Self, Error> {
         config.validate()?;

@@ -109,7 +109,7 @@ pub fn images(facts: &DatasetFacts) -> String {
             image.image,
             image.width_px,
             image.height_px,
-            counted(image.grains as u64, "grain"),
+            counted(image.grains, "grain"),
             image.border_grains,
         );
         match (image.mean_area_um2, image.mean_area_px) {
