@@ -1,6 +1,7 @@
 //! The grammar of the command line. What each command does is under `commands/`.
 
 mod ingest;
+mod report;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use invar_dataset::RunDir;
 
 pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment};
+pub use self::report::Report;
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
 #[derive(Debug, Parser)]
@@ -76,6 +78,8 @@ pub enum Command {
     Extract(Extract),
     /// Ask SQL of the Parquet files
     Query(Query),
+    /// One page to look at, search and show around: map, clusters, curves, provenance
+    Report(Report),
     /// Every stage in order, skipping the finished ones
     Run(Run),
     /// What is this file or directory, who made it, is it whole

@@ -12,6 +12,7 @@ pub mod labels;
 mod listed;
 pub mod paint;
 mod query;
+pub mod report;
 
 use anyhow::Result;
 
@@ -36,6 +37,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Paint(args) => paint::run(&args, common, ui),
         Command::Extract(args) => extract::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
+        Command::Report(args) => report::run(&args, common, ui),
         Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => match hand_over::to_learn()? {},
         Command::Info(args) if args.is_run() => match hand_over::to_learn()? {},
         Command::Info(args) => info::run(&args, ui),

@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use invar_cluster::ClusterError;
 use invar_dataset::{DatasetError, Fault, FaultClass};
 use invar_embeddings::EmbeddingsError;
+use invar_report::ReportError;
 use thiserror::Error;
 
 use crate::domains;
@@ -61,6 +62,7 @@ const FAULTS: &[ClassOf] = &[
     class_of::<DatasetError>,
     class_of::<EmbeddingsError>,
     class_of::<ClusterError>,
+    class_of::<ReportError>,
     class_of::<io::Error>,
 ];
 

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use font8x8::UnicodeFonts;
-use image::{ImageEncoder, RgbImage, codecs::png::PngEncoder};
+use image::{
+    ImageEncoder, RgbImage,
+    codecs::{jpeg::JpegEncoder, png::PngEncoder},
+};
 use invar_dataset::atomic::AtomicFile;
 use invar_micrographs::{ImageRef, Levels, PixelsRef, StoredImage, sign_png};
 
@@ -12,6 +15,9 @@ use crate::palette::Rgb;
 
 /// Side of a letter, pixels.
 pub const LETTER_PX: u32 = 8;
+
+/// Of 100: what a person sees of a texture stays.
+const JPEG_QUALITY: u8 = 80;
 
 /// A picture that is being drawn. What falls outside is left out.
 pub struct Picture {
@@ -91,6 +97,19 @@ impl Picture {
             .write_image(&self.pixels, width, height, image::ExtendedColorType::Rgb8)
             .with_context(|| format!("{}: drawing the picture", path.display()))?;
         file.finish_with(&sign_png(bytes)).with_context(|| path.display().to_string())
+    }
+
+    /// As JPEG, small enough to be one of many in a page.
+    ///
+    /// # Errors
+    /// When it is larger than JPEG can be.
+    pub fn to_jpeg(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let (width, height) = self.pixels.dimensions();
+        JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
+            .write_image(&self.pixels, width, height, image::ExtendedColorType::Rgb8)
+            .context("drawing a picture")?;
+        Ok(bytes)
     }
 }
 

@@ -15,6 +15,8 @@ use crate::exit::Usage;
 /// clusters.parquet     CLUSTERS
 /// clusters.tsv         a line for each cluster
 /// clusters.svg         their picture
+/// evaluation.json      what `invar evaluate --json` says
+/// report.html          all of it as one page
 /// views.png            pairs, gallery.png and painted/ the clusters: where samples can be looked at
 /// ```
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ const EMBEDDINGS: &str = "embeddings";
 const CLUSTERS: &str = "clusters.parquet";
 const GROUPS: &str = "clusters.tsv";
 const PLOT: &str = "clusters.svg";
+const EVALUATION: &str = "evaluation.json";
+const REPORT: &str = "report.html";
 const VIEWS: &str = "views.png";
 const GALLERY: &str = "gallery.png";
 const PAINTED: &str = "painted";
@@ -73,6 +77,16 @@ impl ResultDir {
         self.path.join(PLOT)
     }
 
+    /// What was measured.
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join(EVALUATION)
+    }
+
+    /// The page of all of it.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
     /// The contact sheet of pairs.
     pub fn views(&self) -> PathBuf {
         self.path.join(VIEWS)
@@ -100,7 +114,7 @@ impl ResultDir {
         if self.data().exists() {
             return Ok(());
         }
-        let others = [RUN, EMBEDDINGS, CLUSTERS, GROUPS, PLOT, VIEWS, GALLERY, PAINTED];
+        let others = [RUN, EMBEDDINGS, CLUSTERS, GROUPS, PLOT, EVALUATION, REPORT, VIEWS, GALLERY, PAINTED];
         match others.into_iter().find(|name| self.path.join(name).symlink_metadata().is_ok()) {
             Some(name) => {
                 refuse(format!("holds {name}, but no {DATA}: it is of no `invar run`; choose another directory"))

@@ -51,7 +51,7 @@ pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, info};
 pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};
 pub use query::Query;
-pub use reader::Embeddings;
+pub use reader::{Embeddings, column};
 pub use table::Table;
 pub use writer::{EmbeddingWriter, Summary};
 

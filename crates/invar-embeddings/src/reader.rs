@@ -80,22 +80,30 @@ impl Embeddings {
     /// # Errors
     /// When there is no such column, or it is no text, boolean, integer or float.
     pub fn column(&self, name: &str) -> Result<Column, EmbeddingsError> {
-        let whole = Whole::open(&self.path)?;
-        let mut all: Option<Column> = None;
-        for part in &whole.parts {
-            if part.column(name).is_none() {
-                let names: Vec<&str> = part.columns.iter().map(|(name, _)| name.as_str()).collect();
-                return Err(missing(&part.path, name, &names));
-            }
-            let frame = parquet::read(&part.path, Some(&[name]))?;
-            let column = frame::from_polars(frame.column(name).map_err(EmbeddingsError::parquet(&part.path))?)?;
-            match &mut all {
-                Some(all) => frame::append(&mut all.data, &column.data),
-                None => all = Some(column),
-            }
-        }
-        Ok(all.unwrap_or(Column { name: name.into(), data: ColumnData::Str(vec![]) }))
+        column(&self.path, name)
     }
+}
+
+/// Reads one column of the EMB at `path` and nothing else, one value a row.
+///
+/// # Errors
+/// When there is no such column, or it is no text, boolean, integer or float.
+pub fn column(path: &Path, name: &str) -> Result<Column, EmbeddingsError> {
+    let whole = Whole::open(path)?;
+    let mut all: Option<Column> = None;
+    for part in &whole.parts {
+        if part.column(name).is_none() {
+            let names: Vec<&str> = part.columns.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(missing(&part.path, name, &names));
+        }
+        let frame = parquet::read(&part.path, Some(&[name]))?;
+        let column = frame::from_polars(frame.column(name).map_err(EmbeddingsError::parquet(&part.path))?)?;
+        match &mut all {
+            Some(all) => frame::append(&mut all.data, &column.data),
+            None => all = Some(column),
+        }
+    }
+    Ok(all.unwrap_or(Column { name: name.into(), data: ColumnData::Str(vec![]) }))
 }
 
 /// The dimension that all parts agree on.

@@ -51,6 +51,8 @@ fn run_does_every_stage_and_a_second_run_does_none() {
         "clusters.parquet",
         "clusters.tsv",
         "clusters.svg",
+        "evaluation.json",
+        "report.html",
     ] {
         assert!(bench.path("out").join(file).exists(), "{file}");
     }

@@ -32,10 +32,7 @@ impl Clustered {
     pub fn open(clusters: &Path, data: &[PathBuf]) -> Result<Self> {
         let table = ClusterTable::read(clusters)?;
         let dataset = GrainDataset::open(data)?;
-        let grains = match &table.keys {
-            Some(keys) => grains_of_keys(&table.ids, keys, &dataset, clusters)?,
-            None => grains_of(&table.ids, &dataset, clusters)?,
-        };
+        let grains = grains(&table, &dataset, clusters)?;
         let mut clustered = Self::new(dataset, vec![], vec![]);
         for (row, grain) in grains.into_iter().enumerate() {
             clustered.clusters[grain] = Some(table.clusters[row]);
@@ -58,6 +55,17 @@ impl Clustered {
     /// Grains that were clustered, noise counted.
     pub fn num_clustered(&self) -> usize {
         self.sizes.iter().map(|&(_, size)| size).sum()
+    }
+}
+
+/// The number of the grain that each row of a table is of; `path` is where the table is.
+///
+/// # Errors
+/// When a row names no grain of the dataset.
+pub fn grains(table: &ClusterTable, dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
+    match &table.keys {
+        Some(keys) => grains_of_keys(&table.ids, keys, dataset, path),
+        None => grains_of(&table.ids, dataset, path),
     }
 }
 

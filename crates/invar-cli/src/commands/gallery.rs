@@ -81,7 +81,9 @@ pub fn sheet(clustered: &Clustered, each: usize, cell_px: u32) -> Picture {
         let (nearest, farthest) = ends(clustered, cluster, each);
         for (x, grains) in [(MARGIN_PX + NAMES_PX, nearest), (farthest_x, farthest)] {
             for (column, grain) in (0..).zip(grains) {
-                thumbnail(&mut picture, x + column * pitch, y, cell_px, &clustered.dataset.grain(grain), colour);
+                let corner = [x + column * pitch, y];
+                let width = thumbnail(&mut picture, corner, cell_px, &clustered.dataset.grain(grain), colour);
+                picture.text(corner[0], y + cell_px + GAP_PX / 2, &width, INK);
             }
         }
     }
@@ -98,9 +100,9 @@ fn ends(clustered: &Clustered, cluster: i32, each: usize) -> (Vec<usize>, Vec<us
     (nearest, farthest)
 }
 
-/// The grain in a window of its image that is square on the specimen, its outline in the colour of the cluster, and how wide
-/// the window is.
-fn thumbnail(picture: &mut Picture, x: u32, y: u32, cell_px: u32, grain: &Grain, colour: Rgb) {
+/// Draws the grain in a window of its image that is square on the specimen, its outline in the colour of the cluster, with the
+/// upper left at `[x, y]`, and says how wide the window is.
+pub fn thumbnail(picture: &mut Picture, [x, y]: [u32; 2], cell_px: u32, grain: &Grain, colour: Rgb) -> String {
     let [top, left, bottom, right] = grain.region().bbox_px.map(f64::from);
     let mask = grain.mask();
     let context = if mask.is_full() { 1.0 } else { 1.25 };
@@ -124,12 +126,11 @@ fn thumbnail(picture: &mut Picture, x: u32, y: u32, cell_px: u32, grain: &Grain,
             picture.set(x + j, y + i, if is_outline { colour } else { shade.unwrap_or(OUTSIDE) });
         }
     }
-    let width = match grain.image.pixel_um() {
+    match grain.image.pixel_um() {
         Some(pixel_um) if side * pixel_um >= 1.0 => format!("{:.3} \u{b5}m", Short(side * pixel_um)),
         Some(pixel_um) => format!("{:.0} nm", side * pixel_um * 1000.0),
         None => format!("{side:.0} px"),
-    };
-    picture.text(x, y + cell_px + GAP_PX / 2, &width, INK);
+    }
 }
 
 /// A length in three digits.

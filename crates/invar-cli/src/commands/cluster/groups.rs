@@ -76,22 +76,9 @@ pub fn read(embeddings: &Path, clusters: &Path) -> Result<GroupTable> {
 
 /// How sure the clusters are, where that is known: a line a band of confidence, and one for the doubtful members.
 pub fn in_words(table: &GroupTable) -> String {
-    let mut text = String::new();
     let known: Vec<(i32, f32)> =
         table.groups.iter().filter_map(|group| Some((group.cluster, group.confidence?))).collect();
-    let mut upper = f32::INFINITY;
-    for (least, words) in BANDS {
-        let of: Vec<String> = known
-            .iter()
-            .filter(|(_, confidence)| (least..upper).contains(confidence))
-            .map(|(cluster, _)| cluster.to_string())
-            .collect();
-        upper = least;
-        if !of.is_empty() {
-            let more = if of.len() > NAMED { ", ..." } else { "" };
-            text += &format!("\n  {} {words}: {}{more}", of.len(), of[..of.len().min(NAMED)].join(", "));
-        }
-    }
+    let mut text: String = bands(&known).iter().map(|band| format!("\n  {band}")).collect();
     let doubtful: usize = table.groups.iter().filter_map(|group| group.doubtful).sum();
     if doubtful > 0 {
         let (number, noun) = (thousands(doubtful as u64), &table.noun);
@@ -100,4 +87,20 @@ pub fn in_words(table: &GroupTable) -> String {
         );
     }
     text
+}
+
+/// For each band of confidence that there is, how many clusters are in it and which: `(cluster, confidence)`.
+pub fn bands(known: &[(i32, f32)]) -> Vec<String> {
+    let mut said = vec![];
+    let mut upper = f32::INFINITY;
+    for (least, words) in BANDS {
+        let in_band = known.iter().filter(|(_, confidence)| (least..upper).contains(confidence));
+        let of: Vec<String> = in_band.map(|(cluster, _)| cluster.to_string()).collect();
+        upper = least;
+        if !of.is_empty() {
+            let more = if of.len() > NAMED { ", ..." } else { "" };
+            said.push(format!("{} {words}: {}{more}", of.len(), of[..of.len().min(NAMED)].join(", ")));
+        }
+    }
+    said
 }

@@ -149,6 +149,9 @@ fn describe(report: &mut Report, found: &[(String, Option<ProbeScore>)], group: 
             &format!("  {name:<width$} {:>12.4}  {measure}, {:.4} by chance{held_out}\n", score.score, score.chance);
         let mut json = json!(score);
         json["telling"] = json!(score.is_telling());
+        if score.is_telling() {
+            json["words"] = json!(sentence(name, score));
+        }
         probes.insert(name.clone(), json);
     }
     for (name, score) in found.iter().filter_map(|(name, score)| Some((name, score.as_ref()?))) {

@@ -9,12 +9,13 @@ use invar_cli::{
         cluster::{self, Output},
         evaluate::{self, LabelSource, Questions},
         labels::Labels,
+        report,
     },
     exit::Usage,
     result_dir::ResultDir,
     ui::{DONE_BEFORE, Summary, Ui, check_cancelled, thousands},
 };
-use invar_dataset::{lock::Lock, path};
+use invar_dataset::{atomic, lock::Lock, path};
 use invar_embeddings::ClusterTable;
 use serde_json::{Value, json};
 
@@ -85,11 +86,18 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         ..Questions::default()
     };
     let evaluated = evaluate::evaluate(&embeddings, &questions)?;
+    let figures = serde_json::to_string_pretty(&evaluated.json).expect("a JSON value has string keys");
+    atomic::write(results.evaluation(), figures.as_bytes())
+        .with_context(|| results.evaluation().display().to_string())?;
+    check_cancelled()?;
+    let reported = report::write(&results, &results.report(), None, ui)?;
+    made.push(("report", results.report()));
     let mut text = format!("{}\n", evaluated.text.trim_end());
     for (what, path) in &made {
         text += &format!("\n{what:<12}{}", path.display());
     }
     stages.json.insert("evaluate".into(), evaluated.json);
+    stages.json.insert("report".into(), reported.json);
     let groups = cluster::groups::read(&embeddings, &output.clusters)?;
     if let Some(words) = recipe.source.in_words(&groups, &results) {
         text += &format!("\n\n{words}");
