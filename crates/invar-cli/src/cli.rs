@@ -204,6 +204,15 @@ pub enum Method {
     Leiden,
 }
 
+/// How to put samples on the plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Projection {
+    /// What is alike lies near; how far groups lie from one another means little
+    Umap,
+    /// The two directions in which the embeddings differ most
+    Pca,
+}
+
 /// `invar cluster`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -255,6 +264,9 @@ pub struct Cluster {
     /// [default: CLUSTERS with the ending .tsv]
     #[arg(long, value_name = "TSV")]
     pub groups: Option<PathBuf>,
+    /// What the columns x and y, and the plot, are
+    #[arg(long, value_enum, default_value = "umap")]
+    pub projection: Projection,
     /// Also draw the 2-D projection, coloured by cluster
     #[arg(long, value_name = "SVG")]
     pub plot: Option<PathBuf>,

@@ -8,11 +8,11 @@ use crate::palette;
 /// Points beyond this number are thinned evenly: a picture of more is only a blot, and a slow one.
 const MAX_POINTS: usize = 6_000;
 
-/// Draws points `(x, y)` coloured by `group`, -1 (noise) in grey, as an SVG text.
+/// Draws points `(x, y)` coloured by `group`, -1 (noise) in grey, as an SVG text. The axes are called `axis` 1 and 2.
 ///
 /// # Errors
 /// When the drawing library refuses.
-pub fn scatter(title: &str, xy: &[(f32, f32)], groups: &[i32]) -> Result<String> {
+pub fn scatter(title: &str, axis: &str, xy: &[(f32, f32)], groups: &[i32]) -> Result<String> {
     let mut svg = String::new();
     let fail = |error: &dyn std::fmt::Display| anyhow!("drawing the projection: {error}");
     {
@@ -29,8 +29,8 @@ pub fn scatter(title: &str, xy: &[(f32, f32)], groups: &[i32]) -> Result<String>
         chart
             .configure_mesh()
             .disable_mesh()
-            .x_desc("principal component 1")
-            .y_desc("principal component 2")
+            .x_desc(format!("{axis} 1"))
+            .y_desc(format!("{axis} 2"))
             .draw()
             .map_err(|e| fail(&e))?;
         let step = xy.len().div_ceil(MAX_POINTS).max(1);
@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn every_point_is_drawn_and_no_points_are_fine() {
-        let empty = scatter("none", &[], &[]).unwrap();
-        let svg = scatter("three", &[(0.0, 0.0), (1.0, 1.0), (1.0, 0.0)], &[0, 1, -1]).unwrap();
+        let empty = scatter("none", "UMAP", &[], &[]).unwrap();
+        let svg = scatter("three", "UMAP", &[(0.0, 0.0), (1.0, 1.0), (1.0, 0.0)], &[0, 1, -1]).unwrap();
         // Three points and three legend marks.
         assert_eq!(svg.matches("<circle").count() - empty.matches("<circle").count(), 6);
     }

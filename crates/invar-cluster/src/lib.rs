@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means, HDBSCAN or Leiden
-//!               +-- pca::project_2d ------> x, y                                 for the eye
+//!               +-- ProjectionConfig ----> x, y                                  UMAP or PCA, for the eye
 //!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
 //!               +-- probe ----------------> can a column be told from it?        with columns
 //!               +-- geometry -------------> alignment, uniformity, rank          without labels
@@ -29,6 +29,7 @@ pub mod groups;
 pub mod neighbors;
 pub mod pca;
 pub mod probe;
+pub mod projection;
 pub mod scores;
 
 mod config;
@@ -49,5 +50,6 @@ pub use error::ClusterError;
 pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
 pub use leiden::{Candidate, LeidenConfig, Resolution, leiden};
+pub use projection::{ProjectionConfig, UmapConfig};
 pub use rows::Rows;
 pub use ties::Ties;

@@ -93,7 +93,7 @@ pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> R
 ///
 /// # Errors
 /// When there are more than `u32::MAX` rows, or the user cancels.
-pub(crate) fn of_all(data: Rows<'_>, k: usize, progress: &dyn Progress) -> Result<Neighbors, ClusterError> {
+pub fn of_all(data: Rows<'_>, k: usize, progress: &dyn Progress) -> Result<Neighbors, ClusterError> {
     /// Rows between two looks at the user's wish.
     const STRETCH: usize = 64 * QUERIES;
     check_rows(data)?;

@@ -11,15 +11,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::{
-    Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, Rows, Ties,
-    geometry, groups::Labelled, pca,
+    Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, ProjectionConfig,
+    Rows, Ties, geometry, groups::Labelled,
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Cluster, Common, Method},
+    cli::{Cluster, Common, Method, Projection},
     exit::{BadInput, Usage},
     output, plot,
     ui::{Summary, Ui, Unit, counted, thousands},
@@ -42,7 +42,11 @@ pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
             return Err(Usage(format!("{}: {other} and {option} are one file", out.display())).into());
         }
     }
-    cluster(&args.embeddings, &output, &config, ui)
+    let projection = match args.projection {
+        Projection::Umap => ProjectionConfig::default().with_seed(config.seed()),
+        Projection::Pca => ProjectionConfig::Pca {},
+    };
+    cluster(&args.embeddings, &output, &config, &projection, ui)
 }
 
 /// Where a clustering goes.
@@ -56,7 +60,13 @@ pub struct Output {
 }
 
 /// Clusters the embeddings `of`, projects them to the plane and writes both.
-pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> Result<Summary> {
+pub fn cluster(
+    of: &Path,
+    output: &Output,
+    config: &ClusterConfig,
+    projection: &ProjectionConfig,
+    ui: &Ui,
+) -> Result<Summary> {
     // From here on nobody else writes them.
     let begin = |path: &Path| AtomicFile::create(path).with_context(|| path.display().to_string());
     let (file, mut tsv) = (begin(&output.clusters)?, begin(&output.groups)?);
@@ -96,7 +106,10 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         true => Value::Null,
         false => json!({"candidates": clustering.candidates, "confidence": clustering.confidence}),
     };
-    let (x, y) = pca::project_2d(rows);
+    let (x, y) = {
+        let bar = ui.bar("project", Unit::Items);
+        projection.project(rows, None, &bar)?
+    };
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
     if let Some(svg) = &mut picture {
         let points: Vec<(f32, f32)> = x.iter().copied().zip(y.iter().copied()).collect();
@@ -105,7 +118,7 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
             counted(points.len() as u64, "sample"),
             counted(clustering.num_clusters as u64, "cluster")
         );
-        let text = plot::scatter(&title, &points, &clustering.labels)?;
+        let text = plot::scatter(&title, axis(projection), &points, &clustering.labels)?;
         svg.write_all(text.as_bytes()).and_then(|()| svg.flush()).with_context(|| svg.path().display().to_string())?;
     }
     let mut sizes = vec![0u64; clustering.num_clusters];
@@ -121,7 +134,7 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
         y,
         provenance: embeddings.provenance.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),
         method: config.method().to_owned(),
-        parameters: parameters(config),
+        parameters: parameters(config, projection),
         found,
     };
     table.write_to(file)?;
@@ -161,10 +174,19 @@ pub fn cluster(of: &Path, output: &Output, config: &ClusterConfig, ui: &Ui) -> R
     Ok(Summary { text, json })
 }
 
-/// Everything that fixes a clustering, as it is stored beside it.
-pub fn parameters(config: &ClusterConfig) -> Value {
+/// What an axis of the plane is called.
+fn axis(projection: &ProjectionConfig) -> &'static str {
+    match projection {
+        ProjectionConfig::Umap(_) => "UMAP",
+        ProjectionConfig::Pca {} => "principal component",
+    }
+}
+
+/// Everything that fixes a clustering and its places in the plane, as it is stored beside them.
+pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Value {
     let mut parameters = serde_json::to_value(config).expect("a configuration has string keys");
     parameters["seed"] = json!(config.seed());
+    parameters["projection"] = json!(projection);
     parameters
 }
 

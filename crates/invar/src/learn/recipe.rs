@@ -41,6 +41,9 @@ pub struct Recipe {
     /// How the embeddings are grouped.
     #[serde(default)]
     pub cluster: invar_cluster::ClusterConfig,
+    /// How they are put on the plane.
+    #[serde(default)]
+    pub projection: invar_cluster::ProjectionConfig,
     /// What a run of it should come to, for a person and for the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
@@ -87,6 +90,7 @@ impl Recipe {
     fn spread_seed(&mut self) {
         self.train.seed = self.seed;
         self.cluster = self.cluster.clone().with_seed(self.seed);
+        self.projection = self.projection.clone().with_seed(self.seed);
     }
 
     /// Reads the resolved recipe of a run directory.

@@ -65,7 +65,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let output = Output { clusters: results.clusters(), groups: results.groups(), plot: Some(results.plot()) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
         Some(summary) => summary,
-        None => cluster::cluster(&embeddings, &output, &recipe.cluster, ui)?,
+        None => cluster::cluster(&embeddings, &output, &recipe.cluster, &recipe.projection, ui)?,
     };
     stages.add("cluster", clustered)?;
     let mut made = vec![
@@ -131,7 +131,7 @@ fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, c
     let same_embeddings = table.provenance.model_sha256 == of_embeddings.model_sha256
         && table.provenance.inputs == of_embeddings.inputs
         && table.provenance.recipe == of_embeddings.recipe;
-    if !same_embeddings || table.parameters != cluster::parameters(&recipe.cluster) {
+    if !same_embeddings || table.parameters != cluster::parameters(&recipe.cluster, &recipe.projection) {
         return None;
     }
     let num_clusters = table.clusters.iter().max().map_or(0, |&most| most + 1);

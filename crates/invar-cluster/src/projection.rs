@@ -1,0 +1,195 @@
+//! Embeddings in the plane, for the eye: principal components, or UMAP (McInnes, Healy and Melville 2018).
+//!
+//! ```text
+//! rows -> k nearest of each -> fuzzy graph -> layout, from the principal components -> x, y
+//! new rows -> k nearest old ones -> mean of their places -> x, y
+//! ```
+
+mod fuzzy;
+mod layout;
+
+use invar_dataset::Progress;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use self::fuzzy::{FuzzyGraph, Memberships};
+use crate::{
+    ClusterError, Rows,
+    neighbors::{self, Metric, Neighbors},
+    pca,
+};
+
+/// How to put rows on the plane: the `[projection]` table of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method")]
+pub enum ProjectionConfig {
+    /// `method = "umap"`.
+    #[serde(rename = "umap")]
+    Umap(UmapConfig),
+    /// `method = "pca"`: the first two principal components.
+    #[serde(rename = "pca")]
+    Pca {},
+}
+
+/// UMAP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UmapConfig {
+    /// Neighbours of a row, itself not counted, that it is drawn to: more show the whole, fewer the detail.
+    pub neighbors: usize,
+    /// Rounds of the layout. 500 up to 10,000 rows and 200 above, where not given, as umap-learn has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    #[serde(skip)]
+    pub seed: u64,
+}
+
+impl Default for UmapConfig {
+    fn default() -> Self {
+        Self { neighbors: 15, epochs: None, seed: 0 }
+    }
+}
+
+impl Default for ProjectionConfig {
+    fn default() -> Self {
+        Self::Umap(UmapConfig::default())
+    }
+}
+
+impl ProjectionConfig {
+    /// Name of the method, as in a recipe.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Umap(_) => "umap",
+            Self::Pca {} => "pca",
+        }
+    }
+
+    /// The same configuration under another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        if let Self::Umap(config) = &mut self {
+            config.seed = seed;
+        }
+        self
+    }
+
+    /// Neighbours of each row by cosine that [`ProjectionConfig::project`] looks at; 0 where it looks at none.
+    pub fn num_neighbors(&self) -> usize {
+        match self {
+            Self::Umap(config) => config.neighbors,
+            Self::Pca {} => 0,
+        }
+    }
+
+    /// A place for every row, `(x, y)`. `near` are the nearest of every row by cosine, at least as many as
+    /// [`ProjectionConfig::num_neighbors`] (or all that there are), where they are known already.
+    ///
+    /// # Errors
+    /// When a parameter is out of range, `near` is of other rows, or the user cancels.
+    pub fn project(
+        &self,
+        data: Rows<'_>,
+        near: Option<&Neighbors>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<f32>, Vec<f32>), ClusterError> {
+        match self {
+            Self::Umap(config) => umap(data, near, config, progress),
+            Self::Pca {} => Ok(pca::project_2d(data)),
+        }
+    }
+}
+
+/// UMAP of rows by cosine, with a minimal distance of 0.1: what is near in all dimensions is near in the plane. Distances
+/// between groups, and how dense they are, mean little.
+///
+/// Begins with the principal components, so that the whole lies as they have it where the neighbours leave it open.
+/// Byte-identical at any number of threads. No rows have no places, a single row has the origin.
+fn umap(
+    data: Rows<'_>,
+    near: Option<&Neighbors>,
+    config: &UmapConfig,
+    progress: &dyn Progress,
+) -> Result<(Vec<f32>, Vec<f32>), ClusterError> {
+    config.validate()?;
+    if data.len() < 2 {
+        return Ok((vec![0.0; data.len()], vec![0.0; data.len()]));
+    }
+    let wanted = config.neighbors.min(data.len() - 1);
+    let searched;
+    let near = match near {
+        Some(near) => {
+            let expected = data.len() * near.k;
+            if near.indices.len() != expected || near.k < wanted {
+                let (what, found) = ("neighbours of the rows to project", near.indices.len());
+                return Err(ClusterError::Length { what, expected: data.len() * near.k.max(wanted), found });
+            }
+            near
+        }
+        None => {
+            progress.message("looking for neighbours");
+            searched = neighbors::of_all(data, wanted, progress)?;
+            &searched
+        }
+    };
+    let graph = FuzzyGraph::new(near, wanted);
+    progress.message("drawing the map");
+    let epochs = config.epochs.unwrap_or(if data.len() <= 10_000 { 500 } else { 200 });
+    let start = layout::start(pca::project_2d(data), config.seed);
+    let places = layout::run(&graph, start, epochs, config.seed, progress)?;
+    Ok(places.into_iter().map(|[x, y]| (x, y)).unzip())
+}
+
+impl UmapConfig {
+    fn validate(&self) -> Result<(), ClusterError> {
+        let refuse = |parameter, value: String, must| Err(ClusterError::Parameter { parameter, value, must });
+        match self {
+            Self { neighbors: 0 | 1 | 1_001.., .. } => refuse("neighbors", self.neighbors.to_string(), "2 to 1,000"),
+            Self { epochs: Some(0), .. } => refuse("epochs", "0".into(), "at least 1"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Places for `new` rows in the map `(x, y)` of `old` ones, which stays as it is: for each the mean of the places of its
+/// `neighbors` nearest old rows by cosine, weighted as UMAP weights them. Nothing where there are no old rows: the origin.
+///
+/// # Errors
+/// When the dimensions differ, or the map is not of the old rows.
+pub fn place(
+    old: Rows<'_>,
+    (x, y): (&[f32], &[f32]),
+    new: Rows<'_>,
+    neighbors: usize,
+) -> Result<(Vec<f32>, Vec<f32>), ClusterError> {
+    /// Rows that are looked up at once.
+    const BLOCK: usize = 65_536;
+    let length = |what, expected, found| Err(ClusterError::Length { what, expected, found });
+    match () {
+        () if x.len() != old.len() => return length("places of the old rows, x", old.len(), x.len()),
+        () if y.len() != old.len() => return length("places of the old rows, y", old.len(), y.len()),
+        () if new.dim() != old.dim() => return length("dimension of the new rows", old.dim(), new.dim()),
+        () if old.is_empty() => return Ok((vec![0.0; new.len()], vec![0.0; new.len()])),
+        () => {}
+    }
+    let mut places = Vec::with_capacity(new.len());
+    for block in new.normalized().chunks(BLOCK * new.dim()) {
+        let near = neighbors::nearest_to(old, Rows::new(block, new.dim())?, neighbors.max(1), Metric::Cosine);
+        let weighed = |(rows, cosines): (&[u32], &[f32])| {
+            let weights = Memberships::of(cosines).weights;
+            let total: f32 = weights.iter().sum();
+            let mean = |of: &[f32]| {
+                rows.iter().zip(&weights).map(|(&row, weight)| of[row as usize] * weight).sum::<f32>() / total
+            };
+            (mean(x), mean(y))
+        };
+        let found: Vec<(f32, f32)> =
+            near.indices.par_chunks(near.k).zip(near.values.par_chunks(near.k)).map(weighed).collect();
+        places.extend(found);
+    }
+    Ok(places.into_iter().unzip())
+}
+
+#[cfg(test)]
+mod tests;
