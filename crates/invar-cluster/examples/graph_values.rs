@@ -5,7 +5,10 @@
 
 use std::{env, error::Error, fs, time::Instant};
 
-use invar_cluster::{ProjectionConfig, Rows, neighbors};
+use invar_cluster::{
+    ProjectionConfig, Rows,
+    neighbors::{self, Metric},
+};
 use invar_dataset::NoProgress;
 
 const K: usize = 15;
@@ -19,8 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::read(file)?.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("4 bytes"))).collect();
     let rows = Rows::new(&values, dim.parse()?)?;
     let clock = Clock::start();
-    let near = neighbors::of_all(rows, K, &NoProgress)?;
-    clock.stop("neighbors", "");
+    let near = neighbors::of_all(rows, K, Metric::Cosine, &NoProgress)?;
+    clock.stop("neighbors", &format!("recall {:.4}", near.recall));
     fs::write(format!("{out}.knn"), near.indices.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>())?;
     for stage in stages {
         let clock = Clock::start();

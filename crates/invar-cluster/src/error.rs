@@ -1,4 +1,4 @@
-use invar_dataset::{Fault, FaultClass};
+use invar_dataset::{DatasetError, Fault, FaultClass};
 use thiserror::Error;
 
 /// What can be wrong with the values, or with what is asked of them.
@@ -66,6 +66,9 @@ pub enum ClusterError {
     /// The Leiden library refused.
     #[error("leiden: {0}")]
     Leiden(#[from] leiden_rs::LeidenError),
+    /// It does not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] DatasetError),
     /// The user asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -86,6 +89,7 @@ impl Fault for ClusterError {
             }
             Self::TooManyRows { .. } | Self::Parameter { .. } => FaultClass::Usage,
             Self::Hdbscan(_) | Self::Leiden(_) => FaultClass::Failed,
+            Self::Memory(error) => error.class(),
             Self::Cancelled => FaultClass::Interrupted,
         }
     }

@@ -18,7 +18,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::{candidates::Outcome, part::Part};
-use crate::{ClusterError, Clustering, Rows, Ties, neighbors, sample};
+use crate::{
+    ClusterError, Clustering, Rows, Ties,
+    neighbors::{self, Metric},
+    sample,
+};
 
 pub use self::{candidates::Candidate, resolution::Resolution};
 
@@ -85,7 +89,7 @@ pub fn leiden(
 
     progress.message("looking for neighbours");
     // Half of the rows have about as many as are needed among themselves.
-    let near = neighbors::of_all(rows, 2 * config.neighbors, progress)?;
+    let near = neighbors::of_all(rows, 2 * config.neighbors, Metric::Cosine, progress)?;
     progress.message("clustering");
     let whole = Part::whole(&near, config.neighbors, &ties_of_rows);
     let halves: Vec<Part> = (0..SPLITS)

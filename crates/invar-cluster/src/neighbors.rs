@@ -1,9 +1,13 @@
-//! Exact nearest neighbours, and what known labels say about them.
+//! Nearest neighbours, and what known labels say about them.
 //!
-//! Brute force by blocks of matrix products: the cost is `queries x n x D`, the memory `queries x k`.
+//! Exact ones by blocks of matrix products: the cost is `queries x n x D`, the memory `queries x k`. Those of all of many
+//! rows by cells and the neighbours of neighbours, with what share of them is found.
+
+mod approximate;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::Range;
 
 use invar_dataset::{Progress, seed};
 use rayon::prelude::*;
@@ -29,6 +33,8 @@ pub struct Neighbors {
     pub indices: Vec<u32>,
     /// Cosine, or Euclidean distance; `[queries, k]`.
     pub values: Vec<f32>,
+    /// Share of the neighbours that are as near as the `k` nearest: 1 of an exact search, else as measured on some rows.
+    pub recall: f64,
 }
 
 /// How neighbours are scored against labels.
@@ -66,8 +72,10 @@ pub struct KnnScores {
 }
 
 /// Queries of one matrix product, and rows.
-const QUERIES: usize = 64;
-const TILE: usize = 1024;
+const QUERIES: usize = 256;
+const TILE: usize = 512;
+/// Rows above which the neighbours of all are not looked for among all.
+const EXACT_ROWS: usize = 20_000;
 
 /// The `k` nearest other rows of rows `queries` (all of them: `0..n`), a row never being its own neighbour.
 ///
@@ -89,21 +97,26 @@ pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> R
     Ok(base.search(&asked, k.min(data.len().saturating_sub(1)), |query| Some(queries[query])))
 }
 
-/// The `k` nearest other rows of every row by cosine, told and stopped as it goes.
+/// The `k` nearest other rows of every row, told and stopped as it goes: all of them up to 20,000 rows, nearly all
+/// ([`Neighbors::recall`]) above. At most 1,000 are found of so many rows.
 ///
 /// # Errors
-/// When there are more than `u32::MAX` rows, or the user cancels.
-pub fn of_all(data: Rows<'_>, k: usize, progress: &dyn Progress) -> Result<Neighbors, ClusterError> {
+/// When there are more than `u32::MAX` rows, the memory does not suffice, or the user cancels.
+pub fn of_all(data: Rows<'_>, k: usize, metric: Metric, progress: &dyn Progress) -> Result<Neighbors, ClusterError> {
     /// Rows between two looks at the user's wish.
-    const STRETCH: usize = 64 * QUERIES;
+    const STRETCH: usize = 16 * QUERIES;
     check_rows(data)?;
-    let normalized = data.normalized();
-    let base = Base::new(&normalized, data.dim(), Metric::Cosine);
     let k = k.min(data.len().saturating_sub(1));
-    let mut all =
-        Neighbors { k, indices: Vec::with_capacity(data.len() * k), values: Vec::with_capacity(data.len() * k) };
+    if data.len() > EXACT_ROWS {
+        return approximate::of_all(data, k.clamp(1, 1_000), metric, progress);
+    }
+    let normalized = (metric == Metric::Cosine).then(|| data.normalized());
+    let values = normalized.as_deref().unwrap_or(data.values());
+    let base = Base::new(values, data.dim(), metric);
+    let (indices, values_of) = (Vec::with_capacity(data.len() * k), Vec::with_capacity(data.len() * k));
+    let mut all = Neighbors { k, indices, values: values_of, recall: 1.0 };
     progress.set_total(data.len() as u64);
-    for (stretch, asked) in normalized.chunks(STRETCH * data.dim()).enumerate() {
+    for (stretch, asked) in values.chunks(STRETCH * data.dim()).enumerate() {
         if progress.is_cancelled() {
             return Err(ClusterError::Cancelled);
         }
@@ -261,18 +274,43 @@ impl<'a> Base<'a> {
     }
 
     fn search(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize> + Sync) -> Neighbors {
+        let mut found = self.best(asked, k, itself);
+        if k > 0 {
+            found.par_chunks_mut(k).zip(asked.par_chunks(self.dim)).for_each(|(best, query)| {
+                best.copy_from_slice(&self.measure(query, best.to_vec()));
+            });
+        }
+        let indices = found.iter().map(|&(_, row)| row).collect();
+        let values = found.iter().map(|&(value, _)| value).collect();
+        Neighbors { k, indices, values, recall: 1.0 }
+    }
+
+    /// The `k` best of each query, or as many as there are, with their scores, one query after another.
+    fn best(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize> + Sync) -> Vec<(f32, u32)> {
         let blocks: Vec<Vec<(f32, u32)>> = asked
             .par_chunks(QUERIES * self.dim)
             .enumerate()
-            .map(|(block, asked)| self.search_block(asked, k, |query| itself(block * QUERIES + query)))
+            .map(|(block, asked)| self.best_of_block(asked, k, |query| itself(block * QUERIES + query)))
             .collect();
-        let found = blocks.concat();
-        let indices = found.iter().map(|&(_, row)| row).collect();
-        let values = found.iter().map(|&(value, _)| value).collect();
-        Neighbors { k, indices, values }
+        blocks.concat()
     }
 
-    fn search_block(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize>) -> Vec<(f32, u32)> {
+    fn row(&self, row: usize) -> &'a [f32] {
+        &self.values[row * self.dim..][..self.dim]
+    }
+
+    /// Some of the rows, numbered from 0.
+    fn part(&self, rows: Range<usize>) -> Self {
+        let values = &self.values[rows.start * self.dim..rows.end * self.dim];
+        Self { values, dim: self.dim, metric: self.metric, half_norms: self.half_norms[rows].to_vec() }
+    }
+
+    /// How near `other` is to `row`: the larger, the nearer, among those of one row.
+    fn score(&self, row: usize, other: usize) -> f32 {
+        rows::dot(self.row(row), self.row(other)) - self.half_norms[other]
+    }
+
+    fn best_of_block(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize>) -> Vec<(f32, u32)> {
         let num_queries = asked.len() / self.dim;
         if k == 0 {
             return vec![];
@@ -293,8 +331,7 @@ impl<'a> Base<'a> {
                 }
             }
         }
-        let measured = |(query, best): (usize, Vec<(f32, u32)>)| self.measure(&asked[query * self.dim..], best);
-        best.into_iter().enumerate().flat_map(measured).collect()
+        best.concat()
     }
 
     /// Turns scores into the metric's own values.

@@ -129,7 +129,7 @@ fn umap(
         }
         None => {
             progress.message("looking for neighbours");
-            searched = neighbors::of_all(data, wanted, progress)?;
+            searched = neighbors::of_all(data, wanted, Metric::Cosine, progress)?;
             &searched
         }
     };

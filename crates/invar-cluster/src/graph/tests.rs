@@ -9,7 +9,7 @@ fn edge(a: u32, b: u32, weight: f64) -> Edge {
 #[test]
 fn neighbours_are_joined_once_from_either_side_and_gaps_are_filled() {
     // 0: 1, 2; 1: 0, 2; 2: 3, 0; 3: 2, 1.
-    let neighbors = Neighbors { k: 2, indices: vec![1, 2, 0, 2, 3, 0, 2, 1], values: vec![0.0; 8] };
+    let neighbors = Neighbors { k: 2, indices: vec![1, 2, 0, 2, 3, 0, 2, 1], values: vec![0.0; 8], recall: 1.0 };
     let all: Vec<Option<u32>> = (0..4).map(Some).collect();
     let nearest = Graph::of_neighbors(&neighbors, 1, &all);
     assert_eq!(nearest.edges, [edge(0, 1, 1.0), edge(2, 3, 1.0)]);

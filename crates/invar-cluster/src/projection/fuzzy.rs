@@ -145,7 +145,12 @@ mod tests {
     fn a_union_by_hand() {
         // Two neighbours each: of 0: 1 and 2; of 1: 2 and 0; of 2: 1 and 0. The nearer has weight 1, the other what is
         // missing to log2 2 = 1: nothing, but for the tolerance.
-        let near = Neighbors { k: 2, indices: vec![1, 2, 2, 0, 1, 0], values: vec![0.9, 0.1, 0.9, 0.2, 0.9, 0.1] };
+        let near = Neighbors {
+            k: 2,
+            indices: vec![1, 2, 2, 0, 1, 0],
+            values: vec![0.9, 0.1, 0.9, 0.2, 0.9, 0.1],
+            recall: 1.0,
+        };
         let graph = FuzzyGraph::new(&near, 2);
         assert_eq!(graph.starts, [0, 2, 4, 6]);
         let others: Vec<Vec<u32>> = (0..3).map(|node| graph.of(node).iter().map(|edge| edge.0).collect()).collect();

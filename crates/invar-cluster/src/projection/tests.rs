@@ -85,11 +85,11 @@ fn the_same_at_any_number_of_threads() {
 fn neighbors_that_are_known_are_not_looked_for() {
     let (values, _) = blobs(300, 8, 3, 2.0, 5);
     let rows = Rows::new(&values, 8).unwrap();
-    let near = neighbors::of_all(rows, 30, &NoProgress).unwrap();
+    let near = neighbors::of_all(rows, 30, Metric::Cosine, &NoProgress).unwrap();
     let config = ProjectionConfig::default();
     let with = config.project(rows, Some(&near), &NoProgress).unwrap();
     assert_eq!(with, config.project(rows, None, &NoProgress).unwrap());
-    let few = neighbors::of_all(rows, 5, &NoProgress).unwrap();
+    let few = neighbors::of_all(rows, 5, Metric::Cosine, &NoProgress).unwrap();
     let error = config.project(rows, Some(&few), &NoProgress).unwrap_err();
     assert_eq!(error.to_string(), "neighbours of the rows to project: expected 4500, found 1500");
 }
