@@ -7,6 +7,8 @@ pub struct Contents {
     pub summary: Vec<String>,
     /// What the samples are called, in the plural ("reads").
     pub noun: String,
+    /// Names of the columns that tell most of a sample, in order.
+    pub telling: Vec<String>,
     /// A row a cluster. Its first column is the number of the cluster, as in the column `cluster` of the points; -1 is noise.
     pub clusters: Option<Table>,
     /// Colours of clusters 0, 1, ..., which come again from the first after the last; noise is grey.

@@ -1,7 +1,7 @@
 //! A report of clusters as one HTML page: opened from disk, without a network, by any browser of the last years.
 //!
 //! ```text
-//! page.html        <head> title, Content-Security-Policy, report.css </head>
+//! page.html        <head> title, Content-Security-Policy, the style sheet </head>
 //!                  <body> the frame of the page: page.html
 //!                         <script type="text/plain">   a column each: base64 of raw deflate
 //!                         <script type="text/plain">   a sprite of 1,024 thumbnails each: base64 of JPEG

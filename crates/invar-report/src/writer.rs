@@ -11,7 +11,7 @@ use crate::{
     packed::{self, Header, Packed},
 };
 
-const STYLE: &str = include_str!("page/report.css");
+const STYLE: &str = concat!(include_str!("page/page.css"), include_str!("page/parts.css"));
 /// The frame of the page, with `TITLE` where its title goes.
 const FRAME: &str = include_str!("page/page.html");
 /// The viewer, one function: what one file defines the next ones know, and nobody else.
@@ -28,6 +28,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/picture.js"),
     include_str!("page/thumbnails.js"),
     include_str!("page/selection.js"),
+    include_str!("page/apart.js"),
     include_str!("page/clusters.js"),
     include_str!("page/main.js"),
     "})();\n"
@@ -93,7 +94,7 @@ impl<W: Write> ReportWriter<W> {
              <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n{}",
+             <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{}",
             FRAME.replace("TITLE", &title)
         )?;
         let (columns, bounds) = (vec![], [[0.0; 2]; 2]);

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::groups::DOUBTFUL;
-use invar_dataset::{atomic::AtomicFile, order::Permutation, path};
+use invar_dataset::{GroupFigures, atomic::AtomicFile, order::Permutation, path};
 use invar_embeddings::{ClusterTable, Provenance};
 use invar_report::{Contents, MAX_POINTS, ReportWriter, Table};
 use serde_json::json;
@@ -117,6 +117,19 @@ pub(super) fn noun(provenance: &Provenance) -> String {
     noun.unwrap_or("samples").to_owned()
 }
 
+/// The columns that the domain makes figures of groups of.
+fn telling(provenance: &Provenance) -> Vec<String> {
+    let said = provenance.extra.get(groups::GROUP_FIGURES);
+    let asked: GroupFigures = said.and_then(|said| serde_json::from_value(said.clone()).ok()).unwrap_or_default();
+    let mut names: Vec<String> = vec![];
+    for name in asked.figures.iter().flat_map(|figure| figure.columns()) {
+        if !names.iter().any(|named| named == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
 fn contents(results: &ResultDir, table: &ClusterTable, notes: Vec<String>) -> Result<Contents> {
     let noun = noun(&table.provenance);
     let clusters = cluster_rows(&results.groups())?;
@@ -132,8 +145,9 @@ fn contents(results: &ResultDir, table: &ClusterTable, notes: Vec<String>) -> Re
     sections.push(sections::shortcuts(evaluation.as_ref()));
     sections.extend(evaluation.as_ref().and_then(sections::labels));
     sections.push(sections::provenance(results, table)?);
+    let telling = telling(&table.provenance);
     let palette = (0..NUM_COLOURS).map(palette::colour).collect();
-    Ok(Contents { summary, noun, clusters, palette, notes, sections })
+    Ok(Contents { summary, noun, telling, clusters, palette, notes, sections })
 }
 
 fn headline(table: &ClusterTable, noun: &str) -> String {

@@ -17,7 +17,8 @@ function ticksOf(low, high, wanted) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) || rough;
   const ticks = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) ticks.push(Number((k * step).toPrecision(12)));
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++)
+    ticks.push(Number((k * step).toPrecision(12)));
   return ticks;
 }
 
@@ -33,10 +34,16 @@ function chartElement(chart) {
   [y0, y1] = [y0 - 0.04 * (y1 - y0), y1 + 0.04 * (y1 - y0)];
   const px = (value) => left + ((value - x0) / (x1 - x0)) * (width - left - right);
   const py = (value) => height - bottom - ((value - y0) / (y1 - y0)) * (height - top - bottom);
-  const text = (x, y, words, attributes) => svg("text", { x, y, fill: "currentColor", "font-size": 11, ...attributes }, words);
-  const line = (a, b, c, d, attributes) => svg("line", { x1: a, y1: b, x2: c, y2: d, stroke: "currentColor", ...attributes });
+  const text = (x, y, words, attributes) =>
+    svg("text", { x, y, fill: "currentColor", "font-size": 11, ...attributes }, words);
+  const line = (a, b, c, d, attributes) =>
+    svg("line", { x1: a, y1: b, x2: c, y2: d, stroke: "currentColor", ...attributes });
   const root = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "font-family": "system-ui, sans-serif",
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
+    role: "img",
+    "font-family": "system-ui, sans-serif",
     "aria-label": `${chart.title}: ${chart.series.map(inWords).join("; ")}`,
   });
   for (const tick of ticksOf(y0, y1, 5)) {
@@ -49,12 +56,19 @@ function chartElement(chart) {
   }
   root.append(line(left, height - bottom, width - right, height - bottom, { "stroke-opacity": 0.6 }));
   root.append(text((left + width - right) / 2, height - 8, chart.x_label, { "text-anchor": "middle" }));
-  root.append(text(0, 0, chart.y_label, { "text-anchor": "middle", transform: `translate(13 ${(top + height - bottom) / 2}) rotate(-90)` }));
+  root.append(
+    text(0, 0, chart.y_label, {
+      "text-anchor": "middle",
+      transform: `translate(13 ${(top + height - bottom) / 2}) rotate(-90)`,
+    }),
+  );
   root.append(text(left, 14, chart.title, { "font-size": 13, "font-weight": 600 }));
   if (chart.mark) {
     const [place, words] = chart.mark;
     const end = px(place) > width * 0.7;
-    root.append(line(px(place), top, px(place), height - bottom, { "stroke-dasharray": "4 3", "stroke-opacity": 0.7 }));
+    root.append(
+      line(px(place), top, px(place), height - bottom, { "stroke-dasharray": "4 3", "stroke-opacity": 0.7 }),
+    );
     root.append(text(px(place) + (end ? -5 : 5), top + 10, words, { "text-anchor": end ? "end" : "start" }));
   }
   chart.series.forEach((one, at) => {
@@ -62,11 +76,20 @@ function chartElement(chart) {
     let path = "";
     let isOpen = false;
     one.x.forEach((x, i) => {
-      if (one.y[i] === null) { isOpen = false; return; }
+      if (one.y[i] === null) {
+        isOpen = false;
+        return;
+      }
       path += `${isOpen ? "L" : "M"}${px(x).toFixed(1)} ${py(one.y[i]).toFixed(1)}`;
       isOpen = true;
     });
-    const curve = svg("path", { d: path || "M0 0", fill: "none", stroke: colour, "stroke-width": 1.8, "stroke-linejoin": "round" });
+    const curve = svg("path", {
+      d: path || "M0 0",
+      fill: "none",
+      stroke: colour,
+      "stroke-width": 1.8,
+      "stroke-linejoin": "round",
+    });
     root.append(curve);
     one.x.forEach((x, i) => {
       if (!one.dots || one.y[i] === null) return;
@@ -121,11 +144,21 @@ async function pngOf(root) {
 function chartFigure(chart) {
   const root = chartElement(chart);
   const what = chart.title.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
-  const save = (ending, make) => element("button", {
-    type: "button", "aria-label": `save ${chart.title} as ${ending.toUpperCase()}`,
-    onclick: async () => download(fileName(what, ending), await make()),
-  }, ending.toUpperCase());
-  const buttons = element("figcaption", { className: "save" },
-    save("svg", () => new Blob([savedSvg(root)], { type: "image/svg+xml" })), save("png", () => pngOf(root)));
+  const save = (ending, make) =>
+    element(
+      "button",
+      {
+        type: "button",
+        "aria-label": `save ${chart.title} as ${ending.toUpperCase()}`,
+        onclick: async () => download(fileName(what, ending), await make()),
+      },
+      ending.toUpperCase(),
+    );
+  const buttons = element(
+    "figcaption",
+    { className: "save" },
+    save("svg", () => new Blob([savedSvg(root)], { type: "image/svg+xml" })),
+    save("png", () => pngOf(root)),
+  );
   return element("figure", { className: "chart" }, root, buttons);
 }

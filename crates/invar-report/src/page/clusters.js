@@ -3,28 +3,54 @@
 const NEAREST = 8;
 const FARTHEST = 4;
 
+// What is put into the table later: `add(heading, texts)`, a text a cluster. Columns that are empty are left out.
 function clustersTable(onCluster) {
   const place = byId("clusters-table");
   if (!contents.clusters) {
     place.append(element("p", null, "There is no table of clusters beside these."));
-    return;
+    return null;
   }
   const { caption, columns, rows } = contents.clusters;
-  const table = tableElement({ caption, columns, rows: rows.map((row) => [Number(row[0]) < 0 ? "noise" : row[0], ...row.slice(1)]) },
-    (made, row) => {
-      const number = row[0] === "noise" ? -1 : Number(row[0]);
-      const cell = made.firstElementChild;
-      const dot = element("span", { className: "dot", "aria-hidden": "true" });
-      dot.style.background = css(ofPalette(number));
-      cell.replaceChildren(element("button", { type: "button", className: "cluster", "aria-label": "select " + clusterName(number), onclick: () => onCluster(number) }, dot, row[0]));
-      cell.className = "";
-    });
+  const kept = columns.map((_, at) => at).filter((at) => rows.some((row) => row[at] !== ""));
+  const text = (cell) => (cell === "" || Number.isNaN(Number(cell)) ? cell : shown(Number(cell), false));
+  const made = new Map();
+  const decorate = (line, row) => {
+    const number = row[0] === "noise" ? -1 : Number(row[0]);
+    made.set(number, line);
+    const attributes = {
+      type: "button",
+      className: "cluster",
+      "aria-label": "select " + clusterName(number),
+      onclick: () => onCluster(number),
+    };
+    line.firstElementChild.replaceChildren(element("button", attributes, dotOf(number), row[0]));
+    line.firstElementChild.className = "";
+  };
+  const cells = rows.map((row) => kept.map((at) => (at > 0 ? text(row[at]) : Number(row[0]) < 0 ? "noise" : row[0])));
+  const table = tableElement({ caption, columns: kept.map((at) => columns[at]), rows: cells }, decorate);
   place.append(table);
+  return {
+    add(heading, texts) {
+      table.querySelector("thead tr").append(element("th", { scope: "col" }, heading));
+      for (const [number, line] of made)
+        line.append(element("td", { className: "words" }, texts.get(number) || "nothing much"));
+    },
+  };
+}
+
+function dotOf(number) {
+  const dot = element("span", { className: "dot", "aria-hidden": "true" });
+  dot.style.background = css(ofPalette(number));
+  return dot;
 }
 
 async function clusterGallery(thumbnails, onPick) {
   if (!thumbnails) return;
-  const [cluster, distance, ids] = [await columnOf("cluster"), await columnOf("distance"), await columnOf(factNames[0])];
+  const [cluster, distance, ids] = [
+    await columnOf("cluster"),
+    await columnOf("distance"),
+    await columnOf(factNames[0]),
+  ];
   const members = new Map();
   for (const row of thumbnails.rows) {
     const number = cluster.at(row);
@@ -32,18 +58,35 @@ async function clusterGallery(thumbnails, onPick) {
     members.get(number).push(row);
   }
   const numbers = [...members.keys()].sort((a, b) => (a < 0) - (b < 0) || a - b);
-  const picture = (row) => element("button", { type: "button", className: "picture", title: String(ids.at(row)), onclick: () => onPick(row) },
-    thumbnails.picture(row, String(ids.at(row))));
+  const picture = (row) =>
+    element(
+      "button",
+      { type: "button", className: "picture", title: String(ids.at(row)), onclick: () => onPick(row) },
+      thumbnails.picture(row, String(ids.at(row))),
+    );
   const lines = numbers.map((number) => {
     const sorted = members.get(number).sort((a, b) => distance.at(a) - distance.at(b) || a - b);
     const near = sorted.slice(0, NEAREST);
     const far = sorted.slice(Math.max(NEAREST, sorted.length - FARTHEST));
-    const dot = element("span", { className: "dot", "aria-hidden": "true" });
-    dot.style.background = css(ofPalette(number));
-    return element("tr", null, element("th", { scope: "row" }, dot, clusterName(number)),
-      element("td", null, ...near.map(picture)), element("td", null, ...far.map(picture)));
+    return element(
+      "tr",
+      null,
+      element("th", { scope: "row" }, dotOf(number), clusterName(number)),
+      element("td", null, ...near.map(picture)),
+      element("td", null, ...far.map(picture)),
+    );
   });
-  const head = element("tr", null, ...["", "nearest to the middle", "farthest from it"].map((text) => element("th", { scope: "col" }, text)));
-  byId("gallery").append(element("h3", null, "What is in them"),
-    element("div", { className: "wide" }, element("table", { className: "gallery" }, element("thead", null, head), element("tbody", null, ...lines))));
+  const head = element(
+    "tr",
+    null,
+    ...["", "nearest to the middle", "farthest from it"].map((text) => element("th", { scope: "col" }, text)),
+  );
+  byId("gallery").append(
+    element("h3", null, "What is in them"),
+    element(
+      "div",
+      { className: "wide" },
+      element("table", { className: "gallery" }, element("thead", null, head), element("tbody", null, ...lines)),
+    ),
+  );
 }

@@ -4,12 +4,22 @@ const GREY = [150, 150, 150];
 const MOST_CATEGORIES = 20;
 // Viridis (van der Walt and Smith, 2015), at tenths.
 const RAMP = [
-  [68, 1, 84], [72, 40, 120], [62, 73, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [110, 206, 88],
-  [181, 222, 43], [253, 231, 37],
+  [68, 1, 84],
+  [72, 40, 120],
+  [62, 73, 137],
+  [49, 104, 142],
+  [38, 130, 142],
+  [31, 158, 137],
+  [53, 183, 121],
+  [110, 206, 88],
+  [181, 222, 43],
+  [253, 231, 37],
 ];
 
+// Without the end of the ramp that the ground swallows: yellow on white, violet on black.
 function onRamp(share) {
-  const place = Math.min(1, Math.max(0, share)) * (RAMP.length - 1);
+  const [from, to] = isDark() ? [0.25, 1] : [0, 0.93];
+  const place = (from + (to - from) * Math.min(1, Math.max(0, share))) * (RAMP.length - 1);
   const at = Math.min(RAMP.length - 2, Math.floor(place));
   return RAMP[at].map((value, channel) => Math.round(value + (RAMP[at + 1][channel] - value) * (place - at)));
 }
@@ -41,12 +51,14 @@ function categoriesOf(column) {
   const rank = (item) => (item.word === null ? 2 : isCluster && item.word < 0 ? 1 : 0);
   const order = isCluster || !column.codes ? (a, b) => a.word - b.word : (a, b) => b.number - a.number;
   named.sort((a, b) => rank(a) - rank(b) || order(a, b));
-  const colours = new Map();
+  const places = new Map();
   named.forEach((item, at) => {
-    item.colour = item.word === null ? GREY : isCluster ? ofPalette(item.word) : at < contents.palette.length ? ofPalette(at) : GREY;
-    colours.set(item.value, item.colour);
+    const number = isCluster ? item.word : at < contents.palette.length ? at : -1;
+    item.colour = item.word === null ? GREY : ofPalette(number);
+    places.set(item.value, at);
   });
-  return { kind: "categories", items: named, of: (row) => colours.get(code(row)) };
+  const at = (row) => places.get(code(row));
+  return { kind: "categories", items: named, at, of: (row) => named[at(row)].colour };
 }
 
 const clusterName = (number) => (number < 0 ? "noise" : "cluster " + number);
@@ -57,7 +69,8 @@ function rangeOf(column, isLog) {
   const step = Math.max(1, Math.floor(numPoints / 20000));
   const some = [];
   let positive = true;
-  for (let row = 0; row < numPoints; row += step) if (!isNull(row) && Number.isFinite(values[row])) some.push(values[row]);
+  for (let row = 0; row < numPoints; row += step)
+    if (!isNull(row) && Number.isFinite(values[row])) some.push(values[row]);
   some.sort((a, b) => a - b);
   if (some.length === 0) return { kind: "none", of: () => GREY };
   const at = (share) => some[Math.round(share * (some.length - 1))];

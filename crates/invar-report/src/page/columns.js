@@ -5,7 +5,12 @@ const contents = page.contents;
 const numPoints = page.num_points;
 
 const ARRAYS = {
-  u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, i32: Int32Array, f32: Float32Array, f64: Float64Array,
+  u8: Uint8Array,
+  u16: Uint16Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  f32: Float32Array,
+  f64: Float64Array,
 };
 const NO_TEXT = 0xffffffff;
 
@@ -48,12 +53,13 @@ function textsAt(bytes, from, count) {
   }
   starts[count] = at;
   const decoder = new TextDecoder();
-  const text = (i) => (lengths[i] === NO_TEXT ? null : decoder.decode(bytes.subarray(starts[i], starts[i] + lengths[i])));
+  const text = (i) =>
+    lengths[i] === NO_TEXT ? null : decoder.decode(bytes.subarray(starts[i], starts[i] + lengths[i]));
   return { text, end: at };
 }
 
-// A column: `at(row)` is its value, null where there is none. Numbers also have `values` and `isNull(row)`, a dictionary
-// `codes` and `words`.
+// A column: `at(row)` is its value, null where there is none. Numbers also have `values` and `isNull(row)`, a
+// dictionary `codes` and `words`.
 function unpacked(header, bytes, count) {
   const column = { name: header.name, kind: header.kind };
   if (header.kind === "text") {
@@ -75,7 +81,11 @@ function unpacked(header, bytes, count) {
   column.isWhole = header.type[0] !== "f";
   column.isFloat = header.type === "f32";
   if (header.kind === "difference") column.isWhole = true;
-  column.isNull = nulls ? (row) => nulls[row] === 1 : column.isWhole ? () => false : (row) => Number.isNaN(values[row]);
+  column.isNull = nulls
+    ? (row) => nulls[row] === 1
+    : column.isWhole
+      ? () => false
+      : (row) => Number.isNaN(values[row]);
   const isBool = header.kind === "bool";
   column.at = (row) => (column.isNull(row) ? null : isBool ? values[row] === 1 : values[row]);
   return column;
@@ -88,7 +98,10 @@ const unpacking = new Map();
 function columnOf(name) {
   if (!unpacking.has(name)) {
     const header = headers.get(name);
-    unpacking.set(name, inflated(block(header.block)).then((bytes) => unpacked(header, bytes, numPoints)));
+    unpacking.set(
+      name,
+      inflated(block(header.block)).then((bytes) => unpacked(header, bytes, numPoints)),
+    );
   }
   return unpacking.get(name);
 }

@@ -7,7 +7,8 @@ function element(tag, attributes, ...children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (name === "className") made.className = value;
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== undefined && value !== false)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
@@ -27,6 +28,9 @@ function shown(value, isWhole) {
 
 const shownOf = (column, row) => shown(column.at(row), column.isWhole && column.kind !== "difference");
 
+// The end of a long text: of paths what tells them apart.
+const shortened = (text) => (text.length > 34 ? "\u2026" + text.slice(-33) : text);
+
 function download(name, blob) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
   document.body.append(link);
@@ -41,16 +45,26 @@ const fileName = (what, ending) =>
 
 // A table of texts; columns of numbers to the right. `onRow(row)` may say what a click on a row does.
 function tableElement(table, decorate) {
-  const isNumber = table.columns.map((_, at) =>
-    table.rows.some((row) => row[at] !== "") && table.rows.every((row) => row[at] === "" || !Number.isNaN(Number(row[at].replace(/,/g, "")))));
+  const isNumber = table.columns.map(
+    (_, at) =>
+      table.rows.some((row) => row[at] !== "") &&
+      table.rows.every((row) => row[at] === "" || !Number.isNaN(Number(row[at].replace(/,/g, "")))),
+  );
   const cell = (tag, text, at, scope) => element(tag, { className: isNumber[at] ? "number" : null, scope }, text);
-  const body = element("tbody", null, ...table.rows.map((row) => {
-    const made = element("tr", null, ...row.map((text, at) => cell("td", text, at)));
-    if (decorate) decorate(made, row);
-    return made;
-  }));
-  return element("table", null,
+  const body = element(
+    "tbody",
+    null,
+    ...table.rows.map((row) => {
+      const made = element("tr", null, ...row.map((text, at) => cell("td", text, at)));
+      if (decorate) decorate(made, row);
+      return made;
+    }),
+  );
+  return element(
+    "table",
+    null,
     table.caption ? element("caption", null, table.caption) : null,
     element("thead", null, element("tr", null, ...table.columns.map((name, at) => cell("th", name, at, "col")))),
-    body);
+    body,
+  );
 }

@@ -16,7 +16,9 @@ class FilterError extends Error {
   }
 }
 
-const NO = 0, YES = 1, UNKNOWN = 2;
+const NO = 0,
+  YES = 1,
+  UNKNOWN = 2;
 const WORDS = new Set(["and", "or", "not", "in", "like", "between", "is", "null", "true", "false"]);
 
 const PATTERNS = [
@@ -31,12 +33,15 @@ const PATTERNS = [
 // The words of a condition; a letter that begins none is a word of its own, which nothing expects.
 function wordsOf(text) {
   const words = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let [type, found] = ["unknown", [text[at]]];
     for (const [name, pattern] of PATTERNS) {
       pattern.lastIndex = at;
       const match = pattern.exec(text);
-      if (match) { [type, found] = [name, match]; break; }
+      if (match) {
+        [type, found] = [name, match];
+        break;
+      }
     }
     const [whole, inner] = found;
     const word = { type, text: whole, at, length: whole.length };
@@ -62,21 +67,32 @@ function parsed(text, names) {
   const peek = () => words[next];
   const is = (...types) => types.includes(peek().type);
   const take = () => words[next++];
-  const fail = (expected, word) => { throw new FilterError(`expected ${expected}, found ${word.text}`, word.at, word.length); };
+  const fail = (expected, word) => {
+    throw new FilterError(`expected ${expected}, found ${word.text}`, word.at, word.length);
+  };
   const expect = (type, expected) => (is(type) ? take() : fail(expected || type.toUpperCase(), peek()));
 
   function either() {
     let left = both();
-    while (is("or")) { take(); left = { op: "or", left, right: both() }; }
+    while (is("or")) {
+      take();
+      left = { op: "or", left, right: both() };
+    }
     return left;
   }
   function both() {
     let left = negated();
-    while (is("and")) { take(); left = { op: "and", left, right: negated() }; }
+    while (is("and")) {
+      take();
+      left = { op: "and", left, right: negated() };
+    }
     return left;
   }
   function negated() {
-    if (is("not")) { take(); return { op: "not", of: negated() }; }
+    if (is("not")) {
+      take();
+      return { op: "not", of: negated() };
+    }
     if (is("(")) {
       take();
       const inner = either();
@@ -89,13 +105,22 @@ function parsed(text, names) {
     const word = take();
     if (word.type === "number" || word.type === "text") return word;
     if (word.type === "true" || word.type === "false") return { ...word, value: word.type === "true" };
-    if (word.type === "name") throw new FilterError(`expected a number or a 'text', found ${word.text}: texts stand in single quotes`, word.at, word.length);
+    if (word.type === "name")
+      throw new FilterError(
+        `expected a number or a 'text', found ${word.text}: texts stand in single quotes`,
+        word.at,
+        word.length,
+      );
     return fail("a number or a 'text'", word);
   }
   function test() {
     const name = is("name") ? take() : fail("a column", peek());
     if (!names.includes(name.value)) {
-      throw new FilterError(`there is no column ${name.value}; the nearest is ${nearest(name.value, names)}`, name.at, name.length);
+      throw new FilterError(
+        `there is no column ${name.value}; the nearest is ${nearest(name.value, names)}`,
+        name.at,
+        name.length,
+      );
     }
     const column = name.value;
     if (is("=", "!=", "<>", "<", "<=", ">", ">=")) {
@@ -114,7 +139,10 @@ function parsed(text, names) {
       take();
       expect("(", "( and values");
       const values = [value()];
-      while (is(",")) { take(); values.push(value()); }
+      while (is(",")) {
+        take();
+        values.push(value());
+      }
       expect(")", ", or )");
       made = { op: "in", column, values };
     } else if (is("like")) {
@@ -143,7 +171,8 @@ function nearest(name, names) {
     let before = Array.from({ length: b.length + 1 }, (_, i) => i);
     for (let i = 1; i <= a.length; i++) {
       const now = [i];
-      for (let j = 1; j <= b.length; j++) now[j] = Math.min(before[j] + 1, now[j - 1] + 1, before[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      for (let j = 1; j <= b.length; j++)
+        now[j] = Math.min(before[j] + 1, now[j - 1] + 1, before[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
       before = now;
     }
     return before[b.length];
@@ -152,10 +181,16 @@ function nearest(name, names) {
   return names.reduce((best, other) => (score(other) < score(best) ? other : best));
 }
 
-const columnsIn = (tree) => (tree.column ? [tree.column] : [tree.left, tree.right, tree.of].filter(Boolean).flatMap(columnsIn));
+const columnsIn = (tree) =>
+  tree.column ? [tree.column] : [tree.left, tree.right, tree.of].filter(Boolean).flatMap(columnsIn);
 
 const COMPARE = {
-  "=": (a, b) => a === b, "!=": (a, b) => a !== b, "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b,
+  "=": (a, b) => a === b,
+  "!=": (a, b) => a !== b,
+  "<": (a, b) => a < b,
+  "<=": (a, b) => a <= b,
+  ">": (a, b) => a > b,
+  ">=": (a, b) => a >= b,
 };
 
 // The value of a word for a column: of its type, rounded as the column is.
@@ -165,7 +200,12 @@ function valueFor(column, word) {
   const found = word.type === "true" || word.type === "false" ? "boolean" : word.type;
   if (wanted !== found) {
     const what = { text: "a 'text'", boolean: "TRUE or FALSE", number: "a number" };
-    throw new FilterError(`${column.name} holds ${wanted === "boolean" ? "TRUE and FALSE" : wanted + "s"}: expected ${what[wanted]}, found ${word.text}`, word.at, word.length);
+    const holds = wanted === "boolean" ? "TRUE and FALSE" : wanted + "s";
+    throw new FilterError(
+      `${column.name} holds ${holds}: expected ${what[wanted]}, found ${word.text}`,
+      word.at,
+      word.length,
+    );
   }
   return column.isFloat ? Math.fround(word.value) : word.value;
 }
@@ -177,7 +217,8 @@ function judged(tree, columns) {
     const [left, right] = [judged(tree.left, columns), judged(tree.right, columns)];
     const [strong, weak] = tree.op === "and" ? [NO, YES] : [YES, NO];
     for (let i = 0; i < numPoints; i++) {
-      out[i] = left[i] === strong || right[i] === strong ? strong : left[i] === weak && right[i] === weak ? weak : UNKNOWN;
+      out[i] =
+        left[i] === strong || right[i] === strong ? strong : left[i] === weak && right[i] === weak ? weak : UNKNOWN;
     }
     return out;
   }

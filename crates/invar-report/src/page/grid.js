@@ -3,7 +3,8 @@
 function gridOf(x, y, bounds) {
   const side = 256;
   const [[left, right], [low, high]] = bounds;
-  const along = (value, from, to) => Math.min(side - 1, Math.max(0, Math.floor(((value - from) / (to - from || 1)) * side)));
+  const along = (value, from, to) =>
+    Math.min(side - 1, Math.max(0, Math.floor(((value - from) / (to - from || 1)) * side)));
   const cell = (i) => along(x[i], left, right) + side * along(y[i], low, high);
   const start = new Uint32Array(side * side + 1);
   const order = new Uint32Array(numPoints);
@@ -13,8 +14,14 @@ function gridOf(x, y, bounds) {
   for (let i = 0; i < numPoints; i++) order[next[cell(i)]++] = i;
 
   function within(from, to, visit) {
-    const [c0, c1, r0, r1] = [along(from[0], left, right), along(to[0], left, right), along(from[1], low, high), along(to[1], low, high)];
-    for (let row = r0; row <= r1; row++) for (let k = start[row * side + c0]; k < start[row * side + c1 + 1]; k++) visit(order[k]);
+    const [c0, c1, r0, r1] = [
+      along(from[0], left, right),
+      along(to[0], left, right),
+      along(from[1], low, high),
+      along(to[1], low, high),
+    ];
+    for (let row = r0; row <= r1; row++)
+      for (let k = start[row * side + c0]; k < start[row * side + c1 + 1]; k++) visit(order[k]);
   }
   // The point nearest to a place, within a distance; -1 where there is none.
   function nearest(px, py, distance) {

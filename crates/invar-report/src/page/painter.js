@@ -29,7 +29,10 @@ function webglPainter(canvas) {
   const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true });
   if (!gl) return null;
   const program = gl.createProgram();
-  for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+  for (const [type, source] of [
+    [gl.VERTEX_SHADER, VERTEX],
+    [gl.FRAGMENT_SHADER, FRAGMENT],
+  ]) {
     const shader = gl.createShader(type);
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
@@ -48,7 +51,12 @@ function webglPainter(canvas) {
     gl.vertexAttribPointer(at, size, type, normal, 0, 0);
   };
   const uniform = (name) => gl.getUniformLocation(program, name);
-  const uniforms = { view: uniform("view"), size: uniform("size"), selecting: uniform("selecting"), paper: uniform("paper") };
+  const uniforms = {
+    view: uniform("view"),
+    size: uniform("size"),
+    selecting: uniform("selecting"),
+    paper: uniform("paper"),
+  };
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
   gl.enable(gl.DEPTH_TEST);

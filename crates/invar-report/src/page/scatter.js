@@ -33,11 +33,23 @@ function scatterOf(x, y, on) {
 
   function start(withWebgl) {
     if (canvas) canvas.remove();
-    canvas = element("canvas", { id: "map", tabindex: "0", role: "img", "aria-label": on.label, "aria-describedby": "keys" });
+    canvas = element("canvas", {
+      id: "map",
+      tabindex: "0",
+      role: "img",
+      "aria-label": on.label,
+      "aria-describedby": "keys",
+    });
     stage.prepend(canvas);
     painter = (withWebgl && webglPainter(canvas)) || canvasPainter(canvas);
     painter.place(inOrder(x), inOrder(y));
-    canvas.addEventListener("webglcontextlost", () => { start(false); recolour(); remark(); redraw(); on.painter(painter); });
+    canvas.addEventListener("webglcontextlost", () => {
+      start(false);
+      recolour();
+      remark();
+      redraw();
+      on.painter(painter);
+    });
     listen();
   }
   function measure() {
@@ -66,22 +78,37 @@ function scatterOf(x, y, on) {
     drawOverlay();
   }
   function redraw() {
-    if (!queued) { queued = true; requestAnimationFrame(draw); }
+    if (!queued) {
+      queued = true;
+      requestAnimationFrame(draw);
+    }
   }
   function moved() {
     moving = true;
     clearTimeout(idle);
-    idle = setTimeout(() => { moving = false; redraw(); }, 150);
+    idle = setTimeout(() => {
+      moving = false;
+      redraw();
+    }, 150);
     redraw();
   }
-  const toScreen = (row) => [view.width / 2 + (x[row] - view.x) * view.scale, view.height / 2 - (y[row] - view.y) * view.scale];
-  const toPlane = ([px, py]) => [view.x + (px - view.width / 2) / view.scale, view.y - (py - view.height / 2) / view.scale];
+  const toScreen = (row) => [
+    view.width / 2 + (x[row] - view.x) * view.scale,
+    view.height / 2 - (y[row] - view.y) * view.scale,
+  ];
+  const toPlane = ([px, py]) => [
+    view.x + (px - view.width / 2) / view.scale,
+    view.y - (py - view.height / 2) / view.scale,
+  ];
   function drawOverlay() {
     const context = overlay.getContext("2d");
     context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
     context.clearRect(0, 0, view.width, view.height);
     const ink = isDark() ? "#fff" : "#000";
-    for (const [row, width] of [[hovered, 1.5], [focus, 2.5]]) {
+    for (const [row, width] of [
+      [hovered, 1.5],
+      [focus, 2.5],
+    ]) {
       if (row < 0) continue;
       context.beginPath();
       context.arc(...toScreen(row), view.size / 2 + 4, 0, 2 * Math.PI);
@@ -119,7 +146,10 @@ function scatterOf(x, y, on) {
     moved();
   }
   function hover(row, px, py) {
-    if (row !== hovered) { hovered = row; drawOverlay(); }
+    if (row !== hovered) {
+      hovered = row;
+      drawOverlay();
+    }
     on.hover(row, px, py);
   }
 
@@ -159,22 +189,43 @@ function scatterOf(x, y, on) {
       [from, lasso] = [null, null];
       drawOverlay();
     });
-    canvas.addEventListener("pointercancel", () => { [from, lasso] = [null, null]; drawOverlay(); });
+    canvas.addEventListener("pointercancel", () => {
+      [from, lasso] = [null, null];
+      drawOverlay();
+    });
     canvas.addEventListener("pointerleave", () => hover(-1, 0, 0));
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      zoom(Math.exp(-Math.max(-200, Math.min(200, event.deltaY)) * 0.002), at(event));
-    }, { passive: false });
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        zoom(Math.exp(-Math.max(-200, Math.min(200, event.deltaY)) * 0.002), at(event));
+      },
+      { passive: false },
+    );
     canvas.addEventListener("keydown", (event) => {
       const middle = [view.width / 2, view.height / 2];
-      const pan = (dx, dy) => { view.x += (dx * view.width) / view.scale; view.y += (dy * view.height) / view.scale; moved(); };
+      const pan = (dx, dy) => {
+        view.x += (dx * view.width) / view.scale;
+        view.y += (dy * view.height) / view.scale;
+        moved();
+      };
       const keys = {
-        ArrowLeft: () => pan(-0.1, 0), ArrowRight: () => pan(0.1, 0), ArrowUp: () => pan(0, 0.1), ArrowDown: () => pan(0, -0.1),
-        "+": () => zoom(1.3, middle), "=": () => zoom(1.3, middle), "-": () => zoom(1 / 1.3, middle), 0: fit, Home: fit,
+        ArrowLeft: () => pan(-0.1, 0),
+        ArrowRight: () => pan(0.1, 0),
+        ArrowUp: () => pan(0, 0.1),
+        ArrowDown: () => pan(0, -0.1),
+        "+": () => zoom(1.3, middle),
+        "=": () => zoom(1.3, middle),
+        "-": () => zoom(1 / 1.3, middle),
+        0: fit,
+        Home: fit,
         Enter: () => on.pick(grid.nearest(view.x, view.y, Math.hypot(view.width, view.height) / view.scale)),
         Escape: () => on.escape(),
       };
-      if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); keys[event.key](); }
+      if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        keys[event.key]();
+      }
     });
   }
 
@@ -182,12 +233,35 @@ function scatterOf(x, y, on) {
   fit();
   new ResizeObserver(redraw).observe(stage);
   darkness.addEventListener("change", redraw);
-  addEventListener("beforeprint", () => { isPrinting = true; draw(); });
-  addEventListener("afterprint", () => { isPrinting = false; draw(); });
+  // What WebGL has drawn is not sure to reach the paper, and has the size of the screen.
+  addEventListener("beforeprint", () => {
+    const printed = onPaper();
+    printed.id = "printed";
+    stage.append(printed);
+  });
+  addEventListener("afterprint", () => byId("printed")?.remove());
+  // The points on white, whatever the page is on.
+  function onPaper() {
+    isPrinting = true;
+    draw();
+    const copy = element("canvas", { width: canvas.width, height: canvas.height });
+    copy.getContext("2d").drawImage(canvas, 0, 0);
+    isPrinting = false;
+    draw();
+    return copy;
+  }
   return {
     painterOf: () => painter,
-    fit, draw, redraw, zoom: (factor) => zoom(factor, [view.width / 2, view.height / 2]),
-    colour(newScale) { scale = newScale; recolour(); redraw(); },
+    onPaper,
+    fit,
+    draw,
+    redraw,
+    zoom: (factor) => zoom(factor, [view.width / 2, view.height / 2]),
+    colour(newScale) {
+      scale = newScale;
+      recolour();
+      redraw();
+    },
     // `rows`: what is selected; null: nothing is.
     select(rows) {
       flags = rows && new Uint8Array(numPoints);
@@ -204,13 +278,13 @@ function scatterOf(x, y, on) {
       }
       redraw();
     },
-    canvas: () => canvas,
     view: () => view,
     // For a drawing: each point in sight, in the order of drawing.
     eachInSight(visit) {
       for (let k = 0; k < numPoints; k++) {
         const [px, py] = toScreen(order[k]);
-        if (px >= 0 && py >= 0 && px <= view.width && py <= view.height) visit(px, py, scale.of(order[k]), !flags || flags[order[k]] === 1);
+        if (px >= 0 && py >= 0 && px <= view.width && py <= view.height)
+          visit(px, py, scale.of(order[k]), !flags || flags[order[k]] === 1);
       }
     },
   };

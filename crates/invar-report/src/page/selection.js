@@ -27,31 +27,62 @@ function selectionPanel(onPick) {
     byId("download").disabled = byId("clear").disabled = !rows;
     const table = byId("rows");
     if (!rows) {
-      byId("count").textContent = "Nothing is selected. Draw a lasso, click a cluster or a legend entry, or type a condition.";
+      byId("count").textContent =
+        "Nothing is selected. Draw a lasso, click a cluster or a legend entry, or type a condition.";
       table.replaceChildren();
       return;
     }
     const share = numPoints > 0 ? (100 * rows.length) / numPoints : 0;
     const more = rows.length > TABLE_ROWS ? `; the first ${TABLE_ROWS} are shown, the CSV has all` : "";
-    byId("count").textContent = `${count(rows.length)} of ${count(numPoints)} ${contents.noun} selected (${share.toFixed(1)} %)${more}`;
+    byId("count").textContent =
+      `${count(rows.length)} of ${count(numPoints)} ${contents.noun} selected (${share.toFixed(1)} %)${more}`;
     const wanted = rows;
     const columns = [];
     for (const name of factNames) columns.push(await columnOf(name));
     if (wanted !== rows) return;
-    const sorted = sortedBy === null ? rows : sort(rows, columns.find((column) => column.name === sortedBy));
+    const sorted =
+      sortedBy === null
+        ? rows
+        : sort(
+            rows,
+            columns.find((column) => column.name === sortedBy),
+          );
     const isNumber = (column) => Boolean(column.values) && column.kind !== "bool";
-    const head = element("tr", null, ...columns.map((column) => {
-      const direction = column.name === sortedBy ? (falling ? "descending" : "ascending") : null;
-      const onclick = () => {
-        [sortedBy, falling] = [column.name, column.name === sortedBy ? !falling : isNumber(column)];
-        show();
-      };
-      return element("th", { scope: "col", "aria-sort": direction, className: isNumber(column) ? "number" : null },
-        element("button", { type: "button", onclick }, column.name + (direction ? (falling ? " \u25be" : " \u25b4") : "")));
-    }));
-    const body = Array.from(sorted.slice(0, TABLE_ROWS), (row) => element("tr", {
-      tabindex: "0", onclick: () => onPick(row), onkeydown: (event) => { if (event.key === "Enter") onPick(row); },
-    }, ...columns.map((column) => element("td", { className: isNumber(column) ? "number" : null }, shownOf(column, row)))));
+    const head = element(
+      "tr",
+      null,
+      ...columns.map((column) => {
+        const direction = column.name === sortedBy ? (falling ? "descending" : "ascending") : null;
+        const onclick = () => {
+          [sortedBy, falling] = [column.name, column.name === sortedBy ? !falling : isNumber(column)];
+          show();
+        };
+        return element(
+          "th",
+          { scope: "col", "aria-sort": direction, className: isNumber(column) ? "number" : null },
+          element(
+            "button",
+            { type: "button", onclick },
+            column.name + (direction ? (falling ? " \u25be" : " \u25b4") : ""),
+          ),
+        );
+      }),
+    );
+    const body = Array.from(sorted.slice(0, TABLE_ROWS), (row) =>
+      element(
+        "tr",
+        {
+          tabindex: "0",
+          onclick: () => onPick(row),
+          onkeydown: (event) => {
+            if (event.key === "Enter") onPick(row);
+          },
+        },
+        ...columns.map((column) =>
+          element("td", { className: isNumber(column) ? "number" : null }, shownOf(column, row)),
+        ),
+      ),
+    );
     table.replaceChildren(element("thead", null, head), element("tbody", null, ...body));
   }
   function sort(all, column) {
@@ -64,9 +95,14 @@ function selectionPanel(onPick) {
     };
     return Array.from(all).sort(compare);
   }
-  byId("download").addEventListener("click", async () => { if (rows) download(fileName("selection", "csv"), await csvOf(rows)); });
+  byId("download").addEventListener("click", async () => {
+    if (rows) download(fileName("selection", "csv"), await csvOf(rows));
+  });
   return {
-    set(selected) { rows = selected; return show(); },
+    set(selected) {
+      rows = selected;
+      return show();
+    },
     show,
     rows: () => rows,
   };

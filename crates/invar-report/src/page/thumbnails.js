@@ -13,7 +13,10 @@ async function thumbnailsOf() {
     if (!sprites.has(number)) {
       const image = new Image();
       image.src = URL.createObjectURL(new Blob([block(stored.blocks[number])], { type: "image/jpeg" }));
-      sprites.set(number, image.decode().then(() => image));
+      sprites.set(
+        number,
+        image.decode().then(() => image),
+      );
     }
     return sprites.get(number);
   }
@@ -32,7 +35,13 @@ async function thumbnailsOf() {
   const has = (row) => placeOf.has(row);
   // A picture that is there when it is drawn.
   function picture(row, label) {
-    const canvas = element("canvas", { width: side, height: side, className: "thumbnail", role: "img", "aria-label": label });
+    const canvas = element("canvas", {
+      width: side,
+      height: side,
+      className: "thumbnail",
+      role: "img",
+      "aria-label": label,
+    });
     draw(row, canvas);
     return canvas;
   }
