@@ -3,7 +3,8 @@
     cargo build --release -p invar-cluster --example graph_values
     python benches/peers/graph.py target/release/examples/graph_values --rows 50000 --stage umap
 
-Needs numpy, scipy and scikit-learn, and of the peers those that are asked for: umap-learn (umap).
+Needs numpy, scipy and scikit-learn, and of the peers those that are asked for: umap-learn (umap),
+hdbscan (hdbscan: use --rows 20000, the exact peer takes minutes), faiss-cpu (--faiss).
 Two sets of 128 dimensions at unit length: `mix`, 40 unequal curved patches of ten dimensions and 2 % noise, and `gauss`, 50
 Gaussians of all dimensions. CPU seconds count: on a busy machine wall time says little.
 
@@ -21,6 +22,7 @@ import warnings
 import numpy as np
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
+from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
 K = 15
@@ -98,7 +100,50 @@ def compare_umap(own, values, labels):
     print(f"umap\tinvar / umap-learn\t{cpu / peer:.3f}", flush=True)
 
 
-COMPARISONS = {"umap": compare_umap}
+def compare_hdbscan(own, values, labels):
+    import hdbscan
+
+    cpu = own["hdbscan"][0]
+    found = np.frombuffer(own["hdbscan"][2], "<i4")
+    print(f"hdbscan\tinvar\t{cpu:.1f} CPU s\tARI to the truth {adjusted_rand_score(labels, found):.4f}", flush=True)
+    before = cpu_seconds()
+    # The package does not count the row itself among the samples.
+    model = hdbscan.HDBSCAN(min_cluster_size=50, min_samples=9, algorithm="prims_kdtree", approx_min_span_tree=False)
+    exact = model.fit(values.astype(np.float64)).labels_
+    peer = cpu_seconds() - before
+    print(f"hdbscan\thdbscan, exact\t{peer:.1f} CPU s\tARI to the truth {adjusted_rand_score(labels, exact):.4f}")
+    print(f"hdbscan\tinvar / hdbscan\t{cpu / peer:.3f}\tARI of the two {adjusted_rand_score(exact, found):.4f}", flush=True)
+
+
+def compare_neighbors(own, values):
+    """faiss by inverted lists, searched as deep as its recall is that of Invar."""
+    import faiss
+
+    cpu, said, found = own["neighbors"]
+    near = np.frombuffer(found, "<u4").reshape(-1, K)
+    probed = np.random.default_rng(0).choice(len(values), 500, replace=False)
+    cosines = values[probed] @ values.T
+    cosines[np.arange(500), probed] = -2
+    exact = np.argpartition(-cosines, K, axis=1)[:, :K]
+    recall = lambda lists: np.mean([len(np.intersect1d(a, b)) for a, b in zip(exact, lists)]) / K
+    print(f"neighbors\tinvar\t{cpu:.1f} CPU s\trecall@{K} {recall(near[probed]):.4f}, by itself: {said}", flush=True)
+    cells = int(np.sqrt(len(values)))
+    for depth in (8, 16, 32):
+        before = cpu_seconds()
+        index = faiss.index_factory(values.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+        index.train(values)
+        index.add(values)
+        index.nprobe = depth
+        lists = index.search(values, K + 1)[1]
+        peer = cpu_seconds() - before
+        other = [[row for row in lists[at] if row != at][:K] for at in probed]
+        share = recall(other)
+        print(f"neighbors\tfaiss IVF{cells}, nprobe {depth}\t{peer:.1f} CPU s\trecall@{K} {share:.4f}", flush=True)
+        if share >= recall(near[probed]):
+            break
+
+
+COMPARISONS = {"umap": compare_umap, "hdbscan": compare_hdbscan}
 
 
 def main():
@@ -106,14 +151,16 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--stage", action="append", choices=COMPARISONS)
+    parser.add_argument("--faiss", action="store_true", help="the graph of nearest neighbours beside faiss")
     arguments = parser.parse_args()
-    stages = arguments.stage or list(COMPARISONS)
+    stages = arguments.stage or []
     for make in (mix, gauss):
         values, labels = make(arguments.rows)
         print(f"{make.__name__}, {values.shape[0]} x {values.shape[1]}")
         with tempfile.TemporaryDirectory() as directory:
             own = ours(arguments.program, values, stages, directory)
-        print(f"neighbors\tinvar\t{own['neighbors'][0]:.1f} CPU s\t{own['neighbors'][1]}", flush=True)
+        if arguments.faiss:
+            compare_neighbors(own, values)
         for stage in stages:
             COMPARISONS[stage](own, values, labels)
 

@@ -1,12 +1,13 @@
 //! What is made of the graph of nearest neighbours, from a file of raw little-endian f32 values, for side-by-side timing with
-//! other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is `umap`. For the search, and for each stage, prints
+//! other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is
+//! `umap`, or `hdbscan` (clusters of 50 rows and more, with 10 samples). For the search, and for each stage, prints
 //! a line of name, wall seconds, CPU seconds and what there is to say; writes `OUT.knn` (u32 rows) and `OUT.STAGE`.
 #![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, fs, time::Instant};
 
 use invar_cluster::{
-    ProjectionConfig, Rows,
+    HdbscanConfig, ProjectionConfig, Rows, hdbscan,
     neighbors::{self, Metric},
 };
 use invar_dataset::NoProgress;
@@ -32,6 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let (x, y) = ProjectionConfig::default().project(rows, Some(&near), &NoProgress)?;
                 clock.stop(stage, "");
                 x.iter().zip(&y).flat_map(|(x, y)| [x.to_le_bytes(), y.to_le_bytes()]).flatten().collect()
+            }
+            "hdbscan" => {
+                let config = HdbscanConfig { min_cluster_size: 50, min_samples: Some(10), ..Default::default() };
+                let found = hdbscan(rows, &config, &NoProgress)?;
+                clock.stop(stage, &format!("{} clusters", found.num_clusters));
+                found.labels.iter().flat_map(|label| label.to_le_bytes()).collect()
             }
             _ => return Err(format!("no stage {stage:?}").into()),
         };

@@ -55,7 +55,7 @@ impl ClusterConfig {
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
             Self::KMeans(config) => config.seed = seed,
-            Self::Hdbscan(config) => config.seed = seed,
+            Self::Hdbscan(_) => {}
             Self::Leiden(config) => config.seed = seed,
         }
         self
@@ -65,7 +65,7 @@ impl ClusterConfig {
     pub fn seed(&self) -> u64 {
         match self {
             Self::KMeans(config) => config.seed,
-            Self::Hdbscan(config) => config.seed,
+            Self::Hdbscan(_) => 0,
             Self::Leiden(config) => config.seed,
         }
     }

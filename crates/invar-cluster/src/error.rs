@@ -60,9 +60,6 @@ pub enum ClusterError {
         /// What it must be.
         must: &'static str,
     },
-    /// The HDBSCAN library refused.
-    #[error("hdbscan: {0}")]
-    Hdbscan(#[from] ::hdbscan::HdbscanError),
     /// The Leiden library refused.
     #[error("leiden: {0}")]
     Leiden(#[from] leiden_rs::LeidenError),
@@ -88,7 +85,7 @@ impl Fault for ClusterError {
                 FaultClass::BadInput
             }
             Self::TooManyRows { .. } | Self::Parameter { .. } => FaultClass::Usage,
-            Self::Hdbscan(_) | Self::Leiden(_) => FaultClass::Failed,
+            Self::Leiden(_) => FaultClass::Failed,
             Self::Memory(error) => error.class(),
             Self::Cancelled => FaultClass::Interrupted,
         }

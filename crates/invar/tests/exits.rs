@@ -112,7 +112,7 @@ fn what_is_asked_wrongly_is_a_usage_error() {
         (&["--method", "hdbscan", "--restarts", "3"], "--restarts is an option of --method kmeans"),
         (&["--min-samples", "3"], "--min-samples is an option of --method hdbscan"),
         (&["--min-cluster-size", "3"], "--min-cluster-size is an option of --method hdbscan"),
-        (&["--sample", "3"], "--sample is an option of --method hdbscan"),
+        (&["--sample", "3"], "--sample is an option of --method leiden"),
     ] {
         let error = bench.fails(2, &[&cluster[..], options].concat());
         assert!(error.contains(named), "{options:?}: {error}");

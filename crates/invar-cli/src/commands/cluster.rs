@@ -201,7 +201,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         ("--together", args.together.is_some(), &[leiden]),
         ("--apart", args.apart.is_some(), &[leiden]),
         ("--neighbors", args.neighbors.is_some(), &[leiden]),
-        ("--sample", args.sample.is_some(), &[hdbscan, leiden]),
+        ("--sample", args.sample.is_some(), &[leiden]),
     ];
     let misplaced = options.iter().find(|(_, is_given, methods)| *is_given && !methods.contains(&args.method));
     if let Some((option, _, methods)) = misplaced {
@@ -222,8 +222,6 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
             ClusterConfig::Hdbscan(HdbscanConfig {
                 min_cluster_size: args.min_cluster_size.unwrap_or(defaults.min_cluster_size),
                 min_samples: args.min_samples,
-                sample: args.sample.unwrap_or(defaults.sample),
-                seed,
                 ..defaults
             })
         }
