@@ -1,13 +1,13 @@
 //! What is made of the graph of nearest neighbours, from a file of raw little-endian f32 values, for side-by-side timing with
 //! other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is
-//! `umap`, or `hdbscan` (clusters of 50 rows and more, with 10 samples). For the search, and for each stage, prints
+//! `umap`, `leiden` (resolution 1; searches by itself) or `hdbscan` (clusters of 50 rows and more, with 10 samples). For the search, and for each stage, prints
 //! a line of name, wall seconds, CPU seconds and what there is to say; writes `OUT.knn` (u32 rows) and `OUT.STAGE`.
 #![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, fs, time::Instant};
 
 use invar_cluster::{
-    HdbscanConfig, ProjectionConfig, Rows, hdbscan,
+    HdbscanConfig, LeidenConfig, ProjectionConfig, Resolution, Rows, hdbscan, leiden,
     neighbors::{self, Metric},
 };
 use invar_dataset::NoProgress;
@@ -33,6 +33,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let (x, y) = ProjectionConfig::default().project(rows, Some(&near), &NoProgress)?;
                 clock.stop(stage, "");
                 x.iter().zip(&y).flat_map(|(x, y)| [x.to_le_bytes(), y.to_le_bytes()]).flatten().collect()
+            }
+            "leiden" => {
+                let config =
+                    LeidenConfig { resolution: Resolution::Fixed(1.0), sample: usize::MAX, ..Default::default() };
+                let found = leiden(rows, None, &config, &NoProgress)?;
+                clock.stop(stage, &format!("{} communities", found.num_clusters));
+                found.labels.iter().flat_map(|label| label.to_le_bytes()).collect()
             }
             "hdbscan" => {
                 let config = HdbscanConfig { min_cluster_size: 50, min_samples: Some(10), ..Default::default() };

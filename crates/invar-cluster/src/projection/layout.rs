@@ -87,7 +87,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn moved(&self, node: usize, places: &[[f32; 2]]) -> [f32; 2] {
-        let mut own = places[node];
+        let (mut own, num) = (places[node], places.len() as u32);
         let mut rng = seed::rng(self.seed, node as u64);
         for &(other, weight) in self.graph.of(node) {
             let share = weight * self.scale;
@@ -99,7 +99,7 @@ impl Step<'_> {
             // All from one place, so that none waits for the one before.
             let mut pushed = [0.0; 2];
             for _ in 0..PUSHES {
-                let other = seed::below(places.len(), &mut rng);
+                let other = seed::below_u32(num, &mut rng) as usize;
                 if other != node {
                     let [x, y] = self.step(own, places[other], &self.forces.push);
                     pushed = [pushed[0] + x, pushed[1] + y];
