@@ -196,6 +196,8 @@ pub enum Features {
 /// How to cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
+    /// k-means or Leiden, whichever has the clusters that lie furthest apart and are found again
+    Auto,
     /// k-means++ with restarts
     Kmeans,
     /// Density-based; finds the number of clusters and leaves noise out
@@ -216,6 +218,7 @@ pub enum Projection {
 /// `invar cluster`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
+  invar cluster embeddings --out clusters.parquet
   invar cluster embeddings --out clusters.parquet --k 12
   invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
   invar cluster embeddings --out clusters.parquet --method leiden --together component --apart homologs
@@ -227,9 +230,9 @@ pub struct Cluster {
     /// The Parquet file to write: id, key, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
-    /// How
-    #[arg(long, value_enum, default_value = "kmeans")]
-    pub method: Method,
+    /// How [default: what the other options are of, else auto]
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
     /// Number of clusters for k-means, or `auto` [default: auto]
     #[arg(long, value_name = "K")]
     pub k: Option<String>,
@@ -242,7 +245,7 @@ pub struct Cluster {
     /// Neighbours that make a point dense for HDBSCAN [default: the smallest cluster]
     #[arg(long, value_name = "N")]
     pub min_samples: Option<usize>,
-    /// How finely Leiden divides (1 and above: many clusters; 0.05: few), or `auto`: the one of eight whose clusters lie
+    /// How finely Leiden divides (1 and above: many clusters; 0.05: few), or `auto`: the one of twenty whose clusters lie
     /// apart and are found again in halves of the rows [default: auto]
     #[arg(long, value_name = "R")]
     pub resolution: Option<String>,

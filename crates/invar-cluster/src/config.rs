@@ -1,12 +1,18 @@
 use invar_dataset::Progress;
 use serde::{Deserialize, Serialize};
 
-use crate::{Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Rows, Ties, hdbscan, kmeans, leiden};
+use crate::{
+    AutoConfig, Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, Rows, Ties, auto, hdbscan,
+    kmeans, leiden,
+};
 
 /// How to cluster: the `[cluster]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method")]
 pub enum ClusterConfig {
+    /// `method = "auto"`.
+    #[serde(rename = "auto")]
+    Auto(AutoConfig),
     /// `method = "kmeans"`.
     #[serde(rename = "kmeans")]
     KMeans(KMeansConfig),
@@ -20,13 +26,15 @@ pub enum ClusterConfig {
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self::KMeans(KMeansConfig::default())
+        Self::Auto(AutoConfig::default())
     }
 }
 
 /// A cluster for every row, by any method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clustering {
+    /// What made it.
+    pub method: Method,
     /// Cluster of each row, `0..num_clusters`; -1 is noise.
     pub labels: Vec<i32>,
     /// How surely the row belongs to it, `[0, 1]`, by the method's own measure; 0 for noise.
@@ -44,9 +52,10 @@ impl ClusterConfig {
     /// Name of the method, as in a recipe.
     pub fn method(&self) -> &'static str {
         match self {
-            Self::KMeans(_) => "kmeans",
-            Self::Hdbscan(_) => "hdbscan",
-            Self::Leiden(_) => "leiden",
+            Self::Auto(_) => "auto",
+            Self::KMeans(_) => Method::KMeans.name(),
+            Self::Hdbscan(_) => Method::Hdbscan.name(),
+            Self::Leiden(_) => Method::Leiden.name(),
         }
     }
 
@@ -54,6 +63,7 @@ impl ClusterConfig {
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
+            Self::Auto(config) => config.seed = seed,
             Self::KMeans(config) => config.seed = seed,
             Self::Hdbscan(_) => {}
             Self::Leiden(config) => config.seed = seed,
@@ -64,6 +74,7 @@ impl ClusterConfig {
     /// The seed, which is not part of the serialised form.
     pub fn seed(&self) -> u64 {
         match self {
+            Self::Auto(config) => config.seed,
             Self::KMeans(config) => config.seed,
             Self::Hdbscan(_) => 0,
             Self::Leiden(config) => config.seed,
@@ -73,6 +84,7 @@ impl ClusterConfig {
     /// The columns whose values say which rows must stay together, and which of these values are not one.
     pub fn ties(&self) -> (Option<&str>, Option<&str>) {
         match self {
+            Self::Auto(config) => (config.together.as_deref(), config.apart.as_deref()),
             Self::Leiden(config) => (config.together.as_deref(), config.apart.as_deref()),
             Self::KMeans(_) | Self::Hdbscan(_) => (None, None),
         }
@@ -82,7 +94,7 @@ impl ClusterConfig {
     /// largest is cluster 0. `ties` are of the columns that [`ClusterConfig::ties`] names.
     ///
     /// # Errors
-    /// As [`kmeans`], [`hdbscan`] and [`leiden`].
+    /// As [`kmeans()`], [`hdbscan()`] and [`leiden()`].
     pub fn run(
         &self,
         data: Rows<'_>,
@@ -90,8 +102,14 @@ impl ClusterConfig {
         progress: &dyn Progress,
     ) -> Result<Clustering, ClusterError> {
         match self {
+            Self::Auto(config) => auto(data, ties, config, progress),
             Self::KMeans(config) => {
-                kmeans(data, config, progress).map(|found| Clustering::by_size(found.labels, found.probability))
+                let found = kmeans(data, config, progress)?;
+                let confidence = found.confidence(data, config)?;
+                Ok(Clustering {
+                    candidates: found.candidates,
+                    ..Clustering::new(Method::KMeans, found.labels, found.probability, &confidence)
+                })
             }
             Self::Hdbscan(config) => hdbscan(data, config, progress),
             Self::Leiden(config) => leiden(data, ties, config, progress),
@@ -100,13 +118,14 @@ impl ClusterConfig {
 }
 
 impl Clustering {
-    /// Renumbers the clusters by falling size, of equal sizes by their first member; -1 stays.
-    pub(crate) fn by_size(labels: Vec<i32>, probability: Vec<f32>) -> Self {
-        Self::by_size_with(labels, probability, &[])
+    /// All rows in one cluster, as they are where nothing parts them.
+    pub(crate) fn one(method: Method, rows: usize) -> Self {
+        Self::new(method, vec![0; rows], vec![1.0; rows], &[1.0])
     }
 
-    /// The same, with the confidence of each cluster as it is numbered in `labels`.
-    pub(crate) fn by_size_with(labels: Vec<i32>, probability: Vec<f32>, confidence: &[f32]) -> Self {
+    /// Numbers the clusters by falling size, of equal sizes by their first member; -1 stays. The confidence of each cluster is as
+    /// it is numbered in `labels`, or empty.
+    pub(crate) fn new(method: Method, labels: Vec<i32>, probability: Vec<f32>, confidence: &[f32]) -> Self {
         let k = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
         let (mut sizes, mut firsts) = (vec![0usize; k], vec![usize::MAX; k]);
         for (row, &label) in labels.iter().enumerate().filter(|&(_, &label)| label >= 0) {
@@ -119,7 +138,7 @@ impl Clustering {
         order.iter().enumerate().for_each(|(number, &label)| numbers[label] = number as i32);
         let labels = labels.into_iter().map(|label| if label < 0 { -1 } else { numbers[label as usize] }).collect();
         let confidence = order.iter().filter_map(|&label| confidence.get(label).copied()).collect();
-        Self { labels, probability, num_clusters: order.len(), confidence, candidates: vec![] }
+        Self { method, labels, probability, num_clusters: order.len(), confidence, candidates: vec![] }
     }
 }
 
@@ -130,10 +149,10 @@ mod tests {
 
     #[test]
     fn clusters_are_numbered_by_size() {
-        let clustering = Clustering::by_size(vec![3, -1, 1, 1, 0, 3, 3], vec![1.0; 7]);
+        let clustering = Clustering::new(Method::Hdbscan, vec![3, -1, 1, 1, 0, 3, 3], vec![1.0; 7], &[]);
         assert_eq!(clustering.labels, [0, -1, 1, 1, 2, 0, 0]);
         assert_eq!(clustering.num_clusters, 3);
-        let clustering = Clustering::by_size_with(vec![1, 0, 1], vec![1.0; 3], &[0.25, 0.75]);
+        let clustering = Clustering::new(Method::Leiden, vec![1, 0, 1], vec![1.0; 3], &[0.25, 0.75]);
         assert_eq!(clustering.confidence, [0.75, 0.25]);
     }
 
@@ -153,7 +172,10 @@ mod tests {
         let error = read(r#"{"method": "kmeans", "k": 0}"#).unwrap_err().to_string();
         assert!(error.contains("invalid value: integer `0`, expected a number of clusters of at least 1"), "{error}");
         let error = read(r#"{"method": "dbscan"}"#).unwrap_err().to_string();
-        assert!(error.contains("unknown variant `dbscan`, expected one of `kmeans`, `hdbscan`, `leiden`"), "{error}");
+        assert!(
+            error.contains("unknown variant `dbscan`, expected one of `auto`, `kmeans`, `hdbscan`, `leiden`"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -161,6 +183,7 @@ mod tests {
         let leiden = LeidenConfig { together: Some("component".into()), ..LeidenConfig::default() };
         let all = [
             ClusterConfig::default(),
+            ClusterConfig::KMeans(KMeansConfig::default()),
             ClusterConfig::Hdbscan(HdbscanConfig::default()),
             ClusterConfig::Leiden(LeidenConfig::default()),
             ClusterConfig::Leiden(leiden),

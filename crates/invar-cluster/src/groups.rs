@@ -4,7 +4,7 @@ use invar_dataset::{Column, ColumnData, FigureRule, GroupFigure, GroupFigures};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterError, Rows, geometry,
+    ClusterError, Method, Rows, geometry,
     neighbors::{self, Metric},
 };
 
@@ -18,8 +18,10 @@ pub struct Labelled<'a> {
     pub labels: &'a [i32],
     /// How surely the row belongs to it.
     pub probability: &'a [f32],
-    /// How far each cluster is found again; empty where that is not known, and then no row is called doubtful.
+    /// How far each cluster is found again; empty where that is not known.
     pub confidence: &'a [f32],
+    /// What made them. Of Leiden alone the probability is a share, so that half of it means something.
+    pub method: Method,
 }
 
 /// A row for each cluster.
@@ -44,7 +46,7 @@ pub struct Group {
     pub figures: Vec<Option<f64>>,
     /// How far it is found again in halves of the rows, `[0, 1]`.
     pub confidence: Option<f32>,
-    /// Members whose probability is below [`DOUBTFUL`].
+    /// Members whose probability is below [`DOUBTFUL`]; of Leiden.
     pub doubtful: Option<usize>,
     /// The cluster whose mean is nearest by cosine.
     pub nearest: Option<i32>,
@@ -91,7 +93,7 @@ impl GroupTable {
                 members: members.len(),
                 figures: figures(&known, columns, members),
                 confidence: of.confidence.get(cluster).copied(),
-                doubtful: (!of.confidence.is_empty() && !is_noise).then_some(doubtful),
+                doubtful: (of.method == Method::Leiden && !is_noise).then_some(doubtful),
                 nearest: near.map(|(cluster, _)| cluster),
                 distance: near.map(|(_, distance)| distance),
             }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{condensed::CondensedTree, spanning::Reachability};
 use crate::{
-    ClusterError, Clustering, Rows,
+    ClusterError, Clustering, Method, Rows,
     neighbors::{self, Metric},
 };
 
@@ -54,14 +54,14 @@ pub fn hdbscan(data: Rows<'_>, config: &HdbscanConfig, progress: &dyn Progress) 
     config.validate()?;
     let min_samples = config.min_samples.unwrap_or(config.min_cluster_size.min(MOST_SAMPLES));
     if data.len() < config.min_cluster_size.max(min_samples) {
-        return Ok(Clustering::by_size(vec![-1; data.len()], vec![0.0; data.len()]));
+        return Ok(Clustering::new(Method::Hdbscan, vec![-1; data.len()], vec![0.0; data.len()], &[]));
     }
     progress.message("looking for neighbours");
     let near = neighbors::of_all(data, NEIGHBORS.max(min_samples - 1), Metric::Euclidean, progress)?;
     progress.message("clustering");
     let edges = Reachability::new(data, &near, min_samples).spanning_tree(&near, progress)?;
     let (labels, probability) = CondensedTree::new(&edges, data.len(), config.min_cluster_size).clusters(config);
-    Ok(Clustering::by_size(labels, probability))
+    Ok(Clustering::new(Method::Hdbscan, labels, probability, &[]))
 }
 
 /// Most neighbours that fix a density.

@@ -8,7 +8,6 @@
 //! ```
 //! Modularity compares shares of the weight, so that a resolution means the same for all rows and for half of them.
 
-mod candidates;
 mod part;
 mod resolution;
 mod spread;
@@ -17,17 +16,21 @@ use invar_dataset::{Progress, seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use self::{candidates::Outcome, part::Part};
+use self::part::Part;
 use crate::{
-    ClusterError, Clustering, Rows, Ties,
+    ClusterError, Clustering, Method, Rows, Ties,
+    candidates::{self, Outcome},
+    choice::{self, Tried},
     neighbors::{self, Metric},
     sample,
 };
 
-pub use self::{candidates::Candidate, resolution::Resolution};
+pub use self::resolution::Resolution;
 
 /// Times that the rows are halved; both halves are clustered.
 const SPLITS: u64 = 2;
+/// Clusters of a resolution that is tried, at most.
+const MOST_CLUSTERS: usize = 100;
 /// Names the random streams of the sample, the halves, and the order in which nodes are moved.
 const STREAM: u64 = 0x6c65_6964_656e;
 
@@ -79,62 +82,24 @@ pub fn leiden(
     config.validate()?;
     ties.map_or(Ok(()), |ties| ties.check(data.len()))?;
     if data.is_empty() {
-        return Ok(Clustering::by_size(vec![], vec![]));
+        return Ok(Clustering::one(Method::Leiden, 0));
+    }
+    let (mut candidates, mut resolution) = (vec![], config.resolution);
+    if resolution == Resolution::Auto {
+        let (tried, taken) = choice::choose(data, ties, &[Tried::Leiden(config)], config.seed, progress)?;
+        let Some(taken) = taken.and_then(|taken| taken.resolution) else {
+            return Ok(Clustering { candidates: tried, ..Clustering::one(Method::Leiden, data.len()) });
+        };
+        (candidates, resolution) = (tried, Resolution::Fixed(taken));
     }
     let chosen = sample::subset(&mut seed::rng(config.seed, STREAM), data.len(), config.sample);
     let is_part = chosen.len() < data.len();
     let gathered = if is_part { data.gather(&chosen) } else { vec![] };
     let rows = if is_part { Rows::new(&gathered, data.dim())? } else { data };
-    let ties_of_rows = ties.map_or_else(|| Ties::new(vec![None; rows.len()]), |ties| ties.of(&chosen));
-
-    progress.message("looking for neighbours");
-    // Half of the rows have about as many as are needed among themselves.
-    let near = neighbors::of_all(rows, 2 * config.neighbors, Metric::Cosine, progress)?;
-    progress.message("clustering");
-    let whole = Part::whole(&near, config.neighbors, &ties_of_rows);
-    let halves: Vec<Part> = (0..SPLITS)
-        .flat_map(|split| Part::halves(&near, config.neighbors, &ties_of_rows, config.seed, split))
-        .collect();
-    let tried: Vec<f64> = config.resolution.candidates().to_vec();
-    let parts: Vec<&Part> = std::iter::once(&whole).chain(&halves).collect();
-    // The parts are what is large, and are looked at by all resolutions.
-    let graphs = parts.par_iter().map(|part| part.prepared()).collect::<Result<Vec<_>, _>>()?;
-    let runs: Vec<(usize, usize)> = (0..tried.len()).flat_map(|at| (0..parts.len()).map(move |of| (at, of))).collect();
-    progress.set_total(runs.len() as u64);
-    let run = |&(at, of): &(usize, usize)| {
-        if progress.is_cancelled() {
-            return Err(ClusterError::Cancelled);
-        }
-        let labels = parts[of].communities(&graphs[of], tried[at], config.seed)?;
-        progress.advance(1);
-        Ok(labels)
-    };
-    let mut found = runs.par_iter().map(run).collect::<Result<Vec<_>, _>>()?.into_iter();
-    drop(graphs);
-    let mut outcomes: Vec<Outcome> = tried
-        .iter()
-        .map(|&resolution| {
-            let whole = found.next().expect("a clustering of all rows");
-            let halved: Vec<Vec<i32>> = found.by_ref().take(halves.len()).collect();
-            Outcome::new(resolution, whole, &halves, &halved)
-        })
-        .collect();
-    let choice = match config.resolution {
-        Resolution::Fixed(_) => Some(0),
-        Resolution::Auto => {
-            candidates::measure_separation(rows, &mut outcomes);
-            candidates::best(&outcomes)
-        }
-    };
-    let candidates = outcomes.iter().enumerate().map(|(at, of)| of.candidate(Some(at) == choice)).collect();
-    let (labels, confidence) = match choice {
-        Some(at) => {
-            let chosen = outcomes.swap_remove(at);
-            (chosen.labels, chosen.confidence)
-        }
-        None => (vec![0; rows.len()], vec![1.0]),
-    };
-    let probability = whole.shares_within(&labels);
+    let ties_of_rows = ties.map(|ties| ties.of(&chosen));
+    let parts = Parts::new(rows, ties_of_rows.as_ref(), config, progress)?;
+    let Outcome { labels, confidence, .. } = parts.outcomes(resolution.candidates(), config.seed, progress)?.remove(0);
+    let probability = parts.whole().shares_within(&labels);
     let (labels, probability) = if is_part {
         let sampled = spread::Sampled {
             rows,
@@ -147,7 +112,83 @@ pub fn leiden(
     } else {
         (labels, probability)
     };
-    Ok(Clustering { candidates, ..Clustering::by_size_with(labels, probability, &confidence) })
+    Ok(Clustering { candidates, ..Clustering::new(Method::Leiden, labels, probability, &confidence) })
+}
+
+/// The clusters of `rows` at each resolution that is tried.
+pub(crate) fn outcomes(
+    rows: Rows<'_>,
+    ties: Option<&Ties>,
+    config: &LeidenConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<Outcome>, ClusterError> {
+    if rows.is_empty() {
+        return Ok(vec![]);
+    }
+    let parts = Parts::new(rows, ties, config, progress)?;
+    let mut outcomes = parts.outcomes(&Resolution::CANDIDATES, config.seed, progress)?;
+    // What is finer than this has its score from a few rows each.
+    outcomes.retain(|outcome| outcome.confidence.len() <= MOST_CLUSTERS);
+    Ok(outcomes)
+}
+
+/// Some rows and their halves, each as a graph.
+struct Parts(Vec<Part>);
+
+impl Parts {
+    fn new(
+        rows: Rows<'_>,
+        ties: Option<&Ties>,
+        config: &LeidenConfig,
+        progress: &dyn Progress,
+    ) -> Result<Self, ClusterError> {
+        progress.message("looking for neighbours");
+        let none;
+        let ties = match ties {
+            Some(ties) => ties,
+            None => {
+                none = Ties::new(vec![None; rows.len()]);
+                &none
+            }
+        };
+        // Half of the rows have about as many as are needed among themselves.
+        let near = neighbors::of_all(rows, 2 * config.neighbors, Metric::Cosine, progress)?;
+        let whole = Part::whole(&near, config.neighbors, ties);
+        let halves = (0..SPLITS).flat_map(|split| Part::halves(&near, config.neighbors, ties, config.seed, split));
+        Ok(Self(std::iter::once(whole).chain(halves).collect()))
+    }
+
+    fn whole(&self) -> &Part {
+        &self.0[0]
+    }
+
+    /// The clusters of the whole at each resolution, and how far each is found again in the halves.
+    fn outcomes(&self, tried: &[f64], seed: u64, progress: &dyn Progress) -> Result<Vec<Outcome>, ClusterError> {
+        let parts = &self.0;
+        progress.message("clustering");
+        // The parts are what is large, and are looked at by all resolutions.
+        let graphs = parts.par_iter().map(|part| part.prepared()).collect::<Result<Vec<_>, _>>()?;
+        let runs: Vec<(usize, usize)> =
+            (0..tried.len()).flat_map(|at| (0..parts.len()).map(move |of| (at, of))).collect();
+        progress.set_total(runs.len() as u64);
+        let run = |&(at, of): &(usize, usize)| {
+            if progress.is_cancelled() {
+                return Err(ClusterError::Cancelled);
+            }
+            let labels = parts[of].communities(&graphs[of], tried[at], seed)?;
+            progress.advance(1);
+            Ok(labels)
+        };
+        let mut found = runs.par_iter().map(run).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let of_resolution = |&resolution: &f64| {
+            let labels = found.next().expect("a clustering of all rows");
+            let halved: Vec<Vec<i32>> = found.by_ref().take(parts.len() - 1).collect();
+            let halves = parts[1..].iter().zip(&halved).map(|(part, found)| (part.rows.as_slice(), found.as_slice()));
+            let confidence = candidates::confidence(&labels, halves);
+            Outcome { method: Method::Leiden, resolution: Some(resolution), labels, confidence, silhouette: None }
+        };
+        Ok(tried.iter().map(of_resolution).collect())
+    }
 }
 
 impl LeidenConfig {

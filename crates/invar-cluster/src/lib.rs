@@ -4,7 +4,7 @@
 //! reads files, and the same seed gives byte-identical results at any number of rayon threads.
 //!
 //! ```text
-//! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means, HDBSCAN or Leiden
+//! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means, HDBSCAN, Leiden, or what fits
 //!               +-- ProjectionConfig ----> x, y                                  UMAP or PCA, for the eye
 //!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
 //!               +-- probe ----------------> can a column be told from it?        with columns
@@ -32,6 +32,8 @@ pub mod probe;
 pub mod projection;
 pub mod scores;
 
+mod candidates;
+mod choice;
 mod config;
 mod error;
 mod gemm;
@@ -41,15 +43,18 @@ mod kmeans;
 mod leiden;
 mod rows;
 mod sample;
+mod silhouette;
 #[cfg(test)]
 mod specimen;
 mod ties;
 
+pub use candidates::{Candidate, Method};
+pub use choice::{AutoConfig, auto};
 pub use config::{ClusterConfig, Clustering};
 pub use error::ClusterError;
 pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
-pub use leiden::{Candidate, LeidenConfig, Resolution, leiden};
+pub use leiden::{LeidenConfig, Resolution, leiden};
 pub use projection::{ProjectionConfig, UmapConfig};
 pub use rows::Rows;
 pub use ties::Ties;

@@ -14,6 +14,14 @@ pub(crate) fn subset(rng: &mut Rng, n: usize, size: usize) -> Vec<usize> {
     chosen
 }
 
+/// A random half of the numbers `0..n`, and the other, ascending.
+pub(crate) fn halves(rng: &mut Rng, n: usize) -> [Vec<u32>; 2] {
+    let first = subset(rng, n, n / 2);
+    let mut is_first = vec![false; n];
+    first.iter().for_each(|&at| is_first[at] = true);
+    [true, false].map(|half| (0..n as u32).filter(|&at| is_first[at as usize] == half).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

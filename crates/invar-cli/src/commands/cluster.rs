@@ -1,5 +1,6 @@
 //! `invar cluster`
 
+mod candidates;
 pub mod groups;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::{
-    Candidate, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, ProjectionConfig,
+    AutoConfig, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, ProjectionConfig,
     Rows, Ties, geometry, groups::Labelled,
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
@@ -98,14 +99,14 @@ pub fn cluster(
             labels: &clustering.labels,
             probability: &clustering.probability,
             confidence: &clustering.confidence,
+            method: clustering.method,
         },
     )?;
     let text = groups.to_tsv();
     tsv.write_all(text.as_bytes()).and_then(|()| tsv.flush()).with_context(|| tsv.path().display().to_string())?;
-    let found = match clustering.candidates.is_empty() {
-        true => Value::Null,
-        false => json!({"candidates": clustering.candidates, "confidence": clustering.confidence}),
-    };
+    let found = json!({
+        "method": clustering.method, "candidates": clustering.candidates, "confidence": clustering.confidence,
+    });
     let (x, y) = {
         let bar = ui.bar("project", Unit::Items);
         projection.project(rows, None, &bar)?
@@ -149,7 +150,7 @@ pub fn cluster(
         output.clusters.display(),
         counted(clustering.num_clusters as u64, "cluster"),
         counted(table.ids.len() as u64, "sample"),
-        config.method(),
+        clustering.method.name(),
         shown.join(", "),
     );
     if num_noise > 0 {
@@ -159,7 +160,7 @@ pub fn cluster(
         text += &format!("\n  {said}");
     }
     if !clustering.candidates.is_empty() {
-        text += &candidates(&clustering.candidates);
+        text += &candidates::in_words(&clustering.candidates, clustering.num_clusters);
     }
     text += &groups::in_words(&groups);
     text += &format!("\n{}: a line for each cluster", output.groups.display());
@@ -167,7 +168,7 @@ pub fn cluster(
         text += &format!("\n{}: the picture", svg.display());
     }
     let json = json!({
-        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "groups": path::text(&output.groups), "method": config.method(), "num_rows": table.ids.len(),
+        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "groups": path::text(&output.groups), "method": clustering.method, "num_rows": table.ids.len(),
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
         "together": tied, "candidates": clustering.candidates, "confidence": clustering.confidence,
     });
@@ -191,26 +192,42 @@ pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Valu
 }
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
-    let (kmeans, hdbscan, leiden) = (Method::Kmeans, Method::Hdbscan, Method::Leiden);
+    let (auto, kmeans, hdbscan, leiden) = (Method::Auto, Method::Kmeans, Method::Hdbscan, Method::Leiden);
     let options: [(&str, bool, &[Method]); 9] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
         ("--min-samples", args.min_samples.is_some(), &[hdbscan]),
         ("--resolution", args.resolution.is_some(), &[leiden]),
-        ("--together", args.together.is_some(), &[leiden]),
-        ("--apart", args.apart.is_some(), &[leiden]),
-        ("--neighbors", args.neighbors.is_some(), &[leiden]),
-        ("--sample", args.sample.is_some(), &[leiden]),
+        ("--together", args.together.is_some(), &[auto, leiden]),
+        ("--apart", args.apart.is_some(), &[auto, leiden]),
+        ("--neighbors", args.neighbors.is_some(), &[auto, leiden]),
+        ("--sample", args.sample.is_some(), &[auto, leiden]),
     ];
-    let misplaced = options.iter().find(|(_, is_given, methods)| *is_given && !methods.contains(&args.method));
-    if let Some((option, _, methods)) = misplaced {
+    let given = || options.iter().filter(|(_, is_given, _)| *is_given);
+    // An option that one method alone has says which is meant.
+    let method = args.method.unwrap_or_else(|| match given().find(|(_, _, methods)| methods.len() == 1) {
+        Some((_, _, methods)) => methods[0],
+        None => auto,
+    });
+    if let Some((option, _, methods)) = given().find(|(_, _, methods)| !methods.contains(&method)) {
         let others: Vec<&str> = methods.iter().map(|&method| name(method)).collect();
         let reason =
-            format!("{option} is an option of --method {}, the method is {}", others.join(" and "), name(args.method));
+            format!("{option} is an option of --method {}, the method is {}", others.join(" and "), name(method));
         return Err(Usage(reason).into());
     }
-    let config = match args.method {
+    let config = match method {
+        Method::Auto => {
+            let defaults = AutoConfig::default();
+            ClusterConfig::Auto(AutoConfig {
+                together: args.together.clone(),
+                apart: args.apart.clone(),
+                neighbors: args.neighbors.unwrap_or(defaults.neighbors),
+                sample: args.sample.unwrap_or(defaults.sample),
+                seed,
+                ..defaults
+            })
+        }
         Method::Kmeans => {
             let defaults = KMeansConfig::default();
             let k = parsed("--k", args.k.as_deref())?.unwrap_or(defaults.k);
@@ -242,6 +259,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
 
 fn name(method: Method) -> &'static str {
     match method {
+        Method::Auto => "auto",
         Method::Kmeans => "kmeans",
         Method::Hdbscan => "hdbscan",
         Method::Leiden => "leiden",
@@ -296,25 +314,4 @@ fn keep_apart(column: &str, of: &Path, embeddings: &Embeddings, ties: &mut Ties)
         }
     }
     Ok(())
-}
-
-/// What was tried, one line each.
-fn candidates(tried: &[Candidate]) -> String {
-    let mut text = String::from("\n  resolution  clusters  silhouette  found again   score");
-    let figure = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
-    for one in tried {
-        text += &format!(
-            "\n  {:>10}  {:>8}  {:>10}  {:>11.3}  {:>6}{}",
-            one.resolution,
-            one.num_clusters,
-            figure(one.silhouette),
-            one.reproducibility,
-            figure(one.score),
-            if one.chosen { "  taken" } else { "" }
-        );
-    }
-    if !tried.iter().any(|one| one.chosen) {
-        text += "\n  none lies apart and is found again: all samples are one cluster";
-    }
-    text
 }

@@ -34,12 +34,7 @@ impl Part {
     /// A random half of the rows, and the other.
     pub fn halves(near: &Neighbors, neighbors: usize, ties: &Ties, seed: u64, split: u64) -> [Self; 2] {
         let n = ties.together().len();
-        let first = sample::subset(&mut seed::rng(seed, STREAM + 1 + split), n, n / 2);
-        let mut is_first = vec![false; n];
-        first.iter().for_each(|&row| is_first[row] = true);
-        [true, false].map(|half| {
-            Self::new(near, neighbors, ties, (0..n as u32).filter(|&row| is_first[row as usize] == half).collect())
-        })
+        sample::halves(&mut seed::rng(seed, STREAM + 1 + split), n).map(|half| Self::new(near, neighbors, ties, half))
     }
 
     fn new(near: &Neighbors, neighbors: usize, ties: &Ties, rows: Vec<u32>) -> Self {

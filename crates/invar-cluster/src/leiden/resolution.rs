@@ -16,7 +16,9 @@ pub enum Resolution {
 
 impl Resolution {
     /// What is tried for [`Resolution::Auto`].
-    pub const CANDIDATES: [f64; 8] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0];
+    pub const CANDIDATES: [f64; 20] = [
+        0.05, 0.064, 0.083, 0.11, 0.14, 0.18, 0.23, 0.29, 0.38, 0.48, 0.62, 0.8, 1.0, 1.3, 1.7, 2.2, 2.8, 3.6, 4.7, 6.0,
+    ];
 
     pub(super) fn candidates(&self) -> &[f64] {
         match self {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    Candidate,
     neighbors::Metric,
     scores::Scores,
     specimen::{blobs, on_threads},

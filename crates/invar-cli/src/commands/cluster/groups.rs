@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::{
-    Rows,
+    Method, Rows,
     groups::{GroupTable, Labelled},
 };
 use invar_dataset::GroupFigures;
@@ -70,7 +70,9 @@ pub fn read(embeddings: &Path, clusters: &Path) -> Result<GroupTable> {
     let embeddings_of = Embeddings::read(embeddings)?;
     let rows = Rows::new(&embeddings_of.values, embeddings_of.dim).with_context(|| embeddings.display().to_string())?;
     let confidence: Vec<f32> = serde_json::from_value(clustered.found["confidence"].clone()).unwrap_or_default();
-    let of = Labelled { labels: &clustered.clusters, probability: &clustered.probability, confidence: &confidence };
+    let method = serde_json::from_value(clustered.found["method"].clone()).unwrap_or(Method::KMeans);
+    let of =
+        Labelled { labels: &clustered.clusters, probability: &clustered.probability, confidence: &confidence, method };
     table(&embeddings_of, rows, of).with_context(|| clusters.display().to_string())
 }
 

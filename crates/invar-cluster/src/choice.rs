@@ -1,0 +1,139 @@
+//! The number of clusters, from a sample of the rows.
+//!
+//! ```text
+//! sample -> each number of clusters, each resolution -> clusters of all of it, silhouette --\
+//!        \-> two random halvings ---------------------> clusters of four halves ------------- product: the largest is taken
+//! ```
+
+use invar_dataset::{Progress, seed};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Candidate, ClusterConfig, ClusterError, Clustering, KMeansConfig, LeidenConfig, Method, NumClusters, Resolution,
+    Rows, Ties,
+    candidates::{self, Outcome},
+    kmeans, leiden, sample,
+    silhouette::{self, Silhouettes},
+};
+
+/// Rows that clusterings are tried on, at most.
+pub(crate) const MOST_ROWS: usize = 6_000;
+/// Names the random streams of the rows that are tried, and of those that the silhouette is of.
+const STREAM: u64 = 0x6368_6f69_6365;
+
+/// Clusterings to try.
+pub(crate) enum Tried<'a> {
+    /// k-means with 2 to `k_max` clusters.
+    KMeans(&'a KMeansConfig),
+    /// Leiden at each resolution.
+    Leiden(&'a LeidenConfig),
+}
+
+/// What was tried, and which was taken; `None` where no clusters lie apart and are found again.
+pub(crate) fn choose(
+    data: Rows<'_>,
+    ties: Option<&Ties>,
+    tried: &[Tried<'_>],
+    seed: u64,
+    progress: &dyn Progress,
+) -> Result<(Vec<Candidate>, Option<Candidate>), ClusterError> {
+    progress.message("choosing the number of clusters");
+    let chosen = sample::subset(&mut seed::rng(seed, STREAM), data.len(), MOST_ROWS);
+    let ties = ties.map(|ties| ties.of(&chosen));
+    let mut values = data.gather(&chosen);
+    // The silhouettes of both methods are compared: where one goes by angles, all do.
+    let by_angle = tried.iter().any(|tried| match tried {
+        Tried::KMeans(config) => config.spherical,
+        Tried::Leiden(_) => true,
+    });
+    if by_angle {
+        values = Rows::new(&values, data.dim())?.normalized();
+    }
+    let rows = Rows::new(&values, data.dim())?;
+    let mut outcomes: Vec<Outcome> = vec![];
+    for tried in tried {
+        outcomes.extend(match tried {
+            Tried::KMeans(config) => kmeans::outcomes(rows, config, progress)?,
+            Tried::Leiden(config) => leiden::outcomes(rows, ties.as_ref(), config, progress)?,
+        });
+    }
+    let measured = sample::subset(&mut seed::rng(seed, STREAM + 1), rows.len(), silhouette::MOST_ROWS);
+    let silhouettes = Silhouettes::new(rows, measured);
+    outcomes.par_iter_mut().for_each(|outcome| outcome.measure(&silhouettes));
+    let best = candidates::best(&outcomes);
+    let candidates: Vec<Candidate> =
+        outcomes.iter().enumerate().map(|(at, outcome)| outcome.candidate(Some(at) == best)).collect();
+    let taken = best.map(|at| candidates[at]);
+    Ok((candidates, taken))
+}
+
+/// k-means or Leiden, whichever has the clusters that lie furthest apart and are found again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoConfig {
+    /// Largest number of clusters that k-means tries.
+    pub k_max: usize,
+    /// As [`LeidenConfig::together`]. k-means, which knows nothing of it, is not tried then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub together: Option<String>,
+    /// As [`LeidenConfig::apart`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
+    /// As [`LeidenConfig::neighbors`].
+    pub neighbors: usize,
+    /// As [`LeidenConfig::sample`].
+    pub sample: usize,
+    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    #[serde(skip)]
+    pub seed: u64,
+}
+
+impl Default for AutoConfig {
+    fn default() -> Self {
+        let (kmeans, leiden) = (KMeansConfig::default(), LeidenConfig::default());
+        Self {
+            k_max: kmeans.k_max,
+            together: None,
+            apart: None,
+            neighbors: leiden.neighbors,
+            sample: leiden.sample,
+            seed: 0,
+        }
+    }
+}
+
+/// Clusters `data` by the cosine of its rows. One cluster, where none lie apart and are found again.
+///
+/// # Errors
+/// As [`kmeans()`] and [`leiden()`].
+pub fn auto(
+    data: Rows<'_>,
+    ties: Option<&Ties>,
+    config: &AutoConfig,
+    progress: &dyn Progress,
+) -> Result<Clustering, ClusterError> {
+    let AutoConfig { k_max, neighbors, sample, seed, .. } = *config;
+    let kmeans = KMeansConfig { k_max, seed, spherical: true, ..KMeansConfig::default() };
+    let leiden = LeidenConfig { neighbors, sample, seed, ..LeidenConfig::default() };
+    let mut tried = vec![Tried::Leiden(&leiden)];
+    if ties.is_none() {
+        tried.push(Tried::KMeans(&kmeans));
+    }
+    let (candidates, taken) = choose(data, ties, &tried, seed, progress)?;
+    let found = match taken {
+        Some(Candidate { resolution: Some(resolution), .. }) => {
+            let leiden = LeidenConfig { resolution: Resolution::Fixed(resolution), ..leiden };
+            ClusterConfig::Leiden(leiden).run(data, ties, progress)?
+        }
+        Some(Candidate { num_clusters, .. }) => {
+            let kmeans = KMeansConfig { k: NumClusters::Fixed(num_clusters), ..kmeans };
+            ClusterConfig::KMeans(kmeans).run(data, None, progress)?
+        }
+        None => Clustering::one(Method::Leiden, data.len()),
+    };
+    Ok(Clustering { candidates, ..found })
+}
+
+#[cfg(test)]
+mod tests;
