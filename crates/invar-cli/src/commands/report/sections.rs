@@ -47,8 +47,16 @@ pub fn how_many(found: &Value) -> Section {
         );
     }
     let number = |one: &Value| one["num_clusters"].as_f64().or(one["k"].as_f64());
-    let mut sorted = candidates.clone();
-    sorted.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(std::cmp::Ordering::Equal));
+    // Several methods and settings come to one number: the one taken, else the best of them, stands for it.
+    let rank = |one: &Value| (one["chosen"] == Value::Bool(true), one["score"].as_f64().unwrap_or(f64::NEG_INFINITY));
+    let mut sorted = candidates;
+    sorted.sort_by(|a, b| {
+        let (of_a, of_b) = (rank(a), rank(b));
+        let number = |one| number(one).unwrap_or(0.0);
+        number(a).total_cmp(&number(b)).then(of_b.0.cmp(&of_a.0)).then(of_b.1.total_cmp(&of_a.1))
+    });
+    sorted.dedup_by(|next, kept| number(next) == number(kept));
+    let candidates = sorted.clone();
     let series = [
         ("silhouette", "lie apart (silhouette)"),
         ("reproducibility", "found again in halves (Jaccard)"),
