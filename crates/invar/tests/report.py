@@ -2,11 +2,12 @@
 
     report.py DIRECTORY        # holds reads.html and grains.html
 
-The columns of a page are read here by a decoder of its own, so that what the page selects, shows and exports is compared with
-what is stored. CHROMIUM names the program [default: the first that is found].
+The columns of a page are read here by a decoder of its own, so that what the page selects, shows and exports is compared
+with what is stored. CHROMIUM names the program [default: the first that is found].
 """
 
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ import pathlib
 import re
 import shutil
 import sys
+import time
 import xml.etree.ElementTree as xml
 import zlib
 
@@ -113,9 +115,20 @@ class Page:
 
     def filter(self, condition):
         self.tab.fill("#filter", condition)
-        self.tab.press("#filter", "Enter")
-        self.tab.wait_for_timeout(150)
+        with self.answer():
+            self.tab.press("#filter", "Enter")
         return self.selected()
+
+    @contextlib.contextmanager
+    def answer(self):
+        """Waits until what was asked within is answered."""
+        before = self.tab.get_attribute("html", "data-answers") or "0"
+        yield
+        self.tab.wait_for_selector(f"html:not([data-answers='{before}'])", state="attached")
+
+    def colour(self, column):
+        with self.answer():
+            self.tab.select_option("#colour", column)
 
     def saved(self, selector):
         with self.tab.expect_download() as download:
@@ -123,7 +136,10 @@ class Page:
         return pathlib.Path(download.value.path()).read_bytes()
 
     def picture(self):
+        # Until what moved is drawn in full, twice over.
         self.tab.wait_for_timeout(250)
+        frames = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+        self.tab.evaluate(frames)
         return self.tab.evaluate("() => document.getElementById('map').toDataURL()")
 
     def close(self):
@@ -131,6 +147,14 @@ class Page:
         assert len([url for url in self.requests if url.startswith("file:")]) == 1, self.requests
         assert not outside and not self.complaints, (outside, self.complaints)
         self.tab.close()
+
+
+def wait(holds):
+    """Until something comes true, which it must within half a minute."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def done(what):
@@ -256,20 +280,18 @@ def colours(page):
     before = page.picture()
     pictures = {before}
     for name in ["length_bp", "gc", "source", "is_reverse"]:
-        page.tab.select_option("#colour", name)
-        page.tab.wait_for_timeout(150)
+        page.colour(name)
         assert page.tab.inner_text("#legend h3") == name
         pictures.add(page.picture())
     assert len(pictures) == 5
-    page.tab.select_option("#colour", "length_bp")
-    page.tab.wait_for_timeout(150)
+    page.colour("length_bp")
     linear = page.tab.inner_text("#legend .ends")
-    page.tab.check("#log")
-    page.tab.wait_for_timeout(150)
+    with page.answer():
+        page.tab.check("#log")
     assert page.tab.inner_text("#legend .ends") != linear
-    page.tab.select_option("#colour", "cluster")
-    page.tab.wait_for_timeout(150)
-    page.tab.locator("#legend button").first.click()
+    page.colour("cluster")
+    with page.answer():
+        page.tab.locator("#legend button").first.click()
     assert page.selected() == page.stored.columns["cluster"].count(0)
     page.tab.locator("button.cluster").nth(2).click()
     assert page.selected() == page.stored.columns["cluster"].count(2)
@@ -282,7 +304,6 @@ def keyboard(page):
     seen = {before}
     for key in ["+", "ArrowLeft", "-"]:
         page.tab.keyboard.press(key)
-        page.tab.wait_for_timeout(200)
         seen.add(page.picture())
     assert len(seen) == 4
     page.tab.keyboard.press("Enter")
@@ -305,18 +326,15 @@ def pictures(page):
 
 
 def gallery(page):
-    page.tab.wait_for_timeout(300)
     pictures = page.tab.locator("#gallery canvas")
     assert pictures.count() > 30
     drawn = "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
-    assert all(pictures.nth(at).evaluate(drawn) > 10 for at in range(0, pictures.count(), 7))
+    wait(lambda: all(pictures.nth(at).evaluate(drawn) > 10 for at in range(0, pictures.count(), 7)))
     pictures.first.click()
     page.tab.wait_for_selector("#facts dl")
-    page.tab.wait_for_timeout(100)
-    assert page.tab.locator("#facts canvas").evaluate(drawn) > 10
+    wait(lambda: page.tab.locator("#facts canvas").evaluate(drawn) > 10)
     row = page.lonely()
-    page.tab.evaluate("() => scrollTo(0, 0)")
-    page.tab.wait_for_timeout(500)
+    page.tab.evaluate("() => scrollTo({ top: 0, behavior: 'instant' })")
     page.tab.mouse.move(*page.place(row))
     page.tab.wait_for_selector("#tip:not([hidden]) canvas")
     done("pictures of grains")
@@ -344,8 +362,7 @@ def main():
         page = Page(browser, directory / "reads.html", color_scheme="light")
         assert page.tab.locator("#fallback").is_hidden(), page.tab.inner_text("#fallback")
         assert ground(page) == [255, 255, 255]
-        page.tab.evaluate("() => document.getElementById('map-section').scrollIntoView()")
-        page.tab.wait_for_timeout(600)
+        page.tab.evaluate("() => document.getElementById('map-section').scrollIntoView({ behavior: 'instant' })")
         for check in [hover_and_pick, lasso, filters, export, hostile_names, colours, keyboard, pictures]:
             check(page)
             page.tab.evaluate("() => document.getElementById('map-section').scrollIntoView({ behavior: 'instant' })")

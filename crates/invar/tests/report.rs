@@ -27,7 +27,13 @@ fn write(path: &Path, noun: &str, columns: &[Column], values: &[f32], dim: usize
     provenance.extra.insert("group_figures".into(), json!({"noun": noun, "figures": []}));
     let mut writer = EmbeddingWriter::create(path, provenance).unwrap();
     writer.write(columns, values).unwrap();
-    let invariance = [("invariance_samples", 7.0), ("symmetry_cosine_mean", 0.99), ("symmetry_gap_max", 0.03)];
+    let invariance = [
+        ("invariance_samples", 7.0),
+        ("symmetry_cosine_mean", 0.99),
+        ("symmetry_gap_max", 0.03),
+        ("symmetry_cosine: rotated by 15 degrees", 0.98),
+        ("symmetry_cosine: rotated by 105 degrees", 0.97),
+    ];
     writer.finish(&invariance.map(|(name, value)| (name.to_owned(), value)).into()).unwrap();
 }
 
@@ -117,6 +123,11 @@ fn what_is_there_is_shown_and_what_is_not_is_said() {
     assert!(section(&page, "Training").contains("no record"));
     assert!(section(&page, "Shortcuts").contains("was not measured"));
     assert!(section(&page, "Invariance").starts_with("Measured on 7 reads"));
+    let sections = page["contents"]["sections"].as_array().unwrap();
+    let turned = sections.iter().find(|section| section["heading"] == "Invariance").unwrap();
+    let curve = &turned["charts"][0]["series"][0];
+    assert_eq!((&curve["x"], &curve["y"]), (&json!([15.0, 105.0]), &json!([0.98, 0.97])));
+    assert!(!turned["tables"].to_string().contains("rotated"));
     assert!(section(&page, "Provenance").contains("dataset is not beside"));
 
     let evaluation = bench.ok(&["evaluate", "result/embeddings", "--probe", "source", "--json"]);

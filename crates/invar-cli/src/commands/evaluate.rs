@@ -27,6 +27,9 @@ pub use shortcuts::SHORTCUTS;
 pub const MOVED: &str = "moved";
 /// The figure that says on how many samples the others were measured.
 pub const NUM_PROBED: &str = "invariance_samples";
+/// What the names of figures of one symmetry each begin with: the mean cosine of the samples that were moved by it. They make a
+/// curve, not a list to read.
+pub const COSINE_OF: &str = "symmetry_cosine: ";
 
 /// `invar evaluate`
 pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
@@ -101,7 +104,8 @@ pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
         report.text += "  every sample was moved by a random symmetry first\n";
         report.json.insert("moved".into(), json!(true));
     }
-    for (name, value) in provenance.map(|p| &p.invariance).into_iter().flatten() {
+    let figures = provenance.map(|p| &p.invariance).into_iter().flatten();
+    for (name, value) in figures.filter(|(name, _)| !name.starts_with(COSINE_OF)) {
         let value = if name == NUM_PROBED { json!(*value as u64) } else { json!(value) };
         report.number(&name.replace('_', " "), name, value);
     }

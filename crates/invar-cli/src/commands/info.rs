@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Info,
-    commands::evaluate::{MOVED, NUM_PROBED},
+    commands::evaluate::{COSINE_OF, MOVED, NUM_PROBED},
     ui::{Significant, Summary, Ui, counted, thousands},
 };
 
@@ -141,7 +141,7 @@ fn parquet(path: &Path) -> Result<Summary> {
         for input in &provenance.inputs {
             text += &format!("  from {}\n", input.path);
         }
-        for (name, value) in &provenance.invariance {
+        for (name, value) in provenance.invariance.iter().filter(|(name, _)| !name.starts_with(COSINE_OF)) {
             let value = if name == NUM_PROBED { thousands(*value as u64) } else { Significant(*value).to_string() };
             text += &format!("  {:<24} {value:>12}\n", name.replace('_', " "));
         }

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::groups::DOUBTFUL;
-use invar_dataset::{GroupFigures, atomic::AtomicFile, order::Permutation, path};
+use invar_dataset::{GroupFigures, atomic::AtomicFile, check_memory, order::Permutation, path};
 use invar_embeddings::{ClusterTable, Provenance};
 use invar_report::{Contents, MAX_POINTS, ReportWriter, Table};
 use serde_json::json;
@@ -26,6 +26,9 @@ use crate::{
     result_dir::ResultDir,
     ui::{Summary, Ui, counted, thousands},
 };
+
+/// Memory that a sample takes at the most, measured: the table of clusters, a column, and both as they are read.
+const BYTES_A_ROW: usize = 400;
 
 /// Colours before they come again; see [`palette::colour`].
 const NUM_COLOURS: i32 = 21;
@@ -50,6 +53,12 @@ pub fn run(args: &Report, common: &Common, ui: &Ui) -> Result<Summary> {
 pub fn write(results: &ResultDir, out: &Path, title: Option<&str>, ui: &Ui) -> Result<Summary> {
     // From here on nobody else writes it.
     let file = AtomicFile::create(out).with_context(|| out.display().to_string())?;
+    let num_rows = invar_embeddings::info(&results.clusters())?.num_rows;
+    check_memory(
+        num_rows * BYTES_A_ROW,
+        || format!("a report of {} samples", thousands(num_rows as u64)),
+        || "report on a part of them".into(),
+    )?;
     let table = ClusterTable::read(&results.clusters())?;
     let rows = chosen(table.ids.len());
     let title = title.map_or_else(|| title_of(results.path()), str::to_owned);

@@ -23,7 +23,7 @@ function ticksOf(low, high, wanted) {
 }
 
 function chartElement(chart) {
-  const [width, height, left, right, top, bottom] = [440, 280, 58, 14, 34, 44];
+  const [width, height, right, top, bottom] = [440, 280, 14, 34, 44];
   const points = chart.series.flatMap((one) => one.x.map((x, i) => [x, one.y[i]])).filter(([, y]) => y !== null);
   const [xs, ys] = [points.map((point) => point[0]), points.map((point) => point[1])];
   const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
@@ -32,6 +32,8 @@ function chartElement(chart) {
   const [x0, x1] = points.length ? spread(least(xs), most(xs)) : [0, 1];
   let [y0, y1] = points.length ? spread(least(ys), most(ys)) : [0, 1];
   [y0, y1] = [y0 - 0.04 * (y1 - y0), y1 + 0.04 * (y1 - y0)];
+  const longest = Math.max(...ticksOf(y0, y1, 5).map((tick) => shown(tick).length));
+  const left = 30 + Math.max(26, 6.5 * longest);
   const px = (value) => left + ((value - x0) / (x1 - x0)) * (width - left - right);
   const py = (value) => height - bottom - ((value - y0) / (y1 - y0)) * (height - top - bottom);
   const text = (x, y, words, attributes) =>

@@ -2,6 +2,12 @@
 
 const state = { colour: null, isLog: false, tool: "move", picked: -1 };
 
+// Counts what was asked and answered, so that a test can wait for the next answer.
+function answered() {
+  const root = document.documentElement;
+  root.dataset.answers = String(Number(root.dataset.answers || 0) + 1);
+}
+
 function say(text) {
   byId("status").textContent = text;
 }
@@ -140,6 +146,7 @@ async function start() {
     byId("log").disabled = scale.kind !== "range" || !scale.positive;
     scatter.colour(scale);
     legend(name, scale);
+    answered();
   }
   function legend(name, scale) {
     const place = byId("legend");
@@ -155,7 +162,8 @@ async function start() {
             dot.style.background = css(item.colour);
             const onclick = async () => {
               const column = await columnOf(name);
-              select(where((row) => column.at(row) === item.word));
+              await select(where((row) => column.at(row) === item.word));
+              answered();
             };
             return element(
               "li",
@@ -221,19 +229,16 @@ async function start() {
   }
   async function filter() {
     const text = byId("filter").value;
-    if (text.trim() === "") {
-      mistake(null);
-      return select(null, "filter");
-    }
     try {
-      const rows = await filtered(text);
+      const rows = text.trim() === "" ? null : await filtered(text);
       mistake(null);
-      return select(rows, "filter");
+      await select(rows, "filter");
     } catch (error) {
       if (!(error instanceof FilterError)) throw error;
       mistake(error, text);
       say(error.message);
     }
+    answered();
   }
 
   // Controls.
@@ -247,7 +252,6 @@ async function start() {
     state.isLog = event.target.checked;
     colour(state.colour);
   });
-  byId("filter").addEventListener("change", filter);
   byId("filter-form").addEventListener("submit", (event) => {
     event.preventDefault();
     filter();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Figures, history::Training, pairs, words};
 use crate::{
-    commands::evaluate::NUM_PROBED,
+    commands::evaluate::{COSINE_OF, NUM_PROBED},
     result_dir::ResultDir,
     ui::{Significant, thousands},
 };
@@ -196,9 +196,29 @@ pub fn invariance(provenance: &Provenance, noun: &str) -> Section {
             100.0 * found
         ));
     }
-    let rows = figures.iter().filter(|(name, _)| *name != NUM_PROBED);
+    let rows = figures.iter().filter(|(name, _)| *name != NUM_PROBED && !name.starts_with(COSINE_OF));
     let table = pairs("", rows.map(|(name, value)| (words(name), Significant(*value).to_string())));
-    Section { sentences, tables: vec![table], ..section(HEADING) }
+    Section { sentences, charts: against_angle(figures), tables: vec![table], ..section(HEADING) }
+}
+
+/// The cosine of what was turned by each angle ("rotated by 15 degrees"), where there are such symmetries.
+fn against_angle(figures: &Figures) -> Vec<Chart> {
+    let angle =
+        |name: &str| name.strip_prefix(COSINE_OF)?.strip_prefix("rotated by ")?.strip_suffix(" degrees")?.parse().ok();
+    let mut values: Vec<(f64, Option<f64>)> =
+        figures.iter().filter_map(|(name, &value)| Some((angle(name)?, Some(value)))).collect();
+    if values.len() < 2 {
+        return vec![];
+    }
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let chart = Chart {
+        title: "Cosine against angle".into(),
+        x_label: "turned by, degrees".into(),
+        y_label: "cosine to upright, mean".into(),
+        series: vec![curve("cosine", values)],
+        mark: None,
+    };
+    vec![chart]
 }
 
 fn symmetries(noun: &str) -> &'static str {

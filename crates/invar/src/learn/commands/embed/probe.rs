@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use invar_cli::{
-    commands::evaluate::NUM_PROBED,
+    commands::evaluate::{COSINE_OF, NUM_PROBED},
     ui::{Significant, Ui, Unit, thousands},
 };
 use invar_cluster::{Rows, neighbors};
@@ -80,7 +80,7 @@ impl Probe<'_> {
 pub fn describe(figures: &BTreeMap<String, f64>, total: usize) -> String {
     let Some(number) = figures.get(NUM_PROBED) else { return String::new() };
     let mut text = format!("\n  measured on {} of {} samples:", thousands(*number as u64), thousands(total as u64));
-    for (name, value) in figures.iter().filter(|(name, _)| *name != NUM_PROBED) {
+    for (name, value) in figures.iter().filter(|(name, _)| *name != NUM_PROBED && !name.starts_with(COSINE_OF)) {
         text += &format!("\n  {:<24} {:>12}", name.replace('_', " "), Significant(*value).to_string());
     }
     text
@@ -106,6 +106,9 @@ fn of_orbits(orbits: &Orbits, seed: u64) -> Result<BTreeMap<String, f64>> {
     figures.insert("symmetry_gap_max".into(), report.gap_max);
     figures.insert("symmetry_cosine_mean".into(), 1.0 - report.gap_mean);
     figures.insert("symmetry_cosine_p1".into(), report.cosine_p1);
+    for gap in &report.symmetries {
+        figures.insert(format!("{COSINE_OF}{}", gap.name), 1.0 - gap.mean);
+    }
     let own: Vec<usize> = (0..report.num_samples).collect();
     let found = |gallery: &[f32], queries: &[f32]| {
         neighbors::self_retrieval(Rows::new(gallery, orbits.dim)?, Rows::new(queries, orbits.dim)?, &own)
