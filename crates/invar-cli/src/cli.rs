@@ -259,7 +259,7 @@ pub struct Cluster {
     /// one with (sister species); Leiden joins them by nothing that lies near
     #[arg(long, value_name = "COLUMN", requires = "together")]
     pub apart: Option<String>,
-    /// Rows that Leiden looks at, drawn at random; the others join the nearest [default: 100,000]
+    /// Rows that Leiden looks at, drawn at random; the others join the nearest [default: 200,000]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
     /// The table of the clusters to write: members, confidence, the nearest other and what else is known, tab-separated

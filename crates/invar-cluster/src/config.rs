@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AutoConfig, Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, Rows, Ties, auto, hdbscan,
-    kmeans, leiden,
+    kmeans, leiden, neighbors::Neighbors,
 };
 
 /// How to cluster: the `[cluster]` table of a recipe.
@@ -46,6 +46,8 @@ pub struct Clustering {
     pub confidence: Vec<f32>,
     /// What was tried, of methods that try several things; empty else.
     pub candidates: Vec<Candidate>,
+    /// The nearest of every row by cosine, where the method looked for them: others need not look again.
+    pub near: Option<Neighbors>,
 }
 
 impl ClusterConfig {
@@ -138,7 +140,7 @@ impl Clustering {
         order.iter().enumerate().for_each(|(number, &label)| numbers[label] = number as i32);
         let labels = labels.into_iter().map(|label| if label < 0 { -1 } else { numbers[label as usize] }).collect();
         let confidence = order.iter().filter_map(|&label| confidence.get(label).copied()).collect();
-        Self { method, labels, probability, num_clusters: order.len(), confidence, candidates: vec![] }
+        Self { method, labels, probability, num_clusters: order.len(), confidence, candidates: vec![], near: None }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     ClusterError, Clustering, Method, Rows, Ties,
     candidates::{self, Outcome},
     choice::{self, Tried},
-    neighbors::{self, Metric},
+    neighbors::{self, Metric, Neighbors},
     sample,
 };
 
@@ -50,9 +50,8 @@ pub struct LeidenConfig {
     /// Neighbours of a row in the graph. A cluster has more rows than that: what few rows there are else join the cluster that
     /// most of what is near them is in.
     pub neighbors: usize,
-    /// Rows that the graph is built on, drawn at random where there are more: the search for neighbours grows with the
-    /// square of their number. Every other row gets the cluster of most of its nearest ones of them, or that of the rows
-    /// that it must stay with.
+    /// Rows that the graph is built on, drawn at random where there are more: it is clustered five times over. Every other row
+    /// gets the cluster of most of its nearest ones of them, or that of the rows that it must stay with.
     pub sample: usize,
     /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
     #[serde(skip)]
@@ -61,7 +60,7 @@ pub struct LeidenConfig {
 
 impl Default for LeidenConfig {
     fn default() -> Self {
-        Self { resolution: Resolution::Auto, together: None, apart: None, neighbors: 15, sample: 100_000, seed: 0 }
+        Self { resolution: Resolution::Auto, together: None, apart: None, neighbors: 15, sample: 200_000, seed: 0 }
     }
 }
 
@@ -112,7 +111,8 @@ pub fn leiden(
     } else {
         (labels, probability)
     };
-    Ok(Clustering { candidates, ..Clustering::new(Method::Leiden, labels, probability, &confidence) })
+    let near = (!is_part).then_some(parts.near);
+    Ok(Clustering { candidates, near, ..Clustering::new(Method::Leiden, labels, probability, &confidence) })
 }
 
 /// The clusters of `rows` at each resolution that is tried.
@@ -132,8 +132,11 @@ pub(crate) fn outcomes(
     Ok(outcomes)
 }
 
-/// Some rows and their halves, each as a graph.
-struct Parts(Vec<Part>);
+/// Some rows and their halves, each as a graph, and the neighbours that all of them are made of.
+struct Parts {
+    parts: Vec<Part>,
+    near: Neighbors,
+}
 
 impl Parts {
     fn new(
@@ -155,16 +158,17 @@ impl Parts {
         let near = neighbors::of_all(rows, 2 * config.neighbors, Metric::Cosine, progress)?;
         let whole = Part::whole(&near, config.neighbors, ties);
         let halves = (0..SPLITS).flat_map(|split| Part::halves(&near, config.neighbors, ties, config.seed, split));
-        Ok(Self(std::iter::once(whole).chain(halves).collect()))
+        let parts = std::iter::once(whole).chain(halves).collect();
+        Ok(Self { parts, near })
     }
 
     fn whole(&self) -> &Part {
-        &self.0[0]
+        &self.parts[0]
     }
 
     /// The clusters of the whole at each resolution, and how far each is found again in the halves.
     fn outcomes(&self, tried: &[f64], seed: u64, progress: &dyn Progress) -> Result<Vec<Outcome>, ClusterError> {
-        let parts = &self.0;
+        let parts = &self.parts;
         progress.message("clustering");
         // The parts are what is large, and are looked at by all resolutions.
         let graphs = parts.par_iter().map(|part| part.prepared()).collect::<Result<Vec<_>, _>>()?;

@@ -75,19 +75,11 @@ impl ProjectionConfig {
         self
     }
 
-    /// Neighbours of each row by cosine that [`ProjectionConfig::project`] looks at; 0 where it looks at none.
-    pub fn num_neighbors(&self) -> usize {
-        match self {
-            Self::Umap(config) => config.neighbors,
-            Self::Pca {} => 0,
-        }
-    }
-
-    /// A place for every row, `(x, y)`. `near` are the nearest of every row by cosine, at least as many as
-    /// [`ProjectionConfig::num_neighbors`] (or all that there are), where they are known already.
+    /// A place for every row, `(x, y)`. `near` are the nearest of every row by cosine, where they are known already; they are
+    /// looked for else, also where they are fewer than [`UmapConfig::neighbors`].
     ///
     /// # Errors
-    /// When a parameter is out of range, `near` is of other rows, or the user cancels.
+    /// When a parameter is out of range, `near` is not of so many rows, the memory does not suffice, or the user cancels.
     pub fn project(
         &self,
         data: Rows<'_>,
@@ -118,15 +110,18 @@ fn umap(
     }
     let wanted = config.neighbors.min(data.len() - 1);
     let searched;
-    let near = match near {
+    let known = match near {
         Some(near) => {
-            let expected = data.len() * near.k;
-            if near.indices.len() != expected || near.k < wanted {
+            if near.indices.len() != data.len() * near.k {
                 let (what, found) = ("neighbours of the rows to project", near.indices.len());
-                return Err(ClusterError::Length { what, expected: data.len() * near.k.max(wanted), found });
+                return Err(ClusterError::Length { what, expected: data.len() * near.k, found });
             }
-            near
+            Some(near).filter(|near| near.k >= wanted)
         }
+        None => None,
+    };
+    let near = match known {
+        Some(near) => near,
         None => {
             progress.message("looking for neighbours");
             searched = neighbors::of_all(data, wanted, Metric::Cosine, progress)?;

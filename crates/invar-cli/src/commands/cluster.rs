@@ -109,7 +109,7 @@ pub fn cluster(
     });
     let (x, y) = {
         let bar = ui.bar("project", Unit::Items);
-        projection.project(rows, None, &bar)?
+        projection.project(rows, clustering.near.as_ref(), &bar)?
     };
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
     if let Some(svg) = &mut picture {

@@ -1,7 +1,10 @@
 use invar_dataset::NoProgress;
 
 use super::*;
-use crate::specimen::{blobs, on_threads};
+use crate::{
+    LeidenConfig, Resolution, leiden,
+    specimen::{blobs, on_threads},
+};
 
 fn project(values: &[f32], dim: usize, config: &ProjectionConfig) -> Vec<[f32; 2]> {
     let (x, y) = config.project(Rows::new(values, dim).unwrap(), None, &NoProgress).unwrap();
@@ -89,9 +92,13 @@ fn neighbors_that_are_known_are_not_looked_for() {
     let config = ProjectionConfig::default();
     let with = config.project(rows, Some(&near), &NoProgress).unwrap();
     assert_eq!(with, config.project(rows, None, &NoProgress).unwrap());
+    let config_of_clusters = LeidenConfig { resolution: Resolution::Fixed(0.3), ..LeidenConfig::default() };
+    let clusters = leiden(rows, None, &config_of_clusters, &NoProgress).unwrap();
+    assert_eq!(clusters.near, Some(near));
     let few = neighbors::of_all(rows, 5, Metric::Cosine, &NoProgress).unwrap();
-    let error = config.project(rows, Some(&few), &NoProgress).unwrap_err();
-    assert_eq!(error.to_string(), "neighbours of the rows to project: expected 4500, found 1500");
+    assert_eq!(config.project(rows, Some(&few), &NoProgress).unwrap(), with);
+    let error = config.project(Rows::new(&values[8..], 8).unwrap(), Some(&few), &NoProgress).unwrap_err();
+    assert_eq!(error.to_string(), "neighbours of the rows to project: expected 1495, found 1500");
 }
 
 #[test]
