@@ -169,7 +169,7 @@ fn headline(table: &ClusterTable, noun: &str) -> String {
         "{} {noun} in {}, found by {}{noise}.",
         thousands(table.ids.len() as u64),
         counted(num_clusters(table) as u64, "cluster"),
-        table.method
+        table.found["method"].as_str().unwrap_or(&table.method)
     )
 }
 
@@ -186,7 +186,8 @@ fn doubts(clusters: &Table, table: &ClusterTable, noun: &str) -> Vec<String> {
         }
         let doubtful = table.probability.iter().zip(&table.clusters);
         let doubtful = doubtful.filter(|&(&probability, &cluster)| cluster >= 0 && probability < DOUBTFUL).count();
-        if doubtful > 0 && !known.is_empty() {
+        let are_shares = table.found["method"] == "leiden";
+        if doubtful > 0 && are_shares {
             sentences.push(format!(
                 "{} {noun} are doubtful: most of what is near them is in other clusters. To see them: probability < 0.5.",
                 thousands(doubtful as u64)

@@ -23,7 +23,10 @@ function ticksOf(low, high, wanted) {
 }
 
 function chartElement(chart) {
-  const [width, height, right, top, bottom] = [440, 280, 14, 34, 44];
+  const [width, right, bottom] = [440, 14, 44];
+  const legend = legendOf(chart.series, width - right);
+  const top = 20 + 15 * (legend.length ? legend[legend.length - 1].line + 1 : 0);
+  const height = 246 + top;
   const points = chart.series.flatMap((one) => one.x.map((x, i) => [x, one.y[i]])).filter(([, y]) => y !== null);
   const [xs, ys] = [points.map((point) => point[0]), points.map((point) => point[1])];
   const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
@@ -64,7 +67,7 @@ function chartElement(chart) {
       transform: `translate(13 ${(top + height - bottom) / 2}) rotate(-90)`,
     }),
   );
-  root.append(text(left, 14, chart.title, { "font-size": 13, "font-weight": 600 }));
+  root.append(text(30, 14, chart.title, { "font-size": 13, "font-weight": 600 }));
   if (chart.mark) {
     const [place, words] = chart.mark;
     const end = px(place) > width * 0.7;
@@ -100,17 +103,26 @@ function chartElement(chart) {
       root.append(dot);
     });
   });
-  if (chart.series.length > 1) {
-    let x = width - right;
-    for (let at = chart.series.length - 1; at >= 0; at--) {
-      const { name } = chart.series[at];
-      root.append(text(x, 28, name, { "text-anchor": "end" }));
-      x -= 6.1 * name.length + 6;
-      root.append(line(x - 12, 24, x, 24, { stroke: CURVES[at % CURVES.length], "stroke-width": 2.5 }));
-      x -= 26;
-    }
-  }
+  legend.forEach(({ x, line: at, name }, series) => {
+    const y = 29 + 15 * at;
+    root.append(line(x, y - 4, x + 12, y - 4, { stroke: CURVES[series % CURVES.length], "stroke-width": 2.5 }));
+    root.append(text(x + 18, y, name));
+  });
   return root;
+}
+
+// Where the name of each series stands, in as many lines as they need; of one series the title says enough.
+function legendOf(series, end) {
+  if (series.length < 2) return [];
+  const start = 30;
+  let [x, line] = [start, 0];
+  return series.map(({ name }) => {
+    const length = 32 + 6.1 * name.length;
+    if (x > start && x + length > end) [x, line] = [start, line + 1];
+    const place = { x, line, name };
+    x += length;
+    return place;
+  });
 }
 
 // The curve for who cannot see it.

@@ -27,7 +27,7 @@ function clustersTable(onCluster) {
     line.firstElementChild.className = "";
   };
   const cells = rows.map((row) => kept.map((at) => (at > 0 ? text(row[at]) : Number(row[0]) < 0 ? "noise" : row[0])));
-  const table = tableElement({ caption, columns: kept.map((at) => columns[at]), rows: cells }, decorate);
+  const table = tableElement({ caption, columns: kept.map((at) => columns[at].replaceAll("_", " ")), rows: cells }, decorate);
   place.append(table);
   return {
     add(heading, texts) {
