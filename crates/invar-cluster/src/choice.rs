@@ -72,6 +72,9 @@ pub(crate) fn choose(
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoConfig {
+    /// The number of clusters, where it is known: they are those of k-means then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k: Option<NumClusters>,
     /// Largest number of clusters that k-means tries.
     pub k_max: usize,
     /// As [`LeidenConfig::together`]. k-means, which knows nothing of it, is not tried then.
@@ -93,6 +96,7 @@ impl Default for AutoConfig {
     fn default() -> Self {
         let (kmeans, leiden) = (KMeansConfig::default(), LeidenConfig::default());
         Self {
+            k: None,
             k_max: kmeans.k_max,
             together: None,
             apart: None,
@@ -106,7 +110,7 @@ impl Default for AutoConfig {
 /// Clusters `data` by the cosine of its rows. One cluster, where none lie apart and are found again.
 ///
 /// # Errors
-/// As [`kmeans()`] and [`leiden()`].
+/// As [`kmeans()`] and [`leiden()`], and when the number of clusters is given for rows that must stay together.
 pub fn auto(
     data: Rows<'_>,
     ties: Option<&Ties>,
@@ -116,6 +120,14 @@ pub fn auto(
     let AutoConfig { k_max, neighbors, sample, seed, .. } = *config;
     let kmeans = KMeansConfig { k_max, seed, spherical: true, ..KMeansConfig::default() };
     let leiden = LeidenConfig { neighbors, sample, seed, ..LeidenConfig::default() };
+    match config.k {
+        Some(k) if ties.is_some() => {
+            let must = "left out where rows must stay together";
+            return Err(ClusterError::Parameter { parameter: "k", value: k.to_string(), must });
+        }
+        Some(k) => return ClusterConfig::KMeans(KMeansConfig { k, ..kmeans }).run(data, None, progress),
+        None => {}
+    }
     let mut tried = vec![Tried::Leiden(&leiden)];
     if ties.is_none() {
         tried.push(Tried::KMeans(&kmeans));

@@ -110,9 +110,9 @@ fn what_is_asked_wrongly_is_a_usage_error() {
         (&["--k", "0"], "--k 0"),
         (&["--method", "hdbscan", "--k", "3"], "--k is an option of --method kmeans"),
         (&["--method", "hdbscan", "--restarts", "3"], "--restarts is an option of --method kmeans"),
-        (&["--min-samples", "3"], "--min-samples is an option of --method hdbscan"),
-        (&["--min-cluster-size", "3"], "--min-cluster-size is an option of --method hdbscan"),
-        (&["--sample", "3"], "--sample is an option of --method leiden"),
+        (&["--method", "auto", "--min-samples", "3"], "--min-samples is an option of --method hdbscan"),
+        (&["--k", "2", "--min-cluster-size", "3"], "--min-cluster-size is an option of --method hdbscan"),
+        (&["--k", "2", "--sample", "3"], "--sample is an option of --method auto and leiden, the method is kmeans"),
     ] {
         let error = bench.fails(2, &[&cluster[..], options].concat());
         assert!(error.contains(named), "{options:?}: {error}");

@@ -48,6 +48,12 @@ fn rows_that_must_stay_together_are_left_to_leiden() {
     let found = run(&values, 8, Some(&ties), &AutoConfig::default());
     assert_eq!(found.labels[0], found.labels[1]);
     assert!(found.candidates.iter().all(|one| one.method == Method::Leiden));
+    let rows = Rows::new(&values, 8).unwrap();
+    let config = AutoConfig { k: Some(NumClusters::Fixed(3)), ..AutoConfig::default() };
+    let error = auto(rows, Some(&ties), &config, &NoProgress).unwrap_err();
+    assert_eq!(error.to_string(), "k = 3: must be left out where rows must stay together");
+    let found = auto(rows, None, &config, &NoProgress).unwrap();
+    assert_eq!((found.method, found.num_clusters, found.candidates.len()), (Method::KMeans, 3, 0));
 }
 
 #[test]
