@@ -1,7 +1,7 @@
 //! What is made of the graph of nearest neighbours, from a file of raw little-endian f32 values, for side-by-side timing with
-//! other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is
-//! `umap`, `leiden` (resolution 1; searches by itself) or `hdbscan` (clusters of 50 rows and more, with 10 samples). For the search, and for each stage, prints
-//! a line of name, wall seconds, CPU seconds and what there is to say; writes `OUT.knn` (u32 rows) and `OUT.STAGE`.
+//! other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is `umap`, `leiden` (resolution 1; searches by itself) or
+//! `hdbscan` (clusters of 50 rows and more, with 10 samples). For the search, and for each stage, prints a line of name, wall
+//! seconds, CPU seconds and what there is to say; writes `OUT.knn` (u32 rows) and `OUT.STAGE`.
 #![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, fs, time::Instant};

@@ -102,9 +102,13 @@ pub(crate) fn best(outcomes: &[Outcome]) -> Option<usize> {
 }
 
 /// How far each cluster of `labels` is found again in parts of the rows: the mean over the parts that have some of it of the
-/// largest Jaccard similarity with a cluster there. A part is the numbers of its rows and their clusters.
-pub(crate) fn confidence<'a>(labels: &[i32], parts: impl Iterator<Item = (&'a [u32], &'a [i32])>) -> Vec<f32> {
-    let num = labels.iter().max().map_or(0, |&most| most as usize + 1);
+/// largest Jaccard similarity with a cluster there; 0 where no part has any. A part is the numbers of its rows and their
+/// clusters. There are `num` clusters, of which the rows may lack some.
+pub(crate) fn confidence<'a>(
+    labels: &[i32],
+    num: usize,
+    parts: impl Iterator<Item = (&'a [u32], &'a [i32])>,
+) -> Vec<f32> {
     let (mut sums, mut times) = (vec![0.0; num], vec![0u32; num]);
     for (rows, found) in parts {
         let here: Vec<i32> = rows.iter().map(|&row| labels[row as usize]).collect();

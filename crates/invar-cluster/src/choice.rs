@@ -120,6 +120,9 @@ pub fn auto(
     let AutoConfig { k_max, neighbors, sample, seed, .. } = *config;
     let kmeans = KMeansConfig { k_max, seed, spherical: true, ..KMeansConfig::default() };
     let leiden = LeidenConfig { neighbors, sample, seed, ..LeidenConfig::default() };
+    kmeans.validate()?;
+    leiden.validate()?;
+    ties.map_or(Ok(()), |ties| ties.check(data.len()))?;
     match config.k {
         Some(k) if ties.is_some() => {
             let must = "left out where rows must stay together";

@@ -139,7 +139,7 @@ fn of_k(data: Rows<'_>, config: &KMeansConfig, k: usize, progress: &dyn Progress
 }
 
 impl KMeansConfig {
-    fn validate(&self) -> Result<(), ClusterError> {
+    pub(crate) fn validate(&self) -> Result<(), ClusterError> {
         let refuse = |parameter, value: String, must| Err(ClusterError::Parameter { parameter, value, must });
         match self {
             Self { k: NumClusters::Fixed(0), .. } => refuse("k", "0".into(), "at least 1, or \"auto\""),

@@ -187,8 +187,9 @@ impl Parts {
         let of_resolution = |&resolution: &f64| {
             let labels = found.next().expect("a clustering of all rows");
             let halved: Vec<Vec<i32>> = found.by_ref().take(parts.len() - 1).collect();
+            let num_clusters = labels.iter().max().map_or(0, |&most| most as usize + 1);
             let halves = parts[1..].iter().zip(&halved).map(|(part, found)| (part.rows.as_slice(), found.as_slice()));
-            let confidence = candidates::confidence(&labels, halves);
+            let confidence = candidates::confidence(&labels, num_clusters, halves);
             Outcome { method: Method::Leiden, resolution: Some(resolution), labels, confidence, silhouette: None }
         };
         Ok(tried.iter().map(of_resolution).collect())
@@ -196,7 +197,7 @@ impl Parts {
 }
 
 impl LeidenConfig {
-    fn validate(&self) -> Result<(), ClusterError> {
+    pub(crate) fn validate(&self) -> Result<(), ClusterError> {
         let refuse = |parameter, value: String, must| Err(ClusterError::Parameter { parameter, value, must });
         match self {
             Self { resolution: Resolution::Fixed(value), .. } if !(*value > 0.0 && value.is_finite()) => {

@@ -108,6 +108,8 @@ fn what_is_asked_wrongly_is_a_usage_error() {
         (&["--method", "hdbscan", "--min-samples", "0"], "min_samples = 0"),
         (&["--restarts", "0"], "restarts = 0"),
         (&["--k", "0"], "--k 0"),
+        (&["--neighbors", "0"], "neighbors = 0"),
+        (&["--neighbors", "5000"], "neighbors = 5000"),
         (&["--method", "hdbscan", "--k", "3"], "--k is an option of --method kmeans"),
         (&["--method", "hdbscan", "--restarts", "3"], "--restarts is an option of --method kmeans"),
         (&["--method", "auto", "--min-samples", "3"], "--min-samples is an option of --method hdbscan"),

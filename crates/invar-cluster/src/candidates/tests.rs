@@ -19,6 +19,14 @@ fn similarities_by_hand() {
 }
 
 #[test]
+fn a_cluster_that_no_part_has_keeps_its_place() {
+    // Of four clusters two are in the rows, in whole halves that are found as they are.
+    let labels = [0, 0, 2, 2];
+    let parts: [(&[u32], &[i32]); 2] = [(&[0, 2], &[5, 6]), (&[1, 3], &[0, 1])];
+    assert_eq!(confidence(&labels, 4, parts.into_iter()), [1.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
 fn the_largest_product_is_taken_and_what_is_not_found_again_is_not() {
     let outcomes = [
         outcome(0.1, &[1.0, 1.0], Some(0.30)),

@@ -57,6 +57,21 @@ fn rows_that_must_stay_together_are_left_to_leiden() {
 }
 
 #[test]
+fn parameters_are_checked_before_anything_is_tried() {
+    let (values, _) = blobs(40, 4, 2, 8.0, 7);
+    let refused = |ties: Option<&Ties>, config: AutoConfig| {
+        auto(Rows::new(&values, 4).unwrap(), ties, &config, &NoProgress).unwrap_err().to_string()
+    };
+    let of = AutoConfig::default;
+    assert_eq!(refused(None, AutoConfig { neighbors: 0, ..of() }), "neighbors = 0: must be 1 to 1,000");
+    assert_eq!(refused(None, AutoConfig { neighbors: 5_000, ..of() }), "neighbors = 5000: must be 1 to 1,000");
+    assert_eq!(refused(None, AutoConfig { sample: 0, ..of() }), "sample = 0: must be at least 1");
+    assert_eq!(refused(None, AutoConfig { k_max: 1, ..of() }), "k_max = 1: must be at least 2");
+    let ties = Ties::new(vec![None; 39]);
+    assert_eq!(refused(Some(&ties), of()), "rows that must stay together: expected 40, found 39");
+}
+
+#[test]
 fn a_cluster_that_is_cut_at_random_is_said_to_be() {
     // Three round blobs as four: two of the four are pieces of one.
     let (values, _) = blobs(1200, 10, 3, 6.0, 4);

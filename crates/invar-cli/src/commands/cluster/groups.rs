@@ -94,6 +94,10 @@ pub fn in_words(table: &GroupTable) -> String {
 /// For each band of confidence that there is, how many clusters are in it and which: `(cluster, confidence)`.
 pub fn bands(known: &[(i32, f32)]) -> Vec<String> {
     let mut said = vec![];
+    // All of the rows are all of any half.
+    if known.len() < 2 {
+        return said;
+    }
     let mut upper = f32::INFINITY;
     for (least, words) in BANDS {
         let in_band = known.iter().filter(|(_, confidence)| (least..upper).contains(confidence));
