@@ -22,8 +22,12 @@ pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, Cl
     if labels.len() != data.len() {
         return Err(ClusterError::Length { what: "cluster labels", expected: data.len(), found: labels.len() });
     }
+    Ok(distances_from(data, labels, &means(data, labels)))
+}
+
+/// The same, from `means` of the clusters that are known.
+pub(crate) fn distances_from(data: Rows<'_>, labels: &[i32], means: &[Option<Vec<f64>>]) -> Vec<f32> {
     let dim = data.dim();
-    let means = means(data, labels);
     let distance = |row: &[f32], mean: &[f64]| {
         row.iter().zip(mean).map(|(&x, mean)| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt()
     };
@@ -31,7 +35,7 @@ pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, Cl
         Some(mean) => distance(row, mean) as f32,
         None => means.iter().flatten().map(|mean| distance(row, mean)).reduce(f64::min).unwrap_or(0.0) as f32,
     };
-    Ok(data.values().par_chunks(dim).zip(labels).map(of_row).collect())
+    data.values().par_chunks(dim).zip(labels).map(of_row).collect()
 }
 
 /// The mean of each cluster, `[D]`; `None` of one without members. Noise (-1) has none.

@@ -1,12 +1,20 @@
-//! What is known of each cluster: its members, the figures that their domain asks for, how sure it is, and which other is near.
+//! What is known of each cluster: its members, the figures that their domain asks for, how sure it is, which other is near,
+//! which members stand for it, and what sets it apart.
+
+mod contrasts;
+mod exemplars;
 
 use invar_dataset::{Column, ColumnData, FigureRule, GroupFigure, GroupFigures};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ClusterError, Method, Rows, geometry,
     neighbors::{self, Metric},
 };
+
+pub use self::contrasts::{Contrast, Contrasts};
+pub use self::exemplars::EXEMPLARS;
 
 /// Share of what joins a row to others below which its cluster is in doubt.
 pub const DOUBTFUL: f32 = 0.5;
@@ -52,6 +60,11 @@ pub struct Group {
     pub nearest: Option<i32>,
     /// 1 less the cosine of the two means.
     pub distance: Option<f32>,
+    /// Rows that stand for it, the medoid first; none of noise.
+    pub exemplars: Vec<usize>,
+    /// What sets it apart from all other rows, the largest effect first; empty where nobody compared ([`Contrasts`]).
+    #[serde(default)]
+    pub apart: Vec<Contrast>,
 }
 
 impl GroupTable {
@@ -73,17 +86,15 @@ impl GroupTable {
                 return Err(ClusterError::Length { what, expected: rows.len(), found });
             }
         }
-        let num_clusters = of.labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
-        let mut members: Vec<Vec<usize>> = vec![vec![]; num_clusters + 1];
+        let (num_clusters, num_groups) = extent(of.labels);
+        let mut members: Vec<Vec<usize>> = vec![vec![]; num_groups];
         for (row, &label) in of.labels.iter().enumerate() {
             members[usize::try_from(label).unwrap_or(num_clusters)].push(row);
         }
-        if members[num_clusters].is_empty() {
-            members.pop();
-        }
-        let there = |figure: &&GroupFigure| figure.columns().iter().all(|name| numbers(columns, name).is_some());
+        let there = |figure: &&GroupFigure| figure.columns().iter().all(|name| numbers_of(columns, name).is_some());
         let known: Vec<&GroupFigure> = asked.figures.iter().filter(there).collect();
         let nearest = nearest_means(rows, of.labels)?;
+        let distances = geometry::distances_to_means(rows, of.labels)?;
         let group = |(cluster, members): (usize, &Vec<usize>)| {
             let is_noise = cluster == num_clusters;
             let doubtful = members.iter().filter(|&&row| of.probability[row] < DOUBTFUL).count();
@@ -96,12 +107,14 @@ impl GroupTable {
                 doubtful: (of.method == Method::Leiden && !is_noise).then_some(doubtful),
                 nearest: near.map(|(cluster, _)| cluster),
                 distance: near.map(|(_, distance)| distance),
+                exemplars: if is_noise { vec![] } else { exemplars::exemplars(rows, members, &distances) },
+                apart: vec![],
             }
         };
         Ok(Self {
             noun: asked.noun.clone(),
             figures: known.iter().map(|figure| figure.name.clone()).collect(),
-            groups: members.iter().enumerate().map(group).collect(),
+            groups: members.par_iter().enumerate().map(group).collect(),
         })
     }
 
@@ -111,12 +124,19 @@ impl GroupTable {
         group.figures[at]
     }
 
-    /// A line of names, then one a cluster, with tabs between; what is not known is empty.
-    pub fn to_tsv(&self) -> String {
+    /// A line of names, then one a cluster, with tabs between; what is not known is empty. `ids` are the names of the rows,
+    /// `keys` their keys where there are any.
+    ///
+    /// # Panics
+    /// When there is not a name a row.
+    pub fn to_tsv(&self, ids: &[String], keys: Option<&[i64]>) -> String {
         let figures = self.figures.join("\t");
         let figures = if figures.is_empty() { figures } else { format!("\t{figures}") };
-        let mut text =
-            format!("cluster\t{}{figures}\tconfidence\tdoubtful\tnearest_cluster\tcosine_distance\n", self.noun);
+        let mut text = format!(
+            "cluster\t{}{figures}\tconfidence\tdoubtful\tnearest_cluster\tcosine_distance\tset_apart\tmedoid\texemplars\t\
+             exemplar_keys\n",
+            self.noun
+        );
         let number = |value: Option<f64>| value.map(plain).unwrap_or_default();
         for group in &self.groups {
             let mut cells = vec![group.cluster.to_string(), group.members.to_string()];
@@ -125,11 +145,28 @@ impl GroupTable {
             cells.push(group.doubtful.map(|doubtful| doubtful.to_string()).unwrap_or_default());
             cells.push(group.nearest.map(|nearest| nearest.to_string()).unwrap_or_default());
             cells.push(number(group.distance.map(f64::from)));
+            let name = |&row: &usize| one_line(&ids[row]);
+            cells.push(one_line(&group.apart.iter().map(Contrast::in_words).collect::<Vec<_>>().join("; ")));
+            cells.push(group.exemplars.first().map(name).unwrap_or_default());
+            cells.push(group.exemplars.iter().map(name).collect::<Vec<_>>().join("; "));
+            let keys = keys.iter().flat_map(|keys| group.exemplars.iter().map(|&row| keys[row].to_string()));
+            cells.push(keys.collect::<Vec<_>>().join(" "));
             text += &cells.join("\t");
             text.push('\n');
         }
         text
     }
+}
+
+/// How many clusters there are, and how many groups: noise (-1) is one, the last, where there is any.
+fn extent(labels: &[i32]) -> (usize, usize) {
+    let num_clusters = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
+    (num_clusters, num_clusters + usize::from(labels.iter().any(|&label| label < 0)))
+}
+
+/// A name or word that would end a cell or a line has blanks instead.
+fn one_line(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control(), " ")
 }
 
 /// Four digits after the point below a thousand, none above.
@@ -192,7 +229,7 @@ fn figures(known: &[&GroupFigure], columns: &[Column], members: &[usize]) -> Vec
 
 /// The values of the rows `members`.
 fn values(columns: &[Column], name: &str, members: &[usize]) -> Vec<Option<f64>> {
-    let all = numbers(columns, name).expect("a column that there is");
+    let all = numbers_of(columns, name).expect("a column that there is");
     members.iter().map(|&row| all(row)).collect()
 }
 
@@ -211,9 +248,16 @@ fn n50(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// The values of a column as numbers; `None` where there is no such column. Text is no number.
-fn numbers<'a>(columns: &'a [Column], name: &str) -> Option<Box<dyn Fn(usize) -> Option<f64> + 'a>> {
-    let column = columns.iter().find(|column| column.name == name)?;
-    Some(match &column.data {
+fn numbers_of<'a>(columns: &'a [Column], name: &str) -> Option<Numbers<'a>> {
+    numbers(&columns.iter().find(|column| column.name == name)?.data)
+}
+
+/// The value of each row as a number, where there is one.
+type Numbers<'a> = Box<dyn Fn(usize) -> Option<f64> + 'a>;
+
+/// The values of a column as numbers; `None` of text.
+fn numbers(data: &ColumnData) -> Option<Numbers<'_>> {
+    Some(match data {
         ColumnData::U8(values) => Box::new(|row| values[row].map(f64::from)),
         ColumnData::U32(values) => Box::new(|row| values[row].map(f64::from)),
         ColumnData::I64(values) => Box::new(|row| values[row].map(|value| value as f64)),

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means, HDBSCAN, Leiden, or what fits
+//!               +-- assign ---------------> clusters that were found before, or none of them
 //!               +-- ProjectionConfig ----> x, y                                  UMAP or PCA, for the eye
 //!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
 //!               +-- probe ----------------> can a column be told from it?        with columns
@@ -32,6 +33,7 @@ pub mod probe;
 pub mod projection;
 pub mod scores;
 
+mod assign;
 mod candidates;
 mod choice;
 mod config;
@@ -48,6 +50,7 @@ mod silhouette;
 mod specimen;
 mod ties;
 
+pub use assign::{AssignConfig, Assigned, Clustered, assign};
 pub use candidates::{Candidate, Method};
 pub use choice::{AutoConfig, auto};
 pub use config::{ClusterConfig, Clustering};

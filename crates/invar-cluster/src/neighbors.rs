@@ -37,6 +37,14 @@ pub struct Neighbors {
     pub recall: f64,
 }
 
+impl Neighbors {
+    /// The neighbours of a query, nearest first, and how near they are; `None` where there are none to find.
+    pub fn of(&self, query: usize) -> Option<(&[u32], &[f32])> {
+        let range = query * self.k..(query + 1) * self.k;
+        (self.k > 0).then(|| (&self.indices[range.clone()], &self.values[range]))
+    }
+}
+
 /// How neighbours are scored against labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -243,6 +251,22 @@ fn check_rows(data: Rows<'_>) -> Result<(), ClusterError> {
         return Err(ClusterError::TooManyRows { method, rows, max_rows, hint: "take a part" });
     }
     Ok(())
+}
+
+/// The label of most of the rows `near`, of equally many that of the nearest, and its share; `labels` are those of all rows.
+/// (0, 0) of no rows.
+pub(crate) fn vote(near: &[u32], labels: &[i32]) -> (i32, f32) {
+    let mut votes: Vec<(i32, usize)> = Vec::new();
+    for &row in near {
+        let label = labels[row as usize];
+        match votes.iter_mut().find(|vote| vote.0 == label) {
+            Some(vote) => vote.1 += 1,
+            None => votes.push((label, 1)),
+        }
+    }
+    let most = votes.iter().map(|vote| vote.1).max().unwrap_or(0);
+    let label = votes.iter().find(|vote| vote.1 == most).map_or(0, |vote| vote.0);
+    (label, most as f32 / near.len().max(1) as f32)
 }
 
 /// The most frequent label; of equally frequent ones the one met first.

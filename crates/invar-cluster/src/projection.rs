@@ -147,43 +147,18 @@ impl UmapConfig {
     }
 }
 
-/// Places for `new` rows in the map `(x, y)` of `old` ones, which stays as it is: for each the mean of the places of its
-/// `neighbors` nearest old rows by cosine, weighted as UMAP weights them. Nothing where there are no old rows: the origin.
-///
-/// # Errors
-/// When the dimensions differ, or the map is not of the old rows.
-pub fn place(
-    old: Rows<'_>,
-    (x, y): (&[f32], &[f32]),
-    new: Rows<'_>,
-    neighbors: usize,
-) -> Result<(Vec<f32>, Vec<f32>), ClusterError> {
-    /// Rows that are looked up at once.
-    const BLOCK: usize = 65_536;
-    let length = |what, expected, found| Err(ClusterError::Length { what, expected, found });
-    match () {
-        () if x.len() != old.len() => return length("places of the old rows, x", old.len(), x.len()),
-        () if y.len() != old.len() => return length("places of the old rows, y", old.len(), y.len()),
-        () if new.dim() != old.dim() => return length("dimension of the new rows", old.dim(), new.dim()),
-        () if old.is_empty() => return Ok((vec![0.0; new.len()], vec![0.0; new.len()])),
-        () => {}
-    }
-    let mut places = Vec::with_capacity(new.len());
-    for block in new.normalized().chunks(BLOCK * new.dim()) {
-        let near = neighbors::nearest_to(old, Rows::new(block, new.dim())?, neighbors.max(1), Metric::Cosine);
-        let weighed = |(rows, cosines): (&[u32], &[f32])| {
-            let weights = Memberships::of(cosines).weights;
-            let total: f32 = weights.iter().sum();
-            let mean = |of: &[f32]| {
-                rows.iter().zip(&weights).map(|(&row, weight)| of[row as usize] * weight).sum::<f32>() / total
-            };
-            (mean(x), mean(y))
-        };
-        let found: Vec<(f32, f32)> =
-            near.indices.par_chunks(near.k).zip(near.values.par_chunks(near.k)).map(weighed).collect();
-        places.extend(found);
-    }
-    Ok(places.into_iter().unzip())
+/// Places of `rows` new rows in a map `(x, y)`, which stays as it is: for each the mean of the places of its nearest old rows,
+/// `near` by cosine, weighted as UMAP weights them. The origin where there are none.
+pub(crate) fn places_of(near: &Neighbors, x: &[f32], y: &[f32], rows: usize) -> (Vec<f32>, Vec<f32>) {
+    let place = |row| {
+        let Some((nearest, cosines)) = near.of(row) else { return (0.0, 0.0) };
+        let weights = Memberships::of(cosines).weights;
+        let total: f32 = weights.iter().sum();
+        let mean =
+            |of: &[f32]| nearest.iter().zip(&weights).map(|(&row, weight)| of[row as usize] * weight).sum::<f32>() / total;
+        (mean(x), mean(y))
+    };
+    (0..rows).into_par_iter().map(place).unzip()
 }
 
 #[cfg(test)]

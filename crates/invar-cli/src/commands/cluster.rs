@@ -102,7 +102,7 @@ pub fn cluster(
             method: clustering.method,
         },
     )?;
-    let text = groups.to_tsv();
+    let text = groups.to_tsv(&embeddings.ids, embeddings.keys.as_deref());
     tsv.write_all(text.as_bytes()).and_then(|()| tsv.flush()).with_context(|| tsv.path().display().to_string())?;
     let found = json!({
         "method": clustering.method, "candidates": clustering.candidates, "confidence": clustering.confidence,

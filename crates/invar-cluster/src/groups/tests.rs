@@ -56,14 +56,25 @@ fn figures_by_hand() {
 
 #[test]
 fn what_is_not_known_is_empty_in_the_text() {
-    let text = table(&[]).to_tsv();
+    let mut table = table(&[]);
+    let apart = Contrast { column: "share".into(), value: None, own: 0.5, others: 0.25, effect: 2.0 };
+    table.groups[0].apart = vec![apart];
+    let ids = ["a", "b\tc", "d", "e", "f", "g"].map(str::to_owned);
+    let text = table.to_tsv(&ids, Some(&[10, 11, 12, 13, 14, 15]));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[0],
-        "cluster\trows\tbases\tn50\tshare\tsize\talone\tconfidence\tdoubtful\tnearest_cluster\tcosine_distance"
+        "cluster\trows\tbases\tn50\tshare\tsize\talone\tconfidence\tdoubtful\tnearest_cluster\tcosine_distance\t\
+         set_apart\tmedoid\texemplars\texemplar_keys"
     );
-    assert_eq!(lines[1], "0\t3\t80\t40\t0.6562\t121.9048\t0.6667\t\t\t1\t0.4000");
-    assert_eq!(lines[4], "-1\t1\t100\t100\t0.2000\t500.0000\t0\t\t\t\t");
+    let apart = "share 0.5, others 0.25 (d +2.0)";
+    assert_eq!(lines[1], format!("0\t3\t80\t40\t0.6562\t121.9048\t0.6667\t\t\t1\t0.4000\t{apart}\ta\ta\t10"));
+    assert_eq!(lines[2].rsplit('\t').take(3).collect::<Vec<_>>(), ["12", "d", "d"]);
+    assert_eq!(lines[4], "-1\t1\t100\t100\t0.2000\t500.0000\t0\t\t\t\t\t\t\t\t");
+    // A name that would end its cell does not.
+    table.groups[0].exemplars = vec![1, 5];
+    let text = table.to_tsv(&ids, None);
+    assert!(text.lines().nth(1).unwrap().ends_with("\tb c\tb c; g\t"), "{text}");
     assert_eq!(lines.len(), 5);
 }
 
@@ -72,7 +83,7 @@ fn nothing_and_one_cluster() {
     let method = Method::Leiden;
     let of = Labelled { labels: &[], probability: &[], confidence: &[], method };
     let empty = GroupTable::new(Rows::new(&[], 2).unwrap(), of, &GroupFigures::default(), &[]).unwrap();
-    assert_eq!(empty.to_tsv(), "cluster\tsamples\tconfidence\tdoubtful\tnearest_cluster\tcosine_distance\n");
+    assert_eq!(empty.to_tsv(&[], None).lines().count(), 1);
     let of = Labelled { labels: &[0, 0], probability: &[1.0, 1.0], confidence: &[1.0], method };
     let rows = [1.0, 0.0, 0.0, 1.0];
     let one = GroupTable::new(Rows::new(&rows, 2).unwrap(), of, &GroupFigures::default(), &[]).unwrap();

@@ -51,7 +51,7 @@ impl Sampled<'_> {
             let queries = Rows::new(&values, data.dim()).expect("rows of rows");
             let found = neighbors::nearest_to(self.rows, queries, self.neighbors, Metric::Cosine);
             for (&row, near) in block.iter().zip(found.indices.chunks(found.k.max(1))) {
-                (labels[row], probability[row]) = self.vote(near);
+                (labels[row], probability[row]) = neighbors::vote(near, self.labels);
             }
         }
         for row in following {
@@ -59,20 +59,6 @@ impl Sampled<'_> {
             (labels[row], probability[row]) = (labels[first], probability[first]);
         }
         (labels, probability)
-    }
-
-    fn vote(&self, near: &[u32]) -> (i32, f32) {
-        let mut votes: Vec<(i32, usize)> = Vec::new();
-        for &row in near {
-            let label = self.labels[row as usize];
-            match votes.iter_mut().find(|vote| vote.0 == label) {
-                Some(vote) => vote.1 += 1,
-                None => votes.push((label, 1)),
-            }
-        }
-        let most = votes.iter().map(|vote| vote.1).max().unwrap_or(0);
-        let label = votes.iter().find(|vote| vote.1 == most).map_or(0, |vote| vote.0);
-        (label, most as f32 / near.len().max(1) as f32)
     }
 }
 

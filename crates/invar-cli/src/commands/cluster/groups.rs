@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cluster::{
     Method, Rows,
-    groups::{GroupTable, Labelled},
+    groups::{Contrasts, GroupTable, Labelled},
 };
 use invar_dataset::GroupFigures;
-use invar_embeddings::{ClusterTable, Embeddings};
+use invar_embeddings::{ClusterTable, EMBEDDING, Embeddings, KEY};
 
 use crate::{exit::Usage, ui::thousands};
 
@@ -45,7 +45,10 @@ pub fn beside(clusters: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The table of clusters of embeddings.
+/// Columns that are no facts about the samples.
+const NO_FACTS: [&str; 3] = ["id", KEY, EMBEDDING];
+
+/// The table of clusters of embeddings, and what sets each apart in the columns of theirs.
 ///
 /// # Errors
 /// When a column of theirs cannot be read.
@@ -56,9 +59,19 @@ pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Resul
     names.sort_unstable();
     names.dedup();
     let there = embeddings.column_names()?;
-    let names = names.into_iter().filter(|name| there.iter().any(|there| there == name));
-    let columns = names.map(|name| embeddings.column(name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(GroupTable::new(rows, of, &asked, &columns)?)
+    let known: Vec<&str> = names.iter().copied().filter(|name| there.iter().any(|there| there == name)).collect();
+    let columns = known.into_iter().map(|name| embeddings.column(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut table = GroupTable::new(rows, of, &asked, &columns)?;
+    drop(columns);
+    let mut contrasts = Contrasts::new(of.labels, &names);
+    for name in there.iter().filter(|name| !NO_FACTS.contains(&name.as_str())) {
+        // A type that is none of facts (a list) has no contrast.
+        if let Ok(column) = embeddings.column(name) {
+            contrasts.add(&column)?;
+        }
+    }
+    table.groups.iter_mut().zip(contrasts.finish()).for_each(|(group, apart)| group.apart = apart);
+    Ok(table)
 }
 
 /// The same, of tables that were written.
