@@ -222,7 +222,10 @@ pub enum Projection {
   invar cluster embeddings --out clusters.parquet --k 12
   invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
   invar cluster embeddings --out clusters.parquet --method leiden --together component --apart homologs
-  invar cluster embeddings --out clusters.parquet --plot clusters.svg")]
+  invar cluster embeddings --out clusters.parquet --plot clusters.svg
+  invar cluster new_embeddings --assign clusters.parquet --out assigned.parquet
+With --assign each sample gets the cluster of most of its nearest samples among the old ones, where it lies as near to them as
+the members do; else -1, none of these. x and y are its place in the old map.")]
 pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
@@ -230,6 +233,17 @@ pub struct Cluster {
     /// The Parquet file to write: id, key, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
+    /// Do not look for clusters: give each sample its place in these, that `invar cluster` made of other samples through
+    /// the same model, or in none of them (-1)
+    #[arg(long, value_name = "CLUSTERS", conflicts_with_all = ["method", "k", "restarts", "min_cluster_size", "min_samples",
+        "resolution", "together", "apart", "sample", "projection"])]
+    pub assign: Option<PathBuf>,
+    /// The embeddings that the clusters of --assign are of [default: where they were when they were clustered]
+    #[arg(long, value_name = "EMB", requires = "assign")]
+    pub of: Option<PathBuf>,
+    /// Share of a cluster's own members that --assign would take into it; a sample that is farther from them is in none
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, requires = "assign")]
+    pub gate: f64,
     /// How [default: what the other options are of, else auto]
     #[arg(long, value_enum)]
     pub method: Option<Method>,
@@ -249,7 +263,8 @@ pub struct Cluster {
     /// apart and are found again in halves of the rows [default: auto]
     #[arg(long, value_name = "R")]
     pub resolution: Option<String>,
-    /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that [default: 15]
+    /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that. Of --assign, those that
+    /// vote [default: 15]
     #[arg(long, value_name = "N")]
     pub neighbors: Option<usize>,
     /// Column of EMB, of integers: Leiden never parts rows that have one value in it

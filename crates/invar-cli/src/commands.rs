@@ -13,6 +13,7 @@ mod listed;
 pub mod paint;
 mod query;
 pub mod report;
+mod same_rows;
 
 use anyhow::Result;
 

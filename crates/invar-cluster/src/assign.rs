@@ -37,7 +37,7 @@ pub struct AssignConfig {
 
 impl Default for AssignConfig {
     fn default() -> Self {
-        Self { neighbors: 15, gate: 0.99, asked: 50_000 }
+        Self { neighbors: 15, gate: 0.95, asked: 50_000 }
     }
 }
 
@@ -103,8 +103,7 @@ pub fn assign(
         }
         let block = Rows::new(block, new.dim())?;
         let normalized = block.normalized();
-        let near =
-            neighbors::nearest_to(rows, Rows::new(&normalized, new.dim())?, config.neighbors, Metric::Cosine);
+        let near = neighbors::nearest_to(rows, Rows::new(&normalized, new.dim())?, config.neighbors, Metric::Cosine);
         let (of_x, of_y) = projection::places_of(&near, &x, &y, block.len());
         found.x.extend(of_x);
         found.y.extend(of_y);

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterError, Method, Rows, geometry,
+    ClusterError, Rows, geometry,
     neighbors::{self, Metric},
 };
 
@@ -28,8 +28,8 @@ pub struct Labelled<'a> {
     pub probability: &'a [f32],
     /// How far each cluster is found again; empty where that is not known.
     pub confidence: &'a [f32],
-    /// What made them. Of Leiden alone the probability is a share, so that half of it means something.
-    pub method: Method,
+    /// Whether the probability is a share of what lies near the row, so that half of it means something.
+    pub are_shares: bool,
 }
 
 /// A row for each cluster.
@@ -54,7 +54,7 @@ pub struct Group {
     pub figures: Vec<Option<f64>>,
     /// How far it is found again in halves of the rows, `[0, 1]`.
     pub confidence: Option<f32>,
-    /// Members whose probability is below [`DOUBTFUL`]; of Leiden.
+    /// Members whose probability is below [`DOUBTFUL`], where that is a share.
     pub doubtful: Option<usize>,
     /// The cluster whose mean is nearest by cosine.
     pub nearest: Option<i32>,
@@ -104,7 +104,7 @@ impl GroupTable {
                 members: members.len(),
                 figures: figures(&known, columns, members),
                 confidence: of.confidence.get(cluster).copied(),
-                doubtful: (of.method == Method::Leiden && !is_noise).then_some(doubtful),
+                doubtful: (of.are_shares && !is_noise).then_some(doubtful),
                 nearest: near.map(|(cluster, _)| cluster),
                 distance: near.map(|(_, distance)| distance),
                 exemplars: if is_noise { vec![] } else { exemplars::exemplars(rows, members, &distances) },

@@ -154,8 +154,9 @@ pub(crate) fn places_of(near: &Neighbors, x: &[f32], y: &[f32], rows: usize) -> 
         let Some((nearest, cosines)) = near.of(row) else { return (0.0, 0.0) };
         let weights = Memberships::of(cosines).weights;
         let total: f32 = weights.iter().sum();
-        let mean =
-            |of: &[f32]| nearest.iter().zip(&weights).map(|(&row, weight)| of[row as usize] * weight).sum::<f32>() / total;
+        let mean = |of: &[f32]| {
+            nearest.iter().zip(&weights).map(|(&row, weight)| of[row as usize] * weight).sum::<f32>() / total
+        };
         (mean(x), mean(y))
     };
     (0..rows).into_par_iter().map(place).unzip()

@@ -15,7 +15,8 @@
 
 use std::{
     ffi::OsString,
-    path::{Path, PathBuf},
+    fs, io,
+    path::{Component, Path, PathBuf},
 };
 
 use serde::{Deserialize, Deserializer, Serializer};
@@ -52,6 +53,33 @@ pub fn parse(text: &str) -> PathBuf {
     }
     bytes.extend_from_slice(rest.as_bytes());
     from_bytes(bytes).into()
+}
+
+/// The way from a directory to `to`, so that both may be moved together; `to` in full where there is none.
+///
+/// ```
+/// use std::path::Path;
+/// use invar_dataset::path;
+/// let dir = tempfile::tempdir()?;
+/// std::fs::create_dir_all(dir.path().join("run/maps"))?;
+/// std::fs::create_dir(dir.path().join("embeddings"))?;
+/// let way = path::relative(&dir.path().join("run/maps"), &dir.path().join("embeddings"))?;
+/// assert_eq!(way, Path::new("../../embeddings"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// When either is not there.
+pub fn relative(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    let here = if from.as_os_str().is_empty() { Path::new(".") } else { from };
+    let (from, to) = (fs::canonicalize(here)?, fs::canonicalize(to)?);
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    // On Windows two drives have nothing in common.
+    if common == 0 {
+        return Ok(to);
+    }
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    Ok(up.chain(to.components().skip(common)).collect())
 }
 
 #[cfg(unix)]

@@ -34,6 +34,8 @@ pub struct ClusterTable {
     pub y: Vec<f32>,
     /// That of the embeddings that were clustered.
     pub provenance: Provenance,
+    /// The EMB that was clustered, as a path from the directory of the table; `None` in tables of older versions.
+    pub embeddings: Option<String>,
     /// Name of the method (`kmeans`).
     pub method: String,
     /// Every parameter of the method, defaults written out.
@@ -87,7 +89,9 @@ impl ClusterTable {
             float("y", &self.y),
         ]);
         let mut provenance = self.provenance.clone();
-        let clustering = serde_json::json!({"method": self.method, "parameters": self.parameters, "found": self.found});
+        let clustering = serde_json::json!({
+            "method": self.method, "parameters": self.parameters, "found": self.found, "embeddings": self.embeddings,
+        });
         provenance.extra.insert("clustering".into(), clustering);
         let frame = pl::DataFrame::new(self.ids.len(), columns).map_err(EmbeddingsError::parquet(file.path()))?;
         let mut writer = FrameWriter::over(file, frame.schema(), KIND, &provenance)?;
@@ -138,6 +142,7 @@ impl ClusterTable {
             x: floats("x")?,
             y: floats("y")?,
             provenance,
+            embeddings: clustering["embeddings"].as_str().map(str::to_owned),
             method,
             parameters: clustering["parameters"].take(),
             found: clustering["found"].take(),

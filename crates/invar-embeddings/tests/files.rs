@@ -368,6 +368,7 @@ fn clusters() -> ClusterTable {
         x: vec![0.0, -1.5, 2.0],
         y: vec![3.0, 0.25, -2.0],
         provenance: provenance(),
+        embeddings: None,
         method: "kmeans".into(),
         parameters: serde_json::json!({"k": 5, "seed": u64::MAX}),
         found: serde_json::json!({"candidates": []}),

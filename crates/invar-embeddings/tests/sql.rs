@@ -34,6 +34,7 @@ fn specimen(dir: &Path) -> Query {
         x: vec![0.0; 6],
         y: vec![0.0; 6],
         provenance: provenance(),
+        embeddings: None,
         method: "kmeans".into(),
         parameters: serde_json::json!({"k": 2}),
         found: serde_json::json!({"candidates": []}),

@@ -28,7 +28,6 @@ const SCRIPT: &str = concat!(
     include_str!("page/picture.js"),
     include_str!("page/thumbnails.js"),
     include_str!("page/selection.js"),
-    include_str!("page/apart.js"),
     include_str!("page/clusters.js"),
     include_str!("page/main.js"),
     "})();\n"

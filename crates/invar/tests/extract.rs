@@ -28,6 +28,7 @@ fn cluster(bench: &Bench, data: &str, cluster: impl Fn(usize) -> i32) {
         x: vec![0.0; n],
         y: vec![0.0; n],
         provenance: Provenance::new("test", 2),
+        embeddings: None,
         method: "by hand".into(),
         parameters: serde_json::Value::Null,
         found: serde_json::Value::Null,

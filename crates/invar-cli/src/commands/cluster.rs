@@ -1,5 +1,6 @@
 //! `invar cluster`
 
+mod assign;
 mod candidates;
 pub mod groups;
 
@@ -12,15 +13,16 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_cluster::{
-    AutoConfig, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, NumClusters, ProjectionConfig,
-    Rows, Ties, geometry, groups::Labelled,
+    AutoConfig, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, NumClusters,
+    ProjectionConfig, Rows, Ties, geometry,
+    groups::{GroupTable, Labelled},
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Cluster, Common, Method, Projection},
+    cli::{Cluster, Common, Method as Asked, Projection},
     exit::{BadInput, Usage},
     output, plot,
     ui::{Summary, Ui, Unit, counted, thousands},
@@ -28,21 +30,11 @@ use crate::{
 
 /// `invar cluster`
 pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
-    let config = config(args, common.seed.unwrap_or(0))?;
-    let groups = match &args.groups {
-        Some(groups) => groups.clone(),
-        None => groups::beside(&args.out)?,
-    };
-    let output = Output { clusters: args.out.clone(), groups, plot: args.plot.clone() };
-    let outs =
-        [("--out", Some(&output.clusters)), ("--groups", Some(&output.groups)), ("--plot", output.plot.as_ref())];
-    let outs: Vec<(&str, &PathBuf)> = outs.into_iter().filter_map(|(option, out)| Some((option, out?))).collect();
-    for (at, (option, out)) in outs.iter().enumerate() {
-        output::check_file(out, common, &[&args.embeddings])?;
-        if let Some((other, _)) = outs[..at].iter().find(|(_, other)| other == out) {
-            return Err(Usage(format!("{}: {other} and {option} are one file", out.display())).into());
-        }
+    if let Some(clusters) = &args.assign {
+        return assign::run(args, clusters, common, ui);
     }
+    let config = config(args, common.seed.unwrap_or(0))?;
+    let output = Output::checked(args, common, &[&args.embeddings])?;
     let projection = match args.projection {
         Projection::Umap => ProjectionConfig::default().with_seed(config.seed()),
         Projection::Pca => ProjectionConfig::Pca {},
@@ -60,6 +52,72 @@ pub struct Output {
     pub plot: Option<PathBuf>,
 }
 
+impl Output {
+    /// As the command names it; nothing may be there that is an input or not to be replaced.
+    fn checked(args: &Cluster, common: &Common, inputs: &[&Path]) -> Result<Self> {
+        let groups = match &args.groups {
+            Some(groups) => groups.clone(),
+            None => groups::beside(&args.out)?,
+        };
+        let output = Self { clusters: args.out.clone(), groups, plot: args.plot.clone() };
+        let outs =
+            [("--out", Some(&output.clusters)), ("--groups", Some(&output.groups)), ("--plot", output.plot.as_ref())];
+        let outs: Vec<(&str, &PathBuf)> = outs.into_iter().filter_map(|(option, out)| Some((option, out?))).collect();
+        for (at, (option, out)) in outs.iter().enumerate() {
+            output::check_file(out, common, inputs)?;
+            if let Some((other, _)) = outs[..at].iter().find(|(_, other)| other == out) {
+                return Err(Usage(format!("{}: {other} and {option} are one file", out.display())).into());
+            }
+        }
+        Ok(output)
+    }
+
+    /// Begins the files. From here on nobody else writes them.
+    fn begin(&self) -> Result<Files<'_>> {
+        let begin = |path: &Path| AtomicFile::create(path).with_context(|| path.display().to_string());
+        let (clusters, groups) = (begin(&self.clusters)?, begin(&self.groups)?);
+        Ok(Files { output: self, clusters, groups, plot: self.plot.as_deref().map(begin).transpose()? })
+    }
+
+    /// The EMB `of` as a path from where the table is.
+    fn way_to(&self, of: &Path) -> Result<String> {
+        let directory = self.clusters.parent().unwrap_or(Path::new(""));
+        Ok(path::text(&path::relative(directory, of).with_context(|| of.display().to_string())?))
+    }
+}
+
+/// The files of a clustering, begun.
+struct Files<'a> {
+    output: &'a Output,
+    clusters: AtomicFile,
+    groups: AtomicFile,
+    plot: Option<AtomicFile>,
+}
+
+impl Files<'_> {
+    /// Writes all of them; `axis` is what an axis of the plane is called.
+    fn finish(mut self, table: &ClusterTable, groups: &GroupTable, axis: &str) -> Result<()> {
+        let failed = |file: &AtomicFile| file.path().display().to_string();
+        let text = groups.to_tsv(&table.ids, table.keys.as_deref());
+        let tsv = &mut self.groups;
+        tsv.write_all(text.as_bytes()).and_then(|()| tsv.flush()).with_context(|| failed(tsv))?;
+        if let Some(svg) = &mut self.plot {
+            let points: Vec<(f32, f32)> = table.x.iter().copied().zip(table.y.iter().copied()).collect();
+            let num_clusters = groups.groups.iter().filter(|group| group.cluster >= 0 && group.members > 0).count();
+            let title =
+                format!("{}, {}", counted(points.len() as u64, "sample"), counted(num_clusters as u64, "cluster"));
+            let text = plot::scatter(&title, axis, &points, &table.clusters)?;
+            svg.write_all(text.as_bytes()).and_then(|()| svg.flush()).with_context(|| failed(svg))?;
+        }
+        table.write_to(self.clusters)?;
+        self.groups.commit().with_context(|| self.output.groups.display().to_string())?;
+        if let Some((file, svg)) = self.plot.zip(self.output.plot.as_ref()) {
+            file.commit().with_context(|| svg.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
 /// Clusters the embeddings `of`, projects them to the plane and writes both.
 pub fn cluster(
     of: &Path,
@@ -68,10 +126,7 @@ pub fn cluster(
     projection: &ProjectionConfig,
     ui: &Ui,
 ) -> Result<Summary> {
-    // From here on nobody else writes them.
-    let begin = |path: &Path| AtomicFile::create(path).with_context(|| path.display().to_string());
-    let (file, mut tsv) = (begin(&output.clusters)?, begin(&output.groups)?);
-    let mut picture = output.plot.as_deref().map(begin).transpose()?;
+    let files = output.begin()?;
     let embeddings = Embeddings::read(of)?;
     let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| of.display().to_string())?;
     if let ClusterConfig::KMeans(KMeansConfig { k: NumClusters::Fixed(k), .. }) = config
@@ -92,39 +147,18 @@ pub fn cluster(
         let bar = ui.bar("cluster", Unit::Items);
         config.run(rows, ties.as_ref(), &bar)?
     };
-    let groups = groups::table(
-        &embeddings,
-        rows,
-        Labelled {
-            labels: &clustering.labels,
-            probability: &clustering.probability,
-            confidence: &clustering.confidence,
-            method: clustering.method,
-        },
-    )?;
-    let text = groups.to_tsv(&embeddings.ids, embeddings.keys.as_deref());
-    tsv.write_all(text.as_bytes()).and_then(|()| tsv.flush()).with_context(|| tsv.path().display().to_string())?;
-    let found = json!({
-        "method": clustering.method, "candidates": clustering.candidates, "confidence": clustering.confidence,
-    });
+    let labelled = Labelled {
+        labels: &clustering.labels,
+        probability: &clustering.probability,
+        confidence: &clustering.confidence,
+        are_shares: clustering.method == Method::Leiden,
+    };
+    let groups = groups::table(&embeddings, rows, labelled)?;
     let (x, y) = {
         let bar = ui.bar("project", Unit::Items);
         projection.project(rows, clustering.near.as_ref(), &bar)?
     };
     let distance = geometry::distances_to_means(rows, &clustering.labels)?;
-    if let Some(svg) = &mut picture {
-        let points: Vec<(f32, f32)> = x.iter().copied().zip(y.iter().copied()).collect();
-        let title = format!(
-            "{}, {}",
-            counted(points.len() as u64, "sample"),
-            counted(clustering.num_clusters as u64, "cluster")
-        );
-        let text = plot::scatter(&title, axis(projection), &points, &clustering.labels)?;
-        svg.write_all(text.as_bytes()).and_then(|()| svg.flush()).with_context(|| svg.path().display().to_string())?;
-    }
-    let mut sizes = vec![0u64; clustering.num_clusters];
-    clustering.labels.iter().filter(|&&label| label >= 0).for_each(|&label| sizes[label as usize] += 1);
-    let num_noise = clustering.labels.iter().filter(|&&label| label < 0).count();
     let table = ClusterTable {
         ids: embeddings.ids,
         keys: embeddings.keys,
@@ -134,27 +168,25 @@ pub fn cluster(
         x,
         y,
         provenance: embeddings.provenance.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), embeddings.dim)),
+        embeddings: Some(output.way_to(of)?),
         method: config.method().to_owned(),
         parameters: parameters(config, projection),
-        found,
+        found: json!({
+            "method": clustering.method, "candidates": clustering.candidates, "confidence": clustering.confidence,
+        }),
     };
-    table.write_to(file)?;
-    tsv.commit().with_context(|| output.groups.display().to_string())?;
-    if let Some((file, svg)) = picture.zip(output.plot.as_ref()) {
-        file.commit().with_context(|| svg.display().to_string())?;
-    }
-    let shown: Vec<String> = sizes.iter().take(20).map(|&n| thousands(n)).collect();
-    let more = if sizes.len() > 20 { ", ..." } else { "" };
+    files.finish(&table, &groups, axis(projection))?;
+    let (sizes, num_noise) = sizes(&table.clusters, clustering.num_clusters);
     let mut text = format!(
-        "{}: {} of {} by {}\n  sizes {}{more}",
+        "{}: {} of {} by {}\n  sizes {}",
         output.clusters.display(),
         counted(clustering.num_clusters as u64, "cluster"),
         counted(table.ids.len() as u64, "sample"),
         clustering.method.name(),
-        shown.join(", "),
+        shown(&sizes),
     );
     if num_noise > 0 {
-        text += &format!("\n  noise {}", thousands(num_noise as u64));
+        text += &format!("\n  noise {}", thousands(num_noise));
     }
     if let Some(said) = &tied {
         text += &format!("\n  {said}");
@@ -163,16 +195,36 @@ pub fn cluster(
         text += &candidates::in_words(&clustering.candidates, clustering.num_clusters);
     }
     text += &groups::in_words(&groups);
-    text += &format!("\n{}: a line for each cluster", output.groups.display());
-    if let Some(svg) = &output.plot {
-        text += &format!("\n{}: the picture", svg.display());
-    }
+    text += &beside(output);
     let json = json!({
-        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text), "groups": path::text(&output.groups), "method": clustering.method, "num_rows": table.ids.len(),
+        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text),
+        "groups": path::text(&output.groups), "method": clustering.method, "num_rows": table.ids.len(),
         "num_clusters": clustering.num_clusters, "sizes": sizes, "num_noise": num_noise,
         "together": tied, "candidates": clustering.candidates, "confidence": clustering.confidence,
     });
     Ok(Summary { text, json })
+}
+
+/// Members of each cluster, and rows in none.
+fn sizes(labels: &[i32], num_clusters: usize) -> (Vec<u64>, u64) {
+    let mut sizes = vec![0; num_clusters];
+    labels.iter().filter(|&&label| label >= 0).for_each(|&label| sizes[label as usize] += 1);
+    (sizes, labels.iter().filter(|&&label| label < 0).count() as u64)
+}
+
+/// The first of the sizes.
+fn shown(sizes: &[u64]) -> String {
+    let shown: Vec<String> = sizes.iter().take(20).map(|&size| thousands(size)).collect();
+    shown.join(", ") + if sizes.len() > 20 { ", ..." } else { "" }
+}
+
+/// What was written beside the table of the samples.
+fn beside(output: &Output) -> String {
+    let mut text = format!("\n{}: a line for each cluster", output.groups.display());
+    if let Some(svg) = &output.plot {
+        text += &format!("\n{}: the picture", svg.display());
+    }
+    text
 }
 
 /// What an axis of the plane is called.
@@ -192,8 +244,8 @@ pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Valu
 }
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
-    let (auto, kmeans, hdbscan, leiden) = (Method::Auto, Method::Kmeans, Method::Hdbscan, Method::Leiden);
-    let options: [(&str, bool, &[Method]); 9] = [
+    let (auto, kmeans, hdbscan, leiden) = (Asked::Auto, Asked::Kmeans, Asked::Hdbscan, Asked::Leiden);
+    let options: [(&str, bool, &[Asked]); 9] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
@@ -217,7 +269,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         return Err(Usage(reason).into());
     }
     let config = match method {
-        Method::Auto => {
+        Asked::Auto => {
             let defaults = AutoConfig::default();
             ClusterConfig::Auto(AutoConfig {
                 together: args.together.clone(),
@@ -228,13 +280,13 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 ..defaults
             })
         }
-        Method::Kmeans => {
+        Asked::Kmeans => {
             let defaults = KMeansConfig::default();
             let k = parsed("--k", args.k.as_deref())?.unwrap_or(defaults.k);
             let restarts = args.restarts.unwrap_or(defaults.restarts);
             ClusterConfig::KMeans(KMeansConfig { k, restarts, seed, ..defaults })
         }
-        Method::Hdbscan => {
+        Asked::Hdbscan => {
             let defaults = HdbscanConfig::default();
             ClusterConfig::Hdbscan(HdbscanConfig {
                 min_cluster_size: args.min_cluster_size.unwrap_or(defaults.min_cluster_size),
@@ -242,7 +294,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 ..defaults
             })
         }
-        Method::Leiden => {
+        Asked::Leiden => {
             let defaults = LeidenConfig::default();
             ClusterConfig::Leiden(LeidenConfig {
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
@@ -257,12 +309,12 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     Ok(config)
 }
 
-fn name(method: Method) -> &'static str {
+fn name(method: Asked) -> &'static str {
     match method {
-        Method::Auto => "auto",
-        Method::Kmeans => "kmeans",
-        Method::Hdbscan => "hdbscan",
-        Method::Leiden => "leiden",
+        Asked::Auto => "auto",
+        Asked::Kmeans => "kmeans",
+        Asked::Hdbscan => "hdbscan",
+        Asked::Leiden => "leiden",
     }
 }
 

@@ -126,7 +126,17 @@ mod tests {
 
     fn group(cluster: i32, members: usize, figures: [f64; 3], confidence: f32, doubtful: usize) -> Group {
         let (figures, doubtful) = (figures.map(Some).to_vec(), Some(doubtful));
-        Group { cluster, members, figures, confidence: Some(confidence), doubtful, nearest: None, distance: None, exemplars: vec![], apart: vec![] }
+        Group {
+            cluster,
+            members,
+            figures,
+            confidence: Some(confidence),
+            doubtful,
+            nearest: None,
+            distance: None,
+            exemplars: vec![],
+            apart: vec![],
+        }
     }
 
     fn words(groups: Vec<Group>) -> String {

@@ -208,6 +208,8 @@ fn cluster_rows(path: &PathBuf) -> Result<Option<Table>> {
     let cells = |line: &str| line.split('\t').map(str::to_owned).collect::<Vec<String>>();
     let mut lines = text.lines();
     let columns = cells(lines.next().unwrap_or_default());
+    // Those are for programs; a person picks them on the map.
+    let is_shown = |column: &String| !column.starts_with("exemplar");
     if columns[0] != "cluster" {
         return Err(bad(format!("expected a table that begins with \"cluster\", found {:?}", columns[0])).into());
     }
@@ -222,7 +224,12 @@ fn cluster_rows(path: &PathBuf) -> Result<Option<Table>> {
         }
         rows.push(row);
     }
-    Ok(Some(Table { caption: String::new(), columns, rows }))
+    let kept = |cells: &[String]| -> Vec<String> {
+        let kept = cells.iter().zip(&columns).filter(|(_, column)| is_shown(column));
+        kept.map(|(cell, _)| cell.clone()).collect()
+    };
+    let rows = rows.iter().map(|row| kept(row)).collect();
+    Ok(Some(Table { caption: String::new(), columns: kept(&columns), rows }))
 }
 
 /// Words of a name in a column or key.

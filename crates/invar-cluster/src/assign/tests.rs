@@ -46,7 +46,7 @@ fn members_come_to_their_cluster_and_strangers_to_none() {
             right += usize::from(found == label);
         }
     }
-    assert!(right as f64 > 0.95 * f64::from(known), "{right} of {known}");
+    assert!(right as f64 > 0.9 * f64::from(known), "{right} of {known}");
     assert_eq!(refused, strangers);
     // The place is that of the neighbours, the distance that to the mean of the old members.
     let at = found.labels.iter().position(|&label| label == 2).unwrap();

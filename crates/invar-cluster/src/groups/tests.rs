@@ -25,8 +25,7 @@ fn table(confidence: &[f32]) -> GroupTable {
     ];
     let asked = GroupFigures { noun: "rows".into(), figures };
     let (labels, probability) = (&[0, 0, 1, -1, 2, 0], &[1.0, 0.49, 0.5, 0.0, 0.2, 1.0]);
-    let method = if confidence.is_empty() { Method::KMeans } else { Method::Leiden };
-    let of = Labelled { labels, probability, confidence, method };
+    let of = Labelled { labels, probability, confidence, are_shares: !confidence.is_empty() };
     GroupTable::new(Rows::new(&values, 3).unwrap(), of, &asked, &columns).unwrap()
 }
 
@@ -80,11 +79,10 @@ fn what_is_not_known_is_empty_in_the_text() {
 
 #[test]
 fn nothing_and_one_cluster() {
-    let method = Method::Leiden;
-    let of = Labelled { labels: &[], probability: &[], confidence: &[], method };
+    let of = Labelled { labels: &[], probability: &[], confidence: &[], are_shares: true };
     let empty = GroupTable::new(Rows::new(&[], 2).unwrap(), of, &GroupFigures::default(), &[]).unwrap();
     assert_eq!(empty.to_tsv(&[], None).lines().count(), 1);
-    let of = Labelled { labels: &[0, 0], probability: &[1.0, 1.0], confidence: &[1.0], method };
+    let of = Labelled { labels: &[0, 0], probability: &[1.0, 1.0], confidence: &[1.0], are_shares: true };
     let rows = [1.0, 0.0, 0.0, 1.0];
     let one = GroupTable::new(Rows::new(&rows, 2).unwrap(), of, &GroupFigures::default(), &[]).unwrap();
     assert_eq!((one.groups.len(), one.groups[0].nearest), (1, None));

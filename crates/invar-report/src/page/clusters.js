@@ -3,20 +3,21 @@
 const NEAREST = 8;
 const FARTHEST = 4;
 
-// What is put into the table later: `add(heading, texts)`, a text a cluster. Columns that are empty are left out.
+// Columns of the table whose cells are long.
+const WORDS = new Set(["set_apart", "medoid"]);
+
+// Columns that are empty are left out.
 function clustersTable(onCluster) {
   const place = byId("clusters-table");
   if (!contents.clusters) {
     place.append(element("p", null, "There is no table of clusters beside these."));
-    return null;
+    return;
   }
   const { caption, columns, rows } = contents.clusters;
   const kept = columns.map((_, at) => at).filter((at) => rows.some((row) => row[at] !== ""));
   const text = (cell) => (cell === "" || Number.isNaN(Number(cell)) ? cell : shown(Number(cell), false));
-  const made = new Map();
   const decorate = (line, row) => {
     const number = row[0] === "noise" ? -1 : Number(row[0]);
-    made.set(number, line);
     const attributes = {
       type: "button",
       className: "cluster",
@@ -25,17 +26,12 @@ function clustersTable(onCluster) {
     };
     line.firstElementChild.replaceChildren(element("button", attributes, dotOf(number), row[0]));
     line.firstElementChild.className = "";
+    kept.forEach((at, place) => WORDS.has(columns[at]) && (line.children[place].className = "words"));
   };
   const cells = rows.map((row) => kept.map((at) => (at > 0 ? text(row[at]) : Number(row[0]) < 0 ? "noise" : row[0])));
-  const table = tableElement({ caption, columns: kept.map((at) => columns[at].replaceAll("_", " ")), rows: cells }, decorate);
-  place.append(table);
-  return {
-    add(heading, texts) {
-      table.querySelector("thead tr").append(element("th", { scope: "col" }, heading));
-      for (const [number, line] of made)
-        line.append(element("td", { className: "words" }, texts.get(number) || "nothing much"));
-    },
-  };
+  place.append(
+    tableElement({ caption, columns: kept.map((at) => columns[at].replaceAll("_", " ")), rows: cells }, decorate),
+  );
 }
 
 function dotOf(number) {

@@ -1,5 +1,7 @@
 // The page: everything above, put together.
 
+const NOT_FACTS = new Set(["cluster", "probability", "distance", "key"]);
+
 const state = { colour: null, isLog: false, tool: "move", picked: -1 };
 
 // Counts what was asked and answered, so that a test can wait for the next answer.
@@ -282,7 +284,7 @@ async function start() {
   scatter.draw();
   await pick(-1);
   panel.set(null);
-  const clusterRows = clustersTable(selectCluster);
+  clustersTable(selectCluster);
   // The ramp has other ends on another ground.
   darkness.addEventListener("change", () => colour(state.colour));
   sections();
@@ -301,7 +303,6 @@ async function start() {
   }
   columns = all;
   byId("filter").placeholder = exampleFilter(columns);
-  if (clusters && clusterRows) clusterRows.add("sets it apart", await setApart(columns, clusters));
   document.documentElement.dataset.state = "ready";
 }
 

@@ -11,7 +11,7 @@ use invar_cluster::{
     Method, Rows,
     groups::{Contrasts, GroupTable, Labelled},
 };
-use invar_dataset::GroupFigures;
+use invar_dataset::{FigureRule, GroupFigures};
 use invar_embeddings::{ClusterTable, EMBEDDING, Embeddings, KEY};
 
 use crate::{exit::Usage, ui::thousands};
@@ -63,7 +63,10 @@ pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Resul
     let columns = known.into_iter().map(|name| embeddings.column(name)).collect::<Result<Vec<_>, _>>()?;
     let mut table = GroupTable::new(rows, of, &asked, &columns)?;
     drop(columns);
-    let mut contrasts = Contrasts::new(of.labels, &names);
+    // What is only asked whether it is there may be a name.
+    let measures = asked.figures.iter().filter(|figure| !matches!(figure.rule, FigureRule::Missing { .. }));
+    let telling: Vec<&str> = measures.flat_map(|figure| figure.columns()).collect();
+    let mut contrasts = Contrasts::new(of.labels, &telling);
     for name in there.iter().filter(|name| !NO_FACTS.contains(&name.as_str())) {
         // A type that is none of facts (a list) has no contrast.
         if let Ok(column) = embeddings.column(name) {
@@ -83,9 +86,13 @@ pub fn read(embeddings: &Path, clusters: &Path) -> Result<GroupTable> {
     let embeddings_of = Embeddings::read(embeddings)?;
     let rows = Rows::new(&embeddings_of.values, embeddings_of.dim).with_context(|| embeddings.display().to_string())?;
     let confidence: Vec<f32> = serde_json::from_value(clustered.found["confidence"].clone()).unwrap_or_default();
-    let method = serde_json::from_value(clustered.found["method"].clone()).unwrap_or(Method::KMeans);
-    let of =
-        Labelled { labels: &clustered.clusters, probability: &clustered.probability, confidence: &confidence, method };
+    let method: Option<Method> = serde_json::from_value(clustered.found["method"].clone()).ok();
+    let of = Labelled {
+        labels: &clustered.clusters,
+        probability: &clustered.probability,
+        confidence: &confidence,
+        are_shares: method == Some(Method::Leiden),
+    };
     table(&embeddings_of, rows, of).with_context(|| clusters.display().to_string())
 }
 

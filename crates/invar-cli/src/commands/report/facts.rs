@@ -7,7 +7,7 @@ use invar_dataset::{Column, ColumnData};
 use invar_embeddings::{ClusterTable, EMBEDDING, KEY};
 use invar_report::ReportWriter;
 
-use crate::{exit::BadInput, result_dir::ResultDir};
+use crate::{commands::same_rows, result_dir::ResultDir};
 
 /// Bytes of text of one column, other than the names, above which it is left out: descriptions of a million reads would be most
 /// of the page.
@@ -51,7 +51,7 @@ fn of_embeddings<W: Write>(
     rows: &[usize],
 ) -> Result<Vec<String>> {
     let names: Vec<String> = invar_embeddings::info(path)?.columns.into_iter().map(|column| column.name).collect();
-    check_same(path, &names, table)?;
+    same_rows::check(path, table)?;
     let own = ["id", KEY, EMBEDDING, "cluster", "probability", "distance", "x", "y"];
     let (mut empty, mut constant, mut long) = (vec![], vec![], vec![]);
     for name in names.iter().filter(|name| !own.contains(&name.as_str())) {
@@ -75,48 +75,6 @@ fn of_embeddings<W: Write>(
     note("Not known of any", empty);
     note("Left out because they are long texts (invar query has them)", long);
     Ok(notes)
-}
-
-/// The clusters must be of these embeddings, row by row.
-fn check_same(path: &std::path::Path, names: &[String], table: &ClusterTable) -> Result<()> {
-    let bad = |reason: String| BadInput(format!("{}: {reason}", path.display()));
-    let compared = match &table.keys {
-        Some(keys) if names.iter().any(|name| name == KEY) => {
-            let ColumnData::I64(found) = invar_embeddings::column(path, KEY)?.data else {
-                return Err(bad("column \"key\": expected 64-bit integers, found another type".into()).into());
-            };
-            differing(keys, &found, |a, b| Some(*a) == *b)
-        }
-        _ => {
-            let ColumnData::Str(found) = invar_embeddings::column(path, "id")?.data else {
-                return Err(bad("column \"id\": expected text, found another type".into()).into());
-            };
-            differing(&table.ids, &found, |a, b| Some(a) == b.as_ref())
-        }
-    };
-    match compared {
-        None => Ok(()),
-        Some(Differing::Length { expected, found }) => {
-            Err(bad(format!("expected the {expected} samples of the clusters, found {found}: cluster again")).into())
-        }
-        Some(Differing::Row(row)) => {
-            let reason =
-                format!("row {row} is another sample than {:?} of the clusters: cluster again", table.ids[row]);
-            Err(bad(reason).into())
-        }
-    }
-}
-
-enum Differing {
-    Length { expected: usize, found: usize },
-    Row(usize),
-}
-
-fn differing<A, B>(expected: &[A], found: &[B], same: impl Fn(&A, &B) -> bool) -> Option<Differing> {
-    if expected.len() != found.len() {
-        return Some(Differing::Length { expected: expected.len(), found: found.len() });
-    }
-    expected.iter().zip(found).position(|(a, b)| !same(a, b)).map(Differing::Row)
 }
 
 fn picked(data: &ColumnData, rows: &[usize]) -> ColumnData {

@@ -103,6 +103,7 @@ mod tests {
             x: vec![0.0; n],
             y: vec![0.0; n],
             provenance: Provenance::new("test", 2),
+            embeddings: None,
             method: "kmeans".into(),
             parameters: serde_json::Value::Null,
             found: serde_json::Value::Null,

@@ -22,10 +22,7 @@ fn of(labels: &[i32], telling: &[&str], columns: &[Column]) -> Vec<Vec<Contrast>
 fn means_by_hand() {
     // Means 2 and 6, spreads 2 and 2 of 3 + 3 - 2 degrees of freedom: d = -4 / 1.
     let found = of(&[0, 0, 0, 1, 1, 1], &[], &[floats("gc", &[1.0, 2.0, 3.0, 5.0, 6.0, 7.0])]);
-    assert_eq!(
-        found[0],
-        [Contrast { column: "gc".into(), value: None, own: 2.0, others: 6.0, effect: -4.0 }]
-    );
+    assert_eq!(found[0], [Contrast { column: "gc".into(), value: None, own: 2.0, others: 6.0, effect: -4.0 }]);
     assert_eq!(found[1][0].in_words(), "gc 6, others 2 (d +4.0)");
     // A value that is not there counts in neither; a group of one has no spread.
     let found = of(&[0, 0, 0, 1, -1], &[], &[floats("gc", &[1.0, f64::NAN, 3.0, 5.0, 6.0])]);

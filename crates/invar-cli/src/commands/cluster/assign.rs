@@ -1,0 +1,141 @@
+//! `invar cluster --assign`: new samples into old clusters, or into none of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use invar_cluster::{AssignConfig, Clustered, Rows, assign, groups::Labelled};
+use invar_dataset::path;
+use invar_embeddings::{ClusterTable, Embeddings, Provenance};
+use serde_json::{Value, json};
+
+use super::{Output, beside, groups, shown, sizes};
+use crate::{
+    cli::{Cluster, Common},
+    commands::same_rows,
+    exit::{BadInput, Usage},
+    ui::{Summary, Ui, Unit, counted, thousands},
+};
+
+/// Name of the method, as it is stored.
+const METHOD: &str = "assigned";
+/// Share of the samples in no cluster from which that is a warning.
+const MANY: f64 = 0.5;
+
+/// `invar cluster EMB --assign CLUSTERS`
+pub fn run(args: &Cluster, clusters: &Path, common: &Common, ui: &Ui) -> Result<Summary> {
+    let table = ClusterTable::read(clusters)?;
+    let of = clustered_embeddings(args, clusters, &table)?;
+    let output = Output::checked(args, common, &[&args.embeddings, clusters, &of])?;
+    let files = output.begin()?;
+    let old = Embeddings::read(&of)?;
+    same_rows::check(&of, &table)?;
+    let new = Embeddings::read(&args.embeddings)?;
+    check_model(&old, &of, &new, &args.embeddings)?;
+    let at = |path: &Path| path.display().to_string();
+    let old_rows = Rows::new(&old.values, old.dim).with_context(|| at(&of))?;
+    let rows = Rows::new(&new.values, new.dim).with_context(|| at(&args.embeddings))?;
+    let defaults = AssignConfig::default();
+    let config = AssignConfig { neighbors: args.neighbors.unwrap_or(defaults.neighbors), gate: args.gate, ..defaults };
+    let clustered = Clustered { rows: old_rows, labels: &table.clusters, x: &table.x, y: &table.y };
+    let found = {
+        let bar = ui.bar("assign", Unit::Items);
+        assign(clustered, rows, &config, &bar)?
+    };
+    let labelled =
+        Labelled { labels: &found.labels, probability: &found.probability, confidence: &[], are_shares: true };
+    let groups = groups::table(&new, rows, labelled)?;
+    let mut parameters = serde_json::to_value(&config).expect("a configuration has string keys");
+    parameters["to"] =
+        json!({"method": table.method, "parameters": table.parameters, "inputs": table.provenance.inputs});
+    let assigned = ClusterTable {
+        ids: new.ids,
+        keys: new.keys,
+        clusters: found.labels,
+        probability: found.probability,
+        distance: found.distance,
+        x: found.x,
+        y: found.y,
+        provenance: new.provenance.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), new.dim)),
+        embeddings: Some(output.way_to(&args.embeddings)?),
+        method: METHOD.into(),
+        parameters,
+        found: json!({"method": METHOD, "gates": found.gates}),
+    };
+    files.finish(&assigned, &groups, axis(&table))?;
+    let (sizes, num_none) = sizes(&assigned.clusters, found.gates.len());
+    let (num_rows, num_taken) = (sizes.iter().sum::<u64>() + num_none, sizes.iter().filter(|&&size| size > 0).count());
+    if num_none as f64 > MANY * num_rows as f64 {
+        ui.warn(&format!(
+            "{} of {} are in none of the clusters: these are other samples than those of {}, or otherwise measured",
+            thousands(num_none),
+            counted(num_rows, "sample"),
+            clusters.display()
+        ));
+    }
+    let mut text = format!(
+        "{}: {} of {} in {num_taken} of the {} of {}, {} in none\n  sizes {}",
+        output.clusters.display(),
+        thousands(num_rows - num_none),
+        counted(num_rows, "sample"),
+        counted(sizes.len() as u64, "cluster"),
+        clusters.display(),
+        thousands(num_none),
+        shown(&sizes),
+    );
+    text += &groups::in_words(&groups);
+    text += &beside(&output);
+    let json = json!({
+        "out": path::text(&output.clusters), "plot": output.plot.as_deref().map(path::text),
+        "groups": path::text(&output.groups), "method": METHOD, "num_rows": num_rows, "num_clusters": sizes.len(),
+        "sizes": sizes, "num_noise": num_none,
+    });
+    Ok(Summary { text, json })
+}
+
+/// The embeddings that the clusters are of: as the user says, else where they were.
+fn clustered_embeddings(args: &Cluster, clusters: &Path, table: &ClusterTable) -> Result<PathBuf> {
+    if let Some(of) = &args.of {
+        return Ok(of.clone());
+    }
+    let refuse = |reason: String| Err(Usage(format!("{}: {reason}: --of EMB names them", clusters.display())).into());
+    let Some(way) = &table.embeddings else {
+        return refuse("it does not say where the embeddings are that were clustered".into());
+    };
+    let of = clusters.parent().unwrap_or(Path::new("")).join(path::parse(way));
+    if !of.exists() {
+        return refuse(format!("the embeddings that were clustered are not at {} any more", of.display()));
+    }
+    Ok(of)
+}
+
+/// Embeddings can be compared where one network made both.
+fn check_model(old: &Embeddings, of: &Path, new: &Embeddings, path: &Path) -> Result<()> {
+    let model = |one: &Embeddings| one.provenance.as_ref().and_then(|made| made.model_sha256.clone());
+    let features = |one: &Embeddings| {
+        let made = one.provenance.as_ref()?;
+        made.extra.get("features").and_then(Value::as_str).map(str::to_owned)
+    };
+    let dim = |one: &Embeddings| Some(one.dim.to_string());
+    for (what, (expected, found)) in [
+        ("the model", (model(old), model(new))),
+        ("what of the network was embedded", (features(old), features(new))),
+        ("the dimension of the embedding", (dim(old), dim(new))),
+    ] {
+        if expected != found {
+            let known = |value: Option<String>| value.unwrap_or("unknown".into());
+            let (expected, found) = (known(expected), known(found));
+            let (of, path) = (of.display(), path.display());
+            let reason = format!("{what} is {expected} in {of} and {found} in {path}: they cannot be compared");
+            return Err(BadInput(reason).into());
+        }
+    }
+    Ok(())
+}
+
+/// What an axis of the old map is called.
+fn axis(table: &ClusterTable) -> &'static str {
+    match table.parameters["projection"]["method"].as_str() {
+        Some("pca") => "principal component",
+        _ => "UMAP",
+    }
+}
