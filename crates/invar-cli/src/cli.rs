@@ -1,6 +1,7 @@
 //! The grammar of the command line. What each command does is under `commands/`.
 
 mod ingest;
+mod query;
 mod report;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use invar_dataset::RunDir;
 
 pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment};
+pub use self::query::{Format, Query};
 pub use self::report::Report;
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
@@ -401,41 +403,6 @@ pub struct Extract {
     /// Only these clusters; -1 are the reads in none [default: all]
     #[arg(long, value_name = "N", num_args = 1.., allow_negative_numbers = true)]
     pub cluster: Vec<i32>,
-}
-
-/// How a table is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For reading
-    Table,
-    /// Comma-separated values with a header
-    Csv,
-    /// One JSON object a line
-    Ndjson,
-}
-
-/// `invar query`
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  invar query embeddings \"SELECT source, COUNT(*) AS reads, AVG(gc) AS gc FROM embeddings GROUP BY source\"
-  invar query embeddings --clusters clusters.parquet \\
-    \"SELECT cluster, COUNT(*) AS n, AVG(length_bp) AS mean_bp FROM embeddings JOIN clusters USING (key) GROUP BY cluster ORDER BY n DESC\"
-Names (`id`) may repeat, as those of mates do; `key` never does. Both tables have the name: `embeddings.id`.")]
-pub struct Query {
-    /// Embeddings, known to the SQL as `embeddings`
-    #[arg(value_name = "EMB")]
-    pub embeddings: PathBuf,
-    /// One SELECT (the SQL of polars)
-    pub sql: String,
-    /// Clusters, known to the SQL as `clusters`
-    #[arg(long, value_name = "CLUSTERS")]
-    pub clusters: Option<PathBuf>,
-    /// How to print the answer
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
-    /// Write the answer to a Parquet file instead
-    #[arg(long, value_name = "PARQUET")]
-    pub out: Option<PathBuf>,
 }
 
 /// `invar run`

@@ -106,6 +106,18 @@ impl Ui {
         written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
     }
 
+    /// Data that a command writes to stdout bit by bit, whatever `--json` says.
+    ///
+    /// # Errors
+    /// As [`Ui::summary`].
+    pub fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        let result = write(&mut stdout).and_then(|()| stdout.flush());
+        // What is left would be written once more, and fail once more, when it is dropped.
+        let (_, _) = stdout.into_parts();
+        written(result)
+    }
+
     /// A progress bar of `unit`s: on a terminal only, gone when finished.
     pub fn bar(&self, title: &str, unit: Unit) -> Bar {
         let target = if self.quiet || !io::stderr().is_terminal() {

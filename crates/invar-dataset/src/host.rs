@@ -19,8 +19,8 @@ pub fn check_memory(
     }
 }
 
-/// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container.
-fn host_memory() -> Option<usize> {
+/// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container. `None` where it is not known.
+pub fn host_memory() -> Option<usize> {
     let read = |path: &str| fs::read_to_string(path).ok();
     let installed = read("/proc/meminfo").and_then(|text| installed(&text));
     let own =
@@ -34,8 +34,18 @@ fn host_memory() -> Option<usize> {
     limits.chain(installed).min()
 }
 
+/// Memory that this process has filled, in bytes, without the files that it has mapped. `None` where it is not known.
+pub fn process_memory() -> Option<usize> {
+    bytes(&fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
+}
+
 fn installed(meminfo: &str) -> Option<usize> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    bytes(meminfo, "MemTotal:")
+}
+
+/// A figure in a list of the kernel's.
+fn bytes(list: &str, name: &str) -> Option<usize> {
+    let line = list.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -65,6 +75,10 @@ mod tests {
         if cfg!(target_os = "linux") {
             // More than this test takes, and less than any address space.
             assert!((1 << 24..1 << 50).contains(&host_memory().unwrap()));
+            let before = process_memory().unwrap();
+            let filled = std::hint::black_box(vec![1_u8; 100 << 20]);
+            assert!(process_memory().unwrap() > before + (90 << 20));
+            drop(filled);
         }
     }
 }

@@ -52,7 +52,7 @@ pub use error::DatasetError;
 pub use fault::{Fault, FaultClass};
 pub use figures::{FigureRule, GroupFigure, GroupFigures};
 pub use guard::guarded;
-pub use host::check_memory;
+pub use host::{check_memory, host_memory, process_memory};
 pub use labelled::Labelled;
 pub use many_views::ManyViews;
 pub use moved::{Moved, drawn_symmetry};

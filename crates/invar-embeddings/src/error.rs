@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, ops::Range, path::PathBuf};
 
 use invar_dataset::{Fault, FaultClass};
 use polars::prelude::PolarsError;
@@ -96,12 +96,14 @@ pub enum EmbeddingsError {
         found: String,
     },
     /// The SQL is wrong, or asks for what is not there.
-    #[error("{reason} (in the query: {sql})")]
+    #[error("{reason}{}", shown(.sql, .word.as_ref()))]
     Sql {
         /// What is wrong.
         reason: String,
         /// The query.
         sql: String,
+        /// The bytes of the word that is wrong, where that is known.
+        word: Option<Range<usize>>,
     },
 }
 
@@ -141,4 +143,22 @@ impl Fault for EmbeddingsError {
             Self::NotWritten { .. } | Self::Rows { .. } => FaultClass::Failed,
         }
     }
+}
+
+/// Characters of a line of a query that are shown around the word that is wrong.
+const SHOWN: usize = 100;
+
+/// The query, with a mark under the word that is wrong; of one that is long, what is around it.
+fn shown(sql: &str, word: Option<&Range<usize>>) -> String {
+    let Some(word) = word.filter(|word| sql.get((*word).clone()).is_some()) else {
+        return format!(" (in the query: {sql})");
+    };
+    let line_start = sql[..word.start].rfind('\n').map_or(0, |at| at + 1);
+    let line_end = sql[word.start..].find('\n').map_or(sql.len(), |at| word.start + at);
+    let line: Vec<char> = sql[line_start..line_end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let at = sql[line_start..word.start].chars().count();
+    let width = sql[word.start..word.end.min(line_end)].chars().count().max(1);
+    let from = if line.len() <= SHOWN { 0 } else { at.saturating_sub(SHOWN / 2).min(line.len() - SHOWN) };
+    let part: String = line.iter().skip(from).take(SHOWN.max(at + width - from)).collect();
+    format!("\n  {}\n  {}{}", part.trim_end(), " ".repeat(at - from), "^".repeat(width))
 }

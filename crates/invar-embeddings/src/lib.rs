@@ -25,7 +25,7 @@
 //!
 //! let embeddings = Embeddings::read(&path)?;
 //! assert_eq!((embeddings.dim, embeddings.ids.len()), (2, 2));
-//! let table = Query::new(&path)?.run("SELECT COUNT(*) AS n FROM embeddings")?;
+//! let table = Query::new(&path)?.run("SELECT COUNT(*) AS n FROM reads")?;
 //! assert_eq!(table.to_csv(), "n\n2\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -50,9 +50,9 @@ pub use error::EmbeddingsError;
 pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, info};
 pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};
-pub use query::Query;
+pub use query::{Query, table_name};
 pub use reader::{Embeddings, column};
-pub use table::Table;
+pub use table::{Form, Table};
 pub use writer::{EmbeddingWriter, Summary};
 
 /// Name of the column that holds the embedding.

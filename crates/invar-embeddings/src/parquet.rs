@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Cursor, Read, Seek, SeekFrom},
+    io::{Cursor, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -142,30 +142,19 @@ impl FrameWriter {
     fn start(
         file: AtomicFile,
         schema: &pl::Schema,
-        mut key_values: Vec<(String, String)>,
+        key_values: Vec<(String, String)>,
         provenance: &Provenance,
     ) -> Result<Self, EmbeddingsError> {
         let path = file.path().to_path_buf();
         let sink = Sink::open(file.partial_path()).map_err(EmbeddingsError::io(&path))?;
         let refusal = sink.refusal();
-        key_values.extend(provenance.to_key_values());
-        let writer = ParquetWriter::new(sink)
-            // `None` is zstd's own default, level 3.
-            .with_compression(ParquetCompression::Zstd(None))
-            .with_key_value_metadata(Some(KeyValueMetadata::from_static(key_values)))
-            .batched(schema)
-            .map_err(|told| refusal.explain(&path, told))?;
+        let writer = writer(sink, schema, key_values, provenance).map_err(|told| refusal.explain(&path, told))?;
         Ok(Self { file, writer, refusal, path })
     }
 
     /// Adds the rows of `frame`, in row groups of [`ROW_GROUP`].
     pub fn write(&mut self, frame: &pl::DataFrame) -> Result<(), EmbeddingsError> {
-        for first in (0..frame.height()).step_by(ROW_GROUP) {
-            let mut group = frame.slice(first as i64, ROW_GROUP);
-            group.align_chunks_par();
-            self.writer.write_batch(&group).map_err(|told| self.refusal.explain(&self.path, told))?;
-        }
-        Ok(())
+        write_groups(&mut self.writer, frame).map_err(|told| self.refusal.explain(&self.path, told))
     }
 
     /// Adds the row groups of a file that this type wrote with the same columns, as they are stored: nothing is decoded.
@@ -189,6 +178,41 @@ impl FrameWriter {
         self.file.commit().map_err(EmbeddingsError::io(&self.path))?;
         Ok(size)
     }
+}
+
+/// Writes a table that is no file of its own: to standard output.
+pub(crate) fn write_frame<W: Write>(
+    frame: &pl::DataFrame,
+    kind: &str,
+    provenance: &Provenance,
+    to: W,
+) -> pl::PolarsResult<()> {
+    let mut writer = writer(to, frame.schema(), vec![(KIND_KEY.to_owned(), kind.to_owned())], provenance)?;
+    write_groups(&mut writer, frame)?;
+    writer.finish().map(|_| ())
+}
+
+fn writer<W: Write>(
+    to: W,
+    schema: &pl::Schema,
+    mut key_values: Vec<(String, String)>,
+    provenance: &Provenance,
+) -> pl::PolarsResult<BatchedWriter<W>> {
+    key_values.extend(provenance.to_key_values());
+    ParquetWriter::new(to)
+        // `None` is zstd's own default, level 3.
+        .with_compression(ParquetCompression::Zstd(None))
+        .with_key_value_metadata(Some(KeyValueMetadata::from_static(key_values)))
+        .batched(schema)
+}
+
+fn write_groups<W: Write>(writer: &mut BatchedWriter<W>, frame: &pl::DataFrame) -> pl::PolarsResult<()> {
+    for first in (0..frame.height()).step_by(ROW_GROUP) {
+        let mut group = frame.slice(first as i64, ROW_GROUP);
+        group.align_chunks_par();
+        writer.write_batch(&group)?;
+    }
+    Ok(())
 }
 
 /// The pages of a column of a row group. All rows hold equally many values.

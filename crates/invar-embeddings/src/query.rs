@@ -1,52 +1,112 @@
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use polars::{prelude as pl, sql::SQLContext};
+use sqlparser::ast::Expr;
 
-use crate::{EmbeddingsError, Table, parquet::unpanicked, scan};
+use crate::{EMBEDDING, EmbeddingsError, Provenance, Table, layout::Whole, parquet::unpanicked, scan};
 
-/// SQL over an EMB, and over the clusters found in it.
+mod cosine;
+mod mistake;
+mod statement;
+
+use self::{mistake::Mistake, statement::Statement};
+
+/// SQL over Parquet files and directories of parts, each a table.
 ///
-/// The tables are `embeddings` (also `emb` and `self`) and, where given, `clusters`. Files are read when the query
-/// needs them, and only the columns it names. In SQL the embedding is a list: `embedding[1]` is its first value,
-/// `ARRAY_SUM(embedding)` and the like work.
+/// Files are read when the query needs them, and only the columns it names. In SQL the embedding is a list: `embedding[1]` is
+/// its first value, `ARRAY_SUM(embedding)` and the like work, and `cosine(a, b)` is the cosine of two lists of numbers: columns,
+/// a literal (`[0.1, 0.2]`), or a query in parentheses that gives one value, as
+/// `cosine(embedding, (SELECT embedding FROM emb WHERE key = 7))`.
+#[derive(Default)]
 pub struct Query {
     context: SQLContext,
+    tables: Vec<Source>,
 }
 
+/// A table that a query may name.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub name: String,
+    pub columns: Vec<String>,
+    /// Dimension of its column `embedding`, and who made it.
+    pub embedding: Option<(usize, Option<Provenance>)>,
+}
+
+/// The other name of the first table.
+const FIRST: &str = "self";
+
 impl Query {
-    /// Opens the EMB (or any Parquet file) at `path`.
+    /// Opens the EMB (or any Parquet file) at `path` as the table [`table_name`] says.
     ///
     /// # Errors
     /// When it is incomplete or damaged.
     pub fn new(path: &Path) -> Result<Self, EmbeddingsError> {
-        let query = Self { context: SQLContext::new() };
-        let frame = scan::open(path)?;
-        for name in ["embeddings", "emb", "self"] {
-            query.context.register(name, frame.clone());
-        }
-        Ok(query)
+        Self::default().with_table(&table_name(path), path)
     }
 
-    /// Adds the file at `path` as table `name`, as `clusters`.
+    /// Adds the file or directory at `path` as table `name`, instead of another of that name. The first table is `self`, too.
     ///
     /// # Errors
     /// When it is incomplete or damaged.
-    pub fn with_table(self, name: &str, path: &Path) -> Result<Self, EmbeddingsError> {
-        self.context.register(name, scan::open(path)?);
+    pub fn with_table(mut self, name: &str, path: &Path) -> Result<Self, EmbeddingsError> {
+        let whole = Whole::open(path)?;
+        let first = &whole.parts[0];
+        let embedding = match first.column(EMBEDDING) {
+            Some(pl::DataType::Array(_, dim)) => Some((*dim, whole.provenance.clone())),
+            _ => None,
+        };
+        let columns = first.columns.iter().map(|(name, _)| name.clone()).collect();
+        let frame = scan::table(whole).map_err(EmbeddingsError::parquet(path))?;
+        if self.tables.is_empty() {
+            self.context.register(FIRST, frame.clone());
+        }
+        self.context.register(name, frame);
+        self.context = self.context.with_function_registry(Arc::new(cosine::Functions));
+        self.tables.push(Source { name: name.into(), columns, embedding });
         Ok(self)
     }
 
     /// Runs one statement.
     ///
     /// # Errors
-    /// When the SQL is wrong, or names what is not there.
+    /// When the SQL is wrong, or names what is not there: [`EmbeddingsError::Sql`], which shows the word where that is known.
     pub fn run(&mut self, sql: &str) -> Result<Table, EmbeddingsError> {
-        let error = |error: pl::PolarsError| EmbeddingsError::Sql { reason: reason(&error), sql: sql.into() };
-        unpanicked(|| self.context.execute(sql)?.collect()).map(Table::new).map_err(error)
+        let frame = self.answer(sql).map_err(|mistake| mistake.in_query(sql, &self.tables))?;
+        Ok(Table::new(frame, self.tables.iter().filter_map(|table| table.embedding.clone()).collect()))
+    }
+
+    fn answer(&mut self, sql: &str) -> Result<pl::DataFrame, Mistake> {
+        let mut statement = Statement::parse(sql)?;
+        statement.fill_in(|part| one_value(&self.execute(part)?, part))?;
+        self.execute(&statement.to_text())
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<pl::DataFrame, Mistake> {
+        unpanicked(|| self.context.execute(sql)?.collect()).map_err(Mistake::Told)
     }
 }
 
-/// The first line of what polars says: the rest is its query plan.
-fn reason(error: &pl::PolarsError) -> String {
-    error.to_string().lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
+/// What a query in parentheses stands for.
+fn one_value(answer: &pl::DataFrame, sql: &str) -> Result<Expr, Mistake> {
+    let wrong = |found: String| Mistake::Said(format!("({sql}) gives {found}, one value is wanted"));
+    let (rows, columns) = (answer.height(), answer.width());
+    if rows != 1 || columns != 1 {
+        let of = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        return Err(wrong(format!("{} of {}", of(rows, "row"), of(columns, "column"))));
+    }
+    let value = answer.columns()[0].get(0).unwrap_or(pl::AnyValue::Null);
+    statement::literal(&value).ok_or_else(|| wrong(format!("what SQL has no word for ({value})")))
+}
+
+/// What the file or directory at `path` is called in SQL: its name without the ending, `_` for what is no letter, digit or
+/// underscore, and before a digit.
+#[must_use]
+pub fn table_name(path: &Path) -> String {
+    let stem = path.canonicalize().ok();
+    // A directory has no ending: `run.1` is not `run`.
+    let name = if path.is_dir() { stem.as_deref().unwrap_or(path).file_name() } else { path.file_stem() };
+    let name = name.unwrap_or_default().to_string_lossy();
+    let valid = |c: char| if c.is_alphanumeric() || c == '_' { c } else { '_' };
+    let name: String = name.chars().map(valid).collect();
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }

@@ -1,26 +1,25 @@
 //! An EMB as a table of polars' lazy engine: a query reads the columns that it names, 65,536 rows at a time, and keeps the
 //! rows that pass its filter.
 
-use std::{any::Any, fs::File, path::Path, sync::Arc};
+use std::{any::Any, fs::File, sync::Arc};
 
 use polars::prelude::{self as pl, IntoLazy};
 use polars_io::{SerReader, prelude::ParquetReader};
 use rayon::prelude::*;
 
 use crate::{
-    EMBEDDING, EmbeddingsError,
+    EMBEDDING,
     layout::Whole,
     parquet::{Footer, ROW_GROUP},
 };
 
-/// The EMB or Parquet file at `path`.
+/// The EMB or Parquet file as a table.
 ///
 /// # Errors
-/// When it is incomplete or damaged.
-pub(crate) fn open(path: &Path) -> Result<pl::LazyFrame, EmbeddingsError> {
-    let parts = Parts { parts: Whole::open(path)?.parts };
+/// When polars refuses its columns.
+pub(crate) fn table(whole: Whole) -> pl::PolarsResult<pl::LazyFrame> {
     let arguments = pl::ScanArgsAnonymous { name: "EMB", ..Default::default() };
-    pl::LazyFrame::anonymous_scan(Arc::new(parts), arguments).map_err(EmbeddingsError::parquet(path))
+    pl::LazyFrame::anonymous_scan(Arc::new(Parts { parts: whole.parts }), arguments)
 }
 
 /// The files of a table, at least one.

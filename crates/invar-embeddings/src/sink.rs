@@ -43,10 +43,15 @@ impl<W> Sink<W> {
 impl Refusal {
     /// What is to be told of a library's error: the system's, where that was at its root.
     pub fn explain(&self, path: &Path, told: PolarsError) -> EmbeddingsError {
-        match self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.take() {
             Some(source) => EmbeddingsError::Io { path: path.into(), source },
             None => EmbeddingsError::NotWritten { path: path.into(), source: told },
         }
+    }
+
+    /// The system's first error.
+    pub fn take(&self) -> Option<io::Error> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {

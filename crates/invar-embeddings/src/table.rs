@@ -1,23 +1,66 @@
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use invar_dataset::atomic::AtomicFile;
-use polars::prelude as pl;
-use serde_json::Value;
+use polars::prelude::{self as pl, CompatLevel, SchemaExt};
+use polars_arrow::{
+    datatypes::ArrowSchema,
+    io::ipc::write::{FileWriter, WriteOptions},
+};
 
-use crate::{EMBEDDING, EmbeddingsError, Provenance, parquet::FrameWriter};
+use crate::{EMBEDDING, EmbeddingsError, Provenance, parquet, sink::Sink};
+
+mod text;
+mod values;
+
+/// The kind of file that an answer is.
+const KIND: &str = "query";
 
 /// The answer to a query.
 #[derive(Clone, Debug)]
 pub struct Table {
     frame: pl::DataFrame,
+    /// Dimensions and makers of the embeddings that were asked.
+    asked: Vec<(usize, Option<Provenance>)>,
 }
 
-/// Values of a list that the text form shows.
-const SHOWN_VALUES: usize = 3;
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people, see [`Table::to_text`].
+    Text {
+        /// Characters of a line; 0 is no limit.
+        width: usize,
+    },
+    /// RFC 4180, a line of names first; nulls are empty, lists are JSON.
+    Csv,
+    /// An array of objects. NaN and infinities are null: JSON has none.
+    Json,
+    /// One such object a line.
+    Ndjson,
+    /// Arrow's IPC file, also called Feather (version 2): text as `large_utf8`.
+    Arrow,
+    /// Parquet, as [`Table::write_parquet`].
+    Parquet,
+}
 
 impl Table {
-    pub(crate) fn new(frame: pl::DataFrame) -> Self {
-        Self { frame }
+    pub(crate) fn new(mut frame: pl::DataFrame, asked: Vec<(usize, Option<Provenance>)>) -> Self {
+        // In SQL it is a list; it stays an embedding where all are of one of the dimensions.
+        for &(dim, _) in &asked {
+            let array = pl::DataType::Array(Box::new(pl::DataType::Float32), dim);
+            if let Ok(column) = frame.column(EMBEDDING)
+                && *column.dtype() == pl::DataType::List(Box::new(pl::DataType::Float32))
+                && let Ok(column) = column.strict_cast(&array)
+            {
+                let _ = frame.replace(EMBEDDING, column);
+            }
+        }
+        Self { frame, asked }
     }
 
     /// Number of rows.
@@ -30,186 +73,96 @@ impl Table {
         self.frame.columns().iter().map(|column| column.name().to_string()).collect()
     }
 
+    /// Who made the embeddings in it, where it has such: its dimension is then theirs.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        let pl::DataType::Array(_, dim) = self.frame.column(EMBEDDING).ok()?.dtype() else { return None };
+        self.asked.iter().find(|(of, _)| of == dim)?.1.as_ref()
+    }
+
     /// For people: a line of names, a rule, a line a row; numbers to the right with at most 6 digits, lists
     /// shortened to their first values. Columns that are too wide together for `width` characters are cut, the widest
     /// first; `width` 0 cuts nothing.
     pub fn to_text(&self, width: usize) -> String {
-        let columns: Vec<TextColumn> = self.frame.columns().iter().map(TextColumn::new).collect();
-        let mut widths: Vec<usize> = columns.iter().map(TextColumn::width).collect();
-        shrink(&mut widths, width);
-        let line = |cells: Vec<&str>| {
-            let padded = cells.iter().zip(&columns).zip(&widths).map(|((cell, column), &width)| {
-                let cell = cut(cell, width);
-                let padding = " ".repeat(width - cell.chars().count());
-                if column.is_number { format!("{padding}{cell}") } else { format!("{cell}{padding}") }
-            });
-            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-        };
-        let mut text = line(columns.iter().map(|column| column.name.as_str()).collect());
-        text += &(widths.iter().map(|&width| "-".repeat(width)).collect::<Vec<_>>().join("  ") + "\n");
-        for row in 0..self.num_rows() {
-            text += &line(columns.iter().map(|column| column.cells[row].as_str()).collect());
-        }
-        text
+        self.to_string_of(Form::Text { width })
     }
 
-    /// For programs: RFC 4180, a line of names first; nulls are empty, lists are JSON.
+    /// As [`Form::Csv`].
     pub fn to_csv(&self) -> String {
-        let mut text = csv_line(self.column_names().iter().map(String::as_str));
-        for row in 0..self.num_rows() {
-            let cells = self.row(row).map(|(_, value)| match value {
-                Value::Null => String::new(),
-                Value::String(text) => text,
-                value => value.to_string(),
-            });
-            text += &csv_line(cells);
-        }
-        text
+        self.to_string_of(Form::Csv)
     }
 
-    /// For programs: one JSON object a line. NaN and infinities are null: JSON has none.
+    /// As [`Form::Ndjson`].
     pub fn to_ndjson(&self) -> String {
-        let object = |row| {
-            let fields = self.row(row).map(|(name, value)| format!("{}:{value}", Value::from(name)));
-            format!("{{{}}}\n", fields.collect::<Vec<_>>().join(","))
-        };
-        (0..self.num_rows()).map(object).collect()
+        self.to_string_of(Form::Ndjson)
     }
 
-    /// Writes it as Parquet, atomically. A column `embedding` of the dimension in `provenance` stays one, so that
-    /// the answer to `SELECT *` is an EMB.
+    fn to_string_of(&self, form: Form) -> String {
+        let mut bytes = vec![];
+        self.write(form, &Provenance::new("", 0), &mut bytes).expect("memory takes what is written");
+        String::from_utf8(bytes).expect("this form is text")
+    }
+
+    /// Writes it; `provenance` is for the forms that can keep it.
+    ///
+    /// # Errors
+    /// What writing to `to` gives, or what the library says of a type that the form has not.
+    pub fn write(&self, form: Form, provenance: &Provenance, to: &mut dyn Write) -> io::Result<()> {
+        match form {
+            Form::Text { width } => text::write(&self.frame, width, to),
+            Form::Csv => values::write_csv(&self.frame, to),
+            Form::Json => values::write_json(&self.frame, to),
+            Form::Ndjson => values::write_ndjson(&self.frame, to),
+            Form::Arrow => by_library(to, |to| self.write_arrow(to)),
+            Form::Parquet => by_library(to, |to| parquet::write_frame(&self.frame, KIND, provenance, to)),
+        }
+    }
+
+    /// Writes it to a file that was begun, so that nobody else writes it while the query runs. Its size in bytes.
+    ///
+    /// # Errors
+    /// As [`Table::write`].
+    pub fn write_to(&self, file: AtomicFile, form: Form, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
+        let path = file.path().to_path_buf();
+        let write = || {
+            let mut to = BufWriter::new(File::options().write(true).open(file.partial_path())?);
+            self.write(form, provenance, &mut to)?;
+            let size_bytes = to.into_inner().map_err(io::IntoInnerError::into_error)?.metadata()?.len();
+            file.commit()?;
+            Ok(size_bytes)
+        };
+        write().map_err(EmbeddingsError::io(path))
+    }
+
+    /// Writes it as Parquet, atomically. The answer to `SELECT *` of an EMB is an EMB. Its size in bytes.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_parquet(&self, path: &Path, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
-        self.write_parquet_to(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?, provenance)
+        let file = AtomicFile::create(path).map_err(EmbeddingsError::io(path))?;
+        self.write_to(file, Form::Parquet, provenance)
     }
 
-    /// The same, to a file that was begun, so that nobody else writes it while the query runs.
-    ///
-    /// # Errors
-    /// As [`Table::write_parquet`].
-    pub fn write_parquet_to(&self, file: AtomicFile, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
+    fn write_arrow(&self, to: impl Write) -> pl::PolarsResult<()> {
+        // Text as every reader of Arrow knows it, not as views.
+        let level = CompatLevel::oldest();
         let mut frame = self.frame.clone();
-        let array = pl::DataType::Array(Box::new(pl::DataType::Float32), provenance.dim);
-        if let Ok(column) = frame.column(EMBEDDING)
-            && *column.dtype() == pl::DataType::List(Box::new(pl::DataType::Float32))
-            && let Ok(column) = column.strict_cast(&array)
-        {
-            frame.replace(EMBEDDING, column).map_err(EmbeddingsError::parquet(file.path()))?;
+        let batches = frame.align_chunks_par().iter_chunks(level, true);
+        let fields = self.frame.schema().iter_fields().map(|field| (field.name().clone(), field.to_arrow(level)));
+        let schema: ArrowSchema = fields.collect();
+        let mut writer = FileWriter::try_new(to, Arc::new(schema), None, WriteOptions { compression: None })?;
+        for batch in batches {
+            writer.write(&batch, None)?;
         }
-        let mut writer = FrameWriter::over(file, frame.schema(), "query", provenance)?;
-        writer.write(&frame)?;
         writer.finish()
     }
-
-    fn row(&self, row: usize) -> impl Iterator<Item = (&str, Value)> {
-        self.frame.columns().iter().map(move |column| (column.name().as_str(), json(&any(column, row))))
-    }
 }
 
-fn any(column: &pl::Column, row: usize) -> pl::AnyValue<'_> {
-    column.get(row).unwrap_or(pl::AnyValue::Null)
-}
-
-fn json(value: &pl::AnyValue<'_>) -> Value {
-    use pl::AnyValue;
-    let list = |values: &pl::Series| values.iter().map(|value| json(&value)).collect();
-    match value {
-        AnyValue::Null => Value::Null,
-        AnyValue::Boolean(value) => Value::from(*value),
-        AnyValue::String(text) => Value::from(*text),
-        AnyValue::StringOwned(text) => Value::from(text.as_str()),
-        // The digits of the f32, not those of its f64.
-        AnyValue::Float32(value) => format!("{value:?}").parse().map_or(Value::Null, Value::Number),
-        AnyValue::Float64(value) => Value::from(*value),
-        AnyValue::UInt8(value) => Value::from(*value),
-        AnyValue::UInt16(value) => Value::from(*value),
-        AnyValue::UInt32(value) => Value::from(*value),
-        AnyValue::UInt64(value) => Value::from(*value),
-        AnyValue::Int8(value) => Value::from(*value),
-        AnyValue::Int16(value) => Value::from(*value),
-        AnyValue::Int32(value) => Value::from(*value),
-        AnyValue::Int64(value) => Value::from(*value),
-        AnyValue::List(values) | AnyValue::Array(values, _) => Value::Array(list(values)),
-        other => Value::from(other.to_string()),
-    }
-}
-
-fn csv_line<S: AsRef<str>>(cells: impl Iterator<Item = S>) -> String {
-    let quoted = cells.map(|cell| {
-        let cell = cell.as_ref();
-        if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.into() }
-    });
-    quoted.collect::<Vec<String>>().join(",") + "\n"
-}
-
-/// A column as text.
-struct TextColumn {
-    name: String,
-    is_number: bool,
-    cells: Vec<String>,
-}
-
-impl TextColumn {
-    fn new(column: &pl::Column) -> Self {
-        Self {
-            name: column.name().to_string(),
-            is_number: column.dtype().is_primitive_numeric(),
-            cells: (0..column.len()).map(|row| shown(&any(column, row))).collect(),
-        }
-    }
-
-    fn width(&self) -> usize {
-        self.cells.iter().chain([&self.name]).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    }
-}
-
-fn shown(value: &pl::AnyValue<'_>) -> String {
-    use pl::AnyValue;
-    match value {
-        AnyValue::Float32(value) => number(f64::from(*value)),
-        AnyValue::Float64(value) => number(*value),
-        AnyValue::List(values) | AnyValue::Array(values, _) => {
-            let first: Vec<String> = values.iter().take(SHOWN_VALUES).map(|value| shown(&value)).collect();
-            let rest = values.len().saturating_sub(SHOWN_VALUES);
-            let rest = if rest > 0 { format!(", ... {rest} more") } else { String::new() };
-            format!("[{}{rest}]", first.join(", "))
-        }
-        other => match json(other) {
-            Value::String(text) => text.replace(char::is_control, " "),
-            value => value.to_string(),
-        },
-    }
-}
-
-/// At most 6 significant digits, no needless zeros.
-fn number(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let exponent = value.abs().log10().floor() as i32;
-    if !(-5..15).contains(&exponent) {
-        return format!("{value:.5e}");
-    }
-    let text = format!("{value:.*}", (5 - exponent).max(0) as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// Cuts the widest columns until they fit, two spaces between them; none below 8 characters.
-fn shrink(widths: &mut [usize], width: usize) {
-    const LEAST: usize = 8;
-    while width > 0 && widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1) > width {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > LEAST => *widest -= 1,
-            _ => return,
-        }
-    }
-}
-
-fn cut(cell: &str, width: usize) -> String {
-    if cell.chars().count() <= width {
-        return cell.to_owned();
-    }
-    cell.chars().take(width.saturating_sub(3)).chain("...".chars().take(width)).collect()
+/// Lets a library write, which loses the system's errors on its way.
+fn by_library<'a>(
+    to: &'a mut dyn Write,
+    write: impl FnOnce(Sink<&'a mut dyn Write>) -> pl::PolarsResult<()>,
+) -> io::Result<()> {
+    let sink = Sink::new(to);
+    let refusal = sink.refusal();
+    write(sink).map_err(|told| refusal.take().unwrap_or_else(|| io::Error::other(told.to_string())))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use invar_dataset::{Column, ColumnData};
-use invar_embeddings::{ClusterTable, EmbeddingWriter, Embeddings, Provenance, Query, Table};
+use invar_embeddings::{ClusterTable, EmbeddingWriter, Embeddings, Form, Provenance, Query, Table, table_name};
 
 fn provenance() -> Provenance {
     Provenance::new("0.1.0", 2)
@@ -54,7 +54,7 @@ fn run(sql: &str) -> Table {
 
 #[test]
 fn every_table_name_works() {
-    for name in ["embeddings", "emb", "self", "clusters"] {
+    for name in ["emb", "self", "clusters"] {
         assert_eq!(csv(&format!("SELECT COUNT(*) AS n FROM {name}")), "n\n6\n");
     }
 }
@@ -100,6 +100,38 @@ fn functions_of_numbers_and_of_the_embedding() {
 }
 
 #[test]
+fn a_query_in_parentheses_stands_for_its_value() {
+    let sql = "SELECT id FROM emb WHERE length_bp > (SELECT AVG(length_bp) FROM emb) ORDER BY id";
+    assert_eq!(csv(sql), "id\nr3\n"); // the mean is 204
+    // Within one another, of other types, and with the names of WITH.
+    let sql = "WITH long AS (SELECT id, length_bp FROM emb WHERE length_bp > 99) \
+               SELECT length_bp FROM emb WHERE id = (SELECT MIN(id) FROM long \
+               WHERE length_bp = (SELECT MAX(length_bp) FROM long))";
+    assert_eq!(csv(sql), "length_bp\n600\n");
+}
+
+#[test]
+fn cosines_are_those_of_the_definition() {
+    // Of unit vectors they are dot products: 0.6 * 0.8 - 0.8 * 0.6, and so on.
+    let sql =
+        "SELECT id, ROUND(cosine(embedding, (SELECT embedding FROM emb WHERE key = 11)), 5) AS c FROM emb ORDER BY key";
+    assert_eq!(csv(sql), "id,c\nr1,0.6\nr2,1.0\nr3,0.8\nx1,-0.6\nx2,-0.8\n\"x,\"\"3\",0.0\n");
+    // Lengths do not count, the case of the name neither; the column is called after the function.
+    assert_eq!(csv("SELECT COSINE(embedding, [25, 0]) FROM emb WHERE key IN (10, 12)"), "cosine\n1.0\n0.0\n");
+    assert_eq!(csv("SELECT cosine([1.5, -2], [-3, 4]) AS c FROM emb LIMIT 1"), "c\n-1.0\n");
+    // As condition and order, and of two columns.
+    let near = "SELECT id FROM emb WHERE cosine(embedding, [1, 1]) > 0.7 ORDER BY cosine(embedding, [1, 0]), id";
+    assert_eq!(csv(near), "id\nr3\nr2\nr1\n");
+    let pairs = "SELECT a.id, b.id AS other, ROUND(cosine(a.embedding, b.embedding), 4) AS c FROM emb a \
+                 JOIN emb b ON a.source = b.source WHERE a.key < b.key ORDER BY c DESC, a.id LIMIT 2";
+    assert_eq!(csv(pairs), "id,other,c\nr2,r3,0.8\nr1,r2,0.6\n");
+    // What has no direction has no angle.
+    assert_eq!(csv("SELECT cosine(embedding, [0, 0]) AS c FROM emb LIMIT 1"), "c\n\n");
+    let none = "SELECT cosine(embedding, (SELECT embedding FROM emb WHERE key = 11)) AS c FROM emb WHERE id = 'none'";
+    assert_eq!(csv(none), "c\n");
+}
+
+#[test]
 fn wrong_sql_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     let mut query = specimen(dir.path());
@@ -108,14 +140,100 @@ fn wrong_sql_is_explained() {
         assert!(!error.is_bad_input());
         error.to_string()
     };
-    let error = refused("SELECT nothing FROM emb");
-    assert!(error.contains("nothing") && error.ends_with("(in the query: SELECT nothing FROM emb)"), "{error}");
-    let error = refused("SELEC id FROM emb");
-    assert!(error.contains("SELEC"), "{error}");
-    let error = refused("SELECT id FROM reads");
-    assert!(error.contains("reads"), "{error}");
-    let error = refused("SELECT RANK() OVER (ORDER BY id) FROM emb");
-    assert!(error.starts_with("unsupported function 'rank'"), "{error}");
+    for (sql, expected) in [
+        (
+            "SELECT lenght_bp FROM emb",
+            "no column \"lenght_bp\"; the nearest is \"length_bp\"\n  SELECT lenght_bp FROM emb\n         ^^^^^^^^^",
+        ),
+        (
+            "SELECT id\nFROM emb\nWHERE size > 3 AND id = 'size'",
+            "no column \"size\"; columns: cluster, distance, embedding, id, key, length_bp, probability, source, x, y\n  WHERE size > 3 AND id = 'size'\n        ^^^^",
+        ),
+        (
+            "SELECT c.clustr FROM emb JOIN clusters c USING (key)",
+            "no column \"clustr\"; the nearest is \"cluster\"\n  SELECT c.clustr FROM emb JOIN clusters c USING (key)\n           ^^^^^^",
+        ),
+        (
+            "SELECT id FROM reads",
+            "no table \"reads\"; tables: emb, clusters, self\n  SELECT id FROM reads\n                 ^^^^^",
+        ),
+        (
+            "SELECT id FROM cluster",
+            "no table \"cluster\"; the nearest is \"clusters\"\n  SELECT id FROM cluster\n                 ^^^^^^^",
+        ),
+        (
+            "SELECT RANK() OVER (ORDER BY id) FROM emb",
+            "unsupported function 'rank'\n  SELECT RANK() OVER (ORDER BY id) FROM emb\n         ^^^^",
+        ),
+        ("SELEC id FROM emb", "expected: an SQL statement, found: SELEC\n  SELEC id FROM emb\n  ^^^^^"),
+        (
+            "SELECT id FRM emb WHERE",
+            "expected: end of statement, found: emb\n  SELECT id FRM emb WHERE\n                ^^^",
+        ),
+        (
+            "SELECT id FROM emb WHERE",
+            "expected: an expression, found: EOF\n  SELECT id FROM emb WHERE\n                          ^",
+        ),
+        (
+            "SELECT cosine(embedding, id) FROM emb",
+            "cosine is of two lists of numbers, \"id\" is str\n  SELECT cosine(embedding, id) FROM emb\n                           ^^",
+        ),
+        ("SELECT 1; SELECT 2", "one statement at a time, here are 2 (in the query: SELECT 1; SELECT 2)"),
+        (" ", "the query is empty (in the query:  )"),
+    ] {
+        assert_eq!(refused(sql), expected, "{sql}");
+    }
+    for (sql, expected) in [
+        ("SELECT cosine(embedding) FROM emb", "cosine is of two lists of numbers, here are 1"),
+        ("SELECT cosine(embedding, [1, 2, 3]) FROM emb", "cosine of lists of 2 and 3 numbers"),
+        (
+            "SELECT cosine(embedding, (SELECT embedding FROM emb WHERE id LIKE 'r%')) FROM emb",
+            "(SELECT embedding FROM emb WHERE id LIKE 'r%') gives 3 rows of 1 column, one value is wanted",
+        ),
+        ("SELECT (SELECT id, key FROM emb LIMIT 1) FROM emb", "gives 1 row of 2 columns, one value is wanted"),
+    ] {
+        let error = refused(sql);
+        assert!(error.contains(expected), "{sql}: {error}");
+    }
+    // Of a long line, what is around the word.
+    let many = format!("SELECT {} lenght FROM emb", "id AS some_name, ".repeat(100));
+    let error = refused(&many);
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines[1].len() <= 102 && lines[1].contains(" lenght FROM emb"), "{error}");
+    assert_eq!(lines[1][lines[2].find('^').unwrap()..][..6], *"lenght");
+}
+
+/// What reaches polars and panics there is a mistake of the query like others, and the next one is answered.
+#[test]
+fn whatever_is_asked_is_answered_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut query = specimen(dir.path());
+    for sql in [
+        "SELECT * FROM emb ORDER BY 99",
+        "SELECT * FROM emb LIMIT -1",
+        "SELECT embedding[0] FROM emb",
+        "SELECT SUM(embedding) FROM emb",
+        "SELECT cosine(embedding, embedding, embedding) FROM emb",
+        "SELECT cosine(*) FROM emb",
+        "SELECT cosine(embedding, NULL) FROM emb",
+        "SELECT cosine(embedding, []) FROM emb",
+        "SELECT cosine(embedding, ['a', 'b']) FROM emb",
+        "SELECT cosine(embedding, [1, NULL]) FROM emb",
+        "SELECT CAST(id AS INT) FROM emb",
+        "SELECT id || embedding FROM emb",
+        "SELECT * FROM emb JOIN clusters ON emb.key > clusters.key AND emb.id < clusters.id",
+        "SELECT * FROM emb, clusters",
+        "SELECT * FROM emb NATURAL JOIN clusters",
+        "SELECT ((((((((((1)))))))))) FROM emb",
+        "INSERT INTO emb VALUES (1)",
+        "DROP TABLE emb2",
+        "SELECT \u{1F9EC} FROM emb",
+        "SELECT '",
+        "\"",
+    ] {
+        let _ = query.run(sql);
+        assert_eq!(query.run("SELECT COUNT(*) AS n FROM emb").unwrap().to_csv(), "n\n6\n", "{sql}");
+    }
 }
 
 #[test]
@@ -134,6 +252,32 @@ fn forms_of_output() {
                 x2         null  [0, -1]\n\
                 x,\"3         70  [0.8, -0.6]\n";
     assert_eq!(table.to_text(0), text);
+    let json: serde_json::Value = serde_json::from_str(&written(&table, Form::Json)).unwrap();
+    let lines: Vec<serde_json::Value> = ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(json, serde_json::Value::Array(lines));
+    assert_eq!(written(&run("SELECT id FROM emb WHERE id = 'none'"), Form::Json), "[]\n");
+}
+
+fn written(table: &Table, form: Form) -> String {
+    let mut bytes = vec![];
+    table.write(form, &provenance(), &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn tables_are_named_after_files_and_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("run.2 (old)")).unwrap();
+    for (path, name) in [
+        ("result/clusters.parquet", "clusters"),
+        ("grains.of.monday.parquet", "grains_of_monday"),
+        ("run.2 (old)", "run_2__old_"),
+        ("2026-11.parquet", "_2026_11"),
+        ("Körner", "Körner"),
+        ("run.2 (old)/.", "run_2__old_"),
+    ] {
+        assert_eq!(table_name(&dir.path().join(path)), name, "{path}");
+    }
 }
 
 #[test]
@@ -142,7 +286,7 @@ fn an_answer_can_be_queried_again() {
     let path = dir.path().join("answer.parquet");
     run("SELECT id, embedding FROM emb WHERE id LIKE 'r%'").write_parquet(&path, &provenance()).unwrap();
     let mut query = Query::new(&path).unwrap();
-    assert_eq!(query.run("SELECT COUNT(*) AS n FROM self").unwrap().to_csv(), "n\n3\n");
+    assert_eq!(query.run("SELECT COUNT(*) AS n FROM answer").unwrap().to_csv(), "n\n3\n");
     // It is still an EMB.
     let read = Embeddings::read(&path).unwrap();
     assert_eq!((read.dim, read.values.as_slice()), (2, [1.0, 0.0, 0.6, 0.8, 0.0, 1.0].as_slice()));
@@ -154,6 +298,6 @@ fn no_rows_are_no_rows() {
     let path = dir.path().join("none.parquet");
     EmbeddingWriter::create(&path, provenance()).unwrap().finish(&Default::default()).unwrap();
     let mut query = Query::new(&path).unwrap();
-    assert_eq!(query.run("SELECT id FROM emb").unwrap().to_csv(), "id\n");
-    assert_eq!(query.run("SELECT COUNT(*) AS n FROM emb").unwrap().to_text(80), "n\n-\n0\n");
+    assert_eq!(query.run("SELECT id FROM none").unwrap().to_csv(), "id\n");
+    assert_eq!(query.run("SELECT COUNT(*) AS n FROM none").unwrap().to_text(80), "n\n-\n0\n");
 }

@@ -107,19 +107,6 @@ fn the_same_seed_gives_the_same_bytes_at_one_and_two_threads() {
 }
 
 #[test]
-fn queries_answer_in_every_format() {
-    let bench = Bench::trained();
-    let sql = "SELECT COUNT(*) AS n, MIN(length_bp) AS shortest FROM embeddings";
-    assert_eq!(bench.ok(&["query", "emb", sql, "--format", "csv"]), "n,shortest\n60,2500\n");
-    assert_eq!(bench.ok(&["query", "emb", sql, "--format", "ndjson"]), "{\"n\":60,\"shortest\":2500}\n");
-    bench.ok(&["cluster", "emb", "--out", "clusters.parquet", "--k", "3"]);
-    let joined = "SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)";
-    assert_eq!(bench.ok(&["query", "emb", joined, "--clusters", "clusters.parquet", "--format", "csv"]), "n\n60\n");
-    let error = bench.fails(2, &["query", "emb", "SELECT lenght FROM embeddings"]);
-    assert!(error.contains("lenght"), "{error}");
-}
-
-#[test]
 fn info_knows_every_file() {
     let bench = Bench::trained();
     bench.ok(&["cluster", "emb", "--out", "clusters.parquet", "--k", "3"]);

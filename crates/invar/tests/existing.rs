@@ -287,9 +287,9 @@ fn paths_of_reads_may_be_any_bytes() {
     let cluster = ["cluster", "=emb", "--k", "2", "--plot", "=c.svg", "--out", "=c.parquet"];
     let clustered = bytes.json(&cluster);
     assert_eq!((&clustered["out"], &clustered["plot"]), (&told("c.parquet").into(), &told("c.svg").into()));
-    let sql = "SELECT DISTINCT source FROM embeddings";
+    let sql = "SELECT DISTINCT source FROM self";
     assert_eq!(bytes.json(&["query", "=emb", sql])["rows"][0]["source"], told("in.fq"));
-    let queried = bytes.json(&["query", "=emb", "--clusters", "=c.parquet", sql, "--out", "=q.parquet"]);
+    let queried = bytes.json(&["query", "=emb", "=c.parquet", sql, "--out", "=q.parquet"]);
     assert_eq!(queried["out"], told("q.parquet"));
     bytes.json(&["evaluate", "=emb", "--against", "=emb.parquet"]);
     assert_eq!(

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     fs::{self, File, OpenOptions},
+    os::fd::OwnedFd,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -24,10 +25,13 @@ const TALKING: &[&[&str]] = &[
     &["embed", "--model", "run", "--data", "data", "--out", "emb"],
     &["cluster", "emb", "--out", "c.parquet", "--k", "3", "--force"],
     &["evaluate", "emb"],
-    &["query", "emb", "SELECT * FROM embeddings"],
-    &["query", "emb", "SELECT * FROM embeddings", "--format", "csv"],
-    &["query", "emb", "SELECT * FROM embeddings", "--format", "ndjson"],
-    &["query", "emb", "SELECT id FROM embeddings", "--out", "q.parquet", "--force"],
+    &["query", "emb", "SELECT * FROM emb"],
+    &["query", "emb", "SELECT * FROM emb", "--format", "csv"],
+    &["query", "emb", "SELECT * FROM emb", "--format", "json"],
+    &["query", "emb", "SELECT * FROM emb", "--format", "ndjson"],
+    &["query", "emb", "SELECT * FROM emb", "--format", "arrow"],
+    &["query", "emb", "SELECT * FROM emb", "--format", "parquet"],
+    &["query", "emb", "SELECT id FROM emb", "--out", "q.parquet", "--force"],
     &["views", "data", "--recipe", "reads/quickstart", "-n", "2"],
 ];
 
@@ -57,10 +61,13 @@ fn a_reader_that_leaves_and_a_person_that_cannot_be_told_are_no_failures() {
     let bench = bench();
     // A pipe without a reader.
     let mut gone = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
-    let pipe = gone.stdin.take().unwrap();
+    let pipe = OwnedFd::from(gone.stdin.take().unwrap());
     gone.wait().unwrap();
-    let args = ["query", "emb", "SELECT * FROM embeddings", "--format", "csv"];
-    assert_eq!(bench.command(&args).stdout(pipe).output().unwrap().status.code(), Some(0));
+    for format in ["table", "csv", "json", "ndjson", "arrow", "parquet"] {
+        let args = ["query", "emb", "SELECT * FROM emb", "--format", format];
+        let output = bench.command(&args).stdout(pipe.try_clone().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+    }
     // Words that nobody can hear: `k` above the number of samples warns.
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let args = ["cluster", "emb", "--out", "c.parquet", "--k", "100", "--force"];
@@ -89,7 +96,9 @@ fn a_disk_that_takes_no_more_is_named_by_every_command_and_leaves_no_output() {
         (&["embed", "--model", "run", "--data", "data", "--out", "emb2.parquet", "--probe", "0"], "emb2.parquet"),
         (&["cluster", "emb", "--out", "c2.parquet", "--k", "3"], "c2.parquet"),
         (&["cluster", "emb", "--out", "c3.parquet", "--k", "3", "--plot", "c3.svg"], "c3.svg"),
-        (&["query", "emb", "SELECT * FROM embeddings", "--out", "q.parquet"], "q.parquet"),
+        (&["query", "emb", "SELECT * FROM emb", "--out", "q.parquet"], "q.parquet"),
+        (&["query", "emb", "SELECT * FROM emb", "--out", "q.arrow"], "q.arrow"),
+        (&["query", "emb", "SELECT * FROM emb", "--out", "q.csv"], "q.csv"),
         (&["views", "data", "--recipe", "reads/quickstart", "-n", "200", "--out", "v.txt"], "v.txt"),
     ] {
         let (code, error) = limited(&bench, args);
@@ -155,7 +164,7 @@ fn a_path_that_is_not_there_is_a_usage_error_of_every_command() {
         &["evaluate", "emb", "--labels", "none"],
         &["evaluate", "emb", "--against", "none"],
         &["query", "none", "SELECT 1"],
-        &["query", "emb", "SELECT 1", "--clusters", "none"],
+        &["query", "emb", "none", "SELECT 1"],
         &["gallery", "none", "--data", "data", "--out", "g.png"],
         &["gallery", "c.parquet", "--data", "none", "--out", "g.png"],
         &["paint", "none", "--data", "data", "--out", "p"],
@@ -219,7 +228,7 @@ fn one_signal_ends_commands_that_look_for_none() {
     let bench = bench();
     for (number, (args, is_opened)) in [
         (&["query", "FIFO", "SELECT 1"][..], false),
-        (&["query", "emb", "SELECT 1", "--clusters", "FIFO"], false),
+        (&["query", "emb", "FIFO", "SELECT 1"], false),
         (&["evaluate", "FIFO"], false),
         (&["evaluate", "emb", "--labels", "FIFO"], true),
         (&["cluster", "FIFO", "--out", "c2.parquet"], false),

@@ -41,8 +41,7 @@ fn clusters_of_mates_are_joined_by_key_row_for_row() {
     write_mates(&bench);
     let args = ["run", "reads/short-read-pairs", "--input", "r1.fq", "r2.fq", "--out", "pe", "--set", "cluster.k=3"];
     bench.ok(&[&args[..], TRAINED].concat());
-    let query =
-        |sql: &str| bench.ok(&["query", "pe/embeddings", "--clusters", "pe/clusters.parquet", sql, "--format", "csv"]);
+    let query = |sql: &str| bench.ok(&["query", "pe/embeddings", "pe/clusters.parquet", sql, "--format", "csv"]);
     assert_eq!(query("SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)"), "n\n800\n");
     let sql = "SELECT COUNT(*) AS n FROM embeddings e JOIN clusters c ON e.key = c.key WHERE e.id = c.id";
     assert_eq!(query(sql), "n\n800\n");
@@ -76,7 +75,7 @@ fn contigs_of_one_name_are_different_samples_and_labels_say_which() {
     bench.ok(&["ingest", "reads", "x.fa", "y.fa", "--out", "data"]);
     bench.ok(&[&["train", "reads/quickstart", "--data", "data", "--out", "run"], TRAINED].concat());
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
-    let sql = "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids, COUNT(DISTINCT key) AS keys FROM embeddings";
+    let sql = "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids, COUNT(DISTINCT key) AS keys FROM emb";
     assert_eq!(bench.ok(&["query", "emb", sql, "--format", "csv"]), "n,ids,keys\n8,4,8\n");
     bench.write("id.tsv", "id\tspecies\ncontig_1\tE. coli\n");
     bench.write("source.tsv", "id\tsource\tspecies\ncontig_1\tx.fa\tE. coli\ncontig_1\ty.fa\tB. subtilis\n");
@@ -92,7 +91,7 @@ fn contigs_of_one_name_are_different_samples_and_labels_say_which() {
     let scored = bench.json(&evaluate("source.tsv"));
     assert_eq!((&scored["labels"]["num_rows"], &scored["labels"]["num_labels"]), (&2.into(), &2.into()));
     bench.ok(&retrain("source.tsv"));
-    let keys = bench.ok(&["query", "emb", "SELECT key, id FROM embeddings", "--format", "csv"]);
+    let keys = bench.ok(&["query", "emb", "SELECT key, id FROM emb", "--format", "csv"]);
     let rows = keys.lines().skip(1).enumerate().map(|(row, line)| format!("{}\t{row}\n", line.replace(',', "\t")));
     bench.write("key.tsv", format!("key\tid\tnumber\n{}", rows.collect::<String>()));
     assert_eq!(bench.json(&evaluate("key.tsv"))["labels"]["num_labels"], 8);
@@ -129,8 +128,8 @@ fn embeddings_of_an_older_version_still_open_and_say_what_they_lack() {
     bench.write("truth.tsv", "id\tx\na\t1\nb\t2\n");
     let scored = bench.json(&["evaluate", "emb", "--labels", "truth.tsv", "--clusters", "c.parquet", "--json"]);
     assert_eq!(scored["labels"]["num_rows"], 3);
-    let sql = "SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)";
-    let error = bench.fails(2, &["query", "emb", "--clusters", "c.parquet", sql]);
+    let sql = "SELECT COUNT(*) AS n FROM emb JOIN c USING (key)";
+    let error = bench.fails(2, &["query", "emb", "c.parquet", sql]);
     assert!(error.contains("emb: no column `key`: an older version wrote it"), "{error}");
     bench.write("keys.tsv", "key\tx\n1\t1\n");
     let error = bench.fails(3, &["evaluate", "emb", "--labels", "keys.tsv"]);
@@ -176,8 +175,8 @@ fn images_of_one_name_in_two_datasets_are_told_apart() {
     writer.write(&columns, &values).unwrap();
     writer.finish(&Default::default()).unwrap();
     bench.ok(&["cluster", "emb", "--out", "c.parquet", "--k", "2"]);
-    let count = |sql: &str, table: &str| bench.ok(&["query", "emb", "--clusters", table, sql, "--format", "csv"]);
-    let sql = "SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)";
+    let count = |sql: &str, table: &str| bench.ok(&["query", "emb", &format!("other={table}"), sql, "--format", "csv"]);
+    let sql = "SELECT COUNT(*) AS n FROM emb JOIN other USING (key)";
     assert_eq!(count(sql, "c.parquet"), format!("n\n{}\n", 2 * num_grains));
     assert_eq!(count(sql, "data-b/grains.parquet"), format!("n\n{num_grains}\n"));
     let both = ["paint", "c.parquet", "--data", "data-a", "--data", "data-b", "--out", "painted"];

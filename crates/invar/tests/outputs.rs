@@ -214,14 +214,14 @@ fn an_output_is_no_input_and_its_directory_is_there() {
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "e.parquet"]);
     for args in [
         &["cluster", "e.parquet", "--out", "e.parquet", "--force"][..],
-        &["query", "e.parquet", "SELECT id FROM embeddings", "--out", "e.parquet", "--force"],
+        &["query", "e.parquet", "SELECT id FROM e", "--out", "e.parquet", "--force"],
     ] {
         assert!(bench.fails(2, args).contains("is an input of this command"));
     }
     for args in [
         &["cluster", "e.parquet", "--out", "nowhere/c.parquet"][..],
         &["cluster", "e.parquet", "--out", "c.parquet", "--plot", "nowhere/c.svg"],
-        &["query", "e.parquet", "SELECT id FROM embeddings", "--out", "nowhere/q.parquet"],
+        &["query", "e.parquet", "SELECT id FROM e", "--out", "nowhere/q.parquet"],
     ] {
         assert!(bench.fails(2, args).contains("there is no directory nowhere"));
     }
@@ -255,7 +255,7 @@ fn outputs_may_have_names_of_any_bytes() {
         &train[..],
         &["embed", "--model", "run", "--data", "data"],
         &["cluster", "emb", "--k", "3"],
-        &["query", "emb", "SELECT id FROM embeddings"],
+        &["query", "emb", "SELECT id FROM emb", "--format", "parquet"],
         &["views", "data", "--recipe", "reads/quickstart"],
     ]
     .into_iter()

@@ -7,57 +7,107 @@ use std::{
 
 use anyhow::{Context, Result};
 use invar_dataset::{atomic::AtomicFile, path};
-use invar_embeddings::{EmbeddingsError, KEY, Provenance};
+use invar_embeddings::{EmbeddingsError, Form, KEY, Provenance, Table};
 use serde_json::json;
 
 use crate::{
     cli::{Common, Format, Query},
+    exit::Usage,
     output,
     ui::{Summary, Ui, counted},
 };
 
+mod memory;
+mod tables;
+
+use self::tables::NamedFile;
+
 /// `invar query`
-pub fn run(args: &Query, common: &Common, _: &Ui) -> Result<Summary> {
+pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
+    let files = tables::named(&args.files)?;
+    let form = form(args)?;
     if let Some(out) = &args.out {
-        let inputs: Vec<&Path> = args.clusters.iter().chain([&args.embeddings]).map(PathBuf::as_path).collect();
+        let inputs: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         output::check_file(out, common, &inputs)?;
     }
     // From here on nobody else writes it.
     let begin = |path: &PathBuf| AtomicFile::create(path).with_context(|| path.display().to_string());
     let file = args.out.as_ref().map(begin).transpose()?;
-    let mut query = invar_embeddings::Query::new(&args.embeddings)?;
-    if let Some(clusters) = &args.clusters {
-        query = query.with_table("clusters", clusters)?;
+    memory::limit(args.memory_bytes);
+    let mut query = invar_embeddings::Query::default();
+    for file in &files {
+        query = query.with_table(&file.name, &file.path)?;
     }
-    let table = query.run(&args.sql).map_err(|error| with_hint(error, args))?;
+    let table = query.run(&args.sql).map_err(|error| with_hint(error, &files))?;
+    let provenance = provenance(&table, &args.sql);
     if let Some((out, file)) = args.out.as_ref().zip(file) {
-        let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
-        provenance.extra.insert("query".into(), json!(args.sql));
-        table.write_parquet_to(file, &provenance)?;
+        table.write_to(file, form, &provenance)?;
         let text = format!("{}: {}", out.display(), counted(table.num_rows() as u64, "row"));
         return Ok(Summary { text, json: json!({"out": path::text(out), "num_rows": table.num_rows()}) });
     }
-    let text = match args.format {
-        Format::Table => table.to_text(width()),
-        Format::Csv => table.to_csv(),
-        Format::Ndjson => table.to_ndjson(),
+    if common.json && args.format.is_none() {
+        let rows: Vec<serde_json::Value> =
+            table.to_ndjson().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        return Ok(Summary { text: String::new(), json: json!({"columns": table.column_names(), "rows": rows}) });
+    }
+    ui.data(|to| table.write(form, &provenance, to))?;
+    Ok(Summary::nothing())
+}
+
+/// Where the answer holds embeddings, it is an EMB of the model that made them; else a table that a query made.
+fn provenance(table: &Table, sql: &str) -> Provenance {
+    let mut provenance = table.provenance().cloned().unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), 0));
+    provenance.extra.insert("query".into(), json!(sql));
+    provenance
+}
+
+/// The form that is asked for, by name or by the ending of the output.
+fn form(args: &Query) -> Result<Form> {
+    let format = match (args.format, &args.out) {
+        (Some(format), _) => format,
+        (None, None) => Format::Table,
+        (None, Some(out)) => by_ending(out).ok_or_else(|| {
+            let endings = "parquet, .arrow, .csv, .json, .ndjson or .txt";
+            Usage(format!("{}: ends in none of .{endings}, and there is no --format", out.display()))
+        })?,
     };
-    let rows: Vec<serde_json::Value> = table.to_ndjson().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    Ok(Summary { text, json: json!({"columns": table.column_names(), "rows": rows}) })
+    let is_binary = matches!(format, Format::Arrow | Format::Parquet);
+    if is_binary && args.out.is_none() && std::io::stdout().is_terminal() {
+        return Err(Usage("a terminal cannot show this --format: give --out, or a pipe".into()).into());
+    }
+    Ok(match format {
+        Format::Table => Form::Text { width: if args.out.is_none() { width() } else { 0 } },
+        Format::Csv => Form::Csv,
+        Format::Json => Form::Json,
+        Format::Ndjson => Form::Ndjson,
+        Format::Arrow => Form::Arrow,
+        Format::Parquet => Form::Parquet,
+    })
+}
+
+fn by_ending(out: &Path) -> Option<Format> {
+    Some(match out.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "parquet" => Format::Parquet,
+        "arrow" | "feather" | "ipc" => Format::Arrow,
+        "csv" => Format::Csv,
+        "json" => Format::Json,
+        "ndjson" | "jsonl" => Format::Ndjson,
+        "txt" => Format::Table,
+        _ => return None,
+    })
 }
 
 /// Says where a query is about keys and a file has none.
-fn with_hint(error: EmbeddingsError, args: &Query) -> anyhow::Error {
-    let lacks_keys = |path: &&PathBuf| {
-        let info = invar_embeddings::info(path);
+fn with_hint(error: EmbeddingsError, files: &[NamedFile]) -> anyhow::Error {
+    let lacks_keys = |file: &&NamedFile| {
+        let info = invar_embeddings::info(&file.path);
         info.is_ok_and(|info| info.columns.iter().all(|column| column.name != KEY))
     };
-    let mut files = std::iter::once(&args.embeddings).chain(&args.clusters);
-    let asks_for_keys = matches!(&error, EmbeddingsError::Sql { reason, .. } if reason.contains(KEY));
-    match files.find(lacks_keys).filter(|_| asks_for_keys) {
-        Some(path) => anyhow::Error::new(error).context(format!(
+    let asks_for_keys = matches!(&error, EmbeddingsError::Sql { reason, .. } if reason.contains("\"key\""));
+    match files.iter().find(lacks_keys).filter(|_| asks_for_keys) {
+        Some(file) => anyhow::Error::new(error).context(format!(
             "{}: no column `{KEY}`: an older version wrote it (embed and cluster again), or a query left it out",
-            path.display()
+            file.path.display()
         )),
         None => error.into(),
     }
