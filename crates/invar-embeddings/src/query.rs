@@ -70,19 +70,21 @@ impl Query {
     ///
     /// # Errors
     /// When the SQL is wrong, or names what is not there: [`EmbeddingsError::Sql`], which shows the word where that is known.
-    pub fn run(&mut self, sql: &str) -> Result<Table, EmbeddingsError> {
+    pub fn run(&self, sql: &str) -> Result<Table, EmbeddingsError> {
         let frame = self.answer(sql).map_err(|mistake| mistake.in_query(sql, &self.tables))?;
         Ok(Table::new(frame, self.tables.iter().filter_map(|table| table.embedding.clone()).collect()))
     }
 
-    fn answer(&mut self, sql: &str) -> Result<pl::DataFrame, Mistake> {
+    fn answer(&self, sql: &str) -> Result<pl::DataFrame, Mistake> {
         let mut statement = Statement::parse(sql)?;
         statement.fill_in(|part| one_value(&self.execute(part)?, part))?;
         self.execute(&statement.to_text())
     }
 
-    fn execute(&mut self, sql: &str) -> Result<pl::DataFrame, Mistake> {
-        unpanicked(|| self.context.execute(sql)?.collect()).map_err(Mistake::Told)
+    fn execute(&self, sql: &str) -> Result<pl::DataFrame, Mistake> {
+        // A statement that is refused leaves its aliases behind.
+        let mut context = self.context.clone();
+        unpanicked(|| context.execute(sql)?.collect()).map_err(Mistake::Told)
     }
 }
 

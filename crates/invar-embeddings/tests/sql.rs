@@ -134,8 +134,8 @@ fn cosines_are_those_of_the_definition() {
 #[test]
 fn wrong_sql_is_explained() {
     let dir = tempfile::tempdir().unwrap();
-    let mut query = specimen(dir.path());
-    let mut refused = |sql: &str| {
+    let query = specimen(dir.path());
+    let refused = |sql: &str| {
         let error = query.run(sql).unwrap_err();
         assert!(!error.is_bad_input());
         error.to_string()
@@ -207,7 +207,7 @@ fn wrong_sql_is_explained() {
 #[test]
 fn whatever_is_asked_is_answered_or_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut query = specimen(dir.path());
+    let query = specimen(dir.path());
     for sql in [
         "SELECT * FROM emb ORDER BY 99",
         "SELECT * FROM emb LIMIT -1",
@@ -285,7 +285,7 @@ fn an_answer_can_be_queried_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("answer.parquet");
     run("SELECT id, embedding FROM emb WHERE id LIKE 'r%'").write_parquet(&path, &provenance()).unwrap();
-    let mut query = Query::new(&path).unwrap();
+    let query = Query::new(&path).unwrap();
     assert_eq!(query.run("SELECT COUNT(*) AS n FROM answer").unwrap().to_csv(), "n\n3\n");
     // It is still an EMB.
     let read = Embeddings::read(&path).unwrap();
@@ -297,7 +297,7 @@ fn no_rows_are_no_rows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("none.parquet");
     EmbeddingWriter::create(&path, provenance()).unwrap().finish(&Default::default()).unwrap();
-    let mut query = Query::new(&path).unwrap();
+    let query = Query::new(&path).unwrap();
     assert_eq!(query.run("SELECT id FROM none").unwrap().to_csv(), "id\n");
     assert_eq!(query.run("SELECT COUNT(*) AS n FROM none").unwrap().to_text(80), "n\n-\n0\n");
 }

@@ -39,7 +39,8 @@ impl Mistake {
             Self::Told(told) => {
                 let reason = first_line(&told);
                 let name = quoted(&reason).unwrap_or_default();
-                let reason = if reason.contains("unable to find column") {
+                let reason = if ["unable to find column", "no column named"].iter().any(|words| reason.contains(words))
+                {
                     let mut names: Vec<&str> =
                         tables.iter().flat_map(|table| &table.columns).map(String::as_str).collect();
                     names.sort_unstable();
