@@ -1,7 +1,11 @@
 //! Between the vocabulary's columns and polars.
 
 use invar_dataset::{Column, ColumnData};
-use polars::{datatypes::ReshapeDimension, prelude as pl};
+use polars::{
+    datatypes::ReshapeDimension,
+    prelude::{self as pl, SchemaExt},
+};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema};
 
 use crate::{EMBEDDING, EmbeddingsError};
 
@@ -124,6 +128,18 @@ pub(crate) fn from_polars(column: &pl::Column) -> Result<Column, EmbeddingsError
         _ => return Err(misfit(column)),
     };
     Ok(Column { name: column.name().to_string(), data })
+}
+
+/// Columns as Arrow has them, with one of its types for text: they differ in how programs hold it in memory, not in what is stored.
+pub(crate) fn arrow_schema(schema: &pl::Schema, text: ArrowDataType) -> ArrowSchema {
+    let fields = schema.iter_fields().map(|field| {
+        let mut arrow = field.to_arrow(pl::CompatLevel::oldest());
+        if arrow.dtype == ArrowDataType::LargeUtf8 {
+            arrow.dtype = text.clone();
+        }
+        (field.name().clone(), arrow)
+    });
+    fields.collect()
 }
 
 fn owned(text: Option<&str>) -> Option<String> {

@@ -8,20 +8,24 @@ use std::{
 
 use invar_dataset::atomic::AtomicFile;
 use polars::prelude as pl;
+use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 use polars_io::{
     SerReader,
     parquet::write::BatchedWriter,
     prelude::{KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter},
 };
-use polars_parquet::parquet::{
-    metadata::ColumnChunkMetadata,
-    page::CompressedPage,
-    read::{PageReader, read_metadata},
+use polars_parquet::{
+    parquet::{
+        metadata::ColumnChunkMetadata,
+        page::CompressedPage,
+        read::{PageReader, read_metadata},
+    },
+    write::schema_to_metadata_key,
 };
 
 use crate::{
-    EmbeddingsError, Provenance,
+    EmbeddingsError, Provenance, frame,
     layout::Part,
     sink::{Refusal, Sink},
 };
@@ -199,6 +203,9 @@ fn writer<W: Write>(
     provenance: &Provenance,
 ) -> pl::PolarsResult<BatchedWriter<W>> {
     key_values.extend(provenance.to_key_values());
+    // Else the library puts its own there, by which pyarrow takes text for `string_view`, and can neither filter nor sort nor join.
+    let types = schema_to_metadata_key(&frame::arrow_schema(schema, ArrowDataType::Utf8));
+    key_values.push((types.key, types.value.unwrap_or_default()));
     ParquetWriter::new(to)
         // `None` is zstd's own default, level 3.
         .with_compression(ParquetCompression::Zstd(None))

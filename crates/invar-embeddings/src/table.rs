@@ -6,13 +6,13 @@ use std::{
 };
 
 use invar_dataset::atomic::AtomicFile;
-use polars::prelude::{self as pl, CompatLevel, SchemaExt};
+use polars::prelude::{self as pl, CompatLevel};
 use polars_arrow::{
-    datatypes::ArrowSchema,
+    datatypes::ArrowDataType,
     io::ipc::write::{FileWriter, WriteOptions},
 };
 
-use crate::{EMBEDDING, EmbeddingsError, Provenance, parquet, sink::Sink};
+use crate::{EMBEDDING, EmbeddingsError, Provenance, frame, parquet, sink::Sink};
 
 mod text;
 mod values;
@@ -147,8 +147,7 @@ impl Table {
         let level = CompatLevel::oldest();
         let mut frame = self.frame.clone();
         let batches = frame.align_chunks_par().iter_chunks(level, true);
-        let fields = self.frame.schema().iter_fields().map(|field| (field.name().clone(), field.to_arrow(level)));
-        let schema: ArrowSchema = fields.collect();
+        let schema = frame::arrow_schema(self.frame.schema(), ArrowDataType::LargeUtf8);
         let mut writer = FileWriter::try_new(to, Arc::new(schema), None, WriteOptions { compression: None })?;
         for batch in batches {
             writer.write(&batch, None)?;

@@ -7,6 +7,8 @@ import duckdb
 import numpy
 import pandas
 import polars
+import pyarrow.compute
+import pyarrow.csv
 import pyarrow.parquet
 
 NUM_ROWS, DIM = 25, 4
@@ -37,3 +39,16 @@ for program, read in READERS.items():
             expected = numpy.eye(DIM)[number % DIM]
             assert numpy.array_equal(numpy.asarray(row["embedding"], float), expected), (program, name, row)
         print(f"{program} {name}: as written")
+
+# What people do with text in pyarrow; of its type `string_view` most of it fails.
+table = pyarrow.parquet.read_table(DIRECTORY / "emb")
+assert table.schema.field("id").type == pyarrow.string(), table.schema
+assert table.schema.field("embedding").type == pyarrow.list_(pyarrow.field("item", pyarrow.float32()), DIM), table.schema
+assert pyarrow.parquet.read_table(DIRECTORY / "emb", filters=[("id", "==", "read7")]).num_rows == 1
+assert table.sort_by([("id", "descending")])["id"][0].as_py() == "read9"
+assert table.filter(pyarrow.compute.starts_with(table["id"], "read1")).num_rows == 11
+assert table.group_by("source").aggregate([("length_bp", "max")]).num_rows == 2
+facts = pyarrow.table({"id": ["read3", "read4"], "species": ["a", "b"]})
+assert table.drop(["embedding"]).join(facts, "id", join_type="inner").num_rows == 2
+pyarrow.csv.write_csv(table.drop(["embedding"]), DIRECTORY / "facts.csv")
+print("pyarrow text: as pyarrow's own")
