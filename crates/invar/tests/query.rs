@@ -43,6 +43,9 @@ fn files_are_tables_called_after_them() {
     let error = bench.fails(2, &["query", "emb", "SELECT idd FROM emb"]);
     assert_eq!(error, "error: no column \"idd\"; the nearest is \"id\"\n  SELECT idd FROM emb\n         ^^^\n");
     bench.fails(2, &["query", "emb"]);
+    // Options may stand anywhere.
+    let between = ["query", "emb", "--format", "csv", "c=clusters.parquet", "--quiet", "SELECT COUNT(*) AS n FROM c"];
+    assert_eq!(bench.ok(&between), "n\n60\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The grammar of `invar query`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -23,7 +23,9 @@ pub enum Format {
 
 /// `invar query`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "invar query [OPTIONS] <FILE>... <SQL>",
+    after_help = "Examples:
   invar query result/embeddings \"SELECT source, COUNT(*) AS reads, AVG(gc) AS gc FROM embeddings GROUP BY source\"
   invar query result/embeddings result/clusters.parquet \\
     \"SELECT cluster, COUNT(*) AS n, AVG(length_bp) AS mean_bp FROM embeddings JOIN clusters USING (key) GROUP BY cluster ORDER BY n DESC\"
@@ -31,15 +33,14 @@ pub enum Format {
     \"SELECT id, cosine(embedding, (SELECT embedding FROM self WHERE id = 'read7' LIMIT 1)) AS c FROM self ORDER BY c DESC LIMIT 10\"
   invar query new=monday/clusters.parquet old=friday/clusters.parquet \"SELECT new.cluster, old.cluster AS was, COUNT(*) AS n FROM new JOIN old USING (key) GROUP BY ALL\"
 Names (`id`) may repeat, as those of mates do; `key` never does. Where two tables have a column: `embeddings.id`.
-`cosine` takes columns, literals (`[0.1, 0.2]`) and a SELECT in parentheses that gives one value.")]
+`cosine` takes columns, literals (`[0.1, 0.2]`) and a SELECT in parentheses that gives one value."
+)]
 pub struct Query {
-    /// Parquet files or directories of parts; each is a table called after it (`clusters` of clusters.parquet), or NAME=PATH. The
-    /// first is `self`, too
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// One SELECT (the SQL of polars)
-    #[arg(required = true)]
-    pub sql: String,
+    /// Parquet files or directories of parts, and last one SELECT (the SQL of polars). Each file is a table called after it
+    /// (`clusters` of clusters.parquet), or NAME=PATH; the first is `self`, too
+    // One list, because options may stand between its parts.
+    #[arg(required = true, value_name = "FILE... SQL")]
+    pub files_and_sql: Vec<OsString>,
     /// How the answer is written [default: by the ending of --out, else table]
     #[arg(long, value_enum)]
     pub format: Option<Format>,

@@ -24,7 +24,11 @@ use self::tables::NamedFile;
 
 /// `invar query`
 pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
-    let files = tables::named(&args.files)?;
+    let Some((sql, files)) = args.files_and_sql.split_last().filter(|(_, files)| !files.is_empty()) else {
+        return Err(Usage("invar query needs FILE... and a SELECT, here is one of them".into()).into());
+    };
+    let sql = sql.to_str().ok_or_else(|| Usage(format!("the query is not UTF-8: {}", sql.display())))?;
+    let files = tables::named(files)?;
     let form = form(args)?;
     if let Some(out) = &args.out {
         let inputs: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
@@ -38,8 +42,8 @@ pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
     for file in &files {
         query = query.with_table(&file.name, &file.path)?;
     }
-    let table = query.run(&args.sql).map_err(|error| with_hint(error, &files))?;
-    let provenance = provenance(&table, &args.sql);
+    let table = query.run(sql).map_err(|error| with_hint(error, &files))?;
+    let provenance = provenance(&table, sql);
     if let Some((out, file)) = args.out.as_ref().zip(file) {
         table.write_to(file, form, &provenance)?;
         let text = format!("{}: {}", out.display(), counted(table.num_rows() as u64, "row"));

@@ -1,6 +1,9 @@
 //! What the files of a query are called in SQL.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use invar_embeddings::table_name;
@@ -33,10 +36,10 @@ impl NamedFile {
 ///
 /// # Errors
 /// [`Usage`] where two have one name.
-pub(super) fn named(arguments: &[PathBuf]) -> Result<Vec<NamedFile>> {
+pub(super) fn named(arguments: &[OsString]) -> Result<Vec<NamedFile>> {
     let mut files: Vec<NamedFile> = vec![];
     for argument in arguments {
-        let file = NamedFile::parse(argument);
+        let file = NamedFile::parse(Path::new(argument));
         if let Some(other) = files.iter().find(|other| other.name == file.name) {
             let (name, path) = (&file.name, file.path.display());
             let reason =
@@ -54,7 +57,7 @@ mod tests {
 
     #[test]
     fn tables_have_the_names_of_files_or_those_given() {
-        let named = |arguments: &[&str]| named(&arguments.iter().map(PathBuf::from).collect::<Vec<_>>());
+        let named = |arguments: &[&str]| named(&arguments.iter().map(OsString::from).collect::<Vec<_>>());
         let files = named(&["a/clusters.parquet", "old=b/clusters.parquet", "x=y=z", "1=2"]).unwrap();
         let files: Vec<(&str, &str)> =
             files.iter().map(|file| (file.name.as_str(), file.path.to_str().unwrap())).collect();

@@ -1,0 +1,123 @@
+"""Opens a result of `invar run` as its users would, and runs the examples of the docs: readers.py INVAR README.md ..."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import duckdb
+import numpy
+import pandas
+import polars
+import pyarrow.parquet
+
+INVAR = pathlib.Path(sys.argv[1])
+NUM_ROWS, DIM = 60, 128
+
+
+def in_duckdb(path):
+    return f"'{path}/*.parquet'" if os.path.isdir(path) else f"'{path}'"
+
+
+def query(sql, *files):
+    run = subprocess.run([INVAR, "query", *files, sql, "--format", "json"], check=True, capture_output=True)
+    return json.loads(run.stdout)
+
+
+READERS = {
+    "pyarrow": lambda path: pyarrow.parquet.read_table(path).to_pylist(),
+    "polars": lambda path: polars.read_parquet(path).to_dicts(),
+    "pandas": lambda path: pandas.read_parquet(path).astype(object).replace({numpy.nan: None}).to_dict("records"),
+    "duckdb": lambda path: duckdb.sql(f"SELECT * FROM {in_duckdb(path)}").to_arrow_table().to_pylist(),
+}
+
+
+def plain(row):
+    """A row with lists for vectors of any kind."""
+    return {name: list(map(float, value)) if name == "embedding" else value for name, value in row.items()}
+
+
+# Every program sees the same rows, which are those that Invar sees.
+FILES = {"result/embeddings": "embeddings", "emb.parquet": "emb", "result/clusters.parquet": "clusters"}
+for path, name in FILES.items():
+    seen = {program: [plain(row) for row in read(path)] for program, read in READERS.items()}
+    seen["invar"] = [plain(row) for row in query(f"SELECT * FROM {name}", path)]
+    for program, rows in seen.items():
+        assert len(rows) == NUM_ROWS, (program, path, len(rows))
+        for row, expected in zip(rows, seen["pyarrow"]):
+            assert list(row) == list(expected), (program, path)
+            for column, value in expected.items():
+                # JSON has the shortest digits of the same number.
+                same = numpy.allclose(row[column], value, rtol=1e-6, atol=0) if isinstance(value, (float, list)) else row[column] == value
+                assert same, (program, path, column, row[column], value)
+print(f"{len(READERS)} programs, {len(FILES)} files: the same rows")
+
+# Joined by key, each row meets itself alone.
+embeddings = pyarrow.parquet.read_table("result/embeddings")
+clusters = pyarrow.parquet.read_table("result/clusters.parquet")
+joined = embeddings.drop(["embedding"]).join(clusters, "key", right_suffix="_of_cluster").to_pylist()
+assert len(joined) == NUM_ROWS and all(row["id"] == row["id_of_cluster"] for row in joined)
+of_polars = polars.read_parquet("result/embeddings").join(polars.read_parquet("result/clusters.parquet"), on="key")
+assert of_polars.height == NUM_ROWS and (of_polars["id"] == of_polars["id_right"]).all()
+of_duckdb = "SELECT count(*) FROM 'result/embeddings/*.parquet' e JOIN 'result/clusters.parquet' c ON e.key = c.key WHERE e.id = c.id"
+assert duckdb.sql(of_duckdb).fetchall() == [(NUM_ROWS,)]
+of_invar = "SELECT COUNT(*) AS n FROM embeddings e JOIN clusters c ON e.key = c.key WHERE e.id = c.id"
+assert query(of_invar, "result/embeddings", "result/clusters.parquet") == [{"n": NUM_ROWS}]
+
+# Cosines to one row, by numpy in double precision, and by the programs that have a function of them.
+vectors = numpy.stack(embeddings["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, DIM)).astype(float)
+norms = numpy.linalg.norm(vectors, axis=1)
+expected = vectors @ vectors[7] / norms / norms[7]
+key = embeddings["key"][7].as_py()
+of_one = f"(SELECT embedding FROM {{}} WHERE key = {key})"
+of_invar = query(f"SELECT cosine(embedding, {of_one.format('self')}) AS c FROM self", "result/embeddings")
+assert numpy.abs([row["c"] for row in of_invar] - expected).max() < 1e-12
+for function, cast in [("list_cosine_similarity", ""), ("array_cosine_similarity", f"::FLOAT[{DIM}]")]:
+    of_one_cast = of_one.format("'emb.parquet'").replace("SELECT embedding", f"SELECT embedding{cast}")
+    rows = duckdb.sql(f"SELECT {function}(embedding{cast}, {of_one_cast}) FROM 'emb.parquet'").fetchall()
+    assert numpy.abs(numpy.array(rows)[:, 0] - expected).max() < 1e-5, function
+of_pandas = numpy.stack(pandas.read_parquet("result/embeddings")["embedding"])
+assert numpy.abs(of_pandas @ of_pandas[7] - expected).max() < 1e-5
+print("cosines of 4 programs agree")
+
+# What a filter needs to pass over a row group is in its statistics.
+group = pyarrow.parquet.ParquetFile("emb.parquet").metadata.row_group(0)
+columns = {group.column(place).path_in_schema: group.column(place) for place in range(group.num_columns)}
+for name in ("id", "source", "key", "length_bp", "gc", "component"):
+    statistics = columns[name].statistics
+    assert statistics is not None and statistics.has_null_count, name
+    values = [value for value in embeddings[name].to_pylist() if value is not None]
+    assert statistics.null_count == NUM_ROWS - len(values), name
+    if values:
+        assert statistics.min <= min(values) and max(values) <= statistics.max, (name, statistics)
+assert columns["length_bp"].statistics.max == 2500
+print("groups are passed over by what is known of them")
+
+
+# The examples of the docs.
+def examples(page):
+    """Its blocks of code: (language, text)."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+for page in map(pathlib.Path, sys.argv[2:]):
+    counts = {"sql": 0, "python": 0, "invar query": 0}
+    for language, text in examples(page):
+        if language == "sql":
+            assert duckdb.sql(text).fetchall(), text
+        elif language == "python":
+            exec(compile(text, page, "exec"), {})
+        elif not language:
+            commands = re.findall(r"^invar query (?:.*\\\n)*.*$", text, re.MULTILINE)
+            for command in commands:
+                environment = {"PATH": f"{INVAR.parent}:{os.environ['PATH']}"}
+                run = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True)
+                assert run.returncode == 0 and len(run.stdout.splitlines()) >= 1, (command, run.stdout, run.stderr)
+            counts["invar query"] += len(commands)
+            continue
+        else:
+            continue
+        counts[language] += 1
+    print(f"{page.name}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
