@@ -8,6 +8,7 @@ pub mod gallery;
 pub mod genomes;
 mod info;
 pub mod ingest;
+pub mod kinds;
 pub mod labels;
 mod listed;
 pub mod paint;

@@ -4,16 +4,13 @@ use std::path::Path;
 
 use invar_cluster::groups::{Group, GroupTable};
 
+use super::cluster::groups::{NamedGroups, share};
 use crate::ui::thousands;
 
 /// Reads from which a group is called a genome.
 const LEAST_READS: usize = 50;
-/// Confidence below which a group is doubtful: it is not found again in halves of the reads (Hennig 2007).
-const LEAST_CONFIDENCE: f32 = 0.6;
 /// Depth from which an assembler makes more than pieces of a genome.
 const ASSEMBLED_DEPTH: f64 = 10.0;
-/// Groups that are named.
-const NAMED: usize = 10;
 
 /// How many genomes, how deep, what is in doubt and why, and what can be done next with the results of a run: the tables
 /// `clusters`, the dataset `data`, and `out`, which is not there yet.
@@ -53,11 +50,6 @@ pub fn in_words(table: &GroupTable, clusters: &Path, data: &Path, out: &Path) ->
 
 fn reads_of(groups: &[&Group]) -> usize {
     groups.iter().map(|group| group.members).sum()
-}
-
-fn share(part: usize, whole: usize) -> String {
-    let percent = 100.0 * part as f64 / whole.max(1) as f64;
-    if part > 0 && percent < 1.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
 /// How deep they are and how large, where overlaps say so.
@@ -106,15 +98,10 @@ fn doubts(table: &GroupTable, genomes: &[&Group], total: usize) -> String {
             share(alone.round() as usize, total)
         );
     }
-    let unsure =
-        genomes.iter().filter(|group| group.confidence.is_some_and(|confidence| confidence < LEAST_CONFIDENCE));
-    let unsure: Vec<String> = unsure.map(|group| group.cluster.to_string()).collect();
-    if !unsure.is_empty() {
-        let more = if unsure.len() > NAMED { ", ..." } else { "" };
+    if let Some(unsure) = NamedGroups::not_found_again(genomes.iter().copied()) {
         text += &format!(
-            "\n  {} of the groups are not found again in halves of the reads, and may be pieces or mixtures: {}{more}",
-            unsure.len(),
-            unsure[..unsure.len().min(NAMED)].join(", ")
+            "\n  {} of the groups are not found again in halves of the reads, and may be pieces or mixtures: {unsure}",
+            unsure.number
         );
     }
     text

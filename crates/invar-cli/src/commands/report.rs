@@ -18,6 +18,7 @@ use invar_embeddings::{ClusterTable, Provenance};
 use invar_report::{Contents, MAX_POINTS, ReportWriter, Table};
 use serde_json::json;
 
+pub use self::sections::telling as telling_shortcuts;
 use super::cluster::groups;
 use crate::{
     cli::{Common, Report},

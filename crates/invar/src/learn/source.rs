@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use invar_cli::{
-    commands::{genomes, ingest},
+    commands::{genomes, ingest, kinds},
     result_dir::ResultDir,
     ui::{Summary, Ui, thousands},
 };
@@ -21,6 +21,7 @@ use invar_reads::{
     Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The `[source]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -187,7 +188,7 @@ impl SourceConfig {
     }
 
     /// The part of it that training depends on.
-    pub fn drawing(&self) -> serde_json::Value {
+    pub fn drawing(&self) -> Value {
         match self {
             Self::Reads(reads) => serde_json::json!({"type": "reads", "view": reads.view, "pairs": reads.pairs}),
             Self::Micrographs(images) => {
@@ -216,12 +217,22 @@ impl SourceConfig {
         }
     }
 
-    /// What the clusters of a run say, in the domain's own words, and what can be done next; nothing where it has none.
-    pub fn in_words(&self, groups: &GroupTable, results: &ResultDir) -> Option<String> {
+    /// What the clusters of a run say, in the domain's own words, and what can be done next. `found` is what the clustering
+    /// tried, `evaluation` what was measured afterwards.
+    ///
+    /// # Errors
+    /// When what is asked of the results cannot be read.
+    pub fn in_words(
+        &self,
+        groups: &GroupTable,
+        found: &Value,
+        evaluation: &Value,
+        results: &ResultDir,
+    ) -> Result<String> {
         let out = results.path().join("groups");
         match self {
-            Self::Reads(_) => Some(genomes::in_words(groups, &results.clusters(), &results.data(), &out)),
-            Self::Micrographs(_) => None,
+            Self::Reads(_) => Ok(genomes::in_words(groups, &results.clusters(), &results.data(), &out)),
+            Self::Micrographs(_) => kinds::in_words(groups, found, evaluation, results),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is known of each cluster, beyond who is in it.
 
 use std::{
+    fmt::{self, Display},
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -9,10 +10,12 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cluster::{
     Method, Rows,
-    groups::{Contrasts, GroupTable, Labelled},
+    groups::{Contrasts, Group, GroupTable, Labelled},
 };
 use invar_dataset::{FigureRule, GroupFigures};
 use invar_embeddings::{ClusterTable, EMBEDDING, Embeddings, KEY};
+
+use serde_json::Value;
 
 use crate::{exit::Usage, ui::thousands};
 
@@ -77,11 +80,11 @@ pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Resul
     Ok(table)
 }
 
-/// The same, of tables that were written.
+/// The same, of tables that were written, and what the clustering found beside the clusters.
 ///
 /// # Errors
 /// When a table cannot be read, or they are not of each other.
-pub fn read(embeddings: &Path, clusters: &Path) -> Result<GroupTable> {
+pub fn read(embeddings: &Path, clusters: &Path) -> Result<(GroupTable, Value)> {
     let clustered = ClusterTable::read(clusters)?;
     let embeddings_of = Embeddings::read(embeddings)?;
     let rows = Rows::new(&embeddings_of.values, embeddings_of.dim).with_context(|| embeddings.display().to_string())?;
@@ -93,7 +96,8 @@ pub fn read(embeddings: &Path, clusters: &Path) -> Result<GroupTable> {
         confidence: &confidence,
         are_shares: method == Some(Method::Leiden),
     };
-    table(&embeddings_of, rows, of).with_context(|| clusters.display().to_string())
+    let table = table(&embeddings_of, rows, of).with_context(|| clusters.display().to_string())?;
+    Ok((table, clustered.found))
 }
 
 /// How sure the clusters are, where that is known: a line a band of confidence, and one for the doubtful members.
@@ -111,6 +115,41 @@ pub fn in_words(table: &GroupTable) -> String {
     text
 }
 
+/// Some groups by their numbers; of many the first.
+pub struct NamedGroups {
+    /// How many there are.
+    pub number: usize,
+    names: String,
+}
+
+impl NamedGroups {
+    /// Those whose confidence is in the last band, if any.
+    pub fn not_found_again<'a>(groups: impl Iterator<Item = &'a Group>) -> Option<Self> {
+        let least = BANDS[BANDS.len() - 2].0;
+        let unsure = groups.filter(|group| group.confidence.is_some_and(|confidence| confidence < least));
+        let numbers: Vec<i32> = unsure.map(|group| group.cluster).collect();
+        (!numbers.is_empty()).then(|| Self::new(&numbers))
+    }
+
+    fn new(numbers: &[i32]) -> Self {
+        let names: Vec<String> = numbers.iter().take(NAMED).map(i32::to_string).collect();
+        let more = if numbers.len() > NAMED { ", ..." } else { "" };
+        Self { number: numbers.len(), names: names.join(", ") + more }
+    }
+}
+
+impl Display for NamedGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names)
+    }
+}
+
+/// A part in per cent of the whole.
+pub fn share(part: usize, whole: usize) -> String {
+    let percent = 100.0 * part as f64 / whole.max(1) as f64;
+    if part > 0 && percent < 1.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
 /// For each band of confidence that there is, how many clusters are in it and which: `(cluster, confidence)`.
 pub fn bands(known: &[(i32, f32)]) -> Vec<String> {
     let mut said = vec![];
@@ -121,11 +160,11 @@ pub fn bands(known: &[(i32, f32)]) -> Vec<String> {
     let mut upper = f32::INFINITY;
     for (least, words) in BANDS {
         let in_band = known.iter().filter(|(_, confidence)| (least..upper).contains(confidence));
-        let of: Vec<String> = in_band.map(|(cluster, _)| cluster.to_string()).collect();
+        let of: Vec<i32> = in_band.map(|&(cluster, _)| cluster).collect();
         upper = least;
         if !of.is_empty() {
-            let more = if of.len() > NAMED { ", ..." } else { "" };
-            said.push(format!("{} {words}: {}{more}", of.len(), of[..of.len().min(NAMED)].join(", ")));
+            let of = NamedGroups::new(&of);
+            said.push(format!("{} {words}: {of}", of.number));
         }
     }
     said

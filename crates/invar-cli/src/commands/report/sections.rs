@@ -229,6 +229,12 @@ fn symmetries(noun: &str) -> &'static str {
     }
 }
 
+/// For each column that the embedding gives away, in words, how far.
+pub fn telling(evaluation: &Value) -> Vec<String> {
+    let probes = evaluation["probes"].as_object().into_iter().flat_map(|probes| probes.values());
+    probes.filter_map(|probe| probe["words"].as_str()).map(str::to_owned).collect()
+}
+
 /// What the embedding gives away of how the samples were taken.
 pub fn shortcuts(evaluation: Option<&Value>) -> Section {
     const HEADING: &str = "Shortcuts";
@@ -247,8 +253,7 @@ pub fn shortcuts(evaluation: Option<&Value>) -> Section {
          the embedding. Where it is, clusters may be of the instrument and not of the samples."
             .to_owned(),
     ];
-    let telling: Vec<String> =
-        probes.values().filter_map(|probe| probe["words"].as_str()).map(|words| format!("Beware: {words}.")).collect();
+    let telling: Vec<String> = telling(evaluation).iter().map(|words| format!("Beware: {words}.")).collect();
     if telling.is_empty() {
         sentences.push("Nothing is given away: no such column is told much better than by chance.".into());
     }

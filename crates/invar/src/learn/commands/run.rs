@@ -96,12 +96,10 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     for (what, path) in &made {
         text += &format!("\n{what:<12}{}", path.display());
     }
-    stages.json.insert("evaluate".into(), evaluated.json);
     stages.json.insert("report".into(), reported.json);
-    let groups = cluster::groups::read(&embeddings, &output.clusters)?;
-    if let Some(words) = recipe.source.in_words(&groups, &results) {
-        text += &format!("\n\n{words}");
-    }
+    let (groups, found) = cluster::groups::read(&embeddings, &output.clusters)?;
+    text += &format!("\n\n{}", recipe.source.in_words(&groups, &found, &evaluated.json, &results)?);
+    stages.json.insert("evaluate".into(), evaluated.json);
     stages.json.insert("groups".into(), json!(groups));
     Ok(Summary { text, json: json!({"out": path::text(&args.out), "recipe": recipe.name, "stages": stages.json}) })
 }
