@@ -76,7 +76,7 @@ pub enum Command {
     Gallery(Gallery),
     /// Paint the clusters back over the images
     Paint(Paint),
-    /// Write the reads of each cluster to a file of their own, as they came
+    /// Write what is in each cluster, as it came: reads in files of their own, grains cut out
     Extract(Extract),
     /// Ask SQL of the Parquet files
     Query(Query),
@@ -389,18 +389,20 @@ came without qualities. Mates are in group_000_1.fastq.gz and group_000_2.fastq.
 different clusters each is in the _unpaired file of its own. Compressed as BGZF, which is gzip.
 The files are read again that DATA was made from: they must be where they were, and the same, byte for byte. Paths are relative
 to the current directory, as they were at the ingest.
-It is for reads. Grains are shown by invar paint and invar gallery.")]
+
+Of grains: group_000_IMAGE_LABEL.tif and so on, the window of a grain with its pixels as they came, and IMAGE_labels.tif, a map
+of 32-bit labels, those of grains.parquet, of the grains that were cut out. invar paint and invar gallery show them.")]
 pub struct Extract {
-    /// Clusters of reads, as `invar cluster` wrote them
+    /// Clusters of reads or grains, as `invar cluster` wrote them
     #[arg(value_name = "CLUSTERS")]
     pub clusters: PathBuf,
-    /// The dataset directory that the reads are in; several as one
+    /// The dataset directory that they are in; several as one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// The directory to make
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Only these clusters; -1 are the reads in none [default: all]
+    /// Only these clusters; -1 are those in none [default: all]
     #[arg(long, value_name = "N", num_args = 1.., allow_negative_numbers = true)]
     pub cluster: Vec<i32>,
 }

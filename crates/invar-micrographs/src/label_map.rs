@@ -54,7 +54,7 @@ fn encode<W: Write + Seek, K: TiffKind>(encoder: TiffEncoder<W, K>, map: &LabelM
 /// Pixels of a strip: 1 MiB, so that readers can skip, and a strip compresses well.
 const STRIP_PIXELS: usize = 1 << 18;
 
-fn into_io(error: TiffError) -> std::io::Error {
+pub(crate) fn into_io(error: TiffError) -> std::io::Error {
     match error {
         TiffError::IoError(error) => error,
         other => std::io::Error::other(other),

@@ -53,6 +53,7 @@ pub mod views;
 
 mod banner;
 mod config;
+mod crop;
 mod dataset;
 mod error;
 mod facts;
@@ -74,6 +75,7 @@ mod shard;
 
 pub use banner::{Banner, find_banner};
 pub use config::{IngestConfig, Inputs, MaskKind};
+pub use crop::write_crop;
 pub use dataset::{Grain, GrainDataset, Mask, MemoryImage, Pixels, StoredImage};
 pub use error::{Error, Place};
 pub use facts::{DatasetFacts, GrainSizes, ImageFacts, MaskFacts, MaskReading};

@@ -1,60 +1,55 @@
-//! `invar extract`: the reads of each cluster in a file of their own, as they came.
+//! `invar extract`: what is in each cluster, as it came, for other programs.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-};
+mod grains;
+mod reads;
 
 use anyhow::Result;
 use invar_dataset::{manifest::Manifest, path};
 use invar_embeddings::ClusterTable;
-use invar_reads::{BgzfFiles, ReadDataset, Reads, originals};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{clustered::samples_of_keys, listed::Listed};
+use super::listed::Listed;
 use crate::{
     cli::{Common, Extract},
     exit::{BadInput, Usage},
-    ui::{Summary, Ui, Unit, counted, thousands},
+    ui::{Summary, Ui},
 };
 
-/// The directories that hold reads by cluster.
+/// The directories that hold samples by cluster.
 const EXTRACTED: Listed = Listed { command: "invar extract", list: "extracted.json" };
-/// The domain that it is for.
-const DOMAIN: &str = "reads";
-/// Files that the summary names.
-const NAMED: usize = 20;
+
+/// What was written.
+struct Extracted {
+    text: String,
+    json: Value,
+}
 
 /// `invar extract`
 pub fn run(args: &Extract, common: &Common, ui: &Ui) -> Result<Summary> {
     let out = EXTRACTED.hold(&args.out, common)?;
     let table = ClusterTable::read(&args.clusters)?;
     check_clusters(&table, args)?;
-    let reads = Clusters::open(&table, args)?;
-    let files = out.write(|out| write(&reads, args, out, ui))?;
-    let num_reads: u64 = files.values().sum();
-    let mut text = format!(
-        "{}: {} of {} in {}, as they came",
-        args.out.display(),
-        counted(num_reads, "read"),
-        thousands(reads.clusters.len() as u64),
-        counted(files.len() as u64, "file"),
-    );
-    for (name, reads) in files.iter().take(NAMED) {
-        text += &format!("\n  {name}  {}", counted(*reads, "read"));
+    let domain = domain(args)?;
+    let Extracted { text, mut json } = out.write(|out| match domain.as_str() {
+        "reads" => reads::write(&table, args, out, ui),
+        "micrographs" => grains::write(args, out, ui),
+        other => Err(BadInput(format!("{}: is of {other}, which is not extracted", args.data[0].display())).into()),
+    })?;
+    json["out"] = json!(path::text(&args.out));
+    Ok(Summary { text: format!("{}: {text}", args.out.display()), json })
+}
+
+/// The domain that all of the data is of.
+fn domain(args: &Extract) -> Result<String> {
+    let mut known: Option<String> = None;
+    for directory in &args.data {
+        let domain = Manifest::read(directory)?.domain;
+        if let Some(first) = known.replace(domain.clone()).filter(|first| *first != domain) {
+            let (directory, before) = (directory.display(), args.data[0].display());
+            return Err(BadInput(format!("{directory}: is of {domain}, and {before} of {first}")).into());
+        }
     }
-    if files.len() > NAMED {
-        text += "\n  ...";
-    }
-    let num_others = reads.clusters.iter().filter(|cluster| cluster.is_none()).count() as u64;
-    if num_others > 0 {
-        text += &format!("\n  {} reads of the data are not in {}", thousands(num_others), args.clusters.display());
-    }
-    let listed: Vec<_> = files.iter().map(|(name, reads)| json!({"file": name, "reads": reads})).collect();
-    let json = json!({
-        "out": path::text(&args.out), "num_reads": num_reads, "files": listed, "num_not_clustered": num_others,
-    });
-    Ok(Summary { text, json })
+    Ok(known.unwrap_or_default())
 }
 
 /// Whether there are the clusters that were asked for.
@@ -68,75 +63,4 @@ fn check_clusters(table: &ClusterTable, args: &Extract) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// The reads of the dataset directories, and the cluster of each: `None` where it was not clustered.
-struct Clusters {
-    dataset: ReadDataset,
-    clusters: Vec<Option<i32>>,
-    /// The directories and the number of their first read.
-    directories: Vec<(PathBuf, usize)>,
-}
-
-impl Clusters {
-    fn open(table: &ClusterTable, args: &Extract) -> Result<Self> {
-        let mut directories = vec![];
-        let mut first = 0;
-        for directory in &args.data {
-            let manifest = Manifest::read(directory)?;
-            if manifest.domain != DOMAIN {
-                let (directory, domain) = (directory.display(), manifest.domain);
-                let reason = format!(
-                    "{directory}: is of {domain}, and `invar extract` is for reads; `invar paint` shows clusters of grains"
-                );
-                return Err(BadInput(reason).into());
-            }
-            directories.push((directory.clone(), first));
-            first += usize::try_from(manifest.num_rows())?;
-        }
-        let dataset = ReadDataset::open(&args.data)?;
-        let Some(keys) = &table.keys else {
-            let reason =
-                format!("{}: it has no column `key` to find the reads by: cluster again", args.clusters.display());
-            return Err(BadInput(reason).into());
-        };
-        let by_key: HashMap<u64, usize> = (0..Reads::len(&dataset)).map(|read| (dataset.key(read), read)).collect();
-        let name = |read| Ok(dataset.name(read)?.to_owned());
-        let rows = samples_of_keys(&table.ids, keys, &by_key, name, "read", &args.clusters)?;
-        let mut clusters = vec![None; Reads::len(&dataset)];
-        rows.into_iter().zip(&table.clusters).for_each(|(row, &cluster)| clusters[row] = Some(cluster));
-        Ok(Self { dataset, clusters, directories })
-    }
-
-    /// Name of the file that a read goes to, but for its format; `None` where it goes nowhere.
-    fn stem(&self, read: usize, wanted: &[i32]) -> Option<String> {
-        let cluster = self.clusters[read].filter(|cluster| wanted.is_empty() || wanted.contains(cluster))?;
-        let group = if cluster < 0 { "ungrouped".into() } else { format!("group_{cluster:03}") };
-        Some(match self.dataset.mate_of(read) {
-            None => group,
-            Some(mate) if self.clusters[mate] != Some(cluster) => format!("{group}_unpaired"),
-            // Mates are neighbours, R1 first.
-            Some(mate) => format!("{group}_{}", if read < mate { 1 } else { 2 }),
-        })
-    }
-}
-
-/// Writes all files; how many reads there are in each.
-fn write(reads: &Clusters, args: &Extract, out: &Path, ui: &Ui) -> Result<BTreeMap<String, u64>> {
-    let mut counts = BTreeMap::new();
-    let mut files = BgzfFiles::new(out);
-    for (directory, first) in &reads.directories {
-        let bar = ui.bar("extract", Unit::Bytes);
-        originals(directory, out, &bar, |read, record| {
-            if let Some(stem) = reads.stem(first + read, &args.cluster) {
-                let format = if record.first() == Some(&b'@') { "fastq" } else { "fasta" };
-                let name = format!("{stem}.{format}.gz");
-                files.push(&name, record)?;
-                *counts.entry(name).or_insert(0) += 1;
-            }
-            Ok(())
-        })?;
-    }
-    files.finish()?;
-    Ok(counts)
 }

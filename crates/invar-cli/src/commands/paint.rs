@@ -106,6 +106,17 @@ impl<'a> Painting<'a> {
         LabelMap { width: self.width, height: self.height, labels }
     }
 
+    /// The label of the grain that every pixel shows, as the image's own table of grains has it; 0 where there is none, or it
+    /// was not clustered. In place.
+    pub fn into_instances(mut self, image: &StoredImage) -> LabelMap {
+        let mut labels = std::mem::take(&mut self.owners);
+        for owner in &mut labels {
+            let grain = self.cluster(*owner).map(|_| *owner as usize - 1);
+            *owner = grain.map_or(0, |grain| image.regions()[grain].label);
+        }
+        LabelMap { width: self.width, height: self.height, labels }
+    }
+
     fn cluster(&self, owner: u32) -> Option<i32> {
         self.clusters.get((owner as usize).checked_sub(1)?).copied().flatten()
     }
@@ -204,7 +215,7 @@ impl Legend {
 }
 
 /// A name for the files of an image: without directories, and its own.
-fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
+pub fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
     let plain = name.replace(['/', '\\'], "_");
     let mut candidate = plain.clone();
     let mut number = 2;
