@@ -1,12 +1,18 @@
-//! Reads by cluster, as they came. Clusters are made up: what is tested is what becomes of them.
+//! Samples by cluster, as they came. Clusters are made up: what is tested is what becomes of them.
 
 mod support;
 
-use std::{collections::BTreeMap, fs, io::Read, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Read,
+    path::Path,
+};
 
 use flate2::read::MultiGzDecoder;
-use invar_dataset::{ColumnData, SampleTable};
+use invar_dataset::{ColumnData, Dataset, SampleTable};
 use invar_embeddings::{ClusterTable, Provenance};
+use invar_micrographs::{Band, GrainDataset, PixelsRef, Samples, read_label_map};
 use invar_reads::{ReadDataset, Reads};
 use support::{Bench, fastq};
 
@@ -19,10 +25,17 @@ fn cluster(bench: &Bench, data: &str, cluster: impl Fn(usize) -> i32) {
     let columns = dataset.columns(0..n).unwrap();
     let column = |name: &str| columns.iter().find(|column| column.name == name).unwrap().data.clone();
     let (ColumnData::Str(ids), ColumnData::I64(keys)) = (column("id"), column("key")) else { panic!("{columns:?}") };
+    let ids = ids.into_iter().map(Option::unwrap).collect();
+    let keys = keys.into_iter().map(Option::unwrap).collect();
+    write_clusters(bench, ids, keys, (0..n).map(cluster).collect());
+}
+
+fn write_clusters(bench: &Bench, ids: Vec<String>, keys: Vec<i64>, clusters: Vec<i32>) {
+    let n = ids.len();
     let table = ClusterTable {
-        ids: ids.into_iter().map(Option::unwrap).collect(),
-        keys: Some(keys.into_iter().map(Option::unwrap).collect()),
-        clusters: (0..n).map(cluster).collect(),
+        ids,
+        keys: Some(keys),
+        clusters,
         probability: vec![1.0; n],
         distance: vec![0.0; n],
         x: vec![0.0; n],
@@ -134,7 +147,7 @@ fn alignments_and_sequences_without_qualities() {
         let dataset = ReadDataset::open(&[bench.path(&data)]).unwrap();
         let facts = |dataset: &ReadDataset| {
             let of = |read: usize| {
-                let read = invar_dataset::Dataset::get(dataset, read).unwrap();
+                let read = Dataset::get(dataset, read).unwrap();
                 let quality = read.mean_quality.map(|quality| (quality * 100.0).round() as i32);
                 (read.name, String::from_utf8(read.sequence.as_slice().to_ascii()).unwrap(), quality)
             };
@@ -196,7 +209,72 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/micrographs/polycrystals/images");
     bench.ok(&["ingest", "micrographs", images, "--tiles", "64", "--out", "grains"]);
     let error = bench.fails(3, &["extract", "c.parquet", "--data", "grains", "--out", "g"]);
-    assert!(error.contains("is of micrographs, and `invar extract` is for reads"), "{error}");
+    assert!(error.contains("is no grain of the data: they are of other files"), "{error}");
+    let error = bench.fails(3, &["extract", "c.parquet", "--data", "data", "--data", "grains", "--out", "g"]);
+    assert!(error.contains("grains: is of micrographs, and data of reads"), "{error}");
+    assert!(!bench.path("g").exists());
+}
+
+#[test]
+fn grains_are_cut_out_with_the_labels_of_their_table() {
+    let bench = Bench::new();
+    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/micrographs/polycrystals/images");
+    bench.ok(&["ingest", "micrographs", images, "--out", "grains"]);
+    let dataset = GrainDataset::open(&[bench.path("grains")]).unwrap();
+    let n = Dataset::len(&dataset);
+    // Grains 0, 3, 6 ... are in cluster 0, 1, 4, 7 ... in cluster 1, the others in none.
+    let clusters: Vec<i32> = (0..n).map(|grain| [0, 1, -1][grain % 3]).collect();
+    let in_one = clusters.iter().filter(|&&cluster| cluster == 1).count();
+    let ids = (0..n).map(|grain| dataset.grain(grain).id()).collect();
+    let keys = (0..n).map(|grain| dataset.key(grain) as i64).collect();
+    write_clusters(&bench, ids, keys, clusters);
+    let extract = ["extract", "c.parquet", "--data", "grains", "--out", "cut", "--cluster", "1"];
+    let said = bench.ok(&extract);
+    assert!(said.contains(&format!("{in_one} grains of {n} cut out, and 6 label maps of 6 images")), "{said}");
+    let names: Vec<String> = fs::read_dir(bench.path("cut"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.iter().filter(|name| name.starts_with("group_001_polycrystal")).count(), in_one);
+    assert_eq!(names.len(), in_one + 6 + 1, "crops, maps and the list");
+    // A crop is the window of the image, the map has the label of the table.
+    let grain = dataset.grain(4);
+    let [top, left, bottom, right] = grain.region().bbox_px;
+    let (image, label) = (&grain.image.name, grain.region().label);
+    let mut crop = invar_micrographs::open(&bench.path(&format!("cut/group_001_{image}_{label}.tif"))).unwrap();
+    assert_eq!((crop.pages()[0].width, crop.pages()[0].height), (right - left, bottom - top));
+    let width = grain.image.pixels().width as u32;
+    let PixelsRef::U16(pixels) = grain.image.pixels().pixels else { panic!("16 bits") };
+    let window: Vec<u16> = (top..bottom)
+        .flat_map(|row| (left..right).map(move |column| (row, column)))
+        .map(|(row, column)| pixels[(row * width + column) as usize])
+        .collect();
+    let mut check = |band: Band| {
+        assert_eq!(band.samples, Samples::U16(window.clone()));
+        Ok(())
+    };
+    crop.read_bands(0, 1 << 30, &mut check).unwrap();
+    let map = read_label_map(bench.path(&format!("cut/{image}_labels.tif")), 1).unwrap();
+    let of_image = dataset.grains_of(dataset.image_of(4));
+    let expected: BTreeSet<u32> =
+        of_image.filter(|grain| grain % 3 == 1).map(|grain| dataset.grain(grain).region().label).collect();
+    assert_eq!(map.labels.iter().copied().filter(|&label| label > 0).collect::<BTreeSet<u32>>(), expected);
+    for row in top..bottom {
+        for column in left..right {
+            let is_own = map.labels[(row * width + column) as usize] == label;
+            assert_eq!(is_own, grain.mask().contains(row, column), "{row} {column}");
+        }
+    }
+    // Replaced when asked, and nothing else is.
+    fs::write(bench.path("cut/mine.txt"), "mine").unwrap();
+    let error = bench.fails(2, &extract);
+    assert!(error.contains("exists already (--force replaces it)"), "{error}");
+    bench.ok(&["extract", "c.parquet", "--data", "grains", "--out", "cut", "--cluster", "0", "-1", "--force"]);
+    let count = |start: &str| {
+        let entries = fs::read_dir(bench.path("cut")).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(start)).count()
+    };
+    assert_eq!((count("group_001"), count("group_000") + count("ungrouped"), count("mine")), (0, n - in_one, 1));
 }
 
 #[test]

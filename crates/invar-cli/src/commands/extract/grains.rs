@@ -13,7 +13,10 @@ use serde_json::json;
 use super::Extracted;
 use crate::{
     cli::Extract,
-    commands::{clustered::Clustered, paint::{Painting, file_name}},
+    commands::{
+        clustered::Clustered,
+        paint::{Painting, file_name},
+    },
     exit::Interrupted,
     ui::{Ui, Unit, counted, thousands},
 };
@@ -33,10 +36,13 @@ pub fn write(args: &Extract, out: &Path, ui: &Ui) -> Result<Extracted> {
     for index in 0..dataset.num_images() {
         let image = dataset.image(index);
         let grains = dataset.grains_of(index);
-        let clusters: Vec<Option<i32>> =
-            clustered.clusters[grains.clone()].iter().map(|cluster| cluster.filter(|&cluster| is_wanted(cluster))).collect();
+        let clusters: Vec<Option<i32>> = clustered.clusters[grains.clone()]
+            .iter()
+            .map(|cluster| cluster.filter(|&cluster| is_wanted(cluster)))
+            .collect();
         let name = file_name(&image.name, &mut taken);
-        for (grain, cluster) in grains.clone().zip(&clusters).filter_map(|(grain, cluster)| Some((grain, (*cluster)?))) {
+        for (grain, cluster) in grains.clone().zip(&clusters).filter_map(|(grain, cluster)| Some((grain, (*cluster)?)))
+        {
             if bar.is_cancelled() {
                 return Err(Interrupted.into());
             }
@@ -46,7 +52,10 @@ pub fn write(args: &Extract, out: &Path, ui: &Ui) -> Result<Extracted> {
             *counts.entry(cluster).or_insert(0u64) += 1;
         }
         if clusters.iter().any(Option::is_some) {
-            write_label_map(out.join(format!("{name}_labels.tif")), &Painting::new(image, &clusters).into_instances(image))?;
+            write_label_map(
+                out.join(format!("{name}_labels.tif")),
+                &Painting::new(image, &clusters).into_instances(image),
+            )?;
             num_maps += 1;
         }
         bar.advance(1);
