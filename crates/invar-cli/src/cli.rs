@@ -204,8 +204,17 @@ pub enum Method {
     Kmeans,
     /// Density-based; finds the number of clusters and leaves noise out
     Hdbscan,
-    /// Communities of the graph of nearest neighbours, by modularity
+    /// Communities of the graph of nearest neighbours, by modularity or the constant Potts model
     Leiden,
+}
+
+/// What Leiden makes large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Quality {
+    /// Edges within clusters beyond those of chance
+    Modularity,
+    /// Edges within clusters beyond a density, the same for all: the constant Potts model
+    Cpm,
 }
 
 /// How to put samples on the plane.
@@ -238,7 +247,7 @@ pub struct Cluster {
     /// Do not look for clusters: give each sample its place in these, that `invar cluster` made of other samples through
     /// the same model, or in none of them (-1)
     #[arg(long, value_name = "CLUSTERS", conflicts_with_all = ["method", "k", "restarts", "min_cluster_size", "min_samples",
-        "resolution", "together", "apart", "sample", "projection"])]
+        "resolution", "quality", "together", "apart", "sample", "projection"])]
     pub assign: Option<PathBuf>,
     /// The embeddings that the clusters of --assign are of [default: where they were when they were clustered]
     #[arg(long, value_name = "EMB", requires = "assign")]
@@ -265,6 +274,10 @@ pub struct Cluster {
     /// apart and are found again in halves of the rows [default: auto]
     #[arg(long, value_name = "R")]
     pub resolution: Option<String>,
+    /// What Leiden makes large: modularity, or the constant Potts model, from which large graphs hide no small clusters
+    /// [default: modularity]
+    #[arg(long, value_enum)]
+    pub quality: Option<Quality>,
     /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that. Of --assign, those that
     /// vote [default: 15]
     #[arg(long, value_name = "N")]

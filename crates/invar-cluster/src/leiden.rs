@@ -1,4 +1,5 @@
-//! Leiden communities (Traag, Waltman, van Eck 2019) of the graph of nearest neighbours, by modularity with a resolution.
+//! Leiden communities (Traag, Waltman, van Eck 2019) of the graph of nearest neighbours, by modularity or the constant Potts
+//! model with a resolution.
 //! Nodes are moved by the crate `leiden-rs`; here are the graph, rows that must stay together, and the choice of the
 //! resolution.
 //!
@@ -6,7 +7,8 @@
 //! rows -> 2k nearest of each, once -> graph of the k nearest            -> contracted -> Leiden -> communities
 //!                                 \-> the same of a half of the rows, 4x -> contracted -> Leiden -> found again?
 //! ```
-//! Modularity compares shares of the weight, so that a resolution means the same for all rows and for half of them.
+//! Modularity compares shares of the weight, and the resolution of the Potts model counts in the mean density of the graph, so
+//! that it means the same for all rows and for half of them.
 
 mod part;
 mod resolution;
@@ -34,10 +36,26 @@ const MOST_CLUSTERS: usize = 100;
 /// Names the random streams of the sample, the halves, and the order in which nodes are moved.
 const STREAM: u64 = 0x6c65_6964_656e;
 
+/// What a good clustering has much of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// Weight within clusters beyond that of chance, which rows of many and strong edges have more of (Newman and Girvan 2004;
+    /// with a resolution, Reichardt and Bornholdt 2006).
+    #[default]
+    Modularity,
+    /// The constant Potts model: weight within clusters beyond that of a density, the same for all (Traag, Van Dooren and
+    /// Nesterov 2011). Large graphs hide no small clusters from it. The resolution is the density, in mean densities of the
+    /// graph: total weight of both directions over the square of the rows.
+    Cpm,
+}
+
 /// Leiden.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeidenConfig {
+    /// What is made large.
+    pub quality: Quality,
     /// How finely to divide, or `"auto"`: the larger, the more clusters.
     pub resolution: Resolution,
     /// Name of a column of integers: rows that have one value in it are never parted. Whoever has the columns looks it up,
@@ -60,7 +78,16 @@ pub struct LeidenConfig {
 
 impl Default for LeidenConfig {
     fn default() -> Self {
-        Self { resolution: Resolution::Auto, together: None, apart: None, neighbors: 15, sample: 200_000, seed: 0 }
+        let quality = Quality::default();
+        Self {
+            quality,
+            resolution: Resolution::Auto,
+            together: None,
+            apart: None,
+            neighbors: 15,
+            sample: 200_000,
+            seed: 0,
+        }
     }
 }
 
@@ -136,6 +163,7 @@ pub(crate) fn outcomes(
 struct Parts {
     parts: Vec<Part>,
     near: Neighbors,
+    quality: Quality,
 }
 
 impl Parts {
@@ -159,7 +187,7 @@ impl Parts {
         let whole = Part::whole(&near, config.neighbors, ties);
         let halves = (0..SPLITS).flat_map(|split| Part::halves(&near, config.neighbors, ties, config.seed, split));
         let parts = std::iter::once(whole).chain(halves).collect();
-        Ok(Self { parts, near })
+        Ok(Self { parts, near, quality: config.quality })
     }
 
     fn whole(&self) -> &Part {
@@ -179,7 +207,7 @@ impl Parts {
             if progress.is_cancelled() {
                 return Err(ClusterError::Cancelled);
             }
-            let labels = parts[of].communities(&graphs[of], tried[at], seed)?;
+            let labels = parts[of].communities(&graphs[of], self.quality, tried[at], seed)?;
             progress.advance(1);
             Ok(labels)
         };

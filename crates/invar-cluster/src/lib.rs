@@ -57,7 +57,7 @@ pub use config::{ClusterConfig, Clustering};
 pub use error::ClusterError;
 pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
-pub use leiden::{LeidenConfig, Resolution, leiden};
+pub use leiden::{LeidenConfig, Quality, Resolution, leiden};
 pub use projection::{ProjectionConfig, UmapConfig};
 pub use rows::Rows;
 pub use ties::Ties;

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cluster::{
     AutoConfig, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, NumClusters,
-    ProjectionConfig, Rows, Ties, geometry,
+    ProjectionConfig, Quality, Rows, Ties, geometry,
     groups::{GroupTable, Labelled},
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
@@ -22,7 +22,7 @@ use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Cluster, Common, Method as Asked, Projection},
+    cli::{self, Cluster, Common, Method as Asked, Projection},
     exit::{BadInput, Usage},
     output, plot,
     ui::{Summary, Ui, Unit, counted, thousands},
@@ -245,12 +245,13 @@ pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Valu
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     let (auto, kmeans, hdbscan, leiden) = (Asked::Auto, Asked::Kmeans, Asked::Hdbscan, Asked::Leiden);
-    let options: [(&str, bool, &[Asked]); 9] = [
+    let options: [(&str, bool, &[Asked]); 10] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
         ("--min-samples", args.min_samples.is_some(), &[hdbscan]),
         ("--resolution", args.resolution.is_some(), &[leiden]),
+        ("--quality", args.quality.is_some(), &[leiden]),
         ("--together", args.together.is_some(), &[auto, leiden]),
         ("--apart", args.apart.is_some(), &[auto, leiden]),
         ("--neighbors", args.neighbors.is_some(), &[auto, leiden]),
@@ -297,6 +298,10 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         Asked::Leiden => {
             let defaults = LeidenConfig::default();
             ClusterConfig::Leiden(LeidenConfig {
+                quality: args.quality.map_or(defaults.quality, |quality| match quality {
+                    cli::Quality::Modularity => Quality::Modularity,
+                    cli::Quality::Cpm => Quality::Cpm,
+                }),
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
                 together: args.together.clone(),
                 apart: args.apart.clone(),

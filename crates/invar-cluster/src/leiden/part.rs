@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use invar_dataset::seed;
 use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig as Settings, QualityType};
 
-use super::STREAM;
+use super::{Quality, STREAM};
 use crate::{ClusterError, Ties, graph::Graph, neighbors::Neighbors, sample};
 
 /// Most passes of the algorithm, each from the communities of the last.
@@ -58,17 +58,36 @@ impl Part {
         for edge in &self.graph.edges {
             builder.add_edge(edge.a as usize, edge.b as usize, edge.weight)?;
         }
+        for (node, &size) in self.sizes().iter().enumerate() {
+            builder.set_node_weight(node, size as f64)?;
+        }
         Ok(builder.build()?)
     }
 
+    /// Rows of each node.
+    fn sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.graph.num_nodes];
+        self.nodes.iter().for_each(|&node| sizes[node as usize] += 1);
+        sizes
+    }
+
     /// The community of each row of the part. `prepared` is its graph.
-    pub fn communities(&self, prepared: &GraphData, resolution: f64, seed: u64) -> Result<Vec<i32>, ClusterError> {
-        let settings = |pass| Settings {
-            resolution,
-            seed: Some(seed::mix(seed, STREAM + pass)),
-            quality: QualityType::RBConfiguration,
-            ..Settings::default()
+    pub fn communities(
+        &self,
+        prepared: &GraphData,
+        quality: Quality,
+        resolution: f64,
+        seed: u64,
+    ) -> Result<Vec<i32>, ClusterError> {
+        let (quality, resolution) = match quality {
+            Quality::Modularity => (QualityType::RBConfiguration, resolution),
+            Quality::Cpm => {
+                let weight: f64 = self.graph.edges.iter().map(|edge| edge.weight).sum();
+                (QualityType::CPM, resolution * 2.0 * weight / (self.rows.len() as f64).powi(2))
+            }
         };
+        let settings =
+            |pass| Settings { resolution, seed: Some(seed::mix(seed, STREAM + pass)), quality, ..Settings::default() };
         let mut found = Leiden::new(settings(0)).run(prepared)?;
         // What was put together in a pass is never looked into again in it: the next begins with the single nodes.
         for pass in 1..PASSES {
@@ -81,9 +100,7 @@ impl Part {
         let community = |node| found.partition.community_of(node) as i32;
         let labels: Vec<i32> = (0..self.graph.num_nodes).map(community).collect();
         let labels = self.graph.connected(&labels);
-        let mut sizes = vec![0; self.graph.num_nodes];
-        self.nodes.iter().for_each(|&node| sizes[node as usize] += 1);
-        Ok(self.of_rows(&self.graph.without_small(&labels, &sizes, self.neighbors)))
+        Ok(self.of_rows(&self.graph.without_small(&labels, &self.sizes(), self.neighbors)))
     }
 
     /// For each row the share of the weight of its node's edges that stay in its community; `labels` are of the rows.
