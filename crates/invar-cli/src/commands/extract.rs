@@ -1,6 +1,6 @@
 //! `invar extract`: what is in each cluster, as it came, for other programs.
 
-mod grains;
+mod micrographs;
 mod reads;
 
 use anyhow::Result;
@@ -32,7 +32,7 @@ pub fn run(args: &Extract, common: &Common, ui: &Ui) -> Result<Summary> {
     let domain = domain(args)?;
     let Extracted { text, mut json } = out.write(|out| match domain.as_str() {
         "reads" => reads::write(&table, args, out, ui),
-        "micrographs" => grains::write(args, out, ui),
+        "micrographs" => micrographs::write(args, out, ui),
         other => Err(BadInput(format!("{}: is of {other}, which is not extracted", args.data[0].display())).into()),
     })?;
     json["out"] = json!(path::text(&args.out));
