@@ -1,9 +1,12 @@
 //! Nearest neighbours, and what known labels say about them.
 //!
 //! Exact ones by blocks of matrix products: the cost is `queries x n x D`, the memory `queries x k`. Those of all of many
-//! rows by cells and the neighbours of neighbours, with what share of them is found.
+//! rows by cells and the neighbours of neighbours, with what share of them is found. An [`Index`] answers queries from outside
+//! by the same cells, and can be stored.
 
 mod approximate;
+mod cells;
+mod index;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,6 +17,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClusterError, Rows, gemm, rows, sample};
+
+pub use index::{Depth, Head, Index, IndexError, Request};
 
 /// What "near" means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +87,12 @@ pub struct KnnScores {
 /// Queries of one matrix product, and rows.
 const QUERIES: usize = 256;
 const TILE: usize = 512;
+/// Scores that are looked at together, whether one of them is large enough.
+const GLANCE: usize = 32;
 /// Rows above which the neighbours of all are not looked for among all.
 const EXACT_ROWS: usize = 20_000;
+/// Fixes the draws of rows: a search has no seed, as it is not to be another one under another.
+const SEED: u64 = 0x6e65_6172;
 
 /// The `k` nearest other rows of rows `queries` (all of them: `0..n`), a row never being its own neighbour.
 ///
@@ -314,7 +323,10 @@ impl<'a> Base<'a> {
         let blocks: Vec<Vec<(f32, u32)>> = asked
             .par_chunks(QUERIES * self.dim)
             .enumerate()
-            .map(|(block, asked)| self.best_of_block(asked, k, |query| itself(block * QUERIES + query)))
+            .map(|(block, asked)| {
+                let own = |query| itself(block * QUERIES + query).map(|own| own as u32);
+                self.best_of_block(asked, k, own, |row| row as u32).concat()
+            })
             .collect();
         blocks.concat()
     }
@@ -334,28 +346,50 @@ impl<'a> Base<'a> {
         rows::dot(self.row(row), self.row(other)) - self.half_norms[other]
     }
 
-    fn best_of_block(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize>) -> Vec<(f32, u32)> {
+    /// The `k` best of each query of a block, by the names of rows; a query does not find what is called as itself.
+    fn best_of_block(
+        &self,
+        asked: &[f32],
+        k: usize,
+        itself: impl Fn(usize) -> Option<u32>,
+        name: impl Fn(usize) -> u32,
+    ) -> Vec<Vec<(f32, u32)>> {
         let num_queries = asked.len() / self.dim;
-        if k == 0 {
-            return vec![];
-        }
         let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::with_capacity(k + 1); num_queries];
+        if k == 0 {
+            return best;
+        }
         let mut products = Vec::new();
         for (tile, rows) in self.values.chunks(TILE * self.dim).enumerate() {
             let first = tile * TILE;
             let half_norms = &self.half_norms[first..][..rows.len() / self.dim];
             products.resize(num_queries * half_norms.len(), 0.0);
             gemm::products(asked, rows, self.dim, &mut products);
-            for (query, products) in products.chunks(half_norms.len()).enumerate() {
-                let own = itself(query).unwrap_or(usize::MAX);
-                for (offset, (product, half_norm)) in products.iter().zip(half_norms).enumerate() {
-                    if first + offset != own {
-                        insert(&mut best[query], k, product - half_norm, (first + offset) as u32);
+            for (query, scores) in products.chunks_mut(half_norms.len()).enumerate() {
+                if self.metric == Metric::Euclidean {
+                    scores.iter_mut().zip(half_norms).for_each(|(score, half_norm)| *score -= half_norm);
+                }
+                let (best, own) = (&mut best[query], itself(query));
+                for (glance, scores) in scores.chunks(GLANCE).enumerate() {
+                    if best.len() == k {
+                        let largest =
+                            scores.iter().fold(f32::MIN, |most, &score| if score > most { score } else { most });
+                        if largest < best[k - 1].0 {
+                            continue;
+                        }
+                    }
+                    for (offset, &score) in scores.iter().enumerate() {
+                        if best.len() < k || score >= best[k - 1].0 {
+                            let row = name(first + glance * GLANCE + offset);
+                            if own != Some(row) {
+                                insert(best, k, score, row);
+                            }
+                        }
                     }
                 }
             }
         }
-        best.concat()
+        best
     }
 
     /// Turns scores into the metric's own values.
@@ -371,12 +405,13 @@ impl<'a> Base<'a> {
     }
 }
 
-/// Keeps the `k` largest scores, falling; of equal ones the first.
+/// Keeps the `k` largest scores, falling; of equal ones those of the first rows.
 fn insert(best: &mut Vec<(f32, u32)>, k: usize, score: f32, row: u32) {
-    if best.len() == k && best[k - 1].0 >= score {
+    let is_before = |&(other, its_row): &(f32, u32)| other > score || (other == score && its_row < row);
+    if best.len() == k && is_before(&best[k - 1]) {
         return;
     }
-    let at = best.partition_point(|&(other, _)| other >= score);
+    let at = best.partition_point(is_before);
     best.insert(at, (score, row));
     best.truncate(k);
 }

@@ -2,6 +2,9 @@ use rayon::prelude::*;
 
 use crate::ClusterError;
 
+/// Values that are looked at in one go, whether all are finite.
+const LOOKED_AT: usize = 1 << 14;
+
 /// A view of `n` rows of `dim` finite values each, row-major.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
@@ -19,10 +22,12 @@ impl<'a> Rows<'a> {
             return Err(ClusterError::Shape { len: values.len(), dim });
         }
         check_number(values.len() / dim)?;
-        match values.par_iter().position_first(|value| !value.is_finite()) {
-            Some(at) => Err(ClusterError::NonFinite { row: at / dim, dimension: at % dim, value: values[at] }),
-            None => Ok(Self { values, dim }),
-        }
+        // Block by block: to look after every value whether another thread has found one takes ten times as long.
+        let is_bad = |block: &[f32]| !block.iter().fold(true, |all, value| all & value.is_finite());
+        let Some(block) = values.par_chunks(LOOKED_AT).position_first(is_bad) else { return Ok(Self { values, dim }) };
+        let first = block * LOOKED_AT;
+        let at = first + values[first..].iter().position(|value| !value.is_finite()).unwrap_or_default();
+        Err(ClusterError::NonFinite { row: at / dim, dimension: at % dim, value: values[at] })
     }
 
     /// Number of rows.
@@ -136,6 +141,11 @@ mod tests {
     fn the_first_bad_value_is_named() {
         let error = Rows::new(&[1.0, 2.0, 3.0, f32::NAN, f32::INFINITY, 0.0], 3).unwrap_err();
         assert!(matches!(error, ClusterError::NonFinite { row: 1, dimension: 0, .. }), "{error}");
+        let mut many = vec![1.0; 3 * LOOKED_AT];
+        many[LOOKED_AT + 7] = f32::NAN;
+        many[2 * LOOKED_AT + 1] = f32::NAN;
+        let error = Rows::new(&many, 2).unwrap_err();
+        assert!(matches!(error, ClusterError::NonFinite { row: 8195, dimension: 1, .. }), "{error}");
         assert!(error.is_bad_input());
     }
 

@@ -12,18 +12,17 @@
 use invar_dataset::{Progress, check_memory, seed};
 use rayon::prelude::*;
 
-use super::{Base, Metric, Neighbors, insert};
+use super::{
+    Base, Metric, Neighbors, SEED,
+    cells::{CELL, Cells},
+    insert,
+};
 use crate::{ClusterError, Rows, rows, sample};
 
-/// Rows of a cell, on average.
-const CELL: usize = 750;
 /// A cell of more rows, as many equal rows make, is cut into pieces that are cells of their own.
 const LARGEST_CELL: usize = 4 * CELL;
 /// Cells that a row looks into.
 const PROBES: usize = 6;
-/// Rows per cell that the means are fitted to, and how often.
-const FIT_ROWS: usize = 32;
-const FIT_ROUNDS: usize = 3;
 /// Neighbours of a row, and rows that it is a neighbour of, whose neighbours it looks at.
 const JOINED: usize = 20;
 /// Most rounds of looking.
@@ -36,8 +35,6 @@ const ENOUGH: f64 = 0.985;
 const LEAST_CHANGE: f64 = 0.002;
 /// Rows that a thread takes at a time.
 const CHUNK: usize = 256;
-/// Fixes the draws of rows: the search has no seed, as it is not to be another one under another.
-const SEED: u64 = 0x6e65_6172;
 
 /// A neighbour: its score, its number, and whether it was found in the last round.
 #[derive(Clone, Copy)]
@@ -65,7 +62,7 @@ pub(super) fn of_all(
     progress.set_total((PROBES + ROUNDS) as u64);
     let cells = {
         let normalized = (metric == Metric::Cosine).then(|| data.normalized());
-        Cells::new(normalized.as_deref().unwrap_or(data.values()), dim)
+        Pieces::new(normalized.as_deref().unwrap_or(data.values()), dim)
     };
     // From here on a row's number is its place among the cells: what is near in space is near in memory.
     let mut values = data.gather(&cells.order);
@@ -101,8 +98,8 @@ pub(super) fn of_all(
     Ok(graph.finish(&base, &cells.order, recall))
 }
 
-/// Rows in groups that lie together.
-struct Cells {
+/// The rows by cells that are no larger than [`LARGEST_CELL`], and which of them each row looks into.
+struct Pieces {
     /// The rows, cell after cell.
     order: Vec<usize>,
     /// Where each cell begins in `order`, and where the last ends.
@@ -112,30 +109,26 @@ struct Cells {
     num_probes: usize,
 }
 
-impl Cells {
+impl Pieces {
     fn new(values: &[f32], dim: usize) -> Self {
-        let n = values.len() / dim;
-        let num = n.div_ceil(CELL);
-        let means = fit(values, dim, num);
+        let (cells, nearest) = Cells::new(values, dim, PROBES);
+        let (n, num) = (cells.order.len(), cells.starts.len() - 1);
         let num_probes = PROBES.min(num);
-        let nearest = Base::new(&means, dim, Metric::Euclidean).best(values, num_probes, |_| None);
-        let mut members: Vec<Vec<usize>> = vec![vec![]; num];
-        nearest.chunks(num_probes).enumerate().for_each(|(row, near)| members[near[0].1 as usize].push(row));
         // Numbers of the pieces of each cell.
-        let (mut order, mut starts, mut pieces) = (Vec::with_capacity(n), vec![0], Vec::with_capacity(num));
+        let (mut starts, mut pieces) = (vec![0], Vec::with_capacity(num));
         let mut own = vec![0u32; n];
-        for cell in &members {
+        for cell in cells.starts.windows(2) {
+            let members = &cells.order[cell[0]..cell[1]];
             let first = starts.len() as u32 - 1;
-            let size = cell.len().div_ceil(cell.len().div_ceil(LARGEST_CELL).max(1)).max(1);
-            for piece in cell.chunks(size) {
+            let size = members.len().div_ceil(members.len().div_ceil(LARGEST_CELL).max(1)).max(1);
+            for (at, piece) in members.chunks(size).enumerate() {
                 piece.iter().for_each(|&row| own[row] = starts.len() as u32 - 1);
-                order.extend_from_slice(piece);
-                starts.push(order.len());
+                starts.push(cell[0] + at * size + piece.len());
             }
             pieces.push(first..starts.len() as u32 - 1);
         }
-        let probes = order.iter().flat_map(|&row| {
-            let others = nearest[row * num_probes..][1..num_probes].iter().map(|&(_, cell)| {
+        let probes = cells.order.iter().flat_map(|&row| {
+            let others = nearest[row * num_probes..][1..num_probes].iter().map(|&cell| {
                 let pieces = &pieces[cell as usize];
                 // An empty cell is looked into for nothing.
                 (pieces.start + row as u32 % pieces.len().max(1) as u32).min(starts.len() as u32 - 2)
@@ -143,7 +136,7 @@ impl Cells {
             std::iter::once(own[row]).chain(others).collect::<Vec<_>>()
         });
         let probes = probes.collect();
-        Self { order, starts, probes, num_probes }
+        Self { order: cells.order, starts, probes, num_probes }
     }
 
     /// Adds to the lists what the cell number `probe` of each row holds.
@@ -181,28 +174,6 @@ impl Cells {
             }
         }
     }
-}
-
-/// Means of `num` cells, by a few rounds of k-means over a part of the rows.
-fn fit(values: &[f32], dim: usize, num: usize) -> Vec<f32> {
-    let gather = |rows: &[usize]| -> Vec<f32> {
-        rows.iter().flat_map(|&row| values[row * dim..][..dim].iter().copied()).collect()
-    };
-    let n = values.len() / dim;
-    let part = gather(&sample::subset(&mut seed::rng(SEED, 0), n, FIT_ROWS * num));
-    let mut means = gather(&sample::subset(&mut seed::rng(SEED, 1), n, num));
-    for _ in 0..FIT_ROUNDS {
-        let nearest = Base::new(&means, dim, Metric::Euclidean).best(&part, 1, |_| None);
-        let (mut sums, mut sizes) = (vec![0f64; means.len()], vec![0f64; num]);
-        for (row, &(_, cell)) in part.chunks(dim).zip(&nearest) {
-            sizes[cell as usize] += 1.0;
-            sums[cell as usize * dim..][..dim].iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
-        }
-        for (at, mean) in means.iter_mut().enumerate().filter(|(at, _)| sizes[at / dim] > 0.0) {
-            *mean = (sums[at] / sizes[at / dim]) as f32;
-        }
-    }
-    means
 }
 
 /// The lists of all rows, each of `k`, best first.
