@@ -3,6 +3,7 @@
 mod ingest;
 mod query;
 mod report;
+mod search;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use invar_dataset::RunDir;
 pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment};
 pub use self::query::{Format, Query};
 pub use self::report::Report;
+pub use self::search::Search;
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
 #[derive(Debug, Parser)]
@@ -80,6 +82,8 @@ pub enum Command {
     Extract(Extract),
     /// Ask SQL of the Parquet files
     Query(Query),
+    /// The samples that are most like some: of the same embeddings, or of new files
+    Search(Search),
     /// One page to look at, search and show around: map, clusters, curves, provenance
     Report(Report),
     /// Every stage in order, skipping the finished ones

@@ -6,7 +6,7 @@ pub mod evaluate;
 mod extract;
 pub mod gallery;
 pub mod genomes;
-mod info;
+pub(crate) mod info;
 pub mod ingest;
 pub mod kinds;
 pub mod labels;
@@ -14,7 +14,9 @@ mod listed;
 pub mod paint;
 mod query;
 pub mod report;
+mod same_model;
 mod same_rows;
+pub mod search;
 
 use anyhow::Result;
 
@@ -39,6 +41,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Paint(args) => paint::run(&args, common, ui),
         Command::Extract(args) => extract::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
+        Command::Search(args) if !args.to_be_embedded().is_empty() => match hand_over::to_learn()? {},
+        Command::Search(args) => search::run(&args, common, ui),
         Command::Report(args) => report::run(&args, common, ui),
         Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => match hand_over::to_learn()? {},
         Command::Info(args) if args.is_run() => match hand_over::to_learn()? {},

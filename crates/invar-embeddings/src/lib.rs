@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answers;
 mod clusters;
 mod error;
 mod facts;
@@ -45,12 +46,13 @@ mod sink;
 mod table;
 mod writer;
 
+pub use answers::{Answers, Facts, part_files};
 pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
 pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, info};
 pub use provenance::{InputChecksum, Provenance, SCHEMA_VERSION};
-pub use query::{Query, table_name};
+pub use query::{Query, rows_where, table_name};
 pub use reader::{Embeddings, column};
 pub use table::{Form, Table};
 pub use writer::{EmbeddingWriter, Summary};

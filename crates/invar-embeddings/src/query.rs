@@ -5,10 +5,12 @@ use sqlparser::ast::Expr;
 
 use crate::{EMBEDDING, EmbeddingsError, Provenance, Table, layout::Whole, parquet::unpanicked, scan};
 
+mod condition;
 mod cosine;
 mod mistake;
 mod statement;
 
+pub use self::condition::rows_where;
 use self::{mistake::Mistake, statement::Statement};
 
 /// SQL over Parquet files and directories of parts, each a table.

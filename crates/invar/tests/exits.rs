@@ -25,6 +25,8 @@ const TALKING: &[&[&str]] = &[
     &["embed", "--model", "run", "--data", "data", "--out", "emb"],
     &["cluster", "emb", "--out", "c.parquet", "--k", "3", "--force"],
     &["evaluate", "emb"],
+    &["search", "emb", "--like", "r0000"],
+    &["search", "emb", "--like", "r0000", "--format", "csv"],
     &["query", "emb", "SELECT * FROM emb"],
     &["query", "emb", "SELECT * FROM emb", "--format", "csv"],
     &["query", "emb", "SELECT * FROM emb", "--format", "json"],

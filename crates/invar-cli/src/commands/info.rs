@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Info,
-    commands::evaluate::{COSINE_OF, MOVED, NUM_PROBED},
+    commands::{
+        evaluate::{COSINE_OF, MOVED, NUM_PROBED},
+        search,
+    },
     ui::{Significant, Summary, Ui, counted, thousands},
 };
 
@@ -18,6 +21,9 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     let path = args.path.as_path();
     if Manifest::exists(path) {
         return dataset(path, args.verify, ui);
+    }
+    if let Some(index) = search::info(path, args.verify)? {
+        return Ok(index);
     }
     if path.is_dir() || is_parquet(path)? {
         return parquet(path);
@@ -159,7 +165,11 @@ fn parquet(path: &Path) -> Result<Summary> {
     Ok(Summary { text, json })
 }
 
-fn is_parquet(path: &Path) -> Result<bool> {
+/// Whether a file begins as Parquet does.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn is_parquet(path: &Path) -> Result<bool> {
     use std::io::Read;
     let mut magic = [0; 4];
     let mut file = std::fs::File::open(path).with_context(|| path.display().to_string())?;

@@ -75,12 +75,20 @@ fn form(args: &Query) -> Result<Form> {
             Usage(format!("{}: ends in none of .{endings}, and there is no --format", out.display()))
         })?,
     };
+    form_of(format, args.out.as_deref())
+}
+
+/// A form for a file, or for standard output.
+///
+/// # Errors
+/// When a terminal cannot show it.
+pub(super) fn form_of(format: Format, out: Option<&Path>) -> Result<Form> {
     let is_binary = matches!(format, Format::Arrow | Format::Parquet);
-    if is_binary && args.out.is_none() && std::io::stdout().is_terminal() {
+    if is_binary && out.is_none() && std::io::stdout().is_terminal() {
         return Err(Usage("a terminal cannot show this --format: give --out, or a pipe".into()).into());
     }
     Ok(match format {
-        Format::Table => Form::Text { width: if args.out.is_none() { width() } else { 0 } },
+        Format::Table => Form::Text { width: if out.is_none() { width() } else { 0 } },
         Format::Csv => Form::Csv,
         Format::Json => Form::Json,
         Format::Ndjson => Form::Ndjson,

@@ -6,7 +6,8 @@ use polars::prelude as pl;
 use sqlparser::{
     ast::{self, Expr, SelectItem, SetExpr, VisitMut, visit_expressions_mut},
     dialect::GenericDialect,
-    parser::{Parser, ParserOptions},
+    parser::{Parser, ParserError, ParserOptions},
+    tokenizer::Token,
 };
 
 use super::{cosine, mistake::Mistake};
@@ -14,6 +15,27 @@ use super::{cosine, mistake::Mistake};
 /// One statement, parsed as polars does.
 pub(super) struct Statement {
     statement: ast::Statement,
+}
+
+/// Parses what stands after `WHERE`.
+///
+/// # Errors
+/// When it is no expression, or something follows it.
+pub(super) fn check_condition(condition: &str) -> Result<(), Mistake> {
+    let syntax = |error: ParserError| Mistake::Syntax(error.to_string());
+    let mut parser = Parser::new(&GenericDialect).try_with_sql(condition).map_err(syntax)?;
+    parser.parse_expr().map_err(syntax)?;
+    let next = parser.peek_token();
+    match next.token {
+        Token::EOF => Ok(()),
+        token => {
+            let at = next.span.start;
+            Err(Mistake::Syntax(format!(
+                "the condition ends before {token} at Line: {}, Column: {}",
+                at.line, at.column
+            )))
+        }
+    }
 }
 
 impl Statement {

@@ -3,6 +3,7 @@
 mod embed;
 mod pictures;
 mod run;
+mod search;
 mod train;
 mod views;
 
@@ -23,6 +24,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Train(args) => train::run(args, common, ui),
         Command::Embed(args) => embed::run(args, common, ui),
         Command::Run(args) => run::run(args, common, ui),
+        Command::Search(args) if !args.to_be_embedded().is_empty() => search::run(args, common, ui),
         Command::Info(args) if args.is_run() => train::describe(&args.path),
         _ => invar_cli::commands::run(cli, ui),
     }

@@ -217,6 +217,17 @@ impl SourceConfig {
         }
     }
 
+    /// The same for other files than it was made for: what was known of those is not known of these.
+    #[must_use]
+    pub fn of_other_files(&self) -> Self {
+        let mut other = self.clone();
+        if let Self::Micrographs(images) = &mut other {
+            images.sample_sheet = None;
+            images.ingest.classes = None;
+        }
+        other
+    }
+
     /// What the clusters of a run say, in the domain's own words, and what can be done next. `found` is what the clustering
     /// tried, `evaluation` what was measured afterwards.
     ///

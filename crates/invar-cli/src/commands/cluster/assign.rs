@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use invar_cluster::{AssignConfig, Clustered, Rows, assign, groups::Labelled};
 use invar_dataset::path;
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Output, beside, groups, shown, sizes};
 use crate::{
     cli::{Cluster, Common},
-    commands::same_rows,
-    exit::{BadInput, Usage},
+    commands::{same_model, same_rows},
+    exit::Usage,
     ui::{Summary, Ui, Unit, counted, thousands},
 };
 
@@ -30,7 +30,7 @@ pub fn run(args: &Cluster, clusters: &Path, common: &Common, ui: &Ui) -> Result<
     let old = Embeddings::read(&of)?;
     same_rows::check(&of, &table)?;
     let new = Embeddings::read(&args.embeddings)?;
-    check_model(&old, &of, &new, &args.embeddings)?;
+    same_model::check(&of, &args.embeddings)?;
     let at = |path: &Path| path.display().to_string();
     let old_rows = Rows::new(&old.values, old.dim).with_context(|| at(&of))?;
     let rows = Rows::new(&new.values, new.dim).with_context(|| at(&args.embeddings))?;
@@ -106,30 +106,6 @@ fn clustered_embeddings(args: &Cluster, clusters: &Path, table: &ClusterTable) -
         return refuse(format!("the embeddings that were clustered are not at {} any more", of.display()));
     }
     Ok(of)
-}
-
-/// Embeddings can be compared where one network made both.
-fn check_model(old: &Embeddings, of: &Path, new: &Embeddings, path: &Path) -> Result<()> {
-    let model = |one: &Embeddings| one.provenance.as_ref().and_then(|made| made.model_sha256.clone());
-    let features = |one: &Embeddings| {
-        let made = one.provenance.as_ref()?;
-        made.extra.get("features").and_then(Value::as_str).map(str::to_owned)
-    };
-    let dim = |one: &Embeddings| Some(one.dim.to_string());
-    for (what, (expected, found)) in [
-        ("the model", (model(old), model(new))),
-        ("what of the network was embedded", (features(old), features(new))),
-        ("the dimension of the embedding", (dim(old), dim(new))),
-    ] {
-        if expected != found {
-            let known = |value: Option<String>| value.unwrap_or("unknown".into());
-            let (expected, found) = (known(expected), known(found));
-            let (of, path) = (of.display(), path.display());
-            let reason = format!("{what} is {expected} in {of} and {found} in {path}: they cannot be compared");
-            return Err(BadInput(reason).into());
-        }
-    }
-    Ok(())
 }
 
 /// What an axis of the old map is called.

@@ -1,0 +1,172 @@
+//! `invar search`
+
+mod base;
+pub mod queries;
+mod stored;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use invar_cluster::{
+    Rows,
+    neighbors::{Neighbors, Request},
+};
+use invar_dataset::{GroupFigures, Shortcuts, atomic::AtomicFile, path};
+use invar_embeddings::{Answers, Facts, Form, Provenance};
+use serde_json::{Value, json};
+
+pub use self::stored::info;
+use self::{
+    base::{Base, Plan},
+    queries::Queries,
+};
+use crate::{
+    cli::{Common, Format, Search},
+    commands::{cluster::groups::GROUP_FIGURES, evaluate::SHORTCUTS, query},
+    output,
+    ui::{Summary, Ui, Unit, counted, thousands},
+};
+
+/// Queries whose answers are looked at by `--recall`.
+const JUDGED: usize = 1_000;
+
+/// `invar search`, where every query is embedded.
+pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
+    check_output(args, common)?;
+    search(args, &args.query, common, ui)
+}
+
+/// Whether the answers may be written where they are to be, looked at before the work.
+///
+/// # Errors
+/// When a file is there, or is an input.
+pub fn check_output(args: &Search, common: &Common) -> Result<()> {
+    let Some(out) = &args.out else { return Ok(()) };
+    let inputs: Vec<&Path> = args.query.iter().chain([&args.embeddings]).map(PathBuf::as_path).collect();
+    output::check_file(out, common, &inputs)
+}
+
+/// Searches for what `files`, embeddings all of them, and the rest of the command line name.
+///
+/// # Errors
+/// When something is damaged or does not fit.
+pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Result<Summary> {
+    // From here on nobody else writes it.
+    let begin = |path: &PathBuf| AtomicFile::create(path).with_context(|| path.display().to_string());
+    let file = args.out.as_ref().map(begin).transpose()?;
+    let queries = Queries::named(args, files)?;
+    let plan = Plan { condition: args.condition.as_deref(), exact: args.exact, num_queries: queries.num() };
+    // A wrong condition is told before anything is read.
+    let kept = plan.condition.map(|condition| invar_embeddings::rows_where(&args.embeddings, condition)).transpose()?;
+    let base = Base::open(&args.embeddings, &plan, ui)?;
+    let asked = queries.read(&base.index, args.itself)?;
+    let (base, own) = base.narrowed(kept, &asked.own, &plan, ui)?;
+    let found = base.ask(&asked.values, &own, args.top as usize, args.exact, ui)?;
+    let recall = args.recall.then(|| base.measured_recall(&asked.values, &own, &found, ui)).transpose()?;
+    if let Some((recall, judged)) = recall {
+        ui.note(&format!("recall@{} {recall:.4} against exact search, {}", found.k, queries_of(judged)));
+    }
+    let answers = answers(asked.ids, asked.keys, &found, |row| base.number(row));
+    let mut json = json!({
+        "num_rows": base.index.len(), "num_queries": plan.num_queries, "k": found.k, "recall_when_made": found.recall,
+    });
+    if let Some((recall, judged)) = recall {
+        json["recall"] = json!({"share": recall, "num_queries": judged});
+    }
+    let made_by = provenance(args, &json)?;
+    if let Some((out, file)) = args.out.as_ref().zip(file) {
+        let table = answers.to_table(&args.embeddings, &Facts::None)?;
+        table.write_to(file, Form::Parquet, &made_by)?;
+        let answers = counted(table.num_rows() as u64, "answer");
+        let text = format!("{}: {answers} to {}", out.display(), queries_of(plan.num_queries));
+        json["out"] = Value::from(path::text(out));
+        json["num_answers"] = Value::from(table.num_rows());
+        return Ok(Summary { text, json });
+    }
+    if common.json {
+        let lines = answers.to_table(&args.embeddings, &Facts::All)?.to_ndjson();
+        json["answers"] = Value::Array(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?);
+        return Ok(Summary { text: String::new(), json });
+    }
+    let facts = if args.format == Format::Table { telling(&args.embeddings)? } else { Facts::All };
+    let table = answers.to_table(&args.embeddings, &facts)?;
+    let form = query::form_of(args.format, None)?;
+    ui.data(|to| table.write(form, &made_by, to))?;
+    Ok(Summary::nothing())
+}
+
+/// What was found, an answer a row.
+fn answers(ids: Vec<String>, keys: Vec<Option<i64>>, found: &Neighbors, number: impl Fn(u32) -> u32) -> Answers {
+    let k = found.k;
+    let each = |at: usize| std::iter::repeat_n(at, k);
+    Answers {
+        queries: (0..ids.len()).flat_map(each).map(|query| ids[query].clone()).collect(),
+        query_keys: (0..ids.len()).flat_map(each).map(|query| keys[query]).collect(),
+        ranks: (0..ids.len()).flat_map(|_| 1..=k as u32).collect(),
+        rows: found.indices.iter().map(|&row| number(row)).collect(),
+        cosines: found.values.clone(),
+    }
+}
+
+/// Who made a file of answers, and of what.
+fn provenance(args: &Search, found: &Value) -> Result<Provenance> {
+    let of_embeddings = invar_embeddings::info(&args.embeddings)?.provenance;
+    let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
+    provenance.model_sha256 = of_embeddings.as_ref().and_then(|of| of.model_sha256.clone());
+    provenance.inputs = of_embeddings.map(|of| of.inputs).unwrap_or_default();
+    let asked = json!({
+        "embeddings": path::text(&args.embeddings), "like": args.like, "key": args.key,
+        "query": args.query.iter().map(|file| path::text(file)).collect::<Vec<_>>(),
+        "where": args.condition, "top": args.top,
+        "itself": args.itself, "found": found,
+    });
+    provenance.extra.insert("search".into(), asked);
+    Ok(provenance)
+}
+
+impl Base {
+    /// The nearest rows of each query.
+    fn ask(&self, values: &[f32], own: &[Option<u32>], k: usize, exact: bool, ui: &Ui) -> Result<Neighbors> {
+        let bar = ui.bar("search", Unit::Items);
+        Ok(self.index.search(Rows::new(values, self.index.dim())?, &Request { k, own, exact }, &bar)?)
+    }
+
+    /// The share of the answers that exact search gives too, over some of the queries, and how many these are.
+    fn measured_recall(&self, values: &[f32], own: &[Option<u32>], found: &Neighbors, ui: &Ui) -> Result<(f64, usize)> {
+        let dim = self.index.dim();
+        let num = values.len() / dim;
+        let judged: Vec<usize> = (0..num).step_by(num.div_ceil(JUDGED).max(1)).collect();
+        let asked: Vec<f32> = judged.iter().flat_map(|&query| values[query * dim..][..dim].iter().copied()).collect();
+        let their_own: Vec<Option<u32>> = judged.iter().map(|&query| own[query]).collect();
+        let exact = self.ask(&asked, &their_own, found.k, true, ui)?;
+        let lists = judged.iter().zip(exact.indices.chunks(exact.k.max(1)));
+        let hits: usize = lists
+            .map(|(&query, exact)| {
+                found.indices[query * found.k..][..found.k].iter().filter(|row| exact.contains(row)).count()
+            })
+            .sum();
+        let all = judged.len() * found.k;
+        Ok((if all == 0 { 1.0 } else { hits as f64 / all as f64 }, judged.len()))
+    }
+}
+
+fn queries_of(num: usize) -> String {
+    if num == 1 { "1 query".into() } else { format!("{} queries", thousands(num as u64)) }
+}
+
+/// Columns of EMB that say something of a sample to a person: those that figures of groups are made of, and those that
+/// say how it was taken. All of them where EMB does not say.
+fn telling(embeddings: &Path) -> Result<Facts> {
+    let info = invar_embeddings::info(embeddings)?;
+    let extra = |name: &str| info.provenance.as_ref().and_then(|provenance| provenance.extra.get(name).cloned());
+    let figures: Option<GroupFigures> = extra(GROUP_FIGURES).and_then(|said| serde_json::from_value(said).ok());
+    let shortcuts: Option<Shortcuts> = extra(SHORTCUTS).and_then(|said| serde_json::from_value(said).ok());
+    let (Some(figures), Some(shortcuts)) = (figures, shortcuts) else { return Ok(Facts::Telling(None)) };
+    let of_figures = figures.figures.iter().flat_map(|figure| figure.columns()).map(str::to_owned);
+    Ok(Facts::Telling(Some(of_figures.chain(shortcuts.suspects).collect())))
+}
+
+/// How many rows are searched, for a person.
+fn rows(num: usize) -> String {
+    format!("{} rows", thousands(num as u64))
+}

@@ -1,0 +1,180 @@
+//! What is searched for.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use anyhow::Result;
+use invar_cluster::neighbors::Index;
+use invar_dataset::{Column, ColumnData, check_memory};
+use invar_embeddings::{Embeddings, KEY};
+
+use super::base::check_finite;
+use crate::{
+    cli::Search,
+    commands::same_model,
+    exit::{BadInput, Usage},
+};
+
+/// Names that are listed where none was meant.
+const LISTED: usize = 3;
+/// Names that are this alike may have been meant.
+const ALIKE: f64 = 0.8;
+
+/// The queries, before their values are read.
+pub struct Queries<'a> {
+    args: &'a Search,
+    files: &'a [PathBuf],
+    /// Rows of EMB that are asked for.
+    rows: Vec<u32>,
+    /// Names and keys of EMB, where they are needed.
+    ids: Vec<Option<String>>,
+    keys: Option<HashMap<i64, u32>>,
+    num_in_files: usize,
+}
+
+/// Queries in order: those of EMB, then those of the files.
+pub struct Asked {
+    /// Names.
+    pub ids: Vec<String>,
+    /// Keys, where they have any.
+    pub keys: Vec<Option<i64>>,
+    /// The rows of EMB that they are, and must not find.
+    pub own: Vec<Option<u32>>,
+    /// `[n, dim]`.
+    pub values: Vec<f32>,
+}
+
+impl<'a> Queries<'a> {
+    /// Looks up names and keys, and whether the files are of the model of EMB.
+    ///
+    /// # Errors
+    /// When there is no such sample, or a file does not fit.
+    pub fn named(args: &'a Search, files: &'a [PathBuf]) -> Result<Self> {
+        let info = invar_embeddings::info(&args.embeddings)?;
+        let has_keys = info.columns.iter().any(|column| column.name == KEY && column.data_type == "i64");
+        let mut queries = Self { args, files, rows: vec![], ids: vec![], keys: None, num_in_files: 0 };
+        if has_keys && (!args.key.is_empty() || !files.is_empty()) {
+            queries.keys = Some(numbered(&invar_embeddings::column(&args.embeddings, KEY)?));
+        }
+        if !args.like.is_empty() || !args.key.is_empty() {
+            let ColumnData::Str(ids) = invar_embeddings::column(&args.embeddings, "id")?.data else {
+                return Err(BadInput(format!("{}: column \"id\" is no text", args.embeddings.display())).into());
+            };
+            queries.ids = ids;
+            queries.rows = queries.rows_of_names()?;
+        }
+        for file in files {
+            same_model::check(&args.embeddings, file)?;
+            queries.num_in_files += invar_embeddings::info(file)?.num_rows;
+        }
+        let needed = queries.num() * (info.dim.unwrap_or(1) * 4 + args.top as usize * 64);
+        let what = || format!("searching for {} samples", queries.num());
+        check_memory(needed, what, || "give the queries in parts, or ask for fewer with --top".into())?;
+        Ok(queries)
+    }
+
+    /// How many.
+    pub fn num(&self) -> usize {
+        self.rows.len() + self.num_in_files
+    }
+
+    /// Their values: those of samples of EMB from `index`, all of its rows.
+    ///
+    /// # Errors
+    /// When a file is damaged, or holds what is no number.
+    pub fn read(self, index: &Index, itself: bool) -> Result<Asked> {
+        let ids = self.rows.iter().map(|&row| self.ids[row as usize].clone().unwrap_or_default()).collect();
+        let keys = self.rows_keys()?;
+        let own = self.rows.iter().map(|&row| Some(row)).collect();
+        let mut asked = Asked { ids, keys, own, values: index.rows(&self.rows) };
+        for file in self.files {
+            let embeddings = Embeddings::read(file)?;
+            check_finite(file, &embeddings)?;
+            let keys: Vec<Option<i64>> = match embeddings.keys {
+                Some(keys) => keys.into_iter().map(Some).collect(),
+                None => vec![None; embeddings.ids.len()],
+            };
+            let own_row = |key: &Option<i64>| self.keys.as_ref()?.get(key.as_ref()?).copied();
+            asked.own.extend(keys.iter().map(own_row));
+            asked.ids.extend(embeddings.ids);
+            asked.keys.extend(keys);
+            asked.values.extend(embeddings.values);
+        }
+        if itself {
+            asked.own.fill(None);
+        }
+        Ok(asked)
+    }
+
+    /// The rows that --like and --key name: each once, by rising number.
+    fn rows_of_names(&self) -> Result<Vec<u32>> {
+        let path = self.args.embeddings.display();
+        let mut rows = vec![];
+        if !self.args.like.is_empty() {
+            let mut by_name: HashMap<&str, Vec<u32>> =
+                self.args.like.iter().map(|name| (name.as_str(), vec![])).collect();
+            for (row, id) in self.ids.iter().enumerate() {
+                if let Some(rows) = id.as_deref().and_then(|id| by_name.get_mut(id)) {
+                    rows.push(row as u32);
+                }
+            }
+            if let Some(name) = self.args.like.iter().find(|name| by_name[name.as_str()].is_empty()) {
+                return Err(Usage(format!("{path}: no sample is called {name:?}{}", self.meant(name))).into());
+            }
+            rows = by_name.into_values().flatten().collect();
+        }
+        if !self.args.key.is_empty() {
+            let Some(keys) = &self.keys else {
+                return Err(
+                    BadInput(format!("{path}: no column `{KEY}`: an older version wrote it (embed again)")).into()
+                );
+            };
+            let row =
+                |key: &i64| keys.get(key).copied().ok_or_else(|| Usage(format!("{path}: no sample has the key {key}")));
+            let of_keys = self.args.key.iter().map(row).collect::<Result<Vec<u32>, _>>()?;
+            if self.args.like.is_empty() {
+                rows = of_keys;
+            } else {
+                if let Some((row, key)) = of_keys.iter().zip(&self.args.key).find(|(row, _)| !rows.contains(row)) {
+                    let name = self.ids[*row as usize].as_deref().unwrap_or_default();
+                    return Err(Usage(format!("--key {key} is {name:?}, which --like does not name")).into());
+                }
+                rows.retain(|row| of_keys.contains(row));
+            }
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    }
+
+    /// The keys of the rows.
+    fn rows_keys(&self) -> Result<Vec<Option<i64>>> {
+        if self.rows.is_empty() {
+            return Ok(vec![]);
+        }
+        match invar_embeddings::column(&self.args.embeddings, KEY).map(|column| column.data) {
+            Ok(ColumnData::I64(keys)) => Ok(self.rows.iter().map(|&row| keys[row as usize]).collect()),
+            _ => Ok(vec![None; self.rows.len()]),
+        }
+    }
+
+    /// The names that are most like one that there is not.
+    fn meant(&self, name: &str) -> String {
+        let mut alike: Vec<(f64, &str)> =
+            self.ids.iter().flatten().map(|id| (strsim::jaro_winkler(name, id), id.as_str())).collect();
+        alike.retain(|&(score, _)| score >= ALIKE);
+        alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        alike.dedup_by_key(|(_, id)| *id);
+        let names: Vec<String> = alike.iter().take(LISTED).map(|(_, id)| format!("{id:?}")).collect();
+        match (names.as_slice(), self.ids.iter().flatten().next()) {
+            ([], Some(first)) => format!(" (the first is {first:?})"),
+            ([], None) => ": it is empty".into(),
+            (names, _) => format!("; did you mean {}?", names.join(" or ")),
+        }
+    }
+}
+
+/// The row of each key.
+fn numbered(keys: &Column) -> HashMap<i64, u32> {
+    let ColumnData::I64(keys) = &keys.data else { return HashMap::new() };
+    keys.iter().enumerate().filter_map(|(row, key)| Some(((*key)?, row as u32))).collect()
+}
