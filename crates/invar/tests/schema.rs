@@ -87,6 +87,8 @@ fn the_columns_of_reads_and_clusters_are_those_of_the_page() {
         bench.ok(&["embed", "--model", "run", "--data", "data", "--out", out]);
         assert_eq!(written(&bench.path(out), &pages["EMB of reads"]), pages["EMB of reads"]);
     }
+    bench.ok(&["search", "emb", "--query", "emb", "--out", "hits.parquet"]);
+    assert_eq!(written(&bench.path("hits.parquet"), &pages["SEARCH"]), pages["SEARCH"]);
     for method in ["kmeans", "hdbscan", "leiden"] {
         bench.ok(&["cluster", "emb", "--out", "c.parquet", "--method", method, "--force"]);
         assert_eq!(written(&bench.path("c.parquet"), &pages["CLUSTERS"]), pages["CLUSTERS"], "{method}");
