@@ -4,6 +4,7 @@ mod ingest;
 mod query;
 mod report;
 mod search;
+mod vectors;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarit
 pub use self::query::{Format, Query};
 pub use self::report::Report;
 pub use self::search::Search;
+pub use self::vectors::Vectors;
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
 #[derive(Debug, Parser)]
@@ -186,6 +188,19 @@ pub struct Embed {
     /// What of the network is embedded [default: what the model was trained to embed, embed.features of its recipe]
     #[arg(long, value_enum, value_name = "FEATURES")]
     pub features: Option<Features>,
+    /// In how many bits each value is stored; float16 takes half of the space
+    #[arg(long, value_enum, default_value = "float32")]
+    pub dtype: Dtype,
+}
+
+/// The type of the values of an embedding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// 32 bits
+    #[default]
+    Float32,
+    /// 16 bits, three digits: cosines change by less than a thousandth
+    Float16,
 }
 
 /// What of a network is an embedding.
@@ -245,6 +260,9 @@ pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
+    /// Which column they are in.
+    #[command(flatten)]
+    pub vectors: Vectors,
     /// The Parquet file to write: id, key, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
@@ -323,6 +341,9 @@ pub struct Evaluate {
     /// Embeddings: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
+    /// Which column they are in.
+    #[command(flatten)]
+    pub vectors: Vectors,
     /// Tab-separated table with a header: one column `id`, one of labels. A column `source` or `key`, as in the
     /// embeddings, tells samples of one name apart
     #[arg(long, value_name = "TSV")]

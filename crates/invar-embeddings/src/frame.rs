@@ -7,7 +7,7 @@ use polars::{
 };
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema};
 
-use crate::{EMBEDDING, EmbeddingsError};
+use crate::{EMBEDDING, EmbeddingsError, Precision, half};
 
 /// Name and type of a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,9 +76,18 @@ pub(crate) fn split_off_front(column: &mut ColumnData, rows: usize) -> ColumnDat
 }
 
 /// A frame of the columns and, last, the embedding `[rows, dim]`.
-pub(crate) fn with_embedding(columns: &[Column], embeddings: Vec<f32>, dim: usize) -> pl::PolarsResult<pl::DataFrame> {
+pub(crate) fn with_embedding(
+    columns: &[Column],
+    embeddings: Vec<f32>,
+    dim: usize,
+    precision: Precision,
+) -> pl::PolarsResult<pl::DataFrame> {
     let rows = embeddings.len() / dim;
     let mut series: Vec<pl::Column> = columns.iter().map(to_polars).collect();
+    if precision == Precision::Half {
+        series.push(half::column(&embeddings, dim));
+        return pl::DataFrame::new(rows, series);
+    }
     let shape = [ReshapeDimension::Infer, ReshapeDimension::new_dimension(dim as u64)];
     let values = <pl::Series as pl::NamedFromOwned<_>>::from_vec(EMBEDDING.into(), embeddings);
     series.push(values.reshape_array(&shape)?.into());

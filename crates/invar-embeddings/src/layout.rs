@@ -89,7 +89,7 @@ impl Whole {
                 found: index.to_string(),
             });
         }
-        let mut parts = earlier.iter().map(|part| part.open(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut parts = earlier.iter().map(|part| part.open(path, &last)).collect::<Result<Vec<_>, _>>()?;
         let provenance = last.provenance.clone();
         parts.push(last);
         Ok(Self { is_directory: true, parts, provenance })
@@ -134,7 +134,8 @@ fn not_embeddings(path: &Path) -> EmbeddingsError {
 }
 
 impl Part {
-    fn open(&self, dir: &Path) -> Result<Footer, EmbeddingsError> {
+    /// Opens it in `dir`, where `last` is the part that tells of it.
+    fn open(&self, dir: &Path, last: &Footer) -> Result<Footer, EmbeddingsError> {
         let path = dir.join(&self.file);
         let corrupt = |what: &str, expected: u64, found: u64| EmbeddingsError::Corrupt {
             path: path.clone(),
@@ -150,15 +151,38 @@ impl Part {
             }
             Err(error) => return Err(EmbeddingsError::io(&path)(error)),
         };
+        let footer = Footer::read(&path);
+        // A part of other embeddings is called that, whatever its size is.
+        if let Ok(footer) = &footer {
+            same_maker(footer, last)?;
+        }
         if size != self.size_bytes {
             return Err(corrupt("size in bytes", self.size_bytes, size));
         }
-        let footer = Footer::read(&path)?;
+        let footer = footer?;
         if footer.num_rows as u64 != self.num_rows {
             return Err(corrupt("number of rows", self.num_rows, footer.num_rows as u64));
         }
         Ok(footer)
     }
+}
+
+/// Whether two parts of a directory are of one model and one dimension.
+fn same_maker(part: &Footer, last: &Footer) -> Result<(), EmbeddingsError> {
+    let (Some(found), Some(expected)) = (&part.provenance, &last.provenance) else { return Ok(()) };
+    let model = |of: &Provenance| of.model_sha256.clone().unwrap_or_else(|| "none".into());
+    let dim = |of: &Provenance| of.dim.to_string();
+    for (what, of) in [("SHA-256 of the model", &model as &dyn Fn(&Provenance) -> String), ("dimension", &dim)] {
+        if of(found) != of(expected) {
+            return Err(EmbeddingsError::Corrupt {
+                path: part.path.clone(),
+                what: what.into(),
+                expected: format!("{}, as in {}", of(expected), last.path.display()),
+                found: of(found),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The parts in `dir`, whole or half-written, by name, the last first.

@@ -25,7 +25,7 @@ use polars_parquet::{
 };
 
 use crate::{
-    EmbeddingsError, Provenance, frame,
+    EmbeddingsError, Provenance, frame, half,
     layout::Part,
     sink::{Refusal, Sink},
 };
@@ -67,7 +67,10 @@ impl Footer {
             let schema = reader.schema()?;
             let columns = schema
                 .iter_values()
-                .map(|field| (field.name.to_string(), pl::DataType::from_arrow_field(field)))
+                .map(|field| {
+                    let dtype = half::data_type(field).unwrap_or_else(|| pl::DataType::from_arrow_field(field));
+                    (field.name.to_string(), dtype)
+                })
                 .collect();
             let metadata = reader.get_metadata()?;
             let key_values = || {
@@ -96,9 +99,50 @@ impl Footer {
 
 /// Reads some columns of `path`, or all of them.
 pub(crate) fn read(path: &Path, columns: Option<&[&str]>) -> Result<pl::DataFrame, EmbeddingsError> {
-    let file = File::open(path).map_err(EmbeddingsError::io(path))?;
-    let columns = columns.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-    guarded(path, || ParquetReader::new(file).with_columns(columns).finish())
+    read_rows(path, columns, 0, usize::MAX)
+}
+
+/// The same, of `num_rows` rows from row `first` on.
+pub(crate) fn read_rows(
+    path: &Path,
+    columns: Option<&[&str]>,
+    first: usize,
+    num_rows: usize,
+) -> Result<pl::DataFrame, EmbeddingsError> {
+    let open = || File::open(path).map_err(EmbeddingsError::io(path));
+    let (mut file, again) = (open()?, open()?);
+    guarded(path, || {
+        let mut reader = ParquetReader::new(again);
+        let (schema, metadata) = (reader.schema()?, reader.get_metadata()?.clone());
+        let wanted: Vec<&str> = match columns {
+            Some(names) => names.to_vec(),
+            None => schema.iter_names().map(|name| name.as_str()).collect(),
+        };
+        let is_half = |name: &str| schema.get(name).is_some_and(|field| half::data_type(field).is_some());
+        let others: Vec<String> = wanted.iter().filter(|name| !is_half(name)).map(|&name| name.to_owned()).collect();
+        if others.len() == wanted.len() {
+            let columns = columns.map(|_| others);
+            return reader.with_columns(columns).with_slice(Some((first, num_rows))).finish();
+        }
+        let mut plain = match others.is_empty() {
+            true => vec![],
+            false => {
+                let frame = reader.with_columns(Some(others)).with_slice(Some((first, num_rows))).finish()?;
+                frame.into_columns()
+            }
+        };
+        let mut all = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            all.push(match plain.iter().position(|column| column.name() == name) {
+                Some(at) => plain.swap_remove(at),
+                None => {
+                    let field = schema.get(name).expect("a column of half precision");
+                    half::read(&mut file, &metadata, field, first, num_rows)?
+                }
+            });
+        }
+        pl::DataFrame::new_infer_height(all)
+    })
 }
 
 /// A file that is written frame by frame and appears when it is whole.

@@ -27,6 +27,9 @@ pub struct Provenance {
     pub inputs: Vec<InputChecksum>,
     /// Dimension of the embedding.
     pub dim: usize,
+    /// Precision of its values.
+    #[serde(default)]
+    pub precision: Precision,
     /// How well the embedding ignores the symmetries of the instrument, by figure ("strand_gap_max"). Known at the
     /// end of a run only.
     #[serde(default)]
@@ -34,6 +37,17 @@ pub struct Provenance {
     /// Whatever else belongs to the run.
     #[serde(default)]
     pub extra: BTreeMap<String, Value>,
+}
+
+/// In how many bits the values of an embedding are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32, `f32`.
+    #[default]
+    Single,
+    /// 16, `f16` (IEEE 754): half of the space, three digits.
+    Half,
 }
 
 /// An instrument file.
@@ -60,6 +74,7 @@ impl Provenance {
             seed: None,
             inputs: vec![],
             dim,
+            precision: Precision::Single,
             invariance: BTreeMap::new(),
             extra: BTreeMap::new(),
         }

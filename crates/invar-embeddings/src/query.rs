@@ -3,7 +3,7 @@ use std::{path::Path, sync::Arc};
 use polars::{prelude as pl, sql::SQLContext};
 use sqlparser::ast::Expr;
 
-use crate::{EMBEDDING, EmbeddingsError, Provenance, Table, layout::Whole, parquet::unpanicked, scan};
+use crate::{EMBEDDING, EmbeddingsError, Provenance, Table, layout::Whole, parquet::unpanicked, scan, scan::Damage};
 
 mod condition;
 mod cosine;
@@ -23,6 +23,7 @@ use self::{mistake::Mistake, statement::Statement};
 pub struct Query {
     context: SQLContext,
     tables: Vec<Source>,
+    damage: Damage,
 }
 
 /// A table that a query may name.
@@ -58,7 +59,7 @@ impl Query {
             _ => None,
         };
         let columns = first.columns.iter().map(|(name, _)| name.clone()).collect();
-        let frame = scan::table(whole).map_err(EmbeddingsError::parquet(path))?;
+        let frame = scan::table(whole, self.damage.clone()).map_err(EmbeddingsError::parquet(path))?;
         if self.tables.is_empty() {
             self.context.register(FIRST, frame.clone());
         }
@@ -73,8 +74,13 @@ impl Query {
     /// # Errors
     /// When the SQL is wrong, or names what is not there: [`EmbeddingsError::Sql`], which shows the word where that is known.
     pub fn run(&self, sql: &str) -> Result<Table, EmbeddingsError> {
-        let frame = self.answer(sql).map_err(|mistake| mistake.in_query(sql, &self.tables))?;
+        let frame = self.answer(sql).map_err(|mistake| self.explained(mistake, sql))?;
         Ok(Table::new(frame, self.tables.iter().filter_map(|table| table.embedding.clone()).collect()))
+    }
+
+    /// What a file that was read is to blame for, before what the query is.
+    fn explained(&self, mistake: Mistake, sql: &str) -> EmbeddingsError {
+        self.damage.take().unwrap_or_else(|| mistake.in_query(sql, &self.tables))
     }
 
     fn answer(&self, sql: &str) -> Result<pl::DataFrame, Mistake> {

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use invar_dataset::{Column, ColumnData};
 use polars::prelude as pl;
+use polars_arrow::array::{Array, PrimitiveArray};
+use polars_buffer::Buffer;
 
 use crate::{EMBEDDING, EmbeddingsError, KEY, Provenance, frame, layout::Whole, parquet};
 
@@ -14,37 +16,91 @@ pub struct Embeddings {
     pub keys: Option<Vec<i64>>,
     /// Dimension.
     pub dim: usize,
-    /// `[n, D]`, row-major, as they are stored, finite or not.
+    /// `[n, D]`, row-major, as they are stored; all finite.
     pub values: Vec<f32>,
     /// Who made it; `None` in a file that Invar did not write.
     pub provenance: Option<Provenance>,
+    /// Rows of the file that are not here, because they hold no vector; only where [`Vectors::drop_bad_rows`] asked for it.
+    pub dropped: Vec<usize>,
     path: PathBuf,
+}
+
+/// Which column holds the vectors, and what is done with rows that hold none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vectors {
+    /// Name of the column: lists, of fixed size or not, of single, double or half precision, all of one length. By default
+    /// [`EMBEDDING`].
+    pub column: Option<String>,
+    /// Leave out rows whose vector is null, or has a null, NaN or infinite value, instead of refusing the file.
+    pub drop_bad_rows: bool,
 }
 
 impl Embeddings {
     /// Reads the EMB at `path`, file or directory.
     ///
     /// # Errors
-    /// When it is incomplete or damaged, or lacks the columns `id` (text) and `embedding` (fixed-size list of f32),
-    /// or these hold nulls.
+    /// As [`Embeddings::read_as`].
     pub fn read(path: &Path) -> Result<Self, EmbeddingsError> {
+        Self::read_as(path, &Vectors::default())
+    }
+
+    /// Reads the vectors of an EMB, or of any Parquet file. Where that is not of Invar, rows without a column `id` are called by
+    /// their number, and names that are numbers become text.
+    ///
+    /// # Errors
+    /// When it is incomplete or damaged, or lacks the column or `id`, or these hold what is no vector or no name; the row is named.
+    pub fn read_as(path: &Path, vectors: &Vectors) -> Result<Self, EmbeddingsError> {
         let whole = Whole::open(path)?;
-        let dim = dimension(&whole)?;
-        let mut ids = Vec::with_capacity(whole.num_rows());
+        let name = vectors.column.as_deref().unwrap_or(EMBEDDING);
+        let has_ids = check_columns(&whole, name)?;
         let has_keys = whole.parts.iter().all(|part| part.column(KEY) == Some(&pl::DataType::Int64));
-        let mut keys = has_keys.then(|| Vec::with_capacity(whole.num_rows()));
-        let columns: &[&str] = if has_keys { &["id", KEY, EMBEDDING] } else { &["id", EMBEDDING] };
-        let mut all = Vec::with_capacity(whole.num_rows() * dim);
+        let columns: Vec<&str> = [(has_ids, "id"), (has_keys, KEY), (true, name)]
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, name)| name)
+            .collect();
+        let num_rows = whole.num_rows();
+        let (mut ids, mut keys) = (Vec::with_capacity(num_rows), has_keys.then(|| Vec::with_capacity(num_rows)));
+        let mut rows = VectorRows { name, dim: None, values: vec![], bad: vec![] };
         for part in whole.paths() {
-            let frame = parquet::read(part, Some(columns))?;
+            let frame = parquet::read(part, Some(&columns))?;
             let column = |name| frame.column(name).map_err(EmbeddingsError::parquet(part));
-            push_ids(column("id")?, part, &mut ids)?;
+            if has_ids {
+                push_ids(column("id")?, part, &mut ids)?;
+            } else {
+                ids.extend((ids.len()..ids.len() + frame.height()).map(|row| row.to_string()));
+            }
             if let Some(keys) = &mut keys {
                 push_keys(column(KEY)?, part, keys)?;
             }
-            all.append(&mut values(column(EMBEDDING)?, dim, part)?);
+            let known = rows.bad.len();
+            rows.push(column(name)?, part, num_rows)?;
+            if let Some(BadRow { row, reason }) = rows.bad.get(known).filter(|_| !vectors.drop_bad_rows) {
+                return Err(EmbeddingsError::Corrupt {
+                    path: part.into(),
+                    what: format!("column {name:?}, row {row} (id {:?})", ids[*row]),
+                    expected: "finite numbers".into(),
+                    found: reason.clone(),
+                });
+            }
         }
-        Ok(Self { ids, keys, dim, values: all, provenance: whole.provenance, path: path.into() })
+        let dropped: Vec<usize> = rows.bad.iter().map(|bad| bad.row).collect();
+        leave_out(&mut ids, &dropped);
+        if let Some(keys) = &mut keys {
+            leave_out(keys, &dropped);
+        }
+        let dim = rows.dim.or(whole.provenance.as_ref().map(|provenance| provenance.dim)).unwrap_or(1);
+        let is_ours = is_emb(&whole);
+        let provenance = whole.provenance.filter(|of| name == EMBEDDING && (is_ours || of.dim == dim));
+        if let Some(of) = provenance.as_ref().filter(|of| of.dim != dim) {
+            return Err(EmbeddingsError::Corrupt {
+                path: path.into(),
+                what: "dimension of the embedding".into(),
+                expected: of.dim.to_string(),
+                found: dim.to_string(),
+            });
+        }
+        Ok(Self { ids, keys, dim, values: rows.values, provenance, dropped, path: path.into() })
     }
 
     /// Number of rows.
@@ -80,7 +136,19 @@ impl Embeddings {
     /// # Errors
     /// When there is no such column, or it is no text, boolean, integer or float.
     pub fn column(&self, name: &str) -> Result<Column, EmbeddingsError> {
-        column(&self.path, name)
+        let mut column = column(&self.path, name)?;
+        if !self.dropped.is_empty() {
+            match &mut column.data {
+                ColumnData::Str(values) => leave_out(values, &self.dropped),
+                ColumnData::Bool(values) => leave_out(values, &self.dropped),
+                ColumnData::U8(values) => leave_out(values, &self.dropped),
+                ColumnData::U32(values) => leave_out(values, &self.dropped),
+                ColumnData::I64(values) => leave_out(values, &self.dropped),
+                ColumnData::F32(values) => leave_out(values, &self.dropped),
+                ColumnData::F64(values) => leave_out(values, &self.dropped),
+            }
+        }
+        Ok(column)
     }
 }
 
@@ -106,40 +174,150 @@ pub fn column(path: &Path, name: &str) -> Result<Column, EmbeddingsError> {
     Ok(all.unwrap_or(Column { name: name.into(), data: ColumnData::Str(vec![]) }))
 }
 
-/// The dimension that all parts agree on.
-fn dimension(whole: &Whole) -> Result<usize, EmbeddingsError> {
-    let mut agreed = None;
+/// Whether the parts hold vectors in column `name`, and names of rows.
+///
+/// # Errors
+/// When a column is not there, or of another type.
+fn check_columns(whole: &Whole, name: &str) -> Result<bool, EmbeddingsError> {
+    let is_ours = is_emb(whole);
+    let mut has_ids = true;
     for part in &whole.parts {
         let names: Vec<&str> = part.columns.iter().map(|(name, _)| name.as_str()).collect();
-        let corrupt = |what: &str, expected: String, found: String| EmbeddingsError::Corrupt {
+        let wrong = |name: &str, expected: &str, found: &pl::DataType| EmbeddingsError::Corrupt {
             path: part.path.clone(),
-            what: what.into(),
-            expected,
-            found,
+            what: format!("type of column {name:?}"),
+            expected: expected.into(),
+            found: found.to_string(),
         };
-        for (name, wanted) in [("id", "str"), (EMBEDDING, "a fixed-size list of f32")] {
-            let Some(dtype) = part.column(name) else { return Err(missing(&part.path, name, &names)) };
-            let dim = match dtype {
-                pl::DataType::String if name == "id" => continue,
-                pl::DataType::Array(inner, dim) if **inner == pl::DataType::Float32 && *dim > 0 => *dim,
-                other => return Err(corrupt(&format!("type of column {name:?}"), wanted.into(), other.to_string())),
-            };
-            if *agreed.get_or_insert(dim) != dim {
-                let expected = agreed.unwrap_or_default().to_string();
-                return Err(corrupt("dimension of the embedding", expected, dim.to_string()));
+        match part.column("id") {
+            Some(pl::DataType::String) => {}
+            Some(dtype) if !is_ours && dtype.is_integer() => {}
+            Some(other) => return Err(wrong("id", "str", other)),
+            None if is_ours => return Err(missing(&part.path, "id", &names)),
+            None => has_ids = false,
+        }
+        match part.column(name) {
+            Some(dtype) if is_vector(dtype) => {}
+            Some(other) => return Err(wrong(name, "lists of numbers", other)),
+            None => {
+                let vectors = part.columns.iter().filter(|(_, dtype)| is_vector(dtype));
+                let others: Vec<String> = vectors.map(|(name, _)| format!("--column {name}")).collect();
+                let hint = if others.is_empty() { String::new() } else { format!(" ({})", others.join(" or ")) };
+                return Err(EmbeddingsError::Corrupt {
+                    path: part.path.clone(),
+                    what: "columns".into(),
+                    expected: format!("one named {name:?}"),
+                    found: format!("{}{hint}", names.join(", ")),
+                });
             }
         }
-        if let Some(provenance) = &whole.provenance
-            && agreed != Some(provenance.dim)
-        {
-            let found = agreed.unwrap_or_default().to_string();
-            return Err(corrupt("dimension of the embedding", provenance.dim.to_string(), found));
-        }
     }
-    Ok(agreed.unwrap_or(1))
+    Ok(has_ids)
+}
+
+/// Whether Invar wrote it as embeddings; an answer to a query may hold anything.
+fn is_emb(whole: &Whole) -> bool {
+    whole.parts[0].kind.as_deref() == Some(crate::writer::KIND)
+}
+
+fn is_vector(dtype: &pl::DataType) -> bool {
+    matches!(dtype, pl::DataType::Array(inner, _) | pl::DataType::List(inner) if inner.is_float())
+}
+
+/// The vectors of the parts read so far, without the rows that hold none.
+struct VectorRows<'a> {
+    name: &'a str,
+    dim: Option<usize>,
+    values: Vec<f32>,
+    bad: Vec<BadRow>,
+}
+
+/// A row that holds no vector.
+struct BadRow {
+    row: usize,
+    reason: String,
+}
+
+impl VectorRows<'_> {
+    /// Adds those of a part, of `num_rows` altogether.
+    fn push(&mut self, column: &pl::Column, path: &Path, num_rows: usize) -> Result<(), EmbeddingsError> {
+        let first = self.values.len() / self.dim.unwrap_or(1) + self.bad.len();
+        let lists = Lists::of(column).map_err(EmbeddingsError::parquet(path))?;
+        for row in 0..lists.len() {
+            let mut bad = |reason: String| self.bad.push(BadRow { row: first + row, reason });
+            let Some((start, end)) = lists.range(row) else {
+                bad("null".into());
+                continue;
+            };
+            let dim = *self.dim.get_or_insert(end - start);
+            if self.values.is_empty() {
+                self.values.reserve_exact(num_rows.saturating_mul(dim));
+            }
+            if end - start != dim || dim == 0 {
+                return Err(EmbeddingsError::Corrupt {
+                    path: path.into(),
+                    what: format!("column {:?}, row {}", self.name, first + row),
+                    expected: if dim == 0 { "numbers".into() } else { format!("{dim} numbers, as in the rows before") },
+                    found: (end - start).to_string(),
+                });
+            }
+            match lists.first_bad(start, end) {
+                Some((place, value)) => bad(format!("{value} in place {place}")),
+                None => self.values.extend_from_slice(&lists.values[start..end]),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A column of lists of numbers, as single precision.
+struct Lists {
+    lists: pl::ListChunked,
+    values: Buffer<f32>,
+}
+
+impl Lists {
+    fn of(column: &pl::Column) -> pl::PolarsResult<Self> {
+        let singles = pl::DataType::List(Box::new(pl::DataType::Float32));
+        let series = column.as_materialized_series().cast(&singles)?.rechunk();
+        let lists = series.list()?.clone();
+        let values = match lists.downcast_as_array().values().as_any().downcast_ref::<PrimitiveArray<f32>>() {
+            Some(values) => values.values().clone(),
+            None => Buffer::default(),
+        };
+        Ok(Self { lists, values })
+    }
+
+    fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    fn range(&self, row: usize) -> Option<(usize, usize)> {
+        let lists = self.lists.downcast_as_array();
+        (!lists.is_null(row)).then(|| lists.offsets().start_end(row))
+    }
+
+    /// The first of these values that is no finite number, counted from the first.
+    fn first_bad(&self, start: usize, end: usize) -> Option<(usize, String)> {
+        let values = self.lists.downcast_as_array().values();
+        let is_null = |at| values.null_count() > 0 && values.is_null(at);
+        let at = (start..end).find(|&at| is_null(at) || !self.values[at].is_finite())?;
+        Some((at - start, if is_null(at) { "null".into() } else { self.values[at].to_string() }))
+    }
+}
+
+/// Removes the values of some rows, in ascending order.
+fn leave_out<T>(values: &mut Vec<T>, rows: &[usize]) {
+    let (mut row, mut left) = (0, rows.iter().peekable());
+    values.retain(|_| {
+        let is_out = left.next_if_eq(&&row).is_some();
+        row += 1;
+        !is_out
+    });
 }
 
 fn push_ids(column: &pl::Column, path: &Path, ids: &mut Vec<String>) -> Result<(), EmbeddingsError> {
+    let column = column.cast(&pl::DataType::String).map_err(EmbeddingsError::parquet(path))?;
     let text = column.str().map_err(EmbeddingsError::parquet(path))?;
     for (row, id) in text.iter().enumerate() {
         let Some(id) = id else { return Err(null(path, "id", row)) };

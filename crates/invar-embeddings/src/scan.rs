@@ -1,30 +1,52 @@
 //! An EMB as a table of polars' lazy engine: a query reads the columns that it names, 65,536 rows at a time, and keeps the
 //! rows that pass its filter.
 
-use std::{any::Any, fs::File, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use polars::prelude::{self as pl, IntoLazy};
-use polars_io::{SerReader, prelude::ParquetReader};
 use rayon::prelude::*;
 
 use crate::{
-    EMBEDDING,
+    EMBEDDING, EmbeddingsError, half,
     layout::Whole,
-    parquet::{Footer, ROW_GROUP},
+    parquet::{self, Footer, ROW_GROUP},
 };
 
 /// The EMB or Parquet file as a table.
 ///
 /// # Errors
 /// When polars refuses its columns.
-pub(crate) fn table(whole: Whole) -> pl::PolarsResult<pl::LazyFrame> {
+pub(crate) fn table(whole: Whole, damage: Damage) -> pl::PolarsResult<pl::LazyFrame> {
     let arguments = pl::ScanArgsAnonymous { name: "EMB", ..Default::default() };
-    pl::LazyFrame::anonymous_scan(Arc::new(Parts { parts: whole.parts }), arguments)
+    pl::LazyFrame::anonymous_scan(Arc::new(Parts { parts: whole.parts, damage }), arguments)
+}
+
+/// The first error of a file that a query reads: polars passes on its text alone, and it is the file's, not the query's.
+#[derive(Clone, Default)]
+pub(crate) struct Damage {
+    first: Arc<Mutex<Option<EmbeddingsError>>>,
+}
+
+impl Damage {
+    /// What was found since it was last asked.
+    pub fn take(&self) -> Option<EmbeddingsError> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, error: EmbeddingsError) -> pl::PolarsError {
+        let told = pl::PolarsError::ComputeError(error.to_string().into());
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        told
+    }
 }
 
 /// The files of a table, at least one.
 struct Parts {
     parts: Vec<Footer>,
+    damage: Damage,
 }
 
 /// Some rows of a part.
@@ -60,7 +82,8 @@ impl pl::AnonymousScan for Parts {
 
     fn schema(&self, _: Option<usize>) -> pl::PolarsResult<pl::SchemaRef> {
         let fields = self.parts[0].columns.iter().map(|(name, dtype)| {
-            let dtype = as_list(name, dtype).unwrap_or_else(|| dtype.clone());
+            let dtype = half::as_read(dtype);
+            let dtype = as_list(name, &dtype).unwrap_or(dtype);
             pl::Field::new(name.as_str().into(), dtype)
         });
         Ok(Arc::new(fields.collect()))
@@ -71,7 +94,7 @@ impl pl::AnonymousScan for Parts {
             wanted.with_columns.map(|names| names.iter().map(|name| name.to_string()).collect());
         let filter = wanted.predicate.and_then(without_hints);
         let read = |piece: &Piece<'_>| {
-            let frame = piece.read(columns.as_deref())?;
+            let frame = piece.read(columns.as_deref()).map_err(|error| self.damage.note(error))?;
             match &filter {
                 Some(predicate) => frame.lazy().filter(predicate.clone()).collect(),
                 None => Ok(frame),
@@ -97,16 +120,14 @@ impl pl::AnonymousScan for Parts {
 }
 
 impl Piece<'_> {
-    fn read(&self, columns: Option<&[String]>) -> pl::PolarsResult<pl::DataFrame> {
-        let reader = ParquetReader::new(File::open(&self.part.path)?)
-            .with_columns(columns.map(<[String]>::to_vec))
-            .with_slice(Some((self.first, self.num_rows)));
-        let mut frame = reader.finish()?;
+    fn read(&self, columns: Option<&[String]>) -> Result<pl::DataFrame, EmbeddingsError> {
+        let columns: Option<Vec<&str>> = columns.map(|names| names.iter().map(String::as_str).collect());
+        let mut frame = parquet::read_rows(&self.part.path, columns.as_deref(), self.first, self.num_rows)?;
         if let Ok(column) = frame.column(EMBEDDING)
             && let Some(list) = as_list(EMBEDDING, column.dtype())
         {
-            let column = column.cast(&list)?;
-            frame.replace(EMBEDDING, column)?;
+            let column = column.cast(&list).map_err(EmbeddingsError::parquet(&self.part.path))?;
+            frame.replace(EMBEDDING, column).map_err(EmbeddingsError::parquet(&self.part.path))?;
         }
         Ok(frame)
     }

@@ -12,7 +12,7 @@ use polars_arrow::{
     io::ipc::write::{FileWriter, WriteOptions},
 };
 
-use crate::{EMBEDDING, EmbeddingsError, Provenance, frame, parquet, sink::Sink};
+use crate::{EMBEDDING, EmbeddingsError, Precision, Provenance, frame, parquet, sink::Sink};
 
 mod text;
 mod values;
@@ -73,10 +73,11 @@ impl Table {
         self.frame.columns().iter().map(|column| column.name().to_string()).collect()
     }
 
-    /// Who made the embeddings in it, where it has such: its dimension is then theirs.
-    pub fn provenance(&self) -> Option<&Provenance> {
+    /// Who made the embeddings in it, where it has such: its dimension is then theirs, its precision single.
+    pub fn provenance(&self) -> Option<Provenance> {
         let pl::DataType::Array(_, dim) = self.frame.column(EMBEDDING).ok()?.dtype() else { return None };
-        self.asked.iter().find(|(of, _)| of == dim)?.1.as_ref()
+        let provenance = self.asked.iter().find(|(of, _)| of == dim)?.1.clone()?;
+        Some(Provenance { precision: Precision::Single, ..provenance })
     }
 
     /// For people: a line of names, a rule, a line a row; numbers to the right with at most 6 digits, lists

@@ -19,7 +19,7 @@ const MAX_PART_ROWS: usize = 65_536;
 /// Most values of the embeddings of a part: 64 MiB.
 const MAX_PART_VALUES: usize = 1 << 24;
 
-const KIND: &str = "embeddings";
+pub(crate) const KIND: &str = "embeddings";
 
 /// Streams rows into an EMB: a single file where the path ends in `.parquet`, else a directory of parts.
 ///
@@ -288,7 +288,8 @@ impl EmbeddingWriter {
         let columns: Vec<Column> = self.columns.iter_mut().map(take).collect();
         let rest = self.embeddings.split_off(rows * self.provenance.dim);
         let embeddings = std::mem::replace(&mut self.embeddings, rest);
-        frame::with_embedding(&columns, embeddings, self.provenance.dim).map_err(EmbeddingsError::parquet(&self.path))
+        let (dim, precision) = (self.provenance.dim, self.provenance.precision);
+        frame::with_embedding(&columns, embeddings, dim, precision).map_err(EmbeddingsError::parquet(&self.path))
     }
 
     /// Copies the hidden parts and the rows that wait into the single file, in row groups of the same rows whether

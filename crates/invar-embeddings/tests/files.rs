@@ -9,7 +9,7 @@ use std::{
 
 use invar_dataset::{Column, ColumnData};
 use invar_embeddings::{
-    ClusterTable, EmbeddingWriter, Embeddings, EmbeddingsError, InputChecksum, Kind, Provenance, info,
+    ClusterTable, EmbeddingWriter, Embeddings, EmbeddingsError, InputChecksum, Kind, Provenance, Vectors, info,
 };
 
 const DIM: usize = 3;
@@ -330,16 +330,22 @@ fn a_missing_or_changed_part_is_noticed() {
 }
 
 #[test]
-fn values_that_are_not_finite_are_read_as_they_are() {
+fn rows_without_a_vector_are_named_and_left_out_on_request() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("emb.parquet");
     let mut writer = EmbeddingWriter::create(&path, provenance()).unwrap();
     let (columns, _) = rows(0..4);
-    let embeddings = [1.0, 0.0, 0.0, 2.0, 0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let embeddings = [1.0, 0.0, 0.0, 2.0, f32::NEG_INFINITY, 0.0, f32::NAN, 0.0, 0.0, 0.0, 0.0, 0.0];
     writer.write(&columns, &embeddings).unwrap();
     writer.finish(&BTreeMap::new()).unwrap();
-    let read = Embeddings::read(&path).unwrap();
-    assert!(read.values.iter().map(|x| x.to_bits()).eq(embeddings.iter().map(|x| x.to_bits())));
+    let error = Embeddings::read(&path).unwrap_err();
+    let expected = "column \"embedding\", row 1 (id \"read1\"): expected finite numbers, found -inf in place 1";
+    assert!(error.is_bad_input() && error.to_string().ends_with(expected), "{error}");
+    let read = Embeddings::read_as(&path, &Vectors { drop_bad_rows: true, ..Vectors::default() }).unwrap();
+    assert_eq!((&read.values[..], &read.dropped[..]), (&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0][..], &[1, 2][..]));
+    assert_eq!(read.ids, ["read0", "read3"]);
+    // Other columns lack the same rows.
+    assert_eq!(read.column("id").unwrap().data, ColumnData::Str(vec![Some("read0".into()), Some("read3".into())]));
 }
 
 #[test]
@@ -452,4 +458,24 @@ fn a_directory_of_something_else_is_told_apart_from_an_unfinished_one() {
     fs::write(dir.path().join("manifest.json"), "{}").unwrap();
     let error = Embeddings::read(dir.path()).unwrap_err().to_string();
     assert!(error.contains("found a dataset directory"), "{error}");
+}
+
+#[test]
+fn parts_of_other_models_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, model, dim) in [("a", "m1", 3), ("b", "m2", 3), ("c", "m1", 2)] {
+        let provenance = Provenance { model_sha256: Some(model.into()), ..Provenance::new("0.1.0", dim) };
+        let mut writer = EmbeddingWriter::create(&dir.path().join(name), provenance).unwrap().with_rows_per_part(2);
+        writer.write(&rows(0..4).0, &[1.0; 12][..4 * dim]).unwrap();
+        writer.finish(&figures()).unwrap();
+    }
+    for (from, expected, found) in
+        [("b", "SHA-256 of the model: expected m1, as in ", "m2"), ("c", "dimension: expected 3, as in ", "2")]
+    {
+        fs::copy(dir.path().join(from).join("part-00000.parquet"), dir.path().join("a/part-00000.parquet")).unwrap();
+        let error = Embeddings::read(&dir.path().join("a")).unwrap_err();
+        let text = error.to_string();
+        assert!(error.is_bad_input() && text.contains(expected) && text.ends_with(&format!("found {found}")), "{text}");
+        assert!(text.contains("part-00000.parquet: ") && text.contains("part-00001.parquet, found"), "{text}");
+    }
 }

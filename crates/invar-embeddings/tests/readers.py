@@ -28,7 +28,7 @@ READERS = {
 }
 
 for program, read in READERS.items():
-    for name in ("emb.parquet", "emb"):
+    for name in ("emb.parquet", "emb", "half.parquet"):
         rows = read(DIRECTORY / name)
         assert len(rows) == NUM_ROWS, (program, name, len(rows))
         for number, row in enumerate(rows):
@@ -39,6 +39,8 @@ for program, read in READERS.items():
             expected = numpy.eye(DIM)[number % DIM]
             assert numpy.array_equal(numpy.asarray(row["embedding"], float), expected), (program, name, row)
         print(f"{program} {name}: as written")
+
+assert pyarrow.parquet.read_schema(DIRECTORY / "half.parquet").field("embedding").type.value_type == pyarrow.float16()
 
 # What people do with text in pyarrow; of its type `string_view` most of it fails.
 table = pyarrow.parquet.read_table(DIRECTORY / "emb")

@@ -96,6 +96,49 @@ assert columns["length_bp"].statistics.max == 2500
 print("groups are passed over by what is known of them")
 
 
+# Vectors that other programs wrote: lists of fixed size and not, in three precisions.
+def table(vectors, as_list):
+    values = pyarrow.array(vectors.reshape(-1))
+    lists = pyarrow.FixedSizeListArray.from_arrays(values, vectors.shape[1])
+    ids = pyarrow.array([f"a{row}" for row in range(len(vectors))])
+    lists = lists.cast(pyarrow.list_(values.type)) if as_list else lists
+    return pyarrow.table({"id": ids, "vector": lists})
+
+
+def invar(*arguments, code=0):
+    run = subprocess.run([INVAR, *arguments], capture_output=True, text=True)
+    assert run.returncode == code, (arguments, run.stdout, run.stderr)
+    return run
+
+
+generator = numpy.random.default_rng(1)
+two_clouds = generator.normal(size=(200, 8)) + 4 * (numpy.arange(200) % 2)[:, None]
+for dtype in (numpy.float16, numpy.float32, numpy.float64):
+    for as_list in (False, True):
+        vectors = two_clouds.astype(dtype)
+        pyarrow.parquet.write_table(table(vectors, as_list), "foreign.parquet", row_group_size=70)
+        invar("cluster", "foreign.parquet", "--column", "vector", "--k", "2", "--out", "clouds.parquet", "--force")
+        found = pandas.read_parquet("clouds.parquet")
+        assert list(found["id"]) == [f"a{row}" for row in range(200)]
+        assert found["cluster"][::2].nunique() == 1 and found["cluster"].nunique() == 2, (dtype, as_list)
+        scored = json.loads(invar("evaluate", "foreign.parquet", "--column", "vector", "--json").stdout)
+        assert (scored["num_rows"], scored["dim"]) == (200, 8)
+        wide = vectors.astype(float)
+        expected = wide @ wide[150] / numpy.linalg.norm(wide, axis=1) / numpy.linalg.norm(wide[150])
+        rows = query("SELECT cosine(vector, (SELECT vector FROM self WHERE id = 'a150')) AS c FROM self", "foreign.parquet")
+        assert numpy.abs([row["c"] for row in rows] - expected).max() < 1e-12, (dtype, as_list)
+        vectors[77, 3] = numpy.nan
+        pyarrow.parquet.write_table(table(vectors, as_list), "foreign.parquet", row_group_size=70)
+        told = invar("cluster", "foreign.parquet", "--column", "vector", "--out", "none.parquet", code=3).stderr
+        assert "foreign.parquet: column \"vector\", row 77 (id \"a77\"): expected finite numbers, found NaN in place 3" in told
+        invar("cluster", "foreign.parquet", "--column", "vector", "--drop-bad-rows", "--out", "clouds.parquet", "--force")
+        assert "a77" not in set(pandas.read_parquet("clouds.parquet")["id"])
+        contents = pathlib.Path("foreign.parquet").read_bytes()
+        pathlib.Path("cut.parquet").write_bytes(contents[: len(contents) // 2])
+        invar("cluster", "cut.parquet", "--column", "vector", "--out", "none.parquet", code=3)
+print("vectors of other programs are clustered")
+
+
 # The examples of the docs.
 def examples(page):
     """Its blocks of code: (language, text)."""

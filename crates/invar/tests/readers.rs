@@ -31,7 +31,9 @@ fn other_programs_open_a_result_and_the_examples_of_the_docs_run() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    for line in ["4 programs, 3 files", "cosines of 4 programs agree", "groups are passed over"] {
+    for line in
+        ["4 programs, 3 files", "cosines of 4 programs agree", "groups are passed over", "vectors of other programs"]
+    {
         assert!(said.contains(line), "{said}");
     }
     // Of the README and of the schema: SQL, Python, and commands.

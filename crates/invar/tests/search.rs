@@ -178,7 +178,12 @@ fn what_does_not_fit_is_told_with_both_values() {
     write(&bench.path("bad.parquet"), &["x", "y"], 1, &[1.0, 0.0, 0.0, 0.0, 1.0, f32::NAN, 0.0, 0.0], "aa");
     for args in [["search", "emb", "--query", "bad.parquet"], ["search", "bad.parquet", "--like", "x"]] {
         let error = bench.fails(3, &args);
-        assert!(error.contains("bad.parquet: row 1 (y), dimension 1: NaN is not a finite number"), "{error}");
+        assert!(
+            error.contains(
+                "bad.parquet: column \"embedding\", row 1 (id \"y\"): expected finite numbers, found NaN in place 1"
+            ),
+            "{error}"
+        );
     }
     // Whole files of something else.
     bench.write("reads.parquet", "no Parquet at all");

@@ -18,7 +18,7 @@ use invar_cluster::{
     groups::{GroupTable, Labelled},
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
-use invar_embeddings::{ClusterTable, Embeddings, Provenance};
+use invar_embeddings::{ClusterTable, Embeddings, Provenance, Vectors};
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,7 +39,7 @@ pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
         Projection::Umap => ProjectionConfig::default().with_seed(config.seed()),
         Projection::Pca => ProjectionConfig::Pca {},
     };
-    cluster(&args.embeddings, &output, &config, &projection, ui)
+    cluster(&args.embeddings, &args.vectors.to_reader(), &output, &config, &projection, ui)
 }
 
 /// Where a clustering goes.
@@ -121,13 +121,15 @@ impl Files<'_> {
 /// Clusters the embeddings `of`, projects them to the plane and writes both.
 pub fn cluster(
     of: &Path,
+    vectors: &Vectors,
     output: &Output,
     config: &ClusterConfig,
     projection: &ProjectionConfig,
     ui: &Ui,
 ) -> Result<Summary> {
     let files = output.begin()?;
-    let embeddings = Embeddings::read(of)?;
+    let embeddings = Embeddings::read_as(of, vectors)?;
+    warn_of_dropped(&embeddings, of, ui);
     let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| of.display().to_string())?;
     if let ClusterConfig::KMeans(KMeansConfig { k: NumClusters::Fixed(k), .. }) = config
         && *k > rows.len()
@@ -203,6 +205,14 @@ pub fn cluster(
         "together": tied, "candidates": clustering.candidates, "confidence": clustering.confidence,
     });
     Ok(Summary { text, json })
+}
+
+/// Says which rows were left out.
+fn warn_of_dropped(embeddings: &Embeddings, path: &Path, ui: &Ui) {
+    if let Some(first) = embeddings.dropped.first() {
+        let number = counted(embeddings.dropped.len() as u64, "row");
+        ui.warn(&format!("{}: {number} without a vector left out, the first of them row {first}", path.display()));
+    }
 }
 
 /// Members of each cluster, and rows in none.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use invar_cluster::{Rows, geometry};
-use invar_embeddings::Embeddings;
+use invar_embeddings::{Embeddings, Vectors};
 use serde_json::{Value, json};
 
 use self::{names::Names, report::Report, truth::Truth};
@@ -45,6 +45,7 @@ pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
         (false, named) => Probes::Named(named.to_vec()),
     };
     let questions = Questions {
+        vectors: args.vectors.to_reader(),
         labels,
         clusters: args.clusters.clone(),
         against: args.against.clone(),
@@ -58,6 +59,8 @@ pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
 /// What is asked of the embeddings.
 #[derive(Default)]
 pub struct Questions {
+    /// Which column they are in.
+    pub vectors: Vectors,
     /// True labels.
     pub labels: Option<LabelSource>,
     /// A clustering to score against them.
@@ -94,11 +97,14 @@ pub enum Probes {
 
 /// Measures the embeddings at `path`.
 pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
-    let embeddings = Embeddings::read(path)?;
+    let embeddings = Embeddings::read_as(path, &questions.vectors)?;
     let rows = Rows::new(&embeddings.values, embeddings.dim).with_context(|| path.display().to_string())?;
     let mut report = Report::default();
     report.number("samples", "num_rows", json!(rows.len()));
     report.number("dimensions", "dim", json!(rows.dim()));
+    if !embeddings.dropped.is_empty() {
+        report.number("rows left out", "num_dropped", json!(embeddings.dropped.len()));
+    }
     let provenance = embeddings.provenance.as_ref();
     if provenance.is_some_and(|provenance| provenance.extra.contains_key(MOVED)) {
         report.text += "  every sample was moved by a random symmetry first\n";
@@ -133,7 +139,7 @@ pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
         truth::score(&mut report, truth, &embeddings, rows, questions)?;
     }
     if let Some(other) = &questions.against {
-        moved::compare(&mut report, &embeddings, rows, other, truth.as_ref(), questions.seed)?;
+        moved::compare(&mut report, &embeddings, rows, other, truth.as_ref(), questions)?;
     }
     let label_column = truth.as_ref().map(|truth| truth.column);
     shortcuts::probe(&mut report, path, &embeddings, rows, label_column, questions)?;

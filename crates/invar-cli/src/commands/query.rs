@@ -60,7 +60,7 @@ pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
 
 /// Where the answer holds embeddings, it is an EMB of the model that made them; else a table that a query made.
 fn provenance(table: &Table, sql: &str) -> Provenance {
-    let mut provenance = table.provenance().cloned().unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), 0));
+    let mut provenance = table.provenance().unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), 0));
     provenance.extra.insert("query".into(), json!(sql));
     provenance
 }

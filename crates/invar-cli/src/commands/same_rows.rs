@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use invar_dataset::ColumnData;
-use invar_embeddings::{ClusterTable, KEY};
+use invar_embeddings::{ClusterTable, Embeddings, KEY};
 
 use crate::exit::BadInput;
 
@@ -29,6 +29,23 @@ pub fn check(path: &Path, table: &ClusterTable) -> Result<()> {
             differing(&table.ids, &found, |a, b| Some(a) == b.as_ref())
         }
     };
+    said(compared, path, table)
+}
+
+/// The same, of embeddings that were read from `path`.
+///
+/// # Errors
+/// When the clusters are of others.
+pub fn check_read(embeddings: &Embeddings, path: &Path, table: &ClusterTable) -> Result<()> {
+    let compared = match (&table.keys, &embeddings.keys) {
+        (Some(keys), Some(found)) => differing(keys, found, |a, b| a == b),
+        _ => differing(&table.ids, &embeddings.ids, |a, b| a == b),
+    };
+    said(compared, path, table)
+}
+
+fn said(compared: Option<Differing>, path: &Path, table: &ClusterTable) -> Result<()> {
+    let bad = |reason: String| BadInput(format!("{}: {reason}", path.display()));
     match compared {
         None => Ok(()),
         Some(Differing::Length { expected, found }) => {

@@ -15,7 +15,7 @@ const ROW: &str = "invar row number";
 /// When the file is damaged, the condition is wrong, or it names what is not there.
 pub fn rows_where(path: &Path, condition: &str) -> Result<Vec<u32>, EmbeddingsError> {
     let query = Query::new(path)?;
-    let table = scan::table(Whole::open(path)?).map_err(EmbeddingsError::parquet(path))?;
+    let table = scan::table(Whole::open(path)?, query.damage.clone()).map_err(EmbeddingsError::parquet(path))?;
     query.context.register(FIRST, table.with_row_index(ROW, None));
     let answer = || -> Result<Vec<u32>, Mistake> {
         statement::check_condition(condition)?;
@@ -26,5 +26,5 @@ pub fn rows_where(path: &Path, condition: &str) -> Result<Vec<u32>, EmbeddingsEr
         rows.sort_unstable();
         Ok(rows)
     };
-    answer().map_err(|mistake| mistake.in_query(condition, &query.tables))
+    answer().map_err(|mistake| query.explained(mistake, condition))
 }

@@ -138,13 +138,3 @@ impl Vectors {
         true
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_function_is_the_only_one() {
-        assert!(Functions.get_udf(NAME).unwrap().is_some() && Functions.get_udf("sine").unwrap().is_none());
-    }
-}

@@ -8,11 +8,11 @@ use invar_dataset::path;
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::json;
 
-use super::{Output, beside, groups, shown, sizes};
+use super::{Output, beside, groups, shown, sizes, warn_of_dropped};
 use crate::{
     cli::{Cluster, Common},
     commands::{same_model, same_rows},
-    exit::Usage,
+    exit::{BadInput, Usage},
     ui::{Summary, Ui, Unit, counted, thousands},
 };
 
@@ -27,10 +27,17 @@ pub fn run(args: &Cluster, clusters: &Path, common: &Common, ui: &Ui) -> Result<
     let of = clustered_embeddings(args, clusters, &table)?;
     let output = Output::checked(args, common, &[&args.embeddings, clusters, &of])?;
     let files = output.begin()?;
-    let old = Embeddings::read(&of)?;
-    same_rows::check(&of, &table)?;
-    let new = Embeddings::read(&args.embeddings)?;
+    let vectors = args.vectors.to_reader();
+    let old = Embeddings::read_as(&of, &vectors)?;
+    same_rows::check_read(&old, &of, &table)?;
+    let new = Embeddings::read_as(&args.embeddings, &vectors)?;
+    warn_of_dropped(&new, &args.embeddings, ui);
     same_model::check(&of, &args.embeddings)?;
+    if old.dim != new.dim {
+        let (of, path) = (of.display(), args.embeddings.display());
+        let reason = format!("{of} is of {} dimensions, {path} of {}: they cannot be compared", old.dim, new.dim);
+        return Err(BadInput(reason).into());
+    }
     let at = |path: &Path| path.display().to_string();
     let old_rows = Rows::new(&old.values, old.dim).with_context(|| at(&of))?;
     let rows = Rows::new(&new.values, new.dim).with_context(|| at(&args.embeddings))?;

@@ -8,7 +8,7 @@ use invar_dataset::order::Permutation;
 use invar_embeddings::Embeddings;
 use serde_json::{Value, json};
 
-use super::{report::Report, truth::Truth};
+use super::{Questions, report::Report, truth::Truth};
 use crate::{
     exit::BadInput,
     ui::{Significant, thousands},
@@ -25,9 +25,9 @@ pub fn compare(
     rows: Rows,
     other: &Path,
     truth: Option<&Truth>,
-    seed: u64,
+    questions: &Questions,
 ) -> Result<()> {
-    let moved = Embeddings::read(other)?;
+    let moved = Embeddings::read_as(other, &questions.vectors)?;
     if moved.dim != embeddings.dim {
         let reason =
             format!("{}: expected embeddings of {} dimensions, found {}", other.display(), embeddings.dim, moved.dim);
@@ -38,7 +38,7 @@ pub fn compare(
         (Some(keys), Some(all)) => rows_of_keys(keys, all, other)?,
         _ => own_rows(&moved.ids, &embeddings.ids, other)?,
     };
-    let order = Permutation::new(own.len() as u64, seed);
+    let order = Permutation::new(own.len() as u64, questions.seed);
     let mut queries: Vec<usize> = (0..own.len().min(MAX_QUERIES) as u64).map(|at| order.get(at) as usize).collect();
     queries.sort_unstable();
     let own: Vec<usize> = queries.iter().map(|&query| own[query]).collect();

@@ -3,15 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use invar_cluster::{ClusterError, Rows, neighbors::Index};
+use invar_cluster::neighbors::Index;
 use invar_dataset::check_memory;
 use invar_embeddings::Embeddings;
 
 use super::{rows, stored::Stored};
-use crate::{
-    exit::BadInput,
-    ui::{Ui, Unit},
-};
+use crate::ui::{Ui, Unit};
 
 /// What decides how to search.
 pub struct Plan<'a> {
@@ -116,22 +113,8 @@ fn flat(path: &Path) -> Result<Index> {
     Ok(Index::flat(values, dim)?)
 }
 
-/// The values of an EMB, all of them finite.
+/// The values of an EMB.
 pub fn values(path: &Path) -> Result<(Vec<f32>, usize)> {
     let embeddings = Embeddings::read(path)?;
-    check_finite(path, &embeddings)?;
     Ok((embeddings.values, embeddings.dim))
-}
-
-/// Refuses values that are no numbers, naming the sample.
-pub fn check_finite(path: &Path, embeddings: &Embeddings) -> Result<()> {
-    match Rows::new(&embeddings.values, embeddings.dim) {
-        Err(ClusterError::NonFinite { row, dimension, value }) => Err(BadInput(format!(
-            "{}: row {row} ({}), dimension {dimension}: {value} is not a finite number",
-            path.display(),
-            embeddings.ids[row]
-        ))
-        .into()),
-        checked => Ok(checked.map(|_| ())?),
-    }
 }

@@ -7,7 +7,6 @@ use invar_cluster::neighbors::Index;
 use invar_dataset::{Column, ColumnData, check_memory};
 use invar_embeddings::{Embeddings, KEY};
 
-use super::base::check_finite;
 use crate::{
     cli::Search,
     commands::same_model,
@@ -88,7 +87,6 @@ impl<'a> Queries<'a> {
         let mut asked = Asked { ids, keys, own, values: index.rows(&self.rows) };
         for file in self.files {
             let embeddings = Embeddings::read(file)?;
-            check_finite(file, &embeddings)?;
             let keys: Vec<Option<i64>> = match embeddings.keys {
                 Some(keys) => keys.into_iter().map(Some).collect(),
                 None => vec![None; embeddings.ids.len()],

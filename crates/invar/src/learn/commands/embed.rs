@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use invar_cli::{
-    cli::{self, Common, Embed},
+    cli::{self, Common, Dtype, Embed},
     commands::{
         cluster::groups::GROUP_FIGURES,
         evaluate::{MOVED, SHORTCUTS},
@@ -15,7 +15,7 @@ use invar_cli::{
     ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
 use invar_dataset::{Moved, RunDir, ViewSource, manifest::Manifest, path, seed::Stream};
-use invar_embeddings::{EmbeddingWriter, InputChecksum, Provenance};
+use invar_embeddings::{EmbeddingWriter, InputChecksum, Precision, Provenance};
 use invar_nn::Features;
 use invar_train::{EmbedConfig, Model};
 use serde_json::json;
@@ -56,6 +56,10 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
             (SHORTCUTS.to_owned(), json!(samples.table.shortcuts())),
             (GROUP_FIGURES.to_owned(), json!(samples.table.group_figures())),
         ]),
+        precision: match args.dtype {
+            Dtype::Float32 => Precision::Single,
+            Dtype::Float16 => Precision::Half,
+        },
         ..Provenance::new(env!("CARGO_PKG_VERSION"), model.dim())
     };
     if args.moved {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use invar_cli::{
-    cli::{Common, Embed, Run},
+    cli::{Common, Dtype, Embed, Run},
     commands::{
         cluster::{self, Output},
         evaluate::{self, LabelSource, Questions},
@@ -16,7 +16,7 @@ use invar_cli::{
     ui::{DONE_BEFORE, Summary, Ui, check_cancelled, thousands},
 };
 use invar_dataset::{atomic, lock::Lock, path};
-use invar_embeddings::ClusterTable;
+use invar_embeddings::{ClusterTable, Vectors};
 use serde_json::{Value, json};
 
 use super::{embed, pictures, train};
@@ -57,6 +57,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         probe: args.probe,
         moved: false,
         features: None,
+        dtype: Dtype::default(),
     };
     // Both stages draw pairs from what is opened and indexed once.
     let datasets = Datasets::new(&recipe.source, &request.data);
@@ -65,7 +66,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let output = Output { clusters: results.clusters(), groups: results.groups(), plot: Some(results.plot()) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
         Some(summary) => summary,
-        None => cluster::cluster(&embeddings, &output, &recipe.cluster, &recipe.projection, ui)?,
+        None => cluster::cluster(&embeddings, &Vectors::default(), &output, &recipe.cluster, &recipe.projection, ui)?,
     };
     stages.add("cluster", clustered)?;
     let mut made = vec![

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use invar_cli::{
-    cli::{Common, Embed, Features, Search},
+    cli::{Common, Dtype, Embed, Features, Search},
     commands::search,
     exit::{BadInput, Usage},
     result_dir::ResultDir,
@@ -47,6 +47,7 @@ pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
         probe: Some(0),
         moved: false,
         features,
+        dtype: Dtype::default(),
     };
     // Another --force is meant for the answers.
     let own = Common { force: false, ..common.clone() };

@@ -1,0 +1,123 @@
+//! Parquet files of other programs that hold vectors.
+
+use std::{fs::File, path::Path};
+
+use invar_embeddings::{Embeddings, Query, Vectors};
+use polars::{datatypes::ReshapeDimension, prelude as pl, prelude::IntoColumn, prelude::NamedFrom};
+use polars_io::prelude::ParquetWriter;
+
+const DIM: usize = 3;
+const NUM_ROWS: usize = 5;
+
+fn values() -> Vec<f32> {
+    (0..NUM_ROWS * DIM).map(|i| i as f32 * 0.25 - 1.0).collect()
+}
+
+/// The vectors as a column of this type, row 1 null where asked.
+fn vectors(name: &str, inner: &pl::DataType, is_fixed: bool) -> pl::Column {
+    let shape = [ReshapeDimension::Infer, ReshapeDimension::new_dimension(DIM as u64)];
+    let arrays = pl::Series::new(name.into(), values()).cast(inner).unwrap().reshape_array(&shape).unwrap();
+    let lists = pl::DataType::List(Box::new(inner.clone()));
+    if is_fixed { arrays.into_column() } else { arrays.cast(&lists).unwrap().into_column() }
+}
+
+fn write(path: &Path, columns: Vec<pl::Column>) {
+    let height = columns.first().map_or(0, pl::Column::len);
+    let mut frame = pl::DataFrame::new(height, columns).unwrap();
+    ParquetWriter::new(File::create(path).unwrap()).finish(&mut frame).unwrap();
+}
+
+fn named(column: &str) -> Vectors {
+    Vectors { column: Some(column.into()), drop_bad_rows: false }
+}
+
+#[test]
+fn lists_of_any_precision_are_vectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.parquet");
+    let ids = pl::Series::new("id".into(), ["a", "b", "c", "d", "e"]).into_column();
+    for inner in [pl::DataType::Float32, pl::DataType::Float64] {
+        for is_fixed in [true, false] {
+            write(&path, vec![vectors("vec", &inner, is_fixed), ids.clone()]);
+            let read = Embeddings::read_as(&path, &named("vec")).unwrap();
+            assert_eq!((read.dim, &read.values), (DIM, &values()), "{inner} {is_fixed}");
+            assert_eq!((read.ids.join(""), read.keys, read.provenance), ("abcde".into(), None, None));
+            let error = Embeddings::read(&path).unwrap_err();
+            assert!(error.is_bad_input());
+            let expected = "expected one named \"embedding\", found vec, id (--column vec)";
+            assert!(error.to_string().ends_with(expected), "{error}");
+            let error = Embeddings::read_as(&path, &named("id")).unwrap_err().to_string();
+            assert!(error.ends_with("type of column \"id\": expected lists of numbers, found str"), "{error}");
+            let error = Embeddings::read_as(&path, &named("vek")).unwrap_err().to_string();
+            assert!(error.ends_with("expected one named \"vek\", found vec, id (--column vec)"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn rows_without_names_are_called_by_their_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.parquet");
+    let embedding = vectors("embedding", &pl::DataType::Float32, true);
+    write(&path, vec![embedding.clone()]);
+    assert_eq!(Embeddings::read(&path).unwrap().ids, ["0", "1", "2", "3", "4"]);
+    let numbers = pl::Series::new("id".into(), [7_i32, 8, 9, 10, 11]).into_column();
+    let keys = pl::Series::new("key".into(), [70_i64, 80, 90, 100, 110]).into_column();
+    write(&path, vec![numbers, keys, embedding]);
+    let read = Embeddings::read(&path).unwrap();
+    assert_eq!(read.ids, ["7", "8", "9", "10", "11"]);
+    assert_eq!(read.keys, Some(vec![70, 80, 90, 100, 110]));
+}
+
+#[test]
+fn lists_of_different_lengths_are_refused_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.parquet");
+    let list = |values: &[f32]| Some(pl::Series::new("".into(), values));
+    let of = |lists: Vec<Option<pl::Series>>| {
+        let lists: pl::ListChunked = lists.into_iter().collect();
+        pl::IntoSeries::into_series(lists).with_name("vec".into()).into_column()
+    };
+    write(&path, vec![of(vec![None, list(&[1.0, 2.0]), list(&[1.0, 2.0, 3.0])])]);
+    let error = Embeddings::read_as(&path, &named("vec")).unwrap_err();
+    assert!(error.is_bad_input());
+    let expected = "column \"vec\", row 2: expected 2 numbers, as in the rows before, found 3";
+    assert!(error.to_string().ends_with(expected), "{error}");
+    write(&path, vec![of(vec![list(&[1.0, 2.0]), None, list(&[3.0, 4.0])])]);
+    let error = Embeddings::read_as(&path, &named("vec")).unwrap_err().to_string();
+    assert!(error.ends_with("column \"vec\", row 1 (id \"1\"): expected finite numbers, found null"), "{error}");
+    let lenient = Vectors { drop_bad_rows: true, ..named("vec") };
+    let read = Embeddings::read_as(&path, &lenient).unwrap();
+    assert_eq!((read.values, read.ids), (vec![1.0, 2.0, 3.0, 4.0], vec!["0".to_owned(), "2".into()]));
+    write(&path, vec![of(vec![list(&[]), list(&[])])]);
+    let error = Embeddings::read_as(&path, &named("vec")).unwrap_err().to_string();
+    assert!(error.ends_with("row 0: expected numbers, found 0"), "{error}");
+}
+
+#[test]
+fn files_without_rows_or_types_are_no_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.parquet");
+    write(&path, vec![]);
+    assert!(Embeddings::read(&path).unwrap_err().is_bad_input());
+    write(&path, vec![pl::Series::new_null("embedding".into(), 0).into_column()]);
+    let error = Embeddings::read(&path).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("expected lists of numbers, found null"), "{error}");
+    write(&path, vec![vectors("embedding", &pl::DataType::Float32, true).clear()]);
+    assert!(Embeddings::read(&path).unwrap().is_empty());
+}
+
+#[test]
+fn damage_that_a_query_meets_is_the_file_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.parquet");
+    write(&path, vec![vectors("embedding", &pl::DataType::Float32, true)]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20..60].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let query = Query::new(&path).unwrap();
+    let error = query.run("SELECT embedding FROM other").unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("other.parquet: "), "{error}");
+    // What the query gets wrong is the query's still.
+    assert!(!query.run("SELECT name FROM other").unwrap_err().is_bad_input());
+}
