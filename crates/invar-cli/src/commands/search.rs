@@ -59,7 +59,7 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
     // A wrong condition is told before anything is read.
     let kept = plan.condition.map(|condition| invar_embeddings::rows_where(&args.embeddings, condition)).transpose()?;
     let base = Base::open(&args.embeddings, &plan, ui)?;
-    let asked = queries.read(&base.index, args.itself)?;
+    let asked = queries.read(&base.index, args.itself, ui)?;
     let (base, own) = base.narrowed(kept, &asked.own, &plan, ui)?;
     let found = base.ask(&asked.values, &own, args.top as usize, args.exact, ui)?;
     let recall = args.recall.then(|| base.measured_recall(&asked.values, &own, &found, ui)).transpose()?;

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{votes::majority, *};
 use crate::specimen::{on_threads, sines};
 
 #[test]
