@@ -154,6 +154,13 @@ fn parquet_holds_the_answers_and_who_gave_them() {
     assert!(error.contains("exists already"), "{error}");
     bench.fails(2, &["search", "new.parquet", "--like", "a1", "--out", "new.parquet", "--force"]);
     bench.ok(&["search", "emb", "--like", "a1", "--out", "hits.parquet", "--force"]);
+    bench.ok(&["search", "emb", "--like", "a1", "-k", "1", "--out", "hits.csv"]);
+    let text = fs::read_to_string(bench.path("hits.csv")).unwrap();
+    assert_eq!(text, "query,query_key,rank,id,key,cosine\na1,1001,1,a0,1000,0.8660254\n");
+    assert!(
+        bench.fails(2, &["search", "emb", "--like", "a1", "--out", "hits.xyz"]).contains("hits.xyz: ends in none of")
+    );
+    assert!(!bench.path("hits.xyz").exists());
     assert_eq!(invar_embeddings::info(&hits).unwrap().num_rows, 10);
 }
 

@@ -48,11 +48,11 @@ pub struct Search {
     /// Say what share of the nearest was found, by searching exactly for up to 1,000 of the queries
     #[arg(long)]
     pub recall: bool,
-    /// How to print what was found
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
-    /// Write query, query_key, rank, id, key and cosine to a Parquet file instead
-    #[arg(long, value_name = "PARQUET")]
+    /// How to write what was found [default: by the ending of --out, else table]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write query, query_key, rank, id, key and cosine to a file instead: .parquet, .arrow, .csv, .json, .ndjson or .txt
+    #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// The run directory of the model that made EMB [default: `run` beside EMB]
     #[arg(long, value_name = "RUN", requires = "query")]

@@ -29,7 +29,7 @@ pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
     };
     let sql = sql.to_str().ok_or_else(|| Usage(format!("the query is not UTF-8: {}", sql.display())))?;
     let files = tables::named(files)?;
-    let form = form(args)?;
+    let form = form(args.format, args.out.as_deref())?;
     if let Some(out) = &args.out {
         let inputs: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         output::check_file(out, common, &inputs)?;
@@ -66,8 +66,11 @@ fn provenance(table: &Table, sql: &str) -> Provenance {
 }
 
 /// The form that is asked for, by name or by the ending of the output.
-fn form(args: &Query) -> Result<Form> {
-    let format = match (args.format, &args.out) {
+///
+/// # Errors
+/// When the ending says nothing, or a terminal cannot show it.
+pub(super) fn form(format: Option<Format>, out: Option<&Path>) -> Result<Form> {
+    let format = match (format, out) {
         (Some(format), _) => format,
         (None, None) => Format::Table,
         (None, Some(out)) => by_ending(out).ok_or_else(|| {
@@ -75,14 +78,6 @@ fn form(args: &Query) -> Result<Form> {
             Usage(format!("{}: ends in none of .{endings}, and there is no --format", out.display()))
         })?,
     };
-    form_of(format, args.out.as_deref())
-}
-
-/// A form for a file, or for standard output.
-///
-/// # Errors
-/// When a terminal cannot show it.
-pub(super) fn form_of(format: Format, out: Option<&Path>) -> Result<Form> {
     let is_binary = matches!(format, Format::Arrow | Format::Parquet);
     if is_binary && out.is_none() && std::io::stdout().is_terminal() {
         return Err(Usage("a terminal cannot show this --format: give --out, or a pipe".into()).into());

@@ -21,10 +21,10 @@ use self::{
     queries::Queries,
 };
 use crate::{
-    cli::{Common, Format, Search},
+    cli::{Common, Search},
     commands::{cluster::groups::GROUP_FIGURES, evaluate::SHORTCUTS, query},
     output,
-    ui::{Summary, Ui, Unit, counted, thousands},
+    ui::{Summary, Ui, Unit, check_cancelled, counted, thousands},
 };
 
 /// Queries whose answers are looked at by `--recall`.
@@ -51,15 +51,20 @@ pub fn check_output(args: &Search, common: &Common) -> Result<()> {
 /// # Errors
 /// When something is damaged or does not fit.
 pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Result<Summary> {
+    let form = query::form(args.format, args.out.as_deref())?;
     // From here on nobody else writes it.
     let begin = |path: &PathBuf| AtomicFile::create(path).with_context(|| path.display().to_string());
     let file = args.out.as_ref().map(begin).transpose()?;
+    // Asked to stop while something is read, the command ends after that, and leaves nothing behind.
+    let _watched = ui.bar("read", Unit::Items);
     let queries = Queries::named(args, files)?;
     let plan = Plan { condition: args.condition.as_deref(), exact: args.exact, num_queries: queries.num() };
     // A wrong condition is told before anything is read.
     let kept = plan.condition.map(|condition| invar_embeddings::rows_where(&args.embeddings, condition)).transpose()?;
     let base = Base::open(&args.embeddings, &plan, ui)?;
-    let asked = queries.read(&base.index, args.itself, ui)?;
+    check_cancelled()?;
+    let asked = queries.read(&base.index, args.itself)?;
+    check_cancelled()?;
     let (base, own) = base.narrowed(kept, &asked.own, &plan, ui)?;
     let found = base.ask(&asked.values, &own, args.top as usize, args.exact, ui)?;
     let recall = args.recall.then(|| base.measured_recall(&asked.values, &own, &found, ui)).transpose()?;
@@ -76,7 +81,7 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
     let made_by = provenance(args, &json)?;
     if let Some((out, file)) = args.out.as_ref().zip(file) {
         let table = answers.to_table(&args.embeddings, &Facts::None)?;
-        table.write_to(file, Form::Parquet, &made_by)?;
+        table.write_to(file, form, &made_by)?;
         let answers = counted(table.num_rows() as u64, "answer");
         let text = format!("{}: {answers} to {}", out.display(), queries_of(plan.num_queries));
         json["out"] = Value::from(path::text(out));
@@ -88,9 +93,9 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
         json["answers"] = Value::Array(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?);
         return Ok(Summary { text: String::new(), json });
     }
-    let facts = if args.format == Format::Table { telling(&args.embeddings)? } else { Facts::All };
+    let is_for_reading = matches!(form, Form::Text { .. });
+    let facts = if is_for_reading { telling(&args.embeddings)? } else { Facts::All };
     let table = answers.to_table(&args.embeddings, &facts)?;
-    let form = query::form_of(args.format, None)?;
     ui.data(|to| table.write(form, &made_by, to))?;
     Ok(Summary::nothing())
 }

@@ -8,7 +8,7 @@ use invar_dataset::check_memory;
 use invar_embeddings::Embeddings;
 
 use super::{rows, stored::Stored};
-use crate::ui::{Ui, Unit, check_cancelled};
+use crate::ui::{Ui, Unit};
 
 /// What decides how to search.
 pub struct Plan<'a> {
@@ -39,7 +39,7 @@ impl Base {
         let needed = Index::memory_bytes(info.num_rows, dim).saturating_mul(2);
         check_memory(needed, || format!("searching {}", rows(info.num_rows)), || "search a part of them".into())?;
         if info.num_rows <= Index::EXACT_ROWS {
-            return Ok(Self { index: flat(path, ui)?, kept: None });
+            return Ok(Self { index: flat(path)?, kept: None });
         }
         let stored = Stored::beside(path)?;
         if let Some(index) = stored.read(ui)? {
@@ -47,7 +47,7 @@ impl Base {
         }
         // A part of the rows has an index of its own, or none.
         if plan.exact || plan.condition.is_some() {
-            return Ok(Self { index: flat(path, ui)?, kept: None });
+            return Ok(Self { index: flat(path)?, kept: None });
         }
         let begun = stored.begin();
         let kept_apart = match &begun {
@@ -57,11 +57,11 @@ impl Base {
         if let Some(text) = &kept_apart {
             ui.note(text);
             if !Index::pays(info.num_rows, plan.num_queries) {
-                return Ok(Self { index: flat(path, ui)?, kept: None });
+                return Ok(Self { index: flat(path)?, kept: None });
             }
         }
         let made_of = stored.made_of()?;
-        let (values, dim) = values(path, ui)?;
+        let (values, dim) = values(path)?;
         let index = build(values, dim, ui)?;
         if let Ok(file) = begun {
             match stored.write(file, &index, &made_of) {
@@ -108,24 +108,13 @@ fn build(values: Vec<f32>, dim: usize, ui: &Ui) -> Result<Index> {
 }
 
 /// The rows of EMB, to be compared with every query.
-fn flat(path: &Path, ui: &Ui) -> Result<Index> {
-    let (values, dim) = values(path, ui)?;
+fn flat(path: &Path) -> Result<Index> {
+    let (values, dim) = values(path)?;
     Ok(Index::flat(values, dim)?)
 }
 
 /// The values of an EMB.
-fn values(path: &Path, ui: &Ui) -> Result<(Vec<f32>, usize)> {
-    let embeddings = read(path, ui)?;
-    Ok((embeddings.values, embeddings.dim))
-}
-
-/// Reads an EMB. Asked to stop meanwhile, the command ends after it, and leaves nothing behind.
-///
-/// # Errors
-/// When it is damaged, or the user asked to stop.
-pub fn read(path: &Path, ui: &Ui) -> Result<Embeddings> {
-    let _watched = ui.bar("read", Unit::Items);
+fn values(path: &Path) -> Result<(Vec<f32>, usize)> {
     let embeddings = Embeddings::read(path)?;
-    check_cancelled()?;
-    Ok(embeddings)
+    Ok((embeddings.values, embeddings.dim))
 }

@@ -5,14 +5,12 @@ use std::{collections::HashMap, path::PathBuf};
 use anyhow::Result;
 use invar_cluster::neighbors::Index;
 use invar_dataset::{Column, ColumnData, check_memory};
-use invar_embeddings::KEY;
+use invar_embeddings::{Embeddings, KEY};
 
-use super::base::read;
 use crate::{
     cli::Search,
     commands::same_model,
     exit::{BadInput, Usage},
-    ui::Ui,
 };
 
 /// Names that are listed where none was meant.
@@ -82,13 +80,13 @@ impl<'a> Queries<'a> {
     ///
     /// # Errors
     /// When a file is damaged, or holds what is no number.
-    pub fn read(self, index: &Index, itself: bool, ui: &Ui) -> Result<Asked> {
+    pub fn read(self, index: &Index, itself: bool) -> Result<Asked> {
         let ids = self.rows.iter().map(|&row| self.ids[row as usize].clone().unwrap_or_default()).collect();
         let keys = self.rows_keys()?;
         let own = self.rows.iter().map(|&row| Some(row)).collect();
         let mut asked = Asked { ids, keys, own, values: index.rows(&self.rows) };
         for file in self.files {
-            let embeddings = read(file, ui)?;
+            let embeddings = Embeddings::read(file)?;
             let keys: Vec<Option<i64>> = match embeddings.keys {
                 Some(keys) => keys.into_iter().map(Some).collect(),
                 None => vec![None; embeddings.ids.len()],
