@@ -36,6 +36,16 @@ impl View {
         Self::Tokens { ids, targets: None }
     }
 
+    /// What it costs to encode, for batches of bounded size: values of a dense view, tokens of a sequence, nodes and edges of a
+    /// graph.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Dense { data, .. } => data.len(),
+            Self::Tokens { ids, .. } => ids.len(),
+            Self::Graph { x, num_features, edge_index, .. } => x.len() / (*num_features).max(1) + edge_index.len(),
+        }
+    }
+
     /// A dense vector of features.
     pub fn features(data: Vec<f32>) -> Self {
         Self::Dense { shape: vec![data.len()], data }

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use invar_dataset::View;
 use tch::{Device, Kind, Tensor};
 
@@ -20,13 +22,26 @@ pub enum Batch {
         /// True tokens for a masked-token loss `[B, L]`, i32; -1 where nothing is asked.
         targets: Option<Tensor>,
     },
+    /// Graphs, one after the other: the nodes of all of them are numbered through, and no edge leads from one to another.
+    Graph {
+        /// Features of the nodes `[N, F]`, f32.
+        x: Tensor,
+        /// Source and target of each edge `[2, E]`, i64.
+        edges: Tensor,
+        /// What each edge weighs `[E]`, f32; 1 where nobody says.
+        weights: Tensor,
+        /// Which graph each node is of `[N]`, i64, ascending.
+        graphs: Tensor,
+        /// Number of nodes of each graph `[B]`, i64.
+        sizes: Tensor,
+    },
 }
 
 impl Batch {
     /// Collates views on the host.
     ///
     /// # Errors
-    /// When there is no view, the views are not alike, or they are graphs.
+    /// When there is no view, the views are not alike, or one contradicts itself.
     pub fn collate(views: &[&View]) -> Result<Self, Error> {
         let Some(first) = views.first() else { return Err(Error::Empty) };
         for (index, view) in views.iter().enumerate() {
@@ -37,7 +52,7 @@ impl Batch {
         match first {
             View::Dense { shape, .. } => collate_dense(views, shape),
             View::Tokens { targets, .. } => Ok(collate_tokens(views, targets.is_some())),
-            View::Graph { .. } => Err(Error::Unsupported("graph")),
+            View::Graph { num_features, .. } => collate_graphs(views, *num_features),
         }
     }
 
@@ -46,6 +61,7 @@ impl Batch {
         let rows = match self {
             Self::Dense { x } => x,
             Self::Tokens { ids, .. } => ids,
+            Self::Graph { sizes, .. } => sizes,
         };
         rows.size()[0] as usize
     }
@@ -58,18 +74,47 @@ impl Batch {
     /// Where the tensors are.
     pub fn device(&self) -> Device {
         match self {
-            Self::Dense { x } => x.device(),
+            Self::Dense { x } | Self::Graph { x, .. } => x.device(),
             Self::Tokens { ids, .. } => ids.device(),
         }
     }
 
     /// The views `times` over.
     pub fn repeated(&self, times: i64) -> Self {
-        self.each(|t| {
+        let over = |t: &Tensor| {
             let mut times_over = vec![1; t.dim()];
             times_over[0] = times;
             t.repeat(times_over)
-        })
+        };
+        let Self::Graph { x, edges, weights, graphs, sizes } = self else { return self.each(over) };
+        // Each time the nodes and graphs are other ones.
+        let shifted =
+            |t: &Tensor, by: i64, dim: i64| Tensor::cat(&(0..times).map(|time| t + time * by).collect::<Vec<_>>(), dim);
+        Self::Graph {
+            x: over(x),
+            edges: shifted(edges, x.size()[0], 1),
+            weights: over(weights),
+            graphs: shifted(graphs, sizes.size()[0], 0),
+            sizes: over(sizes),
+        }
+    }
+
+    /// Bytes of its numbers.
+    pub fn num_bytes(&self) -> usize {
+        let bytes = Cell::new(0);
+        self.each(|t| {
+            bytes.set(bytes.get() + t.numel() * t.kind().elt_size_in_bytes());
+            t.shallow_clone()
+        });
+        bytes.get()
+    }
+
+    /// What a masked-token loss asks of each position `[B, L]`, i32, -1 where nothing; where there is anything to ask.
+    pub fn targets(&self) -> Option<&Tensor> {
+        match self {
+            Self::Tokens { targets, .. } => targets.as_ref(),
+            Self::Dense { .. } | Self::Graph { .. } => None,
+        }
     }
 
     /// The same numbers, not copied.
@@ -122,9 +167,30 @@ impl Batch {
         }
     }
 
+    /// The graphs, for an encoder that reads nodes of `num_features`.
+    ///
+    /// # Errors
+    /// When the batch is of another shape.
+    pub fn graphs(&self, encoder: &'static str, num_features: i64) -> Result<Graphs<'_>, Error> {
+        match self {
+            Self::Graph { x, edges, weights, graphs, sizes } if x.size()[1] == num_features => {
+                Ok(Graphs { x, edges, weights, graphs, sizes })
+            }
+            other => Err(Error::Shape {
+                encoder,
+                expected: format!("graphs with {num_features} features a node"),
+                found: other.describe(),
+            }),
+        }
+    }
+
+    /// Does something with each of its tensors: the one place that knows which there are.
     fn each(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
         match self {
             Self::Dense { x } => Self::Dense { x: f(x) },
+            Self::Graph { x, edges, weights, graphs, sizes } => {
+                Self::Graph { x: f(x), edges: f(edges), weights: f(weights), graphs: f(graphs), sizes: f(sizes) }
+            }
             Self::Tokens { ids, lengths, targets } => {
                 Self::Tokens { ids: f(ids), lengths: f(lengths), targets: targets.as_ref().map(f) }
             }
@@ -135,15 +201,27 @@ impl Batch {
         match self {
             Self::Dense { x } => format!("dense {:?}", &x.size()[1..]),
             Self::Tokens { .. } => "tokens".into(),
+            Self::Graph { x, .. } => format!("graphs with {} features a node", x.size()[1]),
         }
     }
+}
+
+/// [`Batch::Graph`], taken apart.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Graphs<'a> {
+    pub x: &'a Tensor,
+    pub edges: &'a Tensor,
+    pub weights: &'a Tensor,
+    pub graphs: &'a Tensor,
+    pub sizes: &'a Tensor,
 }
 
 fn alike(a: &View, b: &View) -> bool {
     match (a, b) {
         (View::Dense { shape: a, .. }, View::Dense { shape: b, .. }) => a == b,
         (View::Tokens { targets: a, .. }, View::Tokens { targets: b, .. }) => a.is_some() == b.is_some(),
-        (View::Graph { .. }, View::Graph { .. }) => true,
+        (View::Graph { num_features: a, .. }, View::Graph { num_features: b, .. }) => a == b,
         _ => false,
     }
 }
@@ -181,6 +259,45 @@ fn collate_tokens(views: &[&View], with_targets: bool) -> Batch {
         lengths: Tensor::from_slice(&lengths),
         targets: with_targets.then(|| pad(&|view| tokens(view).1)),
     }
+}
+
+fn collate_graphs(views: &[&View], num_features: usize) -> Result<Batch, Error> {
+    let (mut values, mut ends, mut weighed, mut graphs, mut sizes) = (vec![], [vec![], vec![]], vec![], vec![], vec![]);
+    let mut first = 0;
+    for (index, view) in views.iter().enumerate() {
+        let View::Graph { x, edge_index, edge_weight, .. } = view else { unreachable!("the views are alike") };
+        let bad = |what, expected: String, found: String| Err(Error::Graph { index, what, expected, found });
+        if num_features == 0 || !x.len().is_multiple_of(num_features) || x.is_empty() {
+            let expected = format!("one node or more of {num_features}");
+            return bad("features", expected, x.len().to_string());
+        }
+        let num_nodes = x.len() / num_features;
+        if let Some(&(a, b)) = edge_index.iter().find(|&&(a, b)| a.max(b) as usize >= num_nodes) {
+            return bad("an edge", format!("of nodes 0 to {}", num_nodes - 1), format!("{a} to {b}"));
+        }
+        if let Some(weights) = edge_weight.as_ref().filter(|weights| weights.len() != edge_index.len()) {
+            return bad("weights of edges", edge_index.len().to_string(), weights.len().to_string());
+        }
+        values.extend_from_slice(x);
+        for &(source, target) in edge_index {
+            ends[0].push(first + i64::from(source));
+            ends[1].push(first + i64::from(target));
+        }
+        match edge_weight {
+            Some(weights) => weighed.extend_from_slice(weights),
+            None => weighed.resize(weighed.len() + edge_index.len(), 1.0),
+        }
+        graphs.resize(graphs.len() + num_nodes, index as i64);
+        sizes.push(num_nodes as i64);
+        first += num_nodes as i64;
+    }
+    Ok(Batch::Graph {
+        x: Tensor::from_slice(&values).view([-1, num_features as i64]),
+        edges: Tensor::from_slice(&ends.concat()).view([2, -1]),
+        weights: Tensor::from_slice(&weighed),
+        graphs: Tensor::from_slice(&graphs),
+        sizes: Tensor::from_slice(&sizes),
+    })
 }
 
 /// The tokens and targets of a view known to be of tokens.
@@ -232,10 +349,49 @@ mod tests {
         assert!(matches!(Batch::collate(&[]), Err(Error::Empty)));
         let short = View::Dense { shape: vec![2, 2], data: vec![0.] };
         assert!(matches!(Batch::collate(&[&short]), Err(Error::Values { index: 0, found: 1, .. })));
-        let graph = View::Graph { x: vec![], num_features: 3, edge_index: vec![], edge_weight: None };
-        assert!(matches!(Batch::collate(&[&graph]), Err(Error::Unsupported("graph"))));
+        let graph = |x: Vec<f32>, edge_index, edge_weight| View::Graph { x, num_features: 2, edge_index, edge_weight };
+        for (view, reason) in [
+            (graph(vec![], vec![], None), "view 1: features: expected one node or more of 2, found 0"),
+            (graph(vec![0.; 3], vec![], None), "view 1: features: expected one node or more of 2, found 3"),
+            (graph(vec![0.; 4], vec![(0, 2)], None), "view 1: an edge: expected of nodes 0 to 1, found 0 to 2"),
+            (graph(vec![0.; 4], vec![(0, 1)], Some(vec![])), "view 1: weights of edges: expected 1, found 0"),
+        ] {
+            let good = graph(vec![0.; 2], vec![], None);
+            let error = Batch::collate(&[&good, &view]).unwrap_err();
+            assert_eq!(error.to_string(), format!("collate: {reason}"));
+        }
         let batch = Batch::collate(&[&a]).unwrap();
         let error = batch.features("kmer-mlp", 3).unwrap_err();
         assert_eq!(error.to_string(), "encoder kmer-mlp reads dense [3], but the views are dense [2]");
+    }
+
+    #[test]
+    fn graphs_are_numbered_through() {
+        let graph = |x: Vec<f32>, edge_index, edge_weight| View::Graph { x, num_features: 1, edge_index, edge_weight };
+        let views = [
+            graph(vec![1., 2.], vec![(0, 1), (1, 0)], None),
+            graph(vec![3.], vec![], None),
+            graph(vec![4., 5., 6.], vec![(0, 2)], Some(vec![0.5])),
+        ];
+        let batch = Batch::collate(&views.each_ref()).unwrap();
+        assert_eq!(batch.len(), 3);
+        let parts = |batch: &Batch| {
+            let Graphs { x, edges, weights, graphs, sizes } = batch.graphs("test", 1).unwrap();
+            let floats = |t: &Tensor| Vec::<f32>::try_from(t.flatten(0, -1)).unwrap();
+            let integers = |t: &Tensor| Vec::<i64>::try_from(t.flatten(0, -1)).unwrap();
+            (floats(x), integers(edges), floats(weights), integers(graphs), integers(sizes))
+        };
+        let (x, edges, weights, graphs, sizes) = parts(&batch);
+        assert_eq!((x, weights), (vec![1., 2., 3., 4., 5., 6.], vec![1., 1., 0.5]));
+        assert_eq!((edges, graphs, sizes), (vec![0, 1, 3, 1, 0, 5], vec![0, 0, 1, 2, 2, 2], vec![2, 1, 3]));
+        assert_eq!(batch.num_bytes(), 6 * 4 + 6 * 8 + 3 * 4 + 6 * 8 + 3 * 8);
+        // Twice over is what the views twice over are.
+        let twice = Batch::collate(&[&views[0], &views[1], &views[2], &views[0], &views[1], &views[2]]).unwrap();
+        assert_eq!(parts(&batch.repeated(2)), parts(&twice));
+        let error = batch.graphs("gnn", 3).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "encoder gnn reads graphs with 3 features a node, but the views are graphs with 1 features a node"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! [`EncoderConfig::init`].
 
 pub mod conv;
+pub mod gnn;
 pub mod kmer_mlp;
 pub mod resnet;
 pub mod transformer;
@@ -12,6 +13,7 @@ use tch::{Tensor, nn};
 
 use crate::{Batch, Error, rotations::Orientations};
 use conv::ConvConfig;
+use gnn::GnnConfig;
 use kmer_mlp::KmerMlpConfig;
 pub(crate) use resnet::ConvNorm;
 use resnet::{NormKind, ResNetConfig};
@@ -24,10 +26,34 @@ pub struct Encoded {
     pub embedding: Tensor,
     /// What the last layer makes it of `[B, P]`, f32: the features of a view after pooling.
     pub pooled: Tensor,
-    /// One vector a position `[B, L, K]`, where the encoder has them: what is pooled, in a width of its own.
+    /// One vector a position `[B, L, K]`, of the view as it is given (not of its other strand, nor turned): where they were
+    /// asked for ([`Mode::tokens`]) and the encoder has them.
     pub tokens: Option<Tensor>,
-    /// How `tokens` lie in the plane, where they are a feature map: `L = h * w`.
+    /// How `tokens` lie, where they are there: `L = h * w`; of a sequence in one row.
     pub grid: Option<Grid>,
+    /// How much each position looks at each, `[B, H, L, L]` of `H` heads, a layer each, the first first: where it was asked
+    /// for ([`Mode::attention`]) and the encoder attends. Rows sum to 1; what is padding is looked at by none.
+    pub attention: Vec<Tensor>,
+}
+
+/// What a batch is encoded for, and what is asked for beside the embedding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Whether the weights will learn from it: dropout is on, and running means follow. Without it nothing of the encoder
+    /// changes.
+    pub train: bool,
+    /// Whether [`Encoded::tokens`] are wanted.
+    pub tokens: bool,
+    /// Whether [`Encoded::attention`] is wanted: it costs the fused product of queries, keys and values, and `L x L` numbers a
+    /// head and layer.
+    pub attention: bool,
+}
+
+impl Mode {
+    /// To look at the embedding.
+    pub const EMBED: Self = Self { train: false, tokens: false, attention: false };
+    /// To learn from the embedding.
+    pub const TRAIN: Self = Self { train: true, ..Self::EMBED };
 }
 
 impl Encoded {
@@ -38,6 +64,7 @@ impl Encoded {
             pooled: self.pooled.narrow(0, first, count),
             tokens: self.tokens.as_ref().map(|t| t.narrow(0, first, count)),
             grid: self.grid,
+            attention: self.attention.iter().map(|layer| layer.narrow(0, first, count)).collect(),
         }
     }
 }
@@ -49,7 +76,7 @@ pub struct Grid {
     pub h: i64,
     /// Columns.
     pub w: i64,
-    /// Input pixels between neighbours.
+    /// Input pixels, or tokens of a sequence, between neighbours.
     pub stride: i64,
 }
 
@@ -59,12 +86,12 @@ pub struct Grid {
 ///
 /// ```compile_fail,E0277
 /// use std::cell::RefCell;
-/// use invar_nn::{Batch, Encoded, Encoder, Error};
+/// use invar_nn::{Batch, Encoded, Encoder, Error, Mode};
 /// struct Cached {
 ///     rotary: RefCell<Option<tch::Tensor>>,
 /// }
 /// impl Encoder for Cached {
-///     fn encode(&self, _: &Batch, _: bool) -> Result<Encoded, Error> {
+///     fn encode(&self, _: &Batch, _: Mode) -> Result<Encoded, Error> {
 ///         Err(Error::Empty)
 ///     }
 ///     fn dim(&self) -> usize {
@@ -78,12 +105,12 @@ pub struct Grid {
 ///
 /// ```
 /// use std::sync::Mutex;
-/// use invar_nn::{Batch, Encoded, Encoder, Error};
+/// use invar_nn::{Batch, Encoded, Encoder, Error, Mode};
 /// struct Cached {
 ///     rotary: Mutex<Option<tch::Tensor>>,
 /// }
 /// impl Encoder for Cached {
-///     fn encode(&self, _: &Batch, _: bool) -> Result<Encoded, Error> {
+///     fn encode(&self, _: &Batch, _: Mode) -> Result<Encoded, Error> {
 ///         Err(Error::Empty)
 ///     }
 ///     fn dim(&self) -> usize {
@@ -95,18 +122,22 @@ pub struct Grid {
 /// }
 /// ```
 pub trait Encoder: Send + Sync {
-    /// Encodes a batch that lies on the encoder's device. `train` switches dropout on, and lets running means follow;
-    /// without it nothing of the encoder changes.
+    /// Encodes a batch that lies on the encoder's device. What is asked for and the encoder has not is not there.
     ///
     /// # Errors
     /// When the batch is not of the shape that the encoder was built for.
-    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error>;
+    fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error>;
 
     /// Embedding dimensions, `D`.
     fn dim(&self) -> usize;
 
     /// Dimensions of what the last layer is given, `P`.
     fn num_pooled(&self) -> usize;
+
+    /// Dimensions of a token, `K`; `None` of an encoder that has none.
+    fn num_token_features(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The encoder of a recipe.
@@ -125,6 +156,8 @@ pub enum EncoderConfig {
     ResnetC4(ResNetConfig),
     /// The same, averaged over eight eighth turns: exactly blind to quarter turns, at eight times the work.
     ResnetC8(ResNetConfig),
+    /// Message passing over graphs.
+    Gnn(GnnConfig),
 }
 
 impl Default for EncoderConfig {
@@ -142,6 +175,8 @@ pub enum Sees {
     Tokens,
     /// A picture, `[C, H, W]`.
     Pictures,
+    /// A graph with features at its nodes.
+    Graphs,
 }
 
 impl EncoderConfig {
@@ -151,6 +186,7 @@ impl EncoderConfig {
             Self::KmerMlp(_) => Sees::Features,
             Self::Conv(_) | Self::Transformer(_) => Sees::Tokens,
             Self::Resnet(_) | Self::ResnetC4(_) | Self::ResnetC8(_) => Sees::Pictures,
+            Self::Gnn(_) => Sees::Graphs,
         }
     }
 
@@ -161,6 +197,7 @@ impl EncoderConfig {
             Self::KmerMlp(config) => config.dropout == 0.0,
             Self::Conv(config) => config.dropout == 0.0,
             Self::Transformer(config) => config.dropout == 0.0,
+            Self::Gnn(config) => config.dropout == 0.0,
             Self::Resnet(config) | Self::ResnetC4(config) | Self::ResnetC8(config) => config.norm != NormKind::Batch,
         }
     }
@@ -182,6 +219,7 @@ impl EncoderConfig {
             Self::Resnet(config) => Box::new(config.init(path, shape, Orientations::One)?),
             Self::ResnetC4(config) => Box::new(config.init(path, shape, Orientations::C4)?),
             Self::ResnetC8(config) => Box::new(config.init(path, shape, Orientations::C8)?),
+            Self::Gnn(config) => Box::new(config.init(path, shape)?),
         })
     }
 
@@ -194,6 +232,7 @@ impl EncoderConfig {
             Self::Resnet(_) => resnet::NAME,
             Self::ResnetC4(_) => resnet::NAME_C4,
             Self::ResnetC8(_) => resnet::NAME_C8,
+            Self::Gnn(_) => gnn::NAME,
         }
     }
 }

@@ -37,9 +37,18 @@ pub enum Error {
     /// Nothing to collate.
     #[error("collate: a batch needs at least 1 view, got 0")]
     Empty,
-    /// A kind of view that no encoder of this version reads.
-    #[error("{0} views are not supported yet: no encoder reads them")]
-    Unsupported(&'static str),
+    /// A graph that contradicts itself.
+    #[error("collate: view {index}: {what}: expected {expected}, found {found}")]
+    Graph {
+        /// Number of the view, 0-based.
+        index: usize,
+        /// What of it.
+        what: &'static str,
+        /// As it must be.
+        expected: String,
+        /// As it is.
+        found: String,
+    },
     /// A setting out of range.
     #[error("{key} must be {expected}, got {found}")]
     Config {
@@ -79,8 +88,8 @@ impl Error {
 impl Fault for Error {
     fn class(&self) -> FaultClass {
         match self {
-            Self::Shape { .. } | Self::Unsupported(_) | Self::Config { .. } | Self::Device { .. } => FaultClass::Usage,
-            Self::Unlike { .. } | Self::Values { .. } => FaultClass::BadInput,
+            Self::Shape { .. } | Self::Config { .. } | Self::Device { .. } => FaultClass::Usage,
+            Self::Unlike { .. } | Self::Values { .. } | Self::Graph { .. } => FaultClass::BadInput,
             Self::Empty | Self::Torch(_) => FaultClass::Failed,
         }
     }

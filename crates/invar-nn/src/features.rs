@@ -48,7 +48,7 @@ mod tests {
     use tch::{Device, Kind, nn};
 
     use super::*;
-    use crate::{Batch, EncoderConfig};
+    use crate::{Batch, EncoderConfig, Mode};
 
     fn encoders() -> Vec<(Box<dyn Encoder>, Batch)> {
         let features = || vec![View::features(vec![0.5, -1.0, 2.0]), View::features(vec![1.0, 0.0, 3.0])];
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn every_encoder_gives_both_in_the_dimensions_that_it_names() {
         for (encoder, batch) in encoders() {
-            let encoded = encoder.encode(&batch, false).unwrap();
+            let encoded = encoder.encode(&batch, Mode::EMBED).unwrap();
             let of = |features: Features| {
                 let found = features.of(&encoded);
                 assert_eq!(found.size(), [2, features.dim(&*encoder) as i64]);
@@ -107,7 +107,7 @@ mod tests {
         let config: EncoderConfig = toml::from_str("type = 'kmer-mlp'\ndim = 4\nhidden = [6]").unwrap();
         let encoder = config.init(&(store.root() / "trunk"), &ViewShape::Dense(vec![3])).unwrap();
         let view = View::features(vec![0.5, -1.0, 2.0]);
-        let encoded = encoder.encode(&Batch::collate(&[&view]).unwrap(), false).unwrap();
+        let encoded = encoder.encode(&Batch::collate(&[&view]).unwrap(), Mode::EMBED).unwrap();
         let last = &store.variables();
         let expected = encoded.pooled.linear(&last["trunk.out.weight"], Some(&last["trunk.out.bias"]));
         assert!((unit_length(&expected) - &encoded.embedding).abs().max().double_value(&[]) < 1e-6);

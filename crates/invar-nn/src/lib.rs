@@ -12,11 +12,11 @@
 //!
 //! ```no_run
 //! use invar_dataset::{View, ViewShape};
-//! use invar_nn::{Batch, EncoderConfig};
+//! use invar_nn::{Batch, EncoderConfig, Mode};
 //! let store = tch::nn::VarStore::new(tch::Device::Cpu);
 //! let encoder = EncoderConfig::default().init(&(store.root() / "trunk"), &ViewShape::Dense(vec![2080]))?;
 //! let view = View::features(vec![0.5; 2080]);
-//! let encoded = encoder.encode(&Batch::collate(&[&view])?, false)?;
+//! let encoded = encoder.encode(&Batch::collate(&[&view])?, Mode::EMBED)?;
 //! assert_eq!(encoded.embedding.size(), [1, 128]);
 //! # Ok::<(), invar_nn::Error>(())
 //! ```
@@ -36,9 +36,9 @@ mod standardise;
 mod towers;
 mod weights;
 
-pub use batch::Batch;
+pub use batch::{Batch, Graphs};
 pub use device::DeviceChoice;
-pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Sees, unit_length};
+pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Sees, unit_length};
 pub use error::Error;
 pub use features::Features;
 pub use sample_ids::SampleIds;

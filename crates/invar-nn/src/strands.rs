@@ -30,6 +30,11 @@ pub fn both(ids: &Tensor, lengths: &Tensor) -> (Tensor, Tensor) {
     (Tensor::cat(&[ids, &reverse_complement(ids, lengths)], 0), Tensor::cat(&[lengths, lengths], 0))
 }
 
+/// The rows of the sequences as they are given: `[2B, ...] -> [B, ...]`.
+pub fn upright(stacked: &Tensor) -> Tensor {
+    stacked.narrow(0, 0, stacked.size()[0] / 2)
+}
+
 /// The mean over the two strands: `[2B, C] -> [B, C]`.
 pub fn merge(stacked: &Tensor) -> Tensor {
     let strands = stacked.chunk(2, 0);

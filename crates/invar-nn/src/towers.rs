@@ -1,6 +1,6 @@
 use tch::Device;
 
-use crate::{Batch, Encoded, Encoder, Error, SampleIds};
+use crate::{Batch, Encoded, Encoder, Error, Mode, SampleIds};
 
 /// The views of a batch of pairs, stacked: rows `0..B` are the anchors, `B..2B` the second views, and so on.
 #[derive(Debug)]
@@ -39,10 +39,10 @@ impl Towers {
     ///
     /// # Errors
     /// As [`Encoder::encode`].
-    pub fn encode(&self, views: &Views, train: bool) -> Result<Vec<Encoded>, Error> {
+    pub fn encode(&self, views: &Views, mode: Mode) -> Result<Vec<Encoded>, Error> {
         match self {
             Self::Siamese(encoder) => {
-                let encoded = encoder.encode(&views.stacked, train)?;
+                let encoded = encoder.encode(&views.stacked, mode)?;
                 let rows = views.num_pairs() as i64;
                 Ok((0..views.samples.num_views() as i64).map(|view| encoded.rows(view * rows, rows)).collect())
             }

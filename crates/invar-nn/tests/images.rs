@@ -2,7 +2,7 @@
 
 use invar_dataset::{View, ViewShape, seed};
 use invar_nn::{
-    Batch, Encoder, EncoderConfig, Grid,
+    Batch, Encoder, EncoderConfig, Grid, Mode,
     encoder::resnet::{NormKind, Pool, ResNetConfig, Size},
     layers::Precision,
 };
@@ -13,6 +13,9 @@ use tch::{
 };
 
 const SIDE: usize = 16;
+
+/// To look at the feature map too.
+const TOKENS: Mode = Mode { tokens: true, ..Mode::EMBED };
 
 fn nano(norm: NormKind) -> ResNetConfig {
     ResNetConfig { size: Size::Nano, dim: 24, norm, ..ResNetConfig::default() }
@@ -45,7 +48,7 @@ fn collate(views: &[View]) -> Batch {
 }
 
 fn encode(encoder: &dyn Encoder, views: &[View]) -> Tensor {
-    tch::no_grad(|| encoder.encode(&collate(views), false).unwrap().embedding)
+    tch::no_grad(|| encoder.encode(&collate(views), Mode::EMBED).unwrap().embedding)
 }
 
 /// The view turned counter-clockwise by a quarter.
@@ -69,7 +72,7 @@ fn gap(a: &Tensor, b: &Tensor) -> f64 {
 fn train(encoder: &dyn Encoder, store: &nn::VarStore) {
     let mut optimizer = nn::AdamW::default().build(store, 3e-3).unwrap();
     for step in 0..5 {
-        let embedding = encoder.encode(&collate(&images(100 + step, 8)), true).unwrap().embedding;
+        let embedding = encoder.encode(&collate(&images(100 + step, 8)), Mode::TRAIN).unwrap().embedding;
         optimizer.backward_step(&embedding.select(1, 0).neg().mean(None::<Kind>));
     }
 }
@@ -129,7 +132,7 @@ fn shapes_are_as_documented() {
             let config = EncoderConfig::Resnet(ResNetConfig { size, pool, dim: 7, ..ResNetConfig::default() });
             let encoder = config.init(&(store.root() / "trunk"), &shape).unwrap();
             assert!(store.variables().keys().all(|name| name.starts_with("trunk.")));
-            let encoded = encoder.encode(&collate(&[view.clone(), view.clone()]), false).unwrap();
+            let encoded = encoder.encode(&collate(&[view.clone(), view.clone()]), TOKENS).unwrap();
             assert_eq!((encoder.dim(), encoded.embedding.size()), (7, vec![2, 7]));
             assert_eq!(encoded.grid, Some(Grid { h, w, stride }), "{size:?}");
             assert_eq!(encoded.tokens.unwrap().size(), [2, h * w, channels]);
@@ -255,7 +258,7 @@ fn views_of_another_shape_are_refused() {
     let encoder = EncoderConfig::Resnet(config()).init(&(store.root() / "other"), &square()).unwrap();
     let view = View::Dense { shape: vec![2, 16, 15], data: vec![0.0; 480] };
     assert_eq!(
-        encoder.encode(&collate(&[view]), false).unwrap_err().to_string(),
+        encoder.encode(&collate(&[view]), Mode::EMBED).unwrap_err().to_string(),
         "encoder resnet reads dense [2, 16, 16], but the views are dense [2, 16, 15]"
     );
 }
@@ -306,7 +309,7 @@ fn the_features_of_two_fields_are_those_of_each_side_by_side() {
             tch::no_grad(|| weights.copy_(&trunk[&name]));
         }
         let views = images(3, 5);
-        let of = |encoder: &dyn Encoder, views: &[View]| encoder.encode(&collate(views), false).unwrap();
+        let of = |encoder: &dyn Encoder, views: &[View]| encoder.encode(&collate(views), TOKENS).unwrap();
         let found = of(&*both, &views);
         let fields = [0..1, 1..2].map(|planes| of(&*alone, &narrowed(&views, planes)));
         let expected = Tensor::cat(&[&fields[0].pooled, &fields[1].pooled], 1);

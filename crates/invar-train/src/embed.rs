@@ -274,11 +274,23 @@ impl Produce<'_> {
                 return Err(Stop::Failed(Error::NoView(index)));
             }
             for view in views {
+                self.check_size(index, &view)?;
                 pending.push(offset as u32, view)?;
             }
         }
         pending.flush()?;
         sender.send(Message::BlockEnd).map_err(|_| Stop::NobodyListens)
+    }
+
+    /// A graph cannot be cut: one that is larger than a batch may be would take any amount of memory.
+    fn check_size(&self, index: usize, view: &View) -> Result<(), Stop> {
+        let most = self.config.batch_tokens;
+        match view {
+            View::Graph { .. } if view.cost() > most => {
+                Err(Stop::Failed(Error::Graph { sample: index, found: view.cost(), most }))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A collated batch, as far as a worker takes it.
@@ -332,17 +344,12 @@ impl Pending<'_> {
 }
 
 fn num_values(view: &View) -> usize {
-    match view {
-        View::Dense { data, .. } => data.len(),
-        View::Tokens { .. } | View::Graph { .. } => 0,
-    }
+    if matches!(view, View::Dense { .. }) { view.cost() } else { 0 }
 }
 
+/// Tokens, or nodes and edges; nothing of dense views, which are all of one size.
 fn num_tokens(view: &View) -> usize {
-    match view {
-        View::Tokens { ids, .. } => ids.len(),
-        View::Dense { .. } | View::Graph { .. } => 0,
-    }
+    if matches!(view, View::Dense { .. }) { 0 } else { view.cost() }
 }
 
 /// Sums of the views' embeddings, in double precision.

@@ -110,6 +110,18 @@ pub enum Error {
     /// A sample without a view.
     #[error("sample {0} gave no view to embed")]
     NoView(usize),
+    /// A graph that does not fit into a batch.
+    #[error(
+        "sample {sample}: its graph has {found} nodes and edges, and a batch at most {most} (embedding does not cut graphs)"
+    )]
+    Graph {
+        /// The sample.
+        sample: usize,
+        /// Its nodes and edges.
+        found: usize,
+        /// Those of a batch.
+        most: usize,
+    },
     /// A setting out of range.
     #[error("{key} must be {expected}, got {found}")]
     Config {
@@ -200,6 +212,7 @@ impl Fault for Error {
             Self::Loss(invar_loss::Error::TooFew { .. })
             | Self::Corrupt { .. }
             | Self::Pair { .. }
+            | Self::Graph { .. }
             | Self::NoView(_) => FaultClass::BadInput,
             Self::Interrupted => FaultClass::Interrupted,
             Self::Loss(_)

@@ -5,7 +5,7 @@ use std::{
 };
 
 use invar_dataset::{RunDir, ViewShape};
-use invar_nn::{Batch, Encoder, EncoderConfig, Features};
+use invar_nn::{Batch, Encoder, EncoderConfig, Features, Mode};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, nn};
 
@@ -141,7 +141,7 @@ impl Model {
     pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         invar_torch::caught(|| {
             let _no_grad = tch::no_grad_guard();
-            let encoded = self.encoder.encode(&batch.to_device(self.device), false)?;
+            let encoded = self.encoder.encode(&batch.to_device(self.device), Mode::EMBED)?;
             host_rows(&self.header.features.of(&encoded))
         })?
     }

@@ -8,7 +8,7 @@ use std::{
 
 use invar_dataset::ViewShape;
 use invar_loss::Loss;
-use invar_nn::{Towers, Views};
+use invar_nn::{Mode, Towers, Views};
 use tch::{Device, Tensor, nn};
 
 use crate::{Error, Model, Recipe, checkpoint, optimizer::copy_named};
@@ -66,8 +66,8 @@ impl Network {
     }
 
     /// Encodes and projects views that may still lie on the host.
-    pub(crate) fn forward(&self, views: &Views, train: bool) -> Result<Projected, Error> {
-        let encoded = self.towers.encode(&views.to_device(self.device()), train)?;
+    pub(crate) fn forward(&self, views: &Views, mode: Mode) -> Result<Projected, Error> {
+        let encoded = self.towers.encode(&views.to_device(self.device()), mode)?;
         let projections = encoded.iter().map(|view| self.loss.project(view)).collect();
         Ok(Projected { embeddings: encoded.into_iter().map(|view| view.embedding).collect(), projections })
     }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use invar_dataset::{PairSource, SampleId, order::BatchOrder, seed::Stream, split};
-use invar_nn::{Batch, SampleIds, Views};
+use invar_nn::{SampleIds, Views};
 use invar_torch::Threads;
 use serde::Serialize;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::{
     ContrastiveStep, Error, Memory, Place, Recipe, Step,
@@ -99,7 +99,7 @@ fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: 
     let training: Arc<dyn PairSource> = Arc::new(training);
     let draw = |pairs| feed::draw(&*training, &BatchOrder::new(num_training, pairs, 0)?.batch(0), 0);
     let few = draw(PROBE_PAIRS[0])?;
-    let view_bytes = bytes_of(&few.stacked) / few.num_pairs();
+    let view_bytes = few.stacked.num_bytes() / few.num_pairs();
     let probe = draw((PROBE_BYTES / view_bytes.max(1)).clamp(PROBE_PAIRS[0], PROBE_PAIRS[1]))?;
     let memory = Memory {
         weights,
@@ -159,14 +159,6 @@ fn status_bytes(key: &str) -> Option<usize> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
-}
-
-fn bytes_of(batch: &Batch) -> usize {
-    let bytes = |t: &Tensor| t.numel() * t.kind().elt_size_in_bytes();
-    match batch {
-        Batch::Dense { x } => bytes(x),
-        Batch::Tokens { ids, lengths, targets } => bytes(ids) + bytes(lengths) + targets.as_ref().map_or(0, bytes),
-    }
 }
 
 fn speed(source: &Arc<dyn PairSource>, plan: &Plan) -> Result<f64, Error> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, RunDir, SampleId, View, ViewShape, ViewSource, seed};
 use invar_loss::{InfoNceConfig, LossConfig};
 use invar_nn::{
-    Batch, EncoderConfig,
+    Batch, EncoderConfig, Mode,
     encoder::resnet::{NormKind, ResNetConfig, Size},
 };
 use invar_train::{EmbedConfig, Model, Moves, Recipe, Steps, TrainConfig, Trainer, checkpoint, embed, orbits};
@@ -166,7 +166,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
     }
     let views: Vec<[View; 2]> = (0..num_pairs).map(Still::views).collect();
     let stacked: Vec<&View> = [0, 1].iter().flat_map(|&v| views.iter().map(move |pair| &pair[v])).collect();
-    let embeddings = network.encode(&Batch::collate(&stacked).unwrap(), true).unwrap().embedding;
+    let embeddings = network.encode(&Batch::collate(&stacked).unwrap(), Mode::TRAIN).unwrap().embedding;
     let [first, second] = [0, 1].map(|v| embeddings.narrow(0, v * num_pairs as i64, num_pairs as i64));
     let scores = first.matmul(&second.tr()) / 0.5;
     let same = Tensor::arange(num_pairs as i64, (Kind::Int64, Device::Cpu));

@@ -4,7 +4,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
-use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
+use super::{Encoded, Encoder, Grid, Mode, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
@@ -78,7 +78,7 @@ pub struct Conv {
 }
 
 impl Encoder for Conv {
-    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+    fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error> {
         let (ids, lengths) = batch.sequences(NAME)?;
         let (ids, lengths) = strands::both(ids, lengths); // [2B, L], [2B]
         let mut x = self.stem.forward(&strands::one_hot(&ids)); // [2B, C, P], P = L / stride
@@ -86,13 +86,15 @@ impl Encoder for Conv {
         let mask = strands::mask(&lengths, x.size()[2]).unsqueeze(1); // [2B, 1, P]
         x *= &mask;
         for block in &self.blocks {
-            x = block.forward(&x, &mask, if train { self.config.dropout } else { 0.0 });
+            x = block.forward(&x, &mask, if mode.train { self.config.dropout } else { 0.0 });
         }
         let x = self.norm.forward(&x);
         let largest = (&x + (&mask - 1.0) * 1e9).amax([-1i64], false); // [2B, C]
         let pooled = Tensor::cat(&[strands::masked_mean(&x, &mask), largest], 1); // [2B, 2C]
         let pooled = strands::merge(&pooled); // [B, 2C]
-        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens: None, grid: None })
+        let tokens = mode.tokens.then(|| strands::upright(&x).transpose(1, 2)); // [B, P, C]
+        let grid = tokens.as_ref().map(|tokens| Grid { h: 1, w: tokens.size()[1], stride: self.config.stride as i64 });
+        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens, grid, attention: vec![] })
     }
 
     fn dim(&self) -> usize {
@@ -101,6 +103,10 @@ impl Encoder for Conv {
 
     fn num_pooled(&self) -> usize {
         2 * self.config.channels
+    }
+
+    fn num_token_features(&self) -> Option<usize> {
+        Some(self.config.channels)
     }
 }
 

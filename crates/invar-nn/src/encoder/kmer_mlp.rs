@@ -8,7 +8,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, nn};
 
-use super::{Encoded, Encoder, check_dropout, check_positive, unit_length};
+use super::{Encoded, Encoder, Mode, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
@@ -82,7 +82,7 @@ pub struct KmerMlp {
 }
 
 impl Encoder for KmerMlp {
-    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+    fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error> {
         let x = batch.features(NAME, self.num_features)?; // [B, F]
         let precision = self.config.precision;
         let mut x = if self.config.input_norm { standardise(x, precision.kind()) } else { x.shallow_clone() };
@@ -92,15 +92,15 @@ impl Encoder for KmerMlp {
                 x = norm.forward(&x.to_kind(Kind::Float));
             }
             x = x.relu_();
-            if train && self.config.dropout > 0.0 {
+            if mode.train && self.config.dropout > 0.0 {
                 x = x.dropout(self.config.dropout, true);
             }
         }
         // What is stored keeps all its bits.
-        let precision = if train { precision } else { Precision::F32 };
+        let precision = if mode.train { precision } else { Precision::F32 };
         let projected = precision.apply(&self.out, &x).to_kind(Kind::Float); // [B, D]
         let pooled = x.to_kind(Kind::Float); // [B, F] or [B, hidden]
-        Ok(Encoded { embedding: unit_length(&projected), pooled, tokens: None, grid: None })
+        Ok(Encoded { embedding: unit_length(&projected), pooled, tokens: None, grid: None, attention: vec![] })
     }
 
     fn dim(&self) -> usize {

@@ -11,7 +11,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use super::{Encoded, Encoder, Grid, check_positive, unit_length};
+use super::{Encoded, Encoder, Grid, Mode, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
@@ -207,7 +207,8 @@ pub struct ResNet {
 
 impl Encoder for ResNet {
     /// Tokens are the feature map of the first field of the upright view, `L = h w` vectors of `K` channels.
-    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+    fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error> {
+        let train = mode.train;
         let x = batch.images(self.name, self.image)?; // [B, C, H, W]
         let (rows, scales) = (x.size()[0], self.config.scales as i64);
         let fields = x.reshape([rows * scales, self.image[0] / scales, self.image[1], self.image[2]]);
@@ -224,14 +225,12 @@ impl Encoder for ResNet {
         let features = first.expect("there is at least one orientation");
         let pooled = self.orientations.merge(&Tensor::cat(&pooled, 0)).reshape([rows, -1]); // [B, S P]
         // The fields of a view lie one after the other.
-        let upright = features.narrow(0, 0, rows * scales).slice(0, 0, None, scales); // [B, K, h, w]
-        let grid = Grid { h: features.size()[2], w: features.size()[3], stride: self.stride };
-        Ok(Encoded {
-            embedding: unit_length(&self.out.forward(&pooled)),
-            pooled,
-            tokens: Some(upright.flatten(2, 3).transpose(1, 2)),
-            grid: Some(grid),
-        })
+        let tokens = mode.tokens.then(|| {
+            let upright = features.narrow(0, 0, rows * scales).slice(0, 0, None, scales); // [B, K, h, w]
+            upright.flatten(2, 3).transpose(1, 2)
+        });
+        let grid = tokens.as_ref().map(|_| Grid { h: features.size()[2], w: features.size()[3], stride: self.stride });
+        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens, grid, attention: vec![] })
     }
 
     fn dim(&self) -> usize {
@@ -240,6 +239,10 @@ impl Encoder for ResNet {
 
     fn num_pooled(&self) -> usize {
         self.config.num_pooled()
+    }
+
+    fn num_token_features(&self) -> Option<usize> {
+        self.config.size.widths().last().map(|&width| width as usize)
     }
 }
 

@@ -5,7 +5,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
-use super::{Encoded, Encoder, check_dropout, check_positive, conv::check_bases, unit_length};
+use super::{Encoded, Encoder, Grid, Mode, check_dropout, check_positive, conv::check_bases, unit_length};
 use crate::{
     Batch, Error,
     layers::{Conv1d, Linear, RmsNorm, Window},
@@ -88,7 +88,7 @@ pub struct Transformer {
 }
 
 impl Encoder for Transformer {
-    fn encode(&self, batch: &Batch, train: bool) -> Result<Encoded, Error> {
+    fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error> {
         let (ids, lengths) = batch.sequences(NAME)?;
         let (ids, lengths) = strands::both(ids, lengths); // [2B, L], [2B]
         let patch = self.config.patch as i64;
@@ -99,12 +99,18 @@ impl Encoder for Transformer {
         let mask = strands::mask(&strands::strided(&lengths, patch), num_patches); // [2B, P]
         let attend = mask.to_kind(Kind::Bool).view([-1, 1, 1, num_patches]); // [2B, 1, 1, P]
         let rotary = Rotary::new(num_patches, (self.config.width / self.config.heads) as i64, x.device());
+        let dropout = if mode.train { self.config.dropout } else { 0.0 };
+        let mut attention = vec![];
         for block in &self.blocks {
-            x = block.forward(&x, &attend, &rotary, if train { self.config.dropout } else { 0.0 });
+            let found;
+            (x, found) = block.forward(&x, &attend, &rotary, dropout, mode.attention);
+            attention.extend(found.map(|weights| strands::upright(&weights))); // [B, H, P, P]
         }
         let x = self.norm.forward(&x).transpose(1, 2); // [2B, C, P]
         let pooled = strands::merge(&strands::masked_mean(&x, &mask.unsqueeze(1))); // [B, C]
-        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens: None, grid: None })
+        let tokens = mode.tokens.then(|| strands::upright(&x).transpose(1, 2)); // [B, P, C]
+        let grid = tokens.as_ref().map(|_| Grid { h: 1, w: num_patches, stride: patch });
+        Ok(Encoded { embedding: unit_length(&self.out.forward(&pooled)), pooled, tokens, grid, attention })
     }
 
     fn dim(&self) -> usize {
@@ -113,6 +119,10 @@ impl Encoder for Transformer {
 
     fn num_pooled(&self) -> usize {
         self.config.width
+    }
+
+    fn num_token_features(&self) -> Option<usize> {
+        Some(self.config.width)
     }
 }
 
@@ -142,21 +152,36 @@ impl Block {
         }
     }
 
-    /// `x` `[B, P, C]`, `attend` `[B, 1, 1, P]`.
-    fn forward(&self, x: &Tensor, attend: &Tensor, rotary: &Rotary, dropout: f64) -> Tensor {
+    /// `x` `[B, P, C]`, `attend` `[B, 1, 1, P]`; with the weights of the attention `[B, H, P, P]` where they are `wanted`.
+    fn forward(
+        &self,
+        x: &Tensor,
+        attend: &Tensor,
+        rotary: &Rotary,
+        dropout: f64,
+        wanted: bool,
+    ) -> (Tensor, Option<Tensor>) {
         let drop = |y: Tensor| if dropout > 0.0 { y.dropout(dropout, true) } else { y };
-        let x = x + drop(self.attention(&self.attention_norm.forward(x), attend, rotary));
+        let (seen, weights) = self.attention(&self.attention_norm.forward(x), attend, rotary, wanted);
+        let x = x + drop(seen);
         let inner = self.mlp_in.forward(&self.mlp_norm.forward(&x)).gelu("none");
-        &x + drop(self.mlp_out.forward(&inner))
+        (&x + drop(self.mlp_out.forward(&inner)), weights)
     }
 
-    fn attention(&self, x: &Tensor, attend: &Tensor, rotary: &Rotary) -> Tensor {
+    fn attention(&self, x: &Tensor, attend: &Tensor, rotary: &Rotary, wanted: bool) -> (Tensor, Option<Tensor>) {
         let (batch, positions, width) = x.size3().expect("the trunk has three dimensions");
         let split = self.query_key_value.forward(x).view([batch, positions, 3, self.heads, width / self.heads]);
         let [q, k, v] = [0, 1, 2].map(|part| split.select(2, part).transpose(1, 2)); // [B, H, P, C / H]
         let (q, k) = (rotary.turn(&q), rotary.turn(&k));
-        let y = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(attend), 0.0, false, None, false);
-        self.attention_out.forward(&y.transpose(1, 2).reshape([batch, positions, width]))
+        // The fused product keeps no weights.
+        let (y, weights) = if wanted {
+            let logits = q.matmul(&k.transpose(-2, -1)) / ((width / self.heads) as f64).sqrt();
+            let weights = logits.masked_fill(&attend.logical_not(), f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            (weights.matmul(&v), Some(weights))
+        } else {
+            (Tensor::scaled_dot_product_attention(&q, &k, &v, Some(attend), 0.0, false, None, false), None)
+        };
+        (self.attention_out.forward(&y.transpose(1, 2).reshape([batch, positions, width])), weights)
     }
 }
 

@@ -25,7 +25,7 @@ use invar_dataset::{
     seed::{self, Stream},
 };
 use invar_loss::Context;
-use invar_nn::{SampleIds, Views};
+use invar_nn::{Mode, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
@@ -218,10 +218,10 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
     fn forward(&self, chunk: usize, views: &Views) -> Result<Projected, Error> {
-        let Some(dropout_seed) = self.dropout_seed else { return self.network.forward(views, true) };
+        let Some(dropout_seed) = self.dropout_seed else { return self.network.forward(views, Mode::TRAIN) };
         let _guard = hold_generator();
         tch::manual_seed(seed::mix(seed::mix(dropout_seed, chunk as u64), self.rank) as i64);
-        self.network.forward(views, true)
+        self.network.forward(views, Mode::TRAIN)
     }
 }
 
@@ -318,7 +318,7 @@ impl Step for ContrastiveStep {
         let (mut first, mut second, mut groups) = (vec![], vec![], vec![]);
         let part = 1.0 / batches.len().max(1) as f64;
         for chunks in batches {
-            let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, false))?;
+            let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, Mode::EMBED))?;
             let Projected { embeddings, projections } = concatenate(&parts);
             let samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());

@@ -182,6 +182,8 @@ impl SourceConfig {
                 }
             }
             (Self::Reads(_), Sees::Pictures) => return misfit("pictures", "a source of reads"),
+            (Self::Reads(_), Sees::Graphs) => return misfit("graphs", "a source of reads"),
+            (Self::Micrographs(_), Sees::Graphs) => return misfit("graphs", "a source of micrographs"),
             (Self::Micrographs(_), _) => return misfit("reads", "a source of micrographs"),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use invar_dataset::{View, ViewShape, seed};
 use invar_nn::{
-    Batch, Encoder, EncoderConfig,
+    Batch, Encoder, EncoderConfig, Mode,
     encoder::{conv::ConvConfig, kmer_mlp::KmerMlpConfig, transformer::TransformerConfig},
 };
 use rand::Rng as _;
@@ -39,7 +39,7 @@ fn reverse_complement(sequence: &[i32]) -> Vec<i32> {
 fn encode(encoder: &dyn Encoder, sequences: &[Vec<i32>]) -> Tensor {
     let views: Vec<View> = sequences.iter().cloned().map(View::tokens).collect();
     let batch = Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap();
-    tch::no_grad(|| encoder.encode(&batch, false).unwrap().embedding)
+    tch::no_grad(|| encoder.encode(&batch, Mode::EMBED).unwrap().embedding)
 }
 
 /// Largest `1 - cos` between rows, in double precision.
@@ -74,7 +74,7 @@ fn strands_are_one_before_and_after_training() {
         for step in 0..5 {
             let views: Vec<View> = sequences(2 + step).into_iter().map(View::tokens).collect();
             let batch = Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap();
-            let embedding = encoder.encode(&batch, true).unwrap().embedding;
+            let embedding = encoder.encode(&batch, Mode::TRAIN).unwrap().embedding;
             // Anything that moves all weights: pull each embedding to the first axis.
             optimizer.backward_step(&embedding.select(1, 0).neg().mean(None::<Kind>));
         }
@@ -163,4 +163,61 @@ fn a_recipe_reads_as_documented() {
     assert_eq!(config, EncoderConfig::KmerMlp(expected));
     let error = toml::from_str::<EncoderConfig>("type = 'conv'\nchanels = 3").unwrap_err().to_string();
     assert!(error.contains("chanels") && error.contains("channels"), "{error}");
+}
+
+#[test]
+fn attention_that_is_asked_for_changes_nothing_and_adds_up() {
+    let store = nn::VarStore::new(Device::Cpu);
+    tch::manual_seed(5);
+    let config = TransformerConfig { width: 32, depth: 2, heads: 2, patch: 4, ..TransformerConfig::default() };
+    let encoder =
+        EncoderConfig::Transformer(config).init(&store.root(), &ViewShape::Tokens { vocabulary: 5 }).unwrap();
+    let bases = |length: usize| View::tokens((0..length).map(|at| (at * 7 % 4) as i32).collect());
+    // Of 10, 3 and 0 patches.
+    let views = [bases(40), bases(11), bases(0)];
+    let batch = Batch::collate(&views.each_ref()).unwrap();
+    let (plain, asked) = tch::no_grad(|| {
+        let mode = Mode { attention: true, tokens: true, ..Mode::EMBED };
+        (encoder.encode(&batch, Mode::EMBED).unwrap(), encoder.encode(&batch, mode).unwrap())
+    });
+    assert!(plain.tokens.is_none() && plain.grid.is_none() && plain.attention.is_empty());
+    let difference = |rows: i64| {
+        let of = |encoded: &Encoded| encoded.embedding.narrow(0, 0, rows);
+        (of(&plain) - of(&asked)).abs().max().double_value(&[])
+    };
+    // The fused product and the explicit one are one but for rounding.
+    assert!(difference(2) < 1e-5, "{}", difference(2));
+    assert_eq!(asked.grid, Some(Grid { h: 1, w: 10, stride: 4 }));
+    assert_eq!(asked.tokens.as_ref().unwrap().size(), [3, 10, 32]);
+    assert_eq!(encoder.num_token_features(), Some(32));
+    assert_eq!(asked.attention.len(), 2);
+    for layer in &asked.attention {
+        assert_eq!(layer.size(), [3, 2, 10, 10]);
+        let sums = layer.narrow(0, 0, 2).sum_dim_intlist(-1, false, None::<Kind>);
+        assert!((sums - 1.0).abs().max().double_value(&[]) < 1e-5);
+        // Nobody looks at the padding.
+        assert_eq!(layer.get(1).narrow(-1, 3, 7).abs().max().double_value(&[]), 0.0);
+    }
+    // A row alone has its own.
+    assert_eq!(asked.rows(1, 1).attention[1], asked.attention[1].narrow(0, 1, 1));
+}
+
+#[test]
+fn tokens_are_of_the_strand_as_it_is_given() {
+    let store = nn::VarStore::new(Device::Cpu);
+    tch::manual_seed(6);
+    let config = ConvConfig { channels: 16, depth: 1, kernel: 3, stem_kernel: 5, stride: 2, ..ConvConfig::default() };
+    let encoder = EncoderConfig::Conv(config).init(&store.root(), &ViewShape::Tokens { vocabulary: 5 }).unwrap();
+    let ids: Vec<i32> = (0..64).map(|at| (at * at * 7 % 13 % 4) as i32).collect();
+    let reversed: Vec<i32> = ids.iter().rev().map(|&id| 3 - id).collect();
+    let of = |ids: &[i32]| {
+        let batch = Batch::collate(&[&View::tokens(ids.to_vec())]).unwrap();
+        tch::no_grad(|| encoder.encode(&batch, Mode { tokens: true, ..Mode::EMBED }).unwrap())
+    };
+    let (forth, back) = (of(&ids), of(&reversed));
+    assert_eq!(forth.tokens.as_ref().unwrap().size(), [1, 32, 16]);
+    assert_eq!(forth.grid, Some(Grid { h: 1, w: 32, stride: 2 }));
+    let differ = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+    assert!(differ(&forth.embedding, &back.embedding) < 1e-6);
+    assert!(differ(forth.tokens.as_ref().unwrap(), back.tokens.as_ref().unwrap()) > 1e-2);
 }
