@@ -60,8 +60,8 @@ pub struct Decoupled {
 }
 
 impl Loss for Decoupled {
-    fn head(&self) -> &Head {
-        &self.head
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {

@@ -45,6 +45,15 @@ pub enum Error {
         /// Its shape; empty where it is missing.
         found: Vec<i64>,
     },
+    /// An encoder that has no tokens.
+    #[error(
+        "loss {loss} needs an encoder that has a vector for each position: one of {}",
+        invar_nn::encoder::WITH_TOKENS.join(", ")
+    )]
+    NoTokens {
+        /// The loss, as the recipe names it.
+        loss: &'static str,
+    },
     /// A setting out of range.
     #[error("{key} must be {expected}, got {found}")]
     Config {

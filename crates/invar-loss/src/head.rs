@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn encoded(embedding: Tensor) -> Encoded {
-        Encoded { pooled: embedding.shallow_clone(), embedding, tokens: None, grid: None }
+        Encoded { pooled: embedding.shallow_clone(), embedding, tokens: None, grid: None, attention: vec![] }
     }
 
     #[test]

@@ -80,8 +80,8 @@ pub struct InfoNce {
 }
 
 impl Loss for InfoNce {
-    fn head(&self) -> &Head {
-        &self.head
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -123,9 +123,9 @@ impl Loss for InfoNce {
         let gradients = share.gradients.take();
         let mut loss = share.loss.to_kind(kind);
         let metrics = vec![
-            ("loss_over_ln_n", over_chance(&share.loss, chance)),
-            ("accuracy", share.accuracy),
-            ("temperature", self.head.temperature() * own_part),
+            ("loss_over_ln_n".to_owned(), over_chance(&share.loss, chance)),
+            ("accuracy".to_owned(), share.accuracy),
+            ("temperature".to_owned(), self.head.temperature() * own_part),
         ];
         if let Some([dq, dk, ds]) = gradients {
             loss = invar_torch::attach_gradients(&loss, &[(q, &dq), (k, &dk), (&scale, &ds)])?;

@@ -13,6 +13,9 @@
 //! | [`multi_positive`] (Khosla et al. 2020; Miech et al. 2020) | more than two views, or several rows of one sample |
 //! | [`sigmoid`] (Zhai et al. 2023) | batches of any size, few negatives: no row is normalised by the others |
 //! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
+//! | [`masked_token`] (Devlin et al. 2019) | beside another: what is hidden of a view is told from the rest of it |
+//!
+//! A recipe may name several, each with a weight: see [`objective`].
 //!
 //! Each view has the id of the sample that it is of. Rows of one sample are never negatives of each other, nor are those
 //! of two samples that the batch pairs with each other. Where pairs have groups (`invar_dataset::GroupId`), neither are
@@ -23,9 +26,11 @@
 
 pub mod decoupled;
 pub mod info_nce;
+pub mod masked_token;
 pub mod momentum;
 pub mod multi_positive;
 pub mod nt_xent;
+pub mod objective;
 pub mod sigmoid;
 
 mod error;
@@ -39,7 +44,7 @@ mod testing;
 
 use std::ops::Range;
 
-use invar_nn::{Encoded, SampleIds};
+use invar_nn::{Encoded, SampleIds, TokenShape};
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -48,9 +53,11 @@ pub use decoupled::{Decoupled, DecoupledConfig};
 pub use error::Error;
 pub use head::Head;
 pub use info_nce::{InfoNce, InfoNceConfig};
+pub use masked_token::{MaskedToken, MaskedTokenConfig};
 pub use momentum::{Momentum, MomentumConfig};
 pub use multi_positive::{MultiPositive, MultiPositiveConfig};
 pub use nt_xent::{NtXent, NtXentConfig};
+pub use objective::{Objective, ObjectiveConfig, WeightedLoss};
 pub use rows::Aggregate;
 pub use sigmoid::{Sigmoid, SigmoidConfig};
 
@@ -64,14 +71,39 @@ pub struct LossOutput {
     pub terms: Vec<(&'static str, Tensor)>,
     /// Named scalars to look at, detached, still on the device: this process's share of each, so that they add up over
     /// the processes.
-    pub metrics: Vec<(&'static str, Tensor)>,
+    pub metrics: Vec<(String, Tensor)>,
 }
 
 impl LossOutput {
-    /// The sum of the terms, a scalar.
-    pub fn total(&self) -> Tensor {
+    /// The sum of the terms, a scalar; `None` of none.
+    pub fn total(&self) -> Option<Tensor> {
         let terms: Vec<&Tensor> = self.terms.iter().map(|(_, term)| term).collect();
-        Tensor::stack(&terms, 0).sum(None)
+        (!terms.is_empty()).then(|| Tensor::stack(&terms, 0).sum(None))
+    }
+}
+
+/// What a loss makes of some rows by themselves: sums, which are divided by what is asked in the whole batch.
+#[derive(Debug)]
+pub struct Local {
+    /// Name of the loss.
+    pub name: &'static str,
+    /// Of what each place adds: a scalar, with gradients.
+    pub sum: Tensor,
+    /// Named sums to look at, scalars, detached.
+    pub metrics: Vec<(&'static str, Tensor)>,
+}
+
+impl Local {
+    /// The same numbers, without gradients.
+    pub fn detached(&self) -> Self {
+        let metrics = self.metrics.iter().map(|(name, metric)| (*name, metric.shallow_clone())).collect();
+        Self { name: self.name, sum: self.sum.detach(), metrics }
+    }
+
+    /// Adds what the same loss made of other rows.
+    pub fn add(&mut self, other: &Self) {
+        self.sum = &self.sum + &other.sum;
+        self.metrics.iter_mut().zip(&other.metrics).for_each(|(sum, (_, metric))| sum.1 = &sum.1 + metric);
     }
 }
 
@@ -101,13 +133,35 @@ impl<'a> Context<'a> {
 
 /// Head and criterion. Several threads may project at the same time: see [`invar_nn::Weights`].
 pub trait Loss: Send + Sync {
-    /// Projection and temperature.
-    fn head(&self) -> &Head;
+    /// Projection and temperature; `None` of a loss that compares nothing.
+    fn head(&self) -> Option<&Head>;
 
-    /// The head: embeddings of one view `[B, D]` to what is compared `[B, P]`, unit rows. Every process calls it on its
-    /// own rows, or on some of them at a time.
+    /// The head: embeddings of one view `[B, D]` to what is compared `[B, P]`, unit rows; `[B, 0]` of a loss that compares
+    /// nothing. Every process calls it on its own rows, or on some of them at a time.
     fn project(&self, view: &Encoded) -> Tensor {
-        self.head().project(view)
+        match self.head() {
+            Some(head) => head.project(view),
+            None => view.embedding.narrow(1, 0, 0),
+        }
+    }
+
+    /// Whether it looks at single positions of single views instead of comparing rows: then [`Loss::local`] is the loss.
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    /// What it makes of some rows of one view by themselves, whose tokens were asked for; `targets` `[b, L]` are what is hidden
+    /// in them, -1 where nothing is. `None` where nothing is asked.
+    ///
+    /// # Errors
+    /// When the tokens or targets do not fit.
+    fn local(&self, _view: &Encoded, _targets: Option<&Tensor>) -> Result<Option<Local>, Error> {
+        Ok(None)
+    }
+
+    /// How many places [`Loss::local`] is a sum over, of all views stacked.
+    fn num_asked(&self, _targets: Option<&Tensor>) -> i64 {
+        0
     }
 
     /// The share of the loss that rows `context.own` have: `views[v]` `[B, P]` holds the projections of view `v` of every
@@ -127,7 +181,9 @@ pub trait Loss: Send + Sync {
     /// Called after each optimizer step with what the criterion saw, once for each batch of the step: puts parameters back
     /// into their range, and remembers keys.
     fn after_step(&mut self, _context: &Context) {
-        self.head().clamp();
+        if let Some(head) = self.head() {
+            head.clamp();
+        }
     }
 }
 
@@ -147,6 +203,8 @@ pub enum LossConfig {
     Sigmoid(SigmoidConfig),
     /// MoCo's: a bank of the keys of past batches.
     Momentum(MomentumConfig),
+    /// BERT's: what is hidden of a view is told from the rest of it.
+    MaskedToken(MaskedTokenConfig),
 }
 
 impl Default for LossConfig {
@@ -156,12 +214,25 @@ impl Default for LossConfig {
 }
 
 impl LossConfig {
-    /// Builds the loss over embeddings of `dim` dimensions, its parameters under `path` (by convention `head`) and
-    /// its own name.
+    /// The name in a recipe.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::InfoNce(_) => info_nce::NAME,
+            Self::NtXent(_) => nt_xent::NAME,
+            Self::Decoupled(_) => decoupled::NAME,
+            Self::MultiPositive(_) => multi_positive::NAME,
+            Self::Sigmoid(_) => sigmoid::NAME,
+            Self::Momentum(_) => momentum::NAME,
+            Self::MaskedToken(_) => masked_token::NAME,
+        }
+    }
+
+    /// Builds the loss over embeddings of `dim` dimensions, or over tokens where the encoder has them; its parameters under
+    /// `path` (by convention `head`) and its own name.
     ///
     /// # Errors
-    /// When a setting is out of range.
-    pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Box<dyn Loss>, Error> {
+    /// When a setting is out of range, or the encoder has not what the loss needs.
+    pub fn init(&self, path: &nn::Path, dim: usize, tokens: Option<TokenShape>) -> Result<Box<dyn Loss>, Error> {
         match self {
             Self::InfoNce(config) => Ok(Box::new(config.init(&(path / "info_nce"), dim)?)),
             Self::NtXent(config) => Ok(Box::new(config.init(&(path / "nt_xent"), dim)?)),
@@ -169,6 +240,7 @@ impl LossConfig {
             Self::MultiPositive(config) => Ok(Box::new(config.init(&(path / "multi_positive"), dim)?)),
             Self::Sigmoid(config) => Ok(Box::new(config.init(&(path / "sigmoid"), dim)?)),
             Self::Momentum(config) => Ok(Box::new(config.init(&(path / "momentum"), dim)?)),
+            Self::MaskedToken(config) => Ok(Box::new(config.init(&(path / "masked_token"), tokens)?)),
         }
     }
 }

@@ -108,8 +108,8 @@ pub struct Momentum {
 }
 
 impl Loss for Momentum {
-    fn head(&self) -> &Head {
-        &self.head
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {

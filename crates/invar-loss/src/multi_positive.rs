@@ -83,8 +83,8 @@ pub struct MultiPositive {
 }
 
 impl Loss for MultiPositive {
-    fn head(&self) -> &Head {
-        &self.head
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {

@@ -72,8 +72,8 @@ pub struct NtXent {
 }
 
 impl Loss for NtXent {
-    fn head(&self) -> &Head {
-        &self.head
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         let store = nn::VarStore::new(tch::Device::Cpu);
-        let error = |config: LossConfig| config.init(&store.root(), 3).err().unwrap().to_string();
+        let error = |config: LossConfig| config.init(&store.root(), 3, None).err().unwrap().to_string();
         assert!(error(config(0.0, 0.0, 0.0)).starts_with("loss.temperature"));
         assert_eq!(error(config(0.1, -1.0, 0.0)), "loss.hard_negatives must be at least 0, got -1");
         assert!(error(config(0.1, 0.0, f64::NAN)).starts_with("loss.margin"));

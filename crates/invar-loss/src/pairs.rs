@@ -128,10 +128,10 @@ pub(crate) fn report(
     let share = (context.own.end - context.own.start) as f64 / context.samples.num_pairs() as f64;
     let mut metrics = vec![];
     if let Some(chance) = chance {
-        metrics.push(("loss_over_ln_n", over_chance(&loss.detach(), chance)));
+        metrics.push(("loss_over_ln_n".to_owned(), over_chance(&loss.detach(), chance)));
     }
-    metrics.push(("accuracy", sums.hits.detach() / num_anchors as f64));
-    metrics.push(("temperature", head.temperature() * share));
+    metrics.push(("accuracy".to_owned(), sums.hits.detach() / num_anchors as f64));
+    metrics.push(("temperature".to_owned(), head.temperature() * share));
     LossOutput { terms: vec![(name, loss)], metrics }
 }
 

@@ -72,8 +72,8 @@ pub struct Sigmoid {
 }
 
 impl Loss for Sigmoid {
-    fn head(&self) -> &Head {
-        &self.head
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
     }
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
@@ -91,7 +91,7 @@ impl Loss for Sigmoid {
             criterion: Criterion::Sigmoid { bias: &self.bias },
         };
         let mut output = report(NAME, &rows.sums()?, num_pairs, None, context, &self.head);
-        output.metrics.push(("bias", self.bias.detach() * ((own.end - first) as f64 / num_pairs as f64)));
+        output.metrics.push(("bias".to_owned(), self.bias.detach() * ((own.end - first) as f64 / num_pairs as f64)));
         Ok(output)
     }
 }

@@ -122,7 +122,7 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(config: &LossConfig, views: Vec<Tensor>, samples: SampleIds) -> Self {
         let mut store = nn::VarStore::new(Device::Cpu);
-        let loss = config.init(&(store.root() / "head"), views[0].size()[1] as usize).unwrap();
+        let loss = config.init(&(store.root() / "head"), views[0].size()[1] as usize, None).unwrap();
         store.double();
         Self { store, loss, views, samples, slow_keys: None }
     }
@@ -138,7 +138,7 @@ impl Case {
     }
 
     pub(crate) fn value(&self) -> f64 {
-        self.run().unwrap().total().double_value(&[])
+        self.run().unwrap().total().unwrap().double_value(&[])
     }
 
     pub(crate) fn after_step(&mut self, train: bool) {
@@ -155,25 +155,25 @@ impl Case {
     }
 
     /// Loss and gradients with respect to views and parameters, summed over the shares of `parts` processes.
-    fn shared(&self, parts: i64) -> (f64, Vec<Tensor>, Vec<(&'static str, f64)>) {
+    fn shared(&self, parts: i64) -> (f64, Vec<Tensor>, Vec<(String, f64)>) {
         let leaves: Vec<Tensor> = self.views.iter().map(|v| v.copy().set_requires_grad(true)).collect();
         let parameters = self.parameters();
         let inputs: Vec<&Tensor> = leaves.iter().chain(parameters.iter().map(|(_, t)| t)).collect();
         let n = self.samples.num_pairs() as i64;
         let mut sum = 0.0;
         let mut gradients: Vec<Tensor> = inputs.iter().map(|t| t.zeros_like().detach()).collect();
-        let mut metrics: Vec<(&'static str, f64)> = vec![];
+        let mut metrics: Vec<(String, f64)> = vec![];
         for part in 0..parts {
             let output = self.share(&leaves, n * part / parts..n * (part + 1) / parts).unwrap();
-            sum += output.total().double_value(&[]);
+            sum += output.total().unwrap().double_value(&[]);
             for (number, (name, value)) in output.metrics.iter().enumerate() {
                 assert!(!value.requires_grad(), "{name}");
                 if part == 0 {
-                    metrics.push((name, 0.0));
+                    metrics.push((name.clone(), 0.0));
                 }
                 metrics[number].1 += value.double_value(&[]);
             }
-            let found = Tensor::run_backward(&[output.total()], &inputs, false, false);
+            let found = Tensor::run_backward(&[output.total().unwrap()], &inputs, false, false);
             for (gradient, found) in gradients.iter_mut().zip(found).filter(|(_, found)| found.defined()) {
                 *gradient += found;
             }
@@ -182,7 +182,7 @@ impl Case {
     }
 
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        self.shared(1).2.into_iter().find(|(n, _)| *n == name).unwrap().1
+        self.shared(1).2.into_iter().find(|(n, _)| n == name).unwrap().1
     }
 
     /// The shares of two and three processes add up to the loss of one, its gradients and its metrics; and without
@@ -199,7 +199,7 @@ impl Case {
                 assert!((a - b).abs() < 1e-6, "{parts} parts, {name}: {a} {b}");
             }
         }
-        let blind = tch::no_grad(|| self.run().unwrap().total());
+        let blind = tch::no_grad(|| self.run().unwrap().total().unwrap());
         assert!(!blind.requires_grad() && (blind.double_value(&[]) - value).abs() < 1e-12);
     }
 

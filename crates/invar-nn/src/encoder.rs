@@ -69,6 +69,19 @@ impl Encoded {
     }
 }
 
+/// What the tokens of an encoder are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenShape {
+    /// Dimensions of a token, `K`.
+    pub features: usize,
+    /// Input positions that a token stands for: token `p` for those from `p * stride` on.
+    pub stride: usize,
+}
+
+/// Names of the encoders that have tokens.
+pub const WITH_TOKENS: [&str; 6] =
+    [conv::NAME, transformer::NAME, resnet::NAME, resnet::NAME_C4, resnet::NAME_C8, gnn::NAME];
+
 /// The lattice of a feature map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -134,8 +147,8 @@ pub trait Encoder: Send + Sync {
     /// Dimensions of what the last layer is given, `P`.
     fn num_pooled(&self) -> usize;
 
-    /// Dimensions of a token, `K`; `None` of an encoder that has none.
-    fn num_token_features(&self) -> Option<usize> {
+    /// What its tokens are; `None` of an encoder that has none.
+    fn tokens(&self) -> Option<TokenShape> {
         None
     }
 }

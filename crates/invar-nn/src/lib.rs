@@ -38,7 +38,7 @@ mod weights;
 
 pub use batch::{Batch, Graphs};
 pub use device::DeviceChoice;
-pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Sees, unit_length};
+pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Sees, TokenShape, unit_length};
 pub use error::Error;
 pub use features::Features;
 pub use sample_ids::SampleIds;

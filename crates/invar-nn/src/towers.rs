@@ -1,4 +1,4 @@
-use tch::Device;
+use tch::{Device, Tensor};
 
 use crate::{Batch, Encoded, Encoder, Error, Mode, SampleIds};
 
@@ -47,6 +47,13 @@ impl Towers {
                 Ok((0..views.samples.num_views() as i64).map(|view| encoded.rows(view * rows, rows)).collect())
             }
         }
+    }
+
+    /// What a masked-token loss asks of each view, as [`Batch::targets`]: one entry a view.
+    pub fn targets(views: &Views) -> Vec<Option<Tensor>> {
+        let rows = views.num_pairs() as i64;
+        let of_view = |view| views.stacked.targets().map(|targets| targets.narrow(0, view * rows, rows));
+        (0..views.samples.num_views() as i64).map(of_view).collect()
     }
 
     /// Embedding dimensions, `D`.

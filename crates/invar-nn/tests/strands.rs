@@ -2,7 +2,7 @@
 
 use invar_dataset::{View, ViewShape, seed};
 use invar_nn::{
-    Batch, Encoder, EncoderConfig, Mode,
+    Batch, Encoded, Encoder, EncoderConfig, Grid, Mode, TokenShape,
     encoder::{conv::ConvConfig, kmer_mlp::KmerMlpConfig, transformer::TransformerConfig},
 };
 use rand::Rng as _;
@@ -170,8 +170,7 @@ fn attention_that_is_asked_for_changes_nothing_and_adds_up() {
     let store = nn::VarStore::new(Device::Cpu);
     tch::manual_seed(5);
     let config = TransformerConfig { width: 32, depth: 2, heads: 2, patch: 4, ..TransformerConfig::default() };
-    let encoder =
-        EncoderConfig::Transformer(config).init(&store.root(), &ViewShape::Tokens { vocabulary: 5 }).unwrap();
+    let encoder = EncoderConfig::Transformer(config).init(&store.root(), &ViewShape::Tokens { vocabulary: 5 }).unwrap();
     let bases = |length: usize| View::tokens((0..length).map(|at| (at * 7 % 4) as i32).collect());
     // Of 10, 3 and 0 patches.
     let views = [bases(40), bases(11), bases(0)];
@@ -189,7 +188,7 @@ fn attention_that_is_asked_for_changes_nothing_and_adds_up() {
     assert!(difference(2) < 1e-5, "{}", difference(2));
     assert_eq!(asked.grid, Some(Grid { h: 1, w: 10, stride: 4 }));
     assert_eq!(asked.tokens.as_ref().unwrap().size(), [3, 10, 32]);
-    assert_eq!(encoder.num_token_features(), Some(32));
+    assert_eq!(encoder.tokens(), Some(TokenShape { features: 32, stride: 4 }));
     assert_eq!(asked.attention.len(), 2);
     for layer in &asked.attention {
         assert_eq!(layer.size(), [3, 2, 10, 10]);

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use invar_loss::LossConfig;
+use invar_loss::ObjectiveConfig;
 use invar_nn::{EncoderConfig, Features};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,8 +143,8 @@ impl TrainConfig {
 pub struct Recipe {
     /// The encoder.
     pub encoder: EncoderConfig,
-    /// The loss.
-    pub loss: LossConfig,
+    /// The loss, or several.
+    pub loss: ObjectiveConfig,
     /// The loop.
     pub train: TrainConfig,
     /// What of the encoder the model embeds by. Training does not depend on it: validation looks at what the last layer

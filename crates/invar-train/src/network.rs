@@ -7,7 +7,7 @@ use std::{
 };
 
 use invar_dataset::ViewShape;
-use invar_loss::Loss;
+use invar_loss::{Local, Objective};
 use invar_nn::{Mode, Towers, Views};
 use tch::{Device, Tensor, nn};
 
@@ -30,15 +30,17 @@ pub(crate) fn hold_generator() -> MutexGuard<'static, ()> {
 pub(crate) struct Network {
     store: nn::VarStore,
     pub(crate) towers: Towers,
-    pub(crate) loss: Box<dyn Loss>,
+    pub(crate) loss: Objective,
 }
 
 /// What a network makes of a batch.
 pub(crate) struct Projected {
     /// Embeddings `[B, D]`, one a view.
     pub(crate) embeddings: Vec<Tensor>,
-    /// What the head makes of them `[B, P]`, one a view.
+    /// What the heads make of them `[B, P]`: of loss `l` and view `v` at `l * num_views + v`.
     pub(crate) projections: Vec<Tensor>,
+    /// What the losses that look at single views make of the views, one a loss that finds something asked.
+    pub(crate) local: Vec<Local>,
 }
 
 impl Network {
@@ -49,7 +51,7 @@ impl Network {
         tch::manual_seed(weight_seed as i64);
         let mut store = nn::VarStore::new(Device::Cpu);
         let encoder = recipe.encoder.init(&(store.root() / TRUNK), shape)?;
-        let loss = recipe.loss.init(&(store.root() / HEAD), encoder.dim())?;
+        let loss = recipe.loss.init(&(store.root() / HEAD), encoder.dim(), encoder.tokens())?;
         store.set_device(device);
         Ok(Self { store, towers: Towers::Siamese(encoder), loss })
     }
@@ -67,9 +69,14 @@ impl Network {
 
     /// Encodes and projects views that may still lie on the host.
     pub(crate) fn forward(&self, views: &Views, mode: Mode) -> Result<Projected, Error> {
-        let encoded = self.towers.encode(&views.to_device(self.device()), mode)?;
-        let projections = encoded.iter().map(|view| self.loss.project(view)).collect();
-        Ok(Projected { embeddings: encoded.into_iter().map(|view| view.embedding).collect(), projections })
+        let views = views.to_device(self.device());
+        let encoded = self.towers.encode(&views, self.loss.wants(mode))?;
+        let of_views: Vec<Vec<Tensor>> = encoded.iter().map(|view| self.loss.project(view)).collect();
+        let num_losses = of_views.first().map_or(0, Vec::len);
+        let projections = (0..num_losses).flat_map(|loss| of_views.iter().map(move |view| view[loss].shallow_clone()));
+        let projections = projections.collect();
+        let local = self.loss.local(&encoded, &Towers::targets(&views))?;
+        Ok(Projected { embeddings: encoded.into_iter().map(|view| view.embedding).collect(), projections, local })
     }
 
     /// Takes the encoder's weights from a trained model: a run directory, or its model file. The head stays as drawn.

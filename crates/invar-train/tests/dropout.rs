@@ -17,7 +17,7 @@ fn recipe() -> Recipe {
     let train = TrainConfig { steps: Steps::Fixed(40), batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
     Recipe {
         encoder: EncoderConfig::KmerMlp(encoder),
-        loss: LossConfig::InfoNce(loss),
+        loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
         data: Default::default(),

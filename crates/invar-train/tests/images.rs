@@ -109,7 +109,7 @@ fn recipe() -> Recipe {
     };
     Recipe {
         encoder: EncoderConfig::ResnetC4(encoder),
-        loss: LossConfig::InfoNce(loss),
+        loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
         data: "stripes".into(),
@@ -148,7 +148,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
     let beta = train.betas[0];
     let recipe = Recipe {
         encoder: EncoderConfig::Resnet(encoder),
-        loss: LossConfig::InfoNce(loss),
+        loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
         data: Default::default(),

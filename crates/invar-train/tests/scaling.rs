@@ -18,7 +18,7 @@ fn recipe(train: TrainConfig) -> Recipe {
         TrainConfig { steps: Steps::Fixed(12), batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
     Recipe {
         encoder: EncoderConfig::KmerMlp(encoder),
-        loss: LossConfig::InfoNce(loss),
+        loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
         data: Default::default(),
@@ -155,7 +155,7 @@ fn training_starts_from_another_runs_encoder() {
     let warm = TrainConfig { warm_start: Some(first.path().into()), ..TrainConfig::default() };
     // Another head, and a step that changes nothing.
     let mut other = recipe(TrainConfig { learning_rate: 0.0, min_learning_rate: 0.0, ..warm.clone() });
-    other.loss = LossConfig::InfoNce(InfoNceConfig::default());
+    other.loss = LossConfig::InfoNce(InfoNceConfig::default()).into();
     let tensors = run(&other, second.path()).unwrap();
     let model: (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&Model::path_of(first.path())).unwrap();
     assert!(!model.0.is_empty() && model.0.iter().all(|(name, tensor)| tensors[name] == *tensor));
@@ -175,7 +175,7 @@ fn more_than_two_views_are_for_the_losses_that_take_them() {
     let mut many = recipe(TrainConfig { views: 4, ..TrainConfig::default() });
     let error = run(&many, dir.path()).unwrap_err().to_string();
     assert_eq!(error, "loss info-nce compares 2 views of a pair, got 4");
-    many.loss = LossConfig::MultiPositive(Default::default());
+    many.loss = LossConfig::MultiPositive(Default::default()).into();
     run(&many, dir.path()).unwrap();
     let losses = losses(dir.path());
     assert!(losses[11] < losses[0], "{losses:?}");
@@ -185,7 +185,7 @@ fn more_than_two_views_are_for_the_losses_that_take_them() {
 fn a_run_with_a_bank_and_an_average_goes_on_to_the_bit() {
     let config = TrainConfig { ema_decay: 0.9, accumulate: 2, chunk_pairs: 20, ..TrainConfig::default() };
     let mut recipe = recipe(config);
-    recipe.loss = LossConfig::Momentum(MomentumConfig { queue: 130, ..MomentumConfig::default() });
+    recipe.loss = LossConfig::Momentum(MomentumConfig { queue: 130, ..MomentumConfig::default() }).into();
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let expected = run(&recipe, whole.path()).unwrap();
     let source = Arc::new(Clouds::default());

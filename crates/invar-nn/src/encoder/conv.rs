@@ -4,7 +4,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
-use super::{Encoded, Encoder, Grid, Mode, check_dropout, check_positive, unit_length};
+use super::{Encoded, Encoder, Grid, Mode, TokenShape, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
@@ -105,8 +105,8 @@ impl Encoder for Conv {
         2 * self.config.channels
     }
 
-    fn num_token_features(&self) -> Option<usize> {
-        Some(self.config.channels)
+    fn tokens(&self) -> Option<TokenShape> {
+        Some(TokenShape { features: self.config.channels, stride: self.config.stride })
     }
 }
 

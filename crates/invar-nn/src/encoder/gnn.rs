@@ -6,7 +6,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use super::{Encoded, Encoder, Mode, check_dropout, check_positive, unit_length};
+use super::{Encoded, Encoder, Mode, TokenShape, check_dropout, check_positive, unit_length};
 use crate::{
     Batch, Error,
     batch::Graphs,
@@ -112,8 +112,8 @@ impl Encoder for Gnn {
         2 * self.config.width
     }
 
-    fn num_token_features(&self) -> Option<usize> {
-        Some(self.config.width)
+    fn tokens(&self) -> Option<TokenShape> {
+        Some(TokenShape { features: self.config.width, stride: 1 })
     }
 }
 

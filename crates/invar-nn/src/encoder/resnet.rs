@@ -11,7 +11,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use super::{Encoded, Encoder, Grid, Mode, check_positive, unit_length};
+use super::{Encoded, Encoder, Grid, Mode, TokenShape, check_positive, unit_length};
 use crate::{
     Batch, Error,
     error::describe_shape,
@@ -241,8 +241,9 @@ impl Encoder for ResNet {
         self.config.num_pooled()
     }
 
-    fn num_token_features(&self) -> Option<usize> {
-        self.config.size.widths().last().map(|&width| width as usize)
+    fn tokens(&self) -> Option<TokenShape> {
+        let features = *self.config.size.widths().last()? as usize;
+        Some(TokenShape { features, stride: self.stride as usize })
     }
 }
 

@@ -5,7 +5,7 @@ use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
-use super::{Encoded, Encoder, Grid, Mode, check_dropout, check_positive, conv::check_bases, unit_length};
+use super::{Encoded, Encoder, Grid, Mode, TokenShape, check_dropout, check_positive, conv::check_bases, unit_length};
 use crate::{
     Batch, Error,
     layers::{Conv1d, Linear, RmsNorm, Window},
@@ -121,8 +121,8 @@ impl Encoder for Transformer {
         self.config.width
     }
 
-    fn num_token_features(&self) -> Option<usize> {
-        Some(self.config.width)
+    fn tokens(&self) -> Option<TokenShape> {
+        Some(TokenShape { features: self.config.width, stride: self.config.patch })
     }
 }
 

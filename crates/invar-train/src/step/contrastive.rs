@@ -24,7 +24,7 @@ use invar_dataset::{
     ViewShape,
     seed::{self, Stream},
 };
-use invar_loss::Context;
+use invar_loss::{Context, Local};
 use invar_nn::{Mode, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
@@ -51,7 +51,7 @@ pub struct ContrastiveStep {
     dropout_seed: u64,
     group: Rc<ProcessGroup>,
     /// Sums over the batches since the last update.
-    reports: Vec<Vec<(&'static str, Tensor)>>,
+    reports: Vec<Vec<(String, Tensor)>>,
     /// The batches since the last update.
     seen: Vec<Seen>,
 }
@@ -137,13 +137,32 @@ impl ContrastiveStep {
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
 
-    /// Part 3: from the gradients of the own projections to those of the weights.
+    /// How many places each local loss asks about in the batch of all processes; at least one, to divide by.
+    fn asked(&self, chunks: &[Views], group: &ProcessGroup) -> Result<Vec<(&'static str, f64)>, Error> {
+        let loss = &self.network.loss;
+        let mut sums = vec![0; loss.local_names().len()];
+        for chunk in chunks {
+            let of_chunk = loss.num_asked(chunk.stacked.targets());
+            sums.iter_mut().zip(of_chunk).for_each(|(sum, asked)| *sum += asked);
+        }
+        if sums.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut all = Tensor::from_slice(&sums).to_kind(Kind::Double);
+        group.all_reduce(&mut all)?;
+        let asked = Vec::<f64>::try_from(all)?.into_iter().map(|asked| asked.max(1.0));
+        Ok(loss.local_names().into_iter().zip(asked).collect())
+    }
+
+    /// Part 3: from the gradients of the own projections, and from what the local losses make of the views, to those of the
+    /// weights.
     fn backward(
         &mut self,
         batch: u64,
         chunks: &[Views],
         graphs: Option<Vec<Projected>>,
         along: &[Tensor],
+        asked: &[(&'static str, f64)],
     ) -> Result<(), Error> {
         let mut graphs: Vec<Option<Projected>> =
             graphs.map_or_else(|| chunks.iter().map(|_| None).collect(), |all| all.into_iter().map(Some).collect());
@@ -168,7 +187,11 @@ impl ContrastiveStep {
                     None => pass.forward(part.number, &part.chunk)?,
                 };
                 let params: Vec<&Tensor> = part.params.iter().collect();
-                gradients_of(&inner(&projected.projections, &part.along), &params)
+                let mut value = inner(&projected.projections, &part.along);
+                for local in &projected.local {
+                    value = value + mean_of(local, asked);
+                }
+                gradients_of(&value, &params)
             })?;
             gradients.into_iter().for_each(|found| self.gradients.sum(found));
         }
@@ -245,12 +268,13 @@ impl Step for ContrastiveStep {
         let (projected, graphs) = self.project(batch, chunks)?;
         let slow_keys = self.slow_keys(batch, chunks)?;
         let samples = gathered(own_samples, &self.group)?;
+        let asked = self.asked(chunks, &self.group)?;
         let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
-        // One message for all views.
+        // One message for all views and losses.
         let gathered = self.group.all_gather(&Tensor::f_cat(&own, 1)?)?;
-        let width = own[0].size()[1];
-        let view = |v: usize| gathered.narrow(1, v as i64 * width, width).contiguous().set_requires_grad(true);
-        let all: Vec<Tensor> = (0..own.len()).map(view).collect();
+        let widths: Vec<i64> = own.iter().map(|own| own.size()[1]).collect();
+        let parts = gathered.split_with_sizes(&widths, 1);
+        let all: Vec<Tensor> = parts.iter().map(|part| part.contiguous().set_requires_grad(true)).collect();
         let context = Context {
             train: true,
             samples: &samples,
@@ -259,16 +283,25 @@ impl Step for ContrastiveStep {
             slow_keys: slow_keys.as_deref(),
         };
         let output = self.network.loss.criterion(&all, &context)?;
-        let loss = output.total();
+        let compared = output.total();
         let mut report = output.metrics;
-        report.push((LOSS, loss.detach()));
-        report.push((MOMENTS, tch::no_grad(|| moments(&projected.embeddings))));
-        let along = self.gradients.add_with(&loss, &self.optimizer.params(), &all)?;
+        let mut loss =
+            compared.as_ref().map_or_else(|| own[0].new_zeros([], (Kind::Float, own[0].device())), Tensor::detach);
+        for local in &projected.local {
+            loss = loss + mean_of(local, &asked).detach();
+            report.extend(metrics_of(local, &asked));
+        }
+        report.push((LOSS.to_owned(), loss));
+        report.push((MOMENTS.to_owned(), tch::no_grad(|| moments(&projected.embeddings))));
+        let along = match &compared {
+            Some(loss) => self.gradients.add_with(loss, &self.optimizer.params(), &all)?,
+            None => all.iter().map(Tensor::zeros_like).collect(),
+        };
         drop(all);
         let mut along = Tensor::f_cat(&along, 1)?;
         self.group.all_reduce(&mut along)?;
-        let along = along.narrow(0, first, num_rows).chunk(own.len() as i64, 1);
-        self.backward(batch, chunks, graphs, &along)?;
+        let along = along.narrow(0, first, num_rows).split_with_sizes(&widths, 1);
+        self.backward(batch, chunks, graphs, &along, &asked)?;
         self.reports.push(report);
         self.seen.push(Seen { rows, own, samples, slow_keys });
         Ok(())
@@ -278,17 +311,17 @@ impl Step for ContrastiveStep {
         let num_batches = self.reports.len().max(1) as f64;
         let mut gradients = self.gradients.take(&self.group, 1.0 / num_batches)?;
         let norm = gradients.norm();
-        let mut shares = BTreeMap::<&'static str, Tensor>::new();
+        let mut shares = BTreeMap::<String, Tensor>::new();
         for (name, share) in self.reports.drain(..).flatten() {
             let share = wide(&share) / num_batches;
-            let sum = shares.remove(name).map_or_else(|| share.shallow_clone(), |sum| sum + &share);
+            let sum = shares.remove(&name).map_or_else(|| share.shallow_clone(), |sum| sum + &share);
             shares.insert(name, sum);
         }
         let moments = shares.remove(MOMENTS).unwrap_or_else(|| norm.zeros_like().view([1]));
         let mut values = host_values(shares.values(), &moments, &norm, &self.group)?;
         let grad_norm = values.pop().unwrap_or(f64::NAN);
         let moments = values.split_off(shares.len());
-        let mut metrics: BTreeMap<String, f64> = shares.keys().map(|&name| name.to_owned()).zip(values).collect();
+        let mut metrics: BTreeMap<String, f64> = shares.into_keys().zip(values).collect();
         metrics.insert("embedding_std".into(), embedding_std(&moments));
         let loss = metrics.remove(LOSS).unwrap_or(f64::NAN);
         let mut report = StepReport { loss, grad_norm, metrics, suspects: vec![] };
@@ -319,15 +352,22 @@ impl Step for ContrastiveStep {
         let part = 1.0 / batches.len().max(1) as f64;
         for chunks in batches {
             let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, Mode::EMBED))?;
-            let Projected { embeddings, projections } = concatenate(&parts);
+            let Projected { embeddings, projections, local } = concatenate(&parts);
+            let asked = self.asked(chunks, &solo)?;
             let samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
             let context = Context { slow_keys, ..Context::solo(&samples, &solo, false) };
             // The queue of a momentum loss is that of the network in training.
             let output = self.network.loss.criterion(&projections, &context)?;
-            mean.loss += output.total().f_double_value(&[])? * part;
-            for (name, value) in &output.metrics {
-                *mean.metrics.entry((*name).to_owned()).or_default() += value.f_double_value(&[])? * part;
+            if let Some(total) = output.total() {
+                mean.loss += total.f_double_value(&[])? * part;
+            }
+            for local in &local {
+                mean.loss += mean_of(local, &asked).f_double_value(&[])? * part;
+            }
+            let of_locals = local.iter().flat_map(|local| metrics_of(local, &asked));
+            for (name, value) in output.metrics.into_iter().chain(of_locals) {
+                *mean.metrics.entry(name).or_default() += value.f_double_value(&[])? * part;
             }
             first.extend(host_rows(&embeddings[0])?);
             second.extend(host_rows(&embeddings[embeddings.len() - 1])?);
@@ -377,7 +417,30 @@ fn concatenate(parts: &[Projected]) -> Projected {
         let num_views = parts.first().map_or(0, |part| of(part).len());
         (0..num_views).map(|v| Tensor::cat(&parts.iter().map(|part| &of(part)[v]).collect::<Vec<_>>(), 0)).collect()
     };
-    Projected { embeddings: join(&|part| &part.embeddings), projections: join(&|part| &part.projections) }
+    let mut local: Vec<Local> = vec![];
+    for of_part in parts.iter().flat_map(|part| &part.local) {
+        match local.iter_mut().find(|sum| sum.name == of_part.name) {
+            None => local.push(of_part.detached()),
+            Some(sum) => sum.add(of_part),
+        }
+    }
+    Projected { embeddings: join(&|part| &part.embeddings), projections: join(&|part| &part.projections), local }
+}
+
+/// The share of a local loss: its sum over what is asked in the whole batch.
+fn mean_of(local: &Local, asked: &[(&'static str, f64)]) -> Tensor {
+    let (_, number) =
+        asked.iter().find(|(name, _)| *name == local.name).expect("a loss that was asked how much it asks");
+    &local.sum / *number
+}
+
+/// The shares of what is to be looked at.
+fn metrics_of(local: &Local, asked: &[(&'static str, f64)]) -> Vec<(String, Tensor)> {
+    let share = mean_of(local, asked).detach();
+    let (_, number) =
+        asked.iter().find(|(name, _)| *name == local.name).expect("a loss that was asked how much it asks");
+    let others = local.metrics.iter().map(|(name, sum)| ((*name).to_owned(), sum / *number));
+    [(local.name.to_owned(), share)].into_iter().chain(others).collect()
 }
 
 /// A scalar whose gradient with respect to each tensor is the one given for it.
