@@ -153,7 +153,8 @@ impl Objective {
         self.parts.iter().map(|part| part.loss.project(view)).collect()
     }
 
-    /// The weighed share of the losses that rows `context.own` have. `projections` are those of loss `l` and view `v` at
+    /// The weighed share of the losses that rows `context.own` have; of several losses, what each is without its weight is among
+    /// the metrics. `projections` are those of loss `l` and view `v` at
     /// `l * num_views + v`, and so are the slow keys.
     ///
     /// # Errors
@@ -162,6 +163,9 @@ impl Objective {
         let mut all = LossOutput { terms: vec![], metrics: vec![] };
         for (number, part) in self.parts.iter().enumerate() {
             let output = part.loss.criterion(self.of(number, projections), &self.context(number, context))?;
+            if self.parts.len() > 1 {
+                all.metrics.extend(output.terms.iter().map(|(name, term)| ((*name).to_owned(), term.detach())));
+            }
             let weighed = |term: Tensor| if part.weight == 1.0 { term } else { term * part.weight };
             all.terms.extend(output.terms.into_iter().map(|(name, term)| (name, weighed(term))));
             all.metrics.extend(output.metrics.into_iter().map(|(name, metric)| (self.named(part, &name), metric)));
@@ -169,7 +173,8 @@ impl Objective {
         Ok(all)
     }
 
-    /// What the local losses make of some rows of each view, weighed, one a loss that is local; `targets` are those of each view.
+    /// What the local losses make of some rows of each view, one a loss that is local: the sum is weighed, and the first metric is
+    /// what it is without the weight. `targets` are those of each view.
     ///
     /// # Errors
     /// Those of [`Loss::local`].
@@ -178,8 +183,9 @@ impl Objective {
         for part in self.parts.iter().filter(|part| part.loss.is_local()) {
             for (view, targets) in views.iter().zip(targets) {
                 let Some(found) = part.loss.local(view, targets.as_ref())? else { continue };
+                let mut metrics = found.metrics;
+                metrics.insert(0, (part.name, found.sum.detach()));
                 let sum = if part.weight == 1.0 { found.sum } else { found.sum * part.weight };
-                let metrics = found.metrics;
                 match all.iter_mut().find(|local| local.name == part.name) {
                     None => all.push(Local { name: part.name, sum, metrics }),
                     Some(local) => local.add(&Local { name: part.name, sum, metrics }),

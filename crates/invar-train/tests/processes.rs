@@ -13,7 +13,7 @@ use std::{
 };
 
 use invar_dataset::{NoProgress, RunDir};
-use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig, MultiPositiveConfig};
+use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig, MultiPositiveConfig, ObjectiveConfig, WeightedLoss};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
 use invar_train::{Error, Place, Recipe, Steps, TrainConfig, Trainer, metrics::Event};
@@ -26,8 +26,8 @@ const RUN_DIR: &str = "INVAR_TEST_RUN_DIR";
 const UNTIL: &str = "INVAR_TEST_UNTIL";
 const LOSS: &str = "INVAR_TEST_LOSS";
 
-/// Losses on the two cores, with a bank, and with more than two views.
-const LOSSES: [&str; 3] = ["info-nce", "momentum", "multi-positive"];
+/// Losses on the two cores, with a bank, with more than two views, and two at once.
+const LOSSES: [&str; 4] = ["info-nce", "momentum", "multi-positive", "two"];
 
 fn recipe(loss: &str) -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
@@ -35,15 +35,22 @@ fn recipe(loss: &str) -> Recipe {
     let (loss, views) = match loss {
         "info-nce" => {
             let config = InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() };
-            (LossConfig::InfoNce(config), 2)
+            (LossConfig::InfoNce(config).into(), 2)
+        }
+        "two" => {
+            let first =
+                LossConfig::InfoNce(InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() });
+            let second = LossConfig::Momentum(MomentumConfig { queue: 250, ..MomentumConfig::default() });
+            let weighed = |weight, loss| WeightedLoss { weight, loss };
+            (ObjectiveConfig { losses: vec![weighed(1.0, first), weighed(0.5, second)] }, 2)
         }
         "momentum" => {
             let config = MomentumConfig { learn_temperature, projection, queue: 250, ..MomentumConfig::default() };
-            (LossConfig::Momentum(config), 2)
+            (LossConfig::Momentum(config).into(), 2)
         }
         _ => {
             let config = MultiPositiveConfig { learn_temperature, projection, ..MultiPositiveConfig::default() };
-            (LossConfig::MultiPositive(config), 3)
+            (LossConfig::MultiPositive(config).into(), 3)
         }
     };
     let train = TrainConfig {

@@ -43,8 +43,13 @@ fn chunk(shape: &ViewShape, pairs: std::ops::Range<usize>) -> Views {
 fn gradients(encoder: &EncoderConfig, shape: &ViewShape, threads: usize) -> HashMap<String, Tensor> {
     let train = TrainConfig { threads, batch_size: PAIRS, grad_clip: 0.0, ..TrainConfig::default() };
     let loss = LossConfig::InfoNce(InfoNceConfig { projection: vec![16], ..InfoNceConfig::default() });
-    let recipe =
-        Recipe { encoder: encoder.clone(), loss, train, features: Default::default(), data: Default::default() };
+    let recipe = Recipe {
+        encoder: encoder.clone(),
+        loss: loss.into(),
+        train,
+        features: Default::default(),
+        data: Default::default(),
+    };
     tch::set_num_threads(threads as i32);
     let mut step = ContrastiveStep::new(&recipe, shape, &Place::from(Device::Cpu)).unwrap();
     assert_eq!(step.side_by_side(), threads);

@@ -436,11 +436,9 @@ fn mean_of(local: &Local, asked: &[(&'static str, f64)]) -> Tensor {
 
 /// The shares of what is to be looked at.
 fn metrics_of(local: &Local, asked: &[(&'static str, f64)]) -> Vec<(String, Tensor)> {
-    let share = mean_of(local, asked).detach();
     let (_, number) =
         asked.iter().find(|(name, _)| *name == local.name).expect("a loss that was asked how much it asks");
-    let others = local.metrics.iter().map(|(name, sum)| ((*name).to_owned(), sum / *number));
-    [(local.name.to_owned(), share)].into_iter().chain(others).collect()
+    local.metrics.iter().map(|(name, sum)| ((*name).to_owned(), sum / *number)).collect()
 }
 
 /// A scalar whose gradient with respect to each tensor is the one given for it.

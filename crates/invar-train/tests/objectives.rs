@@ -1,0 +1,224 @@
+//! Several losses at once, losses of single positions, and views that are graphs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
+use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, RunDir, SampleId, SampleName, View, ViewShape, seed};
+use invar_loss::{InfoNceConfig, LossConfig, MaskedTokenConfig, ObjectiveConfig, SigmoidConfig, WeightedLoss};
+use invar_nn::{
+    EncoderConfig,
+    encoder::{gnn::GnnConfig, kmer_mlp::KmerMlpConfig, transformer::TransformerConfig},
+};
+use invar_train::{Error, Recipe, Steps, TrainConfig, checkpoint, metrics::Event, train};
+use rand::Rng as _;
+use tch::{Device, Kind, Tensor};
+
+const NUM_SAMPLES: usize = 96;
+
+/// Views of one shape, made by a function of the sample and a generator.
+struct Made {
+    shape: ViewShape,
+    view: fn(usize, &mut seed::Rng) -> View,
+}
+
+impl PairSource for Made {
+    fn len(&self) -> usize {
+        NUM_SAMPLES
+    }
+    fn view_shape(&self) -> ViewShape {
+        self.shape.clone()
+    }
+    fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
+        let view = |number: u64| {
+            let mut rng = seed::rng(seed::mix(pair_seed, number), index as u64);
+            (SampleId(index as u64), (self.view)(index, &mut rng))
+        };
+        Ok(Pair { views: vec![view(1), view(2)], links: None, group: None })
+    }
+    fn split_key(&self, index: usize) -> SampleId {
+        SampleId(index as u64)
+    }
+    fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+        Ok(SampleName::number(index))
+    }
+}
+
+/// A motif of its own over and over, from a random place on, a sixth of it hidden: what is hidden stands elsewhere.
+fn repeated(index: usize, rng: &mut seed::Rng) -> View {
+    let mut own = seed::rng(77, index as u64);
+    let motif: Vec<i32> = (0..8).map(|_| (own.next_u64() % 4) as i32).collect();
+    let (from, length) = (rng.next_u64() as usize % 8, 40 + rng.next_u64() as usize % 9);
+    let mut ids: Vec<i32> = (0..length).map(|at| motif[(from + at) % 8]).collect();
+    let hidden: Vec<bool> = (0..length).map(|_| rng.next_u64() % 6 == 0).collect();
+    let targets = ids.iter().zip(&hidden).map(|(&id, &hidden)| if hidden { id } else { -1 }).collect();
+    // 4 has no one-hot channel.
+    ids.iter_mut().zip(&hidden).filter(|(_, hidden)| **hidden).for_each(|(id, _)| *id = 4);
+    View::Tokens { ids, targets: Some(targets) }
+}
+
+/// A ring of 6 to 12 nodes with chords that leap over as many nodes as the sample's class says; three more features are noise.
+fn ring(index: usize, rng: &mut seed::Rng) -> View {
+    let n = 6 + (rng.next_u64() % 7) as u32;
+    let leap = 2 + (index % 3) as u32;
+    let edge = |a: u32, b: u32| [(a % n, b % n), (b % n, a % n)];
+    let edge_index = (0..n).flat_map(|node| [edge(node, node + 1), edge(node, node + leap)].concat()).collect();
+    let class = |node: u32| if (node + index as u32 / 3).is_multiple_of(leap) { 1.0 } else { -1.0 };
+    let mut noise = || (rng.next_u64() % 1_000) as f32 / 1_000.0 - 0.5;
+    let of_sample = (index as f32 * 0.37).sin();
+    let x = (0..n).flat_map(|node| [class(node), of_sample, noise()]).collect();
+    View::Graph { x, num_features: 3, edge_index, edge_weight: None }
+}
+
+fn tokens() -> Made {
+    Made { shape: ViewShape::Tokens { vocabulary: 5 }, view: repeated }
+}
+
+fn graphs() -> Made {
+    Made { shape: ViewShape::Graph { num_features: 3 }, view: ring }
+}
+
+fn transformer() -> EncoderConfig {
+    let config = TransformerConfig { width: 32, depth: 2, heads: 2, patch: 4, dim: 16, ..TransformerConfig::default() };
+    EncoderConfig::Transformer(config)
+}
+
+fn weighed(losses: &[(f64, LossConfig)]) -> ObjectiveConfig {
+    let losses = losses.iter().map(|(weight, loss)| WeightedLoss { weight: *weight, loss: loss.clone() });
+    ObjectiveConfig { losses: losses.collect() }
+}
+
+fn info_nce() -> LossConfig {
+    LossConfig::InfoNce(InfoNceConfig::default())
+}
+
+fn masked() -> LossConfig {
+    LossConfig::MaskedToken(MaskedTokenConfig::default())
+}
+
+fn recipe(encoder: EncoderConfig, loss: ObjectiveConfig, steps: u64, chunk_pairs: usize) -> Recipe {
+    let train = TrainConfig {
+        steps: Steps::Fixed(steps),
+        batch_size: 24,
+        chunk_pairs,
+        learning_rate: 3e-3,
+        warmup_steps: 2,
+        log_every: 1,
+        validate_every: steps,
+        validation_fraction: 0.25,
+        threads: 1,
+        ..TrainConfig::default()
+    };
+    Recipe { encoder, loss, train, features: Default::default(), data: Default::default() }
+}
+
+fn run(recipe: &Recipe, source: Made, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
+    train(recipe, Arc::new(source), Device::Cpu, dir, &NoProgress)?;
+    let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
+    Ok(checkpoint::read::<serde_json::Value>(&path)?.0)
+}
+
+/// The loss of each step with its metrics, and the last validation's retrieval.
+fn history(dir: &Path) -> (Vec<(f64, BTreeMap<String, f64>)>, f64) {
+    let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    let (mut steps, mut retrieval) = (vec![], 0.0);
+    for line in text.lines() {
+        match serde_json::from_str(line).unwrap() {
+            Event::Step(metrics) => steps.push((metrics.loss, metrics.metrics)),
+            Event::Validation(validation) => retrieval = validation.held_out.retrieval,
+            _ => {}
+        }
+    }
+    (steps, retrieval)
+}
+
+#[test]
+fn hidden_tokens_are_learned_beside_the_contrast() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = weighed(&[(1.0, info_nce()), (0.5, masked())]);
+    let weights = run(&recipe(transformer(), both, 150, 0), tokens(), dir.path()).unwrap();
+    assert!(weights.contains_key("head.masked_token.logits.weight"));
+    let (steps, _) = history(dir.path());
+    let of = |step: usize, name: &str| steps[step].1[name];
+    // A guess among four bases at first; half of what is hidden in the end.
+    let sum = of(0, "info-nce") + 0.5 * of(0, "masked-token");
+    assert!(of(0, "masked-token") > 4f64.ln() - 0.1 && (steps[0].0 - sum).abs() < 1e-4, "{:?}", steps[0]);
+    let last = |name: &str| (140..150).map(|step| of(step, name)).sum::<f64>() / 10.0;
+    assert!(of(0, "masked_accuracy") < 0.35 && last("masked_accuracy") > 0.45, "{}", last("masked_accuracy"));
+    assert!(last("info-nce/accuracy") > 0.8, "{}", last("info-nce/accuracy"));
+}
+
+#[test]
+fn a_batch_in_chunks_has_the_gradient_of_the_whole_also_of_single_positions() {
+    let both = || weighed(&[(1.0, info_nce()), (0.5, masked())]);
+    let (whole, chunked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = run(&recipe(transformer(), both(), 8, 0), tokens(), whole.path()).unwrap();
+    let found = run(&recipe(transformer(), both(), 8, 7), tokens(), chunked.path()).unwrap();
+    for ((a, of_a), (b, of_b)) in history(whole.path()).0.into_iter().zip(history(chunked.path()).0) {
+        assert!((a - b).abs() < 1e-4 * a, "{a} {b}");
+        for name in ["masked-token", "masked_accuracy", "info-nce/accuracy"] {
+            assert!((of_a[name] - of_b[name]).abs() < 1e-3, "{name}: {} {}", of_a[name], of_b[name]);
+        }
+    }
+    for (name, tensor) in &expected {
+        let gap = (tensor.to_kind(Kind::Double) - found[name].to_kind(Kind::Double)).abs().max().double_value(&[]);
+        assert!(gap < 5e-3, "{name}: {gap}");
+    }
+}
+
+#[test]
+fn a_loss_of_single_positions_alone_trains_too() {
+    let dir = tempfile::tempdir().unwrap();
+    run(&recipe(transformer(), masked().into(), 80, 0), tokens(), dir.path()).unwrap();
+    let (steps, _) = history(dir.path());
+    assert!(steps[79].0 < 0.8 * steps[0].0, "{} {}", steps[0].0, steps[79].0);
+    assert!((steps[0].0 - steps[0].1["masked-token"]).abs() < 1e-5);
+}
+
+#[test]
+fn weights_weigh_and_a_sum_is_a_sum() {
+    let encoder = || transformer();
+    let first = |loss: ObjectiveConfig| {
+        let dir = tempfile::tempdir().unwrap();
+        run(&recipe(encoder(), loss, 2, 0), tokens(), dir.path()).unwrap();
+        history(dir.path()).0[0].0
+    };
+    let sigmoid = || LossConfig::Sigmoid(SigmoidConfig::default());
+    // No loss has parameters of its own here that would change what the encoder draws.
+    let (a, b) = (first(info_nce().into()), first(sigmoid().into()));
+    let both = first(weighed(&[(2.0, info_nce()), (0.25, sigmoid())]));
+    assert!((both - (2.0 * a + 0.25 * b)).abs() < 1e-4 * both, "{both}: {a} {b}");
+}
+
+#[test]
+fn graphs_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let encoder = EncoderConfig::Gnn(GnnConfig { width: 32, depth: 2, dim: 16, dropout: 0.0 });
+    run(&recipe(encoder, info_nce().into(), 150, 0), graphs(), dir.path()).unwrap();
+    let (steps, retrieval) = history(dir.path());
+    // Of 24 by chance: 1 / 24.
+    assert!(retrieval > 0.6, "{retrieval}");
+    assert!(steps[149].0 < 0.6 * steps[0].0, "{} {}", steps[0].0, steps[149].0);
+    // As many chunks as may be.
+    let (chunked, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let encoder = || EncoderConfig::Gnn(GnnConfig { width: 16, depth: 1, dim: 8, dropout: 0.0 });
+    run(&recipe(encoder(), info_nce().into(), 6, 5), graphs(), chunked.path()).unwrap();
+    run(&recipe(encoder(), info_nce().into(), 6, 0), graphs(), whole.path()).unwrap();
+    for ((a, _), (b, _)) in history(whole.path()).0.into_iter().zip(history(chunked.path()).0) {
+        assert!((a - b).abs() < 1e-4 * a, "{a} {b}");
+    }
+}
+
+#[test]
+fn what_an_encoder_cannot_give_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let features = Made { shape: ViewShape::Dense(vec![4]), view: |_, _| View::features(vec![0.0; 4]) };
+    let encoder = EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![8], dim: 4, ..KmerMlpConfig::default() });
+    let both = weighed(&[(1.0, info_nce()), (1.0, masked())]);
+    let error = run(&recipe(encoder, both, 2, 0), features, dir.path()).unwrap_err().to_string();
+    let expected =
+        "loss masked-token needs an encoder that has a vector for each position: one of conv, transformer, resnet";
+    assert!(error.starts_with(expected), "{error}");
+}
