@@ -98,7 +98,11 @@ fn sources(codes: &[u8]) {
     println!("embed: {:.0} views of 2 kb a second", num_windows as f64 / seconds);
     for window_bp in [2_000, 5_000] {
         let windows = WindowsConfig { window_bp: WindowLength::fixed(window_bp), ..WindowsConfig::default() };
-        let config = ReadPairsConfig { error_model: ERRORS, kinds: vec![PairKindConfig::Windows(windows)] };
+        let config = ReadPairsConfig {
+            error_model: ERRORS,
+            kinds: vec![PairKindConfig::Windows(windows)],
+            ..ReadPairsConfig::default()
+        };
         for (name, representation) in [("6-mers", Representation::default()), ("tokens", Representation::Tokens)] {
             let pairs = ReadPairs::new(reads.clone(), &config, &representation).unwrap();
             let seconds = best(|| (0..num_reads).map(|read| pairs.pair(read, 7).unwrap().views.len()).sum::<usize>());

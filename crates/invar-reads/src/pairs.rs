@@ -49,9 +49,9 @@ pub use config::{
 pub use error::PairsError;
 
 use crate::{
-    Overlaps, OverlapsConfig, Reads,
+    ConfigError, Overlaps, OverlapsConfig, Reads,
     error_model::{ErrorCounts, ErrorModel},
-    packed::reverse_complement_codes,
+    packed::{CODE_N, reverse_complement_codes},
     views::{Representation, ViewMaker},
 };
 use overlap::OverlapIndex;
@@ -113,6 +113,8 @@ pub struct ReadPairs {
     overlaps: Option<Arc<Overlaps>>,
     /// Whether pairs carry the component of their reads.
     has_groups: bool,
+    /// Share of the bases that are hidden.
+    masked: f64,
 }
 
 /// A kind of the recipe, ready to draw.
@@ -207,9 +209,15 @@ impl ReadPairs {
             cumulated_weights: Vec::new(),
             maker: ViewMaker::new(representation).map_err(|error| error.within("representation"))?,
             has_groups: config.kinds.iter().any(|kind| kind.kind() == PairKind::OverlapComponent),
+            masked: config.masked,
             overlaps,
             reads,
         };
+        if config.masked > 0.0 && !source.maker.has_strands() {
+            let reason =
+                "the views are k-mer profiles, which have no bases to hide: set source.view.type to \"tokens\"";
+            return Err(ConfigError::new("masked", config.masked, reason).into());
+        }
         let mut weight = 0.0;
         for (i, kind) in config.kinds.iter().enumerate() {
             weight += kind.weight();
@@ -491,7 +499,11 @@ impl PairSource for ReadPairs {
             Ok((self.reads.sample_id(drawn.read)?, view))
         };
         let group = self.component(&drawn.views).and_then(|component| self.group(component));
-        let views = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
+        let mut views: Vec<(SampleId, View)> = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
+        if self.masked > 0.0 {
+            let mut rng = seed::rng(seed::mix(seed, MASKED), index as u64);
+            views.iter_mut().for_each(|(_, view)| hide(view, self.masked, &mut rng));
+        }
         Ok(Pair { views, links: None, group })
     }
 
@@ -506,6 +518,19 @@ impl PairSource for ReadPairs {
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
         self.reads.sample_name(self.first_read(index))
     }
+}
+
+/// Names the random stream of what is hidden.
+const MASKED: u64 = 0x6d61_736b_6564;
+
+/// Hides about this share of the bases of a view of tokens, as N, and makes them its targets. What is N already is asked of nobody.
+fn hide(view: &mut View, share: f64, rng: &mut Rng) {
+    let View::Tokens { ids, targets } = view else { return };
+    let asked = ids.iter_mut().map(|id| {
+        let is_base = *id < i32::from(CODE_N);
+        if is_base && seed::uniform(rng) < share { std::mem::replace(id, i32::from(CODE_N)) } else { -1 }
+    });
+    *targets = Some(asked.collect());
 }
 
 fn regions(reads: [usize; 2], ranges: [Range<usize>; 2]) -> [Region; 2] {

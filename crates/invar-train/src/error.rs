@@ -110,6 +110,14 @@ pub enum Error {
     /// A sample without a view.
     #[error("sample {0} gave no view to embed")]
     NoView(usize),
+    /// A loss of hidden tokens over views that hide none.
+    #[error(
+        "loss {loss} asks for what is hidden of the views, and nothing is (source.pairs.masked hides bases of reads)"
+    )]
+    NothingAsked {
+        /// The loss, as the recipe names it.
+        loss: &'static str,
+    },
     /// A graph that does not fit into a batch.
     #[error(
         "sample {sample}: its graph has {found} nodes and edges, and a batch at most {most} (embedding does not cut graphs)"
@@ -203,7 +211,10 @@ impl Fault for Error {
             Self::Nn(error) => error.class(),
             Self::Embeddings(error) => error.class(),
             Self::Io { source, .. } => source.class(),
-            Self::Loss(invar_loss::Error::Views { .. } | invar_loss::Error::Config { .. })
+            Self::Loss(
+                invar_loss::Error::Views { .. } | invar_loss::Error::Config { .. } | invar_loss::Error::NoTokens { .. },
+            )
+            | Self::NothingAsked { .. }
             | Self::Torch(invar_torch::Error::Variable { .. })
             | Self::OtherRecipe { .. }
             | Self::WarmStart { .. }

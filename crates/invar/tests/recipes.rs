@@ -105,3 +105,78 @@ fn images_without_grains_and_a_single_one_have_their_error() {
         assert!(bench.ok(&["info", "out/data", "--verify"]).contains("1 shard,"), "{recipe}");
     }
 }
+
+/// What is hidden of reads is learned beside the contrast, and what cannot be is said.
+#[test]
+fn several_losses_train_from_one_recipe() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", support::fastq(3, 30, 400));
+    bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
+    let recipe = r#"
+name = "hidden"
+
+[source]
+type = "reads"
+
+[source.view]
+type = "tokens"
+
+[source.pairs]
+masked = 0.15
+
+[[source.pairs.kinds]]
+type = "windows"
+window_bp = 120
+
+[encoder]
+type = "conv"
+channels = 16
+depth = 2
+dim = 16
+
+[[loss]]
+type = "info-nce"
+temperature = 0.2
+
+[[loss]]
+type = "masked-token"
+weight = 0.5
+
+[train]
+steps = 6
+batch_size = 16
+validation_fraction = 0.2
+validate_every = 3
+log_every = 1
+"#;
+    bench.write("hidden.toml", recipe);
+    bench.ok(&["train", "hidden.toml", "--data", "data", "--out", "run"]);
+    let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    for name in ["info-nce", "info-nce/accuracy", "masked-token", "masked_accuracy"] {
+        assert!(first[name].is_number(), "{name}: {first}");
+    }
+    bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
+    // The resolved recipe says both, and is the same again.
+    bench.ok(&["train", "run/recipe.toml", "--data", "data", "--out", "run"]);
+    for (from, to, reason) in [
+        ("masked = 0.15", "masked = 0.0", "loss masked-token asks for what is hidden of the views, and nothing is"),
+        ("weight = 0.5", "weight = -1.0", "loss.weight must be above 0, got -1"),
+        (
+            "type = \"masked-token\"",
+            "type = \"info-nce\"",
+            "loss.type must be losses of different types, got info-nce twice",
+        ),
+    ] {
+        assert!(recipe.contains(from));
+        bench.write("bad.toml", recipe.replace(from, to));
+        let error = bench.fails(2, &["train", "bad.toml", "--data", "data", "--out", "bad"]);
+        assert!(error.contains(reason), "{error}");
+    }
+    let kmers = recipe
+        .replace("type = \"tokens\"", "type = \"kmers\"")
+        .replace("type = \"conv\"\nchannels = 16\ndepth = 2", "type = \"kmer-mlp\"");
+    bench.write("kmers.toml", kmers);
+    let error = bench.fails(2, &["train", "kmers.toml", "--data", "data", "--out", "bad"]);
+    assert!(error.contains("k-mer profiles, which have no bases to hide"), "{error}");
+}

@@ -29,14 +29,23 @@ use crate::{ConfigError, error_model::ErrorModelConfig};
 pub struct ReadPairsConfig {
     /// Sequencing errors put into every view whose kind names no other model.
     pub error_model: ErrorModelConfig,
+    /// Share of the bases of a view that are hidden, for a loss that is to tell them from the rest (`masked-token`); views must
+    /// be tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub masked: f64,
     /// The kinds of pairs, mixed by weight.
     pub kinds: Vec<PairKindConfig>,
+}
+
+fn is_zero(masked: &f64) -> bool {
+    *masked == 0.0
 }
 
 impl Default for ReadPairsConfig {
     fn default() -> Self {
         Self {
             error_model: ErrorModelConfig::default(),
+            masked: 0.0,
             kinds: vec![PairKindConfig::Windows(WindowsConfig::default())],
         }
     }
@@ -213,6 +222,9 @@ impl ReadPairsConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (i, kind) in self.kinds.iter().enumerate() {
             kind.validate().map_err(|error| error.within(&format!("kinds[{i}]")))?;
+        }
+        if !(0.0..1.0).contains(&self.masked) {
+            return Err(ConfigError::new("masked", self.masked, "a share is at least 0 and less than 1"));
         }
         if self.kinds.iter().all(|kind| kind.weight() == 0.0) {
             return Err(ConfigError::new("kinds", self.kinds.len(), "at least one kind needs a weight above 0"));

@@ -49,7 +49,7 @@ fn every_mates() -> PairKindConfig {
 }
 
 fn with_errors(reads: Vec<Read>, kinds: Vec<PairKindConfig>, error_model: ErrorModelConfig) -> ReadPairs {
-    let config = ReadPairsConfig { error_model, kinds };
+    let config = ReadPairsConfig { error_model, kinds, ..ReadPairsConfig::default() };
     ReadPairs::new(Arc::new(MemoryReads::new(reads)), &config, &Representation::Tokens).unwrap()
 }
 
@@ -419,7 +419,8 @@ fn what_is_not_unpacked_is_the_same_view() {
     let reads = Arc::new(MemoryReads::new(vec![read("a", 3_000), read("b", 2_500)]));
     let windows =
         PairKindConfig::Windows(WindowsConfig { window_bp: WindowLength::fixed(700), ..WindowsConfig::default() });
-    let config = ReadPairsConfig { error_model: ErrorModelConfig::None {}, kinds: vec![windows] };
+    let config =
+        ReadPairsConfig { error_model: ErrorModelConfig::None {}, kinds: vec![windows], ..ReadPairsConfig::default() };
     let source = ReadPairs::new(reads, &config, &Representation::Kmers(KmerConfig::default())).unwrap();
     for seed in 0..20 {
         let shown = source.draw(1, seed, Purpose::Show).unwrap().views.map(|view| source.maker.of_codes(&view.codes));
@@ -463,4 +464,35 @@ fn more_reads_than_numbers_are_an_error() {
     let error = ReadPairs::new(Arc::new(TooMany), &config, &Representation::Tokens).map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "drawing pairs takes at most 4294967295 samples, the dataset has 4294967296");
     assert!(error.is_bad_input());
+}
+
+#[test]
+fn hidden_bases_are_targets_and_nothing_else_changes() {
+    let reads: Arc<dyn Reads> = Arc::new(MemoryReads::new(vec![read("a", 3_000), read("b", 2_000)]));
+    let of = |masked: f64, representation: &Representation| {
+        let config = ReadPairsConfig { masked, kinds: vec![windows(400)], ..ReadPairsConfig::default() };
+        ReadPairs::new(Arc::clone(&reads), &config, representation)
+    };
+    let (plain, hidden) = (of(0.0, &Representation::Tokens).unwrap(), of(0.2, &Representation::Tokens).unwrap());
+    let mut shares = vec![];
+    for seed in 0..20 {
+        for index in 0..2 {
+            let (a, b) = (plain.pair(index, seed).unwrap(), hidden.pair(index, seed).unwrap());
+            assert_eq!(hidden.pair(index, seed).unwrap(), b);
+            for ((_, a), (_, b)) in a.views.iter().zip(&b.views) {
+                let View::Tokens { ids, targets: None } = a else { panic!("{a:?}") };
+                let View::Tokens { ids: shown, targets: Some(targets) } = b else { panic!("{b:?}") };
+                for ((&id, &shown), &target) in ids.iter().zip(shown).zip(targets) {
+                    assert!(if target == -1 { shown == id } else { shown == 4 && target == id });
+                }
+                shares.push(targets.iter().filter(|&&target| target >= 0).count() as f64 / targets.len() as f64);
+            }
+        }
+    }
+    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+    assert!((mean - 0.2).abs() < 0.02, "{mean}");
+    let error = of(0.2, &Representation::default()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("masked") && error.contains("no bases to hide"), "{error}");
+    let error = of(1.0, &Representation::Tokens).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("a share is at least 0 and less than 1"), "{error}");
 }

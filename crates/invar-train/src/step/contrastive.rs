@@ -142,7 +142,11 @@ impl ContrastiveStep {
         let loss = &self.network.loss;
         let mut sums = vec![0; loss.local_names().len()];
         for chunk in chunks {
-            let of_chunk = loss.num_asked(chunk.stacked.targets());
+            let targets = chunk.stacked.targets();
+            if let Some(loss) = loss.local_names().first().filter(|_| targets.is_none()) {
+                return Err(Error::NothingAsked { loss });
+            }
+            let of_chunk = loss.num_asked(targets);
             sums.iter_mut().zip(of_chunk).for_each(|(sum, asked)| *sum += asked);
         }
         if sums.is_empty() {

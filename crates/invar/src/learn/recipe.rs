@@ -213,6 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn several_losses_are_read_and_written_and_a_slip_in_one_is_named() {
+        let quickstart = BUILTIN.iter().find(|builtin| builtin.name == "reads/quickstart").unwrap().text;
+        let two = "[[loss]]\ntype = \"info-nce\"\n\n[[loss]]\ntype = \"sigmoid\"\nweight = 0.5\n\n[unused]";
+        let (before, after) = quickstart.split_once("[loss]").unwrap();
+        let rest = &after[after.find("[train]").unwrap()..];
+        let text = format!("{before}{}{rest}", two.replace("[unused]", ""));
+        let recipe = parse("my.toml", &text, &[]).unwrap();
+        assert_eq!(recipe.loss.losses.iter().map(|loss| loss.weight).collect::<Vec<_>>(), [1.0, 0.5]);
+        assert_eq!(parse("my.toml", &recipe.to_toml(), &[]).unwrap(), recipe);
+        let slip = text.replace("weight = 0.5", "wieght = 0.5");
+        let error = parse("my.toml", &slip, &[]).unwrap_err().to_string();
+        let line = slip.lines().position(|line| line.starts_with("wieght")).unwrap() + 1;
+        assert!(error.starts_with(&format!("my.toml:{line}: unknown key `wieght`")), "{error}");
+        let error = parse("my.toml", &text.replace("sigmoid", "sigmoud"), &[]).unwrap_err().to_string();
+        assert!(error.contains("unknown value `sigmoud`; did you mean `sigmoid`?"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_encoder_is_named() {
         let error = Recipe::load("reads/quickstart", &["encoder.type=kmer-mpl".into()], None).unwrap_err().to_string();
         assert!(error.contains("unknown value `kmer-mpl`; did you mean `kmer-mlp`?"), "{error}");
