@@ -421,6 +421,7 @@ mod tests {
         .unwrap();
         let custom = ErrorModelConfig::Custom { substitution: 0.05, insertion: 0.0, deletion: 0.0 };
         let expected = ReadPairsConfig {
+            masked: 0.0,
             error_model: ErrorModelConfig::Ont {},
             kinds: vec![
                 PairKindConfig::Windows(WindowsConfig {
