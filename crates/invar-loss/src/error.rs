@@ -54,6 +54,16 @@ pub enum Error {
         /// The loss, as the recipe names it.
         loss: &'static str,
     },
+    /// A link between items that cannot be.
+    #[error("loss dense-info-nce: {what}: expected {expected}, found {found}")]
+    Link {
+        /// What of it.
+        what: &'static str,
+        /// As it must be.
+        expected: String,
+        /// As it is.
+        found: String,
+    },
     /// A setting out of range.
     #[error("{key} must be {expected}, got {found}")]
     Config {

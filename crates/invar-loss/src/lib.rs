@@ -13,6 +13,7 @@
 //! | [`multi_positive`] (Khosla et al. 2020; Miech et al. 2020) | more than two views, or several rows of one sample |
 //! | [`sigmoid`] (Zhai et al. 2023) | batches of any size, few negatives: no row is normalised by the others |
 //! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
+//! | [`dense_info_nce`] (Wang et al. 2021) | beside another: pixels, places, moments of two views that belong together |
 //! | [`masked_token`] (Devlin et al. 2019) | beside another: what is hidden of a view is told from the rest of it |
 //!
 //! A recipe may name several, each with a weight: see [`objective`].
@@ -25,6 +26,7 @@
 //! Shapes: `B` pairs, `D` embedding dimensions.
 
 pub mod decoupled;
+pub mod dense_info_nce;
 pub mod info_nce;
 pub mod masked_token;
 pub mod momentum;
@@ -44,12 +46,13 @@ mod testing;
 
 use std::ops::Range;
 
-use invar_nn::{Encoded, SampleIds, TokenShape};
+use invar_nn::{Asked, Encoded, SampleIds, TokenShape};
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
 pub use decoupled::{Decoupled, DecoupledConfig};
+pub use dense_info_nce::{DenseInfoNce, DenseInfoNceConfig};
 pub use error::Error;
 pub use head::Head;
 pub use info_nce::{InfoNce, InfoNceConfig};
@@ -150,18 +153,27 @@ pub trait Loss: Send + Sync {
         false
     }
 
-    /// What it makes of some rows of one view by themselves, whose tokens were asked for; `targets` `[b, L]` are what is hidden
-    /// in them, -1 where nothing is. `None` where nothing is asked.
+    /// What it makes of some rows of the views by themselves, whose tokens were asked for. `None` where nothing is asked.
     ///
     /// # Errors
-    /// When the tokens or targets do not fit.
-    fn local(&self, _view: &Encoded, _targets: Option<&Tensor>) -> Result<Option<Local>, Error> {
+    /// When the tokens do not fit what is asked.
+    fn local(&self, _views: &[Encoded], _asked: &Asked<'_>) -> Result<Option<Local>, Error> {
         Ok(None)
     }
 
-    /// How many places [`Loss::local`] is a sum over, of all views stacked.
-    fn num_asked(&self, _targets: Option<&Tensor>) -> i64 {
-        0
+    /// Whether it reads the links between the items of a pair.
+    fn reads_links(&self) -> bool {
+        false
+    }
+
+    /// Whether the views say what a local loss asks about.
+    fn is_asked(&self, _asked: &Asked<'_>) -> bool {
+        false
+    }
+
+    /// How many places [`Loss::local`] is a sum over, each as it is weighed.
+    fn num_asked(&self, _asked: &Asked<'_>) -> f64 {
+        0.0
     }
 
     /// The share of the loss that rows `context.own` have: `views[v]` `[B, P]` holds the projections of view `v` of every
@@ -205,6 +217,8 @@ pub enum LossConfig {
     Momentum(MomentumConfig),
     /// BERT's: what is hidden of a view is told from the rest of it.
     MaskedToken(MaskedTokenConfig),
+    /// InfoNCE between the items of two views that a pair links.
+    DenseInfoNce(DenseInfoNceConfig),
 }
 
 impl Default for LossConfig {
@@ -224,6 +238,7 @@ impl LossConfig {
             Self::Sigmoid(_) => sigmoid::NAME,
             Self::Momentum(_) => momentum::NAME,
             Self::MaskedToken(_) => masked_token::NAME,
+            Self::DenseInfoNce(_) => dense_info_nce::NAME,
         }
     }
 
@@ -241,6 +256,7 @@ impl LossConfig {
             Self::Sigmoid(config) => Ok(Box::new(config.init(&(path / "sigmoid"), dim)?)),
             Self::Momentum(config) => Ok(Box::new(config.init(&(path / "momentum"), dim)?)),
             Self::MaskedToken(config) => Ok(Box::new(config.init(&(path / "masked_token"), tokens)?)),
+            Self::DenseInfoNce(config) => Ok(Box::new(config.init(&(path / "dense_info_nce"), tokens)?)),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! the encoder's token `p`, which stands for `stride` positions, the logits of each of them; the loss is the mean
 //! cross-entropy over the positions of the whole batch at which something is asked ([`Batch::targets`](invar_nn::Batch)).
 
-use invar_nn::{Encoded, TokenShape, layers::Linear};
+use invar_nn::{Asked, Encoded, TokenShape, layers::Linear};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
@@ -64,8 +64,31 @@ impl Loss for MaskedToken {
         true
     }
 
-    fn local(&self, view: &Encoded, targets: Option<&Tensor>) -> Result<Option<Local>, Error> {
-        let Some(targets) = targets else { return Ok(None) };
+    fn local(&self, views: &[Encoded], asked: &Asked<'_>) -> Result<Option<Local>, Error> {
+        let mut all: Option<Local> = None;
+        for (view, targets) in views.iter().zip(&asked.targets) {
+            let Some(targets) = targets else { continue };
+            let found = self.of_view(view, targets)?;
+            match &mut all {
+                None => all = Some(found),
+                Some(all) => all.add(&found),
+            }
+        }
+        Ok(all)
+    }
+
+    fn is_asked(&self, asked: &Asked<'_>) -> bool {
+        asked.targets.iter().any(Option::is_some)
+    }
+
+    fn num_asked(&self, asked: &Asked<'_>) -> f64 {
+        asked.targets.iter().flatten().map(|targets| targets.ge(0).sum(Kind::Double).double_value(&[])).sum()
+    }
+}
+
+impl MaskedToken {
+    /// The sum over what is hidden of some rows of one view; `targets` `[b, L]`, -1 where nothing is.
+    fn of_view(&self, view: &Encoded, targets: &Tensor) -> Result<Local, Error> {
         let tokens = view.tokens.as_ref().ok_or(Error::NoTokens { loss: NAME })?; // [b, P, K]
         let (rows, length) = targets.size2()?;
         let logits = self.logits.forward(tokens).view([rows, -1, self.vocabulary]); // [b, P stride, V]
@@ -85,11 +108,7 @@ impl Loss for MaskedToken {
         let (logits, targets) = (logits.index_select(0, &asked), targets.index_select(0, &asked));
         let each = logits.log_softmax(-1, Kind::Float).gather(1, &targets.unsqueeze(1), false);
         let hits = tch::no_grad(|| logits.argmax(-1, false).eq_tensor(&targets).sum(Kind::Float));
-        Ok(Some(Local { name: NAME, sum: each.sum(Kind::Float).neg(), metrics: vec![("masked_accuracy", hits)] }))
-    }
-
-    fn num_asked(&self, targets: Option<&Tensor>) -> i64 {
-        targets.map_or(0, |targets| targets.ge(0).sum(Kind::Int64).int64_value(&[]))
+        Ok(Local { name: NAME, sum: each.sum(Kind::Float).neg(), metrics: vec![("masked_accuracy", hits)] })
     }
 }
 
@@ -119,7 +138,13 @@ mod tests {
         let tokens = (Tensor::arange(2 * 3 * 6, (Kind::Float, Device::Cpu)) * 1.7).sin().view([2, 3, 6]);
         // Five positions of the six that three tokens stand for.
         let targets = Tensor::from_slice(&[-1, 2, -1, 0, 3, -1, -1, -1, -1, 1]).view([2, 5]).to_kind(Kind::Int);
-        let found = loss.local(&encoded(tokens.shallow_clone()), Some(&targets)).unwrap().unwrap();
+        let asked = |targets: Option<&Tensor>| Asked {
+            targets: vec![targets.map(Tensor::shallow_clone)],
+            links: &[],
+            width: None,
+        };
+        let some = asked(Some(&targets));
+        let found = loss.local(&[encoded(tokens.shallow_clone())], &some).unwrap().unwrap();
         let logits = loss.logits.forward(&tokens).view([2, 6, 4]);
         let at = |row: i64, position: i64, token: i64| {
             let l: Vec<f64> = (0..4).map(|v| logits.double_value(&[row, position, v])).collect();
@@ -127,9 +152,9 @@ mod tests {
         };
         let expected = at(0, 1, 2) + at(0, 3, 0) + at(0, 4, 3) + at(1, 4, 1);
         assert!((found.sum.double_value(&[]) - expected).abs() < 1e-5);
-        assert_eq!(loss.num_asked(Some(&targets)), 4);
-        assert!(loss.local(&encoded(tokens), None).unwrap().is_none());
-        assert_eq!(loss.num_asked(None), 0);
+        assert_eq!((loss.num_asked(&some), loss.is_asked(&some)), (4.0, true));
+        assert!(loss.local(&[encoded(tokens)], &asked(None)).unwrap().is_none());
+        assert_eq!((loss.num_asked(&asked(None)), loss.is_asked(&asked(None))), (0.0, false));
     }
 
     #[test]
@@ -144,7 +169,8 @@ mod tests {
         let (_store, loss) = loss();
         let tokens = Tensor::zeros([1, 3, 6], (Kind::Float, Device::Cpu));
         let targets = Tensor::from_slice(&[-1, 9]).view([1, 2]).to_kind(Kind::Int);
-        let error = loss.local(&encoded(tokens), Some(&targets)).unwrap_err().to_string();
+        let asked = Asked { targets: vec![Some(targets)], links: &[], width: None };
+        let error = loss.local(&[encoded(tokens)], &asked).unwrap_err().to_string();
         assert_eq!(error, "loss.vocabulary must be as large as that of the views, got 10");
     }
 }

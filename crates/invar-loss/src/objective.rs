@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use invar_nn::{Encoded, Mode, TokenShape};
+use invar_nn::{Asked, Encoded, Mode, TokenShape};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, value::MapAccessDeserializer},
@@ -173,31 +173,37 @@ impl Objective {
         Ok(all)
     }
 
-    /// What the local losses make of some rows of each view, one a loss that is local: the sum is weighed, and the first metric is
-    /// what it is without the weight. `targets` are those of each view.
+    /// What the local losses make of some rows of the views, one a loss that finds something asked: the sum is weighed, and the
+    /// first metric is what it is without the weight.
     ///
     /// # Errors
     /// Those of [`Loss::local`].
-    pub fn local(&self, views: &[Encoded], targets: &[Option<Tensor>]) -> Result<Vec<Local>, Error> {
-        let mut all: Vec<Local> = vec![];
-        for part in self.parts.iter().filter(|part| part.loss.is_local()) {
-            for (view, targets) in views.iter().zip(targets) {
-                let Some(found) = part.loss.local(view, targets.as_ref())? else { continue };
-                let mut metrics = found.metrics;
-                metrics.insert(0, (part.name, found.sum.detach()));
-                let sum = if part.weight == 1.0 { found.sum } else { found.sum * part.weight };
-                match all.iter_mut().find(|local| local.name == part.name) {
-                    None => all.push(Local { name: part.name, sum, metrics }),
-                    Some(local) => local.add(&Local { name: part.name, sum, metrics }),
-                }
+    pub fn local(&self, views: &[Encoded], asked: &Asked<'_>) -> Result<Vec<Local>, Error> {
+        let mut all = vec![];
+        for part in self.locals() {
+            let Some(mut found) = part.loss.local(views, asked)? else { continue };
+            found.metrics.insert(0, (part.name, found.sum.detach()));
+            if part.weight != 1.0 {
+                found.sum = found.sum * part.weight;
             }
+            all.push(found);
         }
         Ok(all)
     }
 
-    /// How many places the local losses ask about, in the order of [`Objective::local_names`].
-    pub fn num_asked(&self, targets: Option<&Tensor>) -> Vec<i64> {
-        self.locals().map(|part| part.loss.num_asked(targets)).collect()
+    /// How many places each local loss asks about, in the order of [`Objective::local_names`].
+    pub fn num_asked(&self, asked: &Asked<'_>) -> Vec<f64> {
+        self.locals().map(|part| part.loss.num_asked(asked)).collect()
+    }
+
+    /// The first local loss that finds nothing to ask about.
+    pub fn unasked(&self, asked: &Asked<'_>) -> Option<&'static str> {
+        self.locals().find(|part| !part.loss.is_asked(asked)).map(|part| part.name)
+    }
+
+    /// Whether a loss reads the links between the items of a pair.
+    pub fn reads_links(&self) -> bool {
+        self.parts.iter().any(|part| part.loss.reads_links())
     }
 
     /// Names of the local losses.

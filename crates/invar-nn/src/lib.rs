@@ -42,5 +42,5 @@ pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Sees, TokenShape,
 pub use error::Error;
 pub use features::Features;
 pub use sample_ids::SampleIds;
-pub use towers::{Towers, Views};
+pub use towers::{Asked, Towers, Views};
 pub use weights::Weights;

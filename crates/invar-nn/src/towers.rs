@@ -1,3 +1,4 @@
+use invar_dataset::Link;
 use tch::{Device, Tensor};
 
 use crate::{Batch, Encoded, Encoder, Error, Mode, SampleIds};
@@ -9,6 +10,19 @@ pub struct Views {
     pub stacked: Batch,
     /// Of which sample each of them is.
     pub samples: SampleIds,
+    /// Which items of the first two views of each pair belong together; empty where no pair says so.
+    pub links: Vec<Vec<Link>>,
+}
+
+/// What a batch says beside its views, for losses that look at single positions.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// What is hidden of each view `[B, L]`, as [`Batch::targets`]: one entry a view.
+    pub targets: Vec<Option<Tensor>>,
+    /// Links of each pair, or nothing.
+    pub links: &'a [Vec<Link>],
+    /// Columns of the pictures, where the views are pictures: items are pixels, row by row.
+    pub width: Option<usize>,
 }
 
 impl Views {
@@ -19,12 +33,24 @@ impl Views {
 
     /// The same numbers, not copied.
     pub fn shallow_clone(&self) -> Self {
-        Self { stacked: self.stacked.shallow_clone(), samples: self.samples.clone() }
+        Self { stacked: self.stacked.shallow_clone(), samples: self.samples.clone(), links: self.links.clone() }
     }
 
     /// The same on a device, without waiting for a copy out of page-locked memory.
     pub fn to_device(&self, device: Device) -> Self {
-        Self { stacked: self.stacked.to_device(device), samples: self.samples.clone() }
+        let (samples, links) = (self.samples.clone(), self.links.clone());
+        Self { stacked: self.stacked.to_device(device), samples, links }
+    }
+
+    /// What is asked beside the views.
+    pub fn asked(&self) -> Asked<'_> {
+        let rows = self.num_pairs() as i64;
+        let of_view = |view| self.stacked.targets().map(|targets| targets.narrow(0, view * rows, rows));
+        let width = match &self.stacked {
+            Batch::Dense { x } if x.dim() == 4 => x.size().last().map(|&width| width as usize),
+            _ => None,
+        };
+        Asked { targets: (0..self.samples.num_views() as i64).map(of_view).collect(), links: &self.links, width }
     }
 }
 
@@ -47,13 +73,6 @@ impl Towers {
                 Ok((0..views.samples.num_views() as i64).map(|view| encoded.rows(view * rows, rows)).collect())
             }
         }
-    }
-
-    /// What a masked-token loss asks of each view, as [`Batch::targets`]: one entry a view.
-    pub fn targets(views: &Views) -> Vec<Option<Tensor>> {
-        let rows = views.num_pairs() as i64;
-        let of_view = |view| views.stacked.targets().map(|targets| targets.narrow(0, view * rows, rows));
-        (0..views.samples.num_views() as i64).map(of_view).collect()
     }
 
     /// Embedding dimensions, `D`.

@@ -110,9 +110,13 @@ pub enum Error {
     /// A sample without a view.
     #[error("sample {0} gave no view to embed")]
     NoView(usize),
-    /// A loss of hidden tokens over views that hide none.
+    /// Links between items that no loss reads.
+    #[error("the pairs link items of their views, and no loss of the recipe reads links: dense-info-nce does")]
+    UnreadLinks,
+    /// A loss of single positions over views that say nothing of them.
     #[error(
-        "loss {loss} asks for what is hidden of the views, and nothing is (source.pairs.masked hides bases of reads)"
+        "loss {loss} asks about single positions, and the views say nothing of them: masked-token needs hidden tokens \
+         (source.pairs.masked of reads), dense-info-nce links between items"
     )]
     NothingAsked {
         /// The loss, as the recipe names it.
@@ -215,12 +219,13 @@ impl Fault for Error {
                 invar_loss::Error::Views { .. } | invar_loss::Error::Config { .. } | invar_loss::Error::NoTokens { .. },
             )
             | Self::NothingAsked { .. }
+            | Self::UnreadLinks
             | Self::Torch(invar_torch::Error::Variable { .. })
             | Self::OtherRecipe { .. }
             | Self::WarmStart { .. }
             | Self::Share { .. }
             | Self::Config { .. } => FaultClass::Usage,
-            Self::Loss(invar_loss::Error::TooFew { .. })
+            Self::Loss(invar_loss::Error::TooFew { .. } | invar_loss::Error::Link { .. })
             | Self::Corrupt { .. }
             | Self::Pair { .. }
             | Self::Graph { .. }

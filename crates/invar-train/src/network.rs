@@ -75,7 +75,7 @@ impl Network {
         let num_losses = of_views.first().map_or(0, Vec::len);
         let projections = (0..num_losses).flat_map(|loss| of_views.iter().map(move |view| view[loss].shallow_clone()));
         let projections = projections.collect();
-        let local = self.loss.local(&encoded, &Towers::targets(&views))?;
+        let local = self.loss.local(&encoded, &views.asked())?;
         Ok(Projected { embeddings: encoded.into_iter().map(|view| view.embedding).collect(), projections, local })
     }
 

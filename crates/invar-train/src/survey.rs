@@ -136,7 +136,8 @@ fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Opt
     let others = SampleIds::new(probe.samples.num_views(), probe.samples.iter().map(|id| SampleId(!id.0)).collect());
     // The views are the same twice over; which of them is of which sample costs no memory.
     let samples = SampleIds::concat([&probe.samples, &others.with_groups(probe.samples.groups().to_vec())].into_iter());
-    let double = Views { stacked: probe.stacked.repeated(2), samples };
+    let double =
+        Views { stacked: probe.stacked.repeated(2), samples, links: [&probe.links[..], &probe.links[..]].concat() };
     let mut peaks = [0; 2];
     // The first pass makes LibTorch allocate what it keeps.
     for (round, views) in [(0, &double), (0, probe), (1, &double)] {

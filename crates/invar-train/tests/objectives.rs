@@ -6,11 +6,20 @@ use std::{
     sync::Arc,
 };
 
-use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, RunDir, SampleId, SampleName, View, ViewShape, seed};
-use invar_loss::{InfoNceConfig, LossConfig, MaskedTokenConfig, ObjectiveConfig, SigmoidConfig, WeightedLoss};
+use invar_dataset::{
+    DatasetError, Link, NoProgress, Pair, PairSource, RunDir, SampleId, SampleName, View, ViewShape, seed,
+};
+use invar_loss::{
+    DenseInfoNceConfig, InfoNceConfig, LossConfig, MaskedTokenConfig, ObjectiveConfig, SigmoidConfig, WeightedLoss,
+};
 use invar_nn::{
     EncoderConfig,
-    encoder::{gnn::GnnConfig, kmer_mlp::KmerMlpConfig, transformer::TransformerConfig},
+    encoder::{
+        gnn::GnnConfig,
+        kmer_mlp::KmerMlpConfig,
+        resnet::{NormKind, ResNetConfig, Size},
+        transformer::TransformerConfig,
+    },
 };
 use invar_train::{Error, Recipe, Steps, TrainConfig, checkpoint, metrics::Event, train};
 use rand::Rng as _;
@@ -22,6 +31,50 @@ const NUM_SAMPLES: usize = 96;
 struct Made {
     shape: ViewShape,
     view: fn(usize, &mut seed::Rng) -> View,
+}
+
+const SIDE: usize = 32;
+const LINKS: usize = 24;
+
+/// Two windows of one picture of noise, the second further down and to the right, and links between the pixels that are one.
+struct Windows {
+    /// What is added to the items of the second view.
+    off_by: u32,
+}
+
+impl PairSource for Windows {
+    fn len(&self) -> usize {
+        NUM_SAMPLES
+    }
+    fn view_shape(&self) -> ViewShape {
+        ViewShape::Dense(vec![1, SIDE, SIDE])
+    }
+    fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
+        let mut rng = seed::rng(pair_seed, index as u64);
+        let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
+        let (down, right) = (below(9), below(9));
+        // Blocks of 4 x 4 pixels, of one value each.
+        let value = |row: usize, column: usize| {
+            let mut block = seed::rng(seed::mix(9, index as u64), (row / 4 * 64 + column / 4) as u64);
+            (block.next_u64() % 1_000) as f32 / 1_000.0
+        };
+        let mut window = |top: usize, left: usize| {
+            let noise = |at: usize| 0.6 * (at as f32 / 1_000.0 - 0.5);
+            let pixels = (0..SIDE * SIDE).map(|at| value(top + at / SIDE, left + at % SIDE) + noise(below(1_000)));
+            View::Dense { shape: vec![1, SIDE, SIDE], data: pixels.collect() }
+        };
+        let views = [window(0, 0), window(down, right)];
+        let links = (0..LINKS).map(|_| {
+            let (row, column) = (down + below(SIDE - down), right + below(SIDE - right));
+            let key = ((row - down) * SIDE + column - right) as u32 + self.off_by;
+            Link { anchor: (row * SIDE + column) as u32, key, weight: 1.0 }
+        });
+        let links = Some(links.collect());
+        Ok(Pair { links, ..Pair::of(SampleId(index as u64), views) })
+    }
+    fn split_key(&self, index: usize) -> SampleId {
+        SampleId(index as u64)
+    }
 }
 
 impl PairSource for Made {
@@ -114,7 +167,7 @@ fn recipe(encoder: EncoderConfig, loss: ObjectiveConfig, steps: u64, chunk_pairs
     Recipe { encoder, loss, train, features: Default::default(), data: Default::default() }
 }
 
-fn run(recipe: &Recipe, source: Made, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
+fn run(recipe: &Recipe, source: impl PairSource + 'static, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
     train(recipe, Arc::new(source), Device::Cpu, dir, &NoProgress)?;
     let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     Ok(checkpoint::read::<serde_json::Value>(&path)?.0)
@@ -221,4 +274,38 @@ fn what_an_encoder_cannot_give_is_named() {
     let expected =
         "loss masked-token needs an encoder that has a vector for each position: one of conv, transformer, resnet";
     assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn pixels_that_are_linked_are_found_again() {
+    let resnet = ResNetConfig { size: Size::Nano, norm: NormKind::Group, dim: 16, ..ResNetConfig::default() };
+    let dense = || LossConfig::DenseInfoNce(DenseInfoNceConfig::default());
+    let recipe = |loss, steps, chunk_pairs| recipe(EncoderConfig::Resnet(resnet.clone()), loss, steps, chunk_pairs);
+    let both = || weighed(&[(1.0, info_nce()), (1.0, dense())]);
+    let dir = tempfile::tempdir().unwrap();
+    let weights = run(&recipe(both(), 60, 0), Windows { off_by: 0 }, dir.path()).unwrap();
+    assert!(weights.contains_key("head.dense_info_nce.tokens.weight"));
+    let (steps, _) = history(dir.path());
+    let mean = |of: std::ops::Range<usize>, name: &str| {
+        let length = of.len() as f64;
+        of.map(|step| steps[step].1[name]).sum::<f64>() / length
+    };
+    let (before, after) = (mean(0..3, "linked_accuracy"), mean(50..60, "linked_accuracy"));
+    assert!(after > before && after > 0.75, "{before} {after}");
+    let (first, last) = (mean(0..3, "dense-info-nce"), mean(50..60, "dense-info-nce"));
+    assert!(last < 0.8 * first, "{first} {last}");
+    // In chunks as in one.
+    let (whole, chunked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(&recipe(both(), 3, 0), Windows { off_by: 0 }, whole.path()).unwrap();
+    run(&recipe(both(), 3, 7), Windows { off_by: 0 }, chunked.path()).unwrap();
+    for ((a, _), (b, _)) in history(whole.path()).0.into_iter().zip(history(chunked.path()).0) {
+        assert!((a - b).abs() < 1e-3 * a, "{a} {b}");
+    }
+    // Links that no loss reads, and items that are not there.
+    let refused = |loss, off_by| {
+        let dir = tempfile::tempdir().unwrap();
+        run(&recipe(loss, 3, 0), Windows { off_by }, dir.path()).unwrap_err().to_string()
+    };
+    assert!(refused(info_nce().into(), 0).contains("no loss of the recipe reads links: dense-info-nce does"));
+    assert!(refused(both(), 2_000).contains("item of a link: expected one under the"));
 }

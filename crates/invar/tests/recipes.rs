@@ -160,7 +160,11 @@ log_every = 1
     // The resolved recipe says both, and is the same again.
     bench.ok(&["train", "run/recipe.toml", "--data", "data", "--out", "run"]);
     for (from, to, reason) in [
-        ("masked = 0.15", "masked = 0.0", "loss masked-token asks for what is hidden of the views, and nothing is"),
+        (
+            "masked = 0.15",
+            "masked = 0.0",
+            "loss masked-token asks about single positions, and the views say nothing of them",
+        ),
         ("weight = 0.5", "weight = -1.0", "loss.weight must be above 0, got -1"),
         (
             "type = \"masked-token\"",

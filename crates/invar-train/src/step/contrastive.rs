@@ -137,25 +137,30 @@ impl ContrastiveStep {
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
 
-    /// How many places each local loss asks about in the batch of all processes; at least one, to divide by.
+    /// How many places each local loss asks about in the batch of all processes.
     fn asked(&self, chunks: &[Views], group: &ProcessGroup) -> Result<Vec<(&'static str, f64)>, Error> {
         let loss = &self.network.loss;
-        let mut sums = vec![0; loss.local_names().len()];
-        for chunk in chunks {
-            let targets = chunk.stacked.targets();
-            if let Some(loss) = loss.local_names().first().filter(|_| targets.is_none()) {
-                return Err(Error::NothingAsked { loss });
-            }
-            let of_chunk = loss.num_asked(targets);
-            sums.iter_mut().zip(of_chunk).for_each(|(sum, asked)| *sum += asked);
+        if !loss.reads_links() && chunks.iter().any(|chunk| !chunk.links.is_empty()) {
+            return Err(Error::UnreadLinks);
         }
+        let mut sums = vec![0.0; loss.local_names().len()];
         if sums.is_empty() {
             return Ok(vec![]);
         }
-        let mut all = Tensor::from_slice(&sums).to_kind(Kind::Double);
+        // A batch may have nothing to say in one process, but not in all.
+        let mut unasked = None;
+        for chunk in chunks {
+            let of_chunk = chunk.asked();
+            unasked = unasked.or(loss.unasked(&of_chunk));
+            sums.iter_mut().zip(loss.num_asked(&of_chunk)).for_each(|(sum, asked)| *sum += asked);
+        }
+        let mut all = Tensor::from_slice(&sums);
         group.all_reduce(&mut all)?;
-        let asked = Vec::<f64>::try_from(all)?.into_iter().map(|asked| asked.max(1.0));
-        Ok(loss.local_names().into_iter().zip(asked).collect())
+        let all = Vec::<f64>::try_from(all)?;
+        if let Some(loss) = unasked.filter(|_| all.contains(&0.0)) {
+            return Err(Error::NothingAsked { loss });
+        }
+        Ok(loss.local_names().into_iter().zip(all).collect())
     }
 
     /// Part 3: from the gradients of the own projections, and from what the local losses make of the views, to those of the
