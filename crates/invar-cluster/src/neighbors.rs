@@ -16,6 +16,8 @@ use rayon::prelude::*;
 
 use crate::{ClusterError, Rows, gemm, rows};
 
+#[cfg(feature = "fuzzing")]
+pub use index::fuzzing;
 pub use index::{Depth, Head, Index, IndexError, Request};
 pub use votes::{KnnConfig, KnnScores, knn_scores};
 

@@ -4,6 +4,8 @@
 //! 2011): a query looks into the cells whose means are nearest. How many that must be is measured on rows of the index
 //! when it is built. Queries are gathered by the cells that they look into, so that these are matrix products too.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod stored;
 
 use invar_dataset::{Progress, check_memory, seed};

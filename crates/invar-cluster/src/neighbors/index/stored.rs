@@ -15,9 +15,9 @@ use thiserror::Error;
 use super::{Depth, Index};
 use crate::Rows;
 
-const MAGIC: [u8; 8] = *b"INVARIDX";
+pub(super) const MAGIC: [u8; 8] = *b"INVARIDX";
 /// A reader refuses another one.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// Numbers between two checksums.
 const BLOCK: usize = 1 << 20;
 /// Bytes of the head before the depths, and of each of these.
@@ -200,7 +200,7 @@ impl Index {
     }
 }
 
-fn write_numbers<T>(to: &mut impl Write, numbers: &[T], bytes: impl Fn(&T) -> [u8; 4]) -> io::Result<()> {
+pub(super) fn write_numbers<T>(to: &mut impl Write, numbers: &[T], bytes: impl Fn(&T) -> [u8; 4]) -> io::Result<()> {
     let mut block = Vec::with_capacity(4 * BLOCK.min(numbers.len()));
     for numbers in numbers.chunks(BLOCK) {
         block.clear();
