@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use invar_dataset::RunDir;
+use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment};
 pub use self::query::{Format, Query};
@@ -188,13 +189,15 @@ pub struct Embed {
     /// What of the network is embedded [default: what the model was trained to embed, embed.features of its recipe]
     #[arg(long, value_enum, value_name = "FEATURES")]
     pub features: Option<Features>,
-    /// In how many bits each value is stored; float16 takes half of the space
-    #[arg(long, value_enum, default_value = "float32")]
-    pub dtype: Dtype,
+    /// In how many bits each value is stored; float16 takes half of the space [default: embed.dtype of the model's recipe,
+    /// float32 where that does not say]
+    #[arg(long, value_enum, value_name = "DTYPE")]
+    pub dtype: Option<Dtype>,
 }
 
-/// The type of the values of an embedding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// The type of the values of an embedding, as an option and in a recipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// 32 bits
     #[default]

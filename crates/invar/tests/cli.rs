@@ -280,6 +280,20 @@ fn moved_reads_are_found_by_their_own() {
 }
 
 #[test]
+fn a_recipe_says_in_how_many_bits_embeddings_are_and_an_option_says_otherwise() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", fastq(3, 20, 2500));
+    let run = ["run", "reads/quickstart", "--input", "reads.fastq", "--out", "out", "--set", "embed.dtype=float16"];
+    bench.ok(&[&run, TINY].concat());
+    let (by_recipe, by_option) = ("out/embeddings", "single");
+    bench.ok(&["embed", "--model", "out/run", "--data", "out/data", "--out", by_option, "--dtype", "float32"]);
+    for (path, precision) in [(by_recipe, "half"), (by_option, "single")] {
+        let info = bench.json(&["info", path, "--json"]);
+        assert_eq!((&info["provenance"]["precision"], &info["num_rows"]), (&precision.into(), &60.into()), "{info}");
+    }
+}
+
+#[test]
 fn probes_tell_what_the_embedding_gives_away() {
     let bench = Bench::trained();
     let found = bench.json(&["evaluate", "emb", "--probe", "gc", "--probe", "source", "--json"]);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use invar_cli::{builtin::BUILTIN, exit::Usage};
+use invar_cli::{builtin::BUILTIN, cli::Dtype, exit::Usage};
 use invar_dataset::RunDir;
 use invar_loss::ObjectiveConfig;
 use invar_nn::{EncoderConfig, Features};
@@ -55,6 +55,8 @@ pub struct Recipe {
 pub struct EmbedSettings {
     /// Which of what the encoder makes of a view is its embedding.
     pub features: Features,
+    /// In how many bits each value is stored.
+    pub dtype: Dtype,
 }
 
 /// What a run of a recipe should come to on the data it names.
@@ -254,6 +256,15 @@ mod tests {
         assert!(recipe.to_toml().contains("min_length_bp = 77"));
         let error = load(BUILTIN[0].name, "seed.of.all=1").unwrap_err().to_string();
         assert!(error.contains("\"seed\" is not a table"), "{error}");
+    }
+
+    #[test]
+    fn embeddings_are_of_single_precision_unless_a_recipe_says_otherwise() {
+        let dtype = |set: &[String]| Recipe::load(BUILTIN[0].name, set, None).map(|recipe| recipe.embed.dtype);
+        assert_eq!(dtype(&[]).unwrap(), Dtype::Float32);
+        assert_eq!(dtype(&["embed.dtype=float16".into()]).unwrap(), Dtype::Float16);
+        let error = dtype(&["embed.dtype=flaot16".into()]).unwrap_err().to_string();
+        assert!(error.contains("unknown value `flaot16`; did you mean `float16`?"), "{error}");
     }
 
     #[test]

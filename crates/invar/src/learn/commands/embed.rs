@@ -56,7 +56,7 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
             (SHORTCUTS.to_owned(), json!(samples.table.shortcuts())),
             (GROUP_FIGURES.to_owned(), json!(samples.table.group_figures())),
         ]),
-        precision: match args.dtype {
+        precision: match args.dtype.unwrap_or(recipe.embed.dtype) {
             Dtype::Float32 => Precision::Single,
             Dtype::Float16 => Precision::Half,
         },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use invar_cli::{
-    cli::{Common, Dtype, Embed, Run},
+    cli::{Common, Embed, Run},
     commands::{
         cluster::{self, Output},
         evaluate::{self, LabelSource, Questions},
@@ -57,7 +57,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         probe: args.probe,
         moved: false,
         features: None,
-        dtype: Dtype::default(),
+        dtype: None,
     };
     // Both stages draw pairs from what is opened and indexed once.
     let datasets = Datasets::new(&recipe.source, &request.data);
