@@ -56,8 +56,10 @@ pub fn hdbscan(data: Rows<'_>, config: &HdbscanConfig, progress: &dyn Progress) 
     if data.len() < config.min_cluster_size.max(min_samples) {
         return Ok(Clustering::new(Method::Hdbscan, vec![-1; data.len()], vec![0.0; data.len()], &[]));
     }
+    let listed = NEIGHBORS.max(min_samples - 1);
+    HdbscanConfig::check_memory(data.len(), data.dim(), listed)?;
     progress.message("looking for neighbours");
-    let near = neighbors::of_all(data, NEIGHBORS.max(min_samples - 1), Metric::Euclidean, progress)?;
+    let near = neighbors::of_all(data, listed, Metric::Euclidean, progress)?;
     progress.message("clustering");
     let edges = Reachability::new(data, &near, min_samples).spanning_tree(&near, progress)?;
     let (labels, probability) = CondensedTree::new(&edges, data.len(), config.min_cluster_size).clusters(config);

@@ -98,7 +98,7 @@ impl Default for LeidenConfig {
 /// rows that it must stay with) that lead to its own cluster: below a half, more leads elsewhere.
 ///
 /// # Errors
-/// When a parameter is out of range, the ties are not of one value a row, or the user cancels.
+/// When a parameter is out of range, the ties are not of one value a row, the memory does not suffice, or the user cancels.
 pub fn leiden(
     data: Rows<'_>,
     ties: Option<&Ties>,
@@ -110,6 +110,7 @@ pub fn leiden(
     if data.is_empty() {
         return Ok(Clustering::one(Method::Leiden, 0));
     }
+    config.check_memory(data.len(), data.dim())?;
     let (mut candidates, mut resolution) = (vec![], config.resolution);
     if resolution == Resolution::Auto {
         let (tried, taken) = choice::choose(data, ties, &[Tried::Leiden(config)], config.seed, progress)?;

@@ -43,6 +43,7 @@ mod graph;
 mod hdbscan;
 mod kmeans;
 mod leiden;
+mod memory;
 mod rows;
 mod sample;
 mod silhouette;

@@ -112,6 +112,11 @@ pub fn of_all(data: Rows<'_>, k: usize, metric: Metric, progress: &dyn Progress)
     Ok(all)
 }
 
+/// Memory that [`of_all`] takes at most beyond the rows, bytes.
+pub(crate) fn memory_bytes(num_rows: usize, dim: usize, k: usize) -> usize {
+    approximate::memory_bytes(num_rows, dim, k.min(1_000))
+}
+
 /// The `k` nearest of `data` to foreign rows `asked`.
 pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize, metric: Metric) -> Neighbors {
     let normalized = match metric {

@@ -120,6 +120,7 @@ fn umap(
         }
         None => None,
     };
+    config.check_memory(data.len(), data.dim(), known.map(|near| near.k))?;
     let near = match known {
         Some(near) => near,
         None => {

@@ -44,6 +44,12 @@ struct Found {
     is_new: bool,
 }
 
+/// Memory that [`of_all`] takes at most beyond the rows, bytes: the rows twice while they are put in order; then once, with two
+/// generations of lists.
+pub(super) fn memory_bytes(num_rows: usize, dim: usize, k: usize) -> usize {
+    num_rows * (2 * dim * size_of::<f32>()).max(dim * size_of::<f32>() + 3 * k * size_of::<Found>())
+}
+
 /// The `k` nearest of every row, most of them.
 ///
 /// # Errors
@@ -55,8 +61,7 @@ pub(super) fn of_all(
     progress: &dyn Progress,
 ) -> Result<Neighbors, ClusterError> {
     let (n, dim) = (data.len(), data.dim());
-    // The rows twice while they are put in order; then once, with two generations of lists.
-    let needed = n * (2 * dim * size_of::<f32>()).max(dim * size_of::<f32>() + 3 * k * size_of::<Found>());
+    let needed = memory_bytes(n, dim, k);
     let what = || format!("the {k} nearest of {n} rows of {dim} values");
     check_memory(needed, what, || "take a part of the rows, or fewer neighbours".into())?;
     progress.set_total((PROBES + ROUNDS) as u64);

@@ -61,7 +61,10 @@ fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut file = [&MAGIC[..], &VERSION.to_le_bytes(), &(head.len() as u32).to_le_bytes(), &head].concat();
     file.extend(crc32c::crc32c(&file).to_le_bytes());
     let mut numbers = |count: u32| -> Vec<u32> {
-        take(4 * count as usize).chunks_exact(4).map(|four| u32::from_le_bytes(four.try_into().expect("four"))).collect()
+        take(4 * count as usize)
+            .chunks_exact(4)
+            .map(|four| u32::from_le_bytes(four.try_into().expect("four")))
+            .collect()
     };
     let mut starts = numbers(cells + 1);
     if is_in_order(1) {
@@ -78,7 +81,8 @@ fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let means = numbers(if cells == 1 { 0 } else { cells * dim });
     let values = numbers(rows * dim);
     // Small whole numbers, or any bits.
-    let finite = |number: &u32| if is_in_order(3) { (*number as i8 as f32).to_le_bytes() } else { number.to_le_bytes() };
+    let finite =
+        |number: &u32| if is_in_order(3) { (*number as i8 as f32).to_le_bytes() } else { number.to_le_bytes() };
     for part in [&starts, &places] {
         write_numbers(&mut file, part, |number| number.to_le_bytes()).ok()?;
     }
