@@ -3,7 +3,7 @@ use std::path::Path;
 use invar_dataset::{Column, ColumnData};
 use polars::prelude as pl;
 
-use crate::{EMBEDDING, EmbeddingsError, KEY, Table, frame, layout::Whole, parquet};
+use crate::{EmbeddingsError, KEY, Table, frame, layout::Whole, names::check_ids, parquet};
 
 /// SEARCH: what was found, an answer a row. Columns `query`, `query_key`, `rank`, `id`, `key`, `cosine`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,16 +36,16 @@ const OWN: [&str; 6] = ["query", "query_key", "rank", "id", KEY, "cosine"];
 const OTHER: &str = "its_";
 
 impl Answers {
-    /// The table, with what the EMB at `path` says of the rows.
+    /// The table, with what the EMB (or any Parquet file) at `path` says of the rows, but for their vectors, column `vectors`.
     ///
     /// # Errors
     /// When the file is damaged, or has no such rows.
-    pub fn to_table(&self, path: &Path, facts: &Facts) -> Result<Table, EmbeddingsError> {
+    pub fn to_table(&self, path: &Path, vectors: &str, facts: &Facts) -> Result<Table, EmbeddingsError> {
         let whole = Whole::open(path)?;
         let mut wanted = self.rows.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        let found = rows(&whole, &wanted, *facts == Facts::None)?;
+        let found = rows(&whole, vectors, &wanted, *facts == Facts::None)?;
         let at: Vec<u32> =
             self.rows.iter().map(|row| wanted.binary_search(row).map_or(u32::MAX, |at| at as u32)).collect();
         let error = EmbeddingsError::parquet(path);
@@ -59,9 +59,10 @@ impl Answers {
                 column("rank", ColumnData::U32(self.ranks.iter().copied().map(Some).collect())),
                 found.column("id")?.clone(),
             ];
-            columns.extend(found.column(KEY).ok().cloned());
+            let is_key = |column: &pl::Column| column.name() == KEY && column.dtype() == &pl::DataType::Int64;
+            columns.extend(found.columns().iter().find(|column| is_key(column)).cloned());
             columns.push(column("cosine", ColumnData::F32(self.cosines.iter().copied().map(Some).collect())));
-            for fact in found.columns().iter().filter(|fact| !["id", KEY].contains(&fact.name().as_str())) {
+            for fact in found.columns().iter().filter(|fact| fact.name() != "id" && !is_key(fact)) {
                 let mut fact = fact.clone();
                 if OWN.contains(&fact.name().as_str()) {
                     fact.rename(format!("{OTHER}{}", fact.name()).into());
@@ -103,9 +104,10 @@ fn tells(column: &pl::Column) -> bool {
     }
 }
 
-/// Some rows, by rising number, without their embeddings.
-fn rows(whole: &Whole, wanted: &[u32], names_only: bool) -> Result<pl::DataFrame, EmbeddingsError> {
-    let is_wanted = |name: &str| name != EMBEDDING && (!names_only || ["id", KEY].contains(&name));
+/// Some rows, by rising number, without their vectors; their column `id` is text, as [`crate::names`] has it.
+fn rows(whole: &Whole, vectors: &str, wanted: &[u32], names_only: bool) -> Result<pl::DataFrame, EmbeddingsError> {
+    let has_ids = check_ids(whole)?;
+    let is_wanted = |name: &str| name != vectors && (!names_only || ["id", KEY].contains(&name));
     let of_first = whole.parts[0].columns.iter().map(|(name, _)| name.as_str());
     let names: Vec<&str> = of_first.filter(|name| is_wanted(name)).collect();
     let mut all: Option<pl::DataFrame> = None;
@@ -115,11 +117,27 @@ fn rows(whole: &Whole, wanted: &[u32], names_only: bool) -> Result<pl::DataFrame
             ..wanted.partition_point(|&row| (row as usize) < first + part.num_rows);
         let is_last = first + part.num_rows == whole.num_rows();
         if !here.is_empty() || (is_last && all.is_none()) {
-            let places = wanted[here].iter().map(|&row| row - first as u32).collect();
-            let frame = parquet::read(&part.path, Some(&names))?;
+            let here = &wanted[here];
+            let places: Vec<u32> = here.iter().map(|&row| row - first as u32).collect();
+            // Without a column wanted, polars tells no number of rows either.
+            let frame = if names.is_empty() { None } else { Some(parquet::read(&part.path, Some(&names))?) };
             let error = EmbeddingsError::parquet(&part.path);
-            let taken = frame.take(&pl::IdxCa::from_vec("rows".into(), places));
-            let stacked = taken.and_then(|taken| match all.take() {
+            let taken = || {
+                let mut taken = match frame {
+                    Some(frame) => frame.take(&pl::IdxCa::from_vec("rows".into(), places))?,
+                    None => pl::DataFrame::empty_with_height(here.len()),
+                };
+                let ids = match has_ids {
+                    true => taken.column("id")?.cast(&pl::DataType::String)?,
+                    false => {
+                        let ids = here.iter().map(|row| Some(row.to_string())).collect();
+                        frame::to_polars(&Column { name: "id".into(), data: ColumnData::Str(ids) })
+                    }
+                };
+                taken.with_column(ids)?;
+                Ok(taken)
+            };
+            let stacked = taken().and_then(|taken| match all.take() {
                 Some(all) => all.vstack(&taken),
                 None => Ok(taken),
             });

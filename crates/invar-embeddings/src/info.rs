@@ -1,8 +1,9 @@
 use std::path::Path;
 
+use polars::prelude as pl;
 use serde::Serialize;
 
-use crate::{EMBEDDING, EmbeddingsError, Provenance, layout::Whole};
+use crate::{EMBEDDING, EmbeddingsError, Provenance, layout::Whole, parquet};
 
 /// What a Parquet file or directory of parts is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,7 +61,7 @@ pub fn info(path: &Path) -> Result<Info, EmbeddingsError> {
         _ => Kind::Parquet,
     };
     let dim = match first.column(EMBEDDING) {
-        Some(polars::prelude::DataType::Array(_, dim)) => Some(*dim),
+        Some(pl::DataType::Array(_, dim)) => Some(*dim),
         _ => None,
     };
     let columns = first.columns.iter();
@@ -75,3 +76,25 @@ pub fn info(path: &Path) -> Result<Info, EmbeddingsError> {
         provenance: whole.provenance.clone(),
     })
 }
+
+/// Dimension of the vectors in column `name` of the EMB (or any Parquet file) at `path`, from its type, or from the first row that
+/// has one; `None` where there is no such column or no vector in its first rows.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn dimension(path: &Path, name: &str) -> Result<Option<usize>, EmbeddingsError> {
+    let whole = Whole::open(path)?;
+    let first = &whole.parts[0];
+    match first.column(name) {
+        Some(pl::DataType::Array(_, dim)) => return Ok(Some(*dim)),
+        Some(pl::DataType::List(_)) => {}
+        _ => return Ok(None),
+    }
+    let frame = parquet::read_rows(&first.path, Some(&[name]), 0, LOOKED_AT)?;
+    let lists = frame.column(name).and_then(|column| column.list().cloned());
+    let lists = lists.map_err(EmbeddingsError::parquet(&first.path))?;
+    Ok((0..lists.len()).find_map(|row| lists.get_as_series(row)).map(|list| list.len()))
+}
+
+/// Rows that are looked at for the length of a list.
+const LOOKED_AT: usize = 1_000;

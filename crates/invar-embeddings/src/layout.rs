@@ -1,5 +1,7 @@
 //! Where the parts of an EMB are, and whether they are all there.
 
+mod foreign;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -67,18 +69,21 @@ pub(crate) fn finished_parts(dir: &Path) -> Vec<PathBuf> {
 }
 
 impl Whole {
-    /// Opens the EMB or single Parquet file at `path`.
+    /// Opens the EMB at `path`, a single Parquet file, or a directory of Parquet files of another program.
     ///
     /// # Errors
-    /// When a part is missing or damaged.
+    /// When a part is missing or damaged, or those of another program do not fit together.
     pub fn open(path: &Path) -> Result<Self, EmbeddingsError> {
         if !path.is_dir() {
             let footer = Footer::read(path)?;
             return Ok(Self { is_directory: false, provenance: footer.provenance.clone(), parts: vec![footer] });
         }
-        let Some(index) = last_part(path)? else { return Err(not_embeddings(path)) };
+        let Some(index) = last_part(path)? else { return Self::of_foreign(path) };
         let last = Footer::read(&path.join(part_name(index)))?;
         let Some(earlier) = &last.earlier_parts else {
+            if last.kind.is_none() {
+                return Self::of_foreign(path);
+            }
             return Err(EmbeddingsError::Incomplete { path: path.into(), num_parts: finished_parts(path).len() });
         };
         if earlier.len() != index {
@@ -93,6 +98,14 @@ impl Whole {
         let provenance = last.provenance.clone();
         parts.push(last);
         Ok(Self { is_directory: true, parts, provenance })
+    }
+
+    /// The parts that another program wrote.
+    fn of_foreign(path: &Path) -> Result<Self, EmbeddingsError> {
+        let is_ours = Manifest::exists(path) || RunDir::new(path).is_run();
+        let parts = if is_ours { None } else { foreign::parts(path)? };
+        let parts = parts.ok_or_else(|| not_embeddings(path))?;
+        Ok(Self { is_directory: true, parts, provenance: None })
     }
 
     /// Whether the EMB at `path` is there to its end, as far as the last part says.

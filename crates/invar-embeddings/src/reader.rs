@@ -5,7 +5,12 @@ use polars::prelude as pl;
 use polars_arrow::array::{Array, PrimitiveArray};
 use polars_buffer::Buffer;
 
-use crate::{EMBEDDING, EmbeddingsError, KEY, Provenance, frame, layout::Whole, parquet};
+use crate::{
+    EMBEDDING, EmbeddingsError, KEY, Provenance, frame,
+    layout::Whole,
+    names::{check_ids, push_ids},
+    parquet::{self, Footer},
+};
 
 /// All embeddings of an EMB, in memory: `4 D` bytes a row, the ids and the keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,34 +179,29 @@ pub fn column(path: &Path, name: &str) -> Result<Column, EmbeddingsError> {
     Ok(all.unwrap_or(Column { name: name.into(), data: ColumnData::Str(vec![]) }))
 }
 
+pub(crate) fn wrong_type(part: &Footer, name: &str, expected: &str, found: &pl::DataType) -> EmbeddingsError {
+    EmbeddingsError::Corrupt {
+        path: part.path.clone(),
+        what: format!("type of column {name:?}"),
+        expected: expected.into(),
+        found: found.to_string(),
+    }
+}
+
 /// Whether the parts hold vectors in column `name`, and names of rows.
 ///
 /// # Errors
 /// When a column is not there, or of another type.
 fn check_columns(whole: &Whole, name: &str) -> Result<bool, EmbeddingsError> {
-    let is_ours = is_emb(whole);
-    let mut has_ids = true;
+    let has_ids = check_ids(whole)?;
     for part in &whole.parts {
-        let names: Vec<&str> = part.columns.iter().map(|(name, _)| name.as_str()).collect();
-        let wrong = |name: &str, expected: &str, found: &pl::DataType| EmbeddingsError::Corrupt {
-            path: part.path.clone(),
-            what: format!("type of column {name:?}"),
-            expected: expected.into(),
-            found: found.to_string(),
-        };
-        match part.column("id") {
-            Some(pl::DataType::String) => {}
-            Some(dtype) if !is_ours && dtype.is_integer() => {}
-            Some(other) => return Err(wrong("id", "str", other)),
-            None if is_ours => return Err(missing(&part.path, "id", &names)),
-            None => has_ids = false,
-        }
         match part.column(name) {
             Some(dtype) if is_vector(dtype) => {}
-            Some(other) => return Err(wrong(name, "lists of numbers", other)),
+            Some(other) => return Err(wrong_type(part, name, "lists of numbers", other)),
             None => {
                 let vectors = part.columns.iter().filter(|(_, dtype)| is_vector(dtype));
                 let others: Vec<String> = vectors.map(|(name, _)| format!("--column {name}")).collect();
+                let names: Vec<&str> = part.columns.iter().map(|(name, _)| name.as_str()).collect();
                 let hint = if others.is_empty() { String::new() } else { format!(" ({})", others.join(" or ")) };
                 return Err(EmbeddingsError::Corrupt {
                     path: part.path.clone(),
@@ -216,7 +216,7 @@ fn check_columns(whole: &Whole, name: &str) -> Result<bool, EmbeddingsError> {
 }
 
 /// Whether Invar wrote it as embeddings; an answer to a query may hold anything.
-fn is_emb(whole: &Whole) -> bool {
+pub(crate) fn is_emb(whole: &Whole) -> bool {
     whole.parts[0].kind.as_deref() == Some(crate::writer::KIND)
 }
 
@@ -316,16 +316,6 @@ fn leave_out<T>(values: &mut Vec<T>, rows: &[usize]) {
     });
 }
 
-fn push_ids(column: &pl::Column, path: &Path, ids: &mut Vec<String>) -> Result<(), EmbeddingsError> {
-    let column = column.cast(&pl::DataType::String).map_err(EmbeddingsError::parquet(path))?;
-    let text = column.str().map_err(EmbeddingsError::parquet(path))?;
-    for (row, id) in text.iter().enumerate() {
-        let Some(id) = id else { return Err(null(path, "id", row)) };
-        ids.push(id.to_owned());
-    }
-    Ok(())
-}
-
 /// Appends the keys of a column of 64-bit integers.
 pub(crate) fn push_keys(column: &pl::Column, path: &Path, keys: &mut Vec<i64>) -> Result<(), EmbeddingsError> {
     let numbers = column.i64().map_err(EmbeddingsError::parquet(path))?;
@@ -360,7 +350,7 @@ pub(crate) fn values(column: &pl::Column, dim: usize, path: &Path) -> Result<Vec
     Ok(inner.into_no_null_iter().collect())
 }
 
-fn missing(path: &Path, name: &str, names: &[&str]) -> EmbeddingsError {
+pub(crate) fn missing(path: &Path, name: &str, names: &[&str]) -> EmbeddingsError {
     EmbeddingsError::Corrupt {
         path: path.into(),
         what: "columns".into(),
@@ -369,7 +359,7 @@ fn missing(path: &Path, name: &str, names: &[&str]) -> EmbeddingsError {
     }
 }
 
-fn null(path: &Path, name: &str, row: usize) -> EmbeddingsError {
+pub(crate) fn null(path: &Path, name: &str, row: usize) -> EmbeddingsError {
     EmbeddingsError::Corrupt {
         path: path.into(),
         what: format!("column {name:?}, row {row}"),

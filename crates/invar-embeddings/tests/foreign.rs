@@ -2,7 +2,8 @@
 
 use std::{fs::File, path::Path};
 
-use invar_embeddings::{Embeddings, Query, Vectors};
+use invar_dataset::{Column, ColumnData};
+use invar_embeddings::{EmbeddingWriter, Embeddings, Provenance, Query, Vectors, dimension, info};
 use polars::{datatypes::ReshapeDimension, prelude as pl, prelude::IntoColumn, prelude::NamedFrom};
 use polars_io::prelude::ParquetWriter;
 
@@ -105,6 +106,62 @@ fn files_without_rows_or_types_are_no_panics() {
     assert!(error.is_bad_input() && error.to_string().contains("expected lists of numbers, found null"), "{error}");
     write(&path, vec![vectors("embedding", &pl::DataType::Float32, true).clear()]);
     assert!(Embeddings::read(&path).unwrap().is_empty());
+}
+
+#[test]
+fn directories_of_other_programs_are_one_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids =
+        |first: i32| pl::Series::new("id".into(), (first..first + NUM_ROWS as i32).collect::<Vec<_>>()).into_column();
+    let columns = |first| vec![ids(first), vectors("vec", &pl::DataType::Float64, false)];
+    // As Spark, DuckDB, polars, and whoever counts as Invar does call them.
+    for names in [
+        ["part-00000-6f1c.c000.snappy.parquet", "part-00001-6f1c.c000.snappy.parquet"],
+        ["data_0.parquet", "data_1.parquet"],
+        ["00000000.parquet", "00000001.parquet"],
+        ["part-00000.parquet", "part-00001.parquet"],
+    ] {
+        let path = dir.path().join(names[0].split('.').next().unwrap());
+        std::fs::create_dir(&path).unwrap();
+        write(&path.join(names[1]), columns(50));
+        write(&path.join(names[0]), columns(7));
+        std::fs::write(path.join("_SUCCESS"), "").unwrap();
+        std::fs::write(path.join(".part.crc"), "crc").unwrap();
+        let read = Embeddings::read_as(&path, &named("vec")).unwrap();
+        assert_eq!(read.ids, ["7", "8", "9", "10", "11", "50", "51", "52", "53", "54"], "{names:?}");
+        assert_eq!(read.values, [values(), values()].concat());
+        assert_eq!((read.provenance, info(&path).unwrap().num_parts), (None, 2));
+        let table = Query::new(&path).unwrap().run("SELECT SUM(id) AS sum FROM self").unwrap();
+        assert_eq!(table.to_csv(), "sum\n305\n");
+        assert_eq!(dimension(&path, "vec").unwrap(), Some(DIM));
+    }
+}
+
+#[test]
+fn directories_of_files_that_do_not_belong_together_are_refused_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("parts");
+    std::fs::create_dir(&path).unwrap();
+    let says = |expected: &str| {
+        let error = Embeddings::read_as(&path, &named("vec")).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains(expected), "{error}");
+    };
+    says("a directory without part files");
+    write(&path.join("a.parquet"), vec![vectors("vec", &pl::DataType::Float32, false)]);
+    write(&path.join("b.parquet"), vec![vectors("vec", &pl::DataType::Float64, false)]);
+    says("b.parquet: columns: expected vec list[f32], as in ");
+    std::fs::write(path.join("notes.txt"), "").unwrap();
+    says("parts: files: expected Parquet files of one table and nothing else, found \"notes.txt\"");
+    std::fs::remove_file(path.join("notes.txt")).unwrap();
+    std::fs::write(path.join("b.parquet"), "nothing").unwrap();
+    says("b.parquet: not a whole Parquet file");
+    // What Invar has begun is not the work of another.
+    let mut writer = EmbeddingWriter::create(&dir.path().join("ours.parquet"), Provenance::new("0.1.0", 1)).unwrap();
+    let ids = Column { name: "id".into(), data: ColumnData::Str(vec![Some("a".into())]) };
+    writer.write(&[ids], &[1.0]).unwrap();
+    writer.finish(&Default::default()).unwrap();
+    std::fs::rename(dir.path().join("ours.parquet"), path.join("b.parquet")).unwrap();
+    says("b.parquet: kind of the file: expected a part of embeddings with its end marker");
 }
 
 #[test]

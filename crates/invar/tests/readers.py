@@ -11,6 +11,7 @@ import duckdb
 import numpy
 import pandas
 import polars
+import pyarrow.dataset
 import pyarrow.parquet
 
 INVAR = pathlib.Path(sys.argv[1])
@@ -127,16 +128,43 @@ for dtype in (numpy.float16, numpy.float32, numpy.float64):
         expected = wide @ wide[150] / numpy.linalg.norm(wide, axis=1) / numpy.linalg.norm(wide[150])
         rows = query("SELECT cosine(vector, (SELECT vector FROM self WHERE id = 'a150')) AS c FROM self", "foreign.parquet")
         assert numpy.abs([row["c"] for row in rows] - expected).max() < 1e-12, (dtype, as_list)
+        search = ("search", "foreign.parquet", "--column", "vector", "--top", "9", "--json", "--query", "foreign.parquet")
+        answers = json.loads(invar(*search, "--where", "id <> 'a3'", "--itself").stdout)["answers"][150 * 9 :][:9]
+        expected[3] = -2
+        assert [answer["id"] for answer in answers] == [f"a{row}" for row in numpy.argsort(-expected)[:9]]
+        assert numpy.abs([answer["cosine"] for answer in answers] - numpy.sort(expected)[:-10:-1]).max() < 1e-6
+        assert set(answers[0]) == {"query", "query_key", "rank", "id", "cosine"}
         vectors[77, 3] = numpy.nan
         pyarrow.parquet.write_table(table(vectors, as_list), "foreign.parquet", row_group_size=70)
         told = invar("cluster", "foreign.parquet", "--column", "vector", "--out", "none.parquet", code=3).stderr
         assert "foreign.parquet: column \"vector\", row 77 (id \"a77\"): expected finite numbers, found NaN in place 3" in told
         invar("cluster", "foreign.parquet", "--column", "vector", "--drop-bad-rows", "--out", "clouds.parquet", "--force")
         assert "a77" not in set(pandas.read_parquet("clouds.parquet")["id"])
+        invar(*search, code=3)
+        answers = json.loads(invar(*search, "--drop-bad-rows").stdout)["answers"]
+        assert len(answers) == 199 * 9 and not any("a77" in (answer["id"], answer["query"]) for answer in answers)
         contents = pathlib.Path("foreign.parquet").read_bytes()
         pathlib.Path("cut.parquet").write_bytes(contents[: len(contents) // 2])
         invar("cluster", "cut.parquet", "--column", "vector", "--out", "none.parquet", code=3)
-print("vectors of other programs are clustered")
+pyarrow.parquet.write_table(table(two_clouds, False).drop_columns("id"), "foreign.parquet")
+answers = json.loads(invar("search", "foreign.parquet", "--column", "vector", "--like", "150", "--json").stdout)["answers"]
+assert answers[0]["query"] == "150" and len(answers) == 10
+
+# Directories of parts.
+whole = table(two_clouds, True)
+pyarrow.dataset.write_dataset(whole, "by_pyarrow", format="parquet", max_rows_per_file=60, max_rows_per_group=60)
+duckdb.sql("COPY (SELECT * FROM whole) TO 'by_duckdb' (FORMAT parquet, PER_THREAD_OUTPUT)")
+os.mkdir("by_polars")
+for at in range(0, 200, 50):
+    polars.from_arrow(whole)[at : at + 50].write_parquet(f"by_polars/{at:08}.parquet")
+pathlib.Path("by_polars/_SUCCESS").touch()
+for parts in ("by_pyarrow", "by_duckdb", "by_polars"):
+    invar("cluster", parts, "--column", "vector", "--k", "2", "--out", "clouds.parquet", "--force")
+    assert list(pandas.read_parquet("clouds.parquet")["id"]) == [f"a{row}" for row in range(200)], parts
+    found = json.loads(invar("search", parts, "--column", "vector", "--like", "a150", "--json").stdout)["answers"]
+    assert [answer["id"] for answer in found] == [f"a{answer['id']}" for answer in answers], parts
+    assert query("SELECT COUNT(*) AS n FROM self", parts) == [{"n": 200}]
+print("vectors of other programs are clustered and searched")
 
 
 # The examples of the docs.

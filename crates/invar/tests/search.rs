@@ -306,6 +306,42 @@ fn an_index_is_made_kept_checked_and_made_anew() {
     assert_eq!(fs::read(bench.path("emb.index")).unwrap(), b"my notes");
 }
 
+#[test]
+fn rows_without_a_vector_are_left_out_on_request_and_the_others_keep_their_places() {
+    let bench = Bench::new();
+    let mut values: Vec<f32> = (0..12).flat_map(|i| place(i, 12)).collect();
+    values[2 * DIM] = f32::NAN;
+    let names_of = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11"];
+    write(&bench.path("emb"), &names_of, 1000, &values, "aa");
+    let ask = |more: &[&str]| {
+        let fixed = ["search", "emb", "--drop-bad-rows", "-k", "2", "--format", "csv"];
+        names(&bench.ok(&[&fixed[..], more].concat()))
+    };
+    assert_eq!(ask(&["--like", "a1"]), ["a0", "a3"]);
+    assert_eq!(ask(&["--like", "a5", "--where", "length_bp > 101"]), ["a4", "a6"]);
+    let of_all = ask(&["--query", "emb", "--where", "id IN ('a2', 'a8', 'a9')"]);
+    assert_eq!(of_all, ["a9", "a9", "a8", "a8", "a8", "a8", "a8", "a9", "a8", "a9", "a9"]);
+    let error = bench.fails(3, &["search", "emb", "--like", "a2", "--drop-bad-rows"]);
+    assert!(error.contains("row 2 (\"a2\") holds no vector"), "{error}");
+    bench.fails(3, &["search", "emb", "--like", "a1"]);
+
+    // An index knows what it was made without.
+    let mut values = many_values(1);
+    values[8 * 70_000 + 3] = f32::INFINITY;
+    let all: Vec<String> = (0..MANY).map(|row| format!("s{row}")).collect();
+    write(&bench.path("many"), &all.iter().map(String::as_str).collect::<Vec<_>>(), 1, &values, "aa");
+    let lenient = ["search", "many", "--like", "s70001", "-k", "4", "--format", "csv", "--drop-bad-rows"];
+    // For the scan, which must not find it: as far away as can be.
+    (0..8).for_each(|at| values[8 * 70_000 + at] = -values[8 * 70_001 + at]);
+    let expected = scanned(&values, 70_001, 4);
+    for _ in 0..2 {
+        assert_eq!(names(&bench.ok(&lenient)), expected);
+        assert!(bench.ok(&["info", "many.index"]).contains("column embedding, without 1 row that hold"));
+    }
+    let error = bench.fails(3, &lenient[..lenient.len() - 1]);
+    assert!(error.contains("made without 1 row") && error.contains("row 70000 (id \"s70000\")"), "{error}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_place_that_cannot_be_written_is_no_error() {

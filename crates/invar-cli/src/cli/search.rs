@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use invar_dataset::manifest::Manifest;
 
-use super::Format;
+use super::{Format, Vectors};
 
 /// `invar search`
 #[derive(Args, Clone, Debug)]
@@ -14,6 +14,7 @@ use super::Format;
   invar search result/embeddings --query new.fastq.gz --out hits.parquet
   invar search result/embeddings --query micrograph.tif --format csv
   invar search embeddings --query other.parquet --out hits.parquet --recall
+  invar search theirs.parquet --column vector --query asked.parquet --out hits.parquet
 Files of an instrument are read and embedded first, as EMB was: by the model in `run` beside EMB, or that of --model.
 Embeddings of the same model, and datasets of `invar ingest`, may be given too. Each row of them is a query.
 Up to 100,000 rows are compared with every query. Of more an index is made by the first search and kept as EMB.index
@@ -32,6 +33,9 @@ pub struct Search {
     /// What is like the samples in these files
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub query: Vec<PathBuf>,
+    /// Those of EMB and of files of embeddings in --query
+    #[command(flatten)]
+    pub vectors: Vectors,
     /// Only samples of EMB that this is true of: an SQL condition on its columns
     #[arg(long = "where", value_name = "CONDITION")]
     pub condition: Option<String>,

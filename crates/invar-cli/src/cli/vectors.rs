@@ -14,6 +14,11 @@ pub struct Vectors {
 }
 
 impl Vectors {
+    /// Name of the column of the vectors.
+    pub fn column(&self) -> &str {
+        self.column.as_deref().unwrap_or(invar_embeddings::EMBEDDING)
+    }
+
     /// As the reader has it.
     pub fn to_reader(&self) -> invar_embeddings::Vectors {
         invar_embeddings::Vectors { column: self.column.clone(), drop_bad_rows: self.drop_bad_rows }

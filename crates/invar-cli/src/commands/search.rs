@@ -61,9 +61,10 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
     let plan = Plan { condition: args.condition.as_deref(), exact: args.exact, num_queries: queries.num() };
     // A wrong condition is told before anything is read.
     let kept = plan.condition.map(|condition| invar_embeddings::rows_where(&args.embeddings, condition)).transpose()?;
-    let base = Base::open(&args.embeddings, &plan, ui)?;
+    let base = Base::open(&args.embeddings, &args.vectors.to_reader(), &plan, ui)?;
     check_cancelled()?;
-    let asked = queries.read(&base.index, args.itself)?;
+    let asked = queries.read(&base, args.itself)?;
+    let num_queries = asked.ids.len();
     check_cancelled()?;
     let (base, own) = base.narrowed(kept, &asked.own, &plan, ui)?;
     let found = base.ask(&asked.values, &own, args.top as usize, args.exact, ui)?;
@@ -71,31 +72,32 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
     if let Some((recall, judged)) = recall {
         ui.note(&format!("recall@{} {recall:.4} against exact search, {}", found.k, queries_of(judged)));
     }
+    let column = args.vectors.column();
     let answers = answers(asked.ids, asked.keys, &found, |row| base.number(row));
     let mut json = json!({
-        "num_rows": base.index.len(), "num_queries": plan.num_queries, "k": found.k, "recall_when_made": found.recall,
+        "num_rows": base.index.len(), "num_queries": num_queries, "k": found.k, "recall_when_made": found.recall,
     });
     if let Some((recall, judged)) = recall {
         json["recall"] = json!({"share": recall, "num_queries": judged});
     }
     let made_by = provenance(args, &json)?;
     if let Some((out, file)) = args.out.as_ref().zip(file) {
-        let table = answers.to_table(&args.embeddings, &Facts::None)?;
+        let table = answers.to_table(&args.embeddings, column, &Facts::None)?;
         table.write_to(file, form, &made_by)?;
         let answers = counted(table.num_rows() as u64, "answer");
-        let text = format!("{}: {answers} to {}", out.display(), queries_of(plan.num_queries));
+        let text = format!("{}: {answers} to {}", out.display(), queries_of(num_queries));
         json["out"] = Value::from(path::text(out));
         json["num_answers"] = Value::from(table.num_rows());
         return Ok(Summary { text, json });
     }
     if common.json {
-        let lines = answers.to_table(&args.embeddings, &Facts::All)?.to_ndjson();
+        let lines = answers.to_table(&args.embeddings, column, &Facts::All)?.to_ndjson();
         json["answers"] = Value::Array(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?);
         return Ok(Summary { text: String::new(), json });
     }
     let is_for_reading = matches!(form, Form::Text { .. });
     let facts = if is_for_reading { telling(&args.embeddings)? } else { Facts::All };
-    let table = answers.to_table(&args.embeddings, &facts)?;
+    let table = answers.to_table(&args.embeddings, column, &facts)?;
     ui.data(|to| table.write(form, &made_by, to))?;
     Ok(Summary::nothing())
 }
@@ -123,7 +125,7 @@ fn provenance(args: &Search, found: &Value) -> Result<Provenance> {
         "embeddings": path::text(&args.embeddings), "like": args.like, "key": args.key,
         "query": args.query.iter().map(|file| path::text(file)).collect::<Vec<_>>(),
         "where": args.condition, "top": args.top,
-        "itself": args.itself, "found": found,
+        "itself": args.itself, "column": args.vectors.column(), "drop_bad_rows": args.vectors.drop_bad_rows, "found": found,
     });
     provenance.extra.insert("search".into(), asked);
     Ok(provenance)

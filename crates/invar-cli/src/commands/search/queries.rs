@@ -3,9 +3,10 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use anyhow::Result;
-use invar_cluster::neighbors::Index;
 use invar_dataset::{Column, ColumnData, check_memory};
 use invar_embeddings::{Embeddings, KEY};
+
+use super::Base;
 
 use crate::{
     cli::Search,
@@ -25,7 +26,7 @@ pub struct Queries<'a> {
     /// Rows of EMB that are asked for.
     rows: Vec<u32>,
     /// Names and keys of EMB, where they are needed.
-    ids: Vec<Option<String>>,
+    ids: Vec<String>,
     keys: Option<HashMap<i64, u32>>,
     num_in_files: usize,
 }
@@ -55,17 +56,15 @@ impl<'a> Queries<'a> {
             queries.keys = Some(numbered(&invar_embeddings::column(&args.embeddings, KEY)?));
         }
         if !args.like.is_empty() || !args.key.is_empty() {
-            let ColumnData::Str(ids) = invar_embeddings::column(&args.embeddings, "id")?.data else {
-                return Err(BadInput(format!("{}: column \"id\" is no text", args.embeddings.display())).into());
-            };
-            queries.ids = ids;
+            queries.ids = invar_embeddings::names(&args.embeddings)?;
             queries.rows = queries.rows_of_names()?;
         }
         for file in files {
             same_model::check(&args.embeddings, file)?;
             queries.num_in_files += invar_embeddings::info(file)?.num_rows;
         }
-        let needed = queries.num() * (info.dim.unwrap_or(1) * 4 + args.top as usize * 64);
+        let dim = invar_embeddings::dimension(&args.embeddings, args.vectors.column())?.unwrap_or(1);
+        let needed = queries.num() * (dim * 4 + args.top as usize * 64);
         let what = || format!("searching for {} samples", queries.num());
         check_memory(needed, what, || "give the queries in parts, or ask for fewer with --top".into())?;
         Ok(queries)
@@ -76,17 +75,29 @@ impl<'a> Queries<'a> {
         self.rows.len() + self.num_in_files
     }
 
-    /// Their values: those of samples of EMB from `index`, all of its rows.
+    /// Their values: those of samples of EMB from `base`, all of its rows that hold a vector.
     ///
     /// # Errors
-    /// When a file is damaged, or holds what is no number.
-    pub fn read(self, index: &Index, itself: bool) -> Result<Asked> {
-        let ids = self.rows.iter().map(|&row| self.ids[row as usize].clone().unwrap_or_default()).collect();
+    /// When a file is damaged, or holds what is no number, or a sample of EMB that is asked for has no vector.
+    pub fn read(self, base: &Base, itself: bool) -> Result<Asked> {
+        let place = |&row: &u32| {
+            let (path, name) = (self.args.embeddings.display(), &self.ids[row as usize]);
+            base.place(row).ok_or_else(|| BadInput(format!("{path}: row {row} ({name:?}) holds no vector")))
+        };
+        let places = self.rows.iter().map(place).collect::<Result<Vec<u32>, _>>()?;
+        let ids = self.rows.iter().map(|&row| self.ids[row as usize].clone()).collect();
         let keys = self.rows_keys()?;
         let own = self.rows.iter().map(|&row| Some(row)).collect();
-        let mut asked = Asked { ids, keys, own, values: index.rows(&self.rows) };
+        let mut asked = Asked { ids, keys, own, values: base.index.rows(&places) };
         for file in self.files {
-            let embeddings = Embeddings::read(file)?;
+            let embeddings = Embeddings::read_as(file, &self.args.vectors.to_reader())?;
+            if embeddings.dim != base.index.dim() && !embeddings.is_empty() {
+                let (of, path) = (self.args.embeddings.display(), file.display());
+                let (expected, found) = (base.index.dim(), embeddings.dim);
+                let reason =
+                    format!("the dimension is {expected} in {of} and {found} in {path}: they cannot be compared");
+                return Err(BadInput(reason).into());
+            }
             let keys: Vec<Option<i64>> = match embeddings.keys {
                 Some(keys) => keys.into_iter().map(Some).collect(),
                 None => vec![None; embeddings.ids.len()],
@@ -111,7 +122,7 @@ impl<'a> Queries<'a> {
             let mut by_name: HashMap<&str, Vec<u32>> =
                 self.args.like.iter().map(|name| (name.as_str(), vec![])).collect();
             for (row, id) in self.ids.iter().enumerate() {
-                if let Some(rows) = id.as_deref().and_then(|id| by_name.get_mut(id)) {
+                if let Some(rows) = by_name.get_mut(id.as_str()) {
                     rows.push(row as u32);
                 }
             }
@@ -133,7 +144,7 @@ impl<'a> Queries<'a> {
                 rows = of_keys;
             } else {
                 if let Some((row, key)) = of_keys.iter().zip(&self.args.key).find(|(row, _)| !rows.contains(row)) {
-                    let name = self.ids[*row as usize].as_deref().unwrap_or_default();
+                    let name = &self.ids[*row as usize];
                     return Err(Usage(format!("--key {key} is {name:?}, which --like does not name")).into());
                 }
                 rows.retain(|row| of_keys.contains(row));
@@ -158,12 +169,12 @@ impl<'a> Queries<'a> {
     /// The names that are most like one that there is not.
     fn meant(&self, name: &str) -> String {
         let mut alike: Vec<(f64, &str)> =
-            self.ids.iter().flatten().map(|id| (strsim::jaro_winkler(name, id), id.as_str())).collect();
+            self.ids.iter().map(|id| (strsim::jaro_winkler(name, id), id.as_str())).collect();
         alike.retain(|&(score, _)| score >= ALIKE);
         alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
         alike.dedup_by_key(|(_, id)| *id);
         let names: Vec<String> = alike.iter().take(LISTED).map(|(_, id)| format!("{id:?}")).collect();
-        match (names.as_slice(), self.ids.iter().flatten().next()) {
+        match (names.as_slice(), self.ids.first()) {
             ([], Some(first)) => format!(" (the first is {first:?})"),
             ([], None) => ": it is empty".into(),
             (names, _) => format!("; did you mean {}?", names.join(" or ")),

@@ -26,6 +26,8 @@ use crate::{
 /// `EMB.index`: what it holds is that of the EMB whose name it has.
 pub struct Stored {
     embeddings: PathBuf,
+    /// Of the vectors.
+    column: String,
     path: PathBuf,
     /// Whether a file of that name is somebody else's.
     is_foreign: std::cell::Cell<bool>,
@@ -36,21 +38,34 @@ pub struct Stored {
 pub struct MadeOf {
     tool_version: String,
     model_sha256: Option<String>,
+    /// Which column of them holds the vectors.
+    column: String,
+    /// Their rows that are not in it, because they hold no vector, rising.
+    dropped: Vec<u32>,
     /// The files of the EMB, by their names.
     parts: Vec<Input>,
 }
 
+impl MadeOf {
+    /// The same without some rows.
+    pub fn without(mut self, rows: &[u32]) -> Self {
+        self.dropped = rows.to_vec();
+        self
+    }
+}
+
 impl Stored {
-    /// The index of the EMB at `embeddings`, which need not be there.
+    /// The index of the vectors in `column` of the EMB at `embeddings`, which need not be there.
     ///
     /// # Errors
     /// When the EMB has no name.
-    pub fn beside(embeddings: &Path) -> Result<Self> {
+    pub fn beside(embeddings: &Path, column: &str) -> Result<Self> {
         let named = if embeddings.file_name().is_some() { embeddings.to_owned() } else { embeddings.canonicalize()? };
         let mut name = named.file_name().map_or_else(OsString::new, OsString::from);
         name.push(".index");
         let is_foreign = std::cell::Cell::new(false);
-        Ok(Self { embeddings: embeddings.to_owned(), path: named.with_file_name(name), is_foreign })
+        let (embeddings, path) = (embeddings.to_owned(), named.with_file_name(name));
+        Ok(Self { embeddings, column: column.into(), path, is_foreign })
     }
 
     /// Where it is, or would be.
@@ -58,18 +73,20 @@ impl Stored {
         &self.path
     }
 
-    /// The index, where there is one of the EMB as it is now. Why one that is there is not used is said.
+    /// The index, and the rows that it was made without, where there is one of the EMB as it is now. Why one that is there is not
+    /// used is said. `may_drop` tells whether rows may be missing.
     ///
     /// # Errors
     /// When the EMB cannot be read.
-    pub fn read(&self, ui: &Ui) -> Result<Option<Index>> {
+    pub fn read(&self, may_drop: bool, ui: &Ui) -> Result<Option<(Index, Vec<u32>)>> {
         let anew = |reason: &str| ui.note(&format!("{}: {reason}: it is made anew", self.path.display()));
-        match self.open() {
+        let dropped = match self.open() {
             Ok((_, made_of)) => {
-                if let Some(reason) = self.difference(&made_of)? {
+                if let Some(reason) = self.difference(&made_of, may_drop)? {
                     anew(&reason);
                     return Ok(None);
                 }
+                made_of.dropped
             }
             Err(IndexError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -79,14 +96,14 @@ impl Stored {
                 }
                 return Ok(None);
             }
-        }
+        };
         let read = || -> Result<Index, IndexError> {
             let mut file = File::open(&self.path)?;
             let size_bytes = file.metadata()?.len();
             Ok(Index::read(&mut file, size_bytes)?.0)
         };
         match read() {
-            Ok(index) => Ok(Some(index)),
+            Ok(index) => Ok(Some((index, dropped))),
             Err(error) => {
                 anew(&error.to_string());
                 Ok(None)
@@ -107,7 +124,14 @@ impl Stored {
     }
 
     /// In what the EMB differs from that which the index was made of, in words.
-    fn difference(&self, made_of: &MadeOf) -> Result<Option<String>> {
+    fn difference(&self, made_of: &MadeOf, may_drop: bool) -> Result<Option<String>> {
+        if made_of.column != self.column {
+            return Ok(Some(format!("made of column {:?}, now of {:?}", made_of.column, self.column)));
+        }
+        if !made_of.dropped.is_empty() && !may_drop {
+            let num = counted(made_of.dropped.len() as u64, "row");
+            return Ok(Some(format!("made without {num} that hold no vector, now of all")));
+        }
         let files = invar_embeddings::part_files(&self.embeddings)?;
         if files.len() != made_of.parts.len() {
             let (then, now) = (made_of.parts.len(), files.len());
@@ -160,7 +184,8 @@ impl Stored {
         };
         let parts = invar_embeddings::part_files(&self.embeddings)?.into_iter().map(part).collect::<Result<_>>()?;
         let model_sha256 = invar_embeddings::info(&self.embeddings)?.provenance.and_then(|of| of.model_sha256);
-        Ok(MadeOf { tool_version: env!("CARGO_PKG_VERSION").into(), model_sha256, parts })
+        let (tool_version, column) = (env!("CARGO_PKG_VERSION").into(), self.column.clone());
+        Ok(MadeOf { tool_version, model_sha256, column, dropped: vec![], parts })
     }
 
     /// Writes it.
@@ -194,7 +219,12 @@ pub fn info(path: &Path, verify: bool) -> Result<Option<Summary>> {
     if path.is_dir() || !is_index(path) {
         return Ok(None);
     }
-    let stored = Stored { embeddings: PathBuf::new(), path: path.to_owned(), is_foreign: std::cell::Cell::new(false) };
+    let stored = Stored {
+        embeddings: PathBuf::new(),
+        column: String::new(),
+        path: path.to_owned(),
+        is_foreign: std::cell::Cell::new(false),
+    };
     let size_bytes = path.metadata().with_context(|| path.display().to_string())?.len();
     let damaged = |error: IndexError| match error {
         IndexError::Io(error) => anyhow::Error::new(error).context(path.display().to_string()),
@@ -215,6 +245,10 @@ pub fn info(path: &Path, verify: bool) -> Result<Option<Summary>> {
     text += &format!("  written by invar {}", made_of.tool_version);
     if let Some(sha256) = &made_of.model_sha256 {
         text += &format!(", model {}...", &sha256[..12.min(sha256.len())]);
+    }
+    text += &format!(", column {}", made_of.column);
+    if !made_of.dropped.is_empty() {
+        text += &format!(", without {} that hold no vector", counted(made_of.dropped.len() as u64, "row"));
     }
     text += "\n";
     for part in &made_of.parts {
