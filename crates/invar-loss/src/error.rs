@@ -45,6 +45,16 @@ pub enum Error {
         /// Its shape; empty where it is missing.
         found: Vec<i64>,
     },
+    /// A memory bank that does not fit, or tensors that are none.
+    #[error("memory bank: {name} must be {expected}, got {found}")]
+    Bank {
+        /// The tensor.
+        name: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// An encoder that has no tokens.
     #[error(
         "loss {loss} needs an encoder that has a vector for each position: one of {}",

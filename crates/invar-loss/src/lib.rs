@@ -25,6 +25,7 @@
 //!
 //! Shapes: `B` pairs, `D` embedding dimensions.
 
+pub mod bank;
 pub mod decoupled;
 pub mod dense_info_nce;
 pub mod info_nce;
@@ -51,6 +52,7 @@ use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
+pub use bank::MemoryBank;
 pub use decoupled::{Decoupled, DecoupledConfig};
 pub use dense_info_nce::{DenseInfoNce, DenseInfoNceConfig};
 pub use error::Error;
@@ -66,6 +68,10 @@ pub use sigmoid::{Sigmoid, SigmoidConfig};
 
 /// In place of the logarithm of 0: no NaN comes of differences, and its exponential is 0.
 const LOWEST: f64 = -1e30;
+
+/// Names, below the path of the heads, of tensors that checkpoints of earlier versions lack. Zeros say of them what was
+/// so then: of the memory bank, that all keys are of one origin and that nobody knows when they came.
+pub const ADDED_LATER: [&str; 3] = ["momentum.origin", "momentum.origins", "momentum.steps"];
 
 /// What a loss makes of a batch.
 #[derive(Debug)]
@@ -190,12 +196,17 @@ pub trait Loss: Send + Sync {
         false
     }
 
-    /// Called after each optimizer step with what the criterion saw, once for each batch of the step: puts parameters back
-    /// into their range, and remembers keys.
-    fn after_step(&mut self, _context: &Context) {
+    /// Called after optimizer step number `step`, 1-based, with what the criterion saw, once for each batch of the
+    /// step: puts parameters back into their range, and remembers keys.
+    fn after_step(&mut self, _step: u64, _context: &Context) {
         if let Some(head) = self.head() {
             head.clamp();
         }
+    }
+
+    /// What it remembers of past batches.
+    fn bank(&mut self) -> Option<&mut MemoryBank> {
+        None
     }
 }
 

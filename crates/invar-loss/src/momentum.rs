@@ -16,13 +16,13 @@
 //! The bank remembers the groups of its keys. Keys of the query's group are left out, and each of the `n` keys of another
 //! group, in batch and bank together, weighs `1 / n` in the sums: a group is one negative, however much of it there is.
 
-use invar_dataset::{GroupId, SampleId};
-use invar_nn::{SampleIds, Weights};
+use invar_dataset::{GroupId, SampleId, seed};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, nn};
+use tch::{Tensor, nn};
 
 use crate::{
-    Context, Error, Head, Loss, LossOutput,
+    Context, Error, Head, Loss, LossOutput, MemoryBank,
+    bank::Keys,
     groups::{Groups, chance},
     pairs::{check_two, one_with_other, own_with_all, report, scale_of},
     related::Related,
@@ -69,22 +69,8 @@ impl MomentumConfig {
         }
         let head = Head::new(path, dim, self.temperature, self.learn_temperature, &self.projection)?;
         let width = self.projection.last().copied().unwrap_or(dim);
-        let queue = self.queue as i64;
-        let integers = |name: &str, size: &[i64]| {
-            let mut tensor = path.zeros_no_train(name, size);
-            tensor.set_data(&tensor.to_kind(Kind::Int64));
-            Weights::from(tensor)
-        };
-        Ok(Momentum {
-            head,
-            symmetric: self.symmetric,
-            bank: path.zeros_no_train("bank", &[queue, width as i64]).into(),
-            ids: integers("ids", &[queue]),
-            query_ids: integers("query_ids", &[queue]),
-            groups: integers("groups", &[queue, 2]),
-            filled: integers("filled", &[]),
-            position: integers("position", &[]),
-        })
+        let bank = MemoryBank::under(path, self.queue, width);
+        Ok(Momentum { head, symmetric: self.symmetric, bank })
     }
 }
 
@@ -93,18 +79,7 @@ impl MomentumConfig {
 pub struct Momentum {
     head: Head,
     symmetric: bool,
-    /// `[queue, P]`.
-    bank: Weights,
-    /// Of the samples of the keys in the bank: `[queue]`, the bits of the ids as i64.
-    ids: Weights,
-    /// Of the samples that the keys were paired with, likewise.
-    query_ids: Weights,
-    /// Of the keys: 1 and the bits of the group as i64, or 0 and 0 where a key has none `[queue, 2]`.
-    groups: Weights,
-    /// How many slots hold a key, from the first on: an i64 scalar.
-    filled: Weights,
-    /// The slot of the next key: an i64 scalar.
-    position: Weights,
+    bank: MemoryBank,
 }
 
 impl Loss for Momentum {
@@ -125,16 +100,21 @@ impl Loss for Momentum {
                 return Err(Error::Beside { loss: NAME, what: "slow keys", expected, found });
             }
         }
-        if q.size()[1] != self.bank.size()[1] {
-            let (expected, found) = (q.size(), self.bank.size());
+        if q.size()[1] as usize != self.bank.width() {
+            let (expected, found) = (q.size(), vec![self.bank.capacity() as i64, self.bank.width() as i64]);
             return Err(Error::Beside { loss: NAME, what: "bank", expected, found });
         }
-        let filled = self.filled.f_int64_value(&[])?;
+        let own = self.bank.origin()?;
+        let origins = self.bank.origins()?;
+        let in_bank = self.bank.groups()?.into_iter().zip(&origins);
+        let in_bank = in_bank.map(|(group, &origin)| group.map(|group| told_apart(group, origin, own)));
         let of_batch = (0..num_pairs as usize).map(|pair| context.samples.group(pair));
         let known = Known {
             related: Related::new(context.samples),
-            bank_ids: [self.stored_ids(&self.ids, filled)?, self.stored_ids(&self.query_ids, filled)?],
-            groups: Groups::new(of_batch.chain(self.stored_groups(filled)?)),
+            bank: self.bank.keys()?,
+            bank_ids: [self.bank.samples()?, self.bank.queries()?],
+            is_own: origins.iter().map(|&origin| origin == own).collect(),
+            groups: Groups::new(of_batch.chain(in_bank)),
         };
         let mut sums = self.sums(0, q, &slow[1], &known, context)?;
         let mut num_anchors = num_pairs;
@@ -143,7 +123,9 @@ impl Loss for Momentum {
             sums = Sums { loss: sums.loss + other.loss, hits: sums.hits + other.hits };
             num_anchors *= 2;
         }
-        let chance = chance(num_pairs, num_pairs + filled, known.groups.as_ref(), |negatives| (1.0 + negatives).ln());
+        let chance = chance(num_pairs, num_pairs + origins.len() as i64, known.groups.as_ref(), |negatives| {
+            (1.0 + negatives).ln()
+        });
         Ok(report(NAME, &sums, num_anchors, Some(chance), context, &self.head))
     }
 
@@ -151,23 +133,35 @@ impl Loss for Momentum {
         true
     }
 
-    fn after_step(&mut self, context: &Context) {
+    fn after_step(&mut self, step: u64, context: &Context) {
         self.head.clamp();
         let Some([first, second]) = context.slow_keys.filter(|_| context.train) else { return };
-        tch::no_grad(|| {
-            self.enqueue(second, 1, context.samples);
-            if self.symmetric {
-                self.enqueue(first, 0, context.samples);
-            }
-        });
+        let samples = context.samples;
+        let groups: Vec<_> = (0..samples.num_pairs()).map(|pair| samples.group(pair)).collect();
+        let mut push = |keys: &Tensor, view| {
+            let [samples, queries] = [view, 1 - view].map(|view| samples.view(view));
+            self.bank.push(&Keys { keys, samples, queries, groups: &groups, step });
+        };
+        push(second, 1);
+        if self.symmetric {
+            push(first, 0);
+        }
+    }
+
+    fn bank(&mut self) -> Option<&mut MemoryBank> {
+        Some(&mut self.bank)
     }
 }
 
 /// What is known of queries and keys beside their projections.
 struct Known<'a> {
     related: Related<'a>,
+    /// The keys in the bank `[N, P]`.
+    bank: Tensor,
     /// The samples of the keys in the bank, and those of their queries.
     bank_ids: [Vec<SampleId>; 2],
+    /// Whether the samples of the keys in the bank are numbered as those of the batch.
+    is_own: Vec<bool>,
     /// Of the keys of the batch, then of the bank.
     groups: Option<Groups>,
 }
@@ -179,81 +173,47 @@ impl Momentum {
         view: usize,
         queries: &Tensor,
         keys: &Tensor,
-        Known { related, bank_ids, groups }: &Known,
+        known: &Known,
         context: &Context,
     ) -> Result<Sums, Error> {
         let own = context.own.clone();
         let num_pairs = keys.size()[0];
         let scale = scale_of(&self.head, queries);
-        let mut positives = one_with_other(related, context, view);
-        positives.extend(related_in_bank(related, context, view, bank_ids).into_iter().map(|(pair, slot)| Positive {
+        let mut positives = one_with_other(&known.related, context, view);
+        positives.extend(related_in_bank(known, context, view).into_iter().map(|(pair, slot)| Positive {
             row: pair - own.start,
             col: num_pairs + slot,
             weight: 0.0,
         }));
         positives.sort_unstable_by_key(|positive| (positive.row, positive.col));
-        let bank = self.bank.narrow(0, 0, bank_ids[0].len() as i64).to_kind(keys.kind());
+        let bank = known.bank.to_kind(keys.kind());
         let rows = Rows {
             anchors: queries.narrow(0, own.start, own.end - own.start),
             keys: Tensor::cat(&[keys.detach(), bank], 0),
             positives: &positives,
-            groups: groups.as_ref().map(|groups| own_with_all(groups, context, &scale)),
+            groups: known.groups.as_ref().map(|groups| own_with_all(groups, context, &scale)),
             scale: &scale,
             criterion: Criterion::SOFTMAX,
         };
         rows.sums()
     }
-
-    /// The first `filled` ids of a buffer.
-    fn stored_ids(&self, ids: &Tensor, filled: i64) -> Result<Vec<SampleId>, Error> {
-        let bits = Vec::<i64>::try_from(&ids.narrow(0, 0, filled).to_device(Device::Cpu))?;
-        Ok(bits.into_iter().map(|bits| SampleId(bits as u64)).collect())
-    }
-
-    /// The groups of the first `filled` keys.
-    fn stored_groups(&self, filled: i64) -> Result<Vec<Option<GroupId>>, Error> {
-        let bits = Vec::<i64>::try_from(&self.groups.narrow(0, 0, filled).to_device(Device::Cpu).view([-1]))?;
-        Ok(bits.chunks_exact(2).map(|of_key| (of_key[0] == 1).then_some(GroupId(of_key[1] as u64))).collect())
-    }
-
-    /// Puts keys `[B, P]` of view `view` in the place of the oldest, with what is known of them.
-    fn enqueue(&mut self, keys: &Tensor, view: usize, samples: &SampleIds) {
-        let ids = [view, 1 - view].map(|view| bits(samples.view(view).iter().map(|id| id.0)));
-        let groups = (0..samples.num_pairs()).map(|pair| samples.group(pair));
-        let groups = bits(groups.flat_map(|group| group.map_or([0, 0], |group| [1, group.0]))).view([-1, 2]);
-        let [own_ids, query_ids] = &ids;
-        let remembered = [(&self.ids, own_ids), (&self.query_ids, query_ids), (&self.groups, &groups)];
-        let queue = self.bank.size()[0];
-        let num = keys.size()[0].min(queue);
-        let skipped = keys.size()[0] - num; // would be overwritten at once
-        let position = (self.position.int64_value(&[]) + skipped) % queue;
-        let until_end = num.min(queue - position);
-        for (from, to, length) in [(skipped, position, until_end), (skipped + until_end, 0, num - until_end)] {
-            self.bank.narrow(0, to, length).copy_(&keys.narrow(0, from, length));
-            for (stored, new) in remembered {
-                stored.narrow(0, to, length).copy_(&new.narrow(0, from, length));
-            }
-        }
-        let filled = (self.filled.int64_value(&[]) + keys.size()[0]).min(queue);
-        let _ = self.filled.fill_(filled);
-        let _ = self.position.fill_((position + num) % queue);
-    }
 }
 
-/// Numbers whose bits a tensor carries, of which LibTorch has the signed ones only.
-fn bits(numbers: impl Iterator<Item = u64>) -> Tensor {
-    Tensor::from_slice(&numbers.map(|number| number as i64).collect::<Vec<_>>())
+/// A group of the bank as the batch of client `own` sees it: the same number at another client is another group.
+fn told_apart(group: GroupId, origin: u64, own: u64) -> GroupId {
+    if origin == own {
+        return group;
+    }
+    let other = GroupId(seed::mix(group.0, origin) >> 1);
+    if group.is_alike() { other.alike() } else { other }
 }
 
 /// The own pairs, and for each the slots of the bank whose keys are related to its view `view`.
-fn related_in_bank(
-    related: &Related,
-    context: &Context,
-    view: usize,
-    [ids, query_ids]: &[Vec<SampleId>; 2],
-) -> Vec<(i64, i64)> {
+fn related_in_bank(known: &Known, context: &Context, view: usize) -> Vec<(i64, i64)> {
+    let Known { related, bank_ids: [ids, query_ids], is_own, .. } = known;
     let mut found = vec![];
-    for ((slot, &id), &query_id) in (0..).zip(ids).zip(query_ids) {
+    let keys = (0..).zip(ids).zip(query_ids).zip(is_own).filter(|(_, is_own)| **is_own);
+    for (((slot, &id), &query_id), _) in keys {
         // A sample of the query's pair; or what the query's sample was paired with.
         let of_pairs = related.rows_of(id).map(|(_, pair)| pair);
         let paired = related.rows_of(query_id).filter(|&(of_view, _)| of_view == view).map(|(_, pair)| pair);

@@ -23,7 +23,7 @@ use serde::{
 };
 use tch::{Tensor, nn};
 
-use crate::{Context, Error, Local, Loss, LossConfig, LossOutput};
+use crate::{Context, Error, Local, Loss, LossConfig, LossOutput, MemoryBank};
 
 /// The losses of a recipe.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,11 +212,16 @@ impl Objective {
     }
 
     /// Called after each optimizer step, as [`Loss::after_step`].
-    pub fn after_step(&mut self, context: &Context) {
+    pub fn after_step(&mut self, step: u64, context: &Context) {
         let num_parts = self.parts.len();
         for (number, part) in self.parts.iter_mut().enumerate() {
-            part.loss.after_step(&context_of(number, num_parts, context));
+            part.loss.after_step(step, &context_of(number, num_parts, context));
         }
+    }
+
+    /// What one of the losses remembers of past batches.
+    pub fn bank(&mut self) -> Option<&mut MemoryBank> {
+        self.parts.iter_mut().find_map(|part| part.loss.bank())
     }
 
     fn locals(&self) -> impl Iterator<Item = &Part> {

@@ -144,7 +144,7 @@ impl Case {
     pub(crate) fn after_step(&mut self, train: bool) {
         let group = ProcessGroup::solo();
         let slow_keys = self.slow_keys.as_deref();
-        self.loss.after_step(&Context { slow_keys, ..Context::solo(&self.samples, &group, train) });
+        self.loss.after_step(1, &Context { slow_keys, ..Context::solo(&self.samples, &group, train) });
     }
 
     /// Learned scalars, by name.

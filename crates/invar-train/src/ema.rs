@@ -23,8 +23,9 @@ pub(crate) fn averaged(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> 
 }
 
 /// A second network that follows the one in training.
-pub(crate) struct Ema {
-    pub(crate) network: Network,
+pub struct Ema {
+    /// The averages, as a network.
+    pub network: Network,
     decay: f64,
     followed: Vec<Followed>,
 }
@@ -36,8 +37,12 @@ struct Followed {
 }
 
 impl Ema {
-    /// Starts at the weights of `network`.
-    pub(crate) fn new(recipe: &Recipe, shape: &ViewShape, network: &Network) -> Result<Self, Error> {
+    /// Starts at the weights of `network`, which was built by the same recipe for views of the same shape; its decay is
+    /// `train.ema_decay`.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn new(recipe: &Recipe, shape: &ViewShape, network: &Network) -> Result<Self, Error> {
         let own = Network::new(recipe, shape, 0, network.device())?;
         let followed: Vec<Followed> = own
             .named()
@@ -57,7 +62,7 @@ impl Ema {
     /// `average = d average + (1 - d) weights`, after optimizer step `step`, 1-based. At the start, where an average over
     /// `1 / (1 - decay)` steps would still be that of untrained weights, `d = (1 + step) / (10 + step)`. What no gradient
     /// moves (running means, frozen layers) is copied.
-    pub(crate) fn follow(&self, step: u64) {
+    pub fn follow(&self, step: u64) {
         let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
         tch::no_grad(|| {
             for Followed { own, other, .. } in &self.followed {
@@ -72,7 +77,7 @@ impl Ema {
     }
 
     /// Its tensors, named `ema.*`.
-    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, Tensor)> {
+    pub fn tensors(&self) -> impl Iterator<Item = (String, Tensor)> {
         self.followed.iter().map(|f| (format!("{PREFIX}{}", f.name), f.own.shallow_clone()))
     }
 
@@ -80,7 +85,7 @@ impl Ema {
     ///
     /// # Errors
     /// The name of a tensor that is missing or of another shape.
-    pub(crate) fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
+    pub fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
         self.tensors().try_for_each(|(name, own)| copy_named(tensors, &name, &own))
     }
 }

@@ -91,6 +91,12 @@ pub enum Error {
         /// The first tensor that differs, and how.
         found: String,
     },
+    /// Tensors that are not those of the trainer.
+    #[error("these are no tensors of this trainer: {found}")]
+    Tensors {
+        /// The first that differs, and how.
+        found: String,
+    },
     /// A batch that cannot be shared out.
     #[error("a batch of {batch_size} pairs cannot be shared out evenly among {processes} processes: choose a multiple")]
     Share {
@@ -227,6 +233,7 @@ impl Fault for Error {
             | Self::Config { .. } => FaultClass::Usage,
             Self::Loss(invar_loss::Error::TooFew { .. } | invar_loss::Error::Link { .. })
             | Self::Corrupt { .. }
+            | Self::Tensors { .. }
             | Self::Pair { .. }
             | Self::Graph { .. }
             | Self::NoView(_) => FaultClass::BadInput,

@@ -6,13 +6,13 @@ use tch::Tensor;
 use crate::Error;
 
 /// The sum so far, one entry a parameter. Nothing here is done in place: autograd may give two parameters one tensor.
-pub(crate) struct Gradients {
+pub struct Gradients {
     sums: Vec<Option<Tensor>>,
 }
 
 impl Gradients {
     /// Of `params`, nothing so far.
-    pub(crate) fn new(params: &[&Tensor]) -> Self {
+    pub fn new(params: &[&Tensor]) -> Self {
         Self { sums: params.iter().map(|_| None).collect() }
     }
 
@@ -21,12 +21,7 @@ impl Gradients {
     ///
     /// # Errors
     /// When LibTorch refuses.
-    pub(crate) fn add_with(
-        &mut self,
-        loss: &Tensor,
-        params: &[&Tensor],
-        others: &[Tensor],
-    ) -> Result<Vec<Tensor>, Error> {
+    pub fn add_with(&mut self, loss: &Tensor, params: &[&Tensor], others: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         let inputs: Vec<&Tensor> = params.iter().copied().chain(others).collect();
         let mut found = gradients_of(loss, &inputs)?;
         let rest = found.split_off(params.len());
@@ -35,7 +30,7 @@ impl Gradients {
     }
 
     /// Adds gradients that [`gradients_of`] found, one a parameter.
-    pub(crate) fn sum(&mut self, found: Vec<Tensor>) {
+    pub fn sum(&mut self, found: Vec<Tensor>) {
         for (sum, gradient) in self.sums.iter_mut().zip(found).filter(|(_, gradient)| gradient.defined()) {
             match sum {
                 None => *sum = Some(gradient),
@@ -49,7 +44,7 @@ impl Gradients {
     ///
     /// # Errors
     /// When a peer died.
-    pub(crate) fn take(&mut self, group: &ProcessGroup, factor: f64) -> Result<Summed, Error> {
+    pub fn take(&mut self, group: &ProcessGroup, factor: f64) -> Result<Summed, Error> {
         let mut sums: Vec<Tensor> = self.sums.iter_mut().map(|sum| sum.take().unwrap_or_else(Tensor::new)).collect();
         if group.size() > 1 {
             let defined: Vec<&mut Tensor> = sums.iter_mut().filter(|sum| sum.defined()).collect();
@@ -75,28 +70,28 @@ impl Gradients {
 ///
 /// # Errors
 /// When LibTorch refuses.
-pub(crate) fn gradients_of(loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
+pub fn gradients_of(loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
     Ok(Tensor::f_run_backward(&[loss], inputs, false, false)?)
 }
 
 /// The gradient of a step, one tensor a parameter; undefined where the loss does not depend on it.
-pub(crate) struct Summed(Vec<Tensor>);
+pub struct Summed(Vec<Tensor>);
 
 impl Summed {
     /// The tensors, in the order of the parameters.
-    pub(crate) fn as_slice(&self) -> &[Tensor] {
+    pub fn as_slice(&self) -> &[Tensor] {
         &self.0
     }
 
     /// The L2 norm of all gradients together, a scalar on their device.
-    pub(crate) fn norm(&self) -> Tensor {
+    pub fn norm(&self) -> Tensor {
         let norms: Vec<Tensor> = self.0.iter().filter(|g| g.defined()).map(Tensor::norm).collect();
         Tensor::stack(&norms, 0).norm()
     }
 
     /// Scales the gradients down to a global norm of `max_norm`, given their `norm` (Pascanu, Mikolov and Bengio 2013).
     /// With `max_norm` 0 nothing is bounded.
-    pub(crate) fn clip(&mut self, norm: f64, max_norm: f64) {
+    pub fn clip(&mut self, norm: f64, max_norm: f64) {
         if max_norm > 0.0 && norm > max_norm {
             for gradient in self.0.iter_mut().filter(|g| g.defined()) {
                 *gradient = &*gradient * (max_norm / (norm + 1e-6));

@@ -63,6 +63,7 @@ impl Recipe {
                 if let Some(settings) = found.as_object_mut() {
                     settings.remove(NUM_SAMPLES);
                     settings.remove(VIEWS);
+                    settings.remove(STEP);
                 }
                 return self.check_continues(&path, &found);
             }
@@ -70,12 +71,15 @@ impl Recipe {
         Ok(())
     }
 
-    /// What a checkpoint is compared by: also what the samples tell.
+    /// What a checkpoint is compared by: also what the samples tell, and a step of its own settings.
     ///
     /// # Errors
     /// When the model to start from cannot be read.
-    pub(crate) fn identity(&self, shape: &ViewShape, num_samples: usize) -> Result<Value, Error> {
+    pub(crate) fn identity(&self, shape: &ViewShape, num_samples: usize, of_step: Value) -> Result<Value, Error> {
         let mut identity = self.fixes_weights()?;
+        if !of_step.is_null() {
+            identity[STEP] = of_step;
+        }
         identity[NUM_SAMPLES] = num_samples.into();
         identity[VIEWS] = format!("{shape:?}").into();
         Ok(identity)
@@ -84,6 +88,7 @@ impl Recipe {
 
 const NUM_SAMPLES: &str = "num_samples";
 const VIEWS: &str = "views";
+const STEP: &str = "step";
 
 /// Refuses to go on with what `path` holds where it was made otherwise.
 ///
@@ -150,7 +155,7 @@ mod tests {
             features: Default::default(),
             data: Value::Null,
         };
-        let of = |recipe: &Recipe| recipe.identity(&ViewShape::Dense(vec![3]), 10).unwrap();
+        let of = |recipe: &Recipe| recipe.identity(&ViewShape::Dense(vec![3]), 10, Value::Null).unwrap();
         let (one, five, other) = (recipe(1, 7), recipe(5, 7), recipe(1, 8));
         assert_eq!(of(&one), of(&five));
         assert_ne!(of(&one), of(&other));

@@ -8,13 +8,15 @@
 //! ViewSource --embed (view workers)--> Model --> [f32; D] per sample --> sink
 //! ```
 //!
-//! The trainer knows no domain: data come as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`].
+//! The trainer knows no domain: data come as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`]. Neither
+//! does it know what is learned: a [`Step`] that is not [`ContrastiveStep`] is built of [`parts`] and given to
+//! [`Trainer::with_step`].
 //!
 //! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, their moving average, optimizer, memory bank
 //! and state in one file, written atomically), the best one as `checkpoints/best-NNNNNNNN.safetensors`, their digests,
-//! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and dropout number `s`
-//! are pure functions of the seed and `s`, so a run that was killed and resumed ends with the same weights, bit for bit, as one
-//! that was not.
+//! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and
+//! dropout number `s` are pure functions of the seed and `s`, so a run that was killed and resumed ends with the same
+//! weights, bit for bit, as one that was not.
 
 pub mod alarms;
 pub mod checkpoint;
@@ -22,8 +24,8 @@ pub mod embed;
 pub mod feed;
 pub mod held_out;
 pub mod metrics;
-pub mod optimizer;
 pub mod orbits;
+pub mod parts;
 pub mod quality;
 pub mod schedule;
 pub mod survey;
@@ -37,6 +39,7 @@ mod memory;
 mod model;
 mod network;
 mod observer;
+mod optimizer;
 mod place;
 mod step;
 mod steps;

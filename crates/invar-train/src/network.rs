@@ -7,7 +7,7 @@ use std::{
 };
 
 use invar_dataset::ViewShape;
-use invar_loss::{Local, Objective};
+use invar_loss::{ADDED_LATER, Local, Objective};
 use invar_nn::{Mode, Towers, Views};
 use tch::{Device, Tensor, nn};
 
@@ -26,49 +26,84 @@ pub(crate) fn hold_generator() -> MutexGuard<'static, ()> {
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Towers and loss.
-pub(crate) struct Network {
+/// Does something that draws from LibTorch's generator (initial weights, dropout), from a seed, while nothing else
+/// draws from it. Calls must not be nested: [`Network::new`] is one.
+pub fn seeded<T>(seed: u64, draw: impl FnOnce() -> T) -> T {
+    let _guard = hold_generator();
+    tch::manual_seed(seed as i64);
+    draw()
+}
+
+/// Towers and loss, whose parameters are named `trunk.*` and `head.<loss>.*`.
+pub struct Network {
     store: nn::VarStore,
-    pub(crate) towers: Towers,
-    pub(crate) loss: Objective,
+    /// The encoders.
+    pub towers: Towers,
+    /// The losses with their heads.
+    pub loss: Objective,
 }
 
 /// What a network makes of a batch.
-pub(crate) struct Projected {
+pub struct Projected {
     /// Embeddings `[B, D]`, one a view.
-    pub(crate) embeddings: Vec<Tensor>,
+    pub embeddings: Vec<Tensor>,
     /// What the heads make of them `[B, P]`: of loss `l` and view `v` at `l * num_views + v`.
-    pub(crate) projections: Vec<Tensor>,
+    pub projections: Vec<Tensor>,
     /// What the losses that look at single views make of the views, one a loss that finds something asked.
-    pub(crate) local: Vec<Local>,
+    pub local: Vec<Local>,
 }
 
 impl Network {
     /// Draws the weights on the CPU, from LibTorch's generator under `weight_seed`, so that they are the same for every
     /// device.
-    pub(crate) fn new(recipe: &Recipe, shape: &ViewShape, weight_seed: u64, device: Device) -> Result<Self, Error> {
-        let _guard = hold_generator();
-        tch::manual_seed(weight_seed as i64);
-        let mut store = nn::VarStore::new(Device::Cpu);
-        let encoder = recipe.encoder.init(&(store.root() / TRUNK), shape)?;
-        let loss = recipe.loss.init(&(store.root() / HEAD), encoder.dim(), encoder.tokens())?;
-        store.set_device(device);
-        Ok(Self { store, towers: Towers::Siamese(encoder), loss })
+    ///
+    /// # Errors
+    /// When the encoder does not fit the shape of the views, or a loss the encoder.
+    pub fn new(recipe: &Recipe, shape: &ViewShape, weight_seed: u64, device: Device) -> Result<Self, Error> {
+        seeded(weight_seed, || {
+            let mut store = nn::VarStore::new(Device::Cpu);
+            let encoder = recipe.encoder.init(&(store.root() / TRUNK), shape)?;
+            let loss = recipe.loss.init(&(store.root() / HEAD), encoder.dim(), encoder.tokens())?;
+            store.set_device(device);
+            Ok(Self { store, towers: Towers::Siamese(encoder), loss })
+        })
     }
 
-    pub(crate) fn device(&self) -> Device {
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
         self.store.device()
     }
 
     /// Parameters and buffers in the order of their names.
-    pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
+    pub fn named(&self) -> Vec<(String, Tensor)> {
         let mut variables: Vec<(String, Tensor)> = self.store.variables().into_iter().collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         variables
     }
 
+    /// Takes over what [`Network::named`] gave. Where tensors of earlier versions lack one of
+    /// [`invar_loss::ADDED_LATER`], it is set to zeros.
+    ///
+    /// # Errors
+    /// The name of a tensor that is missing or of another shape.
+    pub fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
+        let of_head = |name: &str| name.strip_prefix(HEAD)?.strip_prefix('.').map(str::to_owned);
+        for (name, mut own) in self.named() {
+            let was_added = || of_head(&name).is_some_and(|name| ADDED_LATER.contains(&name.as_str()));
+            if !tensors.contains_key(&name) && was_added() {
+                let _ = tch::no_grad(|| own.zero_());
+            } else {
+                copy_named(tensors, &name, &own)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Encodes and projects views that may still lie on the host.
-    pub(crate) fn forward(&self, views: &Views, mode: Mode) -> Result<Projected, Error> {
+    ///
+    /// # Errors
+    /// When the views are not of the shape of the network, or LibTorch refuses.
+    pub fn forward(&self, views: &Views, mode: Mode) -> Result<Projected, Error> {
         let views = views.to_device(self.device());
         let encoded = self.towers.encode(&views, self.loss.wants(mode))?;
         let of_views: Vec<Vec<Tensor>> = encoded.iter().map(|view| self.loss.project(view)).collect();
@@ -83,7 +118,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no model, it is damaged, or its encoder has other tensors than this one; the first is named.
-    pub(crate) fn warm_start(&self, path: &Path) -> Result<(), Error> {
+    pub fn warm_start(&self, path: &Path) -> Result<(), Error> {
         let path = Model::path_of(path);
         let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path)?;
         for (name, own) in self.named().into_iter().filter(|(name, _)| name.starts_with(TRUNK)) {
@@ -96,7 +131,7 @@ impl Network {
     ///
     /// # Errors
     /// When a pattern names nothing, or everything is named.
-    pub(crate) fn freeze(&self, patterns: &[String]) -> Result<(), Error> {
+    pub fn freeze(&self, patterns: &[String]) -> Result<(), Error> {
         let named = self.named();
         for pattern in patterns {
             let fits =

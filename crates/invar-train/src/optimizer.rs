@@ -12,6 +12,7 @@ const EPS: f64 = 1e-8;
 /// AdamW over named parameters in two groups: matrices, which decay, and the rest (biases, norms, temperatures),
 /// which does not.
 pub struct Optimizer {
+    prefix: String,
     groups: [Group; 2],
     betas: [f64; 2],
 }
@@ -26,11 +27,12 @@ struct Group {
 }
 
 impl Optimizer {
-    /// Over `(name, parameter)`, whose order is kept.
-    pub fn new(config: &TrainConfig, params: Vec<(String, Tensor)>) -> Self {
+    /// Over `(name, parameter)`, whose order is kept, with the betas and the weight decay of `config`. The names of its
+    /// state start with `prefix`: several optimizers of one step have one each.
+    pub fn new(prefix: &str, config: &TrainConfig, params: Vec<(String, Tensor)>) -> Self {
         let (matrices, rest) = params.into_iter().partition(|(_, param)| param.dim() >= 2);
         let groups = [Group::new(config.weight_decay, matrices), Group::new(0.0, rest)];
-        Self { groups, betas: config.betas }
+        Self { prefix: prefix.into(), groups, betas: config.betas }
     }
 
     /// The parameters, in the order of [`Optimizer::step`]'s gradients.
@@ -53,7 +55,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The state, named `optimizer.<part>.<parameter>`.
+    /// The state, named `<prefix>.<part>.<parameter>`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.named_state().map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
     }
@@ -70,12 +72,13 @@ impl Optimizer {
     }
 
     fn named_state(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        self.groups.iter().flat_map(|group| {
-            group.names.iter().enumerate().flat_map(|(i, name)| {
+        let prefix = &self.prefix;
+        self.groups.iter().flat_map(move |group| {
+            group.names.iter().enumerate().flat_map(move |(i, name)| {
                 [
-                    (format!("optimizer.exp_avg.{name}"), &group.exp_avgs[i]),
-                    (format!("optimizer.exp_avg_sq.{name}"), &group.exp_avg_sqs[i]),
-                    (format!("optimizer.step.{name}"), &group.steps[i]),
+                    (format!("{prefix}.exp_avg.{name}"), &group.exp_avgs[i]),
+                    (format!("{prefix}.exp_avg_sq.{name}"), &group.exp_avg_sqs[i]),
+                    (format!("{prefix}.step.{name}"), &group.steps[i]),
                 ]
             })
         })
@@ -106,7 +109,7 @@ impl Group {
 ///
 /// # Errors
 /// The name, when it is missing or of another shape or kind.
-pub(crate) fn copy_named(tensors: &HashMap<String, Tensor>, name: &str, own: &Tensor) -> Result<(), String> {
+pub fn copy_named(tensors: &HashMap<String, Tensor>, name: &str, own: &Tensor) -> Result<(), String> {
     let stored = tensors.get(name).ok_or_else(|| format!("tensor {name} is missing"))?;
     if stored.size() != own.size() || stored.kind() != own.kind() {
         let shape = |t: &Tensor| format!("{:?} {:?}", t.kind(), t.size());
@@ -126,7 +129,7 @@ mod tests {
         let bias = Tensor::ones([2], (Kind::Float, Device::Cpu));
         let config = TrainConfig { weight_decay: 0.5, ..TrainConfig::default() };
         let params = vec![("bias".into(), bias.shallow_clone()), ("weight".into(), matrix.shallow_clone())];
-        let mut optimizer = Optimizer::new(&config, params);
+        let mut optimizer = Optimizer::new("optimizer", &config, params);
         let zeros: Vec<Tensor> = optimizer.params().iter().map(|p| p.zeros_like()).collect();
         optimizer.step(&zeros, 0.1).unwrap();
         // A zero gradient moves nothing; decay shrinks by learning rate times weight decay.
@@ -136,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_wrong_state_is_refused_by_name() {
-        let mut optimizer =
-            Optimizer::new(&TrainConfig::default(), vec![("w".into(), Tensor::ones([2], (Kind::Float, Device::Cpu)))]);
+        let weights = Tensor::ones([2], (Kind::Float, Device::Cpu));
+        let mut optimizer = Optimizer::new("optimizer", &TrainConfig::default(), vec![("w".into(), weights)]);
         let mut state: HashMap<String, Tensor> = optimizer.state().into_iter().collect();
         optimizer.load_state(&state).unwrap();
         state.insert("optimizer.exp_avg.w".into(), Tensor::ones([3], (Kind::Float, Device::Cpu)));

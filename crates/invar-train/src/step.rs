@@ -3,7 +3,9 @@ mod gathered_ids;
 
 use std::collections::{BTreeMap, HashMap};
 
+use invar_loss::MemoryBank;
 use invar_nn::Views;
+use serde_json::Value;
 use tch::{Device, Tensor};
 
 use crate::{Error, HeldOut};
@@ -13,7 +15,8 @@ pub(crate) use contrastive::host_rows;
 
 /// One optimizer step and all that it changes: towers, loss, optimizer. The loop around it knows none of them.
 ///
-/// A batch is that of all processes together; each is given its own rows of it, in chunks of pairs.
+/// A batch is that of all processes together; each is given its own rows of it, in chunks of pairs. What a step can be
+/// made of is in [`parts`](crate::parts).
 pub trait Step {
     /// Adds the gradient of a batch. `batch` numbers the batches of a run; it and the seed fix all that is random.
     ///
@@ -42,8 +45,19 @@ pub trait Step {
     /// Takes over what [`Step::tensors`] gave.
     ///
     /// # Errors
-    /// The name of a tensor that is missing or of another shape.
+    /// The name of a tensor that is missing or of another shape; some of the others may be taken over then.
     fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<(), String>;
+
+    /// What fixes the weights beside the recipe: a table of its own settings, say. A run whose checkpoints say otherwise
+    /// is not gone on with. Null where there is nothing.
+    fn identity(&self) -> Value {
+        Value::Null
+    }
+
+    /// What its loss remembers of past batches.
+    fn bank(&mut self) -> Option<&mut MemoryBank> {
+        None
+    }
 
     /// Where the weights are.
     fn device(&self) -> Device;
@@ -66,8 +80,8 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// What the loss reports of itself, and `embedding_std`.
     pub metrics: BTreeMap<String, f64>,
-    /// Where loss or gradient are not finite: this process's rows whose projections are not, numbered through the step's
-    /// batches.
+    /// Where loss or gradient are not finite: this process's rows whose projections are not, numbered through the
+    /// step's batches.
     pub suspects: Vec<usize>,
 }
 

@@ -1,4 +1,5 @@
 mod clock;
+mod exchange;
 mod state;
 mod validation;
 
@@ -175,7 +176,7 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let config = &recipe.train;
         let group = Rc::clone(&place.group);
-        let identity = recipe.identity(&source.view_shape(), source.len())?;
+        let identity = recipe.identity(&source.view_shape(), source.len(), step.identity())?;
         let (training, held_out) =
             split::split(with_views(config, source), config.validation_fraction, Stream::Split.seed(config.seed))?;
         let order = BatchOrder::new(training.len(), config.batch_size, Stream::Order.seed(config.seed))?;

@@ -231,7 +231,7 @@ fn the_learned_temperature_is_named_and_clamped() {
     assert!((scale.double_value(&[]) - (1f64 / 0.07).ln()).abs() < 1e-6);
     for (wild, bound) in [(7.0, 100f64.ln()), (-3.0, 0.0)] {
         let _ = tch::no_grad(|| scale.fill_(wild));
-        loss.after_step(&Context::solo(&once(2), &ProcessGroup::solo(), true));
+        loss.after_step(1, &Context::solo(&once(2), &ProcessGroup::solo(), true));
         assert!((scale.double_value(&[]) - bound).abs() < 1e-6);
     }
     // At a scale of 1 the loss is that of temperature 1, and the scale has a gradient.

@@ -1,3 +1,6 @@
+use invar_nn::SampleIds;
+use tch::{Device, Kind};
+
 use super::*;
 use crate::{
     LossConfig,
@@ -177,6 +180,10 @@ fn the_bank_is_stored_exactly_and_moves_with_its_store() {
     assert_eq!(integers("query_ids"), [2, 2, 1]);
     assert_eq!(integers("groups"), [0; 6]);
     assert_eq!((integers("filled"), integers("position")), (vec![3], vec![1]));
+    assert_eq!((integers("origin"), integers("origins"), integers("steps")), (vec![0], vec![0; 3], vec![1; 3]));
+    for name in crate::ADDED_LATER {
+        assert!(variables.contains_key(&format!("head.{name}")), "{name}");
+    }
     // The store's tensors are those that the loss uses.
     case.samples = SampleIds::of_pairs(2, &[SampleId(11), SampleId(12)]);
     let before = case.value();
@@ -186,4 +193,34 @@ fn the_bank_is_stored_exactly_and_moves_with_its_store() {
     case.after_step(true);
     assert_eq!(integers("groups"), [0, 0, 0, 0, 1, large]);
     assert!(case.store.trainable_variables().is_empty());
+}
+
+#[test]
+fn keys_of_another_client_are_negatives_whatever_their_numbers() {
+    let (n, d) = (6, 3);
+    let mut case = case(&config(30, true), n, d, Sharing::Once);
+    case.samples = one_group(n as usize);
+    case.after_step(true);
+    let (mut bank, mut other) = (vec![], MemoryBank::new(30, d as usize, Device::Cpu));
+    remember(&mut bank, &case, 30, true);
+    // The same samples and group by number, of client 9.
+    other.set_origin(9);
+    // As a bank keeps them.
+    let keys = vectors(n, d, 2.1).to_kind(Kind::Float).to_kind(Kind::Double);
+    let samples: Vec<SampleId> = case.samples.view(0).to_vec();
+    let groups: Vec<_> = (0..n as usize).map(|pair| case.samples.group(pair)).collect();
+    other.push(&Keys { keys: &keys, samples: &samples, queries: &samples, groups: &groups, step: 1 });
+    assert_eq!(case.loss.bank().unwrap().merge(&other).unwrap(), n as usize);
+    // To the oracle they are other samples, of a group of their own.
+    let far = |id: &SampleId| SampleId(id.0 + 1000);
+    bank.extend(Vec::<Vec<f64>>::try_from(&keys).unwrap().into_iter().zip(&samples).map(|(key, id)| Old {
+        key,
+        sample: far(id),
+        query: far(id),
+        group: Some(GroupId(77_777)),
+    }));
+    assert!((case.value() - oracle(&case, &bank, 0.1, true)).abs() < 1e-9);
+    // As if they were its own, they would be left out.
+    bank.truncate(bank.len() - n as usize);
+    assert!((case.value() - oracle(&case, &bank, 0.1, true)).abs() > 0.01);
 }

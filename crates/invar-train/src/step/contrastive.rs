@@ -24,7 +24,7 @@ use invar_dataset::{
     ViewShape,
     seed::{self, Stream},
 };
-use invar_loss::{Context, Local};
+use invar_loss::{Context, Local, MemoryBank};
 use invar_nn::{Mode, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
@@ -35,8 +35,8 @@ use crate::{
     ema::Ema,
     gradients::{Gradients, gradients_of},
     held_out::held_out,
-    network::{Network, Projected, hold_generator},
-    optimizer::{Optimizer, copy_named},
+    network::{Network, Projected, seeded},
+    optimizer::Optimizer,
 };
 
 /// Contrastive learning: towers, one loss over their embeddings, AdamW.
@@ -89,7 +89,7 @@ impl ContrastiveStep {
         let ema = (config.ema_decay > 0.0).then(|| Ema::new(recipe, shape, &network)).transpose()?;
         // What no gradient moves (the running means of batch norms, frozen layers) is stored, but not optimised.
         let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
-        let optimizer = Optimizer::new(config, trainable);
+        let optimizer = Optimizer::new("optimizer", config, trainable);
         let is_apart = recipe.encoder.is_row_wise() && place.device == Device::Cpu;
         Ok(Self {
             side_by_side: if is_apart { config.threads } else { 1 },
@@ -251,9 +251,8 @@ impl Pass<'_> {
     /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
     fn forward(&self, chunk: usize, views: &Views) -> Result<Projected, Error> {
         let Some(dropout_seed) = self.dropout_seed else { return self.network.forward(views, Mode::TRAIN) };
-        let _guard = hold_generator();
-        tch::manual_seed(seed::mix(seed::mix(dropout_seed, chunk as u64), self.rank) as i64);
-        self.network.forward(views, Mode::TRAIN)
+        let own_seed = seed::mix(seed::mix(dropout_seed, chunk as u64), self.rank);
+        seeded(own_seed, || self.network.forward(views, Mode::TRAIN))
     }
 }
 
@@ -343,7 +342,7 @@ impl Step for ContrastiveStep {
         for Seen { rows, samples, slow_keys, .. } in self.seen.drain(..) {
             let slow_keys = slow_keys.as_deref();
             let context = Context { train: true, samples: &samples, own: rows, group: &self.group, slow_keys };
-            self.network.loss.after_step(&context);
+            self.network.loss.after_step(step, &context);
         }
         if let Some(ema) = &self.ema {
             ema.follow(step);
@@ -394,13 +393,15 @@ impl Step for ContrastiveStep {
     }
 
     fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<(), String> {
-        for (name, own) in self.network.named() {
-            copy_named(tensors, &name, &own)?;
-        }
+        self.network.load(tensors)?;
         if let Some(ema) = &self.ema {
             ema.load(tensors)?;
         }
         self.optimizer.load_state(tensors)
+    }
+
+    fn bank(&mut self) -> Option<&mut MemoryBank> {
+        self.network.loss.bank()
     }
 
     fn device(&self) -> Device {
