@@ -13,7 +13,7 @@ use std::{
 
 use invar_dataset::{NoProgress, PairSource, Progress, seed::Stream};
 use invar_loss::Context;
-use invar_nn::{Batch, EncoderConfig, Mode, Views, encoder::kmer_mlp::KmerMlpConfig, layers::Linear};
+use invar_nn::{Batch, EncoderConfig, Mode, Views, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::ProcessGroup;
 use invar_train::{
     Error, Model, Observer, Place, Recipe, Step, StepMetrics, StepReport, Steps, TrainConfig, Trainer,

@@ -198,7 +198,7 @@ impl ContrastiveStep {
                 let params: Vec<&Tensor> = part.params.iter().collect();
                 let mut value = inner(&projected.projections, &part.along);
                 for local in &projected.local {
-                    value = value + mean_of(local, asked);
+                    value = &value + mean_of(local, asked);
                 }
                 gradients_of(&value, &params)
             })?;
@@ -296,7 +296,7 @@ impl Step for ContrastiveStep {
         let mut loss =
             compared.as_ref().map_or_else(|| own[0].new_zeros([], (Kind::Float, own[0].device())), Tensor::detach);
         for local in &projected.local {
-            loss = loss + mean_of(local, &asked).detach();
+            loss = &loss + mean_of(local, &asked).detach();
             report.extend(metrics_of(local, &asked));
         }
         report.push((LOSS.to_owned(), loss));
