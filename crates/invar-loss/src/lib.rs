@@ -62,7 +62,7 @@ pub use masked_token::{MaskedToken, MaskedTokenConfig};
 pub use momentum::{Momentum, MomentumConfig};
 pub use multi_positive::{MultiPositive, MultiPositiveConfig};
 pub use nt_xent::{NtXent, NtXentConfig};
-pub use objective::{Objective, ObjectiveConfig, WeightedLoss};
+pub use objective::{LossTables, Objective, WeightedLoss};
 pub use rows::Aggregate;
 pub use sigmoid::{Sigmoid, SigmoidConfig};
 

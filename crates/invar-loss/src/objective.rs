@@ -25,9 +25,9 @@ use tch::{Tensor, nn};
 
 use crate::{Context, Error, Local, Loss, LossConfig, LossOutput, MemoryBank};
 
-/// The losses of a recipe.
+/// The losses of a recipe: its table `[loss]`, or tables `[[loss]]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ObjectiveConfig {
+pub struct LossTables {
     /// At least one.
     pub losses: Vec<WeightedLoss>,
 }
@@ -47,19 +47,19 @@ fn one() -> f64 {
     1.0
 }
 
-impl Default for ObjectiveConfig {
+impl Default for LossTables {
     fn default() -> Self {
         LossConfig::default().into()
     }
 }
 
-impl From<LossConfig> for ObjectiveConfig {
+impl From<LossConfig> for LossTables {
     fn from(loss: LossConfig) -> Self {
         Self { losses: vec![WeightedLoss { weight: 1.0, loss }] }
     }
 }
 
-impl Serialize for ObjectiveConfig {
+impl Serialize for LossTables {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.losses[..] {
             [WeightedLoss { weight, loss }] if *weight == 1.0 => loss.serialize(serializer),
@@ -68,18 +68,18 @@ impl Serialize for ObjectiveConfig {
     }
 }
 
-impl<'de> Deserialize<'de> for ObjectiveConfig {
+impl<'de> Deserialize<'de> for LossTables {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = ObjectiveConfig;
+            type Value = LossTables;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a table [loss], or tables [[loss]]")
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                LossConfig::deserialize(MapAccessDeserializer::new(map)).map(ObjectiveConfig::from)
+                LossConfig::deserialize(MapAccessDeserializer::new(map)).map(LossTables::from)
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut tables: A) -> Result<Self::Value, A::Error> {
@@ -87,18 +87,14 @@ impl<'de> Deserialize<'de> for ObjectiveConfig {
                 while let Some(loss) = tables.next_element()? {
                     losses.push(loss);
                 }
-                if losses.is_empty() {
-                    Err(de::Error::invalid_length(0, &self))
-                } else {
-                    Ok(ObjectiveConfig { losses })
-                }
+                if losses.is_empty() { Err(de::Error::invalid_length(0, &self)) } else { Ok(LossTables { losses }) }
             }
         }
         deserializer.deserialize_any(Visitor)
     }
 }
 
-impl ObjectiveConfig {
+impl LossTables {
     /// Builds the losses over embeddings of `dim` dimensions, and over tokens where the encoder has them; their parameters under
     /// `path` (by convention `head`) and the name of each.
     ///
@@ -259,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    fn read(json: &str) -> Result<ObjectiveConfig, serde_json::Error> {
+    fn read(json: &str) -> Result<LossTables, serde_json::Error> {
         serde_json::from_str(json)
     }
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use invar_loss::ObjectiveConfig;
+use invar_loss::LossTables;
 use invar_nn::{EncoderConfig, Features};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -144,7 +144,7 @@ pub struct Recipe {
     /// The encoder.
     pub encoder: EncoderConfig,
     /// The loss, or several.
-    pub loss: ObjectiveConfig,
+    pub loss: LossTables,
     /// The loop.
     pub train: TrainConfig,
     /// What of the encoder the model embeds by. Training does not depend on it: validation looks at what the last layer

@@ -10,7 +10,7 @@ use invar_dataset::{
     DatasetError, Link, NoProgress, Pair, PairSource, RunDir, SampleId, SampleName, View, ViewShape, seed,
 };
 use invar_loss::{
-    DenseInfoNceConfig, InfoNceConfig, LossConfig, MaskedTokenConfig, ObjectiveConfig, SigmoidConfig, WeightedLoss,
+    DenseInfoNceConfig, InfoNceConfig, LossConfig, LossTables, MaskedTokenConfig, SigmoidConfig, WeightedLoss,
 };
 use invar_nn::{
     EncoderConfig,
@@ -138,9 +138,9 @@ fn transformer() -> EncoderConfig {
     EncoderConfig::Transformer(config)
 }
 
-fn weighed(losses: &[(f64, LossConfig)]) -> ObjectiveConfig {
+fn weighed(losses: &[(f64, LossConfig)]) -> LossTables {
     let losses = losses.iter().map(|(weight, loss)| WeightedLoss { weight: *weight, loss: loss.clone() });
-    ObjectiveConfig { losses: losses.collect() }
+    LossTables { losses: losses.collect() }
 }
 
 fn info_nce() -> LossConfig {
@@ -151,7 +151,7 @@ fn masked() -> LossConfig {
     LossConfig::MaskedToken(MaskedTokenConfig::default())
 }
 
-fn recipe(encoder: EncoderConfig, loss: ObjectiveConfig, steps: u64, chunk_pairs: usize) -> Recipe {
+fn recipe(encoder: EncoderConfig, loss: LossTables, steps: u64, chunk_pairs: usize) -> Recipe {
     let train = TrainConfig {
         steps: Steps::Fixed(steps),
         batch_size: 24,
@@ -233,7 +233,7 @@ fn a_loss_of_single_positions_alone_trains_too() {
 #[test]
 fn weights_weigh_and_a_sum_is_a_sum() {
     let encoder = || transformer();
-    let first = |loss: ObjectiveConfig| {
+    let first = |loss: LossTables| {
         let dir = tempfile::tempdir().unwrap();
         run(&recipe(encoder(), loss, 2, 0), tokens(), dir.path()).unwrap();
         history(dir.path()).0[0].0

@@ -13,7 +13,7 @@ use std::{
 };
 
 use invar_dataset::{NoProgress, RunDir};
-use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig, MultiPositiveConfig, ObjectiveConfig, WeightedLoss};
+use invar_loss::{InfoNceConfig, LossConfig, LossTables, MomentumConfig, MultiPositiveConfig, WeightedLoss};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
 use invar_train::{Error, Place, Recipe, Steps, TrainConfig, Trainer, metrics::Event};
@@ -42,7 +42,7 @@ fn recipe(loss: &str) -> Recipe {
                 LossConfig::InfoNce(InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() });
             let second = LossConfig::Momentum(MomentumConfig { queue: 250, ..MomentumConfig::default() });
             let weighed = |weight, loss| WeightedLoss { weight, loss };
-            (ObjectiveConfig { losses: vec![weighed(1.0, first), weighed(0.5, second)] }, 2)
+            (LossTables { losses: vec![weighed(1.0, first), weighed(0.5, second)] }, 2)
         }
         "momentum" => {
             let config = MomentumConfig { learn_temperature, projection, queue: 250, ..MomentumConfig::default() };

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use invar_cli::{builtin::BUILTIN, cli::Dtype, exit::Usage};
 use invar_dataset::RunDir;
-use invar_loss::ObjectiveConfig;
+use invar_loss::LossTables;
 use invar_nn::{EncoderConfig, Features};
 use invar_train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub struct Recipe {
     pub encoder: EncoderConfig,
     /// What the network is asked to do.
     #[serde(default)]
-    pub loss: ObjectiveConfig,
+    pub loss: LossTables,
     /// How long and how.
     #[serde(default)]
     pub train: TrainConfig,
