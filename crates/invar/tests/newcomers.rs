@@ -124,7 +124,7 @@ fn a_loss_and_an_encoder_are_named_in_one_file_each() {
             // Its own file, and the folder of the same name with its parts and tests.
             let home = file.strip_suffix(".rs").unwrap();
             // Of another library, which has a type of this name: `tch::nn::ConvConfig`.
-            let elsewhere = sources.iter().filter(|(_, text)| !text.contains(&format!("nn::{config}"))).cloned();
+            let elsewhere = sources.iter().filter(|(_, text)| !names(text, &format!("nn::{config}"))).cloned();
             let users = users(&elsewhere.collect::<Vec<_>>(), &[&config], &[home]);
             assert!(users.is_subset(&expected), "{config} is also named in {users:?}");
             assert!(!users.is_empty(), "{config} is named nowhere");
