@@ -2,13 +2,15 @@
 
 use std::{fs::File, path::Path};
 
-use invar_dataset::{Column, ColumnData};
+use invar_dataset::{Column, ColumnData, seed};
 use invar_embeddings::{EmbeddingWriter, Embeddings, Provenance, Query, Vectors, dimension, info};
 use polars::{datatypes::ReshapeDimension, prelude as pl, prelude::IntoColumn, prelude::NamedFrom};
 use polars_io::prelude::ParquetWriter;
 
 const DIM: usize = 3;
 const NUM_ROWS: usize = 5;
+/// Files that are damaged at random.
+const CASES: u64 = 2_000;
 
 fn values() -> Vec<f32> {
     (0..NUM_ROWS * DIM).map(|i| i as f32 * 0.25 - 1.0).collect()
@@ -177,4 +179,46 @@ fn damage_that_a_query_meets_is_the_file_s() {
     assert!(error.is_bad_input() && error.to_string().contains("other.parquet: "), "{error}");
     // What the query gets wrong is the query's still.
     assert!(!query.run("SELECT name FROM other").unwrap_err().is_bad_input());
+}
+
+/// Bytes of a file that are changed, left out or put in at random: read or refused, by the name of the file, and never a panic.
+#[test]
+fn whatever_the_bytes_are_they_are_read_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.parquet");
+    let ids = pl::Series::new("id".into(), ["a", "b", "c", "d", "e"]).into_column();
+    let (mut num_read, mut num_refused) = (0, 0);
+    for (inner, is_fixed) in [(pl::DataType::Float32, true), (pl::DataType::Float64, false)] {
+        write(&path, vec![ids.clone(), vectors("vec", &inner, is_fixed)]);
+        let whole = std::fs::read(&path).unwrap();
+        for case in 0..CASES {
+            let mut rng = seed::rng(u64::from(is_fixed), case);
+            let mut below = |bound: usize| (seed::uniform(&mut rng) * bound as f64) as usize;
+            let mut bytes = whole.clone();
+            for _ in 0..=below(4) {
+                let at = below(bytes.len());
+                let end = (at + 1 + below(8)).min(bytes.len());
+                match below(4) {
+                    0 => bytes[at] ^= 1 << below(8),
+                    1 => bytes[at..end].fill([0, 0x7f, 0x80, 0xff][below(4)]),
+                    2 => drop(bytes.drain(at..end)),
+                    _ => bytes.splice(at..at, whole[at.min(whole.len())..].iter().copied().take(8)).for_each(drop),
+                }
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let lenient = Vectors { drop_bad_rows: true, ..named("vec") };
+            let read = Embeddings::read_as(&path, &lenient);
+            let asked = Query::new(&path).and_then(|query| query.run("SELECT * FROM other"));
+            for error in [read.err(), asked.err(), info(&path).err(), dimension(&path, "vec").err()] {
+                match error {
+                    None => num_read += 1,
+                    Some(error) => {
+                        assert!(error.is_bad_input() && error.to_string().contains("other.parquet"), "{case}: {error}");
+                        num_refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(num_read > CASES && num_refused > CASES, "{num_read} {num_refused}");
 }
