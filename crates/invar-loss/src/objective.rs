@@ -180,7 +180,7 @@ impl Objective {
             let Some(mut found) = part.loss.local(views, asked)? else { continue };
             found.metrics.insert(0, (part.name, found.sum.detach()));
             if part.weight != 1.0 {
-                found.sum = found.sum * part.weight;
+                found.sum = &found.sum * part.weight;
             }
             all.push(found);
         }

@@ -207,7 +207,7 @@ fn tokens_are_of_the_strand_as_it_is_given() {
     tch::manual_seed(6);
     let config = ConvConfig { channels: 16, depth: 1, kernel: 3, stem_kernel: 5, stride: 2, ..ConvConfig::default() };
     let encoder = EncoderConfig::Conv(config).init(&store.root(), &ViewShape::Tokens { vocabulary: 5 }).unwrap();
-    let ids: Vec<i32> = (0..64).map(|at| (at * at * 7 % 13 % 4) as i32).collect();
+    let ids: Vec<i32> = (0..64).map(|at| at * at * 7 % 13 % 4).collect();
     let reversed: Vec<i32> = ids.iter().rev().map(|&id| 3 - id).collect();
     let of = |ids: &[i32]| {
         let batch = Batch::collate(&[&View::tokens(ids.to_vec())]).unwrap();

@@ -105,7 +105,7 @@ fn repeated(index: usize, rng: &mut seed::Rng) -> View {
     let motif: Vec<i32> = (0..8).map(|_| (own.next_u64() % 4) as i32).collect();
     let (from, length) = (rng.next_u64() as usize % 8, 40 + rng.next_u64() as usize % 9);
     let mut ids: Vec<i32> = (0..length).map(|at| motif[(from + at) % 8]).collect();
-    let hidden: Vec<bool> = (0..length).map(|_| rng.next_u64() % 6 == 0).collect();
+    let hidden: Vec<bool> = (0..length).map(|_| rng.next_u64().is_multiple_of(6)).collect();
     let targets = ids.iter().zip(&hidden).map(|(&id, &hidden)| if hidden { id } else { -1 }).collect();
     // 4 has no one-hot channel.
     ids.iter_mut().zip(&hidden).filter(|(_, hidden)| **hidden).for_each(|(id, _)| *id = 4);
@@ -173,8 +173,11 @@ fn run(recipe: &Recipe, source: impl PairSource + 'static, dir: &Path) -> Result
     Ok(checkpoint::read::<serde_json::Value>(&path)?.0)
 }
 
+/// The loss of a step, and its metrics.
+type Step = (f64, BTreeMap<String, f64>);
+
 /// The loss of each step with its metrics, and the last validation's retrieval.
-fn history(dir: &Path) -> (Vec<(f64, BTreeMap<String, f64>)>, f64) {
+fn history(dir: &Path) -> (Vec<Step>, f64) {
     let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     let (mut steps, mut retrieval) = (vec![], 0.0);
     for line in text.lines() {
