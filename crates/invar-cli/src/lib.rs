@@ -3,6 +3,18 @@
 //! Two programs are made of it. `invar` is what a person types: it reads, clusters, measures and draws by itself, and hands
 //! what needs networks over to `invar-learn`, which is `invar` with LibTorch. Loading LibTorch takes a quarter of a second and
 //! 150 MB before a program's first line, whatever the program then does.
+//!
+//! ```
+//! use clap::Parser;
+//! use invar_cli::cli::{Cli, Command};
+//!
+//! let cli = Cli::try_parse_from(["invar", "info", "reads.parquet", "--threads", "2"])?;
+//! assert!(matches!(cli.command, Command::Info(_)));
+//! assert_eq!(cli.common.threads, Some(2));
+//! // What is said of a slip is clap's, and ends a program with 2.
+//! assert!(Cli::try_parse_from(["invar", "inof"]).unwrap_err().to_string().contains("'info'"));
+//! # Ok::<(), clap::Error>(())
+//! ```
 
 #![allow(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
 

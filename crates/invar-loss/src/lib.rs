@@ -24,6 +24,28 @@
 //! pairs of a group weighs `1 / n` in every denominator, see `groups.rs`. Without groups nothing of this costs anything.
 //!
 //! Shapes: `B` pairs, `D` embedding dimensions.
+//!
+//! ```
+//! use invar_dataset::SampleId;
+//! use invar_loss::{Context, InfoNceConfig, LossConfig};
+//! use invar_nn::SampleIds;
+//! use invar_torch::ProcessGroup;
+//! use tch::{Device, Kind, Tensor, nn};
+//!
+//! let store = nn::VarStore::new(Device::Cpu);
+//! let config = LossConfig::InfoNce(InfoNceConfig { temperature: 1.0, ..InfoNceConfig::default() });
+//! let loss = config.init(&(store.root() / "head"), 3, None)?;
+//!
+//! // Three pairs, whose two views have one embedding; those of other pairs are at right angles to it.
+//! let view = Tensor::eye(3, (Kind::Float, Device::Cpu));
+//! let samples = SampleIds::of_pairs(2, &[SampleId(1), SampleId(2), SampleId(3)]);
+//! let group = ProcessGroup::solo();
+//! let output = loss.criterion(&[view.shallow_clone(), view], &Context::solo(&samples, &group, false))?;
+//! // -ln e^1 / (e^1 + e^0 + e^0)
+//! let expected = (1.0 + 2.0 * (-1f64).exp()).ln();
+//! assert!((output.total().unwrap().double_value(&[]) - expected).abs() < 1e-6);
+//! # Ok::<(), invar_loss::Error>(())
+//! ```
 
 pub mod bank;
 pub mod decoupled;

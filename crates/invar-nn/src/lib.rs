@@ -10,7 +10,7 @@
 //! see [`strands`]; image encoders can be blind to quarter turns: see [`rotations`]. Trunk parameters are named `trunk.*`; a
 //! loss names its own `head.<loss>.*`. An encoder is shared by threads: see [`Weights`].
 //!
-//! ```no_run
+//! ```
 //! use invar_dataset::{View, ViewShape};
 //! use invar_nn::{Batch, EncoderConfig, Mode};
 //! let store = tch::nn::VarStore::new(tch::Device::Cpu);

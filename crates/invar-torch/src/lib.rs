@@ -4,6 +4,21 @@
 //! The C++ side is `src/*.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
 //! come back as [`Error`]; those that tch turns into panics do so through [`caught`]. `build.rs` also works out the linker
 //! arguments with which a program finds LibTorch.
+//!
+//! ```
+//! use invar_torch::{Error, attach_gradients, caught};
+//! use tch::Tensor;
+//!
+//! // A value that was worked out elsewhere, and its gradient: autograd goes on from there.
+//! let x = Tensor::from(3.0).set_requires_grad(true);
+//! let square = attach_gradients(&Tensor::from(9.0), &[(&x, &Tensor::from(6.0))])?;
+//! let gradients = Tensor::run_backward(&[square * 2.0], &[&x], false, false);
+//! assert_eq!(gradients[0].double_value(&[]), 12.0);
+//!
+//! // What LibTorch refuses is an error.
+//! assert!(matches!(caught(|| x.view([3])), Err(Error::Refused { .. })));
+//! # Ok::<(), Error>(())
+//! ```
 
 mod caught;
 mod cuda;

@@ -17,6 +17,52 @@
 //! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and
 //! dropout number `s` are pure functions of the seed and `s`, so a run that was killed and resumed ends with the same
 //! weights, bit for bit, as one that was not.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, SampleName, View, ViewShape, seed};
+//! use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
+//! use invar_train::{Model, Recipe, Steps, TrainConfig, train};
+//! use tch::Device;
+//!
+//! /// 64 samples, each a wave of its own; its views start at different places.
+//! struct Waves;
+//!
+//! impl PairSource for Waves {
+//!     fn len(&self) -> usize {
+//!         64
+//!     }
+//!     fn view_shape(&self) -> ViewShape {
+//!         ViewShape::Dense(vec![16])
+//!     }
+//!     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
+//!         let view = |number| {
+//!             let start = (seed::mix(pair_seed, number) % 100) as f32 / 100.0;
+//!             View::features((0..16).map(|at| (start + at as f32 * (index + 1) as f32 * 0.04).sin()).collect())
+//!         };
+//!         Ok(Pair::of(SampleId(index as u64), [view(0), view(1)]))
+//!     }
+//!     fn split_key(&self, index: usize) -> SampleId {
+//!         SampleId(index as u64)
+//!     }
+//!     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
+//!         Ok(SampleName::number(index))
+//!     }
+//! }
+//!
+//! let recipe = Recipe {
+//!     encoder: EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 8, ..KmerMlpConfig::default() }),
+//!     loss: Default::default(),
+//!     train: TrainConfig { steps: Steps::Fixed(5), batch_size: 16, ..TrainConfig::default() },
+//!     features: Default::default(),
+//!     data: "waves".into(),
+//! };
+//! let run = tempfile::tempdir()?;
+//! let summary = train(&recipe, Arc::new(Waves), Device::Cpu, run.path(), &NoProgress)?;
+//! assert_eq!(summary.steps, 5);
+//! assert_eq!(Model::load(&summary.model, Device::Cpu)?.dim(), 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod alarms;
 pub mod checkpoint;
