@@ -11,7 +11,7 @@ use crate::{
     reader::{is_emb, missing, null, wrong_type},
 };
 
-/// The name of each row of the EMB (or any Parquet file) at `path`, as [`Embeddings::read_as`] has it.
+/// The name of each row of the EMB (or any Parquet file) at `path`, as [`crate::Embeddings::read_as`] has it.
 ///
 /// # Errors
 /// When the file is damaged, or a row of it has no name.
