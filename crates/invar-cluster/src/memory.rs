@@ -102,20 +102,21 @@ mod tests {
 
     #[test]
     fn hdbscan_that_does_not_fit_is_refused_with_both_figures() {
-        // 512 bytes of values, and twice that while the rows are put in order: with 15 neighbours the tree takes less.
+        // 512 bytes of values, once more while 15 neighbours are looked for, with three lists of 12 bytes each and 200: the tree
+        // takes less.
         let few = |rows| HdbscanConfig::check_memory(rows, 128, 15);
-        judge(few, "hdbscan", 512_000_000 + 512_000_000 + 540_000_000, "`min_samples`");
-        // With 99 neighbours 99 x 36 and the rows once while they are looked for.
+        judge(few, "hdbscan", 512_000_000 + 512_000_000 + 540_000_000 + 200_000_000, "`min_samples`");
         let many = |rows| HdbscanConfig::check_memory(rows, 128, 99);
-        judge(many, "hdbscan", 512_000_000 + 512_000_000 + 3_564_000_000, "`min_samples`");
+        judge(many, "hdbscan", 512_000_000 + 512_000_000 + 3_564_000_000 + 200_000_000, "`min_samples`");
     }
 
     #[test]
     fn umap_that_does_not_fit_is_refused_with_both_figures() {
         let config = UmapConfig::default();
-        // 15 neighbours of 8, 15 edges of 64 and 120 bytes a row are more than the search takes.
+        // The search for 15 neighbours takes more than what follows.
         let alone = |rows| config.check_memory(rows, 128, None);
-        judge(alone, "umap", 512_000_000 + 120_000_000 + 960_000_000 + 120_000_000, "`pca`");
+        judge(alone, "umap", 512_000_000 + 512_000_000 + 540_000_000 + 200_000_000, "`pca`");
+        // 30 neighbours of 8 that are there, 15 edges of 64 and 120 bytes a row.
         let after_leiden = |rows| config.check_memory(rows, 128, Some(30));
         judge(after_leiden, "umap", 512_000_000 + 240_000_000 + 960_000_000 + 120_000_000, "`pca`");
     }

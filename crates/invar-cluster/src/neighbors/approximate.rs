@@ -45,9 +45,10 @@ struct Found {
 }
 
 /// Memory that [`of_all`] takes at most beyond the rows, bytes: the rows twice while they are put in order; then once, with two
-/// generations of lists.
+/// generations of lists; and all the time the order, the cells that each looks into, and where its lists are.
 pub(super) fn memory_bytes(num_rows: usize, dim: usize, k: usize) -> usize {
-    num_rows * (2 * dim * size_of::<f32>()).max(dim * size_of::<f32>() + 3 * k * size_of::<Found>())
+    const ROW: usize = 200;
+    num_rows * ((2 * dim * size_of::<f32>()).max(dim * size_of::<f32>() + 3 * k * size_of::<Found>()) + ROW)
 }
 
 /// The `k` nearest of every row, most of them.
