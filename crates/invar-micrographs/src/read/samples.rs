@@ -1,5 +1,7 @@
 //! Typed pixels from the bytes of a file.
 
+use half::f16;
+
 use crate::{Error, SampleType, Samples};
 
 /// How a number is stored.
@@ -123,36 +125,13 @@ impl Samples {
 
     /// The memory they take, in the byte order of the machine.
     pub fn as_ne_bytes(&self) -> &[u8] {
-        each!(self, values => plain_bytes(values))
+        each!(self, values => bytemuck::cast_slice(values))
     }
 
     /// See [`Samples::as_ne_bytes`]. Every pattern of bytes is a value.
     pub(crate) fn as_ne_bytes_mut(&mut self) -> &mut [u8] {
-        each!(self, values => plain_bytes_mut(values))
+        each!(self, values => bytemuck::cast_slice_mut(values))
     }
-}
-
-/// Numbers without padding, for which every bit pattern is a value.
-trait Plain: Copy {}
-impl Plain for u8 {}
-impl Plain for i8 {}
-impl Plain for u16 {}
-impl Plain for i16 {}
-impl Plain for u32 {}
-impl Plain for i32 {}
-impl Plain for u64 {}
-impl Plain for i64 {}
-impl Plain for f32 {}
-impl Plain for f64 {}
-
-fn plain_bytes<T: Plain>(values: &[T]) -> &[u8] {
-    // SAFETY: the bytes of plain numbers are all initialised, and u8 has no alignment.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
-}
-
-fn plain_bytes_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
-    // SAFETY: as above, and whatever is written is a value again.
-    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
 }
 
 /// Turns stored numbers of `size` bytes in place to the byte order of the machine.
@@ -176,21 +155,6 @@ pub(crate) fn bits_at(row: &[u8], first: usize, bits: u16) -> u16 {
     (word >> shift & ((1 << bits) - 1)) as u16
 }
 
-/// A half-precision number as single precision, exactly.
-pub(crate) fn f32_of_f16(bits: u16) -> f32 {
-    let sign = u32::from(bits >> 15) << 31;
-    let exponent = u32::from(bits >> 10) & 31;
-    let fraction = u32::from(bits) & 0x3ff;
-    match exponent {
-        0 => {
-            let magnitude = fraction as f32 * 2f32.powi(-24);
-            if sign == 0 { magnitude } else { -magnitude }
-        }
-        31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
-        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
-    }
-}
-
 /// Samples of `stored` numbers in the byte order of the machine, `fill` writing their bytes.
 pub(crate) fn collect(
     stored: Stored,
@@ -205,8 +169,8 @@ pub(crate) fn collect(
         }
         Stored::F16 => {
             let mut halves = vec![0u16; len];
-            fill(plain_bytes_mut(&mut halves))?;
-            Ok(Samples::F32(halves.into_iter().map(f32_of_f16).collect()))
+            fill(bytemuck::cast_slice_mut(&mut halves))?;
+            Ok(Samples::F32(halves.into_iter().map(|bits| f16::from_bits(bits).to_f32()).collect()))
         }
         Stored::Bool => {
             let mut bytes = vec![0; len];

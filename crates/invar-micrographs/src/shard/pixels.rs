@@ -43,16 +43,8 @@ impl StoredType {
         }
         match self {
             Self::U8 => Some(PixelsRef::U8(bytes)),
-            // SAFETY: every pattern of bits is a u16.
-            Self::U16 => match unsafe { bytes.align_to::<u16>() } {
-                ([], values, []) => Some(PixelsRef::U16(values)),
-                _ => None,
-            },
-            // SAFETY: every pattern of bits is an f32.
-            Self::F32 => match unsafe { bytes.align_to::<f32>() } {
-                ([], values, []) => Some(PixelsRef::F32(values)),
-                _ => None,
-            },
+            Self::U16 => bytemuck::try_cast_slice(bytes).ok().map(PixelsRef::U16),
+            Self::F32 => bytemuck::try_cast_slice(bytes).ok().map(PixelsRef::F32),
         }
     }
 }
