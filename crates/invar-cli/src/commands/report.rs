@@ -210,7 +210,7 @@ fn cluster_rows(path: &PathBuf) -> Result<Option<Table>> {
     let mut lines = text.lines();
     let columns = cells(lines.next().unwrap_or_default());
     // Those are for programs; a person picks them on the map.
-    let is_shown = |column: &String| !column.starts_with("exemplar");
+    let is_shown = |column: &String| column != "medoid" && !column.starts_with("exemplar");
     if columns[0] != "cluster" {
         return Err(bad(format!("expected a table that begins with \"cluster\", found {:?}", columns[0])).into());
     }

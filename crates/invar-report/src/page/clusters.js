@@ -3,8 +3,8 @@
 const NEAREST = 8;
 const FARTHEST = 4;
 
-// Columns of the table whose cells are long.
-const LONG_CELLS = new Set(["set_apart", "medoid"]);
+// The column of the table whose cells are long.
+const LONG_CELLS = "set_apart";
 
 // Columns that are empty are left out.
 function clustersTable(onCluster) {
@@ -26,7 +26,7 @@ function clustersTable(onCluster) {
     };
     line.firstElementChild.replaceChildren(element("button", attributes, dotOf(number), row[0]));
     line.firstElementChild.className = "";
-    kept.forEach((at, place) => LONG_CELLS.has(columns[at]) && (line.children[place].className = "words"));
+    kept.forEach((at, place) => columns[at] === LONG_CELLS && (line.children[place].className = "words"));
   };
   const cells = rows.map((row) => kept.map((at) => (at > 0 ? text(row[at]) : Number(row[0]) < 0 ? "noise" : row[0])));
   place.append(
