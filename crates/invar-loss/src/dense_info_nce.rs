@@ -20,7 +20,7 @@ use invar_nn::{Asked, Encoded, Grid, TokenShape, layers::Linear, unit_length};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use crate::{Context, Error, Head, LOWEST, Local, Loss, LossOutput};
+use crate::{Error, LOWEST, Local, Loss};
 
 /// The name in a recipe.
 pub const NAME: &str = "dense-info-nce";
@@ -67,14 +67,6 @@ pub struct DenseInfoNce {
 }
 
 impl Loss for DenseInfoNce {
-    fn head(&self) -> Option<&Head> {
-        None
-    }
-
-    fn criterion(&self, _: &[Tensor], _: &Context) -> Result<LossOutput, Error> {
-        Ok(LossOutput { terms: vec![], metrics: vec![] })
-    }
-
     fn is_local(&self) -> bool {
         true
     }

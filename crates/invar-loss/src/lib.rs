@@ -165,7 +165,9 @@ impl<'a> Context<'a> {
 /// Head and criterion. Several threads may project at the same time: see [`invar_nn::Weights`].
 pub trait Loss: Send + Sync {
     /// Projection and temperature; `None` of a loss that compares nothing.
-    fn head(&self) -> Option<&Head>;
+    fn head(&self) -> Option<&Head> {
+        None
+    }
 
     /// The head: embeddings of one view `[B, D]` to what is compared `[B, P]`, unit rows; `[B, 0]` of a loss that compares
     /// nothing. Every process calls it on its own rows, or on some of them at a time.
@@ -207,11 +209,14 @@ pub trait Loss: Send + Sync {
     /// The share of the loss that rows `context.own` have: `views[v]` `[B, P]` holds the projections of view `v` of every
     /// pair of the batch, of all processes.
     ///
-    /// Gradients reach every row of `views`, and the parameters of the criterion (temperature, bias).
+    /// Gradients reach every row of `views`, and the parameters of the criterion (temperature, bias). A loss that compares
+    /// nothing has no terms.
     ///
     /// # Errors
     /// When the number of views or their rows do not fit the loss, or a peer died.
-    fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error>;
+    fn criterion(&self, _views: &[Tensor], _context: &Context) -> Result<LossOutput, Error> {
+        Ok(LossOutput { terms: vec![], metrics: vec![] })
+    }
 
     /// Whether the criterion compares with projections by a slow copy of the network (an exponential moving average).
     fn needs_slow_keys(&self) -> bool {

@@ -9,7 +9,7 @@ use invar_nn::{Asked, Encoded, TokenShape, layers::Linear};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
-use crate::{Context, Error, Head, Local, Loss, LossOutput};
+use crate::{Error, Local, Loss};
 
 /// The name in a recipe.
 pub const NAME: &str = "masked-token";
@@ -52,14 +52,6 @@ pub struct MaskedToken {
 }
 
 impl Loss for MaskedToken {
-    fn head(&self) -> Option<&Head> {
-        None
-    }
-
-    fn criterion(&self, _: &[Tensor], _: &Context) -> Result<LossOutput, Error> {
-        Ok(LossOutput { terms: vec![], metrics: vec![] })
-    }
-
     fn is_local(&self) -> bool {
         true
     }

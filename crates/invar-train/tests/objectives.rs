@@ -234,6 +234,19 @@ fn a_loss_of_single_positions_alone_trains_too() {
 }
 
 #[test]
+fn a_batch_that_hides_nothing_by_chance_is_no_failure() {
+    let nothing = |index: usize, rng: &mut seed::Rng| match repeated(index, rng) {
+        View::Tokens { ids, targets } => View::Tokens { targets: Some(vec![-1; targets.map_or(0, |t| t.len())]), ids },
+        other => other,
+    };
+    let source = Made { shape: ViewShape::Tokens { vocabulary: 5 }, view: nothing };
+    let dir = tempfile::tempdir().unwrap();
+    run(&recipe(transformer(), weighed(&[(1.0, info_nce()), (0.5, masked())]), 4, 0), source, dir.path()).unwrap();
+    let (steps, _) = history(dir.path());
+    assert!(steps.iter().all(|(loss, metrics)| loss.is_finite() && metrics["masked-token"] == 0.0), "{steps:?}");
+}
+
+#[test]
 fn weights_weigh_and_a_sum_is_a_sum() {
     let encoder = || transformer();
     let first = |loss: LossTables| {

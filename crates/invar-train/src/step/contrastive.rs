@@ -137,7 +137,7 @@ impl ContrastiveStep {
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
 
-    /// How many places each local loss asks about in the batch of all processes.
+    /// How many places each local loss asks about in the batch of all processes, to divide by.
     fn asked(&self, chunks: &[Views], group: &ProcessGroup) -> Result<Vec<(&'static str, f64)>, Error> {
         let loss = &self.network.loss;
         if !loss.reads_links() && chunks.iter().any(|chunk| !chunk.links.is_empty()) {
@@ -160,7 +160,9 @@ impl ContrastiveStep {
         if let Some(loss) = unasked.filter(|_| all.contains(&0.0)) {
             return Err(Error::NothingAsked { loss });
         }
-        Ok(loss.local_names().into_iter().zip(all).collect())
+        // A small batch may hide nothing by chance: its sum is 0, whatever it is divided by.
+        let divisors = all.into_iter().map(|asked| if asked > 0.0 { asked } else { 1.0 });
+        Ok(loss.local_names().into_iter().zip(divisors).collect())
     }
 
     /// Part 3: from the gradients of the own projections, and from what the local losses make of the views, to those of the
