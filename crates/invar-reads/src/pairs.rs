@@ -31,6 +31,7 @@ mod config;
 mod describe;
 mod draw;
 mod error;
+mod hidden;
 mod overlap;
 
 use std::{fmt, ops::Range, sync::Arc};
@@ -51,7 +52,7 @@ pub use error::PairsError;
 use crate::{
     ConfigError, Overlaps, OverlapsConfig, Reads,
     error_model::{ErrorCounts, ErrorModel},
-    packed::{CODE_N, reverse_complement_codes},
+    packed::reverse_complement_codes,
     views::{Representation, ViewMaker},
 };
 use overlap::OverlapIndex;
@@ -501,8 +502,7 @@ impl PairSource for ReadPairs {
         let group = self.component(&drawn.views).and_then(|component| self.group(component));
         let mut views: Vec<(SampleId, View)> = drawn.views.into_iter().map(view).collect::<Result<_, _>>()?;
         if self.masked > 0.0 {
-            let mut rng = seed::rng(seed::mix(seed, MASKED), index as u64);
-            views.iter_mut().for_each(|(_, view)| hide(view, self.masked, &mut rng));
+            hidden::hide(views.iter_mut().map(|(_, view)| view), self.masked, seed, index);
         }
         Ok(Pair { views, links: None, group })
     }
@@ -518,19 +518,6 @@ impl PairSource for ReadPairs {
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
         self.reads.sample_name(self.first_read(index))
     }
-}
-
-/// Names the random stream of what is hidden.
-const MASKED: u64 = 0x6d61_736b_6564;
-
-/// Hides about this share of the bases of a view of tokens, as N, and makes them its targets. What is N already is asked of nobody.
-fn hide(view: &mut View, share: f64, rng: &mut Rng) {
-    let View::Tokens { ids, targets } = view else { return };
-    let asked = ids.iter_mut().map(|id| {
-        let is_base = *id < i32::from(CODE_N);
-        if is_base && seed::uniform(rng) < share { std::mem::replace(id, i32::from(CODE_N)) } else { -1 }
-    });
-    *targets = Some(asked.collect());
 }
 
 fn regions(reads: [usize; 2], ranges: [Range<usize>; 2]) -> [Region; 2] {

@@ -1,3 +1,4 @@
+mod asked;
 mod contrastive;
 mod gathered_ids;
 

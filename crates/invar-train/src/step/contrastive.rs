@@ -29,7 +29,7 @@ use invar_nn::{Mode, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
-use super::{Step, StepReport, ValidationReport, gathered_ids::gathered};
+use super::{Step, StepReport, ValidationReport, asked::Asked, gathered_ids::gathered};
 use crate::{
     Error, Place, Recipe,
     ema::Ema,
@@ -137,34 +137,6 @@ impl ContrastiveStep {
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
 
-    /// How many places each local loss asks about in the batch of all processes, to divide by.
-    fn asked(&self, chunks: &[Views], group: &ProcessGroup) -> Result<Vec<(&'static str, f64)>, Error> {
-        let loss = &self.network.loss;
-        if !loss.reads_links() && chunks.iter().any(|chunk| !chunk.links.is_empty()) {
-            return Err(Error::UnreadLinks);
-        }
-        let mut sums = vec![0.0; loss.local_names().len()];
-        if sums.is_empty() {
-            return Ok(vec![]);
-        }
-        // A batch may have nothing to say in one process, but not in all.
-        let mut unasked = None;
-        for chunk in chunks {
-            let of_chunk = chunk.asked();
-            unasked = unasked.or(loss.unasked(&of_chunk));
-            sums.iter_mut().zip(loss.num_asked(&of_chunk)).for_each(|(sum, asked)| *sum += asked);
-        }
-        let mut all = Tensor::from_slice(&sums);
-        group.all_reduce(&mut all)?;
-        let all = Vec::<f64>::try_from(all)?;
-        if let Some(loss) = unasked.filter(|_| all.contains(&0.0)) {
-            return Err(Error::NothingAsked { loss });
-        }
-        // A small batch may hide nothing by chance: its sum is 0, whatever it is divided by.
-        let divisors = all.into_iter().map(|asked| if asked > 0.0 { asked } else { 1.0 });
-        Ok(loss.local_names().into_iter().zip(divisors).collect())
-    }
-
     /// Part 3: from the gradients of the own projections, and from what the local losses make of the views, to those of the
     /// weights.
     fn backward(
@@ -173,7 +145,7 @@ impl ContrastiveStep {
         chunks: &[Views],
         graphs: Option<Vec<Projected>>,
         along: &[Tensor],
-        asked: &[(&'static str, f64)],
+        asked: &Asked,
     ) -> Result<(), Error> {
         let mut graphs: Vec<Option<Projected>> =
             graphs.map_or_else(|| chunks.iter().map(|_| None).collect(), |all| all.into_iter().map(Some).collect());
@@ -200,7 +172,7 @@ impl ContrastiveStep {
                 let params: Vec<&Tensor> = part.params.iter().collect();
                 let mut value = inner(&projected.projections, &part.along);
                 for local in &projected.local {
-                    value = &value + mean_of(local, asked);
+                    value = &value + asked.mean(local);
                 }
                 gradients_of(&value, &params)
             })?;
@@ -278,7 +250,7 @@ impl Step for ContrastiveStep {
         let (projected, graphs) = self.project(batch, chunks)?;
         let slow_keys = self.slow_keys(batch, chunks)?;
         let samples = gathered(own_samples, &self.group)?;
-        let asked = self.asked(chunks, &self.group)?;
+        let asked = Asked::of(&self.network.loss, chunks, &self.group)?;
         let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
         // One message for all views and losses.
         let gathered = self.group.all_gather(&Tensor::f_cat(&own, 1)?)?;
@@ -298,8 +270,8 @@ impl Step for ContrastiveStep {
         let mut loss =
             compared.as_ref().map_or_else(|| own[0].new_zeros([], (Kind::Float, own[0].device())), Tensor::detach);
         for local in &projected.local {
-            loss = &loss + mean_of(local, &asked).detach();
-            report.extend(metrics_of(local, &asked));
+            loss = &loss + asked.mean(local).detach();
+            report.extend(asked.metrics(local));
         }
         report.push((LOSS.to_owned(), loss));
         report.push((MOMENTS.to_owned(), tch::no_grad(|| moments(&projected.embeddings))));
@@ -363,7 +335,7 @@ impl Step for ContrastiveStep {
         for chunks in batches {
             let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, Mode::EMBED))?;
             let Projected { embeddings, projections, local } = concatenate(&parts);
-            let asked = self.asked(chunks, &solo)?;
+            let asked = Asked::of(&self.network.loss, chunks, &solo)?;
             let samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
             let context = Context { slow_keys, ..Context::solo(&samples, &solo, false) };
@@ -373,9 +345,9 @@ impl Step for ContrastiveStep {
                 mean.loss += total.f_double_value(&[])? * part;
             }
             for local in &local {
-                mean.loss += mean_of(local, &asked).f_double_value(&[])? * part;
+                mean.loss += asked.mean(local).f_double_value(&[])? * part;
             }
-            let of_locals = local.iter().flat_map(|local| metrics_of(local, &asked));
+            let of_locals = local.iter().flat_map(|local| asked.metrics(local));
             for (name, value) in output.metrics.into_iter().chain(of_locals) {
                 *mean.metrics.entry(name).or_default() += value.f_double_value(&[])? * part;
             }
@@ -437,20 +409,6 @@ fn concatenate(parts: &[Projected]) -> Projected {
         }
     }
     Projected { embeddings: join(&|part| &part.embeddings), projections: join(&|part| &part.projections), local }
-}
-
-/// The share of a local loss: its sum over what is asked in the whole batch.
-fn mean_of(local: &Local, asked: &[(&'static str, f64)]) -> Tensor {
-    let (_, number) =
-        asked.iter().find(|(name, _)| *name == local.name).expect("a loss that was asked how much it asks");
-    &local.sum / *number
-}
-
-/// The shares of what is to be looked at.
-fn metrics_of(local: &Local, asked: &[(&'static str, f64)]) -> Vec<(String, Tensor)> {
-    let (_, number) =
-        asked.iter().find(|(name, _)| *name == local.name).expect("a loss that was asked how much it asks");
-    local.metrics.iter().map(|(name, sum)| ((*name).to_owned(), sum / *number)).collect()
 }
 
 /// A scalar whose gradient with respect to each tensor is the one given for it.
