@@ -13,8 +13,14 @@ use std::{
 };
 
 use invar_dataset::{NoProgress, RunDir};
-use invar_loss::{InfoNceConfig, LossConfig, LossTables, MomentumConfig, MultiPositiveConfig, WeightedLoss};
-use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
+use invar_loss::{
+    DenseInfoNceConfig, InfoNceConfig, LossConfig, LossTables, MaskedTokenConfig, MomentumConfig, MultiPositiveConfig,
+    WeightedLoss,
+};
+use invar_nn::{
+    EncoderConfig,
+    encoder::{conv::ConvConfig, kmer_mlp::KmerMlpConfig},
+};
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
 use invar_train::{Error, Place, Recipe, Steps, TrainConfig, Trainer, metrics::Event};
 use synthetic::Clouds;
@@ -26,16 +32,27 @@ const RUN_DIR: &str = "INVAR_TEST_RUN_DIR";
 const UNTIL: &str = "INVAR_TEST_UNTIL";
 const LOSS: &str = "INVAR_TEST_LOSS";
 
-/// Losses on the two cores, with a bank, with more than two views, and two at once.
-const LOSSES: [&str; 4] = ["info-nce", "momentum", "multi-positive", "two"];
+/// Losses on the two cores, with a bank, with more than two views, two at once, and of single positions.
+const LOSSES: [&str; 5] = ["info-nce", "momentum", "multi-positive", "two", POSITIONS];
+const POSITIONS: &str = "single positions";
 
 fn recipe(loss: &str) -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
+    let conv = ConvConfig { channels: 8, depth: 1, kernel: 3, stem_kernel: 3, stride: 2, dim: 16, dropout: 0.0 };
+    let is_of_positions = loss == POSITIONS;
     let (learn_temperature, projection) = (true, vec![16, 8]);
     let (loss, views) = match loss {
         "info-nce" => {
             let config = InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() };
             (LossConfig::InfoNce(config).into(), 2)
+        }
+        POSITIONS => {
+            let losses = [
+                LossConfig::InfoNce(InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() }),
+                LossConfig::MaskedToken(MaskedTokenConfig::default()),
+                LossConfig::DenseInfoNce(DenseInfoNceConfig::default()),
+            ];
+            (LossTables { losses: losses.map(|loss| WeightedLoss { weight: 0.5, loss }).to_vec() }, 2)
         }
         "two" => {
             let first =
@@ -53,6 +70,7 @@ fn recipe(loss: &str) -> Recipe {
             (LossConfig::MultiPositive(config).into(), 3)
         }
     };
+    let encoder = if is_of_positions { EncoderConfig::Conv(conv) } else { EncoderConfig::KmerMlp(encoder) };
     let train = TrainConfig {
         views,
         steps: Steps::Fixed(30),
@@ -67,18 +85,12 @@ fn recipe(loss: &str) -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
-        loss,
-        train,
-        features: Default::default(),
-        data: Default::default(),
-    }
+    Recipe { encoder, loss, train, features: Default::default(), data: Default::default() }
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
     // Some of the rows of one process are related to rows of another, or of a group with them.
-    let source = Clouds { in_twos: true, has_groups: true, ..Clouds::default() };
+    let source = Clouds { in_twos: true, has_groups: true, as_tokens: loss == POSITIONS, ..Clouds::default() };
     let mut trainer = Trainer::new(&recipe(loss), Arc::new(source), place, dir, &NoProgress)?;
     trainer.run(until, &NoProgress)?;
     trainer.finish().map(|_| ())

@@ -1,7 +1,9 @@
 //! A source without a domain: points around cloud centres; the two views of a sample are noisy copies of one point.
 #![allow(dead_code, missing_docs)]
 
-use invar_dataset::{DatasetError, GroupId, Pair, PairSource, SampleId, SampleName, View, ViewShape, ViewSource, seed};
+use invar_dataset::{
+    DatasetError, GroupId, Link, Pair, PairSource, SampleId, SampleName, View, ViewShape, ViewSource, seed,
+};
 
 pub const NUM_FEATURES: usize = 24;
 
@@ -15,11 +17,20 @@ pub struct Clouds {
     pub in_twos: bool,
     /// Half of the samples are one group, and there are others of eight.
     pub has_groups: bool,
+    /// Points are sequences of four tokens, of which a third is hidden, and the positions of the two views of a pair are linked.
+    pub as_tokens: bool,
 }
 
 impl Default for Clouds {
     fn default() -> Self {
-        Self { num_samples: 500, poisoned_from: usize::MAX, all_alike: false, in_twos: false, has_groups: false }
+        Self {
+            num_samples: 500,
+            poisoned_from: usize::MAX,
+            all_alike: false,
+            in_twos: false,
+            has_groups: false,
+            as_tokens: false,
+        }
     }
 }
 
@@ -33,6 +44,17 @@ impl Clouds {
     }
 }
 
+/// A point as tokens 0 to 3; every third from `first` on is hidden as 4.
+fn tokens(view: &View, first: usize) -> View {
+    let View::Dense { data, .. } = view else { unreachable!("all views are dense") };
+    let mut ids: Vec<i32> = data.iter().map(|x| ((x + 1.0) * 2.0).clamp(0.0, 3.0) as i32).collect();
+    let mut targets = vec![-1; ids.len()];
+    for at in (first..ids.len()).step_by(3) {
+        targets[at] = std::mem::replace(&mut ids[at], 4);
+    }
+    View::Tokens { ids, targets: Some(targets) }
+}
+
 /// In `[-1, 1)`.
 fn uniform(rng: &mut seed::Rng) -> f32 {
     use rand::Rng as _;
@@ -44,7 +66,7 @@ impl PairSource for Clouds {
         self.num_samples
     }
     fn view_shape(&self) -> ViewShape {
-        ViewShape::Dense(vec![NUM_FEATURES])
+        if self.as_tokens { ViewShape::Tokens { vocabulary: 5 } } else { ViewShape::Dense(vec![NUM_FEATURES]) }
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let samples = [index, if self.in_twos { index ^ 1 } else { index }];
@@ -64,7 +86,14 @@ impl PairSource for Clouds {
             1 => Some(GroupId(index as u64 / 32)),
             _ => None,
         };
-        Ok(Pair { views, links: None, group: group.filter(|_| self.has_groups) })
+        let mut links = None;
+        if self.as_tokens {
+            views.iter_mut().for_each(|(_, view)| *view = tokens(view, index % 3));
+            // Pairs have different numbers of links, and of one kind that is to be ignored.
+            let link = |at: usize| Link { anchor: at as u32, key: at as u32, weight: (at % 4) as f32 / 2.0 };
+            links = Some((index % 5..NUM_FEATURES).step_by(2).map(link).collect());
+        }
+        Ok(Pair { views, links, group: group.filter(|_| self.has_groups) })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

@@ -24,6 +24,8 @@ const TALKING: &[&[&str]] = &[
     &["info", "reads.fastq"],
     &["embed", "--model", "run", "--data", "data", "--out", "emb"],
     &["cluster", "emb", "--out", "c.parquet", "--k", "3", "--force"],
+    &["cluster", "emb", "--assign", "c.parquet", "--of", "emb", "--out", "a.parquet", "--force"],
+    &["extract", "c.parquet", "--data", "data", "--out", "groups", "--force"],
     &["evaluate", "emb"],
     &["search", "emb", "--like", "r0000"],
     &["search", "emb", "--like", "r0000", "--format", "csv"],

@@ -27,12 +27,12 @@ pub fn run(args: &Cluster, clusters: &Path, common: &Common, ui: &Ui) -> Result<
     let of = clustered_embeddings(args, clusters, &table)?;
     let output = Output::checked(args, common, &[&args.embeddings, clusters, &of])?;
     let files = output.begin()?;
+    same_model::check(&of, &args.embeddings)?;
     let vectors = args.vectors.to_reader();
     let old = Embeddings::read_as(&of, &vectors)?;
     same_rows::check_read(&old, &of, &table)?;
     let new = Embeddings::read_as(&args.embeddings, &vectors)?;
     warn_of_dropped(&new, &args.embeddings, ui);
-    same_model::check(&of, &args.embeddings)?;
     if old.dim != new.dim {
         let (of, path) = (of.display(), args.embeddings.display());
         let reason = format!("{of} is of {} dimensions, {path} of {}: they cannot be compared", old.dim, new.dim);
