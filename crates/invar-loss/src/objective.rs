@@ -139,11 +139,6 @@ impl Objective {
         self.parts.iter().any(|part| part.loss.needs_slow_keys())
     }
 
-    /// Whether anything compares rows with one another.
-    pub fn compares(&self) -> bool {
-        self.parts.iter().any(|part| !part.loss.is_local())
-    }
-
     /// The projections of one view `[B, P]` by each loss; of no columns where a loss compares nothing.
     pub fn project(&self, view: &Encoded) -> Vec<Tensor> {
         self.parts.iter().map(|part| part.loss.project(view)).collect()
