@@ -71,7 +71,7 @@ impl Summary {
 }
 
 /// Name of the domain in the manifest.
-pub(crate) const DOMAIN: &str = "reads";
+pub const DOMAIN: &str = "reads";
 
 /// Pieces of work between the feeding and the collecting thread.
 const WORK_AHEAD: usize = 32;

@@ -23,6 +23,7 @@ mod matches;
 mod rule;
 mod shared;
 mod sketch;
+pub(crate) mod stored;
 
 use std::collections::HashSet;
 
@@ -39,6 +40,7 @@ use matches::{Match, Matches};
 use rule::Rule;
 use shared::SharedKmers;
 use sketch::{MAX_K, Sampling, Sketches};
+pub use stored::KeptOverlaps;
 
 /// Most overlaps remembered of a read.
 const MAX_NEIGHBOURS: usize = 32;

@@ -153,6 +153,28 @@ fn none_one_and_two_reads_have_a_defined_outcome() {
 }
 
 #[test]
+fn overlaps_are_found_once_and_anew_where_they_are_damaged() {
+    let bench = Bench::trained();
+    let kept = bench.path("data/overlaps.bin");
+    let first = fs::read(&kept).unwrap();
+    let whole = bench.json(&["info", "data", "--verify", "--json"]);
+    assert_eq!(whole["has_overlaps"], true);
+    let embed = |out| ["embed", "--model", "run", "--data", "data", "--out", out];
+    assert!(!bench.words(&embed("e1")).contains("overlaps"));
+    let columns = |emb: &str| bench.ok(&["query", emb, &format!("SELECT id, component, homologs, depth FROM {emb}")]);
+
+    let mut damaged = first.clone();
+    damaged[first.len() / 2] ^= 8;
+    fs::write(&kept, damaged).unwrap();
+    let error = bench.fails(3, &["info", "data", "--verify"]);
+    assert!(error.contains("overlaps.bin: SHA-256: expected"), "{error}");
+    let words = bench.words(&embed("e2"));
+    assert!(words.contains("overlaps are found anew"), "{words}");
+    assert_eq!(fs::read(&kept).unwrap(), first);
+    assert_eq!(columns("e1"), columns("e2"));
+}
+
+#[test]
 fn another_recipe_does_not_continue_a_run() {
     let bench = Bench::trained();
     let args = ["train", "reads/quickstart", "--data", "data", "--out", "run"];

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use invar_dataset::{manifest::Manifest, path::text as path_text};
 use invar_micrographs::{DatasetFacts, ImageFile, Note, PageInfo};
+use invar_reads::{KeptOverlaps, OverlapsConfig, ReadDataset};
 use serde_json::{Value, json};
 
 use crate::{
@@ -70,11 +71,27 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
         text += &format!("  warning: {}\n", warning.as_str().unwrap_or_default());
     }
     text += &super::ingest::images(&DatasetFacts::of(path, &manifest)?);
+    let has_overlaps = verify && has_overlaps(path, &manifest)?;
+    if has_overlaps {
+        text += "  with the overlaps of its reads\n";
+    }
     text += if verify { "  whole: every checksum is right" } else { "  finished (--verify reads every checksum)" };
     let mut json = serde_json::to_value(&manifest)?;
     json["kind"] = Value::from("dataset");
     json["verified"] = Value::from(verify);
+    if verify {
+        json["has_overlaps"] = Value::from(has_overlaps);
+    }
     Ok(Summary { text, json })
+}
+
+/// Whether overlaps of the reads as they are now are kept with them, every byte right.
+fn has_overlaps(path: &Path, manifest: &Manifest) -> Result<bool> {
+    if manifest.domain != invar_reads::DOMAIN {
+        return Ok(false);
+    }
+    let reads = ReadDataset::open(&[path.to_owned()])?;
+    Ok(KeptOverlaps::of(&reads, &OverlapsConfig::default()).read()?.is_some())
 }
 
 /// Pages, number type and pixel size of an image file.

@@ -9,12 +9,12 @@ use crate::{
 use invar_dataset::seed;
 use proptest::prelude::*;
 
-pub(super) fn codes(len: usize, seed: u64) -> Vec<u8> {
+pub(in crate::overlaps) fn codes(len: usize, seed: u64) -> Vec<u8> {
     let mut rng = seed::rng(seed, 3);
     (0..len).map(|_| rng.random_range(0..4u8)).collect()
 }
 
-pub(super) fn reads(sequences: &[Vec<u8>]) -> MemoryReads {
+pub(in crate::overlaps) fn reads(sequences: &[Vec<u8>]) -> MemoryReads {
     let read = |(i, codes): (usize, &Vec<u8>)| Read {
         name: format!("r{i}"),
         sequence: PackedSequence::from_codes(codes).unwrap(),

@@ -17,8 +17,8 @@ use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, LevelsFrom, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
-    Inputs, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable, ReadViews, Reads,
-    Representation, kmer::KmerConfig,
+    Inputs, KeptOverlaps, Overlaps, OverlapsConfig, Pairing, ReadDataset, ReadPairs, ReadPairsConfig, ReadTable,
+    ReadViews, Reads, Representation, kmer::KmerConfig,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -259,6 +259,7 @@ impl SourceConfig {
 pub struct Datasets<'a> {
     source: &'a SourceConfig,
     dirs: &'a [PathBuf],
+    ui: &'a Ui,
     opened: OnceCell<Opened>,
     overlaps: OnceCell<Arc<Overlaps>>,
     pairs: RefCell<Option<Arc<dyn ShownPairs>>>,
@@ -270,9 +271,9 @@ enum Opened {
 }
 
 impl<'a> Datasets<'a> {
-    /// Opens nothing yet.
-    pub fn new(source: &'a SourceConfig, dirs: &'a [PathBuf]) -> Self {
-        Self { source, dirs, opened: OnceCell::new(), overlaps: OnceCell::new(), pairs: RefCell::default() }
+    /// Opens nothing yet. What is not kept, or cannot be read, is said.
+    pub fn new(source: &'a SourceConfig, dirs: &'a [PathBuf], ui: &'a Ui) -> Self {
+        Self { source, dirs, ui, opened: OnceCell::new(), overlaps: OnceCell::new(), pairs: RefCell::default() }
     }
 
     /// The directories.
@@ -325,17 +326,32 @@ impl<'a> Datasets<'a> {
         })
     }
 
-    /// The overlaps of all reads, for the pairs and for the columns: found when they are first asked for, and once.
+    /// The overlaps of all reads, for the pairs and for the columns: those that are kept with the data, or found here and kept.
     fn overlaps(&self, reads: &ReadDataset) -> Result<Arc<Overlaps>> {
         if let Some(overlaps) = self.overlaps.get() {
             return Ok(Arc::clone(overlaps));
         }
+        let overlaps = Arc::new(self.kept_overlaps(reads)?);
+        Ok(Arc::clone(self.overlaps.get_or_init(|| overlaps)))
+    }
+
+    fn kept_overlaps(&self, reads: &ReadDataset) -> Result<Overlaps> {
         let config = OverlapsConfig::default();
+        let kept = KeptOverlaps::of(reads, &config);
+        match kept.read() {
+            Ok(Some(overlaps)) => return Ok(overlaps),
+            Ok(None) => {}
+            Err(error) => self.ui.note(&format!("{error}: overlaps are found anew")),
+        }
         let num_bases = (0..Reads::len(reads)).map(|read| u64::from(reads.length_bp(read))).sum();
         let needed = Overlaps::memory_bytes(Reads::len(reads), num_bases, &config) as usize;
         invar_dataset::check_memory(needed, || "finding overlaps".into(), || "give fewer reads".into())?;
-        let overlaps = Arc::new(Overlaps::find(reads, &config)?);
-        Ok(Arc::clone(self.overlaps.get_or_init(|| overlaps)))
+        let overlaps = Overlaps::find(reads, &config)?;
+        if let Err(error) = kept.write(&overlaps) {
+            // Nothing is lost but the time to find them again.
+            self.ui.note(&format!("{}: {error}: overlaps are not kept", kept.path().display()));
+        }
+        Ok(overlaps)
     }
 
     fn opened(&self) -> Result<&Opened> {

@@ -27,7 +27,7 @@ use probe::Probe;
 /// `invar embed`
 pub fn run(args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
     let recipe = Recipe::of_run(&RunDir::new(&args.model))?;
-    embed(&recipe, &Datasets::new(&recipe.source, &args.data), args, common, ui)
+    embed(&recipe, &Datasets::new(&recipe.source, &args.data, ui), args, common, ui)
 }
 
 /// Embeds every sample, or goes on after the parts that are there.

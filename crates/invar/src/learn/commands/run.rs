@@ -60,7 +60,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         dtype: None,
     };
     // Both stages draw pairs from what is opened and indexed once.
-    let datasets = Datasets::new(&recipe.source, &request.data);
+    let datasets = Datasets::new(&recipe.source, &request.data, ui);
     stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?)?;
     stages.add("embed", embed::embed(&recipe, &datasets, &request, common, ui)?)?;
     let output = Output { clusters: results.clusters(), groups: results.groups(), plot: Some(results.plot()) };

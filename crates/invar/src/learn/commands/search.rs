@@ -51,7 +51,7 @@ pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
     };
     // Another --force is meant for the answers.
     let own = Common { force: false, ..common.clone() };
-    embed::embed(&recipe, &Datasets::new(&recipe.source, &request.data), &request, &own, ui)?;
+    embed::embed(&recipe, &Datasets::new(&recipe.source, &request.data, ui), &request, &own, ui)?;
     let embedded = args.query.iter().filter(|path| !to_be_embedded.contains(path)).cloned();
     let files: Vec<PathBuf> = embedded.chain([request.out.clone()]).collect();
     search::search(args, &files, common, ui)

@@ -48,12 +48,12 @@ impl Default for Options {
 pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
     let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
     if args.dry_run {
-        return dry_run::dry_run(&recipe, &args.data, common);
+        return dry_run::dry_run(&recipe, &args.data, common, ui);
     }
     let labels = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
     let options = Options { labels, peer_timeout: Duration::from_secs(args.peer_timeout) };
     let out = args.out.as_ref().expect("clap asks for it unless it is a dry run");
-    train(&recipe, &Datasets::new(&recipe.source, &args.data), out, options, common, ui)
+    train(&recipe, &Datasets::new(&recipe.source, &args.data, ui), out, options, common, ui)
 }
 
 /// Trains into `out`, or goes on there. Of several processes the first alone reads and writes `out`, and talks.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use invar_cli::{
     cli::Common,
     exit::Usage,
-    ui::{Summary, thousands},
+    ui::{Summary, Ui, thousands},
 };
 use invar_nn::DeviceChoice;
 use invar_train::Survey;
@@ -16,7 +16,7 @@ use super::processes;
 use crate::{recipe::Recipe, source::Datasets};
 
 /// Says what training would be, and writes nothing.
-pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Summary> {
+pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common, ui: &Ui) -> Result<Summary> {
     let choice: DeviceChoice =
         common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;
     let device = choice.resolve().map_err(|error| Usage(error.to_string()))?;
@@ -29,7 +29,7 @@ pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common) -> Result<Sum
     };
     let processes = processes::launched()?.map_or(1, |rendezvous| rendezvous.size);
     let survey =
-        invar_train::survey(&settings, Datasets::new(&recipe.source, data).pairs()?, processes, device.device)?;
+        invar_train::survey(&settings, Datasets::new(&recipe.source, data, ui).pairs()?, processes, device.device)?;
     let mut json = serde_json::to_value(&survey)?;
     json["device"] = json!(device.sentence);
     json["encoder"] = json!(recipe.encoder.name());
