@@ -56,7 +56,7 @@ pub use host::{check_memory, host_memory, process_memory};
 pub use labelled::Labelled;
 pub use many_views::ManyViews;
 pub use moved::{Moved, drawn_symmetry};
-pub use pair::{Link, Pair, PairSource};
+pub use pair::{Link, Pair, PairSource, Related};
 pub use progress::{NoProgress, Progress};
 pub use replacement::Replacement;
 pub use run_dir::RunDir;

@@ -12,6 +12,15 @@ pub struct Link {
     pub weight: f32,
 }
 
+/// What a pair is to the rows of another sample, where a batch holds both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Related {
+    /// The other sample.
+    pub sample: SampleId,
+    /// How much its rows count among the positives of the pair's, finite and at least 0; 0: neither positive nor negative.
+    pub weight: f32,
+}
+
 /// Two (or more) views of one sample, one locus or one moment: positives for each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
@@ -22,12 +31,20 @@ pub struct Pair {
     pub links: Option<Vec<Link>>,
     /// The group that all samples of this pair are in; `None` where nothing of the kind is known.
     pub group: Option<GroupId>,
+    /// What is known of samples beside those of the views (near in time or place, say); mostly nothing. Losses that take
+    /// several positives weigh them so, the others leave them out of the negatives.
+    pub related: Vec<Related>,
 }
 
 impl Pair {
     /// Views of one sample, as wholes, of no group.
     pub fn of(sample: SampleId, views: impl IntoIterator<Item = View>) -> Self {
-        Self { views: views.into_iter().map(|view| (sample, view)).collect(), links: None, group: None }
+        Self {
+            views: views.into_iter().map(|view| (sample, view)).collect(),
+            links: None,
+            group: None,
+            related: vec![],
+        }
     }
 
     /// The views alone.

@@ -8,7 +8,7 @@ use std::{hint::black_box, process::Command, time::Instant};
 
 use invar_dataset::{GroupId, SampleId};
 use invar_loss::{Context, InfoNceConfig, Loss as _};
-use invar_nn::SampleIds;
+use invar_nn::{Relations, SampleIds};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -97,9 +97,10 @@ fn tiled(q: &Tensor, k: &Tensor, has_groups: bool) {
         _ => None,
     };
     let groups = if has_groups { samples.iter().map(group_of).collect() } else { vec![] };
-    let (samples, group) = (SampleIds::of_pairs(2, &samples).with_groups(groups), ProcessGroup::solo());
+    let relations = Relations::of_all(SampleIds::of_pairs(2, &samples).with_groups(groups));
+    let group = ProcessGroup::solo();
     let views = [q.shallow_clone(), k.shallow_clone()];
-    let output = loss.criterion(&views, &Context::solo(&samples, &group, true)).expect("two views of one size");
+    let output = loss.criterion(&views, &Context::solo(&relations, &group, true)).expect("two views of one size");
     let _ = black_box(Tensor::run_backward(&[output.total().expect("a loss that compares")], &[q, k], false, false));
 }
 

@@ -16,7 +16,7 @@ use tch::{Tensor, nn};
 use crate::{
     Context, Error, Head, Loss, LossOutput,
     groups::{Groups, chance},
-    pairs::{all_with_all, check_two, report},
+    pairs::{Others, all_with_all, check_two, report},
     rows::{Aggregate, Criterion},
 };
 
@@ -67,8 +67,8 @@ impl Loss for Decoupled {
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
         let (_, _, num_pairs) = check_two(NAME, views, context)?;
         let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: true, margin: 0.0, beta: 0.0 };
-        let groups = Groups::of_pairs(context.samples);
-        let sums = all_with_all(views, groups.as_ref(), context, &self.head, 0.0, criterion)?;
+        let groups = Groups::of_pairs(context.relations.samples());
+        let sums = all_with_all(views, groups.as_ref(), context, &self.head, Others::Ignored, criterion)?;
         // Without negatives a row is 0.
         let of_row = |negatives: f64| if negatives > 0.0 { (2.0 * negatives).ln() } else { 0.0 };
         let chance = chance(num_pairs, num_pairs, groups.as_ref(), of_row);

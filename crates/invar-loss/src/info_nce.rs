@@ -20,6 +20,7 @@
 
 use std::sync::Arc;
 
+use invar_nn::Relations;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
@@ -27,7 +28,6 @@ use crate::{
     Context, Error, Head, Loss, LossOutput,
     groups::{Groups, chance},
     pairs::{check_margin, check_two, over_chance},
-    related::Related,
 };
 use tiles::{Rows, Share, Sums};
 
@@ -90,13 +90,13 @@ impl Loss for InfoNce {
         let scale = self.head.scale(kind, q.device());
         // Under a guard against gradients nothing that is computed has one.
         let with_gradients = [q, k, &scale].iter().any(|x| (x.flatten(0, -1).narrow(0, 0, 1) * 1.0).requires_grad());
-        let own_part = (context.own.end - context.own.start) as f64 / num_pairs as f64;
-        let ignored = ignored(context);
-        let groups = Groups::of_pairs(context.samples);
+        let own_part = context.relations.own().len() as f64 / num_pairs as f64;
+        let ignored = ignored(context.relations);
+        let groups = Groups::of_pairs(context.relations.samples());
         let chance = chance(num_pairs, num_pairs, groups.as_ref(), |negatives| (1.0 + negatives).ln());
         let mut share = tch::no_grad(|| -> Result<_, Error> {
             let (q, k) = (q.detach().to_kind(kind).contiguous(), k.detach().to_kind(kind).contiguous());
-            let parts = tiles::parts(&context.own, num_pairs, q.device());
+            let parts = tiles::parts(&context.own(), num_pairs, q.device());
             let weighing = groups.as_ref().map(|groups| groups.on(kind, q.device()));
             let all = Rows {
                 q,
@@ -105,7 +105,7 @@ impl Loss for InfoNce {
                 margin: self.margin,
                 ignored,
                 groups: weighing,
-                own: context.own.clone(),
+                own: context.own(),
                 tile_rows: tiles::tile_rows(num_pairs, parts.len() as i64),
                 plain_limit: tiles::plain_limit(kind),
             };
@@ -134,12 +134,12 @@ impl Loss for InfoNce {
     }
 }
 
-/// Where a row of the first view, of the own ones, and a column of the second are related: `[row, column]`, by row.
-fn ignored(context: &Context) -> Arc<[[i64; 2]]> {
-    let related = Related::new(context.samples);
-    let of_row = |row: i64| {
-        let others = related.of(0, row as usize).into_iter().filter(|relative| relative.view == 1);
-        others.map(move |relative| [row, relative.pair as i64])
+/// Where a row of the first view, of the own ones, and a column of the second are related, but of different pairs: `[row,
+/// column]`, by row.
+fn ignored(relations: &Relations) -> Arc<[[i64; 2]]> {
+    let of_row = |row: usize| {
+        let others = relations.of(0, row).iter().filter(move |other| other.view == 1 && other.pair != row);
+        others.map(move |other| [row as i64, other.pair as i64])
     };
-    context.own.clone().flat_map(of_row).collect()
+    relations.own().flat_map(of_row).collect()
 }

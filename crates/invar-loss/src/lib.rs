@@ -18,8 +18,8 @@
 //!
 //! A recipe may name several, each with a weight: see [`objective`].
 //!
-//! Each view has the id of the sample that it is of. Rows of one sample are never negatives of each other, nor are those
-//! of two samples that the batch pairs with each other. Where pairs have groups (`invar_dataset::GroupId`), neither are
+//! What the rows of a batch are to each other is one sparse weighted list: [`Relations`]. By it rows of one sample are
+//! never negatives of each other, nor are those of two samples that the batch pairs with each other. Where pairs have groups (`invar_dataset::GroupId`), neither are
 //! those of one group; and a group counts once as a negative, however many of its samples are in the batch: each of `n`
 //! pairs of a group weighs `1 / n` in every denominator, see `groups.rs`. Without groups nothing of this costs anything.
 //!
@@ -28,7 +28,7 @@
 //! ```
 //! use invar_dataset::SampleId;
 //! use invar_loss::{Context, InfoNceConfig, LossConfig};
-//! use invar_nn::SampleIds;
+//! use invar_nn::{Relations, SampleIds};
 //! use invar_torch::ProcessGroup;
 //! use tch::{Device, Kind, Tensor, nn};
 //!
@@ -38,9 +38,9 @@
 //!
 //! // Three pairs, whose two views have one embedding; those of other pairs are at right angles to it.
 //! let view = Tensor::eye(3, (Kind::Float, Device::Cpu));
-//! let samples = SampleIds::of_pairs(2, &[SampleId(1), SampleId(2), SampleId(3)]);
+//! let relations = Relations::of_all(SampleIds::of_pairs(2, &[SampleId(1), SampleId(2), SampleId(3)]));
 //! let group = ProcessGroup::solo();
-//! let output = loss.criterion(&[view.shallow_clone(), view], &Context::solo(&samples, &group, false))?;
+//! let output = loss.criterion(&[view.shallow_clone(), view], &Context::solo(&relations, &group, false))?;
 //! // -ln e^1 / (e^1 + e^0 + e^0)
 //! let expected = (1.0 + 2.0 * (-1f64).exp()).ln();
 //! assert!((output.total().unwrap().double_value(&[]) - expected).abs() < 1e-6);
@@ -62,14 +62,13 @@ mod error;
 mod groups;
 mod head;
 mod pairs;
-mod related;
 mod rows;
 #[cfg(test)]
 mod testing;
 
 use std::ops::Range;
 
-use invar_nn::{Asked, Encoded, SampleIds, TokenShape};
+use invar_nn::{Asked, Encoded, Relations, TokenShape};
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -143,11 +142,8 @@ impl Local {
 pub struct Context<'a> {
     /// Whether the weights will learn from this.
     pub train: bool,
-    /// Of which sample each view is `[V, B]`, and of which group each pair. A sample is never its own negative, nor that of
-    /// another of its group.
-    pub samples: &'a SampleIds,
-    /// The rows whose share this process works out.
-    pub own: Range<i64>,
+    /// What the rows of the batch are to each other, and whose share this process works out.
+    pub relations: &'a Relations,
     /// The processes that share the work.
     pub group: &'a ProcessGroup,
     /// Projections by the slow copy of the network, one `[B, P]` a view, no gradient; given where
@@ -157,8 +153,19 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Of a process on its own.
-    pub fn solo(samples: &'a SampleIds, group: &'a ProcessGroup, train: bool) -> Self {
-        Self { train, samples, own: 0..samples.num_pairs() as i64, group, slow_keys: None }
+    pub fn solo(relations: &'a Relations, group: &'a ProcessGroup, train: bool) -> Self {
+        Self { train, relations, group, slow_keys: None }
+    }
+
+    /// The pairs whose share this process works out.
+    pub fn own(&self) -> Range<i64> {
+        let own = self.relations.own();
+        own.start as i64..own.end as i64
+    }
+
+    /// Number of pairs, of all processes.
+    pub fn num_pairs(&self) -> usize {
+        self.relations.samples().num_pairs()
     }
 }
 
@@ -206,7 +213,7 @@ pub trait Loss: Send + Sync {
         0.0
     }
 
-    /// The share of the loss that rows `context.own` have: `views[v]` `[B, P]` holds the projections of view `v` of every
+    /// The share of the loss that the own rows have: `views[v]` `[B, P]` holds the projections of view `v` of every
     /// pair of the batch, of all processes.
     ///
     /// Gradients reach every row of `views`, and the parameters of the criterion (temperature, bias). A loss that compares

@@ -17,6 +17,7 @@
 //! group, in batch and bank together, weighs `1 / n` in the sums: a group is one negative, however much of it there is.
 
 use invar_dataset::{GroupId, SampleId, seed};
+use invar_nn::Relations;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -25,7 +26,6 @@ use crate::{
     bank::Keys,
     groups::{Groups, chance},
     pairs::{check_two, one_with_other, own_with_all, report, scale_of},
-    related::Related,
     rows::{Criterion, Positive, Rows, Sums},
 };
 
@@ -108,9 +108,9 @@ impl Loss for Momentum {
         let origins = self.bank.origins()?;
         let in_bank = self.bank.groups()?.into_iter().zip(&origins);
         let in_bank = in_bank.map(|(group, &origin)| group.map(|group| told_apart(group, origin, own)));
-        let of_batch = (0..num_pairs as usize).map(|pair| context.samples.group(pair));
+        let samples = context.relations.samples();
+        let of_batch = (0..num_pairs as usize).map(|pair| samples.group(pair));
         let known = Known {
-            related: Related::new(context.samples),
             bank: self.bank.keys()?,
             bank_ids: [self.bank.samples()?, self.bank.queries()?],
             is_own: origins.iter().map(|&origin| origin == own).collect(),
@@ -136,7 +136,7 @@ impl Loss for Momentum {
     fn after_step(&mut self, step: u64, context: &Context) {
         self.head.clamp();
         let Some([first, second]) = context.slow_keys.filter(|_| context.train) else { return };
-        let samples = context.samples;
+        let samples = context.relations.samples();
         let groups: Vec<_> = (0..samples.num_pairs()).map(|pair| samples.group(pair)).collect();
         let mut push = |keys: &Tensor, view| {
             let [samples, queries] = [view, 1 - view].map(|view| samples.view(view));
@@ -154,8 +154,7 @@ impl Loss for Momentum {
 }
 
 /// What is known of queries and keys beside their projections.
-struct Known<'a> {
-    related: Related<'a>,
+struct Known {
     /// The keys in the bank `[N, P]`.
     bank: Tensor,
     /// The samples of the keys in the bank, and those of their queries.
@@ -176,11 +175,11 @@ impl Momentum {
         known: &Known,
         context: &Context,
     ) -> Result<Sums, Error> {
-        let own = context.own.clone();
+        let own = context.own();
         let num_pairs = keys.size()[0];
         let scale = scale_of(&self.head, queries);
-        let mut positives = one_with_other(&known.related, context, view);
-        positives.extend(related_in_bank(known, context, view).into_iter().map(|(pair, slot)| Positive {
+        let mut positives = one_with_other(context.relations, view);
+        positives.extend(related_in_bank(known, context.relations, view).into_iter().map(|(pair, slot)| Positive {
             row: pair - own.start,
             col: num_pairs + slot,
             weight: 0.0,
@@ -209,16 +208,16 @@ fn told_apart(group: GroupId, origin: u64, own: u64) -> GroupId {
 }
 
 /// The own pairs, and for each the slots of the bank whose keys are related to its view `view`.
-fn related_in_bank(known: &Known, context: &Context, view: usize) -> Vec<(i64, i64)> {
-    let Known { related, bank_ids: [ids, query_ids], is_own, .. } = known;
+fn related_in_bank(known: &Known, relations: &Relations, view: usize) -> Vec<(i64, i64)> {
+    let (Known { bank_ids: [ids, query_ids], is_own, .. }, own) = (known, relations.own());
     let mut found = vec![];
     let keys = (0..).zip(ids).zip(query_ids).zip(is_own).filter(|(_, is_own)| **is_own);
     for (((slot, &id), &query_id), _) in keys {
         // A sample of the query's pair; or what the query's sample was paired with.
-        let of_pairs = related.rows_of(id).map(|(_, pair)| pair);
-        let paired = related.rows_of(query_id).filter(|&(of_view, _)| of_view == view).map(|(_, pair)| pair);
-        let pairs = of_pairs.chain(paired).map(|pair| pair as i64);
-        found.extend(pairs.filter(|pair| context.own.contains(pair)).map(|pair| (pair, slot)));
+        let of_pairs = relations.rows_of(id).map(|(_, pair)| pair);
+        let paired = relations.rows_of(query_id).filter(|&(of_view, _)| of_view == view).map(|(_, pair)| pair);
+        let pairs = of_pairs.chain(paired).filter(|pair| own.contains(pair));
+        found.extend(pairs.map(|pair| (pair as i64, slot)));
     }
     found.sort_unstable();
     found.dedup();

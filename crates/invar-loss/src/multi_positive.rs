@@ -20,7 +20,7 @@ use tch::{Tensor, nn};
 use crate::{
     Context, Error, Head, Loss, LossOutput,
     groups::{Groups, chance},
-    pairs::{all_with_all, check, check_hard_negatives, check_margin, report},
+    pairs::{Others, all_with_all, check, check_hard_negatives, check_margin, report},
     rows::{Aggregate, Criterion},
 };
 
@@ -95,8 +95,8 @@ impl Loss for MultiPositive {
         let num_pairs = check(NAME, views, context)?;
         let Self { head, aggregate, hard_negatives: beta, margin } = self;
         let criterion = Criterion::Softmax { aggregate: *aggregate, decoupled: false, margin: *margin, beta: *beta };
-        let groups = Groups::of_pairs(context.samples);
-        let sums = all_with_all(views, groups.as_ref(), context, head, 1.0, criterion)?;
+        let groups = Groups::of_pairs(context.relations.samples());
+        let sums = all_with_all(views, groups.as_ref(), context, head, Others::Weighed, criterion)?;
         let num_anchors = num_pairs * num_views as i64;
         let positives = (num_views - 1) as f64;
         let chance = chance(num_pairs, num_pairs, groups.as_ref(), |negatives| {

@@ -20,7 +20,7 @@ use tch::{Tensor, nn};
 use crate::{
     Context, Error, Head, Loss, LossOutput,
     groups::{Groups, chance},
-    pairs::{all_with_all, check_hard_negatives, check_margin, check_two, report},
+    pairs::{Others, all_with_all, check_hard_negatives, check_margin, check_two, report},
     rows::{Aggregate, Criterion},
 };
 
@@ -80,8 +80,8 @@ impl Loss for NtXent {
         let (_, _, num_pairs) = check_two(NAME, views, context)?;
         let (beta, margin) = (self.hard_negatives, self.margin);
         let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: false, margin, beta };
-        let groups = Groups::of_pairs(context.samples);
-        let sums = all_with_all(views, groups.as_ref(), context, &self.head, 0.0, criterion)?;
+        let groups = Groups::of_pairs(context.relations.samples());
+        let sums = all_with_all(views, groups.as_ref(), context, &self.head, Others::Ignored, criterion)?;
         let chance = chance(num_pairs, num_pairs, groups.as_ref(), |negatives| (1.0 + 2.0 * negatives).ln());
         Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
     }

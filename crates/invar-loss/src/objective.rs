@@ -144,7 +144,7 @@ impl Objective {
         self.parts.iter().map(|part| part.loss.project(view)).collect()
     }
 
-    /// The weighed share of the losses that rows `context.own` have; of several losses, what each is without its weight is among
+    /// The weighed share of the losses that the own rows have; of several losses, what each is without its weight is among
     /// the metrics. `projections` are those of loss `l` and view `v` at
     /// `l * num_views + v`, and so are the slow keys.
     ///
@@ -241,7 +241,7 @@ fn of(number: usize, num_parts: usize, projections: &[Tensor]) -> &[Tensor] {
 
 fn context_of<'a>(number: usize, num_parts: usize, context: &Context<'a>) -> Context<'a> {
     let slow_keys = context.slow_keys.map(|keys| of(number, num_parts, keys));
-    Context { slow_keys, own: context.own.clone(), ..*context }
+    Context { slow_keys, ..*context }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What the losses on the [core](crate::rows) have in common: checks, which rows belong together, what is reported.
 
+use invar_nn::{Relation, Relations};
 use tch::{Kind, Tensor};
 
 use crate::{
     Context, Error, Head, LossOutput,
     groups::{Groups, Weighing},
-    related::Related,
     rows::{Criterion, Positive, Rows, Sums},
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn check(loss: &'static str, views: &[Tensor], context: &Context) -> 
     if first[0] < 2 {
         return Err(Error::TooFew { loss, found: first[0] });
     }
-    let found = vec![context.samples.num_views() as i64, context.samples.num_pairs() as i64];
+    let found = vec![context.relations.samples().num_views() as i64, context.num_pairs() as i64];
     let expected = vec![views.len() as i64, first[0]];
     if found != expected {
         return Err(Error::Beside { loss, what: "sample ids", expected, found });
@@ -41,49 +41,56 @@ pub(crate) fn check_two<'a>(
     Ok((q, k, check(loss, views, context)?))
 }
 
-/// What view `view` of the own pairs and the other view of all pairs are to each other, of two views: those of a pair
-/// positives of weight 1, related ones of weight 0. Rows count from the first own pair.
-pub(crate) fn one_with_other(related: &Related, context: &Context, view: usize) -> Vec<Positive> {
-    let mut positives = vec![];
-    for (row, pair) in (0..).zip(context.own.clone()) {
-        let first = positives.len();
-        positives.push(Positive { row, col: pair, weight: 1.0 });
-        let others = related.of(view, pair as usize).into_iter().filter(|relative| relative.view != view);
-        positives.extend(others.map(|relative| Positive { row, col: relative.pair as i64, weight: 0.0 }));
-        positives[first..].sort_unstable_by_key(|positive| positive.col);
-    }
-    positives
+/// How a loss takes the relations of rows of different pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// As neither positives nor negatives.
+    Ignored,
+    /// With their weights.
+    Weighed,
 }
 
-/// The own rows of every view against all rows of every view. Views of one pair are positives of weight 1, a row and
-/// itself are ignored, other rows of the same sample have weight `twins`, other related rows are ignored.
+impl Others {
+    fn weight(self, relation: &Relation, pair: usize) -> f64 {
+        if relation.pair == pair || self == Self::Weighed { f64::from(relation.weight) } else { 0.0 }
+    }
+}
+
+/// What view `view` of the own pairs and the other view of all pairs are to each other, of two views. Rows count from the
+/// first own pair.
+pub(crate) fn one_with_other(relations: &Relations, view: usize) -> Vec<Positive> {
+    let of_row = |(row, pair)| {
+        let others = relations.of(view, pair).iter().filter(|other| other.view != view);
+        others.map(move |other| Positive { row, col: other.pair as i64, weight: Others::Ignored.weight(other, pair) })
+    };
+    (0..).zip(relations.own()).flat_map(of_row).collect()
+}
+
+/// The own rows of every view against all rows of every view; a row and itself are neither positives nor negatives.
 pub(crate) fn all_with_all(
     views: &[Tensor],
     groups: Option<&Groups>,
     context: &Context,
     head: &Head,
-    twins: f64,
+    others: Others,
     criterion: Criterion,
 ) -> Result<Sums, Error> {
-    let related = Related::new(context.samples);
     let num_pairs = views[0].size()[0];
-    let (own, num_views) = (context.own.clone(), views.len() as i64);
+    let (own, num_views) = (context.own(), views.len() as i64);
     let length = own.end - own.start;
     let mut positives = vec![];
-    for view in 0..num_views {
-        for (number, pair) in own.clone().enumerate() {
-            let own_pair = (0..num_views).map(|other| (other, pair, if other == view { 0.0 } else { 1.0 }));
-            let relatives = related.of(view as usize, pair as usize);
-            let others = relatives.iter().map(|r| (r.view as i64, r.pair as i64, if r.is_same { twins } else { 0.0 }));
-            let row = view * length + number as i64;
-            let first = positives.len();
-            positives.extend(own_pair.chain(others).map(|(v, pair, weight)| Positive {
-                row,
-                col: v * num_pairs + pair,
-                weight,
-            }));
-            positives[first..].sort_unstable_by_key(|positive| positive.col);
-        }
+    let rows = (0..views.len()).flat_map(|view| context.relations.own().map(move |pair| (view, pair)));
+    for (row, (view, pair)) in (0..).zip(rows) {
+        let col = |view: usize, pair: usize| view as i64 * num_pairs + pair as i64;
+        let first = positives.len();
+        positives.push(Positive { row, col: col(view, pair), weight: 0.0 });
+        let relations = context.relations.of(view, pair).iter();
+        positives.extend(relations.map(|other| Positive {
+            row,
+            col: col(other.view, other.pair),
+            weight: others.weight(other, pair),
+        }));
+        positives[first..].sort_unstable_by_key(|positive| positive.col);
     }
     let anchors: Vec<Tensor> = views.iter().map(|view| view.narrow(0, own.start, length)).collect();
     let scale = scale_of(head, &views[0]);
@@ -105,7 +112,8 @@ pub(crate) fn all_with_all(
 /// For one row of each own pair against one of each key, of which the pairs of the batch are the first.
 pub(crate) fn own_with_all(groups: &Groups, context: &Context, scale: &Tensor) -> [Weighing; 2] {
     let keys = groups.on(scale.kind(), scale.device());
-    [keys.narrow(context.own.start, context.own.end - context.own.start), keys]
+    let own = context.own();
+    [keys.narrow(own.start, own.end - own.start), keys]
 }
 
 /// The scale of logits of such projections; never in bf16, which has 8 bits.
@@ -125,7 +133,7 @@ pub(crate) fn report(
     head: &Head,
 ) -> LossOutput {
     let loss = &sums.loss / num_anchors as f64;
-    let share = (context.own.end - context.own.start) as f64 / context.samples.num_pairs() as f64;
+    let share = context.relations.own().len() as f64 / context.num_pairs() as f64;
     let mut metrics = vec![];
     if let Some(chance) = chance {
         metrics.push(("loss_over_ln_n".to_owned(), over_chance(&loss.detach(), chance)));

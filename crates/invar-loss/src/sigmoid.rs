@@ -22,7 +22,6 @@ use crate::{
     Context, Error, Head, Loss, LossOutput,
     groups::Groups,
     pairs::{check_two, one_with_other, own_with_all, report, scale_of},
-    related::Related,
     rows::{Criterion, Rows},
 };
 
@@ -78,10 +77,10 @@ impl Loss for Sigmoid {
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
         let (x, y, num_pairs) = check_two(NAME, views, context)?;
-        let own = context.own.clone();
-        let (first, positives) = (own.start, one_with_other(&Related::new(context.samples), context, 0));
+        let own = context.own();
+        let (first, positives) = (own.start, one_with_other(context.relations, 0));
         let scale = scale_of(&self.head, x);
-        let groups = Groups::of_pairs(context.samples);
+        let groups = Groups::of_pairs(context.relations.samples());
         let rows = Rows {
             anchors: x.narrow(0, first, own.end - first),
             keys: y.shallow_clone(),

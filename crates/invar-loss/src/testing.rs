@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use invar_dataset::{GroupId, SampleId};
-use invar_nn::SampleIds;
+use invar_dataset::{GroupId, Related, SampleId};
+use invar_nn::{Relations, SampleIds};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -40,17 +40,20 @@ pub(crate) enum Sharing {
     Groups,
     /// As `Walks`, in groups that the walks do not keep to.
     WalksInGroups,
+    /// As `Twice`, with pairs that say something of others, one of which they are no negatives of by their samples.
+    Said,
 }
 
 impl Sharing {
-    pub(crate) const ALL: [Self; 5] = [Self::Once, Self::Twice, Self::Walks, Self::Groups, Self::WalksInGroups];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Once, Self::Twice, Self::Walks, Self::Groups, Self::WalksInGroups, Self::Said];
 }
 
 /// Ids of `n` pairs.
 pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds {
     let id = |view: usize, pair: usize| match sharing {
         Sharing::Once | Sharing::Groups => pair,
-        Sharing::Twice => pair / 2,
+        Sharing::Twice | Sharing::Said => pair / 2,
         // Pairs 0, 3, 6, ... walk to the next pair's anchor, 1, 4, 7, ... to a sample of their own, the others to the
         // one that the pair before walked to.
         Sharing::Walks | Sharing::WalksInGroups if view.is_multiple_of(2) => pair,
@@ -68,7 +71,15 @@ pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds
     };
     let has_groups = matches!(sharing, Sharing::Groups | Sharing::WalksInGroups);
     let groups = if has_groups { (0..n).map(group).collect() } else { vec![] };
-    SampleIds::new(num_views, rows.collect()).with_groups(groups)
+    let related = |sample: usize, weight| Related { sample: SampleId(sample as u64), weight };
+    let said = |pair: usize| match pair % 4 {
+        0 => vec![related(pair / 2, 0.75)],
+        1 => vec![related(pair / 2 + 1, 0.5), related(pair / 2 + 2, 0.0), related(999_999, 1.0)],
+        2 => vec![related(pair / 2 - 1, 0.25)],
+        _ => vec![],
+    };
+    let said = if matches!(sharing, Sharing::Said) { (0..n).map(said).collect() } else { vec![] };
+    SampleIds::new(num_views, rows.collect()).with_groups(groups).with_related(said)
 }
 
 /// Ids of two views of pairs of as many samples that are all of one group.
@@ -89,7 +100,9 @@ pub(crate) fn one_sample(n: usize) -> SampleIds {
 /// The same with other numbers.
 pub(crate) fn renumbered(ids: &SampleIds, number: impl Fn(u64) -> u64) -> SampleIds {
     let numbers = ids.iter().map(|id| SampleId(number(id.0)));
-    SampleIds::new(ids.num_views(), numbers.collect()).with_groups(ids.groups().to_vec())
+    let other = |related: &Related| Related { sample: SampleId(number(related.sample.0)), ..*related };
+    let related = ids.related().iter().map(|said| said.iter().map(other).collect()).collect();
+    SampleIds::new(ids.num_views(), numbers.collect()).with_groups(ids.groups().to_vec()).with_related(related)
 }
 
 /// Whether two rows `(view, pair)` of different pairs are no negatives of each other: a sample of the one's pair is that
@@ -98,10 +111,16 @@ pub(crate) fn is_related(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize
     (0..ids.num_views()).any(|w| ids.get(w, i) == ids.get(u, j) || ids.get(w, j) == ids.get(v, i))
 }
 
+/// The weight that pairs say of two rows of different pairs, the larger where both say one.
+pub(crate) fn said(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> Option<f64> {
+    let by = |pair: usize, sample| ids.related().get(pair).into_iter().flatten().filter(move |s| s.sample == sample);
+    by(i, ids.get(u, j)).chain(by(j, ids.get(v, i))).map(|said| f64::from(said.weight)).reduce(f64::max)
+}
+
 /// Whether two rows of different pairs are negatives of each other: not related, and not of one group.
 pub(crate) fn is_negative(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> bool {
     let is_one_group = ids.group(i).is_some() && ids.group(i) == ids.group(j);
-    !is_related(ids, (v, i), (u, j)) && !is_one_group
+    !is_related(ids, (v, i), (u, j)) && !is_one_group && said(ids, (v, i), (u, j)).is_none()
 }
 
 /// What the rows of pair `j` weigh as negatives: one over the pairs of its group.
@@ -130,7 +149,8 @@ impl Case {
     pub(crate) fn share(&self, views: &[Tensor], own: Range<i64>) -> Result<LossOutput, Error> {
         let group = ProcessGroup::solo();
         let slow_keys = self.slow_keys.as_deref();
-        self.loss.criterion(views, &Context { own, slow_keys, ..Context::solo(&self.samples, &group, true) })
+        let relations = Relations::new(self.samples.clone(), own.start as usize..own.end as usize);
+        self.loss.criterion(views, &Context { slow_keys, ..Context::solo(&relations, &group, true) })
     }
 
     pub(crate) fn run(&self) -> Result<LossOutput, Error> {
@@ -144,7 +164,8 @@ impl Case {
     pub(crate) fn after_step(&mut self, train: bool) {
         let group = ProcessGroup::solo();
         let slow_keys = self.slow_keys.as_deref();
-        self.loss.after_step(1, &Context { slow_keys, ..Context::solo(&self.samples, &group, train) });
+        let relations = Relations::of_all(self.samples.clone());
+        self.loss.after_step(1, &Context { slow_keys, ..Context::solo(&relations, &group, train) });
     }
 
     /// Learned scalars, by name.
@@ -210,8 +231,8 @@ impl Case {
         self.slow_keys.iter_mut().for_each(|keys| keys.reverse());
         let num_views = self.samples.num_views();
         let turned = (0..num_views).rev().flat_map(|view| self.samples.view(view).to_vec()).collect();
-        let groups = self.samples.groups().to_vec();
-        self.samples = SampleIds::new(num_views, turned).with_groups(groups);
+        let (groups, related) = (self.samples.groups().to_vec(), self.samples.related().to_vec());
+        self.samples = SampleIds::new(num_views, turned).with_groups(groups).with_related(related);
         assert!((self.value() - plain).abs() < 1e-10, "views swapped");
         let order = Tensor::randperm(self.samples.num_pairs() as i64, (Kind::Int64, Device::Cpu));
         self.views.iter_mut().for_each(|view| *view = view.index_select(0, &order));
@@ -220,7 +241,9 @@ impl Case {
         let shuffled = |view| order.iter().map(move |&pair| (view, pair as usize));
         let shuffled = (0..num_views).flat_map(shuffled).map(|(view, pair)| self.samples.get(view, pair)).collect();
         let groups = order.iter().map(|&pair| self.samples.group(pair as usize)).collect();
-        self.samples = SampleIds::new(num_views, shuffled).with_groups(groups);
+        let related = |&pair: &i64| self.samples.related().get(pair as usize).cloned().unwrap_or_default();
+        let related = order.iter().map(related).collect();
+        self.samples = SampleIds::new(num_views, shuffled).with_groups(groups).with_related(related);
         assert!((self.value() - plain).abs() < 1e-10, "batch shuffled");
     }
 
@@ -278,7 +301,7 @@ pub(crate) struct Definition {
     pub(crate) temperature: f64,
     pub(crate) aggregate: Aggregate,
     pub(crate) decoupled: bool,
-    /// Whether other rows of the same sample are positives, instead of left out.
+    /// Whether other rows of the same sample, and what pairs say is near, are positives, instead of left out.
     pub(crate) twins: bool,
     pub(crate) margin: f64,
     pub(crate) beta: f64,
@@ -300,8 +323,11 @@ impl Definition {
             let (mut positives, mut negatives) = (vec![], vec![]);
             for &(u, j) in all.iter().filter(|&&other| other != (v, i)) {
                 let cosine: f64 = at(v, i).iter().zip(at(u, j)).map(|(a, b)| a * b).sum();
-                if j == i || (id(u, j) == id(v, i) && self.twins) {
-                    positives.push(((cosine - self.margin) / self.temperature).exp());
+                let said = said(samples, (v, i as usize), (u, j as usize)).filter(|_| j != i);
+                let same = if id(u, j) == id(v, i) { 1.0 } else { 0.0 };
+                let weight = if j == i { 1.0 } else { said.unwrap_or(same) };
+                if j == i || (weight > 0.0 && self.twins) {
+                    positives.push((((cosine - self.margin) / self.temperature).exp(), weight));
                 } else if is_negative(samples, (v, i as usize), (u, j as usize)) {
                     negatives.push(((cosine / self.temperature).exp(), weights[j as usize]));
                 }
@@ -309,14 +335,18 @@ impl Definition {
             let total: f64 = negatives.iter().map(|(_, w)| w).sum();
             let mean = negatives.iter().map(|(e, w)| w * e.powf(self.beta)).sum::<f64>() / total;
             let away: f64 = negatives.iter().map(|(e, w)| w * e.powf(self.beta) / mean * e).sum();
-            let near: f64 = positives.iter().sum();
+            let near: f64 =
+                positives.iter().map(|(e, w)| if self.aggregate == Aggregate::Any { e * w } else { *e }).sum();
             if self.decoupled && negatives.is_empty() {
                 return 0.0;
             }
             let denominator = if self.decoupled { away } else { near + if negatives.is_empty() { 0.0 } else { away } };
             denominator.ln()
                 - match self.aggregate {
-                    Aggregate::Mean => positives.iter().map(|e| e.ln()).sum::<f64>() / positives.len() as f64,
+                    Aggregate::Mean => {
+                        let weights: f64 = positives.iter().map(|(_, w)| w).sum();
+                        positives.iter().map(|(e, w)| w * e.ln()).sum::<f64>() / weights
+                    }
                     Aggregate::Any => near.ln(),
                 }
         };

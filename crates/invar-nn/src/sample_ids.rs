@@ -1,17 +1,19 @@
 use std::iter;
 
-use invar_dataset::{GroupId, SampleId};
+use invar_dataset::{GroupId, Related, SampleId};
 
 /// Of which sample each view of a batch is, `[V, B]`, and of which group each pair, `[B]`, on the host.
 ///
 /// The views of one pair can be of several samples: two reads that overlap. Those are of one group, where groups are known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SampleIds {
     /// View after view.
     ids: Vec<SampleId>,
     num_views: usize,
     /// Of each pair; empty where no pair has one.
     groups: Vec<Option<GroupId>>,
+    /// What each pair says of other samples; empty where none says anything.
+    related: Vec<Vec<Related>>,
 }
 
 impl SampleIds {
@@ -21,7 +23,7 @@ impl SampleIds {
     /// When there are no views, or not as many ids of each.
     pub fn new(num_views: usize, ids: Vec<SampleId>) -> Self {
         assert!(num_views > 0 && ids.len().is_multiple_of(num_views), "{} ids of {num_views} views", ids.len());
-        Self { ids, num_views, groups: vec![] }
+        Self { ids, num_views, groups: vec![], related: vec![] }
     }
 
     /// The same, the pairs in groups. No groups at all are as good as `None` for each pair.
@@ -33,6 +35,17 @@ impl SampleIds {
         assert!(groups.is_empty() || groups.len() == num_pairs, "{} groups of {num_pairs} pairs", groups.len());
         let groups = if groups.iter().all(Option::is_none) { vec![] } else { groups };
         Self { groups, ..self }
+    }
+
+    /// The same, with what each pair says of samples of other pairs. Nothing at all is as good as nothing of each pair.
+    ///
+    /// # Panics
+    /// When something is said, but not of as many pairs as there are.
+    pub fn with_related(self, related: Vec<Vec<Related>>) -> Self {
+        let num_pairs = self.num_pairs();
+        assert!(related.is_empty() || related.len() == num_pairs, "{} lists of {num_pairs} pairs", related.len());
+        let related = if related.iter().all(Vec::is_empty) { vec![] } else { related };
+        Self { related, ..self }
     }
 
     /// Of pairs whose views are all of the pair's own sample.
@@ -61,6 +74,11 @@ impl SampleIds {
         self.view(view)[pair]
     }
 
+    /// The sample of row `view * B + pair`.
+    pub(crate) fn of_row(&self, row: u32) -> SampleId {
+        self.ids[row as usize]
+    }
+
     /// The samples that view `view` of each pair is of, `[B]`.
     ///
     /// # Panics
@@ -85,6 +103,11 @@ impl SampleIds {
         &self.groups
     }
 
+    /// What each pair says of samples of other pairs, `[B]`; empty where none says anything.
+    pub fn related(&self) -> &[Vec<Related>] {
+        &self.related
+    }
+
     /// The pairs of several chunks, one after the other.
     ///
     /// # Panics
@@ -96,7 +119,11 @@ impl SampleIds {
             let without = chunk.num_pairs() - chunk.groups.len();
             chunk.groups.iter().copied().chain(iter::repeat_n(None, without))
         });
-        Self::new(num_views, ids.copied().collect()).with_groups(groups.collect())
+        let related = chunks.clone().flat_map(|chunk| {
+            let without = chunk.num_pairs() - chunk.related.len();
+            chunk.related.iter().cloned().chain(iter::repeat_n(vec![], without))
+        });
+        Self::new(num_views, ids.copied().collect()).with_groups(groups.collect()).with_related(related.collect())
     }
 }
 
@@ -129,5 +156,14 @@ mod tests {
         assert_eq!(joined(&[&with, &without]), [group(u64::MAX), None, None, None]);
         assert_eq!(joined(&[&without, &without]), []);
         assert_eq!(without.clone().with_groups(vec![None, None]), without);
+    }
+
+    #[test]
+    fn what_pairs_say_is_joined() {
+        let said = vec![Related { sample: SampleId(7), weight: 0.5 }];
+        let silent = SampleIds::of_pairs(2, &ids(&[1, 2]));
+        let some = SampleIds::of_pairs(2, &ids(&[3])).with_related(vec![said.clone()]);
+        assert_eq!(SampleIds::concat([&silent, &some].into_iter()).related(), [vec![], vec![], said]);
+        assert_eq!(silent.clone().with_related(vec![vec![], vec![]]), silent);
     }
 }

@@ -504,7 +504,7 @@ impl PairSource for ReadPairs {
         if self.masked > 0.0 {
             hidden::hide(views.iter_mut().map(|(_, view)| view), self.masked, seed, index);
         }
-        Ok(Pair { views, links: None, group })
+        Ok(Pair { views, links: None, group, related: vec![] })
     }
 
     /// The id of the fragment: mates are never split.

@@ -25,7 +25,7 @@ pub enum Backend {
     /// Sockets, for tensors on the CPU. Those of other devices are copied to the CPU and back.
     Gloo,
     /// NVIDIA's library, for tensors on CUDA devices; process `local_rank` of a machine uses the device of that number.
-    /// Those on the CPU are copied to the device and back. Needs the cargo feature `nccl`.
+    /// Those on the CPU go as [`Backend::Gloo`] sends them. Needs the cargo feature `nccl`.
     Nccl,
 }
 

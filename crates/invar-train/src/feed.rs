@@ -156,9 +156,10 @@ pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Resul
     let (ids, views): (Vec<_>, Vec<_>) = by_view.map(|(id, view)| (*id, view)).unzip();
     let stacked = Batch::collate(&views)?;
     let groups = pairs.iter().map(|pair| pair.group).collect();
+    let related = pairs.iter().map(|pair| pair.related.clone()).collect();
     let has_links = pairs.iter().any(|pair| pair.links.is_some());
     let links = pairs.into_iter().filter(|_| has_links).map(|pair| pair.links.unwrap_or_default()).collect();
-    Ok(Views { stacked, samples: SampleIds::new(num_views, ids).with_groups(groups), links })
+    Ok(Views { stacked, samples: SampleIds::new(num_views, ids).with_groups(groups).with_related(related), links })
 }
 
 fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {
@@ -166,6 +167,10 @@ fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {
     let complain = |reason| Err(Error::Pair { sample, reason });
     if pair.views.len() != num_views {
         return complain(format!("{} views, the first pair of the batch has {num_views}", pair.views.len()));
+    }
+    if let Some(wrong) = pair.related.iter().find(|related| !(related.weight.is_finite() && related.weight >= 0.0)) {
+        let (other, weight) = (wrong.sample, wrong.weight);
+        return complain(format!("it is related to sample {other} with weight {weight}, expected one of at least 0"));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 mod asked;
 mod contrastive;
-mod gathered_ids;
+mod relations;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -89,7 +89,7 @@ impl PairSource for Made {
             let mut rng = seed::rng(seed::mix(pair_seed, number), index as u64);
             (SampleId(index as u64), (self.view)(index, &mut rng))
         };
-        Ok(Pair { views: vec![view(1), view(2)], links: None, group: None })
+        Ok(Pair { views: vec![view(1), view(2)], links: None, group: None, related: vec![] })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

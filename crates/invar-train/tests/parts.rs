@@ -13,7 +13,7 @@ use std::{
 
 use invar_dataset::{NoProgress, PairSource, Progress, seed::Stream};
 use invar_loss::Context;
-use invar_nn::{Batch, EncoderConfig, Mode, Views, encoder::kmer_mlp::KmerMlpConfig};
+use invar_nn::{Batch, EncoderConfig, Mode, Relations, Views, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::ProcessGroup;
 use invar_train::{
     Error, Model, Observer, Place, Recipe, Step, StepMetrics, StepReport, Steps, TrainConfig, Trainer,
@@ -86,7 +86,8 @@ impl Adversarial {
 
     fn contrast(&self, network: &Network, views: &Views, train: bool) -> Result<(Tensor, Tensor), Error> {
         let projected = network.forward(views, if train { Mode::TRAIN } else { Mode::EMBED })?;
-        let context = Context::solo(&views.samples, &self.group, train);
+        let relations = Relations::of_all(views.samples.clone());
+        let context = Context::solo(&relations, &self.group, train);
         let output = network.loss.criterion(&projected.projections, &context)?;
         Ok((output.total().expect("a loss that compares"), Tensor::cat(&projected.embeddings, 0)))
     }

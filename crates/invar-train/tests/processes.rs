@@ -90,7 +90,8 @@ fn recipe(loss: &str) -> Recipe {
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
     // Some of the rows of one process are related to rows of another, or of a group with them.
-    let source = Clouds { in_twos: true, has_groups: true, as_tokens: loss == POSITIONS, ..Clouds::default() };
+    let (as_tokens, says) = (loss == POSITIONS, loss == "multi-positive");
+    let source = Clouds { in_twos: true, has_groups: true, says, as_tokens, ..Clouds::default() };
     let mut trainer = Trainer::new(&recipe(loss), Arc::new(source), place, dir, &NoProgress)?;
     trainer.run(until, &NoProgress)?;
     trainer.finish().map(|_| ())

@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs)]
 
 use invar_dataset::{
-    DatasetError, GroupId, Link, Pair, PairSource, SampleId, SampleName, View, ViewShape, ViewSource, seed,
+    DatasetError, GroupId, Link, Pair, PairSource, Related, SampleId, SampleName, View, ViewShape, ViewSource, seed,
 };
 
 pub const NUM_FEATURES: usize = 24;
@@ -17,6 +17,8 @@ pub struct Clouds {
     pub in_twos: bool,
     /// Half of the samples are one group, and there are others of eight.
     pub has_groups: bool,
+    /// A third of the pairs says something of samples of other pairs, and a third two things.
+    pub says: bool,
     /// Points are sequences of four tokens, of which a third is hidden, and the positions of the two views of a pair are linked.
     pub as_tokens: bool,
 }
@@ -29,6 +31,7 @@ impl Default for Clouds {
             all_alike: false,
             in_twos: false,
             has_groups: false,
+            says: false,
             as_tokens: false,
         }
     }
@@ -93,7 +96,12 @@ impl PairSource for Clouds {
             let link = |at: usize| Link { anchor: at as u32, key: at as u32, weight: (at % 4) as f32 / 2.0 };
             links = Some((index % 5..NUM_FEATURES).step_by(2).map(link).collect());
         }
-        Ok(Pair { views, links, group: group.filter(|_| self.has_groups) })
+        let said = |number: usize| Related {
+            sample: SampleId(((index + 8 + 30 * number) % self.num_samples) as u64),
+            weight: number as f32 / 2.0,
+        };
+        let related = (0..index % 3).filter(|_| self.says).map(said).collect();
+        Ok(Pair { views, links, group: group.filter(|_| self.has_groups), related })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

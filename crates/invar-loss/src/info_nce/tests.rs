@@ -1,6 +1,6 @@
 use super::*;
 use invar_dataset::SampleId;
-use invar_nn::{Encoded, SampleIds, unit_length};
+use invar_nn::{Encoded, Relations, SampleIds, unit_length};
 use invar_torch::ProcessGroup;
 use tch::Device;
 
@@ -22,7 +22,7 @@ fn loss_of(config: &InfoNceConfig, q: &Tensor, k: &Tensor) -> LossOutput {
 fn run(loss: &dyn Loss, views: &[&Tensor]) -> Result<LossOutput, Error> {
     let projected: Vec<Tensor> = views.iter().map(|v| loss.project(&encoded(v.shallow_clone()))).collect();
     let ids = SampleIds::of_pairs(views.len(), &(0..views[0].size()[0] as u64).map(SampleId).collect::<Vec<_>>());
-    loss.criterion(&projected, &Context::solo(&ids, &ProcessGroup::solo(), true))
+    loss.criterion(&projected, &Context::solo(&Relations::of_all(ids), &ProcessGroup::solo(), true))
 }
 
 fn value(output: &LossOutput) -> f64 {
@@ -164,9 +164,9 @@ fn a_sample_that_is_twice_in_the_batch_is_no_negative_of_itself() {
     let eye = Tensor::eye(3, F64);
     let store = nn::VarStore::new(Device::Cpu);
     let loss = InfoNceConfig::default().init(&store.root(), 3).unwrap();
-    let ids = SampleIds::of_pairs(2, &[5, 6, 5].map(SampleId));
+    let relations = Relations::of_all(SampleIds::of_pairs(2, &[5, 6, 5].map(SampleId)));
     let group = ProcessGroup::solo();
-    let context = Context::solo(&ids, &group, true);
+    let context = Context::solo(&relations, &group, true);
     let output = loss.criterion(&[eye.shallow_clone(), eye], &context).unwrap();
     let expected = (2.0 * (-10f64).exp().ln_1p() + (2.0 * (-10f64).exp()).ln_1p()) / 3.0;
     assert!((value(&output) - expected).abs() < 1e-15);
@@ -231,7 +231,7 @@ fn the_learned_temperature_is_named_and_clamped() {
     assert!((scale.double_value(&[]) - (1f64 / 0.07).ln()).abs() < 1e-6);
     for (wild, bound) in [(7.0, 100f64.ln()), (-3.0, 0.0)] {
         let _ = tch::no_grad(|| scale.fill_(wild));
-        loss.after_step(1, &Context::solo(&once(2), &ProcessGroup::solo(), true));
+        loss.after_step(1, &Context::solo(&Relations::of_all(once(2)), &ProcessGroup::solo(), true));
         assert!((scale.double_value(&[]) - bound).abs() < 1e-6);
     }
     // At a scale of 1 the loss is that of temperature 1, and the scale has a gradient.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 #[cfg(target_os = "linux")]
@@ -26,8 +26,10 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) struct Connection(RefCell<Option<Transport>>);
 
 enum Transport {
-    /// With its name.
-    C10d(C10d, &'static str),
+    /// Sockets.
+    Gloo(C10d),
+    /// NCCL for what lies on the devices, sockets for what lies on the hosts.
+    Nccl { devices: C10d, hosts: C10d },
     #[cfg(target_os = "linux")]
     SharedMemory(SharedMemory),
 }
@@ -45,8 +47,11 @@ impl Connection {
         let transport = match transport {
             Some(transport) => transport,
             None => {
-                let name = if backend == Backend::Nccl { "NCCL" } else { "Gloo" };
-                Transport::C10d(C10d::open(backend, &store, rendezvous, timeout_ms)?, name)
+                let open = |backend| C10d::open(backend, &store, rendezvous, timeout_ms);
+                match backend {
+                    Backend::Nccl => Transport::Nccl { devices: open(Backend::Nccl)?, hosts: open(Backend::Gloo)? },
+                    Backend::Gloo | Backend::Host => Transport::Gloo(open(Backend::Gloo)?),
+                }
             }
         };
         let connection = Self(RefCell::new(Some(transport)));
@@ -60,7 +65,8 @@ impl Connection {
 
     pub(super) fn transport(&self) -> &'static str {
         match &*self.0.borrow() {
-            Some(Transport::C10d(_, name)) => name,
+            Some(Transport::Gloo(_)) => "Gloo",
+            Some(Transport::Nccl { .. }) => "NCCL",
             #[cfg(target_os = "linux")]
             Some(Transport::SharedMemory(_)) => "shared memory",
             None => "nothing",
@@ -68,24 +74,33 @@ impl Connection {
     }
 
     pub(super) fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        let is_on_host = tensor.device() == Device::Cpu;
         self.run("all-reduce", |transport| match transport {
-            Transport::C10d(group, _) => group.all_reduce(tensor),
+            Transport::Gloo(group) => group.all_reduce(tensor),
+            Transport::Nccl { hosts, .. } if is_on_host => hosts.all_reduce(tensor),
+            Transport::Nccl { devices, .. } => devices.all_reduce(tensor),
             #[cfg(target_os = "linux")]
             Transport::SharedMemory(memory) => memory.all_reduce(tensor),
         })
     }
 
     pub(super) fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
+        let is_on_host = tensor.device() == Device::Cpu;
         self.run("all-gather", |transport| match transport {
-            Transport::C10d(group, _) => group.all_gather(tensor),
+            Transport::Gloo(group) => group.all_gather(tensor),
+            Transport::Nccl { hosts, .. } if is_on_host => hosts.all_gather(tensor),
+            Transport::Nccl { devices, .. } => devices.all_gather(tensor),
             #[cfg(target_os = "linux")]
             Transport::SharedMemory(memory) => memory.all_gather(tensor),
         })
     }
 
     pub(super) fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        let is_on_host = tensor.device() == Device::Cpu;
         self.run("broadcast", |transport| match transport {
-            Transport::C10d(group, _) => group.broadcast(tensor),
+            Transport::Gloo(group) => group.broadcast(tensor),
+            Transport::Nccl { hosts, .. } if is_on_host => hosts.broadcast(tensor),
+            Transport::Nccl { devices, .. } => devices.broadcast(tensor),
             #[cfg(target_os = "linux")]
             Transport::SharedMemory(memory) => memory.broadcast(tensor),
         })
@@ -93,7 +108,7 @@ impl Connection {
 
     pub(super) fn barrier(&self) -> Result<(), Error> {
         self.run("barrier", |transport| match transport {
-            Transport::C10d(group, _) => group.barrier(),
+            Transport::Gloo(group) | Transport::Nccl { devices: group, .. } => group.barrier(),
             #[cfg(target_os = "linux")]
             Transport::SharedMemory(memory) => memory.barrier(),
         })

@@ -16,7 +16,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Range,
     rc::Rc,
 };
 
@@ -25,11 +24,11 @@ use invar_dataset::{
     seed::{self, Stream},
 };
 use invar_loss::{Context, Local, MemoryBank};
-use invar_nn::{Mode, SampleIds, Views};
+use invar_nn::{Mode, Relations, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
-use super::{Step, StepReport, ValidationReport, asked::Asked, gathered_ids::gathered};
+use super::{Step, StepReport, ValidationReport, asked::Asked, relations::relations};
 use crate::{
     Error, Place, Recipe,
     ema::Ema,
@@ -58,12 +57,10 @@ pub struct ContrastiveStep {
 
 /// What is remembered of a batch until the update.
 struct Seen {
-    /// The own rows.
-    rows: Range<i64>,
-    /// Their projections, one `[b, P]` a view.
+    /// Projections of the own rows, one `[b, P]` a view.
     own: Vec<Tensor>,
-    /// The samples of all processes' views.
-    samples: SampleIds,
+    /// What they are to those of all processes.
+    relations: Relations,
     /// Projections of all processes' rows by the slow network.
     slow_keys: Option<Vec<Tensor>>,
 }
@@ -202,7 +199,7 @@ impl ContrastiveStep {
     /// The rows to blame for a loss that is not finite, numbered through the batches since the last update.
     fn suspects(&self) -> Vec<usize> {
         let is_bad = |seen: &Seen, row: i64| seen.own.iter().any(|v| v.get(row).isfinite().all().int64_value(&[]) == 0);
-        let all = self.seen.iter().flat_map(|seen| (0..seen.rows.end - seen.rows.start).map(move |row| (seen, row)));
+        let all = self.seen.iter().flat_map(|seen| (0..seen.relations.own().len() as i64).map(move |row| (seen, row)));
         all.enumerate().filter(|(_, (seen, row))| is_bad(seen, *row)).map(|(number, _)| number).collect()
     }
 }
@@ -243,13 +240,9 @@ struct Part {
 
 impl Step for ContrastiveStep {
     fn accumulate(&mut self, batch: u64, chunks: &[Views]) -> Result<(), Error> {
-        let own_samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
-        let num_rows = own_samples.num_pairs() as i64;
-        let first = num_rows * self.group.rank() as i64;
-        let rows = first..first + num_rows;
+        let relations = relations(chunks, &self.group)?;
         let (projected, graphs) = self.project(batch, chunks)?;
         let slow_keys = self.slow_keys(batch, chunks)?;
-        let samples = gathered(own_samples, &self.group)?;
         let asked = Asked::of(&self.network.loss, chunks, &self.group)?;
         let own: Vec<Tensor> = projected.projections.iter().map(Tensor::detach).collect();
         // One message for all views and losses.
@@ -257,13 +250,9 @@ impl Step for ContrastiveStep {
         let widths: Vec<i64> = own.iter().map(|own| own.size()[1]).collect();
         let parts = gathered.split_with_sizes(&widths, 1);
         let all: Vec<Tensor> = parts.iter().map(|part| part.contiguous().set_requires_grad(true)).collect();
-        let context = Context {
-            train: true,
-            samples: &samples,
-            own: rows.clone(),
-            group: &self.group,
-            slow_keys: slow_keys.as_deref(),
-        };
+        let context =
+            Context { train: true, relations: &relations, group: &self.group, slow_keys: slow_keys.as_deref() };
+        let rows = context.own();
         let output = self.network.loss.criterion(&all, &context)?;
         let compared = output.total();
         let mut report = output.metrics;
@@ -282,10 +271,10 @@ impl Step for ContrastiveStep {
         drop(all);
         let mut along = Tensor::f_cat(&along, 1)?;
         self.group.all_reduce(&mut along)?;
-        let along = along.narrow(0, first, num_rows).split_with_sizes(&widths, 1);
+        let along = along.narrow(0, rows.start, rows.end - rows.start).split_with_sizes(&widths, 1);
         self.backward(batch, chunks, graphs, &along, &asked)?;
         self.reports.push(report);
-        self.seen.push(Seen { rows, own, samples, slow_keys });
+        self.seen.push(Seen { own, relations, slow_keys });
         Ok(())
     }
 
@@ -313,9 +302,9 @@ impl Step for ContrastiveStep {
         }
         gradients.clip(grad_norm, self.grad_clip);
         self.optimizer.step(gradients.as_slice(), learning_rate)?;
-        for Seen { rows, samples, slow_keys, .. } in self.seen.drain(..) {
+        for Seen { relations, slow_keys, .. } in self.seen.drain(..) {
             let slow_keys = slow_keys.as_deref();
-            let context = Context { train: true, samples: &samples, own: rows, group: &self.group, slow_keys };
+            let context = Context { train: true, relations: &relations, group: &self.group, slow_keys };
             self.network.loss.after_step(step, &context);
         }
         if let Some(ema) = &self.ema {
@@ -336,9 +325,9 @@ impl Step for ContrastiveStep {
             let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, Mode::EMBED))?;
             let Projected { embeddings, projections, local } = concatenate(&parts);
             let asked = Asked::of(&self.network.loss, chunks, &solo)?;
-            let samples = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
+            let relations = Relations::of_all(SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples)));
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
-            let context = Context { slow_keys, ..Context::solo(&samples, &solo, false) };
+            let context = Context { slow_keys, ..Context::solo(&relations, &solo, false) };
             // The queue of a momentum loss is that of the network in training.
             let output = self.network.loss.criterion(&projections, &context)?;
             if let Some(total) = output.total() {
@@ -353,6 +342,7 @@ impl Step for ContrastiveStep {
             }
             first.extend(host_rows(&embeddings[0])?);
             second.extend(host_rows(&embeddings[embeddings.len() - 1])?);
+            let samples = relations.samples();
             groups.extend((0..samples.num_pairs()).map(|pair| samples.group(pair)));
         }
         mean.held_out = held_out(&first, &second, self.dim(), labels, &groups)?;
