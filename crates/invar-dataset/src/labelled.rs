@@ -26,8 +26,8 @@ impl PairSource for Labelled {
         self.source.len()
     }
 
-    fn view_shape(&self) -> ViewShape {
-        self.source.view_shape()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        self.source.view_shapes()
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
@@ -59,8 +59,8 @@ mod tests {
         fn len(&self) -> usize {
             10
         }
-        fn view_shape(&self) -> ViewShape {
-            ViewShape::Dense(vec![1])
+        fn view_shapes(&self) -> Vec<ViewShape> {
+            vec![ViewShape::Dense(vec![1])]
         }
         fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
             if index == 3 {
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn all_else_is_the_source() {
         let source = labelled();
-        assert_eq!((source.len(), source.view_shape()), (10, ViewShape::Dense(vec![1])));
+        assert_eq!((source.len(), source.view_shapes()), (10, vec![ViewShape::Dense(vec![1])]));
         assert_eq!(source.pair(5, 8).unwrap(), Numbers.pair(5, 8).unwrap());
         assert_eq!(source.split_key(5), SampleId(2));
         assert!(source.pair(3, 0).is_err());

@@ -20,8 +20,8 @@ impl PairSource for ManyViews {
         self.source.len()
     }
 
-    fn view_shape(&self) -> ViewShape {
-        self.source.view_shape()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        self.source.view_shapes()
     }
 
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
@@ -64,8 +64,8 @@ mod tests {
         fn len(&self) -> usize {
             3
         }
-        fn view_shape(&self) -> ViewShape {
-            ViewShape::Dense(vec![2])
+        fn view_shapes(&self) -> Vec<ViewShape> {
+            vec![ViewShape::Dense(vec![2])]
         }
         fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
             let view = |number: f32| View::features(vec![number, seed as f32]);

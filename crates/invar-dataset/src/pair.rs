@@ -66,8 +66,9 @@ pub trait PairSource: Send + Sync {
         self.len() == 0
     }
 
-    /// What every view looks like.
-    fn view_shape(&self) -> ViewShape;
+    /// What the views look like: one shape of all of them, or several, each seen by an encoder of its own: of `T` shapes,
+    /// view `v` of a pair has shape `v` modulo `T`.
+    fn view_shapes(&self) -> Vec<ViewShape>;
 
     /// Draws a pair of sample `index`.
     ///

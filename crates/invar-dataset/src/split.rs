@@ -47,8 +47,8 @@ impl PairSource for Subset {
         self.indices.len()
     }
 
-    fn view_shape(&self) -> ViewShape {
-        self.source.view_shape()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        self.source.view_shapes()
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
@@ -80,8 +80,8 @@ mod tests {
         fn len(&self) -> usize {
             self.0
         }
-        fn view_shape(&self) -> ViewShape {
-            ViewShape::Dense(vec![1])
+        fn view_shapes(&self) -> Vec<ViewShape> {
+            vec![ViewShape::Dense(vec![1])]
         }
         fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
             Ok(Pair::of(SampleId(index as u64), [View::features(vec![])]))

@@ -92,11 +92,12 @@ impl Loss for DenseInfoNce {
         let (first_tokens, second_tokens) = (tokens(first)?, tokens(second)?);
         let mut all: Option<(Tensor, Tensor)> = None;
         for (pair, links) in asked.links.iter().enumerate() {
-            let places = |of: fn(&Link) -> u32, view: &Encoded, tokens: &Tensor| {
-                links.iter().map(|link| place(of(link), view.grid, asked.width, tokens)).collect::<Result<Vec<_>, _>>()
+            let places = |of: fn(&Link) -> u32, view: usize, tokens: &Tensor| {
+                let (grid, width) = (views[view].grid, asked.widths.get(view).copied().flatten());
+                links.iter().map(|link| place(of(link), grid, width, tokens)).collect::<Result<Vec<_>, _>>()
             };
-            let anchors = places(|link| link.anchor, first, &first_tokens)?;
-            let keys = places(|link| link.key, second, &second_tokens)?;
+            let anchors = places(|link| link.anchor, 0, &first_tokens)?;
+            let keys = places(|link| link.key, 1, &second_tokens)?;
             if let Some(bad) = links.iter().find(|link| !(link.weight >= 0.0 && link.weight.is_finite())) {
                 let found = bad.weight.to_string();
                 return Err(Error::Link { what: "weight of a link", expected: "a number of 0 and more".into(), found });
@@ -225,7 +226,10 @@ mod tests {
         width: Option<usize>,
     ) -> Result<Option<Local>, Error> {
         let links = [links];
-        loss.local(&[view(1.3, grid), view(0.7, grid)], &Asked { targets: vec![], links: &links, width })
+        loss.local(
+            &[view(1.3, grid), view(0.7, grid)],
+            &Asked { targets: vec![], links: &links, widths: vec![width; 2] },
+        )
     }
 
     #[test]
@@ -247,13 +251,13 @@ mod tests {
             expected += f64::from(own.weight) * (forth.ln() + back.ln() - 2.0 * l(own.anchor, own.key)) / 2.0;
         }
         assert!((found.sum.double_value(&[]) - expected).abs() < 1e-5, "{expected}");
-        let asked = Asked { targets: vec![], links: &[links], width: None };
+        let asked = Asked { targets: vec![], links: &[links], widths: vec![] };
         assert_eq!(loss.num_asked(&asked), 3.5);
         // Two links of one token tell nothing apart.
         let same = of(&loss, vec![link(0, 1, 1.0), link(0, 2, 1.0)], None, None).unwrap().unwrap();
         assert!(same.sum.double_value(&[]).abs() < 1e-6);
         assert!(of(&loss, vec![], None, None).unwrap().is_none());
-        assert!(!loss.is_asked(&Asked { targets: vec![], links: &[vec![]], width: None }));
+        assert!(!loss.is_asked(&Asked { targets: vec![], links: &[vec![]], widths: vec![] }));
     }
 
     #[test]

@@ -133,7 +133,7 @@ mod tests {
         let asked = |targets: Option<&Tensor>| Asked {
             targets: vec![targets.map(Tensor::shallow_clone)],
             links: &[],
-            width: None,
+            widths: vec![],
         };
         let some = asked(Some(&targets));
         let found = loss.local(&[encoded(tokens.shallow_clone())], &some).unwrap().unwrap();
@@ -161,7 +161,7 @@ mod tests {
         let (_store, loss) = loss();
         let tokens = Tensor::zeros([1, 3, 6], (Kind::Float, Device::Cpu));
         let targets = Tensor::from_slice(&[-1, 9]).view([1, 2]).to_kind(Kind::Int);
-        let asked = Asked { targets: vec![Some(targets)], links: &[], width: None };
+        let asked = Asked { targets: vec![Some(targets)], links: &[], widths: vec![] };
         let error = loss.local(&[encoded(tokens)], &asked).unwrap_err().to_string();
         assert_eq!(error, "loss.vocabulary must be as large as that of the views, got 10");
     }

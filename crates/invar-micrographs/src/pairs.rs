@@ -136,8 +136,8 @@ impl PairSource for GrainPairs {
         self.grains.len()
     }
 
-    fn view_shape(&self) -> ViewShape {
-        self.fields.shape()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![self.fields.shape()]
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {

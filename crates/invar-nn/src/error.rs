@@ -14,6 +14,14 @@ pub enum Error {
         /// The shape it was given.
         found: String,
     },
+    /// Not an encoder for each kind of view.
+    #[error("{encoders} encoders, but the pairs have views of {shapes} kinds: each kind needs an encoder of its own")]
+    Towers {
+        /// Number of encoders.
+        encoders: usize,
+        /// Number of shapes of the views.
+        shapes: usize,
+    },
     /// The views of one batch are not alike.
     #[error("collate: view {index} is {found}, view 0 is {first}")]
     Unlike {
@@ -88,7 +96,7 @@ impl Error {
 impl Fault for Error {
     fn class(&self) -> FaultClass {
         match self {
-            Self::Shape { .. } | Self::Config { .. } | Self::Device { .. } => FaultClass::Usage,
+            Self::Shape { .. } | Self::Towers { .. } | Self::Config { .. } | Self::Device { .. } => FaultClass::Usage,
             Self::Unlike { .. } | Self::Values { .. } | Self::Graph { .. } => FaultClass::BadInput,
             Self::Empty | Self::Torch(_) => FaultClass::Failed,
         }

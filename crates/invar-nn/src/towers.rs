@@ -1,14 +1,15 @@
-use invar_dataset::Link;
-use tch::{Device, Tensor};
+use invar_dataset::{Link, ViewShape};
+use tch::{Device, Tensor, nn};
 
-use crate::{Batch, Encoded, Encoder, Error, Mode, SampleIds};
+use crate::{Batch, Encoded, Encoder, EncoderConfig, Error, Mode, SampleIds, TokenShape};
 
-/// The views of a batch of pairs, stacked: rows `0..B` are the anchors, `B..2B` the second views, and so on.
+/// The views of a batch of pairs, a stack for each tower: of `T` towers, tower `t` sees views `t`, `t + T`, and so on, one
+/// after the other, `B` rows each. With one tower, rows `0..B` are the anchors, `B..2B` the second views.
 #[derive(Debug)]
 pub struct Views {
-    /// All views `[num_views * B, ...]`.
-    pub stacked: Batch,
-    /// Of which sample each of them is.
+    /// What each tower sees.
+    pub stacks: Vec<Batch>,
+    /// Of which sample each view is.
     pub samples: SampleIds,
     /// Which items of the first two views of each pair belong together; empty where no pair says so.
     pub links: Vec<Vec<Link>>,
@@ -21,8 +22,8 @@ pub struct Asked<'a> {
     pub targets: Vec<Option<Tensor>>,
     /// Links of each pair, or nothing.
     pub links: &'a [Vec<Link>],
-    /// Columns of the pictures, where the views are pictures: items are pixels, row by row.
-    pub width: Option<usize>,
+    /// Columns of the pictures, where a view is pictures, whose items are pixels, row by row: one entry a view.
+    pub widths: Vec<Option<usize>>,
 }
 
 impl Views {
@@ -31,54 +32,106 @@ impl Views {
         self.samples.num_pairs()
     }
 
+    /// Bytes of the numbers of all views.
+    pub fn num_bytes(&self) -> usize {
+        self.stacks.iter().map(Batch::num_bytes).sum()
+    }
+
     /// The same numbers, not copied.
     pub fn shallow_clone(&self) -> Self {
-        Self { stacked: self.stacked.shallow_clone(), samples: self.samples.clone(), links: self.links.clone() }
+        self.each(Batch::shallow_clone)
     }
 
     /// The same on a device, without waiting for a copy out of page-locked memory.
     pub fn to_device(&self, device: Device) -> Self {
-        let (samples, links) = (self.samples.clone(), self.links.clone());
-        Self { stacked: self.stacked.to_device(device), samples, links }
+        self.each(|stack| stack.to_device(device))
     }
 
     /// What is asked beside the views.
     pub fn asked(&self) -> Asked<'_> {
         let rows = self.num_pairs() as i64;
-        let of_view = |view| self.stacked.targets().map(|targets| targets.narrow(0, view * rows, rows));
-        let width = match &self.stacked {
-            Batch::Dense { x } if x.dim() == 4 => x.size().last().map(|&width| width as usize),
-            _ => None,
-        };
-        Asked { targets: (0..self.samples.num_views() as i64).map(of_view).collect(), links: &self.links, width }
+        let (mut targets, mut widths) = (vec![], vec![]);
+        for view in 0..self.samples.num_views() {
+            let (stack, first) = self.place(view);
+            targets.push(stack.targets().map(|targets| targets.narrow(0, first, rows)));
+            widths.push(match stack {
+                Batch::Dense { x } if x.dim() == 4 => x.size().last().map(|&width| width as usize),
+                _ => None,
+            });
+        }
+        Asked { targets, links: &self.links, widths }
+    }
+
+    /// The stack that a view is in, and its first row there.
+    fn place(&self, view: usize) -> (&Batch, i64) {
+        let num_towers = self.stacks.len();
+        (&self.stacks[view % num_towers], (view / num_towers * self.num_pairs()) as i64)
+    }
+
+    fn each(&self, change: impl Fn(&Batch) -> Batch) -> Self {
+        let stacks = self.stacks.iter().map(change).collect();
+        Self { stacks, samples: self.samples.clone(), links: self.links.clone() }
     }
 }
 
-/// Which encoder sees which view.
-pub enum Towers {
-    /// One encoder sees every view.
-    Siamese(Box<dyn Encoder>),
-}
+/// The encoders of a network: one that sees every view, or several, each of which sees its own (reads and pictures, say).
+/// Of `T` towers, tower `t` sees views `t`, `t + T`, and so on. All embed into one space.
+pub struct Towers(Vec<Box<dyn Encoder>>);
 
 impl Towers {
+    /// Builds an encoder for each shape of views. The parameters of the only one are under `path`, those of tower `t` of
+    /// several under `path.t`.
+    ///
+    /// # Errors
+    /// When there are not as many encoders as shapes, or they embed into different numbers of dimensions; and those of
+    /// [`EncoderConfig::init`].
+    pub fn new(path: &nn::Path, encoders: &[EncoderConfig], shapes: &[ViewShape]) -> Result<Self, Error> {
+        if encoders.is_empty() || encoders.len() != shapes.len() {
+            return Err(Error::Towers { encoders: encoders.len(), shapes: shapes.len() });
+        }
+        let of_tower = |tower: usize| if encoders.len() == 1 { path.clone() } else { path / tower };
+        let towers = encoders.iter().zip(shapes).enumerate();
+        let towers: Vec<Box<dyn Encoder>> =
+            towers.map(|(tower, (encoder, shape))| encoder.init(&of_tower(tower), shape)).collect::<Result<_, _>>()?;
+        let dim = towers[0].dim();
+        if let Some(tower) = towers.iter().position(|tower| tower.dim() != dim) {
+            let expected = format!("that of tower 0, {dim}, in tower {tower}");
+            return Err(Error::Config { key: "encoder.dim".into(), expected, found: towers[tower].dim().to_string() });
+        }
+        Ok(Self(towers))
+    }
+
+    /// The encoder that sees views `tower`, `tower + T`, and so on; `None` where there are not so many.
+    pub fn get(&self, tower: usize) -> Option<&dyn Encoder> {
+        self.0.get(tower).map(AsRef::as_ref)
+    }
+
     /// Encodes the views: one [`Encoded`] of `B` rows for each view.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
+    ///
+    /// # Panics
+    /// When there are not as many stacks as towers.
     pub fn encode(&self, views: &Views, mode: Mode) -> Result<Vec<Encoded>, Error> {
-        match self {
-            Self::Siamese(encoder) => {
-                let encoded = encoder.encode(&views.stacked, mode)?;
-                let rows = views.num_pairs() as i64;
-                Ok((0..views.samples.num_views() as i64).map(|view| encoded.rows(view * rows, rows)).collect())
-            }
-        }
+        assert_eq!(self.0.len(), views.stacks.len(), "a stack of views for each tower");
+        let encoded = self.0.iter().zip(&views.stacks).map(|(tower, stack)| tower.encode(stack, mode));
+        let (encoded, rows) = (encoded.collect::<Result<Vec<_>, _>>()?, views.num_pairs());
+        let of_view = |view: usize| {
+            let num_towers = self.0.len();
+            encoded[view % num_towers].rows((view / num_towers * rows) as i64, rows as i64)
+        };
+        Ok((0..views.samples.num_views()).map(of_view).collect())
     }
 
     /// Embedding dimensions, `D`.
     pub fn dim(&self) -> usize {
-        match self {
-            Self::Siamese(encoder) => encoder.dim(),
-        }
+        self.0[0].dim()
+    }
+
+    /// What the tokens of the towers are like; `None` where they have none, or not all the same.
+    pub fn tokens(&self) -> Option<TokenShape> {
+        let first = self.0[0].tokens();
+        first.filter(|_| self.0.iter().all(|tower| tower.tokens() == first))
     }
 }

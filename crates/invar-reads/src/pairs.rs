@@ -486,8 +486,8 @@ impl PairSource for ReadPairs {
         self.fragments.as_ref().map_or_else(|| self.reads.len(), Vec::len)
     }
 
-    fn view_shape(&self) -> ViewShape {
-        self.maker.shape()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![self.maker.shape()]
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {

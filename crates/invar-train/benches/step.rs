@@ -62,8 +62,8 @@ impl PairSource for Stored {
     fn len(&self) -> usize {
         NUM_EMBEDDED
     }
-    fn view_shape(&self) -> ViewShape {
-        self.shape.clone()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![self.shape.clone()]
     }
     fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
         let views = vec![self.view(index), self.view(index + 1)];
@@ -144,7 +144,7 @@ fn main() {
         ..TrainConfig::default()
     };
     let recipe = Recipe {
-        encoder,
+        encoders: vec![encoder],
         loss: Default::default(),
         train: train_config,
         features: Default::default(),

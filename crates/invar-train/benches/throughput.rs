@@ -47,8 +47,8 @@ impl PairSource for Profiles {
     fn len(&self) -> usize {
         20_000
     }
-    fn view_shape(&self) -> ViewShape {
-        ViewShape::Dense(vec![NUM_FEATURES])
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![ViewShape::Dense(vec![NUM_FEATURES])]
     }
     fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
         let views = vec![self.view(index), self.view(index + 1)];
@@ -106,7 +106,7 @@ fn bench_training(dir: &std::path::Path, cost: Duration, precision: Precision, p
     };
     let encoder = EncoderConfig::KmerMlp(KmerMlpConfig { precision, ..KmerMlpConfig::default() });
     let recipe = Recipe {
-        encoder,
+        encoders: vec![encoder],
         loss: Default::default(),
         train: config,
         features: Default::default(),

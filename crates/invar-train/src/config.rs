@@ -141,8 +141,8 @@ impl TrainConfig {
 /// Everything that fixes a training run, beside the samples themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// The encoder.
-    pub encoder: EncoderConfig,
+    /// The encoder, or one of each shape of views: see [`invar_nn::Towers`].
+    pub encoders: Vec<EncoderConfig>,
     /// The loss, or several.
     pub loss: LossTables,
     /// The loop.

@@ -37,13 +37,13 @@ struct Followed {
 }
 
 impl Ema {
-    /// Starts at the weights of `network`, which was built by the same recipe for views of the same shape; its decay is
+    /// Starts at the weights of `network`, which was built by the same recipe for views of the same shapes; its decay is
     /// `train.ema_decay`.
     ///
     /// # Errors
     /// As [`Network::new`].
-    pub fn new(recipe: &Recipe, shape: &ViewShape, network: &Network) -> Result<Self, Error> {
-        let own = Network::new(recipe, shape, 0, network.device())?;
+    pub fn new(recipe: &Recipe, shapes: &[ViewShape], network: &Network) -> Result<Self, Error> {
+        let own = Network::new(recipe, shapes, 0, network.device())?;
         let followed: Vec<Followed> = own
             .named()
             .into_iter()

@@ -6,6 +6,7 @@
 //! number. Of many processes each makes its own rows of every batch.
 
 use std::{
+    iter::StepBy,
     ops::Range,
     sync::Arc,
     thread::JoinHandle,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use invar_dataset::{Pair, PairSource, order::BatchOrder, seed};
+use invar_dataset::{Pair, PairSource, View, order::BatchOrder, seed};
 use invar_nn::{Batch, SampleIds, Views};
 use tch::Device;
 
@@ -58,7 +59,7 @@ impl Plan {
         let first = self.rows.start + part * self.chunk_pairs;
         let end = self.rows.end.min(first + self.chunk_pairs);
         let views = draw(source, &self.order.batch(batch)[first..end], seed::mix(self.seed, batch))?;
-        Ok(Views { stacked: views.stacked.pin(self.device), ..views })
+        Ok(Views { stacks: views.stacks.into_iter().map(|stack| stack.pin(self.device)).collect(), ..views })
     }
 }
 
@@ -149,24 +150,32 @@ fn step_back() {
 pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Result<Views, Error> {
     let pairs = indices.iter().map(|&index| source.pair(index, pair_seed)).collect::<Result<Vec<_>, _>>()?;
     let num_views = pairs.first().map_or(0, |pair| pair.views.len());
+    let num_towers = source.view_shapes().len();
     for pair in &pairs {
-        check_pair(pair, num_views)?;
+        check_pair(pair, num_views, num_towers)?;
     }
-    let by_view = (0..num_views).flat_map(|view| pairs.iter().map(move |pair| &pair.views[view]));
-    let (ids, views): (Vec<_>, Vec<_>) = by_view.map(|(id, view)| (*id, view)).unzip();
-    let stacked = Batch::collate(&views)?;
+    let of_views = |views: StepBy<Range<usize>>| views.flat_map(|view| pairs.iter().map(move |pair| &pair.views[view]));
+    let ids = of_views((0..num_views).step_by(1)).map(|(id, _)| *id).collect();
+    let stack = |tower: usize| {
+        let views: Vec<&View> = of_views((tower..num_views).step_by(num_towers)).map(|(_, view)| view).collect();
+        Batch::collate(&views)
+    };
+    let stacks = (0..num_towers).map(stack).collect::<Result<_, _>>()?;
     let groups = pairs.iter().map(|pair| pair.group).collect();
     let related = pairs.iter().map(|pair| pair.related.clone()).collect();
     let has_links = pairs.iter().any(|pair| pair.links.is_some());
     let links = pairs.into_iter().filter(|_| has_links).map(|pair| pair.links.unwrap_or_default()).collect();
-    Ok(Views { stacked, samples: SampleIds::new(num_views, ids).with_groups(groups).with_related(related), links })
+    Ok(Views { stacks, samples: SampleIds::new(num_views, ids).with_groups(groups).with_related(related), links })
 }
 
-fn check_pair(pair: &Pair, num_views: usize) -> Result<(), Error> {
+fn check_pair(pair: &Pair, num_views: usize, num_towers: usize) -> Result<(), Error> {
     let sample = pair.views.first().map_or_else(|| "without a view".into(), |(id, _)| id.to_string());
     let complain = |reason| Err(Error::Pair { sample, reason });
     if pair.views.len() != num_views {
         return complain(format!("{} views, the first pair of the batch has {num_views}", pair.views.len()));
+    }
+    if num_views < num_towers {
+        return complain(format!("{num_views} views, which are said to be of {num_towers} shapes"));
     }
     if let Some(wrong) = pair.related.iter().find(|related| !(related.weight.is_finite() && related.weight >= 0.0)) {
         let (other, weight) = (wrong.sample, wrong.weight);

@@ -213,8 +213,8 @@ mod tests {
         fn len(&self) -> usize {
             self.0
         }
-        fn view_shape(&self) -> ViewShape {
-            ViewShape::Dense(vec![1])
+        fn view_shapes(&self) -> Vec<ViewShape> {
+            vec![ViewShape::Dense(vec![1])]
         }
         fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
             Ok(Pair::of(self.split_key(index), []))

@@ -40,7 +40,11 @@ impl Recipe {
     /// When the model to start from cannot be read.
     pub fn fixes_weights(&self) -> Result<Value, Error> {
         let train = self.train.fixes_weights()?;
-        Ok(json!({"data": self.data, "encoder": self.encoder, "loss": self.loss, "train": train}))
+        let encoder = match &self.encoders[..] {
+            [encoder] => json!(encoder),
+            encoders => json!(encoders),
+        };
+        Ok(json!({"data": self.data, "encoder": encoder, "loss": self.loss, "train": train}))
     }
 
     /// Whether this recipe goes on with what `path` holds, whose weights were fixed by `found`.
@@ -75,13 +79,17 @@ impl Recipe {
     ///
     /// # Errors
     /// When the model to start from cannot be read.
-    pub(crate) fn identity(&self, shape: &ViewShape, num_samples: usize, of_step: Value) -> Result<Value, Error> {
+    pub(crate) fn identity(&self, shapes: &[ViewShape], num_samples: usize, of_step: Value) -> Result<Value, Error> {
         let mut identity = self.fixes_weights()?;
         if !of_step.is_null() {
             identity[STEP] = of_step;
         }
         identity[NUM_SAMPLES] = num_samples.into();
-        identity[VIEWS] = format!("{shape:?}").into();
+        identity[VIEWS] = match shapes {
+            [shape] => format!("{shape:?}"),
+            shapes => format!("{shapes:?}"),
+        }
+        .into();
         Ok(identity)
     }
 }
@@ -149,13 +157,13 @@ mod tests {
     #[test]
     fn what_does_not_change_the_weights_does_not_count() {
         let recipe = |view_workers, seed| Recipe {
-            encoder: Default::default(),
+            encoders: vec![Default::default()],
             loss: Default::default(),
             train: TrainConfig { view_workers, seed, ..Default::default() },
             features: Default::default(),
             data: Value::Null,
         };
-        let of = |recipe: &Recipe| recipe.identity(&ViewShape::Dense(vec![3]), 10, Value::Null).unwrap();
+        let of = |recipe: &Recipe| recipe.identity(&[ViewShape::Dense(vec![3])], 10, Value::Null).unwrap();
         let (one, five, other) = (recipe(1, 7), recipe(5, 7), recipe(1, 8));
         assert_eq!(of(&one), of(&five));
         assert_ne!(of(&one), of(&other));

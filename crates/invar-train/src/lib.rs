@@ -32,8 +32,8 @@
 //!     fn len(&self) -> usize {
 //!         64
 //!     }
-//!     fn view_shape(&self) -> ViewShape {
-//!         ViewShape::Dense(vec![16])
+//!     fn view_shapes(&self) -> Vec<ViewShape> {
+//!         vec![ViewShape::Dense(vec![16])]
 //!     }
 //!     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
 //!         let view = |number| {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use invar_dataset::{RunDir, ViewShape};
-use invar_nn::{Batch, Encoder, EncoderConfig, Features, Mode};
+use invar_nn::{Batch, Encoder, EncoderConfig, Features, Mode, Towers};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, nn};
 
@@ -16,9 +16,11 @@ use crate::{
     step::host_rows,
 };
 
-/// A trained encoder. Heads are not part of it.
+/// A trained encoder, or several, of which one embeds. Heads are not part of it.
 pub struct Model {
-    encoder: Box<dyn Encoder>,
+    towers: Towers,
+    /// Which of them embeds.
+    tower: usize,
     device: Device,
     header: Header,
     sha256: String,
@@ -27,14 +29,24 @@ pub struct Model {
 /// What a model file says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Header {
-    encoder: EncoderConfig,
-    views: StoredShape,
+    #[serde(flatten)]
+    first: Tower,
+    /// Models from before this key have one encoder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    other_towers: Vec<Tower>,
     /// LibTorch's, in training.
     threads: usize,
     trained_steps: u64,
     /// Models from before this key embed what the last layer makes.
     #[serde(default)]
     features: Features,
+}
+
+/// An encoder and what it reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Tower {
+    encoder: EncoderConfig,
+    views: StoredShape,
 }
 
 /// [`ViewShape`], as stored.
@@ -54,14 +66,18 @@ impl Model {
     /// When the disk refuses.
     pub fn save(
         path: &Path,
-        encoder: &EncoderConfig,
+        encoders: &[EncoderConfig],
         features: Features,
-        views: &ViewShape,
+        views: &[ViewShape],
         threads: usize,
         trained_steps: u64,
         tensors: &[(String, Tensor)],
     ) -> Result<String, Error> {
-        let header = Header { encoder: encoder.clone(), views: views.into(), threads, trained_steps, features };
+        let tower =
+            |(encoder, views): (&EncoderConfig, &ViewShape)| Tower { encoder: encoder.clone(), views: views.into() };
+        let mut towers = encoders.iter().zip(views).map(tower);
+        let first = towers.next().ok_or(invar_nn::Error::Towers { encoders: encoders.len(), shapes: views.len() })?;
+        let header = Header { first, other_towers: towers.collect(), threads, trained_steps, features };
         let is_trunk = |name: &str| name.strip_prefix(TRUNK).is_some_and(|rest| rest.starts_with('.'));
         let trunk: Vec<(String, Tensor)> =
             tensors.iter().filter(|(name, _)| is_trunk(name)).map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
@@ -87,24 +103,48 @@ impl Model {
         let (tensors, header): (HashMap<String, Tensor>, Header) = checkpoint::parse(path, &bytes)?;
         let guard = hold_generator();
         let mut store = nn::VarStore::new(Device::Cpu);
-        let encoder = header.encoder.init(&(store.root() / TRUNK), &header.views.clone().into())?;
+        let (encoders, shapes): (Vec<EncoderConfig>, Vec<ViewShape>) =
+            header.towers().map(|tower| (tower.encoder.clone(), tower.views.clone().into())).unzip();
+        let towers = Towers::new(&(store.root() / TRUNK), &encoders, &shapes)?;
         drop(guard);
         for (name, own) in store.variables() {
             copy_named(&tensors, &name, &own).map_err(|found| Error::Corrupt {
                 path: path.into(),
                 what: "weights".into(),
-                expected: format!("those of encoder {}", header.encoder.name()),
+                expected: format!(
+                    "those of encoder {}",
+                    encoders.iter().map(EncoderConfig::name).collect::<Vec<_>>().join(" and ")
+                ),
                 found,
             })?;
         }
         store.set_device(device);
         store.freeze();
-        Ok(Self { encoder, device, header, sha256: checkpoint::digest(&bytes) })
+        Ok(Self { towers, tower: 0, device, header, sha256: checkpoint::digest(&bytes) })
+    }
+
+    /// The same model, embedding views of another of its towers, 0-based; a model as it is read embeds those of the first.
+    ///
+    /// # Errors
+    /// When it has not so many.
+    pub fn with_tower(mut self, tower: usize) -> Result<Self, Error> {
+        let num_towers = self.header.towers().count();
+        if tower >= num_towers {
+            let expected = format!("below the model's number of encoders, {num_towers}");
+            return Err(Error::Config { key: "tower", expected, found: tower.to_string() });
+        }
+        self.tower = tower;
+        Ok(self)
     }
 
     /// The views it reads.
     pub fn view_shape(&self) -> ViewShape {
-        self.header.views.clone().into()
+        let mut towers = self.header.towers();
+        towers.nth(self.tower).unwrap_or_else(|| unreachable!("a tower that is there")).views.clone().into()
+    }
+
+    fn encoder(&self) -> &dyn Encoder {
+        self.towers.get(self.tower).unwrap_or_else(|| unreachable!("a tower that is there"))
     }
 
     /// What of the encoder it embeds by.
@@ -121,7 +161,7 @@ impl Model {
 
     /// Dimensions of what it embeds, `D`.
     pub fn dim(&self) -> usize {
-        self.header.features.dim(&*self.encoder)
+        self.header.features.dim(self.encoder())
     }
 
     /// Where it computes.
@@ -141,9 +181,15 @@ impl Model {
     pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         invar_torch::caught(|| {
             let _no_grad = tch::no_grad_guard();
-            let encoded = self.encoder.encode(&batch.to_device(self.device), Mode::EMBED)?;
+            let encoded = self.encoder().encode(&batch.to_device(self.device), Mode::EMBED)?;
             host_rows(&self.header.features.of(&encoded))
         })?
+    }
+}
+
+impl Header {
+    fn towers(&self) -> impl Iterator<Item = &Tower> {
+        [&self.first].into_iter().chain(&self.other_towers)
     }
 }
 

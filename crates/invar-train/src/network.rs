@@ -58,14 +58,14 @@ impl Network {
     /// device.
     ///
     /// # Errors
-    /// When the encoder does not fit the shape of the views, or a loss the encoder.
-    pub fn new(recipe: &Recipe, shape: &ViewShape, weight_seed: u64, device: Device) -> Result<Self, Error> {
+    /// When the encoders do not fit the shapes of the views, or a loss the encoders.
+    pub fn new(recipe: &Recipe, shapes: &[ViewShape], weight_seed: u64, device: Device) -> Result<Self, Error> {
         seeded(weight_seed, || {
             let mut store = nn::VarStore::new(Device::Cpu);
-            let encoder = recipe.encoder.init(&(store.root() / TRUNK), shape)?;
-            let loss = recipe.loss.init(&(store.root() / HEAD), encoder.dim(), encoder.tokens())?;
+            let towers = Towers::new(&(store.root() / TRUNK), &recipe.encoders, shapes)?;
+            let loss = recipe.loss.init(&(store.root() / HEAD), towers.dim(), towers.tokens())?;
             store.set_device(device);
-            Ok(Self { store, towers: Towers::Siamese(encoder), loss })
+            Ok(Self { store, towers, loss })
         })
     }
 

@@ -23,7 +23,7 @@ pub struct PairQuality {
 /// Progress is told in views.
 ///
 /// # Errors
-/// As [`embed`](crate::embed()), and when a pair does not have two views.
+/// As [`embed`](crate::embed()), also where the views are of two kinds, and when a pair does not have two views.
 pub fn pair_quality(
     model: &Model,
     source: &dyn PairSource,
@@ -42,7 +42,7 @@ pub fn pair_quality(
         }
         Ok(vec![views.swap_remove(if side == 0 { 0 } else { views.len() - 1 }).1])
     };
-    let sides = Made { len: 2 * indices.len(), shape: source.view_shape(), views };
+    let sides = Made { len: 2 * indices.len(), shape: model.view_shape(), views };
     let rows = embed_all(model, &sides, config, progress)?;
     let (first, second) = rows.split_at(indices.len() * model.dim());
     of_pairs(first, second, model.dim())

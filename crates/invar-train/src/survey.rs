@@ -79,7 +79,7 @@ fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: 
     let config = &recipe.train;
     let on_host = device == Device::Cpu;
     let _threads = Threads::set(config.threads);
-    let mut step = ContrastiveStep::new(recipe, &source.view_shape(), &Place::from(Device::Cpu))?;
+    let mut step = ContrastiveStep::new(recipe, &source.view_shapes(), &Place::from(Device::Cpu))?;
     let named = step.parameters();
     let count =
         |trained: bool| named.iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum();
@@ -99,7 +99,7 @@ fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: 
     let training: Arc<dyn PairSource> = Arc::new(training);
     let draw = |pairs| feed::draw(&*training, &BatchOrder::new(num_training, pairs, 0)?.batch(0), 0);
     let few = draw(PROBE_PAIRS[0])?;
-    let view_bytes = few.stacked.num_bytes() / few.num_pairs();
+    let view_bytes = few.num_bytes() / few.num_pairs();
     let probe = draw((PROBE_BYTES / view_bytes.max(1)).clamp(PROBE_PAIRS[0], PROBE_PAIRS[1]))?;
     let memory = Memory {
         weights,
@@ -136,8 +136,8 @@ fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Opt
     let others = SampleIds::new(probe.samples.num_views(), probe.samples.iter().map(|id| SampleId(!id.0)).collect());
     // The views are the same twice over; which of them is of which sample costs no memory.
     let samples = SampleIds::concat([&probe.samples, &others.with_groups(probe.samples.groups().to_vec())].into_iter());
-    let double =
-        Views { stacked: probe.stacked.repeated(2), samples, links: [&probe.links[..], &probe.links[..]].concat() };
+    let stacks = probe.stacks.iter().map(|stack| stack.repeated(2)).collect();
+    let double = Views { stacks, samples, links: [&probe.links[..], &probe.links[..]].concat() };
     let mut peaks = [0; 2];
     // The first pass makes LibTorch allocate what it keeps.
     for (round, views) in [(0, &double), (0, probe), (1, &double)] {

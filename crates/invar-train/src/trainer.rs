@@ -136,7 +136,7 @@ impl Trainer {
         let place = place.into();
         let step = guarded(config, "building the network", || {
             let _threads = Threads::set(config.threads);
-            let step = ContrastiveStep::new(recipe, &source.view_shape(), &place)?;
+            let step = ContrastiveStep::new(recipe, &source.view_shapes(), &place)?;
             if place.device == Device::Cpu {
                 let num = |trained: bool| {
                     step.parameters().iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum()
@@ -176,7 +176,7 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let config = &recipe.train;
         let group = Rc::clone(&place.group);
-        let identity = recipe.identity(&source.view_shape(), source.len(), step.identity())?;
+        let identity = recipe.identity(&source.view_shapes(), source.len(), step.identity())?;
         let (training, held_out) =
             split::split(with_views(config, source), config.validation_fraction, Stream::Split.seed(config.seed))?;
         let order = BatchOrder::new(training.len(), config.batch_size, Stream::Order.seed(config.seed))?;
@@ -327,10 +327,10 @@ impl Trainer {
             _ => (ema::averaged(self.step.tensors()), self.state.step),
         };
         let model = self.run_dir.model();
-        let (encoder, views) = (&self.recipe.encoder, self.training.view_shape());
+        let (encoders, views) = (&self.recipe.encoders, self.training.view_shapes());
         let threads = self.recipe.train.threads;
         let model_sha256 = match self.output {
-            Some(_) => Model::save(&model, encoder, self.recipe.features, &views, threads, model_step, &tensors)?,
+            Some(_) => Model::save(&model, encoders, self.recipe.features, &views, threads, model_step, &tensors)?,
             None => String::new(),
         };
         self.group.barrier()?;

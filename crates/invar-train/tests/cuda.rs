@@ -17,7 +17,7 @@ fn recipe() -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
     let train = TrainConfig { steps: Steps::Fixed(40), batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train,
         features: Default::default(),

@@ -16,7 +16,7 @@ fn recipe() -> Recipe {
     let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
     let train = TrainConfig { steps: Steps::Fixed(40), batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),

@@ -31,7 +31,7 @@ fn recipe(seed: u64) -> Recipe {
         ..TrainConfig::default()
     };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: LossConfig::Momentum(MomentumConfig { queue: 100, ..MomentumConfig::default() }).into(),
         train,
         features: Default::default(),

@@ -35,8 +35,8 @@ impl PairSource for Stripes {
     fn len(&self) -> usize {
         120
     }
-    fn view_shape(&self) -> ViewShape {
-        ViewShape::Dense(vec![1, SIDE, SIDE])
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![ViewShape::Dense(vec![1, SIDE, SIDE])]
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let views = [1, 2].map(|view| Self::image(index, seed::mix(pair_seed, view))).to_vec();
@@ -83,8 +83,8 @@ impl PairSource for Still {
     fn len(&self) -> usize {
         PairSource::len(&Stripes)
     }
-    fn view_shape(&self) -> ViewShape {
-        PairSource::view_shape(&Stripes)
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        Stripes.view_shapes()
     }
     fn pair(&self, index: usize, _: u64) -> Result<Pair, DatasetError> {
         Ok(Pair::of(SampleId(index as u64), Self::views(index)))
@@ -108,7 +108,7 @@ fn recipe() -> Recipe {
         ..TrainConfig::default()
     };
     Recipe {
-        encoder: EncoderConfig::ResnetC4(encoder),
+        encoders: vec![EncoderConfig::ResnetC4(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
@@ -147,7 +147,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
     };
     let beta = train.betas[0];
     let recipe = Recipe {
-        encoder: EncoderConfig::Resnet(encoder),
+        encoders: vec![EncoderConfig::Resnet(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
@@ -160,7 +160,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
     let stored = newest(dir.path());
 
     let store = nn::VarStore::new(Device::Cpu);
-    let network = recipe.encoder.init(&(store.root() / "trunk"), &PairSource::view_shape(&Still)).unwrap();
+    let network = recipe.encoders[0].init(&(store.root() / "trunk"), &Still.view_shapes()[0]).unwrap();
     for (name, mut weight) in store.variables() {
         tch::no_grad(|| weight.copy_(&stored[&name]));
     }

@@ -46,8 +46,8 @@ impl PairSource for Windows {
     fn len(&self) -> usize {
         NUM_SAMPLES
     }
-    fn view_shape(&self) -> ViewShape {
-        ViewShape::Dense(vec![1, SIDE, SIDE])
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![ViewShape::Dense(vec![1, SIDE, SIDE])]
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let mut rng = seed::rng(pair_seed, index as u64);
@@ -81,8 +81,8 @@ impl PairSource for Made {
     fn len(&self) -> usize {
         NUM_SAMPLES
     }
-    fn view_shape(&self) -> ViewShape {
-        self.shape.clone()
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        vec![self.shape.clone()]
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let view = |number: u64| {
@@ -164,7 +164,7 @@ fn recipe(encoder: EncoderConfig, loss: LossTables, steps: u64, chunk_pairs: usi
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoder, loss, train, features: Default::default(), data: Default::default() }
+    Recipe { encoders: vec![encoder], loss, train, features: Default::default(), data: Default::default() }
 }
 
 fn run(recipe: &Recipe, source: impl PairSource + 'static, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {

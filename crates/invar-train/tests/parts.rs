@@ -70,8 +70,8 @@ struct Adversarial {
 
 impl Adversarial {
     fn new(recipe: &Recipe, weight: f64, source: &dyn PairSource, place: &Place) -> Result<Self, Error> {
-        let (config, shape) = (&recipe.train, source.view_shape());
-        let network = Network::new(recipe, &shape, Stream::Weights.seed(config.seed), place.device)?;
+        let (config, shapes) = (&recipe.train, source.view_shapes());
+        let network = Network::new(recipe, &shapes, Stream::Weights.seed(config.seed), place.device)?;
         let critic = Critic::new(network.towers.dim() as i64, config.seed);
         let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
         let optimizers = [
@@ -79,7 +79,7 @@ impl Adversarial {
             Optimizer::new("critic_optimizer", config, critic.named()),
         ];
         let gradients = [0, 1].map(|of: usize| Gradients::new(&optimizers[of].params()));
-        let ema = Ema::new(recipe, &shape, &network)?;
+        let ema = Ema::new(recipe, &shapes, &network)?;
         let group = Rc::clone(&place.group);
         Ok(Self { network, ema, critic, optimizers, gradients, weight, group, losses: vec![] })
     }
@@ -94,7 +94,7 @@ impl Adversarial {
 }
 
 fn answers(views: &Views) -> Tensor {
-    let Batch::Dense { x } = &views.stacked else { panic!("clouds are dense") };
+    let [Batch::Dense { x }] = &views.stacks[..] else { panic!("clouds are dense") };
     x.select(1, 0).gt(0.0).to_kind(Kind::Float)
 }
 
@@ -187,7 +187,7 @@ fn recipe() -> Recipe {
         ..TrainConfig::default()
     };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train,
         features: Default::default(),

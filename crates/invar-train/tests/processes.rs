@@ -33,16 +33,18 @@ const UNTIL: &str = "INVAR_TEST_UNTIL";
 const LOSS: &str = "INVAR_TEST_LOSS";
 
 /// Losses on the two cores, with a bank, with more than two views, two at once, and of single positions.
-const LOSSES: [&str; 5] = ["info-nce", "momentum", "multi-positive", "two", POSITIONS];
+const LOSSES: [&str; 6] = ["info-nce", "momentum", "multi-positive", "two", POSITIONS, TOWERS];
 const POSITIONS: &str = "single positions";
+/// InfoNCE between views of two kinds, with an encoder each.
+const TOWERS: &str = "towers";
 
 fn recipe(loss: &str) -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let conv = ConvConfig { channels: 8, depth: 1, kernel: 3, stem_kernel: 3, stride: 2, dim: 16, dropout: 0.0 };
-    let is_of_positions = loss == POSITIONS;
+    let name = loss;
     let (learn_temperature, projection) = (true, vec![16, 8]);
     let (loss, views) = match loss {
-        "info-nce" => {
+        "info-nce" | TOWERS => {
             let config = InfoNceConfig { learn_temperature, projection, ..InfoNceConfig::default() };
             (LossConfig::InfoNce(config).into(), 2)
         }
@@ -70,7 +72,11 @@ fn recipe(loss: &str) -> Recipe {
             (LossConfig::MultiPositive(config).into(), 3)
         }
     };
-    let encoder = if is_of_positions { EncoderConfig::Conv(conv) } else { EncoderConfig::KmerMlp(encoder) };
+    let encoders = match name {
+        POSITIONS => vec![EncoderConfig::Conv(conv)],
+        TOWERS => vec![EncoderConfig::KmerMlp(encoder), EncoderConfig::Conv(conv)],
+        _ => vec![EncoderConfig::KmerMlp(encoder)],
+    };
     let train = TrainConfig {
         views,
         steps: Steps::Fixed(30),
@@ -85,13 +91,13 @@ fn recipe(loss: &str) -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoder, loss, train, features: Default::default(), data: Default::default() }
+    Recipe { encoders, loss, train, features: Default::default(), data: Default::default() }
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
     // Some of the rows of one process are related to rows of another, or of a group with them.
-    let (as_tokens, says) = (loss == POSITIONS, loss == "multi-positive");
-    let source = Clouds { in_twos: true, has_groups: true, says, as_tokens, ..Clouds::default() };
+    let (as_tokens, says, of_two_kinds) = (loss == POSITIONS, loss == "multi-positive", loss == TOWERS);
+    let source = Clouds { in_twos: true, has_groups: true, says, as_tokens, of_two_kinds, ..Clouds::default() };
     let mut trainer = Trainer::new(&recipe(loss), Arc::new(source), place, dir, &NoProgress)?;
     trainer.run(until, &NoProgress)?;
     trainer.finish().map(|_| ())

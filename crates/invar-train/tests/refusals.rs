@@ -25,7 +25,7 @@ fn recipe() -> Recipe {
         ..TrainConfig::default()
     };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train,
         features: Default::default(),
@@ -79,7 +79,7 @@ fn memory_that_ends_in_training_is_told_with_the_remedy_and_the_run_goes_on() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (recipe, place) = (recipe(), Place::from(Device::Cpu));
     let source: Arc<dyn PairSource> = Arc::new(Clouds::default());
-    let step = Greedy { step: ContrastiveStep::new(&recipe, &source.view_shape(), &place).unwrap(), batch: 6 };
+    let step = Greedy { step: ContrastiveStep::new(&recipe, &source.view_shapes(), &place).unwrap(), batch: 6 };
     let mut trainer = Trainer::with_step(&recipe, Box::new(step), source, &place, broken.path(), &NoProgress).unwrap();
     let error = trainer.run(12, &NoProgress).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { .. }) && error.is_out_of_memory() && !error.is_bad_input());
@@ -100,8 +100,8 @@ impl PairSource for Broken {
     fn len(&self) -> usize {
         PairSource::len(&self.0)
     }
-    fn view_shape(&self) -> ViewShape {
-        PairSource::view_shape(&self.0)
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        self.0.view_shapes()
     }
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
         assert!(index != 7, "{WORDS}");

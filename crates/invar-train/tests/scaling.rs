@@ -17,7 +17,7 @@ fn recipe(train: TrainConfig) -> Recipe {
     let train =
         TrainConfig { steps: Steps::Fixed(12), batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,
         features: Default::default(),
@@ -161,7 +161,8 @@ fn training_starts_from_another_runs_encoder() {
     assert!(!model.0.is_empty() && model.0.iter().all(|(name, tensor)| tensors[name] == *tensor));
     // An encoder of another size is refused, with the tensor and both shapes.
     let mut wide = recipe(warm);
-    wide.encoder = EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 20, ..KmerMlpConfig::default() });
+    wide.encoders =
+        vec![EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 20, ..KmerMlpConfig::default() })];
     let error = run(&wide, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
     assert!(error.contains("[16") && error.contains("[20") && error.contains("train.warm_start"), "{error}");
     // The model is part of what may not change under a run.

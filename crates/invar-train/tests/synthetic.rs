@@ -21,6 +21,8 @@ pub struct Clouds {
     pub says: bool,
     /// Points are sequences of four tokens, of which a third is hidden, and the positions of the two views of a pair are linked.
     pub as_tokens: bool,
+    /// The second view of a pair is such a sequence, without anything hidden: of another instrument.
+    pub of_two_kinds: bool,
 }
 
 impl Default for Clouds {
@@ -33,6 +35,7 @@ impl Default for Clouds {
             has_groups: false,
             says: false,
             as_tokens: false,
+            of_two_kinds: false,
         }
     }
 }
@@ -68,8 +71,13 @@ impl PairSource for Clouds {
     fn len(&self) -> usize {
         self.num_samples
     }
-    fn view_shape(&self) -> ViewShape {
-        if self.as_tokens { ViewShape::Tokens { vocabulary: 5 } } else { ViewShape::Dense(vec![NUM_FEATURES]) }
+    fn view_shapes(&self) -> Vec<ViewShape> {
+        let (dense, tokens) = (ViewShape::Dense(vec![NUM_FEATURES]), ViewShape::Tokens { vocabulary: 5 });
+        match (self.of_two_kinds, self.as_tokens) {
+            (true, _) => vec![dense, tokens],
+            (false, true) => vec![tokens],
+            (false, false) => vec![dense],
+        }
     }
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let samples = [index, if self.in_twos { index ^ 1 } else { index }];
@@ -89,6 +97,10 @@ impl PairSource for Clouds {
             1 => Some(GroupId(index as u64 / 32)),
             _ => None,
         };
+        if self.of_two_kinds {
+            let View::Tokens { ids, .. } = tokens(&views[1].1, NUM_FEATURES) else { unreachable!("tokens") };
+            views[1].1 = View::tokens(ids);
+        }
         let mut links = None;
         if self.as_tokens {
             views.iter_mut().for_each(|(_, view)| *view = tokens(view, index % 3));

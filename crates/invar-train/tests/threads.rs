@@ -34,9 +34,9 @@ fn view(shape: &ViewShape, pair: usize, view: usize) -> View {
 
 fn chunk(shape: &ViewShape, pairs: std::ops::Range<usize>) -> Views {
     let views: Vec<View> = [1, 2].iter().flat_map(|&v| pairs.clone().map(move |pair| view(shape, pair, v))).collect();
-    let stacked = Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap();
+    let stacks = vec![Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap()];
     let samples: Vec<SampleId> = pairs.map(|pair| SampleId(pair as u64)).collect();
-    Views { stacked, samples: SampleIds::of_pairs(2, &samples), links: vec![] }
+    Views { stacks, samples: SampleIds::of_pairs(2, &samples), links: vec![] }
 }
 
 /// What AdamW remembers of the gradient after a step: a fixed part of it.
@@ -44,14 +44,14 @@ fn gradients(encoder: &EncoderConfig, shape: &ViewShape, threads: usize) -> Hash
     let train = TrainConfig { threads, batch_size: PAIRS, grad_clip: 0.0, ..TrainConfig::default() };
     let loss = LossConfig::InfoNce(InfoNceConfig { projection: vec![16], ..InfoNceConfig::default() });
     let recipe = Recipe {
-        encoder: encoder.clone(),
+        encoders: vec![encoder.clone()],
         loss: loss.into(),
         train,
         features: Default::default(),
         data: Default::default(),
     };
     tch::set_num_threads(threads as i32);
-    let mut step = ContrastiveStep::new(&recipe, shape, &Place::from(Device::Cpu)).unwrap();
+    let mut step = ContrastiveStep::new(&recipe, std::slice::from_ref(shape), &Place::from(Device::Cpu)).unwrap();
     assert_eq!(step.side_by_side(), threads);
     let part = PAIRS / threads;
     let chunks: Vec<Views> = (0..threads).map(|i| chunk(shape, i * part..(i + 1) * part)).collect();

@@ -24,7 +24,7 @@ use tch::{Device, Tensor};
 fn recipe() -> Recipe {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     Recipe {
-        encoder: EncoderConfig::KmerMlp(encoder),
+        encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train: TrainConfig {
             steps: Steps::Fixed(60),

@@ -24,7 +24,7 @@ use invar_dataset::{
     seed::{self, Stream},
 };
 use invar_loss::{Context, Local, MemoryBank};
-use invar_nn::{Mode, Relations, SampleIds, Views};
+use invar_nn::{EncoderConfig, Mode, Relations, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
@@ -69,11 +69,11 @@ impl ContrastiveStep {
     /// Builds the networks. Weights are drawn from the recipe's seed and are the same for every device and process.
     ///
     /// # Errors
-    /// When the recipe does not fit the shape of the views.
-    pub fn new(recipe: &Recipe, shape: &ViewShape, place: &Place) -> Result<Self, Error> {
+    /// When the recipe does not fit the shapes of the views.
+    pub fn new(recipe: &Recipe, shapes: &[ViewShape], place: &Place) -> Result<Self, Error> {
         let config = &recipe.train;
         invar_torch::set_deterministic(true)?;
-        let network = Network::new(recipe, shape, Stream::Weights.seed(config.seed), place.device)?;
+        let network = Network::new(recipe, shapes, Stream::Weights.seed(config.seed), place.device)?;
         if let Some(path) = &config.warm_start {
             network.warm_start(path.as_ref())?;
         }
@@ -83,11 +83,11 @@ impl ContrastiveStep {
             let expected = "above 0 for a loss that compares with a moving average of the network".into();
             return Err(Error::Config { key: "train.ema_decay", expected, found: "0".into() });
         }
-        let ema = (config.ema_decay > 0.0).then(|| Ema::new(recipe, shape, &network)).transpose()?;
+        let ema = (config.ema_decay > 0.0).then(|| Ema::new(recipe, shapes, &network)).transpose()?;
         // What no gradient moves (the running means of batch norms, frozen layers) is stored, but not optimised.
         let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
         let optimizer = Optimizer::new("optimizer", config, trainable);
-        let is_apart = recipe.encoder.is_row_wise() && place.device == Device::Cpu;
+        let is_apart = recipe.encoders.iter().all(EncoderConfig::is_row_wise) && place.device == Device::Cpu;
         Ok(Self {
             side_by_side: if is_apart { config.threads } else { 1 },
             gradients: Gradients::new(&optimizer.params()),

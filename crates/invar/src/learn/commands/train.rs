@@ -76,7 +76,7 @@ pub fn train(
     let hushed = ui.hushed();
     let ui = if group.is_first() { ui } else { &hushed };
     let settings = invar_train::Recipe {
-        encoder: recipe.encoder.clone(),
+        encoders: vec![recipe.encoder.clone()],
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),
         features: recipe.embed.features,
