@@ -40,6 +40,8 @@ pub enum Stream {
     Validation = 5,
     /// By which symmetry a sample is moved.
     Moves = 0x6d6f_7665,
+    /// In which order the gradients of several losses give way.
+    Harmony = 0x6861_726d,
 }
 
 impl Stream {

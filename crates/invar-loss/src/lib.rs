@@ -107,7 +107,12 @@ pub struct LossOutput {
 impl LossOutput {
     /// The sum of the terms, a scalar; `None` of none.
     pub fn total(&self) -> Option<Tensor> {
-        let terms: Vec<&Tensor> = self.terms.iter().map(|(_, term)| term).collect();
+        self.total_of(|_| true)
+    }
+
+    /// The sum of the terms of some losses, by name.
+    pub fn total_of(&self, is_of: impl Fn(&str) -> bool) -> Option<Tensor> {
+        let terms: Vec<&Tensor> = self.terms.iter().filter(|(name, _)| is_of(name)).map(|(_, term)| term).collect();
         (!terms.is_empty()).then(|| Tensor::stack(&terms, 0).sum(None))
     }
 }
@@ -124,10 +129,15 @@ pub struct Local {
 }
 
 impl Local {
+    /// The same numbers, not copied.
+    pub fn shallow_clone(&self) -> Self {
+        let metrics = self.metrics.iter().map(|(name, metric)| (*name, metric.shallow_clone())).collect();
+        Self { name: self.name, sum: self.sum.shallow_clone(), metrics }
+    }
+
     /// The same numbers, without gradients.
     pub fn detached(&self) -> Self {
-        let metrics = self.metrics.iter().map(|(name, metric)| (*name, metric.shallow_clone())).collect();
-        Self { name: self.name, sum: self.sum.detach(), metrics }
+        Self { sum: self.sum.detach(), ..self.shallow_clone() }
     }
 
     /// Adds what the same loss made of other rows.

@@ -197,6 +197,11 @@ impl Objective {
         self.parts.iter().any(|part| part.loss.reads_links())
     }
 
+    /// Names of the losses, which their terms have too.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.parts.iter().map(|part| part.name).collect()
+    }
+
     /// Names of the local losses.
     pub fn local_names(&self) -> Vec<&'static str> {
         self.locals().map(|part| part.name).collect()

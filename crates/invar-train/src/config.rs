@@ -5,7 +5,7 @@ use invar_nn::{EncoderConfig, Features};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Steps};
+use crate::{Error, HarmonyConfig, Steps};
 
 /// Settings of the training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct TrainConfig {
     pub betas: [f64; 2],
     /// Longest gradient, as its L2 norm over all parameters; longer ones are scaled down. 0 for no bound.
     pub grad_clip: f64,
+    /// What becomes of the gradients of several losses.
+    #[serde(skip_serializing_if = "HarmonyConfig::is_default")]
+    pub harmony: HarmonyConfig,
     /// Decay of a moving average of the weights, which is then what is validated and embedded; 0 for none. 0.99 to 0.9999.
     pub ema_decay: f64,
     /// Parameters that stay as they are, by whole names or their beginnings (`trunk.stem`); `invar train --dry-run`
@@ -87,6 +90,7 @@ impl Default for TrainConfig {
             weight_decay: 0.01,
             betas: [0.9, 0.99],
             grad_clip: 1.0,
+            harmony: HarmonyConfig::default(),
             ema_decay: 0.0,
             freeze: vec![],
             warm_start: None,

@@ -71,11 +71,25 @@ impl Gradients {
 /// # Errors
 /// When LibTorch refuses.
 pub fn gradients_of(loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
-    Ok(Tensor::f_run_backward(&[loss], inputs, false, false)?)
+    gradients_keeping(false, loss, inputs)
+}
+
+/// As [`gradients_of`]; `keep` the graph where there will be another pass through it.
+///
+/// # Errors
+/// When LibTorch refuses.
+pub(crate) fn gradients_keeping(keep: bool, loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
+    Ok(Tensor::f_run_backward(&[loss], inputs, keep, false)?)
 }
 
 /// The gradient of a step, one tensor a parameter; undefined where the loss does not depend on it.
 pub struct Summed(Vec<Tensor>);
+
+impl FromIterator<Tensor> for Summed {
+    fn from_iter<I: IntoIterator<Item = Tensor>>(gradients: I) -> Self {
+        Self(gradients.into_iter().collect())
+    }
+}
 
 impl Summed {
     /// The tensors, in the order of the parameters.

@@ -23,9 +23,11 @@ impl Memory {
     }
 
     /// [`Memory::weights`] of so many trained numbers and so many fixed ones, in single precision.
-    pub(crate) fn of_weights(num_trained: usize, num_fixed: usize, config: &TrainConfig) -> usize {
+    pub(crate) fn of_weights(num_trained: usize, num_fixed: usize, num_losses: usize, config: &TrainConfig) -> usize {
         let averages = if config.ema_decay > 0.0 { 1 } else { 0 };
-        4 * (num_trained * (4 + averages) + num_fixed * (1 + averages))
+        // Weights, two means, and the gradient; or one of each loss, and what is made of them.
+        let gradients = if config.harmony.is_apart() { 1 + num_losses } else { 1 };
+        4 * (num_trained * (3 + gradients + averages) + num_fixed * (1 + averages))
     }
 }
 

@@ -53,6 +53,15 @@ pub struct Projected {
     pub local: Vec<Local>,
 }
 
+impl Projected {
+    /// The same numbers and graphs, not copied.
+    pub fn shallow_clone(&self) -> Self {
+        let clone = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+        let local = self.local.iter().map(Local::shallow_clone).collect();
+        Self { embeddings: clone(&self.embeddings), projections: clone(&self.projections), local }
+    }
+}
+
 impl Network {
     /// Draws the weights on the CPU, from LibTorch's generator under `weight_seed`, so that they are the same for every
     /// device.

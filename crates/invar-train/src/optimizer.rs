@@ -40,6 +40,11 @@ impl Optimizer {
         self.groups.iter().flat_map(|group| &group.params).collect()
     }
 
+    /// The names of [`Optimizer::params`], in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().flat_map(|group| &group.names).map(String::as_str)
+    }
+
     /// One step along `gradients`, one for each of [`Optimizer::params`]. An undefined gradient leaves its parameter
     /// as it is.
     ///

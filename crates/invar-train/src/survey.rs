@@ -84,7 +84,7 @@ fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: 
     let count =
         |trained: bool| named.iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum();
     let (num_trained, num_fixed): (usize, usize) = (count(true), count(false));
-    let weights = Memory::of_weights(num_trained, num_fixed, config);
+    let weights = Memory::of_weights(num_trained, num_fixed, recipe.loss.losses.len(), config);
     if on_host {
         check_host(weights, config)?;
     }

@@ -141,7 +141,7 @@ impl Trainer {
                 let num = |trained: bool| {
                     step.parameters().iter().filter(|(_, t)| t.requires_grad() == trained).map(|(_, t)| t.numel()).sum()
                 };
-                check_host(Memory::of_weights(num(true), num(false), config), config)?;
+                check_host(Memory::of_weights(num(true), num(false), recipe.loss.losses.len(), config), config)?;
             }
             Ok(step)
         })?;

@@ -21,7 +21,7 @@ use invar_nn::{
         transformer::TransformerConfig,
     },
 };
-use invar_train::{Error, Recipe, Steps, TrainConfig, checkpoint, metrics::Event, train};
+use invar_train::{Error, HarmonyConfig, HarmonyMethod, Recipe, Steps, TrainConfig, checkpoint, metrics::Event, train};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor};
 
@@ -259,6 +259,38 @@ fn weights_weigh_and_a_sum_is_a_sum() {
     let (a, b) = (first(info_nce().into()), first(sigmoid().into()));
     let both = first(weighed(&[(2.0, info_nce()), (0.25, sigmoid())]));
     assert!((both - (2.0 * a + 0.25 * b)).abs() < 1e-4 * both, "{both}: {a} {b}");
+}
+
+#[test]
+fn gradients_that_conflict_give_way_where_the_recipe_says_so() {
+    let both = || weighed(&[(1.0, info_nce()), (0.5, masked())]);
+    let harmonious = |loss, chunk_pairs| {
+        let mut recipe = recipe(transformer(), loss, 8, chunk_pairs);
+        recipe.train.harmony = HarmonyConfig { method: HarmonyMethod::PcGrad };
+        let dir = tempfile::tempdir().unwrap();
+        let weights = run(&recipe, tokens(), dir.path()).unwrap();
+        (weights, history(dir.path()).0)
+    };
+    let plain = |loss| run(&recipe(transformer(), loss, 8, 0), tokens(), tempfile::tempdir().unwrap().path()).unwrap();
+    let gap = |a: &HashMap<String, Tensor>, b: &HashMap<String, Tensor>| {
+        let gap = |name| (a[name].to_kind(Kind::Double) - b[name].to_kind(Kind::Double)).abs().max().double_value(&[]);
+        a.keys().map(|name: &String| gap(name)).fold(0.0, f64::max)
+    };
+    let (weights, steps) = harmonious(both(), 0);
+    let cosines: Vec<f64> = steps.iter().map(|(_, metrics)| metrics["gradient_cosine"]).collect();
+    assert!(cosines.iter().all(|cosine| (-1.0..=1.0).contains(cosine)), "{cosines:?}");
+    assert!(cosines.iter().any(|&cosine| cosine < 0.0), "no conflict: {cosines:?}");
+    assert!(gap(&weights, &plain(both())) > 1e-4, "the conflict changed nothing");
+    // In chunks as in one.
+    let (chunked, of_chunked) = harmonious(both(), 7);
+    assert!(gap(&weights, &chunked) < 5e-3, "{}", gap(&weights, &chunked));
+    for ((_, a), (_, b)) in steps.iter().zip(&of_chunked) {
+        assert!((a["gradient_cosine"] - b["gradient_cosine"]).abs() < 1e-2);
+    }
+    // A loss on its own has nothing to give way to.
+    let (alone, steps) = harmonious(info_nce().into(), 0);
+    assert_eq!(gap(&alone, &plain(info_nce().into())), 0.0);
+    assert!(!steps[0].1.contains_key("gradient_cosine"));
 }
 
 #[test]

@@ -16,6 +16,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     rc::Rc,
 };
 
@@ -32,9 +33,10 @@ use super::{Step, StepReport, ValidationReport, asked::Asked, relations::relatio
 use crate::{
     Error, Place, Recipe,
     ema::Ema,
-    gradients::{Gradients, gradients_of},
+    gradients::{Gradients, Summed, gradients_keeping},
+    harmony::combine,
     held_out::held_out,
-    network::{Network, Projected, seeded},
+    network::{Network, Projected, TRUNK, seeded},
     optimizer::Optimizer,
 };
 
@@ -43,7 +45,11 @@ pub struct ContrastiveStep {
     network: Network,
     ema: Option<Ema>,
     optimizer: Optimizer,
-    gradients: Gradients,
+    /// Of all losses together; or of each, where a rule weighs them.
+    gradients: Vec<OfLosses>,
+    /// Which parameters are the encoders': what the losses share.
+    is_shared: Vec<bool>,
+    harmony_seed: u64,
     grad_clip: f64,
     /// Chunks that are encoded at the same time; 1 where the encoder draws at random or norms over the batch.
     side_by_side: usize,
@@ -53,6 +59,13 @@ pub struct ContrastiveStep {
     reports: Vec<Vec<(String, Tensor)>>,
     /// The batches since the last update.
     seen: Vec<Seen>,
+}
+
+/// The gradients of some losses, by their names and where they are among the losses.
+struct OfLosses {
+    names: Vec<&'static str>,
+    numbers: Range<usize>,
+    sum: Gradients,
 }
 
 /// What is remembered of a batch until the update.
@@ -87,10 +100,20 @@ impl ContrastiveStep {
         // What no gradient moves (the running means of batch norms, frozen layers) is stored, but not optimised.
         let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
         let optimizer = Optimizer::new("optimizer", config, trainable);
-        let is_apart = recipe.encoders.iter().all(EncoderConfig::is_row_wise) && place.device == Device::Cpu;
+        let is_row_wise = recipe.encoders.iter().all(EncoderConfig::is_row_wise) && place.device == Device::Cpu;
+        let names = network.loss.names();
+        let apart = if config.harmony.is_apart() { 1 } else { names.len() };
+        let gradients = names.chunks(apart).enumerate().map(|(part, of_part)| OfLosses {
+            names: of_part.to_vec(),
+            numbers: part * apart..part * apart + of_part.len(),
+            sum: Gradients::new(&optimizer.params()),
+        });
+        let gradients = gradients.collect();
         Ok(Self {
-            side_by_side: if is_apart { config.threads } else { 1 },
-            gradients: Gradients::new(&optimizer.params()),
+            side_by_side: if is_row_wise { config.threads } else { 1 },
+            gradients,
+            is_shared: optimizer.names().map(|name| name.starts_with(TRUNK)).collect(),
+            harmony_seed: Stream::Harmony.seed(config.seed),
             network,
             ema,
             optimizer,
@@ -134,18 +157,21 @@ impl ContrastiveStep {
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
 
-    /// Part 3: from the gradients of the own projections, and from what the local losses make of the views, to those of the
-    /// weights.
+    /// Part 3 for some of the losses: from the gradients of the own projections, and from what the local losses make of the
+    /// views, to those of the weights.
     fn backward(
         &mut self,
         batch: u64,
         chunks: &[Views],
-        graphs: Option<Vec<Projected>>,
+        graphs: &[Option<Projected>],
         along: &[Tensor],
         asked: &Asked,
+        part: usize,
     ) -> Result<(), Error> {
-        let mut graphs: Vec<Option<Projected>> =
-            graphs.map_or_else(|| chunks.iter().map(|_| None).collect(), |all| all.into_iter().map(Some).collect());
+        let (names, numbers) = (self.gradients[part].names.clone(), self.gradients[part].numbers.clone());
+        let is_last = part + 1 == self.gradients.len();
+        let num_views = along.len() / self.network.loss.names().len();
+        let of_losses = numbers.start * num_views..numbers.end * num_views;
         let mut first = 0;
         for (group, some) in chunks.chunks(self.side_by_side).enumerate() {
             let parts = some.iter().enumerate().map(|(at, chunk)| {
@@ -155,7 +181,7 @@ impl ContrastiveStep {
                 Part {
                     number,
                     chunk: chunk.shallow_clone(),
-                    graph: graphs[number].take(),
+                    graph: graphs[number].as_ref().map(Projected::shallow_clone),
                     along: along.iter().map(|gradient| gradient.narrow(0, start, length)).collect(),
                     params: self.optimizer.params().into_iter().map(Tensor::shallow_clone).collect(),
                 }
@@ -167,13 +193,13 @@ impl ContrastiveStep {
                     None => pass.forward(part.number, &part.chunk)?,
                 };
                 let params: Vec<&Tensor> = part.params.iter().collect();
-                let mut value = inner(&projected.projections, &part.along);
-                for local in &projected.local {
+                let mut value = inner(&projected.projections[of_losses.clone()], &part.along[of_losses.clone()]);
+                for local in projected.local.iter().filter(|local| names.contains(&local.name)) {
                     value = &value + asked.mean(local);
                 }
-                gradients_of(&value, &params)
+                gradients_keeping(!is_last, &value, &params)
             })?;
-            gradients.into_iter().for_each(|found| self.gradients.sum(found));
+            gradients.into_iter().for_each(|found| self.gradients[part].sum.sum(found));
         }
         Ok(())
     }
@@ -255,7 +281,8 @@ impl Step for ContrastiveStep {
         let rows = context.own();
         let output = self.network.loss.criterion(&all, &context)?;
         let compared = output.total();
-        let mut report = output.metrics;
+        let mut report: Vec<(String, Tensor)> =
+            output.metrics.iter().map(|(name, metric)| (name.clone(), metric.shallow_clone())).collect();
         let mut loss =
             compared.as_ref().map_or_else(|| own[0].new_zeros([], (Kind::Float, own[0].device())), Tensor::detach);
         for local in &projected.local {
@@ -264,15 +291,19 @@ impl Step for ContrastiveStep {
         }
         report.push((LOSS.to_owned(), loss));
         report.push((MOMENTS.to_owned(), tch::no_grad(|| moments(&projected.embeddings))));
-        let along = match &compared {
-            Some(loss) => self.gradients.add_with(loss, &self.optimizer.params(), &all)?,
-            None => all.iter().map(Tensor::zeros_like).collect(),
-        };
-        drop(all);
-        let mut along = Tensor::f_cat(&along, 1)?;
-        self.group.all_reduce(&mut along)?;
-        let along = along.narrow(0, rows.start, rows.end - rows.start).split_with_sizes(&widths, 1);
-        self.backward(batch, chunks, graphs, &along, &asked)?;
+        let graphs: Vec<Option<Projected>> =
+            graphs.map_or_else(|| chunks.iter().map(|_| None).collect(), |all| all.into_iter().map(Some).collect());
+        for part in 0..self.gradients.len() {
+            let OfLosses { names, sum, .. } = &mut self.gradients[part];
+            let along = match output.total_of(|name| names.contains(&name)) {
+                Some(loss) => sum.add_with(&loss, &self.optimizer.params(), &all)?,
+                None => all.iter().map(Tensor::zeros_like).collect(),
+            };
+            let mut along = Tensor::f_cat(&along, 1)?;
+            self.group.all_reduce(&mut along)?;
+            let along = along.narrow(0, rows.start, rows.end - rows.start).split_with_sizes(&widths, 1);
+            self.backward(batch, chunks, &graphs, &along, &asked, part)?;
+        }
         self.reports.push(report);
         self.seen.push(Seen { own, relations, slow_keys });
         Ok(())
@@ -280,7 +311,15 @@ impl Step for ContrastiveStep {
 
     fn update(&mut self, step: u64, learning_rate: f64) -> Result<StepReport, Error> {
         let num_batches = self.reports.len().max(1) as f64;
-        let mut gradients = self.gradients.take(&self.group, 1.0 / num_batches)?;
+        let of_losses = self.gradients.iter_mut().map(|of_losses| of_losses.sum.take(&self.group, 1.0 / num_batches));
+        let mut of_losses = of_losses.collect::<Result<Vec<Summed>, _>>()?;
+        let (mut gradients, cosine) = match of_losses.len() {
+            1 => (of_losses.remove(0), None),
+            _ => {
+                let (together, cosine) = combine(&of_losses, &self.is_shared, seed::mix(self.harmony_seed, step))?;
+                (together, Some(cosine).filter(|cosine| !cosine.is_nan()))
+            }
+        };
         let norm = gradients.norm();
         let mut shares = BTreeMap::<String, Tensor>::new();
         for (name, share) in self.reports.drain(..).flatten() {
@@ -294,6 +333,7 @@ impl Step for ContrastiveStep {
         let moments = values.split_off(shares.len());
         let mut metrics: BTreeMap<String, f64> = shares.into_keys().zip(values).collect();
         metrics.insert("embedding_std".into(), embedding_std(&moments));
+        metrics.extend(cosine.map(|cosine| ("gradient_cosine".to_owned(), cosine)));
         let loss = metrics.remove(LOSS).unwrap_or(f64::NAN);
         let mut report = StepReport { loss, grad_norm, metrics, suspects: vec![] };
         if !(loss.is_finite() && grad_norm.is_finite()) {

@@ -36,8 +36,8 @@ pub fn draw(recipe: &Recipe, data: &[PathBuf], out: &Path, number: u32, ui: &Ui)
 
 fn show(recipe: &Recipe, data: &[PathBuf], out: Option<&Path>, number: u32, ui: &Ui) -> Result<Summary> {
     let pairs = Datasets::new(&recipe.source, data, ui).pairs()?;
-    let picture = match pairs.view_shape() {
-        ViewShape::Dense(shape) => <[usize; 3]>::try_from(shape).ok(),
+    let picture = match &pairs.view_shapes()[..] {
+        [ViewShape::Dense(shape)] => <[usize; 3]>::try_from(&shape[..]).ok(),
         _ => None,
     };
     check_extension(out, picture.is_some())?;
