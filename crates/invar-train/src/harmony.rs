@@ -63,7 +63,7 @@ pub(crate) fn combine(losses: &[Summed], shared: &[bool], order_seed: u64) -> Re
                 });
             }
         }
-        sum.unwrap_or_else(Tensor::new)
+        sum.unwrap_or_default()
     };
     Ok(((0..shared.len()).map(sum).collect(), lowest_cosine(&gram)))
 }
