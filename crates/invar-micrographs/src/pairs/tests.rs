@@ -54,7 +54,7 @@ fn index_and_seed_fix_the_pair_on_any_number_of_threads() {
     for (i, pair) in one.iter().enumerate() {
         assert!(one[..i].iter().all(|other| !other.views().eq(pair.views())));
         assert_ne!(pair.views[0].1, pair.views[1].1);
-        assert_eq!(pairs.view_shape(), ViewShape::Dense(vec![1, 24, 24]));
+        assert_eq!(pairs.view_shapes(), vec![ViewShape::Dense(vec![1, 24, 24])]);
         assert!(data(pair).iter().all(|v| v.len() == 24 * 24 && v.iter().all(|x| (-0.5..=1.5).contains(x))));
     }
 }
@@ -200,7 +200,7 @@ fn details_lie_anywhere_at_their_own_size_and_leave_the_whole_as_it_was() {
     let plain = view(Field::Grain(1.0));
     let both = ViewConfig { detail: Some(Field::Px(24.0)), ..plain.clone() };
     let pairs = GrainPairs::new(grains.clone(), &config, &both).unwrap();
-    assert_eq!(pairs.view_shape(), ViewShape::Dense(vec![2, 24, 24]));
+    assert_eq!(pairs.view_shapes(), vec![ViewShape::Dense(vec![2, 24, 24])]);
     let (mut steps, mut quarters) = (vec![], [0; 4]);
     for seed in 0..200 {
         for DrawnView { detail, .. } in pairs.draw(0, &grains.grain(0), &mut seed::rng(seed, 0)).unwrap().1 {

@@ -120,7 +120,7 @@ proptest! {
         let representation = Representation::Kmers(KmerConfig { ks: vec![4], ..KmerConfig::default() });
         let reads = Arc::new(MemoryReads::new(vec![read("r", len)]));
         let source = ReadPairs::new(reads, &config, &representation).unwrap();
-        prop_assert_eq!(source.view_shape(), ViewShape::Dense(vec![136]));
+        prop_assert_eq!(source.view_shapes(), vec![ViewShape::Dense(vec![136])]);
         let views = source.pair(0, seed).unwrap().views;
         prop_assert_eq!(&views[0].1, &views[1].1);
     }
