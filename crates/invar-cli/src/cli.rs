@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use invar_dataset::RunDir;
+use invar_embeddings::Shard;
 use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment};
@@ -50,6 +51,9 @@ pub struct Common {
     /// Print a machine-readable summary on stdout
     #[arg(long, global = true, help_heading = "Common")]
     pub json: bool,
+    /// Add a line of JSON for each stage to a file: seconds, peak memory, rows, bytes in and out, how it ended
+    #[arg(long, global = true, value_name = "JSONL", help_heading = "Common")]
+    pub log: Option<PathBuf>,
     /// Say more
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common")]
     pub verbose: u8,
@@ -166,7 +170,13 @@ pub struct Train {
   invar embed --model run --data data --out embeddings
   invar embed --model run --data data --out embeddings.parquet
   invar embed --model run --data data --out rotated --moved
-A directory is written part by part and continues after an interruption; a .parquet file is written in one piece.")]
+  invar embed --model run --data lane1 --data lane2 --out embeddings --shard 3/16
+A directory is written part by part and continues after an interruption; a .parquet file is written in one piece.
+
+With --shard a task of an array job does its share of the samples: `--shard $SLURM_ARRAY_TASK_ID/16` under `#SBATCH
+--array=1-16`. All tasks are given the same options and the same EMB; they need not run at the same time, nor in order. The rows
+are those of one task that does all. EMB is whole when all shards are; until then what reads it says which are missing. The last
+shard also measures the invariance.")]
 pub struct Embed {
     /// The run directory of a trained model
     #[arg(long, value_name = "RUN")]
@@ -189,6 +199,9 @@ pub struct Embed {
     /// What of the network is embedded [default: what the model was trained to embed, embed.features of its recipe]
     #[arg(long, value_enum, value_name = "FEATURES")]
     pub features: Option<Features>,
+    /// Embed one of N equal shares of the samples, from 1/N to N/N, into an EMB that N tasks write together
+    #[arg(long, value_name = "NUMBER/N", conflicts_with = "force")]
+    pub shard: Option<Shard>,
     /// In how many bits each value is stored; float16 takes half of the space [default: embed.dtype of the model's recipe,
     /// float32 where that does not say]
     #[arg(long, value_enum, value_name = "DTYPE")]
@@ -455,8 +468,12 @@ pub struct Run {
     /// A recipe file, or the name of a built-in one
     pub recipe: String,
     /// Instrument files
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    #[arg(long, required_unless_present = "sample_sheet", num_args = 1.., value_name = "FILE")]
     pub input: Vec<PathBuf>,
+    /// CSV or TSV that names the files, or of micrographs says more of them, as for `invar ingest`: source.sample_sheet of the
+    /// recipe
+    #[arg(long, value_name = "CSV")]
+    pub sample_sheet: Option<PathBuf>,
     /// The directory that all results go to
     #[arg(long, value_name = "RUNDIR")]
     pub out: PathBuf,

@@ -1,6 +1,6 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 3 bad input data, 130 interrupted.
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use invar_cluster::ClusterError;
 use invar_dataset::{DatasetError, Fault, FaultClass};
@@ -77,14 +77,13 @@ pub fn class(error: &anyhow::Error, more: &[ClassOf]) -> FaultClass {
 }
 
 /// The exit code of an error; see [`class`].
-pub fn code(error: &anyhow::Error, more: &[ClassOf]) -> ExitCode {
-    let code = match class(error, more) {
+pub fn code(error: &anyhow::Error, more: &[ClassOf]) -> u8 {
+    match class(error, more) {
         FaultClass::Failed => 1,
         FaultClass::Usage => 2,
         FaultClass::BadInput => 3,
         FaultClass::Interrupted => INTERRUPTED,
-    };
-    code.into()
+    }
 }
 
 /// The code of a command that was told to stop.

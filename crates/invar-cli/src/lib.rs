@@ -29,6 +29,7 @@ mod palette;
 pub mod picture;
 mod plot;
 pub mod result_dir;
+pub mod stage_log;
 pub mod ui;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::Cli;
+use stage_log::{Ended, StageLog};
 use ui::{Summary, Ui};
 
 /// Reads the command line, does what `run` makes of it, and says how it went: the whole of a program.
@@ -48,13 +50,27 @@ pub fn execute(run: impl FnOnce(Cli, &Ui) -> Result<Summary>, faults: &[exit::Cl
         Err(told) => return help_or_usage(&told),
     };
     let ui = Ui::new(&cli.common);
-    let threads = cli.common.threads;
-    let result = start_workers(threads).and_then(|()| run(cli, &ui));
+    let (threads, log) = (cli.common.threads, cli.common.log.clone());
+    let (stage, traffic) = stage_log::of(&cli);
+    let started = log.as_deref().map(StageLog::open).transpose();
+    let result = started.and_then(|log| {
+        let done = start_workers(threads).and_then(|()| run(cli, &ui));
+        if let Some(log) = log {
+            let ended = match &done {
+                // Of a process that leaves the talking to another, and of stages that have their own lines.
+                Ok(summary) if summary.json.is_null() || stage == "run" => return done,
+                Ok(summary) => summary.into(),
+                Err(error) => Ended::Failed { error, exit_code: exit::code(error, faults) },
+            };
+            log.end(stage, &traffic, ended)?;
+        }
+        done
+    });
     match result.and_then(|summary| ui.summary(&summary)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::error(&error);
-            exit::code(&error, faults)
+            exit::code(&error, faults).into()
         }
     }
 }

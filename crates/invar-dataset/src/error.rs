@@ -2,7 +2,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{Fault, FaultClass};
+use crate::{Fault, FaultClass, sheet::SheetError};
 
 /// What can be wrong with a stored dataset, or with drawing from it.
 #[derive(Debug, Error)]
@@ -73,6 +73,9 @@ pub enum DatasetError {
         /// Its input.
         other_input: String,
     },
+    /// A sample sheet says what cannot be.
+    #[error(transparent)]
+    Sheet(#[from] SheetError),
     /// There are too few samples for what was asked.
     #[error("{what} needs at least {needed} samples, the dataset has {found}")]
     TooFew {
@@ -159,6 +162,7 @@ impl Fault for DatasetError {
             Self::Corrupt { .. }
             | Self::SameInput { .. }
             | Self::KeysOverlap { .. }
+            | Self::Sheet(_)
             | Self::TooFew { .. }
             | Self::TooMany { .. }
             | Self::Sample { .. } => FaultClass::BadInput,

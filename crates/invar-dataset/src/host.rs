@@ -39,6 +39,29 @@ pub fn process_memory() -> Option<usize> {
     bytes(&fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
 }
 
+/// The most memory that this process has filled at one time, in bytes, files that it has mapped counted. `None` where it is not
+/// known.
+pub fn peak_memory() -> Option<usize> {
+    bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// Begins [`peak_memory`] anew, where the system can.
+pub fn forget_peak_memory() {
+    // Elsewhere it stays that since the start.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Time that this process has spent on processors, in seconds, that of all its threads. `None` where it is not known.
+pub fn process_cpu_s() -> Option<f64> {
+    /// Of the kernel's figures for programs.
+    const TICKS_PER_S: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // After the name, which may hold anything: fields 14 and 15 (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
+    Some((ticks(14)? + ticks(15)?) / TICKS_PER_S)
+}
+
 fn installed(meminfo: &str) -> Option<usize> {
     bytes(meminfo, "MemTotal:")
 }
@@ -78,6 +101,7 @@ mod tests {
             let before = process_memory().unwrap();
             let filled = std::hint::black_box(vec![1_u8; 100 << 20]);
             assert!(process_memory().unwrap() > before + (90 << 20));
+            assert!(peak_memory().unwrap() > 90 << 20 && process_cpu_s().unwrap() >= 0.0);
             drop(filled);
         }
     }

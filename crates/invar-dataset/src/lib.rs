@@ -29,6 +29,7 @@ pub mod order;
 pub mod path;
 pub mod run_dir;
 pub mod seed;
+pub mod sheet;
 pub mod split;
 
 mod dataset;
@@ -52,7 +53,7 @@ pub use error::DatasetError;
 pub use fault::{Fault, FaultClass};
 pub use figures::{FigureRule, GroupFigure, GroupFigures};
 pub use guard::guarded;
-pub use host::{check_memory, host_memory, process_memory};
+pub use host::{check_memory, forget_peak_memory, host_memory, peak_memory, process_cpu_s, process_memory};
 pub use labelled::Labelled;
 pub use many_views::ManyViews;
 pub use moved::{Moved, drawn_symmetry};

@@ -32,8 +32,21 @@ impl Lock {
     /// [`io::ErrorKind::ResourceBusy`] when another command has held it for five seconds; whatever the system says where the
     /// directory cannot be made or opened.
     pub fn directory(path: &Path) -> io::Result<Self> {
+        Self::made(path, File::try_lock)
+    }
+
+    /// The same for commands that write files of their own there at the same time: keeps out only those that want the whole
+    /// directory.
+    ///
+    /// # Errors
+    /// As [`Lock::directory`].
+    pub fn shared_directory(path: &Path) -> io::Result<Self> {
+        Self::made(path, File::try_lock_shared)
+    }
+
+    fn made(path: &Path, lock: TryLock) -> io::Result<Self> {
         let mut made = Vec::new();
-        let file = acquire(path, PATIENCE, || {
+        let file = acquire(path, PATIENCE, lock, || {
             made.extend(make(path)?);
             if !path.is_dir() {
                 return Err(io::ErrorKind::NotADirectory.into());
@@ -47,7 +60,7 @@ impl Lock {
 
     /// Locks the directory `path` if it is there and nobody holds it; does not wait.
     pub fn if_free(path: &Path) -> Option<Self> {
-        let file = acquire(path, Duration::ZERO, || File::open(path)).ok()?;
+        let file = acquire(path, Duration::ZERO, File::try_lock, || File::open(path)).ok()?;
         Some(Self { _file: file, made: Vec::new() })
     }
 }
@@ -63,14 +76,23 @@ impl Drop for Lock {
 
 /// Opens the file `path` to write to it, or makes it, and locks it. What is in it stays.
 pub(crate) fn file(path: &Path) -> io::Result<File> {
-    acquire(path, PATIENCE, || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path))
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    acquire(path, PATIENCE, File::try_lock, open)
 }
 
-fn acquire(path: &Path, patience: Duration, mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
+/// A lock for one, or for several together.
+type TryLock = fn(&File) -> Result<(), TryLockError>;
+
+fn acquire(
+    path: &Path,
+    patience: Duration,
+    lock: TryLock,
+    mut open: impl FnMut() -> io::Result<File>,
+) -> io::Result<File> {
     let start = Instant::now();
     loop {
         let file = open()?;
-        match file.try_lock() {
+        match lock(&file) {
             // A lock on what was renamed or removed meanwhile keeps nobody out.
             Ok(()) | Err(TryLockError::Error(_)) if is_at(&file, path) || start.elapsed() > PATIENCE => {
                 return Ok(file);
@@ -127,6 +149,19 @@ mod tests {
         drop(lock);
         assert!(!dir.path().join("a").exists());
         assert!(Lock::if_free(&path).is_none(), "what is not there is not made");
+    }
+
+    #[test]
+    fn a_shared_lock_keeps_out_those_only_that_want_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let locks = [0, 1].map(|_| Lock::shared_directory(&path).unwrap());
+        assert!(Lock::if_free(&path).is_none());
+        drop(locks);
+        let lock = Lock::directory(&path).unwrap();
+        assert_eq!(Lock::shared_directory(&path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(lock);
+        assert!(!path.exists());
     }
 
     #[test]

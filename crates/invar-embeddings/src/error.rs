@@ -59,6 +59,27 @@ pub enum EmbeddingsError {
         /// Finished parts in it.
         num_parts: usize,
     },
+    /// A directory of shards of which some have not come to their end.
+    #[error("{path}: incomplete: {} of {count} shards are whole, not {} (`invar embed --shard` of each finishes it)",
+        .count - .missing.len(), numbers(.missing))]
+    MissingShards {
+        /// The directory.
+        path: PathBuf,
+        /// Number of shards.
+        count: usize,
+        /// Those that are missing, from 1 on.
+        missing: Vec<usize>,
+    },
+    /// What is there was divided in another way.
+    #[error("{path}: holds {found}, is to hold {expected}: remove it, or choose another directory")]
+    OtherDivision {
+        /// The directory.
+        path: PathBuf,
+        /// What is to be written.
+        expected: String,
+        /// What is there, with a file of it.
+        found: String,
+    },
     /// The output is there already.
     #[error("{path}: exists already (--force replaces it)")]
     Exists {
@@ -134,14 +155,31 @@ impl Fault for EmbeddingsError {
             Self::Parquet { source: PolarsError::IO { error, .. }, .. } if error.raw_os_error().is_some() => {
                 error.class()
             }
-            Self::NotParquet { .. } | Self::Parquet { .. } | Self::Corrupt { .. } | Self::Incomplete { .. } => {
-                FaultClass::BadInput
-            }
-            Self::Exists { .. } | Self::Foreign { .. } | Self::OtherProvenance { .. } | Self::Sql { .. } => {
-                FaultClass::Usage
-            }
+            Self::NotParquet { .. }
+            | Self::Parquet { .. }
+            | Self::Corrupt { .. }
+            | Self::Incomplete { .. }
+            | Self::MissingShards { .. } => FaultClass::BadInput,
+            Self::Exists { .. }
+            | Self::Foreign { .. }
+            | Self::OtherDivision { .. }
+            | Self::OtherProvenance { .. }
+            | Self::Sql { .. } => FaultClass::Usage,
             Self::NotWritten { .. } | Self::Rows { .. } => FaultClass::Failed,
         }
+    }
+}
+
+/// Most numbers that are listed.
+const LISTED: usize = 12;
+
+/// `3, 7 and 12`, or the first of many.
+fn numbers(all: &[usize]) -> String {
+    let words: Vec<String> = all.iter().take(LISTED).map(usize::to_string).collect();
+    match (words.as_slice(), all.len() - words.len()) {
+        ([rest @ .., last], 0) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        (words, 0) => words.join(", "),
+        (words, more) => format!("{} and {more} more", words.join(", ")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where the parts of an EMB are, and whether they are all there.
 
 mod foreign;
+mod part_name;
+mod shards;
 
 use std::{
     fs, io,
@@ -10,7 +12,10 @@ use std::{
 use invar_dataset::{Replacement, RunDir, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
-use crate::{EmbeddingsError, Provenance, parquet::Footer};
+pub(crate) use part_name::{PartName, names, refuse_other_division};
+pub(crate) use shards::same_rows;
+
+use crate::{EmbeddingsError, Provenance, Shard, parquet::Footer};
 
 /// A part file, as the last one tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,26 +34,8 @@ pub(crate) struct Whole {
     pub provenance: Option<Provenance>,
 }
 
-/// Name of part `index`.
-pub(crate) fn part_name(index: usize) -> String {
-    format!("part-{index:05}.parquet")
-}
-
-/// The number of the part called `name`.
-fn part_index(name: &str) -> Option<usize> {
-    let index = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
-    (part_name(index) == name).then_some(index)
-}
-
-/// The part of `dir` with the highest number.
-fn last_part(dir: &Path) -> Result<Option<usize>, EmbeddingsError> {
-    let mut last = None;
-    for entry in fs::read_dir(dir).map_err(EmbeddingsError::io(dir))? {
-        let entry = entry.map_err(EmbeddingsError::io(dir))?;
-        last = last.max(part_index(&entry.file_name().to_string_lossy()));
-    }
-    Ok(last)
-}
+/// The first part of embeddings in one piece.
+const FIRST: PartName = PartName { shard: None, index: 0 };
 
 /// Whether `path` names a single file.
 pub(crate) fn is_single_file(path: &Path) -> bool {
@@ -63,9 +50,10 @@ pub(crate) fn hidden_parts(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The finished parts in `dir` up to the first that is missing.
-pub(crate) fn finished_parts(dir: &Path) -> Vec<PathBuf> {
-    (0..).map(|index| dir.join(part_name(index))).take_while(|path| path.is_file()).collect()
+/// The finished parts in `dir`, of a shard or of embeddings in one piece, up to the first that is missing.
+pub(crate) fn finished_parts(dir: &Path, shard: Option<Shard>) -> Vec<PathBuf> {
+    let path = |index| dir.join(PartName { shard, index }.to_string());
+    (0..).map(path).take_while(|path| path.is_file()).collect()
 }
 
 impl Whole {
@@ -78,25 +66,21 @@ impl Whole {
             let footer = Footer::read(path)?;
             return Ok(Self { is_directory: false, provenance: footer.provenance.clone(), parts: vec![footer] });
         }
-        let Some(index) = last_part(path)? else { return Self::of_foreign(path) };
-        let last = Footer::read(&path.join(part_name(index)))?;
-        let Some(earlier) = &last.earlier_parts else {
-            if last.kind.is_none() {
-                return Self::of_foreign(path);
-            }
-            return Err(EmbeddingsError::Incomplete { path: path.into(), num_parts: finished_parts(path).len() });
+        let names = names(path)?;
+        let Some(&last) = names.last() else { return Self::of_foreign(path) };
+        let parts = match part_name::division(path, &names)? {
+            Some(count) => shards::parts(path, &names, count)?,
+            None => match ended_by(path, last)? {
+                Some(parts) => parts,
+                None if Footer::read(&path.join(last.to_string()))?.kind.is_none() => return Self::of_foreign(path),
+                None => {
+                    let num_parts = finished_parts(path, None).len();
+                    return Err(EmbeddingsError::Incomplete { path: path.into(), num_parts });
+                }
+            },
         };
-        if earlier.len() != index {
-            return Err(EmbeddingsError::Corrupt {
-                path: last.path,
-                what: "parts before the last".into(),
-                expected: earlier.len().to_string(),
-                found: index.to_string(),
-            });
-        }
-        let mut parts = earlier.iter().map(|part| part.open(path, &last)).collect::<Result<Vec<_>, _>>()?;
-        let provenance = last.provenance.clone();
-        parts.push(last);
+        // What is known at the end only is known to the last.
+        let provenance = parts.last().and_then(|last| last.provenance.clone());
         Ok(Self { is_directory: true, parts, provenance })
     }
 
@@ -108,16 +92,27 @@ impl Whole {
         Ok(Self { is_directory: true, parts, provenance: None })
     }
 
-    /// Whether the EMB at `path` is there to its end, as far as the last part says.
+    /// Whether the EMB at `path` is there to its end, as far as the last part says, that of each shard.
     ///
     /// # Errors
-    /// When the last part is damaged.
+    /// When a last part is damaged.
     pub fn is_at(path: &Path) -> Result<bool, EmbeddingsError> {
         if is_single_file(path) || !path.is_dir() {
             return Ok(path.exists());
         }
-        let Some(index) = last_part(path)? else { return Ok(false) };
-        Ok(Footer::read(&path.join(part_name(index)))?.earlier_parts.is_some())
+        let names = names(path)?;
+        match part_name::division(path, &names)? {
+            Some(count) => {
+                for number in 1..=count {
+                    let last = Shard::new(number, count).and_then(|shard| shards::last(&names, shard));
+                    if last.map(|last| ends(path, last)).transpose()? != Some(true) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            None => names.last().map_or(Ok(false), |&last| ends(path, last)),
+        }
     }
 
     pub fn num_rows(&self) -> usize {
@@ -127,6 +122,39 @@ impl Whole {
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
     }
+}
+
+/// Whether `shard` is there to its end: its parts, if it is.
+///
+/// # Errors
+/// When a part is missing or damaged.
+pub(crate) fn shard_parts(dir: &Path, shard: Shard) -> Result<Option<Vec<Footer>>, EmbeddingsError> {
+    Ok(shards::last(&names(dir)?, shard).map(|last| ended_by(dir, last)).transpose()?.flatten())
+}
+
+/// The parts that `last` says it is the last of, and itself; `None` where more were to come.
+///
+/// # Errors
+/// When a part is missing or damaged.
+fn ended_by(dir: &Path, last: PartName) -> Result<Option<Vec<Footer>>, EmbeddingsError> {
+    let footer = Footer::read(&dir.join(last.to_string()))?;
+    let Some(earlier) = &footer.earlier_parts else { return Ok(None) };
+    if earlier.len() != last.index {
+        return Err(EmbeddingsError::Corrupt {
+            path: footer.path,
+            what: "parts before the last".into(),
+            expected: earlier.len().to_string(),
+            found: last.index.to_string(),
+        });
+    }
+    let mut parts = earlier.iter().map(|part| part.open(dir, &footer)).collect::<Result<Vec<_>, _>>()?;
+    parts.push(footer);
+    Ok(Some(parts))
+}
+
+/// Whether a part says that it is the last.
+fn ends(dir: &Path, part: PartName) -> Result<bool, EmbeddingsError> {
+    Ok(Footer::read(&dir.join(part.to_string()))?.earlier_parts.is_some())
 }
 
 /// For a directory without a single part: what it is instead, as far as its files tell.
@@ -141,7 +169,7 @@ fn not_embeddings(path: &Path) -> EmbeddingsError {
     EmbeddingsError::Corrupt {
         path: path.into(),
         what: "embeddings".into(),
-        expected: part_name(0),
+        expected: FIRST.to_string(),
         found: found.into(),
     }
 }
@@ -213,8 +241,8 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, EmbeddingsError> {
         let name = entry.map_err(EmbeddingsError::io(dir))?.file_name();
         let text = name.to_string_lossy();
         let whole = text.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(&text);
-        if let Some(index) = part_index(whole) {
-            files.push((index, PathBuf::from(name)));
+        if let Some(part) = PartName::of(whole) {
+            files.push((part, PathBuf::from(name)));
         }
     }
     files.sort_by(|a, b| b.cmp(a));
@@ -264,7 +292,7 @@ pub(crate) fn replace(dir: &Path) -> Result<(), EmbeddingsError> {
 
 /// The last part of `dir`, which says that the others are whole.
 fn end_marker(dir: &Path) -> Result<PathBuf, EmbeddingsError> {
-    Ok(files(dir)?.into_iter().next().unwrap_or_else(|| part_name(0).into()))
+    Ok(files(dir)?.into_iter().next().unwrap_or_else(|| FIRST.to_string().into()))
 }
 
 /// Removes the parts in `dir`, and the directory itself where that leaves it empty. The last part goes first, so that what is

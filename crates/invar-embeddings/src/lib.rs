@@ -4,6 +4,8 @@
 //! EMB = one file, name.parquet            or a directory
 //!                                         part-00000.parquet   65,536 rows, whole or absent
 //!                                         part-00001.parquet   the last part lists those before it: the end marker
+//!                                         or, of tasks that write it together, each as such a directory of its own,
+//!                                         part-0001-of-0016-00000.parquet ...   whole when all shards are
 //!
 //! columns         id | source | key | the domain's own ... | embedding FixedSizeList(f32, D)
 //! file metadata   invar.kind, invar.schema_version, invar.recipe, invar.model_sha256, invar.seed, ...
@@ -44,6 +46,7 @@ mod provenance;
 mod query;
 mod reader;
 mod scan;
+mod shard;
 mod sink;
 mod table;
 mod writer;
@@ -57,6 +60,7 @@ pub use names::names;
 pub use provenance::{InputChecksum, Precision, Provenance, SCHEMA_VERSION};
 pub use query::{Query, rows_where, table_name};
 pub use reader::{Embeddings, Vectors, column};
+pub use shard::Shard;
 pub use table::{Form, Table};
 pub use writer::{EmbeddingWriter, Summary};
 

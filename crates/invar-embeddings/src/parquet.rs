@@ -27,6 +27,7 @@ use polars_parquet::{
 use crate::{
     EmbeddingsError, Provenance, frame, half,
     layout::Part,
+    shard::ShardRows,
     sink::{Refusal, Sink},
 };
 
@@ -38,6 +39,8 @@ const KIND_KEY: &str = "invar.kind";
 /// The key by which the last part of a directory lists those before it, as JSON. It is the end marker: a directory without
 /// it is unfinished. A file of its own would keep other readers from opening the directory as one table.
 const PARTS_KEY: &str = "invar.parts";
+/// The key by which a part of a shard says which rows the shard holds, as JSON.
+const SHARD_KEY: &str = "invar.shard";
 
 /// What the footer of a file says.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct Footer {
     pub provenance: Option<Provenance>,
     /// Of the last part of a directory: those before it, in order.
     pub earlier_parts: Option<Vec<Part>>,
+    /// Of a part of a shard: what the shard holds.
+    pub shard: Option<ShardRows>,
 }
 
 impl Footer {
@@ -79,15 +84,19 @@ impl Footer {
             };
             let kind = key_values().find(|&(key, _)| key == KIND_KEY).map(|(_, kind)| kind.to_owned());
             let parts = key_values().find(|&(key, _)| key == PARTS_KEY).map(|(_, parts)| serde_json::from_str(parts));
-            let provenance = key_values().filter(|&(key, _)| key != KIND_KEY && key != PARTS_KEY);
-            Ok((metadata.num_rows, columns, kind, Provenance::from_key_values(provenance), parts.transpose()))
+            let shard = key_values().find(|&(key, _)| key == SHARD_KEY).map(|(_, shard)| serde_json::from_str(shard));
+            let provenance = key_values().filter(|&(key, _)| ![KIND_KEY, PARTS_KEY, SHARD_KEY].contains(&key));
+            let provenance = Provenance::from_key_values(provenance);
+            Ok((metadata.num_rows, columns, kind, provenance, parts.transpose(), shard.transpose()))
         })
-        .and_then(|(num_rows, columns, kind, provenance, parts)| {
+        .and_then(|(num_rows, columns, kind, provenance, parts, shard)| {
             let corrupt = |what, expected, found| EmbeddingsError::Corrupt { path: path.into(), what, expected, found };
             let provenance = provenance.map_err(|(what, expected, found)| corrupt(what, expected, found))?;
             let earlier_parts =
                 parts.map_err(|error| corrupt(PARTS_KEY.into(), "a list of parts".into(), error.to_string()))?;
-            Ok(Self { path: path.into(), size_bytes, num_rows, columns, kind, provenance, earlier_parts })
+            let shard =
+                shard.map_err(|error| corrupt(SHARD_KEY.into(), "rows of a shard".into(), error.to_string()))?;
+            Ok(Self { path: path.into(), size_bytes, num_rows, columns, kind, provenance, earlier_parts, shard })
         })
     }
 
@@ -174,16 +183,19 @@ impl FrameWriter {
         Self::start(file, schema, vec![(KIND_KEY.to_owned(), kind.to_owned())], provenance)
     }
 
-    /// Starts the last part of a directory, after `earlier`.
-    pub fn create_last(
+    /// Starts a part of a directory: one of a `shard`, if that is given, and the last one, after `earlier`, if that is.
+    pub fn create_part(
         path: &Path,
         schema: &pl::Schema,
         kind: &str,
         provenance: &Provenance,
-        earlier: &[Part],
+        earlier: Option<&[Part]>,
+        shard: Option<&ShardRows>,
     ) -> Result<Self, EmbeddingsError> {
-        let parts = serde_json::to_string(earlier).expect("parts have string keys only");
-        let keys = vec![(KIND_KEY.to_owned(), kind.to_owned()), (PARTS_KEY.to_owned(), parts)];
+        let json = |value: serde_json::Result<String>| value.expect("parts and shards have string keys only");
+        let mut keys = vec![(KIND_KEY.to_owned(), kind.to_owned())];
+        keys.extend(earlier.map(|parts| (PARTS_KEY.to_owned(), json(serde_json::to_string(parts)))));
+        keys.extend(shard.map(|shard| (SHARD_KEY.to_owned(), json(serde_json::to_string(shard)))));
         Self::start(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?, schema, keys, provenance)
     }
 

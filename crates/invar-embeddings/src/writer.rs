@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -8,10 +9,11 @@ use invar_dataset::{Column, ColumnData, Fault, FaultClass, lock::Lock};
 use polars::prelude as pl;
 
 use crate::{
-    EMBEDDING, EmbeddingsError, Provenance,
+    EMBEDDING, EmbeddingsError, Provenance, Shard,
     frame::{self, ColumnType},
-    layout::{self, Part},
+    layout::{self, Part, PartName},
     parquet::{self, Footer, FrameWriter},
+    shard::ShardRows,
 };
 
 /// Most rows of a part.
@@ -37,6 +39,8 @@ pub struct EmbeddingWriter {
     columns: Vec<Column>,
     embeddings: Vec<f32>,
     parts: Vec<Part>,
+    /// Of what all tasks write together, what this one does.
+    shard: Option<ShardRows>,
     /// Rows of an output that was already whole.
     whole: Option<Summary>,
     /// Whether the parts are made beside a whole directory that they will replace.
@@ -77,6 +81,9 @@ impl EmbeddingWriter {
     /// something else.
     pub fn resume(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
         let mut writer = Self::new(path, provenance)?;
+        if !layout::is_single_file(path) {
+            layout::refuse_other_division(path, None)?;
+        }
         if layout::Whole::is_at(path)? {
             let whole = layout::Whole::open(path)?;
             writer.check_provenance(whole.provenance.as_ref())?;
@@ -93,6 +100,41 @@ impl EmbeddingWriter {
         Ok((writer, rows))
     }
 
+    /// Continues a shard of the EMB at `path`, a directory, or starts it: rows `rows` of `total_rows`. Tasks write all shards at
+    /// the same time or one after the other, each without waiting for others; the EMB is whole when the last of them is.
+    /// Returns the number of rows of the shard that are there already.
+    ///
+    /// # Errors
+    /// As [`EmbeddingWriter::resume`], and where the directory holds embeddings in one piece or in another number of shards, or
+    /// another shard is of another provenance.
+    pub fn resume_shard(
+        path: &Path,
+        shard: Shard,
+        rows: Range<u64>,
+        total_rows: u64,
+        provenance: Provenance,
+    ) -> Result<(Self, u64), EmbeddingsError> {
+        if layout::is_single_file(path) {
+            let expected = "a directory".into();
+            return Err(EmbeddingsError::OtherDivision { path: path.into(), expected, found: "a single file".into() });
+        }
+        let mut writer = Self::new(path, provenance)?;
+        writer.shard = Some(ShardRows { shard, first_row: rows.start, end_row: rows.end, total_rows });
+        layout::refuse_other_division(path, Some(shard))?;
+        writer.lock = Some(Lock::shared_directory(path).map_err(EmbeddingsError::io(path))?);
+        if let Some(other) = layout::names(path)?.into_iter().find(|name| name.shard != Some(shard)) {
+            writer.check_provenance(Footer::read(&path.join(other.to_string()))?.provenance.as_ref())?;
+        }
+        if let Some(parts) = layout::shard_parts(path, shard)? {
+            parts.iter().try_for_each(|part| writer.take_up(part))?;
+            writer.whole = Some(writer.summary(writer.rows_written()));
+            return Ok((writer, rows.end - rows.start));
+        }
+        writer.take_up_parts()?;
+        let rows = writer.rows_written();
+        Ok((writer, rows))
+    }
+
     /// Writes a new EMB that takes the place of a whole one at `path` when it is whole itself. What a killed replacement, or
     /// an EMB that was never whole, left of the same provenance is continued, anything else of theirs begun anew. Returns the
     /// number of rows that are there already.
@@ -102,8 +144,9 @@ impl EmbeddingWriter {
     pub fn replace(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
         let mut writer = Self::new(path, provenance)?;
         let has_parts = !layout::is_single_file(path) && !layout::files(path)?.is_empty();
-        // Damaged parts may have been whole: they stay as well.
-        if has_parts && layout::Whole::is_at(path).unwrap_or(true) {
+        // Damaged parts may have been whole: they stay as well, and so do shards, which may have been hours of several tasks.
+        let is_divided = has_parts && layout::names(path)?.iter().any(|name| name.shard.is_some());
+        if is_divided || has_parts && layout::Whole::is_at(path).unwrap_or(true) {
             writer.parts_dir = layout::next_parts(path);
             writer.is_beside = true;
         }
@@ -136,6 +179,7 @@ impl EmbeddingWriter {
             columns: vec![],
             embeddings: vec![],
             parts: vec![],
+            shard: None,
             whole: None,
             is_beside: false,
             lock: None,
@@ -148,7 +192,7 @@ impl EmbeddingWriter {
         if self.lock.is_none() {
             self.lock = Some(Lock::directory(locked).map_err(EmbeddingsError::io(locked))?);
         }
-        for part in layout::finished_parts(&self.parts_dir) {
+        for part in layout::finished_parts(&self.parts_dir, self.shard.as_ref().map(|rows| rows.shard)) {
             self.take_up(&Footer::read(&part)?)?;
         }
         if self.parts.last().is_some_and(|part| part.num_rows < self.rows_per_part as u64) {
@@ -174,7 +218,7 @@ impl EmbeddingWriter {
         self.whole.map_or(parts + (self.embeddings.len() / self.provenance.dim) as u64, |whole| whole.num_rows)
     }
 
-    /// Whether the EMB was whole when it was resumed.
+    /// Whether the EMB, or the shard, was whole when it was resumed.
     pub fn is_whole(&self) -> bool {
         self.whole.is_some()
     }
@@ -215,6 +259,11 @@ impl EmbeddingWriter {
         }
         if single {
             return self.merge();
+        }
+        if let Some(rows) = &self.shard
+            && rows.first_row + self.rows_written() != rows.end_row
+        {
+            return Err(misfit("rows of the shard", rows.end_row - rows.first_row, self.rows_written()));
         }
         // The last part is the end marker; those before it know no more than those of a run that was killed.
         if self.embeddings.is_empty() && !self.parts.is_empty() {
@@ -267,13 +316,10 @@ impl EmbeddingWriter {
     fn write_part(&mut self, rows: usize, is_last: bool) -> Result<(), EmbeddingsError> {
         let frame = self.take_rows(rows)?;
         fs::create_dir_all(&self.parts_dir).map_err(EmbeddingsError::io(&self.parts_dir))?;
-        let file = layout::part_name(self.parts.len());
-        let (path, schema, provenance) = (self.parts_dir.join(&file), frame.schema(), &self.provenance);
-        let mut writer = if is_last {
-            FrameWriter::create_last(&path, schema, KIND, provenance, &self.parts)?
-        } else {
-            FrameWriter::create(&path, schema, KIND, provenance)?
-        };
+        let shard = self.shard.as_ref();
+        let file = PartName { shard: shard.map(|rows| rows.shard), index: self.parts.len() }.to_string();
+        let (path, earlier) = (self.parts_dir.join(&file), is_last.then_some(self.parts.as_slice()));
+        let mut writer = FrameWriter::create_part(&path, frame.schema(), KIND, &self.provenance, earlier, shard)?;
         writer.write(&frame)?;
         let size_bytes = writer.finish()?;
         self.parts.push(Part { file, num_rows: rows as u64, size_bytes });
@@ -323,6 +369,7 @@ impl EmbeddingWriter {
     /// Counts a part of an earlier run.
     fn take_up(&mut self, part: &Footer) -> Result<(), EmbeddingsError> {
         self.check_provenance(part.provenance.as_ref())?;
+        layout::same_rows(part, self.shard.as_ref())?;
         let types = part.columns.iter().filter(|(name, _)| name != EMBEDDING);
         let types: Vec<ColumnType> =
             types.map(|(name, dtype)| ColumnType { name: name.clone(), dtype: dtype.clone() }).collect();

@@ -113,15 +113,18 @@ impl IngestConfig {
 pub struct Inputs {
     /// Files, directories (all image files below) and patterns (`*`, `?`, `**`). May be empty where there is a sheet.
     pub paths: Vec<PathBuf>,
-    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask`,
-    /// `mask_kind`, `classes`, `pixel_size_nm` and any others, which become columns of the grain table.
+    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask` (or
+    /// `labels`), `mask_kind`, `classes`, `pixel_size_nm` and any others, which become columns of the tables.
     #[serde(default)]
     pub sheet: Option<PathBuf>,
+    /// Of the sheet only rows with one of these in the column `sample`; empty: all.
+    #[serde(default)]
+    pub samples: Vec<String>,
 }
 
 impl Inputs {
     /// Files, directories and patterns without a sheet.
     pub fn paths(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
-        Self { paths: paths.into_iter().map(Into::into).collect(), sheet: None }
+        Self { paths: paths.into_iter().map(Into::into).collect(), sheet: None, samples: vec![] }
     }
 }

@@ -11,6 +11,7 @@ use invar_dataset::{
     Dataset, DatasetError, SampleId, SampleName,
     keys::{self, KeyRange, Opened},
     manifest::{self, Manifest},
+    sheet::SheetColumns,
 };
 
 use crate::{
@@ -37,7 +38,7 @@ pub struct GrainDataset {
     /// Of the grains of each image.
     keys: Vec<KeyRange>,
     directories: Vec<(PathBuf, Manifest)>,
-    sheet: columns::SheetColumns,
+    sheet: SheetColumns,
 }
 
 /// An image, cropped, with what is known of it.
@@ -236,7 +237,7 @@ impl GrainDataset {
             end
         });
         let ends = ends.collect();
-        let sheet = columns::SheetColumns::of(&images);
+        let sheet = SheetColumns::of(images.iter().map(|image| &image.columns));
         Self { images, ends, keys, directories, sheet }
     }
 }

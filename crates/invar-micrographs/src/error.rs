@@ -1,6 +1,6 @@
 use std::{fmt, io, path::PathBuf};
 
-use invar_dataset::{DatasetError, Fault, FaultClass};
+use invar_dataset::{DatasetError, Fault, FaultClass, sheet::SheetError};
 use thiserror::Error;
 
 /// Where in an input something is wrong.
@@ -210,6 +210,12 @@ impl Fault for Error {
             Self::OutputExists { .. } | Self::Config { .. } => FaultClass::Usage,
             Self::Interrupted { .. } => FaultClass::Interrupted,
         }
+    }
+}
+
+impl From<SheetError> for Error {
+    fn from(error: SheetError) -> Self {
+        DatasetError::from(error).into()
     }
 }
 

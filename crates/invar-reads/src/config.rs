@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Error, QualityEncoding};
 
@@ -97,12 +98,16 @@ pub struct Inputs {
     /// FASTA (plain, gzip, BGZF or zstd) with the sequences that CRAM files were compressed against.
     #[serde(default)]
     pub reference: Option<PathBuf>,
+    /// What a sample sheet says of each file, by column; empty without one. See [`Inputs::of_sheet`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<BTreeMap<String, Value>>,
 }
 
 impl Inputs {
     /// Unpaired files without a reference.
     pub fn files(files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
-        Self { files: files.into_iter().map(Into::into).collect(), pairing: Pairing::default(), reference: None }
+        let files = files.into_iter().map(Into::into).collect();
+        Self { files, pairing: Pairing::default(), reference: None, columns: vec![] }
     }
 }
 

@@ -1,7 +1,7 @@
 mod blocks;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -10,11 +10,13 @@ use invar_dataset::{
     Column, ColumnData, Dataset, DatasetError, FigureRule, GroupFigure, GroupFigures, SampleId, SampleName,
     SampleTable, Shortcuts,
     manifest::{self, Manifest},
+    sheet::SheetColumns,
 };
+use serde_json::Value;
 
 use crate::{
     Alignment, PackedSlice, Read, Reads,
-    ingest::DOMAIN,
+    ingest::{DOMAIN, SHEET_COLUMNS},
     shard::{ShardAlignment, ShardFile},
 };
 use blocks::{Blocks, Origin};
@@ -31,6 +33,7 @@ pub struct ReadDataset {
     blocks: Blocks,
     directories: Vec<Directory>,
     references: Vec<String>,
+    sheet: SheetColumns,
 }
 
 struct Shard {
@@ -43,6 +46,8 @@ struct Shard {
 struct Directory {
     path: PathBuf,
     manifest: Manifest,
+    /// What a sample sheet says of each input.
+    columns: Vec<BTreeMap<String, Value>>,
 }
 
 impl ReadDataset {
@@ -52,8 +57,14 @@ impl ReadDataset {
     /// When a directory holds no finished dataset of reads, a file is not what the manifest says, a directory is given
     /// twice, or two of them were made from one file.
     pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
-        let mut dataset =
-            Self { shards: vec![], ends: vec![], blocks: Blocks::default(), directories: vec![], references: vec![] };
+        let mut dataset = Self {
+            shards: vec![],
+            ends: vec![],
+            blocks: Blocks::default(),
+            directories: vec![],
+            references: vec![],
+            sheet: SheetColumns::default(),
+        };
         let mut numbers = HashMap::new();
         for path in directories {
             let manifest = Manifest::read(path)?;
@@ -67,8 +78,10 @@ impl ReadDataset {
                 dataset.ends.push(end);
                 dataset.shards.push(Shard { file, directory: dataset.directories.len(), references });
             }
-            dataset.directories.push(Directory { path: path.clone(), manifest });
+            let columns = sheet_columns(path, &manifest)?;
+            dataset.directories.push(Directory { path: path.clone(), manifest, columns });
         }
+        dataset.sheet = SheetColumns::of(dataset.directories.iter().flat_map(|directory| &directory.columns));
         dataset.blocks = Blocks::new(&dataset.manifests().collect::<Vec<_>>())?;
         Ok(dataset)
     }
@@ -116,6 +129,20 @@ impl ReadDataset {
         Ok(of_shard)
     }
 
+    /// Adds the columns of the sample sheets to others, after all of them.
+    pub(crate) fn add_sheet(&self, columns: &mut Vec<Column>, range: Range<usize>) {
+        let of_input = |index| {
+            let (shard, _) = self.locate(index);
+            self.directories[shard.directory].columns.get(self.origin(index).input as usize)
+        };
+        self.sheet.add_to(columns, range.map(of_input));
+    }
+
+    /// What a sample sheet calls its columns beside these.
+    pub(crate) fn sheet_names(&self, others: &[Column]) -> Vec<String> {
+        self.sheet.names(others)
+    }
+
     fn origin(&self, index: usize) -> Origin {
         self.blocks.origin(index as u64)
     }
@@ -123,6 +150,16 @@ impl ReadDataset {
     fn locate(&self, index: usize) -> (&Shard, usize) {
         let (shard, row) = manifest::locate(&self.ends, index as u64);
         (&self.shards[shard], row as usize)
+    }
+}
+
+/// What a sample sheet says of each input of reads, as the manifest has it.
+fn sheet_columns(directory: &Path, manifest: &Manifest) -> Result<Vec<BTreeMap<String, Value>>, DatasetError> {
+    match manifest.parameters.get(SHEET_COLUMNS) {
+        None => Ok(vec![]),
+        Some(columns) => serde_json::from_value(columns.clone()).map_err(|error| {
+            corrupt(&manifest::path(directory), "columns of the sample sheet", "an object for each input", error)
+        }),
     }
 }
 
@@ -248,10 +285,10 @@ impl Dataset for ReadDataset {
     }
 }
 
-impl SampleTable for ReadDataset {
+impl ReadDataset {
     /// `id`, `source`, `key`, `description` (null where empty), `length_bp`, `mean_quality`, `gc`, `mate`, and from BAM and CRAM
     /// `reference`, `position` (1-based), `mapping_quality`, `is_reverse`.
-    fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
+    pub(crate) fn own_columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let mut columns = Columns::default();
         for index in range {
             let (shard, row) = self.locate(index);
@@ -273,9 +310,19 @@ impl SampleTable for ReadDataset {
         }
         Ok(columns.named())
     }
+}
+
+impl SampleTable for ReadDataset {
+    /// Those of the reads, then those of the sample sheets.
+    fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
+        let mut columns = self.own_columns(range.clone())?;
+        self.add_sheet(&mut columns, range);
+        Ok(columns)
+    }
 
     fn shortcuts(&self) -> Shortcuts {
-        Shortcuts { suspects: vec!["source".into()], group: "source".into() }
+        let of_sheet = self.sheet_names(&Columns::default().named());
+        Shortcuts { suspects: [vec!["source".into()], of_sheet].concat(), group: "source".into() }
     }
 
     /// Bases, N50 and GC.

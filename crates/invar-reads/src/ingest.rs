@@ -73,6 +73,9 @@ impl Summary {
 /// Name of the domain in the manifest.
 pub const DOMAIN: &str = "reads";
 
+/// The parameter that holds what a sample sheet says of each file of reads.
+pub(crate) const SHEET_COLUMNS: &str = "columns";
+
 /// Pieces of work between the feeding and the collecting thread.
 const WORK_AHEAD: usize = 32;
 

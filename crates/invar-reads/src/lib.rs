@@ -64,6 +64,7 @@ mod ingest;
 mod quality;
 mod rows;
 mod shard;
+mod sheet;
 mod sniff;
 mod source;
 mod table;

@@ -25,20 +25,25 @@ impl ReadTable {
 
 impl SampleTable for ReadTable {
     /// Those of [`ReadDataset`], then `component` (null where a read overlaps no other one), `homologs` (the components
-    /// that it is alike but not one with) and `depth`.
+    /// that it is alike but not one with) and `depth`; then those of the sample sheets.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
-        let mut columns = self.reads.columns(range.clone())?;
+        let mut columns = self.reads.own_columns(range.clone())?;
         let component: Vec<Option<u32>> = range.clone().map(|read| self.overlaps.component(read)).collect();
         let homologs = component.iter().map(|component| homologs(self.overlaps.homologs((*component)?))).collect();
-        let depth = range.map(|read| Some(self.overlaps.depth(read))).collect();
+        let depth = range.clone().map(|read| Some(self.overlaps.depth(read))).collect();
         columns.push(Column { name: "component".into(), data: ColumnData::U32(component) });
         columns.push(Column { name: "homologs".into(), data: ColumnData::Str(homologs) });
         columns.push(Column { name: "depth".into(), data: ColumnData::F32(depth) });
+        self.reads.add_sheet(&mut columns, range);
         Ok(columns)
     }
 
     fn shortcuts(&self) -> Shortcuts {
-        self.reads.shortcuts()
+        let ours = self.reads.own_columns(0..0).unwrap_or_default().into_iter();
+        let added =
+            ["component", "homologs", "depth"].map(|name| Column { name: name.into(), data: ColumnData::U32(vec![]) });
+        let of_sheet = self.reads.sheet_names(&ours.chain(added).collect::<Vec<_>>());
+        Shortcuts { suspects: [vec!["source".into()], of_sheet].concat(), group: "source".into() }
     }
 
     /// Bases, N50 and GC; from the overlaps depth, the size of the genome that was read at this depth, and the share of reads

@@ -61,6 +61,15 @@ impl EmbedConfig {
     }
 }
 
+/// Samples of a block of `source`: a range that begins and ends at multiples of it embeds no sample in vain.
+pub fn block_samples(source: &dyn ViewSource, config: &EmbedConfig) -> usize {
+    let most_views = match source.view_shape() {
+        ViewShape::Dense(extents) => config.most_dense(extents.iter().product()),
+        _ => usize::MAX,
+    };
+    config.block_samples.min(most_views)
+}
+
 /// What takes the embeddings of samples `range`: `[range.len(), D]`, row-major.
 pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
 
@@ -87,11 +96,7 @@ pub fn embed(
     let _threads = Threads::set(TORCH_THREADS);
     invar_torch::keep_memory();
     progress.set_total(range.len() as u64);
-    let most_views = match source.view_shape() {
-        ViewShape::Dense(extents) => config.most_dense(extents.iter().product()),
-        _ => usize::MAX,
-    };
-    let blocks = blocks(&range, config.block_samples.min(most_views), source.len());
+    let blocks = blocks(&range, block_samples(source, config), source.len());
     let workers = config.view_workers.min(blocks.len()).max(1);
     // A GPU does one thing after another: there the model stays with the reader.
     let encoder = (model.device() == Device::Cpu).then_some(model);

@@ -95,7 +95,7 @@ mod trainer;
 
 pub use alarms::{Alarms, Starving};
 pub use config::{Recipe, TrainConfig};
-pub use embed::{EmbedConfig, TORCH_THREADS as EMBED_TORCH_THREADS, embed};
+pub use embed::{EmbedConfig, TORCH_THREADS as EMBED_TORCH_THREADS, block_samples, embed};
 pub use error::Error;
 pub use harmony::{HarmonyConfig, HarmonyMethod};
 pub use held_out::{HeldOut, held_out};

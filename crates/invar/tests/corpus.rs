@@ -76,7 +76,8 @@ impl Specimen {
             (_, Some(_)) => Pairing::Interleaved,
             _ => Pairing::Flags,
         };
-        Inputs { files, pairing, reference: self.reference.as_ref().map(|name| corpus().join(name)) }
+        let reference = self.reference.as_ref().map(|name| corpus().join(name));
+        Inputs { files, pairing, reference, columns: vec![] }
     }
 }
 

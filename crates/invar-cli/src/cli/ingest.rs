@@ -20,16 +20,25 @@ pub enum Ingest {
   invar ingest reads --mates R1.fastq.gz R2.fastq.gz --out data
   samtools view -u aln.bam chr1 | invar ingest reads - --out data
   invar ingest reads sample.cram --reference genome.fa --out data
+  invar ingest reads --sample-sheet samples.csv --out data
+  invar ingest reads --sample-sheet samples.csv --sample gut3 --out data/gut3      a task for each sample
 Mates in FASTQ have one name, or names that end in /1 and /2, _1 and _2, .1 and .2, _R1 and _R2, _F and _R and the like;
 --mates-by-order takes them by their place alone. FASTQ may be broken over lines. What can be read but looks wrong (a BGZF
 file without its end, old quality characters, copies of one file, no read kept) is said as a warning; the exit code is 0.")]
 pub struct IngestReads {
     /// Files, in order; `-` is standard input
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required_unless_present = "sample_sheet", value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// The dataset directory to make
     #[arg(long, value_name = "DATA")]
     pub out: PathBuf,
+    /// CSV or TSV that names the files: columns `sample`, `fastq_1` (or `file`) and, of pairs, `fastq_2`, relative to the sheet.
+    /// Rows of one sample differ in `run` or `lane`. `sample` and all other columns become columns of the reads
+    #[arg(long, value_name = "CSV", conflicts_with_all = ["inputs", "mates"])]
+    pub sample_sheet: Option<PathBuf>,
+    /// Only these samples of the sheet [default: all]
+    #[arg(long, value_name = "NAME", requires = "sample_sheet")]
+    pub sample: Vec<String>,
     /// The inputs are R1 R2 (R1 R2 ...) of read pairs
     #[arg(long)]
     pub mates: bool,
@@ -197,9 +206,13 @@ pub struct IngestMicrographs {
     /// Physical size of a pixel [default: what the sample sheet or the file says]
     #[arg(long, value_name = "NM")]
     pub pixel_size: Option<f64>,
-    /// CSV with a column `image` or `file`; `mask`, `mask_kind`, `classes`, `pixel_size_nm` are used, all others kept as columns
+    /// CSV or TSV with a column `image` or `file`; `mask` (or `labels`), `mask_kind`, `classes`, `pixel_size_nm` are used, all
+    /// others kept as columns
     #[arg(long, value_name = "CSV")]
     pub sample_sheet: Option<PathBuf>,
+    /// Only rows of the sheet with one of these in the column `sample` [default: all]
+    #[arg(long, value_name = "NAME", requires = "sample_sheet")]
+    pub sample: Vec<String>,
     /// List images that cannot be read instead of stopping at the first
     #[arg(long)]
     pub skip_bad_images: bool,

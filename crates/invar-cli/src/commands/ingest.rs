@@ -25,7 +25,7 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
     if args.mates && !args.inputs.len().is_multiple_of(2) {
         return Err(Usage(format!("--mates needs R1 R2 (R1 R2 ...), {} files were given", args.inputs.len())).into());
     }
-    if args.mates_by_order && !(args.mates || args.interleaved) {
+    if args.mates_by_order && !(args.mates || args.interleaved || args.sample_sheet.is_some()) {
         return Err(Usage("--mates-by-order says how mates are found: give --mates or --interleaved too".into()).into());
     }
     let pairing = match (args.mates, args.interleaved) {
@@ -33,7 +33,11 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
         (_, true) => Pairing::Interleaved,
         _ => Pairing::Flags,
     };
-    let inputs = Inputs { files: args.inputs.clone(), pairing, reference: args.reference.clone() };
+    let inputs = match &args.sample_sheet {
+        Some(sheet) => of_sheet(sheet, &args.sample, pairing)?,
+        None => Inputs { pairing, ..Inputs::files(&args.inputs) },
+    };
+    let inputs = Inputs { reference: args.reference.clone(), ..inputs };
     let defaults = IngestConfig::default();
     let config = IngestConfig {
         min_length_bp: args.min_length.unwrap_or(defaults.min_length_bp),
@@ -48,6 +52,28 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
         ..defaults
     };
     take_in_reads(&inputs, &args.out, &config, ui)
+}
+
+/// The files that a sheet names. Pairs are found as the sheet says, else by `pairing`.
+///
+/// # Errors
+/// All that is wrong with the sheet; where its files are in pairs and are said to be interleaved too.
+pub fn of_sheet(sheet: &Path, samples: &[String], pairing: Pairing) -> Result<Inputs> {
+    let inputs = Inputs::of_sheet(sheet, samples)?;
+    match (inputs.pairing, pairing) {
+        (Pairing::Flags, Pairing::Flags | Pairing::Interleaved) => Ok(Inputs { pairing, ..inputs }),
+        (_, Pairing::Interleaved) => {
+            let both =
+                format!("{}: mates are in `fastq_2`, and said to be interleaved in each file too", sheet.display());
+            Err(Usage(both).into())
+        }
+        (Pairing::Flags, Pairing::Files) => Err(Usage(format!(
+            "{}: mates are said to be in files of their own, and there is no `fastq_2`",
+            sheet.display()
+        ))
+        .into()),
+        _ => Ok(inputs),
+    }
 }
 
 /// Reads into a dataset directory.

@@ -1,27 +1,12 @@
 //! The grain table.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::ops::Range;
 
 use invar_dataset::{Column, ColumnData, DatasetError, FigureRule, GroupFigure, GroupFigures, SampleTable, Shortcuts};
 use rayon::prelude::*;
-use serde_json::Value;
 
-use super::{Grain, GrainDataset, StoredImage};
+use super::{Grain, GrainDataset};
 use crate::{PhysicalMeasures, Region};
-
-/// The columns of the sample sheets, and whether all values of each are numbers.
-#[derive(Debug)]
-pub(super) struct SheetColumns(BTreeMap<String, bool>);
-
-impl SheetColumns {
-    pub fn of(images: &[Arc<StoredImage>]) -> Self {
-        let mut columns = BTreeMap::new();
-        for (name, value) in images.iter().flat_map(|image| &image.columns) {
-            *columns.entry(name.clone()).or_insert(true) &= value.is_number() || value.is_null();
-        }
-        Self(columns)
-    }
-}
 
 impl SampleTable for GrainDataset {
     /// `id` (`image#label`), `source`, `key`, `image`, `page`, `label`; the box `bbox_top_px`, `bbox_left_px`, `bbox_bottom_px`,
@@ -38,22 +23,14 @@ impl SampleTable for GrainDataset {
         let grains: Vec<Grain> = range.clone().map(|index| self.grain(index)).collect();
         let keys = range.map(|index| i64::try_from(self.key(index)).ok()).collect();
         let mut columns = named_columns(&grains, keys);
-        for (name, &is_number) in &self.sheet.0 {
-            let values = grains.iter().map(|grain| grain.image.columns.get(name).filter(|value| !value.is_null()));
-            let data = if is_number {
-                ColumnData::F64(values.map(|value| value.and_then(Value::as_f64)).collect())
-            } else {
-                ColumnData::Str(values.map(|value| value.map(text)).collect())
-            };
-            columns.push(Column { name: sheet_name(name, &columns), data });
-        }
+        self.sheet.add_to(&mut columns, grains.iter().map(|grain| Some(&grain.image.columns)));
         Ok(columns)
     }
 
     fn shortcuts(&self) -> Shortcuts {
         let ours = named_columns(&[], vec![]);
         let suspects = ["source", "image", "pixel_size_nm", "mean_intensity"].map(str::to_owned).into_iter();
-        let suspects = suspects.chain(self.sheet.0.keys().map(|name| sheet_name(name, &ours))).collect();
+        let suspects = suspects.chain(self.sheet.names(&ours)).collect();
         Shortcuts { suspects, group: "image".into() }
     }
 
@@ -69,12 +46,6 @@ impl SampleTable for GrainDataset {
         ];
         GroupFigures { noun: "grains".into(), figures }
     }
-}
-
-/// What a column of the sample sheet is called beside `others`.
-fn sheet_name(name: &str, others: &[Column]) -> String {
-    let is_taken = others.iter().any(|column| column.name == name);
-    if is_taken { format!("sheet_{name}") } else { name.to_owned() }
 }
 
 fn named_columns(grains: &[Grain], keys: Vec<Option<i64>>) -> Vec<Column> {
@@ -142,8 +113,4 @@ fn named_columns(grains: &[Grain], keys: Vec<Option<i64>>) -> Vec<Column> {
 fn to_horizontal_deg(orientation_rad: f64) -> f64 {
     let degrees = orientation_rad.to_degrees() - 90.0;
     if degrees <= -90.0 { degrees + 180.0 } else { degrees }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

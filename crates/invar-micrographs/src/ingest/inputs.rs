@@ -57,7 +57,7 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
     again.iter().for_each(|path| left_out.add(Reason::Again, path));
     let mut sources: Vec<Source> = files.into_iter().map(|path| Source { path, ..Source::default() }).collect();
     if let Some(sheet) = &inputs.sheet {
-        sources = sheet::with_sheet(sources, sheet)?;
+        sources = sheet::with_sheet(sources, sheet, &inputs.samples)?;
     }
     if let Some(labels) = &config.labels {
         sources = maps::with_maps(sources, labels, "mask", |source| &mut source.mask, out)?;
@@ -103,6 +103,6 @@ fn without_maps_of_others(mut sources: Vec<Source>) -> Vec<Source> {
 pub(crate) fn fuzz_sheet(bytes: &[u8]) {
     let image = Source { path: "a.tif".into(), ..Source::default() };
     for sources in [vec![], vec![image]] {
-        let _ = sheet::of_bytes(sources, Path::new("sheet.csv"), bytes);
+        let _ = sheet::of_bytes(sources, Path::new("sheet.csv"), &[], bytes);
     }
 }

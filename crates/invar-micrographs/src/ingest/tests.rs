@@ -126,7 +126,7 @@ fn the_table_has_physical_units_where_the_pixel_size_is_known() {
 fn the_sheet_names_images_and_adds_columns() {
     let mut bench = Bench::new(&["a.png", "b.png"], [16, 96]);
     let sheet = bench.write("sheet.csv", "image,steel,hours,pixel_size_nm\nimages/b.png,316L,2,250\nimages/a.png,,,\n");
-    bench.inputs = Inputs { paths: vec![], sheet: Some(sheet.clone()) };
+    bench.inputs = Inputs { paths: vec![], sheet: Some(sheet.clone()), samples: vec![] };
     let dataset = bench.dataset();
     assert_eq!((dataset.image(0).name.as_str(), dataset.image(1).name.as_str()), ("b", "a"));
     let columns = dataset.columns(2..4).unwrap();

@@ -13,7 +13,7 @@ use invar_dataset::{
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
-use super::{Reading, TICK, feed::Fed, units::units};
+use super::{Reading, SHEET_COLUMNS, TICK, feed::Fed, units::units};
 use crate::{Error, IngestConfig, Inputs, Pairing, ReadDataset, Reads};
 
 /// Hands over the record of every read of `directory`, in the order of the dataset: the number of the read in the directory, and
@@ -95,7 +95,7 @@ fn made_from<'a>(directory: &Path, manifest: &'a Manifest) -> Result<Made<'a>, E
     let mut parameters = manifest.parameters.clone();
     let mut take =
         |name: &str| parameters.as_object_mut().and_then(|fields| fields.remove(name)).unwrap_or(Value::Null);
-    let (pairing, reference) = (take("pairing"), take("reference"));
+    let (pairing, reference, _) = (take("pairing"), take("reference"), take(SHEET_COLUMNS));
     let bad = |error: serde_json::Error| corrupt(directory, "parameters of the ingest", "those of this version", error);
     let pairing: Pairing =
         if pairing.is_null() { Ok(Pairing::default()) } else { serde_json::from_value(pairing) }.map_err(bad)?;
@@ -104,7 +104,7 @@ fn made_from<'a>(directory: &Path, manifest: &'a Manifest) -> Result<Made<'a>, E
     let num_files = manifest.inputs.len() - usize::from(reference.is_some()).min(manifest.inputs.len());
     let read = &manifest.inputs[..num_files];
     let files = read.iter().map(|input| path::parse(&input.path)).collect();
-    Ok(Made { config, inputs: Inputs { files, pairing, reference }, read })
+    Ok(Made { config, inputs: Inputs { files, pairing, reference, columns: vec![] }, read })
 }
 
 fn check_unchanged(input: &Input, path: &Path, directory: &Path) -> Result<(), Error> {

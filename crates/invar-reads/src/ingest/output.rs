@@ -9,7 +9,7 @@ use invar_dataset::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::DOMAIN;
+use super::{DOMAIN, SHEET_COLUMNS};
 use crate::{Error, IngestConfig, Inputs};
 
 /// A finished shard, and where the ingest stood when it was closed.
@@ -57,6 +57,9 @@ pub(super) fn key(inputs: &Inputs, config: &IngestConfig) -> Result<Key, Error> 
     let mut parameters = serde_json::to_value(config).expect("the configuration is plain data");
     parameters["pairing"] = serde_json::to_value(inputs.pairing).expect("a name");
     parameters["reference"] = inputs.reference.as_deref().map(path::text).into();
+    if !inputs.columns.is_empty() {
+        parameters[SHEET_COLUMNS] = serde_json::to_value(&inputs.columns).expect("text and numbers by name");
+    }
     let paths = inputs.files.iter().chain(&inputs.reference);
     let inputs = paths.map(|path| InputIdentity::of(path)).collect::<Result<_, _>>()?;
     Ok(Key { tool_version: env!("CARGO_PKG_VERSION").into(), parameters, inputs })

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Result;
 use invar_cli::{
     commands::{genomes, ingest, kinds},
+    exit::Usage,
     result_dir::ResultDir,
     ui::{Summary, Ui, thousands},
 };
@@ -41,6 +42,9 @@ pub struct ReadsSource {
     pub pairing: Pairing,
     /// Reference genome of CRAM inputs.
     pub reference: Option<PathBuf>,
+    /// Table that names the files, instead of the command line, with what is known of each sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_sheet: Option<PathBuf>,
     /// What is kept.
     pub ingest: invar_reads::IngestConfig,
     /// What the encoder is shown of a read; by default what it needs.
@@ -206,13 +210,21 @@ impl SourceConfig {
     pub fn ingest(&self, files: &[PathBuf], out: &Path, force: bool, ui: &Ui) -> Result<Summary> {
         match self {
             Self::Reads(reads) => {
-                let inputs =
-                    Inputs { files: files.to_vec(), pairing: reads.pairing, reference: reads.reference.clone() };
+                let inputs = match &reads.sample_sheet {
+                    None => Inputs { pairing: reads.pairing, ..Inputs::files(files) },
+                    Some(sheet) if files.is_empty() => ingest::of_sheet(sheet, &[], reads.pairing)?,
+                    Some(sheet) => {
+                        let text = "names the files of reads: give no others";
+                        return Err(Usage(format!("source.sample_sheet: {} {text}", sheet.display())).into());
+                    }
+                };
+                let inputs = Inputs { reference: reads.reference.clone(), ..inputs };
                 let config = invar_reads::IngestConfig { force, ..reads.ingest.clone() };
                 ingest::take_in_reads(&inputs, out, &config, ui)
             }
             Self::Micrographs(images) => {
-                let inputs = invar_micrographs::Inputs { paths: files.to_vec(), sheet: images.sample_sheet.clone() };
+                let (paths, sheet) = (files.to_vec(), images.sample_sheet.clone());
+                let inputs = invar_micrographs::Inputs { paths, sheet, samples: vec![] };
                 let config = invar_micrographs::IngestConfig { force, ..images.ingest.clone() };
                 ingest::take_in_micrographs(&inputs, out, &config, ui)
             }
@@ -223,11 +235,23 @@ impl SourceConfig {
     #[must_use]
     pub fn of_other_files(&self) -> Self {
         let mut other = self.clone();
-        if let Self::Micrographs(images) = &mut other {
-            images.sample_sheet = None;
-            images.ingest.classes = None;
+        match &mut other {
+            Self::Reads(reads) => reads.sample_sheet = None,
+            Self::Micrographs(images) => {
+                images.sample_sheet = None;
+                images.ingest.classes = None;
+            }
         }
         other
+    }
+
+    /// Takes what is known of the samples from another table.
+    pub fn set_sample_sheet(&mut self, sheet: &Path) {
+        let sheet = Some(sheet.to_path_buf());
+        match self {
+            Self::Reads(reads) => reads.sample_sheet = sheet,
+            Self::Micrographs(images) => images.sample_sheet = sheet,
+        }
     }
 
     /// What the clusters of a run say, in the domain's own words, and what can be done next. `found` is what the clustering

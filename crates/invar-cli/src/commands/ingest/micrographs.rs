@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use invar_dataset::{Column, Dataset, SampleTable, path};
+use invar_dataset::{Column, Dataset, SampleTable, path, sheet::SheetColumns};
 use invar_embeddings::{InputChecksum, Provenance, write_facts};
 use invar_micrographs::{
     DatasetFacts, GRAINS_TABLE, GrainDataset, GrainLandscape, GrainSize, GrainSizes, GrainsConfig, IMAGES_TABLE,
-    ImageFacts, IngestConfig, Inputs, MaskKind, NEIGHBORS_TABLE, OtsuConfig, Polarity, Segmentation, WatershedConfig,
+    ImageFacts, IngestConfig, Inputs, MaskKind, NEIGHBORS_TABLE, OtsuConfig, Polarity, Segmentation, StoredImage,
+    WatershedConfig,
 };
 use serde_json::json;
 
@@ -25,7 +26,7 @@ const LISTED_IMAGES: usize = 12;
 
 /// `invar ingest micrographs`
 pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result<Summary> {
-    let inputs = Inputs { paths: args.inputs.clone(), sheet: args.sample_sheet.clone() };
+    let inputs = Inputs { paths: args.inputs.clone(), sheet: args.sample_sheet.clone(), samples: args.sample.clone() };
     let defaults = IngestConfig::default();
     let config = IngestConfig {
         segment: segmentation(args)?,
@@ -93,9 +94,13 @@ fn write_tables(out: &Path) -> Result<()> {
     })?;
     let mut blocks = dataset.neighbor_blocks(BLOCK_ROWS);
     write_facts(&out.join(NEIGHBORS_TABLE), &provenance, || -> Result<Option<Vec<Column>>> { Ok(blocks.next()) })?;
-    let facts: Vec<&ImageFacts> =
-        (0..dataset.num_images()).filter_map(|image| dataset.image(image).facts.as_ref()).collect();
-    let mut images = Some(image_table::columns(&facts));
+    let images = (0..dataset.num_images()).map(|image| dataset.image(image));
+    let known: Vec<(&ImageFacts, &StoredImage)> =
+        images.filter_map(|image| Some((image.facts.as_ref()?, image.as_ref()))).collect();
+    let mut columns = image_table::columns(&known.iter().map(|(facts, _)| *facts).collect::<Vec<_>>());
+    let of_sheet = known.iter().map(|(_, image)| Some(&image.columns));
+    SheetColumns::of(of_sheet.clone().flatten()).add_to(&mut columns, of_sheet);
+    let mut images = Some(columns);
     write_facts(&out.join(IMAGES_TABLE), &provenance, || -> Result<Option<Vec<Column>>> { Ok(images.take()) })?;
     Ok(())
 }

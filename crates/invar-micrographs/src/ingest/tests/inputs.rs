@@ -158,7 +158,7 @@ fn class_masks_are_parted_or_kept_as_the_user_says() {
     // A row of the sheet says it of one.
     let sheet = bench
         .write("sheet.csv", "image,mask,mask_kind\nimages/a.png,masks/a.png,Instances\nimages/b.png,masks/b.png,\n");
-    bench.inputs = Inputs { paths: vec![], sheet: Some(sheet) };
+    bench.inputs = Inputs { paths: vec![], sheet: Some(sheet), samples: vec![] };
     bench.config = IngestConfig { labels: None, mask_kind: MaskKind::Auto, mask_background: vec![], ..bench.config };
     let dataset = bench.dataset();
     assert_eq!((dataset.grains_of(0).len(), dataset.grains_of(1).len()), (2, 3));
@@ -202,7 +202,7 @@ fn sheets_are_checked_alike_with_and_without_inputs() {
     let mut bench = Bench::new(&["a.png", "b.png"], [16, 96]);
     let sheet = bench.write("sheet.csv", "image,pixel_size_nm\nimages/a.png,10\nimages/b.png,20\nimages/a.png,30\n");
     for paths in [vec![], vec![bench.path("images")]] {
-        bench.inputs = Inputs { paths, sheet: Some(sheet.clone()) };
+        bench.inputs = Inputs { paths, sheet: Some(sheet.clone()), samples: vec![] };
         let error = bench.error();
         assert!(error.starts_with("sheet.csv: row 4: expected each image once, found images/a.png again"), "{error}");
     }
@@ -254,7 +254,7 @@ fn sheets_of_spreadsheets_are_read() {
     let cp1252: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
     for bytes in [text.as_bytes().to_vec(), [&[0xff, 0xfe], utf16.as_slice()].concat(), cp1252] {
         fs::write(bench.path("sheet.csv"), bytes).unwrap();
-        bench.inputs = Inputs { paths: vec![], sheet: Some(bench.path("sheet.csv")) };
+        bench.inputs = Inputs { paths: vec![], sheet: Some(bench.path("sheet.csv")), samples: vec![] };
         bench.config.force = true;
         let dataset = bench.dataset();
         let image = dataset.image(0);

@@ -2,7 +2,7 @@
 
 mod probe;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use anyhow::Result;
 use invar_cli::{
@@ -15,7 +15,7 @@ use invar_cli::{
     ui::{DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
 use invar_dataset::{Moved, RunDir, ViewSource, manifest::Manifest, path, seed::Stream};
-use invar_embeddings::{EmbeddingWriter, InputChecksum, Precision, Provenance};
+use invar_embeddings::{EmbeddingWriter, InputChecksum, Precision, Provenance, Shard};
 use invar_nn::Features;
 use invar_train::{EmbedConfig, Model};
 use serde_json::json;
@@ -65,41 +65,54 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     if args.moved {
         provenance.extra.insert(MOVED.into(), json!(samples.views.symmetries()));
     }
-    let open = if common.force { EmbeddingWriter::replace } else { EmbeddingWriter::resume };
-    let (mut writer, done) = open(&args.out, provenance)?;
+    let config = EmbedConfig { view_workers: rayon::current_num_threads(), ..EmbedConfig::default() };
     let total = samples.views.len();
+    let rows = args.shard.map_or(0..total, |shard| share(shard, views, &config));
+    let (mut writer, done) = match args.shard {
+        Some(shard) => {
+            let rows = rows.start as u64..rows.end as u64;
+            EmbeddingWriter::resume_shard(&args.out, shard, rows, total as u64, provenance)?
+        }
+        None if common.force => EmbeddingWriter::replace(&args.out, provenance)?,
+        None => EmbeddingWriter::resume(&args.out, provenance)?,
+    };
+    let of_shard = args.shard.map_or(String::new(), |shard| format!("shard {shard}, "));
     if writer.is_whole() {
-        let text = format!("{}: {} embeddings, {DONE_BEFORE}", args.out.display(), thousands(done));
+        let text = format!("{}: {of_shard}{} embeddings, {DONE_BEFORE}", args.out.display(), thousands(done));
         return Ok(Summary {
             text,
             json: json!({"out": path::text(&args.out), "num_rows": done, "done_before": true}),
         });
     }
-    let first = usize::try_from(done)?.min(total);
-    let config = EmbedConfig { view_workers: rayon::current_num_threads(), ..EmbedConfig::default() };
-    // First, so that what pairs are drawn from is not in memory while everything is embedded.
-    let figures = Probe { model: &model, views: samples.views.as_ref(), config: &config, seed: recipe.seed, ui }
-        .measure(args.probe, data)?;
+    let first = (rows.start + usize::try_from(done)?).min(rows.end);
+    // First, so that what pairs are drawn from is not in memory while everything is embedded. Once for all shards: by the last,
+    // where the figures of the whole are kept.
+    let figures = if args.shard.is_none_or(Shard::is_last) {
+        let probe = Probe { model: &model, views: samples.views.as_ref(), config: &config, seed: recipe.seed, ui };
+        probe.measure(args.probe, data)?
+    } else {
+        BTreeMap::new()
+    };
     data.forget_pairs();
     let started = std::time::Instant::now();
     {
         let bar = ui.bar("embed", Unit::Items);
         let table = samples.table.as_ref();
-        if first == total {
+        if first == rows.end {
             writer.write(&table.columns(0..0)?, &[])?;
         }
-        let mut sink = |range: std::ops::Range<usize>, values: &[f32]| {
+        let mut sink = |range: Range<usize>, values: &[f32]| {
             let columns = table.columns(range)?;
             writer.write(&columns, values)?;
             Ok(())
         };
-        invar_train::embed(&model, views, first..total, &config, &mut sink, &bar)?;
+        invar_train::embed(&model, views, first..rows.end, &config, &mut sink, &bar)?;
     }
     let elapsed_s = started.elapsed().as_secs_f64();
     let summary = writer.finish(&figures)?;
-    let rate = (total - first) as f64 / elapsed_s.max(1e-9);
+    let rate = (rows.end - first) as f64 / elapsed_s.max(1e-9);
     let mut text = format!(
-        "{}: {} embeddings of {} dimensions in {} Parquet files ({rate:.0} samples/s)",
+        "{}: {of_shard}{} embeddings of {} dimensions in {} Parquet files ({rate:.0} samples/s)",
         args.out.display(),
         thousands(summary.num_rows),
         model.dim(),
@@ -111,10 +124,17 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     }
     let json = json!({
         "out": path::text(&args.out), "num_rows": summary.num_rows, "num_parts": summary.num_parts, "size_bytes": summary.size_bytes,
-        "moved": args.moved,
+        "moved": args.moved, "shard": args.shard.map(|shard| shard.to_string()),
         "invariance": figures, "timing": {"elapsed_s": elapsed_s, "samples_per_s": rate},
     });
     Ok(Summary { text, json })
+}
+
+/// The samples of a shard: whole blocks, of which none is embedded twice.
+fn share(shard: Shard, views: &dyn ViewSource, config: &EmbedConfig) -> Range<usize> {
+    let block = invar_train::block_samples(views, config);
+    let blocks = shard.of(views.len().div_ceil(block));
+    (blocks.start * block).min(views.len())..(blocks.end * block).min(views.len())
 }
 
 /// As the command line has it.

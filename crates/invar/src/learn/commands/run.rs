@@ -13,6 +13,7 @@ use invar_cli::{
     },
     exit::Usage,
     result_dir::ResultDir,
+    stage_log::{Ended, StageLog, Traffic},
     ui::{DONE_BEFORE, Summary, Ui, check_cancelled, thousands},
 };
 use invar_dataset::{atomic, lock::Lock, path};
@@ -34,7 +35,10 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         ))
         .into());
     }
-    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    let mut recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    if let Some(sheet) = &args.sample_sheet {
+        recipe.source.set_sample_sheet(sheet);
+    }
     // Training judges held-out samples by the same table.
     let table = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
     let labels = match (&table, &args.label_column) {
@@ -45,10 +49,15 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let results = ResultDir::new(&args.out);
     results.check()?;
     let (data, model, embeddings) = (results.data(), results.run(), results.embeddings());
-    let mut stages = Stages { ui, json: serde_json::Map::new() };
+    let log = common.log.as_deref().map(StageLog::open).transpose()?;
+    let mut stages = Stages { ui, log, json: serde_json::Map::new() };
     // Where it was made for this and nothing came of it, it goes away again.
     let _lock = Lock::directory(results.path()).with_context(|| results.path().display().to_string())?;
-    stages.add("ingest", recipe.source.ingest(&args.input, &data, common.force, ui)?)?;
+    stages.add(
+        "ingest",
+        &Traffic::new(&args.input, &data),
+        recipe.source.ingest(&args.input, &data, common.force, ui)?,
+    )?;
     let options = train::Options { labels: table, ..train::Options::default() };
     let request = Embed {
         model,
@@ -57,18 +66,27 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         probe: args.probe,
         moved: false,
         features: None,
+        shard: None,
         dtype: None,
     };
     // Both stages draw pairs from what is opened and indexed once.
     let datasets = Datasets::new(&recipe.source, &request.data, ui);
-    stages.add("train", train::train(&recipe, &datasets, &request.model, options, common, ui)?)?;
-    stages.add("embed", embed::embed(&recipe, &datasets, &request, common, ui)?)?;
+    stages.add(
+        "train",
+        &Traffic::new([&data], &request.model),
+        train::train(&recipe, &datasets, &request.model, options, common, ui)?,
+    )?;
+    stages.add(
+        "embed",
+        &Traffic::new([&data], &embeddings),
+        embed::embed(&recipe, &datasets, &request, common, ui)?,
+    )?;
     let output = Output { clusters: results.clusters(), groups: results.groups(), plot: Some(results.plot()) };
     let clustered = match done_before(&recipe, &output, &embeddings, common) {
         Some(summary) => summary,
         None => cluster::cluster(&embeddings, &Vectors::default(), &output, &recipe.cluster, &recipe.projection, ui)?,
     };
-    stages.add("cluster", clustered)?;
+    stages.add("cluster", &Traffic::new([&embeddings], &results.clusters()), clustered)?;
     let mut made = vec![
         ("embeddings", embeddings.clone()),
         ("clusters", results.clusters()),
@@ -107,12 +125,17 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
 
 struct Stages<'a> {
     ui: &'a Ui,
+    log: Option<StageLog>,
     json: serde_json::Map<String, Value>,
 }
 
 impl Stages<'_> {
     /// Tells of a stage that is done, and stops there where the user asked for it.
-    fn add(&mut self, name: &str, summary: Summary) -> Result<()> {
+    fn add(&mut self, name: &str, traffic: &Traffic, summary: Summary) -> Result<()> {
+        if let Some(log) = &mut self.log {
+            log.end(name, traffic, Ended::from(&summary))?;
+            log.begin();
+        }
         self.ui.note(&summary.text);
         self.json.insert(name.into(), summary.json);
         check_cancelled()

@@ -47,6 +47,7 @@ pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
         probe: Some(0),
         moved: false,
         features,
+        shard: None,
         dtype: Some(Dtype::Float32),
     };
     // Another --force is meant for the answers.

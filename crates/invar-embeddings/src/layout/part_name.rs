@@ -1,0 +1,126 @@
+//! How the parts of a directory are called: in the order of their rows, by name too.
+
+use std::{fmt, fs, io, path::Path};
+
+use crate::{EmbeddingsError, Shard};
+
+/// The name of a part file: `part-00012.parquet`, or of a shard `part-0003-of-0016-00012.parquet`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartName {
+    pub shard: Option<Shard>,
+    pub index: usize,
+}
+
+impl PartName {
+    /// What `name` is the name of.
+    pub fn of(name: &str) -> Option<Self> {
+        let numbers = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+        let found = match numbers.split_once("-of-") {
+            None => Self { shard: None, index: numbers.parse().ok()? },
+            Some((number, rest)) => {
+                let (count, index) = rest.split_once('-')?;
+                let shard = Shard::new(number.parse().ok()?, count.parse().ok()?)?;
+                Self { shard: Some(shard), index: index.parse().ok()? }
+            }
+        };
+        (found.to_string() == name).then_some(found)
+    }
+
+    /// Into how many shards the rows are divided.
+    fn division(self) -> Option<usize> {
+        self.shard.map(Shard::count)
+    }
+}
+
+impl fmt::Display for PartName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shard {
+            None => write!(f, "part-{:05}.parquet", self.index),
+            Some(shard) => {
+                write!(f, "part-{:04}-of-{:04}-{:05}.parquet", shard.number(), shard.count(), self.index)
+            }
+        }
+    }
+}
+
+/// The whole parts in `dir`, in order.
+///
+/// # Errors
+/// When it cannot be listed; a directory that is not there has none.
+pub(crate) fn names(dir: &Path) -> Result<Vec<PartName>, EmbeddingsError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(EmbeddingsError::io(dir)(error)),
+    };
+    let mut names = vec![];
+    for entry in entries {
+        names.extend(PartName::of(&entry.map_err(EmbeddingsError::io(dir))?.file_name().to_string_lossy()));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Refuses a directory with a part of another division than that of `shard`, or than the undivided.
+///
+/// # Errors
+/// [`EmbeddingsError::OtherDivision`].
+pub(crate) fn refuse_other_division(dir: &Path, shard: Option<Shard>) -> Result<(), EmbeddingsError> {
+    let division = shard.map(Shard::count);
+    match names(dir)?.into_iter().find(|name| name.division() != division) {
+        None => Ok(()),
+        Some(other) => Err(EmbeddingsError::OtherDivision {
+            path: dir.into(),
+            expected: words(division),
+            found: format!("{} ({other})", words(other.division())),
+        }),
+    }
+}
+
+/// The one division of these parts.
+///
+/// # Errors
+/// When there are two.
+pub(super) fn division(dir: &Path, names: &[PartName]) -> Result<Option<usize>, EmbeddingsError> {
+    let Some(first) = names.first() else { return Ok(None) };
+    match names.iter().find(|name| name.division() != first.division()) {
+        None => Ok(first.division()),
+        Some(other) => Err(EmbeddingsError::Corrupt {
+            path: dir.into(),
+            what: "parts".into(),
+            expected: format!("all of {}, as {first}", words(first.division())),
+            found: format!("{other}, of {}", words(other.division())),
+        }),
+    }
+}
+
+fn words(division: Option<usize>) -> String {
+    match division {
+        None => "embeddings in one piece".into(),
+        Some(1) => "1 shard".into(),
+        Some(count) => format!("{count} shards"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written_and_in_order() {
+        let mut names = vec![PartName { shard: None, index: 12 }];
+        for (number, index) in [(1, 0), (1, 1), (2, 0), (16, 0), (16, 10)] {
+            names.push(PartName { shard: Shard::new(number, 16), index });
+        }
+        assert!(names.is_sorted());
+        let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
+        assert_eq!((texts[0].as_str(), texts[2].as_str()), ("part-00012.parquet", "part-0001-of-0016-00001.parquet"));
+        assert!(texts[1..].is_sorted());
+        for (name, text) in names.iter().zip(&texts) {
+            assert_eq!(PartName::of(text), Some(*name));
+        }
+        for other in ["part-1.parquet", "part-0017-of-0016-00000.parquet", "part-1-of-2-3.parquet", "part-x", ""] {
+            assert_eq!(PartName::of(other), None, "{other}");
+        }
+    }
+}
