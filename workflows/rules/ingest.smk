@@ -1,0 +1,22 @@
+# Scattered over samples: each becomes a dataset of its own, and training and embedding open all of them together.
+rule ingest:
+    output:
+        f"{OUT}/stages/ingest/{{sample}}.json",
+    log:
+        f"{OUT}/logs/ingest/{{sample}}.txt",
+    conda:
+        "../envs/invar.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        invar=config["invar"],
+        domain=DOMAIN,
+        sheet=config["samples"],
+        data=lambda wildcards: f"{OUT}/datasets/{wildcards.sample}",
+        options=options(config["ingest"]),
+        stage=lambda wildcards: f"{OUT}/stages/ingest/{wildcards.sample}.jsonl",
+    shell:
+        "{params.invar:q} ingest {params.domain} --sample-sheet {params.sheet:q} --sample {wildcards.sample:q}"
+        " --out {params.data:q} {params.options} --threads {threads} --json --log {params.stage:q} > {output} 2> {log}"

@@ -1,0 +1,66 @@
+# What the configuration and the sample sheet say, in the words of the rules.
+import csv
+import shlex
+from pathlib import Path
+
+OUT = config["out"]
+DOMAIN = config["domain"]
+SHARDS = config["shards"]
+
+
+def sheet_rows(path):
+    """The rows of a sample sheet, as `invar ingest` reads them: parted by commas, semicolons or tabs."""
+    text = Path(path).read_text(encoding="utf-8-sig")
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    return [
+        {
+            (name or "").strip().lower(): (value or "").strip()
+            for name, value in row.items()
+            if isinstance(value, str)
+        }
+        for row in rows
+    ]
+
+
+def sample_names(path):
+    """The samples of a sheet in order, each once. Rows are checked by `invar ingest`, which knows their lines."""
+    rows = [row for row in sheet_rows(path) if any(row.values())]
+    for row in rows:
+        validate(row, f"../schemas/{DOMAIN}.schema.yaml")
+    return list(dict.fromkeys(row["sample"] for row in rows))
+
+
+def options(words):
+    """Options from the configuration, safe for a shell."""
+    return shlex.join(str(word) for word in words)
+
+
+def settings(values):
+    """Overrides of the recipe: --set KEY=VALUE of each."""
+    return options(
+        word for key, value in values.items() for word in ("--set", f"{key}={value}")
+    )
+
+
+SAMPLES = sample_names(config["samples"])
+DATASETS = expand("{out}/datasets/{sample}", out=OUT, sample=SAMPLES)
+DATA = options(word for dataset in DATASETS for word in ("--data", dataset))
+
+
+# What a job of several processes asks Slurm for: nothing of this is asked for one.
+TRAIN_RESOURCES = {}
+if config["train"]["processes"] > 1:
+    TRAIN_RESOURCES |= {
+        "tasks": config["train"]["processes"],
+        "nodes": config["train"]["nodes"],
+        "mpi": config["train"]["launcher"][0],
+    }
+if config["train"]["gpus"] > 0:
+    TRAIN_RESOURCES["gpu"] = config["train"]["gpus"]
+
+
+wildcard_constraints:
+    sample="[^/]+",
+    shard="[0-9]+",

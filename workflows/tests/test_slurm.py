@@ -1,0 +1,306 @@
+#!/usr/bin/env python3
+"""The workflow and the sbatch scripts on a Slurm of two emulated nodes, with what goes wrong on clusters.
+
+workflows/tests/test_slurm.py INVAR WORK      WORK is a directory that is not there; started by `make test-slurm`, as root
+"""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER = ROOT / "workflows/tests/cluster.sh"
+RECIPE = ["reads/quickstart"]
+SMALL = {"train.batch_size": 256, "encoder.hidden": "[128]", "encoder.dim": 32, "train.checkpoint_every": 10}
+
+
+class Bench:
+    """A directory with a program, on a cluster."""
+
+    def __init__(self, invar, work):
+        self.invar, self.work, self.started = str(invar), work, []
+
+    def environment(self):
+        # A small home of its own: Snakemake keeps locks and a cache there.
+        return os.environ | {"INVAR": self.invar, "HOME": str(self.work), "OMP_NUM_THREADS": "1"}
+
+    def run(self, *words, check=True, **options):
+        words = [str(word) for word in words]
+        done = subprocess.run(
+            words, check=False, env=self.environment(), cwd=ROOT, text=True, capture_output=True, **options
+        )
+        if check and done.returncode != 0:
+            sys.exit(f"{' '.join(words)}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def start(self, *words):
+        """The same, while other things happen."""
+        words = [str(word) for word in words]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        self.started.append(subprocess.Popen(words, env=self.environment(), cwd=ROOT, text=True, **pipes))
+        return self.started[-1]
+
+    def snakemake(self, name, steps, **changes):
+        """Words of a run of the workflow into WORK/NAME, and its configuration."""
+        config = {
+            "domain": "reads",
+            "recipe": RECIPE[0],
+            "samples": str(self.work / "samples.csv"),
+            "out": str(self.work / name),
+            "invar": self.invar,
+            "shards": 3,
+            "train": {"threads": 1, "set": SMALL | {"train.steps": steps}, "mem_mb": 1000},
+            "embed": {"threads": 1, "mem_mb": 1000},
+            "cluster": {"mem_mb": 1000, "threads": 1},
+        }
+        for key, value in changes.items():
+            config[key] = (config[key] | value) if isinstance(value, dict) else value
+        file = self.work / f"{name}.json"
+        file.write_text(json.dumps(config))
+        (self.work / f"{name}.cwd").mkdir(exist_ok=True)
+        return [
+            "snakemake", "--snakefile", ROOT / "workflows/Snakefile", "--configfile", file,
+            "--directory", self.work / f"{name}.cwd", "--cores", "2", "--nocolor",
+        ]  # fmt: skip
+
+    def on_slurm(self, name, steps, retries=2, **changes):
+        return [
+            *self.snakemake(name, steps, **changes), "--executor", "slurm", "--jobs", "4", "--retries", str(retries),
+            "--keep-going", "--default-resources", "slurm_partition=main", "mem_mb=1000", "runtime=10",
+            "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
+            "--seconds-between-status-checks", "2", "--latency-wait", "5",
+        ]  # fmt: skip
+
+    def digests(self, name):
+        """SHA-256 of what a run of the workflow made, where it does not say when or where."""
+        out = self.work / name
+        files = [*sorted((out / "embeddings").iterdir()), out / "run/model.safetensors", out / "clusters.tsv"]
+        return {str(file.relative_to(out)): sha256(file.read_bytes()).hexdigest() for file in files}
+
+    def losses(self, run):
+        lines = [json.loads(line) for line in (self.work / run / "metrics.jsonl").read_text().splitlines()]
+        return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+    def stages(self, name):
+        files = sorted((self.work / name / "stages").rglob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def expect(condition, text):
+    if not condition:
+        sys.exit(f"FAILED: {text}")
+
+
+def wait_for(what, condition, seconds=180):
+    """Something that has to come; the limit is only there so that a broken test ends."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.2)
+    sys.exit(f"FAILED: {what} did not come in {seconds} s")
+
+
+def samples(work, number=3):
+    """The mock community cut into samples, and their sheet."""
+    with gzip.open(ROOT / "test-data/reads/mock-community/reads.fastq.gz", "rt") as file:
+        text = file.read().splitlines(keepends=True)
+    records = ["".join(text[at : at + 4]) for at in range(0, len(text), 4)]
+    for index in range(number):
+        with gzip.GzipFile(work / f"s{index}.fastq.gz", "wb", mtime=0) as file:
+            file.write("".join(records[index::number]).encode())
+    rows = [f"s{index},s{index}.fastq.gz,{index / 2}\n" for index in range(number)]
+    (work / "samples.csv").write_text("sample,fastq_1,depth_um\n" + "".join(rows))
+
+
+def processes(word):
+    """Processes of a command line, and the emulated node that each is on."""
+    found = {}
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            try:
+                line = (directory / "cmdline").read_bytes().split(b"\0")
+                environment = (directory / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            nodes = [text[15:].decode() for text in environment if text.startswith(b"SLURMD_NODENAME=")]
+            if word.encode() in line and nodes:
+                found[int(directory.name)] = nodes[0]
+    return found
+
+
+def to_the_end(bench):
+    say("the workflow through Slurm, and the same on one machine")
+    bench.run(*bench.on_slurm("slurm", 40))
+    bench.run(*bench.snakemake("local", 40))
+    expect(bench.digests("slurm") == bench.digests("local"), "other bytes through Slurm than on one machine")
+    lines = bench.stages("slurm")
+    expect(
+        sorted({line["stage"] for line in lines}) == ["cluster", "embed", "evaluate", "ingest", "report", "train"],
+        lines,
+    )
+    expect(all(line["status"] == "done" and line["peak_memory_bytes"] > 0 for line in lines), lines)
+    table = (bench.work / "slurm/stages.tsv").read_text().splitlines()
+    expect(len(table) == 1 + len(lines), table)
+    bench.run(*bench.on_slurm("slurm", 40), "--report", bench.work / "report.html")
+    expect("clusters.svg" in (bench.work / "report.html").read_text(), "the report lacks the plot")
+    rows = bench.run(bench.invar, "query", bench.work / "slurm/embeddings",
+        "SELECT sample, depth_um, COUNT(*) AS n FROM embeddings GROUP BY sample, depth_um ORDER BY sample",
+        "--format", "csv").stdout.splitlines()  # fmt: skip
+    expect([row.rsplit(",", 1)[0] for row in rows[1:]] == ["s0,0.0", "s1,0.5", "s2,1.0"], rows)
+
+
+def time_limit(bench):
+    """A training that stands still until its minute is over: what Slurm sends then is SIGCONT and SIGTERM."""
+    say("a job that meets its time limit")
+    process = bench.start(*bench.on_slurm("limit", 40, train={"runtime": 1}))
+    run = bench.work / "limit/run"
+    wait_for("a checkpoint", lambda: list(run.glob("checkpoints/step-*.safetensors")))
+    stopped = [pid for pid in processes(str(run)) if pid != process.pid]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    expect(stopped, "the training was over before it could be stopped")
+    return process
+
+
+def time_limit_met(bench, process):
+    _, error = process.communicate(timeout=400)
+    expect(process.returncode == 0, f"a job that met its limit was not resumed\n{error}")
+    status = [(line["status"], line.get("exit_code")) for line in bench.stages("limit") if line["stage"] == "train"]
+    expect(status == [("failed", 130), ("done", None)], f"of the training: {status}")
+    expect("going on from step" in (bench.work / "limit/logs/train.txt").read_text(), "it did not go on")
+    expect(bench.digests("limit") == bench.digests("local"), "other bytes after a time limit")
+
+
+def killed_node(bench):
+    say("a node that dies in the middle of a training")
+    process = bench.start(*bench.on_slurm("killed", 40))
+    run = bench.work / "killed/run"
+    wait_for("a checkpoint", lambda: list(run.glob("checkpoints/step-*.safetensors")))
+    node = next(iter(processes(str(run)).values()), None)
+    expect(node, "the training was over before its node could be killed")
+    # All of the node at once: the daemon, the steps that it started, and what runs in them.
+    daemon = int((bench.work / f"cluster/{node}.pid").read_text())
+    dead = [daemon, *(pid for pid, where in processes(str(run)).items() if where == node)]
+    dead += [pid for pid in children_of_steps(node) if pid not in dead]
+    for pid in dead:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    wait_for("Slurm's notice", lambda: "down" in bench.run("sinfo", "-h", "-n", node, "-o", "%T").stdout)
+    bench.run("slurmd", "-N", node)
+    _, error = process.communicate(timeout=400)
+    expect(process.returncode == 0, f"after a node was killed\n{error}")
+    expect(bench.digests("killed") == bench.digests("local"), "other bytes after a node was killed")
+
+
+def children_of_steps(node):
+    """The step daemons and all other processes that Slurm started on a node."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            try:
+                name = (directory / "comm").read_text().strip()
+                environment = (directory / "environ").read_bytes().split(b"\0")
+                line = (directory / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            is_step = name == "slurmstepd" and node in line
+            if is_step or f"SLURMD_NODENAME={node}".encode() in environment:
+                found.append(int(directory.name))
+    return found
+
+
+def corrupt_sample(bench):
+    say("a sample that is damaged, and one that is not there")
+    whole = (bench.work / "s1.fastq.gz").read_bytes()
+    (bench.work / "damaged.fastq.gz").write_bytes(whole[: len(whole) // 2])
+    sheet = bench.work / "damaged.csv"
+    sheet.write_text(
+        "sample,fastq_1\ns0,s0.fastq.gz\ndamaged,damaged.fastq.gz\nmissing,missing.fastq.gz\ns2,s2.fastq.gz\n"
+    )
+    done = bench.run(*bench.on_slurm("damaged", 40, retries=0, samples=str(sheet)), check=False)
+    expect(done.returncode != 0, "a damaged sample is no failure")
+    reasons = [(bench.work / f"damaged/logs/ingest/{name}.txt").read_text() for name in ["damaged", "missing"]]
+    expect("damaged.fastq.gz" in reasons[0] and "cut off" in reasons[0], reasons[0])
+    expect("row 4" in reasons[1] and "missing.fastq.gz" in reasons[1], reasons[1])
+    whole = [name for name in ["s0", "s2"] if (bench.work / f"damaged/datasets/{name}/manifest.json").exists()]
+    expect(whole == ["s0", "s2"], f"of the other samples only {whole} were finished")
+    expect(not (bench.work / "damaged/stages/train.json").exists(), "it was trained without the sample")
+
+
+def plain_scripts(bench):
+    say("sbatch scripts: an array of embedding, training on two nodes")
+    data = [bench.work / f"local/datasets/s{index}" for index in range(3)]
+    embeddings = bench.work / "array"
+    bench.run("sbatch", "--wait", "--array=1-4", "--cpus-per-task=1", "--output", bench.work / "array-%a.log",
+        ROOT / "workflows/sbatch/embed.sh", bench.work / "local/run", embeddings, *data)  # fmt: skip
+
+    def rows(directory):
+        return bench.run(bench.invar, "query", f"e={directory}", "SELECT * FROM e", "--format", "csv").stdout
+
+    expect(rows(embeddings) == rows(bench.work / "local/embeddings"), "other rows from an array of four")
+
+    settings = [word for key, value in (SMALL | {"train.steps": 20}).items() for word in ("--set", f"{key}={value}")]
+    # A /dev/shm of its own for each process, as on two machines: they talk over Gloo.
+    alone = bench.work / "alone.sh"
+    alone.write_text(
+        f'#!/bin/sh\nexec unshare --mount sh -c \'mount -t tmpfs none /dev/shm && exec "$@"\' sh {bench.invar} "$@"\n'
+    )
+    alone.chmod(0o755)
+    program, bench.invar = bench.invar, str(alone)
+    log = bench.work / "two.log"
+    bench.run("sbatch", "--wait", "--cpus-per-task=1", "--output", log, ROOT / "workflows/sbatch/train.sh",
+        *RECIPE, bench.work / "two", *data, "--", *settings)  # fmt: skip
+    bench.invar = program
+    expect("Gloo" in log.read_text(), log.read_text())
+    bench.run(
+        bench.invar,
+        "train",
+        *RECIPE,
+        *[word for d in data for word in ("--data", d)],
+        "--out",
+        bench.work / "one",
+        "--threads",
+        "1",
+        *settings,
+    )
+    one, two = bench.losses("one"), bench.losses("two")
+    expect(one.keys() == two.keys() and len(one) > 1, f"steps {one.keys()} and {two.keys()}")
+    far = {step: (loss, two[step]) for step, loss in one.items() if abs(loss - two[step]) > 1e-4 * abs(loss)}
+    expect(not far, f"other losses in two processes: {far}")
+
+
+def main():
+    invar, work = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+    work.mkdir(parents=True)
+    bench = Bench(invar, work)
+    samples(work)
+    bench.run(CLUSTER, "start", work / "cluster")
+    try:
+        limited = time_limit(bench)
+        to_the_end(bench)
+        corrupt_sample(bench)
+        plain_scripts(bench)
+        time_limit_met(bench, limited)
+        killed_node(bench)
+    finally:
+        for process in bench.started:
+            process.kill()
+        bench.run(CLUSTER, "stop", work / "cluster")
+    say("done")
+
+
+main()
