@@ -134,7 +134,7 @@ def processes(word):
                 environment = (directory / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            nodes = [text[15:].decode() for text in environment if text.startswith(b"SLURMD_NODENAME=")]
+            nodes = [text.partition(b"=")[2].decode() for text in environment if text.startswith(b"SLURMD_NODENAME=")]
             if word.encode() in line and nodes:
                 found[int(directory.name)] = nodes[0]
     return found
@@ -254,10 +254,13 @@ def plain_scripts(bench):
     expect(rows(embeddings) == rows(bench.work / "local/embeddings"), "other rows from an array of four")
 
     settings = [word for key, value in (SMALL | {"train.steps": 20}).items() for word in ("--set", f"{key}={value}")]
-    # A /dev/shm of its own for each process, as on two machines: they talk over Gloo.
+    # A /dev/shm of its own for each process, and names of the nodes, as on two machines: they talk over Gloo.
+    (bench.work / "hosts").write_text("127.0.0.1 localhost n1 n2\n")
     alone = bench.work / "alone.sh"
     alone.write_text(
-        f'#!/bin/sh\nexec unshare --mount sh -c \'mount -t tmpfs none /dev/shm && exec "$@"\' sh {bench.invar} "$@"\n'
+        "#!/bin/sh\n"
+        f"own='mount -t tmpfs none /dev/shm && mount --bind {bench.work}/hosts /etc/hosts && exec \"$@\"'\n"
+        f'exec unshare --mount sh -c "$own" sh {bench.invar} "$@"\n'
     )
     alone.chmod(0o755)
     program, bench.invar = bench.invar, str(alone)
@@ -303,4 +306,5 @@ def main():
     say("done")
 
 
-main()
+if __name__ == "__main__":
+    main()

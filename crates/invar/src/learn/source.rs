@@ -29,7 +29,7 @@ use serde_json::Value;
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum SourceConfig {
     /// `type = "reads"`.
-    Reads(ReadsSource),
+    Reads(Box<ReadsSource>),
     /// `type = "micrographs"`.
     Micrographs(Box<MicrographsSource>),
 }
