@@ -66,7 +66,7 @@ impl Ui {
     }
 
     /// The same, but it says only warnings and errors.
-    pub fn hushed(&self) -> Self {
+    pub fn muted(&self) -> Self {
         Self { json: self.json, quiet: true, verbose: false }
     }
 

@@ -22,13 +22,13 @@ use self::{mistake::Mistake, statement::Statement};
 #[derive(Default)]
 pub struct Query {
     context: SQLContext,
-    tables: Vec<Source>,
+    tables: Vec<NamedTable>,
     damage: Damage,
 }
 
 /// A table that a query may name.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub(crate) struct NamedTable {
     pub name: String,
     pub columns: Vec<String>,
     /// Dimension of its column `embedding`, and who made it.
@@ -65,7 +65,7 @@ impl Query {
         }
         self.context.register(name, frame);
         self.context = self.context.with_function_registry(Arc::new(cosine::Functions));
-        self.tables.push(Source { name: name.into(), columns, embedding });
+        self.tables.push(NamedTable { name: name.into(), columns, embedding });
         Ok(self)
     }
 

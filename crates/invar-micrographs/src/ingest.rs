@@ -27,7 +27,7 @@ use invar_dataset::{
 use rayon::prelude::*;
 
 use self::{
-    inputs::{Resolved, Source},
+    inputs::{ImageInput, Resolved},
     output::{Checkpoint, Output},
     page::Task,
 };
@@ -148,7 +148,7 @@ fn run(
     }
     let open: Vec<&Task<'_>> = tasks.iter().filter(|task| !done.contains_key(&task.number)).collect();
     let failures = Failures::default();
-    let take_in = |task: &&Task<'_>| -> Option<Checkpoint> {
+    let ingest_file = |task: &&Task<'_>| -> Option<Checkpoint> {
         if failures.is_after_first(task.number) {
             return None;
         }
@@ -157,7 +157,7 @@ fn run(
             return None;
         }
         progress.message(&task.name);
-        let taken = page::take_in(task, output, config, progress);
+        let taken = page::ingest_page(task, output, config, progress);
         let taken = taken.or_else(|error| leave_out(task, error, config));
         let pushed = taken.and_then(|checkpoint| {
             output.push(&checkpoint)?;
@@ -167,8 +167,8 @@ fn run(
         pushed.map_err(|error| failures.add(task.number, error)).ok()
     };
     let (large, small): (Vec<_>, Vec<_>) = open.into_iter().partition(|task| task.num_pixels() > LARGE_PX);
-    let mut taken: Vec<Checkpoint> = small.par_iter().with_max_len(1).filter_map(take_in).collect();
-    taken.extend(large.iter().filter_map(take_in));
+    let mut taken: Vec<Checkpoint> = small.par_iter().with_max_len(1).filter_map(ingest_file).collect();
+    taken.extend(large.iter().filter_map(ingest_file));
     failures.first()?;
     done.extend(taken.into_iter().map(|checkpoint| (checkpoint.number, checkpoint)));
 
@@ -204,8 +204,8 @@ fn pictures(done: &BTreeMap<usize, Checkpoint>, config: &IngestConfig) -> Vec<St
 }
 
 /// Opens every file to see which pages it has. With the pages, the files that were left out on request.
-fn tasks<'a>(sources: &'a [Source], config: &IngestConfig) -> Result<(Vec<Task<'a>>, Vec<String>), Error> {
-    let open = |source: &Source| -> Result<_, Error> {
+fn tasks<'a>(sources: &'a [ImageInput], config: &IngestConfig) -> Result<(Vec<Task<'a>>, Vec<String>), Error> {
+    let open = |source: &ImageInput| -> Result<_, Error> {
         let file = read::open(&source.path)?;
         Ok((file.pages().to_vec(), notes::OfFile::new(&file)))
     };
@@ -270,7 +270,7 @@ impl Failures {
 
 /// Images, masks, sheet: in the order of the journal's key.
 fn all_inputs(
-    sources: &[Source],
+    sources: &[ImageInput],
     inputs: &Inputs,
     tasks: &[Task<'_>],
     done: &BTreeMap<usize, Checkpoint>,
@@ -297,7 +297,7 @@ fn all_inputs(
         masks.extend(files.drain(1.min(files.len())..));
         images.extend(files);
     }
-    let sheet = inputs.sheet.iter().map(|sheet| Source { path: sheet.clone(), ..Source::default() });
+    let sheet = inputs.sheet.iter().map(|sheet| ImageInput { path: sheet.clone(), ..ImageInput::default() });
     let sheet = sheet.map(|sheet| page::digests(&sheet)).collect::<Result<Vec<_>, _>>()?;
     Ok(images.into_iter().chain(masks).chain(sheet.into_iter().flatten()).collect())
 }

@@ -25,7 +25,7 @@ mod turn;
 mod units;
 
 use palette::Purpose;
-use source::Source;
+use source::ByteSource;
 
 /// What a file is, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ pub struct ImageFile {
     pages: Vec<PageInfo>,
     left_out: Vec<LeftOut>,
     notes: Vec<Note>,
-    source: Source,
+    source: ByteSource,
     pixels: Pixels,
 }
 
@@ -114,7 +114,7 @@ impl Opened {
 /// When it cannot be read, is no image that is read, contradicts itself or its own length, or uses a feature that is
 /// not read.
 pub fn open(path: &Path) -> Result<ImageFile, Error> {
-    ImageFile::new(Source::open(path)?, Purpose::Picture)
+    ImageFile::new(ByteSource::open(path)?, Purpose::Picture)
 }
 
 /// Opens an image file whose pixels are labels: as [`open`], but of a palette the indices are handed over, and grey of fewer
@@ -123,11 +123,11 @@ pub fn open(path: &Path) -> Result<ImageFile, Error> {
 /// # Errors
 /// Those of [`open`].
 pub fn open_labels(path: &Path) -> Result<ImageFile, Error> {
-    ImageFile::new(Source::open(path)?, Purpose::Labels)
+    ImageFile::new(ByteSource::open(path)?, Purpose::Labels)
 }
 
 impl ImageFile {
-    fn new(source: Source, purpose: Purpose) -> Result<Self, Error> {
+    fn new(source: ByteSource, purpose: Purpose) -> Result<Self, Error> {
         let format = sniff::format(&source)?;
         let opened = match format {
             Format::Tiff | Format::OmeTiff => tiff::open(&source, purpose)?,
@@ -210,7 +210,7 @@ fn exif_orientation(exif: &[u8]) -> Orientation {
 /// Reads a file in memory to the end, for the fuzz targets: the values of all pages.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn read_bytes(bytes: Vec<u8>, max_pixels: u64) -> Result<Vec<Vec<u8>>, Error> {
-    let mut file = ImageFile::new(Source::of_bytes(bytes), Purpose::Picture)?;
+    let mut file = ImageFile::new(ByteSource::of_bytes(bytes), Purpose::Picture)?;
     let mut pages = Vec::new();
     for index in 0..file.pages.len() {
         let (height, row_len) = {

@@ -18,7 +18,7 @@ use noodles::{
 use crate::{
     Error,
     error::Place,
-    source::{Block, Outlet, Source, SourceReader, Stop},
+    source::{Block, InputReader, InputStream, Outlet, Stop},
 };
 
 mod container;
@@ -38,10 +38,10 @@ const MAX_OVERHANG_BP: usize = 1 << 26;
 const MAX_UNNEEDED_BP: usize = 1 << 22;
 
 /// A source of the records of a CRAM file; `start` are the bytes that were taken from `source` already.
-pub(crate) fn convert(source: Source, start: Vec<u8>, reference: Reference) -> Source {
+pub(crate) fn convert(source: InputStream, start: Vec<u8>, reference: Reference) -> InputStream {
     let path = source.path().to_path_buf();
-    Source::generate(&path, move |outlet| {
-        let mut stored = SourceReader::new(source, start);
+    InputStream::generate(&path, move |outlet| {
+        let mut stored = InputReader::new(source, start);
         let mut conversion = Conversion { reference: &reference, outlet, num_records: 0, name: None };
         match conversion.run(&mut stored) {
             Ok(()) => stored.source().digest().cloned().ok_or(Stop::Unwanted),
@@ -77,7 +77,7 @@ struct Conversion<'a> {
 }
 
 impl Conversion<'_> {
-    fn run(&mut self, stored: &mut SourceReader) -> Result<(), Failure> {
+    fn run(&mut self, stored: &mut InputReader) -> Result<(), Failure> {
         let header = guarded(|| cram::io::Reader::new(&mut *stored).read_header()).map_err(Failure::Decoder)??;
         self.reference.expect(&header);
         let mut writer = bam::io::Writer::from(Vec::new());
@@ -197,7 +197,7 @@ impl Conversion<'_> {
     }
 
     /// Turns what went wrong into an error of ours.
-    fn explain(&self, failure: Failure, stored: &mut SourceReader) -> Error {
+    fn explain(&self, failure: Failure, stored: &mut InputReader) -> Error {
         let path = stored.source().path();
         let place = Place { record: Some(self.num_records + 1), name: self.name.clone(), ..Place::file(path) };
         if let Some(failure) = stored.failure.take() {
@@ -245,11 +245,11 @@ fn pad_embedded(reference: &SliceReference, external: &mut [External<'_>], paddi
 /// Opens the reference of CRAM files.
 pub(crate) fn open_reference(
     path: Option<&Path>,
-    open: impl FnOnce(&Path) -> Result<Source, Error>,
+    open: impl FnOnce(&Path) -> Result<InputStream, Error>,
     scratch: &Path,
 ) -> Result<Reference, Error> {
     match path {
         None => Ok(Reference::none()),
-        Some(path) => Reference::read(SourceReader::new(open(path)?, Vec::new()), path, scratch),
+        Some(path) => Reference::read(InputReader::new(open(path)?, Vec::new()), path, scratch),
     }
 }

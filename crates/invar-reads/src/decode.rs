@@ -53,7 +53,7 @@ impl Work {
 
 /// What became of the records of one piece of work.
 #[derive(Default)]
-pub(crate) struct Batch {
+pub(crate) struct Decoded {
     pub rows: Rows,
     /// The records that the rows were made from, where these are kept.
     pub originals: Originals,
@@ -87,8 +87,8 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Looks at all records of `work`, up to the first bad one unless those are skipped.
-    pub fn decode(&self, work: Work) -> Batch {
-        let mut batch = Batch::default();
+    pub fn decode(&self, work: Work) -> Decoded {
+        let mut batch = Decoded::default();
         let result = match work {
             Work::Single(mut slab, customs) => {
                 let result = self.single(&mut slab, customs, &mut batch);
@@ -119,7 +119,7 @@ impl Decoder {
     /// Settles a fragment of one or two records, whose rows (those of the kept ones) begin at `first_row`.
     fn settle<const N: usize>(
         &self,
-        batch: &mut Batch,
+        batch: &mut Decoded,
         first_row: usize,
         inputs: [u32; N],
         outcomes: [Outcome; N],
@@ -174,7 +174,7 @@ impl Decoder {
     }
 }
 
-impl Batch {
+impl Decoded {
     fn counts_of(&mut self, input: u32) -> &mut Counts {
         let index = match self.counts.iter().position(|(number, _)| *number == input) {
             Some(index) => index,

@@ -9,7 +9,7 @@ use crate::{
     Error,
     error::Place,
     sniff::Format,
-    source::{Buffers, Source},
+    source::{Buffers, InputStream},
 };
 
 pub(crate) mod bam;
@@ -114,7 +114,7 @@ pub(crate) fn split_head(head: &[u8]) -> (&[u8], &[u8]) {
 
 /// Cuts one input.
 pub(crate) struct TextFramer {
-    source: Source,
+    source: InputStream,
     buffers: Arc<Buffers>,
     format: Format,
     input: u32,
@@ -134,7 +134,7 @@ pub(crate) struct TextFramer {
 impl TextFramer {
     /// Frames what the source holds; the bytes beside it were taken from it already.
     pub fn new(
-        (source, start): (Source, Vec<u8>),
+        (source, start): (InputStream, Vec<u8>),
         buffers: Arc<Buffers>,
         format: Format,
         input: u32,
@@ -157,7 +157,7 @@ impl TextFramer {
         }
     }
 
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &InputStream {
         &self.source
     }
 

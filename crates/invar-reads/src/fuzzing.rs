@@ -12,7 +12,7 @@ use crate::{
     overlaps::stored,
     shard::ShardFile,
     sniff::Format,
-    source::{Source, Workers},
+    source::{InputStream, Workers},
 };
 
 /// The text formats.
@@ -32,7 +32,7 @@ pub fn text(bytes: &[u8], format: Text) {
         Text::Fasta => Format::Fasta,
     };
     let (interleaved, goes_on) = (how & 1 != 0, how & 2 != 0);
-    let source = Source::of_blocks(Path::new("x"), text.chunks(usize::from(how / 4) + 1));
+    let source = InputStream::of_blocks(Path::new("x"), text.chunks(usize::from(how / 4) + 1));
     let decoder = decoder(goes_on);
     let customs = Customs::default();
     let mut framer = TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on);
@@ -46,19 +46,19 @@ pub fn text(bytes: &[u8], format: Text) {
 /// Reads decompressed BAM. The first byte says how it arrives and whether mates can wait.
 pub fn bam(bytes: &[u8]) {
     let Some((&how, stream)) = bytes.split_first() else { return };
-    let source = Source::of_blocks(Path::new("x"), stream.chunks(usize::from(how / 4) + 1));
+    let source = InputStream::of_blocks(Path::new("x"), stream.chunks(usize::from(how / 4) + 1));
     alignments(source, if how & 1 == 0 { 1 << 20 } else { 300 });
 }
 
 /// Reads CRAM without a reference.
 pub fn cram(bytes: &[u8]) {
-    let source = Source::of_blocks(Path::new("x"), bytes.chunks(1 << 16));
+    let source = InputStream::of_blocks(Path::new("x"), bytes.chunks(1 << 16));
     alignments(cram::convert(source, Vec::new(), Reference::none()), 1 << 20);
 }
 
 /// Reads a compressed input as it is stored.
 pub fn stored(bytes: &[u8]) {
-    let mut source = Source::of(Path::new("x"), Box::new(std::io::Cursor::new(bytes.to_vec())), &workers());
+    let mut source = InputStream::of(Path::new("x"), Box::new(std::io::Cursor::new(bytes.to_vec())), &workers());
     while let Ok(Some(_)) = source.next_block() {}
 }
 
@@ -119,7 +119,7 @@ fn read_everything(shard: &ShardFile) {
     }
 }
 
-fn alignments(source: Source, waiting_bytes: u64) {
+fn alignments(source: InputStream, waiting_bytes: u64) {
     let scratch = std::env::temp_dir();
     let Ok(mut framer) = BamFramer::new(source, Vec::new(), &workers(), 0, (waiting_bytes, &scratch)) else { return };
     let decoder = decoder(true);

@@ -3,7 +3,7 @@ use std::{fmt, path::Path, sync::Arc};
 use crate::{
     Error,
     sniff::{self, Compression, Format},
-    source::{Source, Workers},
+    source::{InputStream, Workers},
 };
 
 /// What a file of reads is, by its content: "FASTQ in BGZF".
@@ -21,7 +21,7 @@ pub fn identify(path: &Path) -> Result<Identity, Error> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = threads.map_err(|error| Error::Io { path: path.into(), source: std::io::Error::other(error) })?;
     let workers = Workers { pool: Arc::new(pool), bytes_read: Arc::default(), buffers: Arc::default() };
-    let mut source = Source::open(path, &workers)?;
+    let mut source = InputStream::open(path, &workers)?;
     let Some(mut block) = source.next_block()? else {
         return Err(Error::Empty { path: path.into(), found: "an empty file".into() });
     };

@@ -34,15 +34,15 @@ use crate::{
 
 use self::{
     assemble::{Assembler, Finished},
-    feed::{Fed, Feed},
     output::Output,
+    reader::{Message, Reader},
     units::{Unit, units},
 };
 
 mod assemble;
-mod feed;
 mod originals;
 mod output;
+mod reader;
 mod units;
 mod warning;
 
@@ -152,7 +152,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Starts the threads that read, cut and decode. What they send comes in the order of the units; beside it the number of
     /// stored bytes read so far.
-    fn start(&self, units: Vec<Unit>) -> Result<(Receiver<Fed>, Arc<AtomicU64>), Error> {
+    fn start(&self, units: Vec<Unit>) -> Result<(Receiver<Message>, Arc<AtomicU64>), Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(rayon::current_num_threads())
             .thread_name(|number| format!("invar-decode-{number}"))
@@ -169,7 +169,7 @@ impl Reading<'_> {
         let (sender, fed) = bounded(WORK_AHEAD);
         let inputs = self.inputs.clone();
         let scratch = self.scratch.into();
-        Feed { units, inputs, decoder, workers, scratch, reference: OnceCell::new() }.start(sender);
+        Reader { units, inputs, decoder, workers, scratch, reference: OnceCell::new() }.start(sender);
         Ok((fed, bytes_read))
     }
 }
@@ -194,7 +194,7 @@ fn run(
         progress.advance(told);
         loop {
             match fed.recv_timeout(TICK) {
-                Ok(Fed::End) => return assembler.finish(),
+                Ok(Message::End) => return assembler.finish(),
                 Ok(fed) => assembler.take(fed)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

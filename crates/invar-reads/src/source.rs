@@ -68,7 +68,7 @@ pub(crate) struct Workers {
 }
 
 /// An input being read. Dropping it stops its thread.
-pub(crate) struct Source {
+pub(crate) struct InputStream {
     path: PathBuf,
     blocks: Receiver<Block>,
     digest: Option<InputDigest>,
@@ -82,7 +82,7 @@ pub(crate) enum Block {
     End(InputDigest),
 }
 
-impl Source {
+impl InputStream {
     /// Opens `path` (`-` is standard input) and starts to read it.
     ///
     /// # Errors
@@ -177,27 +177,27 @@ impl Source {
 }
 
 /// Reads a source as a stream.
-pub(crate) struct SourceReader {
-    source: Source,
+pub(crate) struct InputReader {
+    source: InputStream,
     block: Vec<u8>,
     used: usize,
     /// What the source failed with: `io::Error` cannot carry it.
     pub failure: Option<Error>,
 }
 
-impl SourceReader {
+impl InputReader {
     /// Goes on after `block`, which was taken from `source` already.
-    pub fn new(source: Source, block: Vec<u8>) -> Self {
+    pub fn new(source: InputStream, block: Vec<u8>) -> Self {
         Self { source, block, used: 0, failure: None }
     }
 
     /// The source, for its digest.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &InputStream {
         &self.source
     }
 }
 
-impl Read for SourceReader {
+impl Read for InputReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.block.len() {
             match self.source.next_block() {

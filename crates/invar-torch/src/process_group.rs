@@ -156,7 +156,7 @@ impl ProcessGroup {
     ///
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
-    pub fn first_says(&self, value: f64) -> Result<f64, Error> {
+    pub fn broadcast_from_first(&self, value: f64) -> Result<f64, Error> {
         let mut value = Tensor::from(value);
         self.broadcast(&mut value)?;
         Ok(value.double_value(&[]))
@@ -186,7 +186,7 @@ mod tests {
         group.broadcast(&mut tensor).unwrap();
         group.barrier().unwrap();
         assert_eq!(
-            (group.any(true).unwrap(), group.any(false).unwrap(), group.first_says(0.5).unwrap()),
+            (group.any(true).unwrap(), group.any(false).unwrap(), group.broadcast_from_first(0.5).unwrap()),
             (true, false, 0.5)
         );
         let gathered = group.all_gather(&tensor).unwrap();

@@ -138,7 +138,7 @@ fn collectives(group: &ProcessGroup) {
     group.broadcast(&mut bytes).unwrap();
     assert_eq!(Vec::<u8>::try_from(bytes).unwrap(), [0, 7]);
     assert!(group.any(rank == 1).unwrap() && !group.any(false).unwrap());
-    assert_eq!(group.first_says(rank as f64 + 0.25).unwrap(), 0.25);
+    assert_eq!(group.broadcast_from_first(rank as f64 + 0.25).unwrap(), 0.25);
     group.barrier().unwrap();
 }
 

@@ -21,7 +21,7 @@ use invar_nn::{
     },
     layers::Precision,
 };
-use invar_train::{EmbedConfig, Model, Recipe, StepMetrics, TrainConfig, embed, train};
+use invar_train::{EmbedConfig, Model, StepMetrics, TrainConfig, TrainingJob, embed, train};
 use rand::Rng as _;
 use tch::Device;
 
@@ -143,7 +143,7 @@ fn main() {
         checkpoint_every: steps,
         ..TrainConfig::default()
     };
-    let recipe = Recipe {
+    let recipe = TrainingJob {
         encoders: vec![encoder],
         loss: Default::default(),
         train: train_config,

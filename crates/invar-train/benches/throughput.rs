@@ -12,7 +12,7 @@ use std::{
 
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource, seed};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig, layers::Precision};
-use invar_train::{EmbedConfig, Model, Recipe, Steps, TrainConfig, embed, train};
+use invar_train::{EmbedConfig, Model, Steps, TrainConfig, TrainingJob, embed, train};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor};
 
@@ -105,7 +105,7 @@ fn bench_training(dir: &std::path::Path, cost: Duration, precision: Precision, p
         ..TrainConfig::default()
     };
     let encoder = EncoderConfig::KmerMlp(KmerMlpConfig { precision, ..KmerMlpConfig::default() });
-    let recipe = Recipe {
+    let recipe = TrainingJob {
         encoders: vec![encoder],
         loss: Default::default(),
         train: config,

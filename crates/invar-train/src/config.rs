@@ -144,7 +144,7 @@ impl TrainConfig {
 
 /// Everything that fixes a training run, beside the samples themselves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
+pub struct TrainingJob {
     /// The encoder, or one of each shape of views: see [`invar_nn::Towers`].
     pub encoders: Vec<EncoderConfig>,
     /// The loss, or several.

@@ -7,7 +7,7 @@ use invar_dataset::ViewShape;
 use tch::Tensor;
 
 use crate::{
-    Error, Recipe,
+    Error, TrainingJob,
     network::{Network, TRUNK},
     optimizer::copy_named,
 };
@@ -42,7 +42,7 @@ impl Ema {
     ///
     /// # Errors
     /// As [`Network::new`].
-    pub fn new(recipe: &Recipe, shapes: &[ViewShape], network: &Network) -> Result<Self, Error> {
+    pub fn new(recipe: &TrainingJob, shapes: &[ViewShape], network: &Network) -> Result<Self, Error> {
         let own = Network::new(recipe, shapes, 0, network.device())?;
         let followed: Vec<Followed> = own
             .named()

@@ -119,7 +119,7 @@ impl Drop for Feed {
 }
 
 fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Result<Views, Error>>) {
-    step_back();
+    lower_priority();
     let chunks = plan.batches.start * plan.num_chunks()..plan.batches.end * plan.num_chunks();
     for chunk in chunks.skip(worker).step_by(plan.workers) {
         // A panic of the source, or of LibTorch where memory is short, is told by the trainer.
@@ -134,7 +134,7 @@ fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Res
 /// Lets the network's threads go first where cores are short: one of them that is held up keeps all the others waiting
 /// at the end of each operation. Measured on two cores, a niceness of 8 gives a quarter to a third more pairs a second
 /// than none; from 10 on the trainer waits for data more than a twentieth of the time.
-fn step_back() {
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
         const NICENESS: libc::c_int = 8;

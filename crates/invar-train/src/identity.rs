@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use invar_dataset::{RunDir, ViewShape};
 use serde_json::{Value, json};
 
-use crate::{Error, Model, Recipe, TrainConfig, checkpoint, trainer};
+use crate::{Error, Model, TrainConfig, TrainingJob, checkpoint, trainer};
 
 impl TrainConfig {
     /// The settings that fix the weights. How often something is written, and by how many threads views are drawn, changes
@@ -32,9 +32,9 @@ impl TrainConfig {
     }
 }
 
-impl Recipe {
+impl TrainingJob {
     /// All that fixes the weights, beside what the samples themselves tell: what may not change between a run and its
-    /// resumption. [`Recipe::check_continues`] compares it.
+    /// resumption. [`TrainingJob::check_continues`] compares it.
     ///
     /// # Errors
     /// When the model to start from cannot be read.
@@ -59,7 +59,7 @@ impl Recipe {
     /// run without one may go on by any recipe.
     ///
     /// # Errors
-    /// As [`Recipe::check_continues`], and when the directory cannot be listed.
+    /// As [`TrainingJob::check_continues`], and when the directory cannot be listed.
     pub fn check_resumes(&self, run: &RunDir) -> Result<(), Error> {
         for (_, path) in run.list_checkpoints().map_err(Error::io(run.checkpoints()))? {
             // One that is damaged is passed over, here as later.
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn what_does_not_change_the_weights_does_not_count() {
-        let recipe = |view_workers, seed| Recipe {
+        let recipe = |view_workers, seed| TrainingJob {
             encoders: vec![Default::default()],
             loss: Default::default(),
             train: TrainConfig { view_workers, seed, ..Default::default() },
             features: Default::default(),
             data: Value::Null,
         };
-        let of = |recipe: &Recipe| recipe.identity(&[ViewShape::Dense(vec![3])], 10, Value::Null).unwrap();
+        let of = |recipe: &TrainingJob| recipe.identity(&[ViewShape::Dense(vec![3])], 10, Value::Null).unwrap();
         let (one, five, other) = (recipe(1, 7), recipe(5, 7), recipe(1, 8));
         assert_eq!(of(&one), of(&five));
         assert_ne!(of(&one), of(&other));

@@ -22,7 +22,7 @@
 //! use std::sync::Arc;
 //! use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, SampleName, View, ViewShape, seed};
 //! use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-//! use invar_train::{Model, Recipe, Steps, TrainConfig, train};
+//! use invar_train::{Model, TrainingJob, Steps, TrainConfig, train};
 //! use tch::Device;
 //!
 //! /// 64 samples, each a wave of its own; its views start at different places.
@@ -50,7 +50,7 @@
 //!     }
 //! }
 //!
-//! let recipe = Recipe {
+//! let recipe = TrainingJob {
 //!     encoder: EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 8, ..KmerMlpConfig::default() }),
 //!     loss: Default::default(),
 //!     train: TrainConfig { steps: Steps::Fixed(5), batch_size: 16, ..TrainConfig::default() },
@@ -94,7 +94,7 @@ mod tensorboard;
 mod trainer;
 
 pub use alarms::{Alarms, Starving};
-pub use config::{Recipe, TrainConfig};
+pub use config::{TrainConfig, TrainingJob};
 pub use embed::{EmbedConfig, TORCH_THREADS as EMBED_TORCH_THREADS, block_samples, embed};
 pub use error::Error;
 pub use harmony::{HarmonyConfig, HarmonyMethod};

@@ -11,7 +11,7 @@ use invar_loss::{ADDED_LATER, Local, Objective};
 use invar_nn::{Mode, Towers, Views};
 use tch::{Device, Tensor, nn};
 
-use crate::{Error, Model, Recipe, checkpoint, optimizer::copy_named};
+use crate::{Error, Model, TrainingJob, checkpoint, optimizer::copy_named};
 
 /// Parameters whose names start so are the encoder: what a model keeps.
 pub(crate) const TRUNK: &str = "trunk";
@@ -68,7 +68,7 @@ impl Network {
     ///
     /// # Errors
     /// When the encoders do not fit the shapes of the views, or a loss the encoders.
-    pub fn new(recipe: &Recipe, shapes: &[ViewShape], weight_seed: u64, device: Device) -> Result<Self, Error> {
+    pub fn new(recipe: &TrainingJob, shapes: &[ViewShape], weight_seed: u64, device: Device) -> Result<Self, Error> {
         seeded(weight_seed, || {
             let mut store = nn::VarStore::new(Device::Cpu);
             let towers = Towers::new(&(store.root() / TRUNK), &recipe.encoders, shapes)?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::{
-    ContrastiveStep, Error, Memory, Place, Recipe, Step,
+    ContrastiveStep, Error, Memory, Place, Step, TrainingJob,
     feed::{self, DEPTH, Feed, Plan},
     memory::{check_host, guarded},
     trainer::{chunk_pairs, with_views},
@@ -70,12 +70,17 @@ pub struct Parameter {
 ///
 /// # Errors
 /// When the recipe does not fit the data, or what would be in the host's memory does not fit there.
-pub fn survey(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: Device) -> Result<Survey, Error> {
+pub fn survey(
+    recipe: &TrainingJob,
+    source: Arc<dyn PairSource>,
+    processes: usize,
+    device: Device,
+) -> Result<Survey, Error> {
     recipe.train.validate()?;
     guarded(&recipe.train, "dry run", || look(recipe, source, processes, device))
 }
 
-fn look(recipe: &Recipe, source: Arc<dyn PairSource>, processes: usize, device: Device) -> Result<Survey, Error> {
+fn look(recipe: &TrainingJob, source: Arc<dyn PairSource>, processes: usize, device: Device) -> Result<Survey, Error> {
     let config = &recipe.train;
     let on_host = device == Device::Cpu;
     let _threads = Threads::set(config.threads);

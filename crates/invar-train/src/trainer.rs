@@ -22,8 +22,8 @@ use tch::Device;
 use validation::Validation;
 
 use crate::{
-    Alarms, ContrastiveStep, Error, Memory, Model, Observer, Place, Recipe, Starving, Step, StepMetrics, TrainConfig,
-    ValidationMetrics,
+    Alarms, ContrastiveStep, Error, Memory, Model, Observer, Place, Starving, Step, StepMetrics, TrainConfig,
+    TrainingJob, ValidationMetrics,
     checkpoint::Checkpoints,
     ema,
     error::last_good,
@@ -78,7 +78,7 @@ pub struct TrainSummary {
 /// refuses (memory first of all: see [`Error::OutOfMemory`]), a peer died, or the user cancels (after a checkpoint; call again
 /// to go on).
 pub fn train(
-    recipe: &Recipe,
+    recipe: &TrainingJob,
     source: Arc<dyn PairSource>,
     place: impl Into<Place>,
     run_dir: &Path,
@@ -91,7 +91,7 @@ pub fn train(
 
 /// The loop: data, schedule, validation, metrics, checkpoints and resume around one [`Step`].
 pub struct Trainer {
-    recipe: Recipe,
+    recipe: TrainingJob,
     /// In all, on these data.
     steps: u64,
     step: Box<dyn Step>,
@@ -125,7 +125,7 @@ impl Trainer {
     /// # Errors
     /// When the recipe does not fit the data or the directory, or the weights do not fit into memory.
     pub fn new(
-        recipe: &Recipe,
+        recipe: &TrainingJob,
         source: Arc<dyn PairSource>,
         place: impl Into<Place>,
         run_dir: &Path,
@@ -153,7 +153,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_step(
-        recipe: &Recipe,
+        recipe: &TrainingJob,
         step: Box<dyn Step>,
         source: Arc<dyn PairSource>,
         place: &Place,
@@ -167,7 +167,7 @@ impl Trainer {
     }
 
     fn prepare(
-        recipe: &Recipe,
+        recipe: &TrainingJob,
         mut step: Box<dyn Step>,
         source: Arc<dyn PairSource>,
         place: &Place,
@@ -212,7 +212,7 @@ impl Trainer {
             let (log, starving) = (MetricsLog::new(&run_dir, state.step), Starving::new(config.view_workers));
             output = Some(Output { checkpoints, log, starving });
         }
-        let validates = group.first_says(f64::from(!validation.batches.is_empty()))? > 0.0;
+        let validates = group.broadcast_from_first(f64::from(!validation.batches.is_empty()))? > 0.0;
         Ok(Self {
             recipe: recipe.clone(),
             steps,
@@ -380,7 +380,7 @@ impl Trainer {
             Some(_) => self.step.validate(&self.validation.batches, self.validation.labels.as_deref())?,
             None => ValidationReport::default(),
         };
-        let loss = self.group.first_says(report.loss)?;
+        let loss = self.group.broadcast_from_first(report.loss)?;
         let is_best = self.state.best_loss.is_none_or(|best| loss < best);
         if is_best {
             self.state.best_loss = Some(loss);

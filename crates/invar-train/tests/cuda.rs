@@ -7,16 +7,18 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use invar_dataset::{NoProgress, RunDir};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-use invar_train::{EmbedConfig, Model, Recipe, Steps, TrainConfig, Trainer, checkpoint, embed, quality::cosine_gap};
+use invar_train::{
+    EmbedConfig, Model, Steps, TrainConfig, Trainer, TrainingJob, checkpoint, embed, quality::cosine_gap,
+};
 use synthetic::Clouds;
 use tch::{Device, Tensor};
 
 const GPU: Device = Device::Cuda(0);
 
-fn recipe() -> Recipe {
+fn recipe() -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
     let train = TrainConfig { steps: Steps::Fixed(40), batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train,

@@ -7,15 +7,15 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-use invar_train::{Recipe, Steps, TrainConfig, Trainer, checkpoint};
+use invar_train::{Steps, TrainConfig, Trainer, TrainingJob, checkpoint};
 use synthetic::Clouds;
 use tch::{Device, Tensor};
 
-fn recipe() -> Recipe {
+fn recipe() -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, dropout: 0.3, ..KmerMlpConfig::default() };
     let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
     let train = TrainConfig { steps: Steps::Fixed(40), batch_size: 32, checkpoint_every: 10, ..TrainConfig::default() };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,

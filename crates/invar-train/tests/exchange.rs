@@ -8,7 +8,7 @@ use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{ADDED_LATER, LossConfig, MemoryBank, MomentumConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
-    Error, Recipe, Steps, TrainConfig, Trainer,
+    Error, Steps, TrainConfig, Trainer, TrainingJob,
     checkpoint::{self, Checkpoints},
 };
 use synthetic::Clouds;
@@ -16,7 +16,7 @@ use tch::{Device, Tensor};
 
 type Tensors = HashMap<String, Tensor>;
 
-fn recipe(seed: u64) -> Recipe {
+fn recipe(seed: u64) -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let train = TrainConfig {
         steps: Steps::Fixed(40),
@@ -30,7 +30,7 @@ fn recipe(seed: u64) -> Recipe {
         seed,
         ..TrainConfig::default()
     };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: LossConfig::Momentum(MomentumConfig { queue: 100, ..MomentumConfig::default() }).into(),
         train,

@@ -8,7 +8,7 @@ use invar_nn::{
     Batch, EncoderConfig, Mode,
     encoder::resnet::{NormKind, ResNetConfig, Size},
 };
-use invar_train::{EmbedConfig, Model, Moves, Recipe, Steps, TrainConfig, Trainer, checkpoint, embed, orbits};
+use invar_train::{EmbedConfig, Model, Moves, Steps, TrainConfig, Trainer, TrainingJob, checkpoint, embed, orbits};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -94,7 +94,7 @@ impl PairSource for Still {
     }
 }
 
-fn recipe() -> Recipe {
+fn recipe() -> TrainingJob {
     let encoder = ResNetConfig { size: Size::Nano, dim: 16, norm: NormKind::Batch, ..ResNetConfig::default() };
     let loss = InfoNceConfig { projection: vec![16, 8], ..InfoNceConfig::default() };
     let train = TrainConfig {
@@ -107,7 +107,7 @@ fn recipe() -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::ResnetC4(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,
@@ -146,7 +146,7 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
         ..TrainConfig::default()
     };
     let beta = train.betas[0];
-    let recipe = Recipe {
+    let recipe = TrainingJob {
         encoders: vec![EncoderConfig::Resnet(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,

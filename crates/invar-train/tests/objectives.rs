@@ -21,7 +21,9 @@ use invar_nn::{
         transformer::TransformerConfig,
     },
 };
-use invar_train::{Error, HarmonyConfig, HarmonyMethod, Recipe, Steps, TrainConfig, checkpoint, metrics::Event, train};
+use invar_train::{
+    Error, HarmonyConfig, HarmonyMethod, Steps, TrainConfig, TrainingJob, checkpoint, metrics::Event, train,
+};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor};
 
@@ -151,7 +153,7 @@ fn masked() -> LossConfig {
     LossConfig::MaskedToken(MaskedTokenConfig::default())
 }
 
-fn recipe(encoder: EncoderConfig, loss: LossTables, steps: u64, chunk_pairs: usize) -> Recipe {
+fn recipe(encoder: EncoderConfig, loss: LossTables, steps: u64, chunk_pairs: usize) -> TrainingJob {
     let train = TrainConfig {
         steps: Steps::Fixed(steps),
         batch_size: 24,
@@ -164,10 +166,10 @@ fn recipe(encoder: EncoderConfig, loss: LossTables, steps: u64, chunk_pairs: usi
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoders: vec![encoder], loss, train, features: Default::default(), data: Default::default() }
+    TrainingJob { encoders: vec![encoder], loss, train, features: Default::default(), data: Default::default() }
 }
 
-fn run(recipe: &Recipe, source: impl PairSource + 'static, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
+fn run(recipe: &TrainingJob, source: impl PairSource + 'static, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
     train(recipe, Arc::new(source), Device::Cpu, dir, &NoProgress)?;
     let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     Ok(checkpoint::read::<serde_json::Value>(&path)?.0)

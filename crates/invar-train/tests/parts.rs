@@ -16,7 +16,7 @@ use invar_loss::Context;
 use invar_nn::{Batch, EncoderConfig, Mode, Relations, Views, encoder::kmer_mlp::KmerMlpConfig};
 use invar_torch::ProcessGroup;
 use invar_train::{
-    Error, Model, Observer, Place, Recipe, Step, StepMetrics, StepReport, Steps, TrainConfig, Trainer,
+    Error, Model, Observer, Place, Step, StepMetrics, StepReport, Steps, TrainConfig, Trainer, TrainingJob,
     ValidationReport,
     parts::{Ema, Gradients, Network, Optimizer, copy_named, gradients_of, seeded},
 };
@@ -69,7 +69,7 @@ struct Adversarial {
 }
 
 impl Adversarial {
-    fn new(recipe: &Recipe, weight: f64, source: &dyn PairSource, place: &Place) -> Result<Self, Error> {
+    fn new(recipe: &TrainingJob, weight: f64, source: &dyn PairSource, place: &Place) -> Result<Self, Error> {
         let (config, shapes) = (&recipe.train, source.view_shapes());
         let network = Network::new(recipe, &shapes, Stream::Weights.seed(config.seed), place.device)?;
         let critic = Critic::new(network.towers.dim() as i64, config.seed);
@@ -171,7 +171,7 @@ impl Step for Adversarial {
     }
 }
 
-fn recipe() -> Recipe {
+fn recipe() -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let train = TrainConfig {
         steps: Steps::Fixed(120),
@@ -186,7 +186,7 @@ fn recipe() -> Recipe {
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train,

@@ -22,7 +22,9 @@ use invar_nn::{
     encoder::{conv::ConvConfig, kmer_mlp::KmerMlpConfig},
 };
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
-use invar_train::{Error, HarmonyConfig, HarmonyMethod, Place, Recipe, Steps, TrainConfig, Trainer, metrics::Event};
+use invar_train::{
+    Error, HarmonyConfig, HarmonyMethod, Place, Steps, TrainConfig, Trainer, TrainingJob, metrics::Event,
+};
 use synthetic::Clouds;
 use tch::Device;
 
@@ -38,7 +40,7 @@ const POSITIONS: &str = "single positions";
 /// InfoNCE between views of two kinds, with an encoder each.
 const TOWERS: &str = "towers";
 
-fn recipe(loss: &str) -> Recipe {
+fn recipe(loss: &str) -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let conv = ConvConfig { channels: 8, depth: 1, kernel: 3, stem_kernel: 3, stride: 2, dim: 16, dropout: 0.0 };
     let name = loss;
@@ -93,7 +95,7 @@ fn recipe(loss: &str) -> Recipe {
     };
     let harmony = HarmonyConfig { method: if name == POSITIONS { HarmonyMethod::PcGrad } else { HarmonyMethod::Sum } };
     let train = TrainConfig { harmony, ..train };
-    Recipe { encoders, loss, train, features: Default::default(), data: Default::default() }
+    TrainingJob { encoders, loss, train, features: Default::default(), data: Default::default() }
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {

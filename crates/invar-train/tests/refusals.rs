@@ -7,13 +7,13 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, View, ViewShape, ViewSource};
 use invar_nn::{EncoderConfig, Views, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
-    ContrastiveStep, EmbedConfig, Error, Model, Place, Recipe, Step, StepReport, Steps, TrainConfig, Trainer,
+    ContrastiveStep, EmbedConfig, Error, Model, Place, Step, StepReport, Steps, TrainConfig, Trainer, TrainingJob,
     ValidationReport, embed, train,
 };
 use synthetic::Clouds;
 use tch::{Device, Kind, Tensor};
 
-fn recipe() -> Recipe {
+fn recipe() -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let train = TrainConfig {
         steps: Steps::Fixed(12),
@@ -24,7 +24,7 @@ fn recipe() -> Recipe {
         threads: 2,
         ..TrainConfig::default()
     };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train,

@@ -7,16 +7,16 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use invar_dataset::{NoProgress, RunDir};
 use invar_loss::{InfoNceConfig, LossConfig, MomentumConfig};
 use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-use invar_train::{Error, Model, Recipe, Steps, TrainConfig, Trainer, checkpoint, metrics::Event, train};
+use invar_train::{Error, Model, Steps, TrainConfig, Trainer, TrainingJob, checkpoint, metrics::Event, train};
 use synthetic::Clouds;
 use tch::{Device, Kind, Tensor};
 
-fn recipe(train: TrainConfig) -> Recipe {
+fn recipe(train: TrainConfig) -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
     let loss = InfoNceConfig { learn_temperature: true, projection: vec![16, 8], ..InfoNceConfig::default() };
     let train =
         TrainConfig { steps: Steps::Fixed(12), batch_size: 48, warmup_steps: 2, log_every: 1, threads: 1, ..train };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: LossConfig::InfoNce(loss).into(),
         train,
@@ -25,7 +25,7 @@ fn recipe(train: TrainConfig) -> Recipe {
     }
 }
 
-fn run(recipe: &Recipe, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
+fn run(recipe: &TrainingJob, dir: &Path) -> Result<HashMap<String, Tensor>, Error> {
     train(recipe, Arc::new(Clouds::default()), Device::Cpu, dir, &NoProgress)?;
     let (_, path) = RunDir::new(dir).list_checkpoints().unwrap().remove(0);
     Ok(checkpoint::read::<serde_json::Value>(&path)?.0)

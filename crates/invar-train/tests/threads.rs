@@ -13,7 +13,7 @@ use invar_nn::{
         transformer::TransformerConfig,
     },
 };
-use invar_train::{ContrastiveStep, Place, Recipe, Step as _, TrainConfig};
+use invar_train::{ContrastiveStep, Place, Step as _, TrainConfig, TrainingJob};
 use rand::Rng as _;
 use tch::{Device, Kind, Tensor};
 
@@ -43,7 +43,7 @@ fn chunk(shape: &ViewShape, pairs: std::ops::Range<usize>) -> Views {
 fn gradients(encoder: &EncoderConfig, shape: &ViewShape, threads: usize) -> HashMap<String, Tensor> {
     let train = TrainConfig { threads, batch_size: PAIRS, grad_clip: 0.0, ..TrainConfig::default() };
     let loss = LossConfig::InfoNce(InfoNceConfig { projection: vec![16], ..InfoNceConfig::default() });
-    let recipe = Recipe {
+    let recipe = TrainingJob {
         encoders: vec![encoder.clone()],
         loss: loss.into(),
         train,

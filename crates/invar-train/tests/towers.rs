@@ -12,7 +12,7 @@ use invar_nn::{
         resnet::{NormKind, ResNetConfig, Size},
     },
 };
-use invar_train::{EmbedConfig, Error, Model, Recipe, Steps, TrainConfig, embed, metrics::Event, train};
+use invar_train::{EmbedConfig, Error, Model, Steps, TrainConfig, TrainingJob, embed, metrics::Event, train};
 use rand::Rng as _;
 use tch::Device;
 
@@ -96,7 +96,7 @@ fn of_pictures() -> EncoderConfig {
     EncoderConfig::Resnet(config)
 }
 
-fn recipe(encoders: Vec<EncoderConfig>, loss: LossConfig, steps: u64, chunk_pairs: usize, views: usize) -> Recipe {
+fn recipe(encoders: Vec<EncoderConfig>, loss: LossConfig, steps: u64, chunk_pairs: usize, views: usize) -> TrainingJob {
     let train = TrainConfig {
         steps: Steps::Fixed(steps),
         batch_size: 32,
@@ -111,7 +111,7 @@ fn recipe(encoders: Vec<EncoderConfig>, loss: LossConfig, steps: u64, chunk_pair
         threads: 1,
         ..TrainConfig::default()
     };
-    Recipe { encoders, loss: loss.into(), train, features: Default::default(), data: Default::default() }
+    TrainingJob { encoders, loss: loss.into(), train, features: Default::default(), data: Default::default() }
 }
 
 fn info_nce() -> LossConfig {
@@ -122,7 +122,7 @@ fn both() -> Vec<EncoderConfig> {
     vec![of_reads(16), of_pictures()]
 }
 
-fn run(recipe: &Recipe, dir: &Path) -> Result<(), Error> {
+fn run(recipe: &TrainingJob, dir: &Path) -> Result<(), Error> {
     train(recipe, Arc::new(Specimens), Device::Cpu, dir, &NoProgress).map(|_| ())
 }
 

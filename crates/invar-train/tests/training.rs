@@ -15,15 +15,15 @@ use std::{
 use invar_dataset::{Moved, NoProgress, Progress, RunDir};
 use invar_nn::{EncoderConfig, Features, encoder::kmer_mlp::KmerMlpConfig};
 use invar_train::{
-    EmbedConfig, Epochs, Error, Model, Moves, Observer, Outcome, Recipe, StepMetrics, Steps, TrainConfig, Trainer,
+    EmbedConfig, Epochs, Error, Model, Moves, Observer, Outcome, StepMetrics, Steps, TrainConfig, Trainer, TrainingJob,
     checkpoint, embed, orbits, pair_quality, train,
 };
 use synthetic::Clouds;
 use tch::{Device, Tensor};
 
-fn recipe() -> Recipe {
+fn recipe() -> TrainingJob {
     let encoder = KmerMlpConfig { hidden: vec![32], dim: 16, ..KmerMlpConfig::default() };
-    Recipe {
+    TrainingJob {
         encoders: vec![EncoderConfig::KmerMlp(encoder)],
         loss: Default::default(),
         train: TrainConfig {
@@ -43,7 +43,7 @@ fn recipe() -> Recipe {
     }
 }
 
-fn run(recipe: &Recipe, dir: &Path, observer: &dyn Observer) -> Result<invar_train::TrainSummary, Error> {
+fn run(recipe: &TrainingJob, dir: &Path, observer: &dyn Observer) -> Result<invar_train::TrainSummary, Error> {
     train(recipe, Arc::new(Clouds::default()), Device::Cpu, dir, observer)
 }
 
@@ -153,7 +153,7 @@ fn a_run_as_long_as_its_data_ask_for_is_resumed_to_the_same_bytes() {
 #[test]
 fn a_model_knows_what_of_it_is_embedded() {
     let dir = tempfile::tempdir().unwrap();
-    let both = Recipe { features: Features::Both, ..recipe() };
+    let both = TrainingJob { features: Features::Both, ..recipe() };
     let summary = run(&both, dir.path(), &NoProgress).unwrap();
     let load = || Model::load(&summary.model, Device::Cpu).unwrap();
     // One hidden layer of 32, projected to 16.

@@ -4,7 +4,7 @@ mod image_table;
 mod micrographs;
 mod segmented;
 
-pub use micrographs::take_in as take_in_micrographs;
+pub use micrographs::ingest_images as ingest_micrographs;
 pub use micrographs::{images, micrographs};
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use sqlparser::{
     tokenizer::{Location, Token, Tokenizer},
 };
 
-use super::{FIRST, Source};
+use super::{FIRST, NamedTable};
 use crate::EmbeddingsError;
 
 /// What went wrong with a query.
@@ -28,7 +28,7 @@ const MAX_LISTED: usize = 20;
 
 impl Mistake {
     /// With the place in the query, and the nearest of the names that there are.
-    pub fn in_query(self, sql: &str, tables: &[Source]) -> EmbeddingsError {
+    pub fn in_query(self, sql: &str, tables: &[NamedTable]) -> EmbeddingsError {
         let of_tables: Vec<&str> = tables.iter().map(|table| table.name.as_str()).chain([FIRST]).collect();
         let (reason, word) = match self {
             Self::Said(reason) => (reason, None),

@@ -20,7 +20,7 @@ pub(super) use names::names;
 
 /// An image file and what is said of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Source {
+pub(super) struct ImageInput {
     pub path: PathBuf,
     pub mask: Option<PathBuf>,
     pub classes: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Resolved {
     /// All image files in order: as they were given, those of a directory sorted by path.
-    pub sources: Vec<Source>,
+    pub sources: Vec<ImageInput>,
     /// What was left out and why, in sentences.
     pub notes: Vec<String>,
 }
@@ -55,7 +55,8 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
     let (files, again): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|path: &PathBuf| seen.insert(Identity::of(path)));
     again.iter().for_each(|path| left_out.add(Reason::Again, path));
-    let mut sources: Vec<Source> = files.into_iter().map(|path| Source { path, ..Source::default() }).collect();
+    let mut sources: Vec<ImageInput> =
+        files.into_iter().map(|path| ImageInput { path, ..ImageInput::default() }).collect();
     if let Some(sheet) = &inputs.sheet {
         sources = sheet::with_sheet(sources, sheet, &inputs.samples)?;
     }
@@ -86,7 +87,7 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
 }
 
 /// Without what is the mask or the class map of another image: the sheet may name files by names of their own.
-fn without_maps_of_others(mut sources: Vec<Source>) -> Vec<Source> {
+fn without_maps_of_others(mut sources: Vec<ImageInput>) -> Vec<ImageInput> {
     let maps: HashMap<Identity, PathBuf> = sources
         .iter()
         .flat_map(|source| {
@@ -101,7 +102,7 @@ fn without_maps_of_others(mut sources: Vec<Source>) -> Vec<Source> {
 /// For the fuzz target: a sheet without other inputs, and one that says more of an image.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_sheet(bytes: &[u8]) {
-    let image = Source { path: "a.tif".into(), ..Source::default() };
+    let image = ImageInput { path: "a.tif".into(), ..ImageInput::default() };
     for sources in [vec![], vec![image]] {
         let _ = sheet::of_bytes(sources, Path::new("sheet.csv"), &[], bytes);
     }

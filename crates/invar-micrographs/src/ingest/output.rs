@@ -8,7 +8,7 @@ use invar_dataset::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LABELS, SEGMENTED, TABLES, inputs::Source};
+use super::{LABELS, SEGMENTED, TABLES, inputs::ImageInput};
 use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, facts::DOMAIN};
 
 /// A finished page.
@@ -74,7 +74,7 @@ pub(super) fn picture_file(name: &str) -> String {
 }
 
 /// What the dataset is made from: the images, then masks, then the sheet.
-pub(super) fn key(inputs: &Inputs, sources: &[Source], config: &IngestConfig) -> Result<Key, Error> {
+pub(super) fn key(inputs: &Inputs, sources: &[ImageInput], config: &IngestConfig) -> Result<Key, Error> {
     let parameters = serde_json::to_value(config).expect("the configuration is plain data");
     let images = sources.iter().map(|source| source.path.as_path());
     let masks = sources.iter().flat_map(|source| [&source.mask, &source.classes]).filter_map(|map| map.as_deref());

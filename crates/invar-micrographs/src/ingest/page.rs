@@ -10,7 +10,7 @@ use invar_dataset::{
 
 use super::{
     BAND_PX, classes,
-    inputs::Source,
+    inputs::ImageInput,
     mask::{Grains, How, MaskFile},
     notes::OfFile,
     output::{self, Checkpoint, Output},
@@ -30,7 +30,7 @@ const LINES: usize = 10;
 pub(super) struct Task<'a> {
     /// Among the pages of all files.
     pub number: usize,
-    pub source: &'a Source,
+    pub source: &'a ImageInput,
     /// 0-based.
     pub page: usize,
     pub num_pages: usize,
@@ -73,7 +73,7 @@ impl Task<'_> {
 ///
 /// # Errors
 /// Those of the file and its mask, those of the output, and the user's wish to stop.
-pub(super) fn take_in(
+pub(super) fn ingest_page(
     task: &Task<'_>,
     output: &Output,
     config: &IngestConfig,
@@ -112,7 +112,7 @@ pub(super) fn take_in(
 }
 
 /// Size and checksum of the image, and of its mask and class map.
-pub(super) fn digests(source: &Source) -> Result<Vec<Input>, Error> {
+pub(super) fn digests(source: &ImageInput) -> Result<Vec<Input>, Error> {
     let digest = |path: &PathBuf| -> Result<Input, Error> {
         let (size_bytes, sha256) = manifest::file_digest(path)?;
         Ok(Input::new(path, size_bytes, sha256))

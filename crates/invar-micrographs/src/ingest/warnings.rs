@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use invar_dataset::manifest::Input;
 
-use super::{inputs::Source, notes, page::Task};
+use super::{inputs::ImageInput, notes, page::Task};
 use crate::{GrainFacts, GrainKind, ImageFacts, MaskReading, PixelSize};
 
 /// What a person should know before these images are compared with each other.
@@ -48,7 +48,7 @@ pub(super) fn of_images(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String
 }
 
 /// A sentence where files that were given as different images hold the same bytes.
-pub(super) fn of_copies(sources: &[Source], inputs: &[Input]) -> Option<String> {
+pub(super) fn of_copies(sources: &[ImageInput], inputs: &[Input]) -> Option<String> {
     let mut seen = HashSet::new();
     // The images come before masks and sheet.
     let copies: Vec<&Input> =

@@ -3,7 +3,7 @@
 use crate::{
     Error, Note, Orientation, PageInfo, PixelSize, PixelSizeSource, SampleType,
     read::{
-        Format, Opened, Pixels, Source,
+        ByteSource, Format, Opened, Pixels,
         raw::{Pixel, Plane},
         samples::Stored,
         units,
@@ -15,7 +15,7 @@ mod tags;
 use tags::Tag;
 
 /// The pictures but the thumbnails; the planes of a stack are pages.
-pub(crate) fn open(source: &Source, format: Format) -> Result<Opened, Error> {
+pub(crate) fn open(source: &ByteSource, format: Format) -> Result<Opened, Error> {
     let (root, big_endian) = tags::read(source, format == Format::Dm4)?;
     let list = root.get("ImageList").ok_or_else(|| source.corrupt("the tag ImageList", "a list of images", "none"))?;
     let is_thumbnail = |index: usize| {
@@ -43,7 +43,7 @@ pub(crate) fn open(source: &Source, format: Format) -> Result<Opened, Error> {
 }
 
 struct Image<'a> {
-    source: &'a Source,
+    source: &'a ByteSource,
     image: &'a Tag,
     index: usize,
     big_endian: bool,

@@ -7,7 +7,7 @@ use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageError
 
 use crate::{
     Error, Orientation, PageInfo, Place, SampleType, Samples,
-    read::{Band, Source, exif_orientation, raw::rows_per_band},
+    read::{Band, ByteSource, exif_orientation, raw::rows_per_band},
 };
 
 mod bits;
@@ -20,7 +20,7 @@ pub(crate) use check::{Damage, check};
 const MAX_RATIO: u64 = 1100;
 
 /// What the header says.
-pub(crate) fn open(source: &Source) -> Result<PageInfo, Error> {
+pub(crate) fn open(source: &ByteSource) -> Result<PageInfo, Error> {
     let bytes = source.bytes_at(0, source.len(), "the file")?;
     let segments = Segments::read(&bytes).map_err(|expected| Error::Truncated {
         place: Box::new(Place { offset: Some(source.len()), ..Place::file(source.path()) }),
@@ -66,7 +66,7 @@ pub(crate) fn open(source: &Source) -> Result<PageInfo, Error> {
 
 /// Decodes the whole and hands the stored rows over in bands.
 pub(crate) fn read_bands(
-    source: &Source,
+    source: &ByteSource,
     info: &PageInfo,
     max_pixels: u64,
     sink: &mut dyn FnMut(Band) -> Result<(), Error>,
@@ -94,7 +94,7 @@ pub(crate) fn read_bands(
     Ok(())
 }
 
-fn decoder(source: &Source, bytes: Vec<u8>) -> Result<JpegDecoder<Cursor<Vec<u8>>>, Error> {
+fn decoder(source: &ByteSource, bytes: Vec<u8>) -> Result<JpegDecoder<Cursor<Vec<u8>>>, Error> {
     JpegDecoder::new(Cursor::new(bytes)).map_err(|error| undecodable(source, error))
 }
 
@@ -144,7 +144,7 @@ impl Segments {
     }
 }
 
-fn undecodable(source: &Source, error: ImageError) -> Error {
+fn undecodable(source: &ByteSource, error: ImageError) -> Error {
     let text = error.to_string();
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Error::Truncated {

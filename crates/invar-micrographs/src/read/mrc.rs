@@ -4,7 +4,7 @@
 use crate::{
     Error, Note, Orientation, PageInfo, PixelSize, PixelSizeSource, SampleType,
     read::{
-        Format, Opened, Pixels, Source,
+        ByteSource, Format, Opened, Pixels,
         raw::{Pixel, Plane},
         samples::Stored,
         units::NM_PER_ANGSTROM,
@@ -16,7 +16,7 @@ const IMOD_STAMP: i32 = 1_146_047_817;
 const AXES: [char; 3] = ['x', 'y', 'z'];
 
 /// A stack's slices, from the first.
-pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
+pub(crate) fn open(source: &ByteSource) -> Result<Opened, Error> {
     let mut head = [0; HEADER_BYTES as usize];
     source.read_at(0, &mut head, "the MRC header")?;
     let header = Header { head: &head, big_endian: is_big_endian(&head) };
@@ -57,7 +57,7 @@ pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     Ok(Opened::new(Format::Mrc, vec![page; num_slices as usize], Pixels::Raw(planes)))
 }
 
-fn stored(source: &Source, header: &Header<'_>, notes: &mut Vec<Note>) -> Result<Stored, Error> {
+fn stored(source: &ByteSource, header: &Header<'_>, notes: &mut Vec<Note>) -> Result<Stored, Error> {
     let (min, max) = (header.float(19), header.float(20));
     Ok(match header.int(3) {
         // IMOD wrote unsigned bytes in mode 0 before the standard said signed, and says so in a flag.

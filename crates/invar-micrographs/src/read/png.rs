@@ -7,7 +7,7 @@ use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Tr
 use crate::{
     Error, Note, Orientation, PageInfo, PixelSize, Place, SampleType, Samples,
     read::{
-        Band, Source,
+        Band, ByteSource,
         palette::{Palette, Purpose},
         raw::rows_per_band,
         samples,
@@ -34,7 +34,7 @@ pub(crate) struct Layout {
 type Reader<'a> = png::Reader<BufReader<Stream<'a>>>;
 
 /// What the chunks before the pixels say.
-pub(crate) fn open(source: &Source, purpose: Purpose) -> Result<(PageInfo, Layout), Error> {
+pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<(PageInfo, Layout), Error> {
     let reader = reader(source)?;
     let info = reader.info();
     let (width, height) = info.size();
@@ -78,7 +78,7 @@ pub(crate) fn open(source: &Source, purpose: Purpose) -> Result<(PageInfo, Layou
 
 /// Hands the stored rows over; row by row, but all at once where they are interlaced.
 pub(crate) fn read_bands(
-    source: &Source,
+    source: &ByteSource,
     page: &PageInfo,
     layout: &Layout,
     max_pixels: u64,
@@ -121,7 +121,7 @@ pub(crate) fn read_bands(
 
 impl Layout {
     /// Rows as they are stored to pixels without alpha.
-    fn samples(&self, source: &Source, rows: Vec<u8>, row_bytes: usize, width: usize) -> Result<Samples, Error> {
+    fn samples(&self, source: &ByteSource, rows: Vec<u8>, row_bytes: usize, width: usize) -> Result<Samples, Error> {
         let kept = if matches!(self.num_stored, 2 | 4) { self.num_stored - 1 } else { self.num_stored };
         if self.bits == 16 {
             let values = rows.as_chunks::<2>().0.iter().map(|&bytes| u16::from_be_bytes(bytes));
@@ -153,7 +153,7 @@ fn without_alpha<T: Copy>(values: impl Iterator<Item = T>, num_stored: usize, ke
     values.enumerate().filter(|(index, _)| index % num_stored < kept).map(|(_, value)| value).collect()
 }
 
-fn reader(source: &Source) -> Result<Reader<'_>, Error> {
+fn reader(source: &ByteSource) -> Result<Reader<'_>, Error> {
     let mut options = DecodeOptions::default();
     options.set_ignore_adler32(false);
     options.set_ignore_text_chunk(true);
@@ -172,7 +172,7 @@ fn pixel_size(info: &png::Info<'_>) -> Option<PixelSize> {
 }
 
 /// Walks over the chunks to the end marker: EXIF data may stand before or after the pixels.
-fn orientation(source: &Source) -> Result<Orientation, Error> {
+fn orientation(source: &ByteSource) -> Result<Orientation, Error> {
     let mut orientation = Orientation::UPRIGHT;
     let mut offset = SIGNATURE_BYTES;
     while offset + 12 <= source.len() {
@@ -193,7 +193,7 @@ const SIGNATURE_BYTES: u64 = 8;
 /// EXIF data are at most as long as a segment of a JPEG.
 const MAX_EXIF_BYTES: u64 = 1 << 16;
 
-fn damaged(source: &Source, error: DecodingError) -> Error {
+fn damaged(source: &ByteSource, error: DecodingError) -> Error {
     let text = error.to_string();
     match error {
         DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Error::Truncated {

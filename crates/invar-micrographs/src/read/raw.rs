@@ -3,7 +3,7 @@
 use crate::{
     Error, PageInfo,
     read::{
-        Band, Source,
+        Band, ByteSource,
         samples::{self, Stored},
     },
 };
@@ -43,7 +43,7 @@ impl Plane {
 
 /// Hands the rows over.
 pub(crate) fn read_bands(
-    source: &Source,
+    source: &ByteSource,
     info: &PageInfo,
     plane: &Plane,
     max_pixels: u64,

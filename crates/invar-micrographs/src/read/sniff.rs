@@ -2,14 +2,14 @@
 
 use crate::{
     Error,
-    read::{Format, Source},
+    read::{ByteSource, Format},
 };
 
 /// Tells the format.
 ///
 /// # Errors
 /// `NotAnImage`, naming what the file looks like.
-pub(crate) fn format(source: &Source) -> Result<Format, Error> {
+pub(crate) fn format(source: &ByteSource) -> Result<Format, Error> {
     let head = source.head(1024)?;
     let found = match head.as_slice() {
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => return Ok(Format::Tiff),
@@ -60,7 +60,7 @@ fn is_mrc(head: &[u8]) -> bool {
     })
 }
 
-fn not_an_image(source: &Source, found: String) -> Error {
+fn not_an_image(source: &ByteSource, found: String) -> Error {
     Error::NotAnImage { path: source.path().into(), found }
 }
 

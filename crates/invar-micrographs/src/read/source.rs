@@ -11,7 +11,7 @@ use crate::{Error, Place};
 
 /// A file of known length.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct ByteSource {
     path: PathBuf,
     data: Data,
     len: u64,
@@ -24,7 +24,7 @@ enum Data {
     Memory(Vec<u8>),
 }
 
-impl Source {
+impl ByteSource {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io(path))?;
         let metadata = file.metadata().map_err(Error::io(path))?;
@@ -152,7 +152,7 @@ fn fill_from(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
 /// A part of a source, read from front to back.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
-    source: &'a Source,
+    source: &'a ByteSource,
     start: u64,
     next: u64,
     end: u64,

@@ -32,7 +32,7 @@ fn every_beginning_of_a_file_is_refused_or_whole() {
             let cut = whole[..len].to_vec();
             match read_bytes(cut.clone(), MAX_PIXELS) {
                 Ok(read) if read.len() < pixels.len() => {
-                    let file = ImageFile::new(Source::of_bytes(cut), Purpose::Picture).unwrap();
+                    let file = ImageFile::new(ByteSource::of_bytes(cut), Purpose::Picture).unwrap();
                     assert!(file.notes().iter().any(is_said), "{name} cut to {len} bytes: nothing is said");
                     assert!(read == pixels[..read.len()], "{name} cut to {len} bytes gives other pixels");
                 }

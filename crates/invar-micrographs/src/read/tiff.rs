@@ -5,7 +5,7 @@
 
 use crate::{
     Error, LeftOut, Note, Orientation, PageInfo, SampleType,
-    read::{Format, Opened, Pixels, Source, ome::Ome, palette::Purpose},
+    read::{ByteSource, Format, Opened, Pixels, ome::Ome, palette::Purpose},
 };
 
 mod bands;
@@ -27,7 +27,7 @@ use directory::{Directory, Header, tag};
 use vendor::Tags;
 
 /// Reads all that is said of the pages.
-pub(crate) fn open(source: &Source, purpose: Purpose) -> Result<Opened, Error> {
+pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<Opened, Error> {
     let header = Header::read(source)?;
     let (directories, broken) = header.directories(source)?;
     let description = directories[0].text(source, tag::DESCRIPTION).unwrap_or_default();
@@ -75,7 +75,7 @@ pub(crate) fn open(source: &Source, purpose: Purpose) -> Result<Opened, Error> {
 
 /// What a directory says of its picture, as it is stored.
 fn page(
-    source: &Source,
+    source: &ByteSource,
     header: &Header,
     directory: &Directory,
     purpose: Purpose,

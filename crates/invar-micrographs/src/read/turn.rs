@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Orientation, PageInfo, Samples,
-    read::{Band, Source, raw::rows_per_band},
+    read::{Band, ByteSource, raw::rows_per_band},
 };
 
 /// A page must be whole in memory to be turned.
@@ -10,7 +10,7 @@ const MAX_BYTES: u64 = 4 << 30;
 
 /// Hands over the upright rows of a page that `read_stored` hands over as they are stored.
 pub(crate) fn read_bands(
-    source: &Source,
+    source: &ByteSource,
     info: &PageInfo,
     max_pixels: u64,
     sink: &mut dyn FnMut(Band) -> Result<(), Error>,

@@ -17,7 +17,7 @@ use noodles::{
 };
 
 use super::container::SliceReference;
-use crate::{Error, error::Place, frame::split_head, sniff, source::SourceReader};
+use crate::{Error, error::Place, frame::split_head, sniff, source::InputReader};
 
 /// Bases of the reference that are kept in memory before all are forgotten and read again as needed.
 const CACHED_BP: u64 = 64_000_000;
@@ -78,7 +78,7 @@ impl Reference {
 
     /// Indexes the FASTA that `stored` gives. Its sequences go without line ends to a nameless file in `scratch`, so
     /// that each can be read at once, also when the FASTA was compressed, came through a pipe or has uneven lines.
-    pub fn read(stored: SourceReader, path: &Path, scratch: &Path) -> Result<Self, Error> {
+    pub fn read(stored: InputReader, path: &Path, scratch: &Path) -> Result<Self, Error> {
         let mut stored = BufReader::with_capacity(1 << 16, stored);
         let mut spool = BufWriter::new(tempfile::tempfile_in(scratch).map_err(Error::io(scratch))?);
         let mut index: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();

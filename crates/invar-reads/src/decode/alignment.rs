@@ -1,6 +1,6 @@
 //! BAM records (SAM specification, section 4.2).
 
-use super::{Batch, Decoder, Evidence, Outcome};
+use super::{Decoded, Decoder, Evidence, Outcome};
 use crate::{
     Error,
     counts::Reason,
@@ -63,7 +63,7 @@ const fn complement(letter: u8) -> u8 {
 }
 
 impl Decoder {
-    pub(super) fn alignments(&self, slab: &BamSlab, batch: &mut Batch) -> Result<(), Box<Error>> {
+    pub(super) fn alignments(&self, slab: &BamSlab, batch: &mut Decoded) -> Result<(), Box<Error>> {
         let mut letters = Vec::new();
         // A record has at least its fixed part, half a byte and a quality a base: at most a sixth of it is packed bases.
         let num_records: usize = slab.fragments.iter().map(|fragment| 1 + usize::from(fragment.second.is_some())).sum();
@@ -93,7 +93,7 @@ impl Decoder {
         span: BamSpan,
         mate: u8,
         letters: &mut Vec<u8>,
-        batch: &mut Batch,
+        batch: &mut Decoded,
     ) -> Outcome {
         let record = slab.record(span);
         let fixed = Fixed::of(record);

@@ -1,7 +1,7 @@
 //! Records as they came, for whoever wants them back: name, description and qualities are not changed, and neither is a
 //! letter of the sequence.
 
-use super::Batch;
+use super::Decoded;
 use crate::frame::bam::{self, Fixed};
 
 /// Letters of the 4-bit codes of BAM (SAM specification, section 4.2.3).
@@ -71,7 +71,7 @@ impl Originals {
     }
 }
 
-impl Batch {
+impl Decoded {
     /// Forgets rows `len..`, with the records that they were made from.
     pub(super) fn truncate(&mut self, len: usize) {
         self.rows.truncate(len);

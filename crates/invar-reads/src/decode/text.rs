@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Batch, Customs, Decoder, Evidence, Mismatch, Outcome};
+use super::{Customs, Decoded, Decoder, Evidence, Mismatch, Outcome};
 use crate::{
     Error,
     counts::Reason,
@@ -21,7 +21,7 @@ const PIECE_BP: usize = 1 << 14;
 type Pair<'a> = [(&'a Slab, usize); 2];
 
 impl Decoder {
-    pub(super) fn single(&self, slab: &mut Slab, customs: Customs, batch: &mut Batch) -> Result<(), Box<Error>> {
+    pub(super) fn single(&self, slab: &mut Slab, customs: Customs, batch: &mut Decoded) -> Result<(), Box<Error>> {
         for index in 0..slab.records.len() {
             let first_row = batch.rows.len();
             let outcome = self.push_record(slab, index, 0, customs, batch);
@@ -30,7 +30,7 @@ impl Decoder {
         Ok(())
     }
 
-    pub(super) fn interleaved(&self, slab: &mut Slab, customs: Customs, batch: &mut Batch) -> Result<(), Box<Error>> {
+    pub(super) fn interleaved(&self, slab: &mut Slab, customs: Customs, batch: &mut Decoded) -> Result<(), Box<Error>> {
         for index in (0..slab.records.len()).step_by(2) {
             let first_row = batch.rows.len();
             let first = self.push_record(slab, index, 1, customs, batch);
@@ -51,7 +51,7 @@ impl Decoder {
         one: &mut Slab,
         two: &mut Slab,
         customs: Customs,
-        batch: &mut Batch,
+        batch: &mut Decoded,
     ) -> Result<(), Box<Error>> {
         for index in 0..one.records.len().min(two.records.len()) {
             let first_row = batch.rows.len();
@@ -65,7 +65,7 @@ impl Decoder {
     }
 
     /// Appends a record's row, if it is to be kept.
-    fn push_record(&self, slab: &mut Slab, index: usize, mate: u8, customs: Customs, batch: &mut Batch) -> Outcome {
+    fn push_record(&self, slab: &mut Slab, index: usize, mate: u8, customs: Customs, batch: &mut Decoded) -> Outcome {
         let span = match &mut slab.records[index] {
             Ok(span) => *span,
             Err(error) => return Err(std::mem::replace(error, Box::new(Error::Interrupted { path: "".into() }))),
@@ -134,7 +134,7 @@ impl Decoder {
     }
 
     /// Whether two whole records are the mates of one fragment.
-    fn check_mates(&self, pair: Pair<'_>, customs: Customs, batch: &mut Batch) -> Result<(), Box<Error>> {
+    fn check_mates(&self, pair: Pair<'_>, customs: Customs, batch: &mut Decoded) -> Result<(), Box<Error>> {
         let [(one, first_index), (two, second_index)] = pair;
         let (Ok(first), Ok(second)) = (&one.records[first_index], &two.records[second_index]) else { return Ok(()) };
         let (first_head, second_head) = (slice(&one.text, first.head), slice(&two.text, second.head));

@@ -9,7 +9,7 @@ use super::{MAX_RECORD_BYTES, mates::Waiting};
 use crate::{
     Error,
     error::Place,
-    source::{Source, Workers},
+    source::{InputStream, Workers},
 };
 
 /// Records that waited for their mate that are given to one worker, unless one is longer.
@@ -141,7 +141,7 @@ pub(crate) fn name(record: &[u8]) -> &[u8] {
 
 /// Cuts one input.
 pub(crate) struct BamFramer {
-    source: Source,
+    source: InputStream,
     workers: Workers,
     input: u32,
     references: Arc<Vec<String>>,
@@ -163,7 +163,7 @@ impl BamFramer {
     /// # Errors
     /// When the header is cut off or contradicts itself.
     pub fn new(
-        source: Source,
+        source: InputStream,
         start: Vec<u8>,
         workers: &Workers,
         input: u32,
@@ -186,7 +186,7 @@ impl BamFramer {
         Ok(framer)
     }
 
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &InputStream {
         &self.source
     }
 

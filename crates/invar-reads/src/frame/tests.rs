@@ -5,7 +5,7 @@ use crate::ErrorKind;
 
 /// Frames `text` that arrives in blocks of `block_bytes`.
 fn framer(text: &[u8], block_bytes: usize, format: Format, interleaved: bool, goes_on: bool) -> TextFramer {
-    let source = Source::of_blocks(Path::new("x"), text.chunks(block_bytes));
+    let source = InputStream::of_blocks(Path::new("x"), text.chunks(block_bytes));
     TextFramer::new((source, Vec::new()), Arc::default(), format, 0, interleaved, goes_on)
 }
 

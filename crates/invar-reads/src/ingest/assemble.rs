@@ -12,14 +12,14 @@ use invar_dataset::manifest::{Input, Shard};
 
 use super::{
     Unit,
-    feed::Fed,
     output::{self, Checkpoint, Output},
+    reader::Message,
     warning::{self, UnitEnd},
 };
 use crate::{
     Error, IngestConfig,
     counts::Counts,
-    decode::{Batch, Evidence, MAX_LISTED},
+    decode::{Decoded, Evidence, MAX_LISTED},
     rows::{FLAG_ALIGNED, FLAG_MATE, Rows},
     shard::{self, References},
 };
@@ -130,24 +130,24 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
     ///
     /// # Errors
     /// What the feeding thread, a worker or the writing thread met.
-    pub fn take(&mut self, fed: Fed) -> Result<(), Error> {
+    pub fn take(&mut self, fed: Message) -> Result<(), Error> {
         match fed {
-            Fed::Decoded(decoded, _permit) => {
+            Message::Records(decoded, _permit) => {
                 let died = |_| Error::io(&self.paths[0])(std::io::Error::other("a decoding thread died"));
                 let batch = decoded.recv().map_err(died)?;
                 self.add(batch)
             }
-            Fed::References(names) => {
+            Message::References(names) => {
                 self.dictionary = names;
                 self.forget_numbers();
                 Ok(())
             }
-            Fed::UnitEnd(end) => {
+            Message::UnitEnd(end) => {
                 self.end_unit(end);
                 Ok(())
             }
-            Fed::Failed(error) => Err(error),
-            Fed::End => Ok(()),
+            Message::Failed(error) => Err(error),
+            Message::End => Ok(()),
         }
     }
 
@@ -163,7 +163,7 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         Ok(Finished { shards, inputs: self.inputs, skipped: self.skipped, warnings: self.warnings })
     }
 
-    fn add(&mut self, batch: Batch) -> Result<(), Error> {
+    fn add(&mut self, batch: Decoded) -> Result<(), Error> {
         for (input, counts) in &batch.counts {
             self.counts.entry(*input).or_default().add(counts);
         }

@@ -13,7 +13,7 @@ use invar_dataset::{
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
-use super::{Reading, SHEET_COLUMNS, TICK, feed::Fed, units::units};
+use super::{Reading, SHEET_COLUMNS, TICK, reader::Message, units::units};
 use crate::{Error, IngestConfig, Inputs, Pairing, ReadDataset, Reads};
 
 /// Hands over the record of every read of `directory`, in the order of the dataset: the number of the read in the directory, and
@@ -44,7 +44,7 @@ pub fn originals(
     let (mut next, mut told, mut digests) = (0, 0, vec![]);
     loop {
         match fed.recv_timeout(TICK) {
-            Ok(Fed::Decoded(decoded, _permit)) => {
+            Ok(Message::Records(decoded, _permit)) => {
                 let died = |_| Error::io(directory)(std::io::Error::other("a decoding thread died"));
                 let batch = decoded.recv().map_err(died)?;
                 for row in 0..batch.rows.len() {
@@ -56,10 +56,10 @@ pub fn originals(
                     return Err(error);
                 }
             }
-            Ok(Fed::References(_)) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Fed::UnitEnd(end)) => digests.extend(end.digests),
-            Ok(Fed::Failed(error)) => return Err(error),
-            Ok(Fed::End) => break,
+            Ok(Message::References(_)) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Message::UnitEnd(end)) => digests.extend(end.digests),
+            Ok(Message::Failed(error)) => return Err(error),
+            Ok(Message::End) => break,
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::io(directory)(std::io::Error::other("the feeding thread died")));
             }

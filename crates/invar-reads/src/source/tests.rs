@@ -16,7 +16,7 @@ fn read_all(stored: &[u8]) -> (Vec<u8>, Result<InputDigest, Error>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("x");
     std::fs::write(&path, stored).unwrap();
-    let mut source = Source::open(&path, &workers()).unwrap();
+    let mut source = InputStream::open(&path, &workers()).unwrap();
     let mut bytes = Vec::new();
     loop {
         match source.next_block() {
@@ -160,7 +160,7 @@ fn what_follows_the_last_member_is_told() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Source::open(Path::new("no/such.fastq"), &workers()).err().unwrap();
+    let error = InputStream::open(Path::new("no/such.fastq"), &workers()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().starts_with("no/such.fastq: "), "{error}");
 }

@@ -164,13 +164,15 @@ impl C10d {
     fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
         let tensor = tensor.as_mut_ptr();
         // SAFETY: the group and the tensor are live.
-        told("all-reduce", |lost| unsafe { invar_torch_all_reduce(self.0, tensor, lost) })
+        checked("all-reduce", |lost| unsafe { invar_torch_all_reduce(self.0, tensor, lost) })
     }
 
     fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
         let mut gathered = ptr::null_mut();
         // SAFETY: the group and the tensor are live, and `gathered` is ours to write.
-        told("all-gather", |lost| unsafe { invar_torch_all_gather(self.0, tensor.as_ptr(), &raw mut gathered, lost) })?;
+        checked("all-gather", |lost| unsafe {
+            invar_torch_all_gather(self.0, tensor.as_ptr(), &raw mut gathered, lost)
+        })?;
         // SAFETY: on success it is a new tensor, which nobody else owns.
         Ok(unsafe { Tensor::from_ptr(gathered) })
     }
@@ -178,12 +180,12 @@ impl C10d {
     fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
         let tensor = tensor.as_mut_ptr();
         // SAFETY: the group and the tensor are live.
-        told("broadcast", |lost| unsafe { invar_torch_broadcast(self.0, tensor, lost) })
+        checked("broadcast", |lost| unsafe { invar_torch_broadcast(self.0, tensor, lost) })
     }
 
     fn barrier(&self) -> Result<(), Error> {
         // SAFETY: the group is live.
-        told("barrier", |lost| unsafe { invar_torch_barrier(self.0, lost) })
+        checked("barrier", |lost| unsafe { invar_torch_barrier(self.0, lost) })
     }
 }
 
@@ -195,7 +197,7 @@ impl Drop for C10d {
 }
 
 /// What came of a call of the shim, which says whether a peer was lost.
-fn told(operation: &'static str, call: impl FnOnce(*mut bool) -> *mut c_char) -> Result<(), Error> {
+fn checked(operation: &'static str, call: impl FnOnce(*mut bool) -> *mut c_char) -> Result<(), Error> {
     let mut lost_peer = false;
     first_line(call(&raw mut lost_peer)).map_err(|message| {
         if lost_peer {

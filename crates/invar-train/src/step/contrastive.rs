@@ -31,7 +31,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Step, StepReport, ValidationReport, asked::Asked, relations::relations};
 use crate::{
-    Error, Place, Recipe,
+    Error, Place, TrainingJob,
     ema::Ema,
     gradients::{Gradients, Summed, gradients_keeping},
     harmony::combine,
@@ -83,7 +83,7 @@ impl ContrastiveStep {
     ///
     /// # Errors
     /// When the recipe does not fit the shapes of the views.
-    pub fn new(recipe: &Recipe, shapes: &[ViewShape], place: &Place) -> Result<Self, Error> {
+    pub fn new(recipe: &TrainingJob, shapes: &[ViewShape], place: &Place) -> Result<Self, Error> {
         let config = &recipe.train;
         invar_torch::set_deterministic(true)?;
         let network = Network::new(recipe, shapes, Stream::Weights.seed(config.seed), place.device)?;

@@ -7,7 +7,7 @@ use invar_nn::Views;
 
 use super::chunk_pairs;
 use crate::{
-    Error, Observer, Place, Recipe,
+    Error, Observer, Place, TrainingJob,
     feed::{Feed, Plan},
     held_out::numbered_labels,
 };
@@ -22,7 +22,7 @@ pub(super) struct Validation {
 impl Validation {
     /// Draws the batches of the validation, the same for the whole run.
     pub(super) fn draw(
-        recipe: &Recipe,
+        recipe: &TrainingJob,
         held_out: Arc<dyn PairSource>,
         place: &Place,
         side_by_side: usize,

@@ -1,8 +1,8 @@
 //! `invar-learn`: the commands that need LibTorch, one file each under `commands/`. `invar` hands them over to it.
 
 mod commands;
+mod contact_sheet;
 mod recipe;
-mod sheet;
 mod source;
 
 use std::process::ExitCode;

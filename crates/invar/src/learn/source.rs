@@ -226,7 +226,7 @@ impl SourceConfig {
                 let (paths, sheet) = (files.to_vec(), images.sample_sheet.clone());
                 let inputs = invar_micrographs::Inputs { paths, sheet, samples: vec![] };
                 let config = invar_micrographs::IngestConfig { force, ..images.ingest.clone() };
-                ingest::take_in_micrographs(&inputs, out, &config, ui)
+                ingest::ingest_micrographs(&inputs, out, &config, ui)
             }
         }
     }

@@ -43,14 +43,14 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
         force: common.force,
         ..defaults
     };
-    take_in(&inputs, &args.out, &config, ui)
+    ingest_images(&inputs, &args.out, &config, ui)
 }
 
 /// Images into a dataset directory, with the tables beside the shards.
 ///
 /// # Errors
 /// Those of the domain, and of writing the tables.
-pub fn take_in(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
+pub fn ingest_images(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
     let mut has_tables = true;
     let summary = {
         let bar = ui.bar("ingest", Unit::Items);

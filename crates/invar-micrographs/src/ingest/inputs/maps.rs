@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Source, map_names,
+    ImageInput, map_names,
     walk::{self, Identity, LeftOut},
 };
 use crate::Error;
@@ -18,12 +18,12 @@ use crate::Error;
 /// # Errors
 /// When an image has no map, or several.
 pub(super) fn with_maps(
-    sources: Vec<Source>,
+    sources: Vec<ImageInput>,
     maps: &Path,
     what: &str,
-    map_of: fn(&mut Source) -> &mut Option<PathBuf>,
+    map_of: fn(&mut ImageInput) -> &mut Option<PathBuf>,
     out: &Path,
-) -> Result<Vec<Source>, Error> {
+) -> Result<Vec<ImageInput>, Error> {
     let is_file = maps.is_file();
     let mut files = walk::expand(maps, out, &mut LeftOut::default())?;
     if files == [maps] && !is_file {
@@ -57,7 +57,7 @@ pub(super) fn with_maps(
     };
     let of_others: HashSet<Identity> =
         sources.iter().flat_map(|source| of(&source.path)).map(|map| Identity::of(map)).collect();
-    let mut kept: Vec<Source> =
+    let mut kept: Vec<ImageInput> =
         sources.into_iter().filter(|source| !of_others.contains(&Identity::of(&source.path))).collect();
     let is_for_all = is_file && kept.len() == 1;
     for source in &mut kept {

@@ -9,7 +9,7 @@ use std::{
 use invar_dataset::sheet::{Sheet, SheetRow};
 
 use super::{
-    Source, map_names,
+    ImageInput, map_names,
     walk::{Identity, same_place},
 };
 use crate::{Error, MaskKind};
@@ -27,20 +27,20 @@ const MASK_KIND: &str = "mask_kind";
 /// # Errors
 /// All that is wrong with its rows: an image that is not there or not one of the inputs, one image twice, a value that is none. A
 /// table that cannot be read, or has no such sample.
-pub(super) fn with_sheet(sources: Vec<Source>, path: &Path, samples: &[String]) -> Result<Vec<Source>, Error> {
+pub(super) fn with_sheet(sources: Vec<ImageInput>, path: &Path, samples: &[String]) -> Result<Vec<ImageInput>, Error> {
     of_bytes(sources, path, samples, &fs::read(path).map_err(Error::io(path))?)
 }
 
 /// The same of the bytes of the sheet.
 pub(super) fn of_bytes(
-    mut sources: Vec<Source>,
+    mut sources: Vec<ImageInput>,
     path: &Path,
     samples: &[String],
     bytes: &[u8],
-) -> Result<Vec<Source>, Error> {
+) -> Result<Vec<ImageInput>, Error> {
     let mut sheet = Sheet::of_bytes(path, bytes, &[&IMAGE])?;
     let is_alone = sources.is_empty();
-    let mut rows: Vec<Source> = vec![];
+    let mut rows: Vec<ImageInput> = vec![];
     let mut row_of: HashMap<Identity, u64> = HashMap::new();
     let wanted = sheet.rows_of(samples);
     for row in &wanted {
@@ -76,7 +76,7 @@ pub(super) fn of_bytes(
         }
         match at {
             None => rows.push(source),
-            Some(at) => sources[at] = Source { path: sources[at].path.clone(), ..source },
+            Some(at) => sources[at] = ImageInput { path: sources[at].path.clone(), ..source },
         }
     }
     let mut sources = if is_alone { rows } else { sources };
@@ -86,7 +86,7 @@ pub(super) fn of_bytes(
 }
 
 /// What a row says, `file` being the image. What is wrong with it is noted.
-fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> Source {
+fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> ImageInput {
     let place = |name: &str| format!("{}, {name}", row.place());
     let mut map = |names: &[&str]| {
         let file = sheet.value(row, names)?;
@@ -114,7 +114,7 @@ fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> Source {
     });
     let used = [&IMAGE[..], &MASK, &[CLASSES, PIXEL_SIZE, MASK_KIND]].concat();
     let columns = sheet.others(row, &used);
-    Source { path: sheet.beside(file), mask, classes, mask_kind, pixel_size_nm, columns }
+    ImageInput { path: sheet.beside(file), mask, classes, mask_kind, pixel_size_nm, columns }
 }
 
 /// Whether a row's path means an input: the same file, or the same name where it names no file.

@@ -1,7 +1,7 @@
 //! The tag tree of DM3 and DM4: a big-endian structure whose values have the byte order of the machine that wrote them.
 //! <https://www.er-c.org/cbb/info/dmformat/>
 
-use crate::{Error, Place, read::Source};
+use crate::{Error, Place, read::ByteSource};
 
 /// Groups in groups; a file of Digital Micrograph has about ten.
 const MAX_DEPTH: u32 = 64;
@@ -60,7 +60,7 @@ impl Tag {
 }
 
 /// The tree of a file and the byte order of its values.
-pub(crate) fn read(source: &Source, is_dm4: bool) -> Result<(Tag, bool), Error> {
+pub(crate) fn read(source: &ByteSource, is_dm4: bool) -> Result<(Tag, bool), Error> {
     let mut reader = Reader { source, is_dm4, little_endian: true, next: 4, window: Vec::new(), window_start: 0 };
     reader.word()?;
     reader.little_endian = reader.uint(4)? == 1;
@@ -69,7 +69,7 @@ pub(crate) fn read(source: &Source, is_dm4: bool) -> Result<(Tag, bool), Error> 
 }
 
 struct Reader<'a> {
-    source: &'a Source,
+    source: &'a ByteSource,
     is_dm4: bool,
     little_endian: bool,
     next: u64,

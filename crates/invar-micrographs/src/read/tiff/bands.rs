@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::{
     Error, Place,
     read::{
-        Band, Source,
+        Band, ByteSource,
         raw::rows_per_band,
         samples,
         tiff::{
@@ -23,7 +23,7 @@ const MAX_CHUNK_BYTES: u64 = 4 << 30;
 type Sink<'a> = &'a mut dyn FnMut(Band) -> Result<(), Error>;
 
 /// Hands the rows of a page over.
-pub(crate) fn read_bands(source: &Source, layout: &Layout, max_pixels: u64, sink: Sink<'_>) -> Result<(), Error> {
+pub(crate) fn read_bands(source: &ByteSource, layout: &Layout, max_pixels: u64, sink: Sink<'_>) -> Result<(), Error> {
     let reader = Reader { source, layout, chunks: layout.chunks(source)? };
     let rows = rows_per_band(layout.width, max_pixels);
     let is_whole = layout.is_tiled || layout.compression == Compression::Jpeg;
@@ -39,7 +39,7 @@ pub(crate) fn read_bands(source: &Source, layout: &Layout, max_pixels: u64, sink
 }
 
 struct Reader<'a> {
-    source: &'a Source,
+    source: &'a ByteSource,
     layout: &'a Layout,
     chunks: Vec<(u64, u64)>,
 }

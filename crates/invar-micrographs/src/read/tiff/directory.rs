@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Error, Place,
-    read::{Source, samples},
+    read::{ByteSource, samples},
 };
 
 /// Numbers of the tags that are read (TIFF 6.0 and the vendors' own).
@@ -77,7 +77,7 @@ struct Entry {
 }
 
 impl Header {
-    pub(crate) fn read(source: &Source) -> Result<Self, Error> {
+    pub(crate) fn read(source: &ByteSource) -> Result<Self, Error> {
         let mut head = [0; 8];
         source.read_at(0, &mut head, "the header")?;
         let big_endian = head[0] == b'M';
@@ -114,7 +114,7 @@ impl Header {
     ///
     /// # Errors
     /// Where the file ends within the chain, or the chain comes back to itself or claims more than the file can hold.
-    pub(crate) fn directories(&self, source: &Source) -> Result<(Vec<Directory>, Option<u64>), Error> {
+    pub(crate) fn directories(&self, source: &ByteSource) -> Result<(Vec<Directory>, Option<u64>), Error> {
         let mut seen = BTreeSet::new();
         let mut directories: Vec<Directory> = Vec::new();
         let mut num_bytes = 0;
@@ -146,13 +146,13 @@ impl Header {
 
     /// Whether what is missing at `offset` was probably there once: behind all that the directories speak of there is more
     /// in the file, and a program would have put the next directory there. Where a chain ends in garbage, neither is so.
-    fn is_cut(&self, source: &Source, offset: u64, directories: &[Directory]) -> bool {
+    fn is_cut(&self, source: &ByteSource, offset: u64, directories: &[Directory]) -> bool {
         let end = directories.iter().map(|directory| directory.end(source, self)).max().unwrap_or(0);
         // Directories and pixels begin at even offsets.
         source.len() > end + 1 && offset >= end && offset.is_multiple_of(2)
     }
 
-    fn directory(&self, source: &Source, offset: u64, page: u32) -> Result<Directory, Error> {
+    fn directory(&self, source: &ByteSource, offset: u64, page: u32) -> Result<Directory, Error> {
         let what = "a directory";
         let (count_len, entry_len, inline_len) = if self.is_big { (8, 20, 8) } else { (2, 12, 4) };
         let count = source.bytes_at(offset, count_len, what)?;
@@ -219,7 +219,7 @@ impl Directory {
     }
 
     /// One past the last byte of all that it speaks of, pixels too.
-    fn end(&self, source: &Source, header: &Header) -> u64 {
+    fn end(&self, source: &ByteSource, header: &Header) -> u64 {
         let values = |tag| self.unsigned(source, header, tag).ok().flatten().unwrap_or_default();
         let ends = [(tag::STRIP_OFFSETS, tag::STRIP_BYTES), (tag::TILE_OFFSETS, tag::TILE_BYTES)]
             .into_iter()
@@ -239,14 +239,14 @@ impl Directory {
     }
 
     /// The bytes of a tag as they lie in the file; never more than the file has.
-    pub(crate) fn bytes(&self, source: &Source, tag: u16) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn bytes(&self, source: &ByteSource, tag: u16) -> Result<Option<Vec<u8>>, Error> {
         let Some(entry) = self.entries.get(&tag) else { return Ok(None) };
         let len = size_of_kind(entry.kind).and_then(|size| size.checked_mul(entry.count)).unwrap_or(u64::MAX);
         source.bytes_at(entry.offset, len, &format!("tag {tag}")).map(Some)
     }
 
     /// The values of a tag of whole numbers.
-    pub(crate) fn unsigned(&self, source: &Source, header: &Header, tag: u16) -> Result<Option<Vec<u64>>, Error> {
+    pub(crate) fn unsigned(&self, source: &ByteSource, header: &Header, tag: u16) -> Result<Option<Vec<u64>>, Error> {
         let Some(bytes) = self.bytes(source, tag)? else { return Ok(None) };
         let kind = self.entries[&tag].kind;
         let values = match kind {
@@ -264,7 +264,7 @@ impl Directory {
     }
 
     /// The values of a tag that some programs write as signed numbers, though none is negative.
-    fn signed(&self, source: &Source, header: &Header, tag: u16, bytes: &[u8]) -> Result<Option<Vec<u64>>, Error> {
+    fn signed(&self, source: &ByteSource, header: &Header, tag: u16, bytes: &[u8]) -> Result<Option<Vec<u64>>, Error> {
         let values: Vec<i64> = match self.entries[&tag].kind {
             6 => bytes.iter().map(|&byte| i64::from(byte as i8)).collect(),
             8 => bytes.chunks_exact(2).map(|bytes| i64::from(header.u16(bytes) as i16)).collect(),
@@ -281,12 +281,12 @@ impl Directory {
     }
 
     /// The first value of a tag of whole numbers.
-    pub(crate) fn number(&self, source: &Source, header: &Header, tag: u16) -> Result<Option<u64>, Error> {
+    pub(crate) fn number(&self, source: &ByteSource, header: &Header, tag: u16) -> Result<Option<u64>, Error> {
         Ok(self.unsigned(source, header, tag)?.and_then(|values| values.first().copied()))
     }
 
     /// The first value of any tag of numbers; nothing where it is no number.
-    pub(crate) fn real(&self, source: &Source, header: &Header, tag: u16) -> Option<f64> {
+    pub(crate) fn real(&self, source: &ByteSource, header: &Header, tag: u16) -> Option<f64> {
         let mut bytes = self.bytes(source, tag).ok()??;
         let value = match self.entries[&tag].kind {
             5 if bytes.len() >= 8 => f64::from(header.u32(&bytes)) / f64::from(header.u32(&bytes[4..])),
@@ -301,7 +301,7 @@ impl Directory {
     }
 
     /// The text of a tag, up to the first NUL; UTF-8 or else Latin-1.
-    pub(crate) fn text(&self, source: &Source, tag: u16) -> Option<String> {
+    pub(crate) fn text(&self, source: &ByteSource, tag: u16) -> Option<String> {
         let bytes = self.bytes(source, tag).ok()??;
         Some(decode_text(bytes.split(|&byte| byte == 0).next()?))
     }

@@ -3,7 +3,7 @@
 use crate::{
     Error, Place,
     read::{
-        Source,
+        ByteSource,
         palette::{Palette, Purpose},
         samples::Stored,
         tiff::directory::{Directory, Header, tag},
@@ -74,7 +74,7 @@ enum Chunks {
 impl Layout {
     /// Reads the tags of a page.
     pub(crate) fn read(
-        source: &Source,
+        source: &ByteSource,
         header: &Header,
         directory: &Directory,
         purpose: Purpose,
@@ -138,7 +138,7 @@ impl Layout {
     }
 
     /// Where the pixels begin, if they lie in the file uncompressed and in one piece.
-    pub(crate) fn start_if_contiguous(&self, source: &Source) -> Result<Option<u64>, Error> {
+    pub(crate) fn start_if_contiguous(&self, source: &ByteSource) -> Result<Option<u64>, Error> {
         if self.compression != Compression::None || self.is_tiled || self.is_planar {
             return Ok(None);
         }
@@ -175,12 +175,12 @@ impl Layout {
         u64::from(self.height.div_ceil(self.chunk_height))
     }
 
-    pub(crate) fn place(&self, source: &Source) -> Place {
+    pub(crate) fn place(&self, source: &ByteSource) -> Place {
         Place::page(source.path(), self.page)
     }
 
     /// Offset and length of each strip or tile.
-    pub(crate) fn chunks(&self, source: &Source) -> Result<Vec<(u64, u64)>, Error> {
+    pub(crate) fn chunks(&self, source: &ByteSource) -> Result<Vec<(u64, u64)>, Error> {
         match &self.chunks {
             Chunks::Whole { offset, len } => {
                 source.check_range(*offset, *len, "the pixels of a page")?;
@@ -192,7 +192,7 @@ impl Layout {
 
     fn chunks_of_tags(
         &self,
-        source: &Source,
+        source: &ByteSource,
         directory: &Directory,
         header: &Header,
     ) -> Result<Vec<(u64, u64)>, Error> {
@@ -244,7 +244,7 @@ impl Layout {
 
     /// Lengths of compressed strips or tiles of which only the offsets are known: each at most to the next, to the
     /// directory, or to the end of the file. Decompression ends by itself.
-    fn lens_to_next(&self, source: &Source, directory: &Directory, offsets: &[u64]) -> Vec<u64> {
+    fn lens_to_next(&self, source: &ByteSource, directory: &Directory, offsets: &[u64]) -> Vec<u64> {
         let mut starts: Vec<u64> = offsets.iter().copied().chain([directory.offset(), source.len()]).collect();
         starts.sort_unstable();
         let next = |offset: u64| starts[starts.partition_point(|&start| start <= offset).min(starts.len() - 1)];
@@ -261,7 +261,7 @@ impl Layout {
     }
 
     /// Holds what the header claims against what the file can hold.
-    fn check(&self, source: &Source) -> Result<(), Error> {
+    fn check(&self, source: &ByteSource) -> Result<(), Error> {
         let chunks = self.chunks(source)?;
         let place = || self.place(source);
         let rows = |index: usize| self.chunk_rows(index as u64);

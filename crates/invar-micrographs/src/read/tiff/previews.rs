@@ -4,7 +4,7 @@
 use crate::{
     Error, Preview,
     read::{
-        Source,
+        ByteSource,
         tiff::directory::{Directory, Header, tag},
     },
 };
@@ -35,7 +35,7 @@ struct Page {
 }
 
 /// What each directory is. At least one is a picture.
-pub(crate) fn find(source: &Source, header: &Header, directories: &[Directory]) -> Result<Vec<Kind>, Error> {
+pub(crate) fn find(source: &ByteSource, header: &Header, directories: &[Directory]) -> Result<Vec<Kind>, Error> {
     let pages = directories.iter().map(|directory| Page::read(source, header, directory));
     let mut pages = pages.collect::<Result<Vec<_>, _>>()?;
     // Aperio, Ventana.
@@ -59,7 +59,7 @@ pub(crate) fn find(source: &Source, header: &Header, directories: &[Directory]) 
 }
 
 impl Page {
-    fn read(source: &Source, header: &Header, directory: &Directory) -> Result<Self, Error> {
+    fn read(source: &ByteSource, header: &Header, directory: &Directory) -> Result<Self, Error> {
         let number = |tag| Ok::<_, Error>(directory.number(source, header, tag)?.unwrap_or(0));
         let description = directory.text(source, tag::DESCRIPTION).unwrap_or_default();
         let kind = number(tag::SUBFILE_TYPE)?;

@@ -4,7 +4,7 @@
 use crate::{
     Error, Note, PageInfo,
     read::{
-        Source,
+        ByteSource,
         tiff::{
             directory::{Directory, tag},
             layout::Layout,
@@ -25,7 +25,7 @@ struct Claim {
 /// # Errors
 /// Where the file ends within the pictures, or they do not lie one behind the other.
 pub(crate) fn unroll(
-    source: &Source,
+    source: &ByteSource,
     directory: &Directory,
     (pages, layouts): (&mut Vec<PageInfo>, &mut Vec<Layout>),
     notes: &mut Vec<Note>,
@@ -66,7 +66,7 @@ pub(crate) fn unroll(
 }
 
 /// What the directory says of more pictures than one.
-fn claim(source: &Source, directory: &Directory, layout: &Layout) -> Option<Claim> {
+fn claim(source: &ByteSource, directory: &Directory, layout: &Layout) -> Option<Claim> {
     // A value a plane (MetaMorph's file format, UIC2Tag).
     let num_planes = directory.count(tag::UIC2);
     if num_planes > 1 && directory.has(tag::UIC1) {

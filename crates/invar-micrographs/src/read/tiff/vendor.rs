@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     PixelSize, PixelSizeSource,
     read::{
-        Source,
+        ByteSource,
         tiff::directory::{Directory, Header, tag},
         units::{self, NM_PER_METRE},
     },
@@ -27,7 +27,7 @@ const DM_TAGS: [(u16, u16); 2] = [(65003, 65009), (65004, 65010)];
 /// A page as the readers of vendor tags see it.
 #[derive(Clone, Copy)]
 pub(crate) struct Tags<'a> {
-    pub(crate) source: &'a Source,
+    pub(crate) source: &'a ByteSource,
     pub(crate) header: &'a Header,
     pub(crate) directory: &'a Directory,
     /// Columns of the page.

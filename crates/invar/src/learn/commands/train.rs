@@ -73,9 +73,9 @@ pub fn train(
         }
         None => (None, ProcessGroup::solo()),
     };
-    let hushed = ui.hushed();
-    let ui = if group.is_first() { ui } else { &hushed };
-    let settings = invar_train::Recipe {
+    let muted = ui.muted();
+    let ui = if group.is_first() { ui } else { &muted };
+    let settings = invar_train::TrainingJob {
         encoders: vec![recipe.encoder.clone()],
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),

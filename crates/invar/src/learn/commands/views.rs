@@ -15,7 +15,7 @@ use invar_cli::{
 use invar_dataset::{Pair, ViewShape, atomic, order::Permutation, path, seed};
 use serde_json::json;
 
-use crate::{recipe::Recipe, sheet, source::Datasets};
+use crate::{contact_sheet, recipe::Recipe, source::Datasets};
 
 /// `invar views`
 pub fn run(args: &Views, common: &Common, ui: &Ui) -> Result<Summary> {
@@ -52,7 +52,7 @@ fn show(recipe: &Recipe, data: &[PathBuf], out: Option<&Path>, number: u32, ui: 
         Some(shape) => {
             let drawn =
                 chosen.iter().map(|&(index, seed)| pairs.pair(index, seed)).collect::<Result<Vec<Pair>, _>>()?;
-            write(out, &sheet::png(&drawn, shape)?)?;
+            write(out, &contact_sheet::png(&drawn, shape)?)?;
             words.iter().for_each(|words| ui.detail(words.trim_end()));
         }
         None => write(out, words.concat().as_bytes())?,

@@ -4,7 +4,7 @@ use super::{Compression, Predictor};
 use crate::{
     Error, Place, SampleType,
     read::{
-        Source,
+        ByteSource,
         palette::Palette,
         samples::Stored,
         tiff::directory::{Directory, Header, tag},
@@ -13,7 +13,7 @@ use crate::{
 
 /// Reads tags, naming them where they are wrong.
 pub(super) struct Reader<'a> {
-    pub(super) source: &'a Source,
+    pub(super) source: &'a ByteSource,
     pub(super) header: &'a Header,
     pub(super) directory: &'a Directory,
 }

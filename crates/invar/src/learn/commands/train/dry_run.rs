@@ -20,7 +20,7 @@ pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common, ui: &Ui) -> R
     let choice: DeviceChoice =
         common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;
     let device = choice.resolve().map_err(|error| Usage(error.to_string()))?;
-    let settings = invar_train::Recipe {
+    let settings = invar_train::TrainingJob {
         encoders: vec![recipe.encoder.clone()],
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),

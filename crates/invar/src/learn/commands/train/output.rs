@@ -82,7 +82,7 @@ impl Output {
     /// # Errors
     /// When another recipe or other data were trained here, or the directory holds files of a run's names that no training
     /// wrote.
-    pub fn prepare(&self, settings: &invar_train::Recipe) -> Result<Option<Stored>> {
+    pub fn prepare(&self, settings: &invar_train::TrainingJob) -> Result<Option<Stored>> {
         Replacement::of(&self.out).recover(RunDir::end_marker()).with_context(|| self.out.display().to_string())?;
         refuse_foreign(&RunDir::new(&self.out))?;
         let Some(replacement) = &self.replacement else { return self.done_or_resumed(settings) };
@@ -141,7 +141,7 @@ impl Output {
         committed.with_context(|| self.out.display().to_string())
     }
 
-    fn done_or_resumed(&self, settings: &invar_train::Recipe) -> Result<Option<Stored>> {
+    fn done_or_resumed(&self, settings: &invar_train::TrainingJob) -> Result<Option<Stored>> {
         let done = Stored::read(&self.run)?;
         match &done {
             Some(done) => settings.check_continues(&self.run.summary(), &done.fixed_by)?,

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     Error, Inputs, Pairing, cram,
-    decode::{Batch, Customs, Decoder, MateNames, Work},
+    decode::{Customs, Decoded, Decoder, MateNames, Work},
     frame::{Slab, TextFramer, bam::BamFramer},
     quality::{Encoding, QualityRange},
     sniff::{self, Format},
-    source::{InputDigest, Source, Workers},
+    source::{InputDigest, InputStream, Workers},
 };
 
 /// Bytes of records that are with the workers or wait to be collected, unless a single piece is larger.
@@ -28,9 +28,9 @@ const BYTES_AHEAD: usize = 48 << 20;
 const MIN_PENDING_BYTES: u64 = 1 << 16;
 
 /// What the feeding thread sends, in the order of the inputs.
-pub(super) enum Fed {
+pub(super) enum Message {
     /// Decoded records, when they are ready.
-    Decoded(Receiver<Batch>, Permit),
+    Records(Receiver<Decoded>, Permit),
     /// Names of the reference sequences of the input whose records follow.
     References(Arc<Vec<String>>),
     /// All records of a unit were sent.
@@ -42,7 +42,7 @@ pub(super) enum Fed {
 }
 
 /// All that the feeding thread needs.
-pub(super) struct Feed {
+pub(super) struct Reader {
     pub units: Vec<Unit>,
     pub inputs: Inputs,
     pub decoder: Decoder,
@@ -65,14 +65,14 @@ impl From<Error> for Stop {
     }
 }
 
-impl Feed {
+impl Reader {
     /// Starts the thread. It ends with the inputs, at the first error, or when the receiver is dropped.
-    pub fn start(self, sender: Sender<Fed>) {
+    pub fn start(self, sender: Sender<Message>) {
         let work = move || {
             let line = Line { sender, budget: Arc::default() };
             let last = match self.units.iter().try_for_each(|&unit| self.unit(unit, &line)) {
-                Ok(()) => Fed::End,
-                Err(Stop::Failed(error)) => Fed::Failed(error),
+                Ok(()) => Message::End,
+                Err(Stop::Failed(error)) => Message::Failed(error),
                 Err(Stop::Unwanted) => return,
             };
             let _ = line.send(last);
@@ -85,7 +85,7 @@ impl Feed {
             Unit::One(input) => self.one(input, line)?,
             Unit::Two(first, second) => self.two(first, second, line)?,
         };
-        line.send(Fed::UnitEnd(end))
+        line.send(Message::UnitEnd(end))
     }
 
     fn one(&self, input: u32, line: &Line) -> Result<UnitEnd, Stop> {
@@ -116,14 +116,14 @@ impl Feed {
         self.text_end(&[input], customs, vec![digest])
     }
 
-    fn alignments(&self, source: Source, start: Vec<u8>, input: u32, line: &Line) -> Result<UnitEnd, Stop> {
+    fn alignments(&self, source: InputStream, start: Vec<u8>, input: u32, line: &Line) -> Result<UnitEnd, Stop> {
         if self.inputs.pairing != Pairing::Flags {
             return Err(super::alignments_are_paired(source.path()).into());
         }
         let waiting_bytes = self.decoder.config.pending_mates_bytes.max(MIN_PENDING_BYTES);
         let waiting = (waiting_bytes, self.scratch.as_path());
         let mut framer = BamFramer::new(source, start, &self.workers, input, waiting)?;
-        line.send(Fed::References(Arc::clone(framer.references())))?;
+        line.send(Message::References(Arc::clone(framer.references())))?;
         while let Some(slab) = framer.next_slab()? {
             self.submit(Work::Bam(slab), line)?;
         }
@@ -156,7 +156,7 @@ impl Feed {
         }
         // Its bytes are not among those of the inputs.
         let workers = Workers { bytes_read: Arc::default(), ..self.workers.clone() };
-        let open = |path: &Path| Source::open(path, &workers);
+        let open = |path: &Path| InputStream::open(path, &workers);
         let reference = cram::open_reference(self.inputs.reference.as_deref(), open, &self.scratch)?;
         Ok(self.reference.get_or_init(|| reference).clone())
     }
@@ -238,7 +238,7 @@ impl Feed {
     /// Opens an input and looks at its first bytes.
     fn open(&self, input: u32) -> Result<Opened, Error> {
         let path = &self.inputs.files[input as usize];
-        let mut source = Source::open(path, &self.workers)?;
+        let mut source = InputStream::open(path, &self.workers)?;
         let mut start = Vec::new();
         while start.trim_ascii_start().len() < sniff::FORMAT_PREFIX {
             match source.next_block() {
@@ -263,18 +263,18 @@ impl Feed {
         self.workers.pool.spawn_fifo(move || {
             let _ = sender.send(decoder.decode(work));
         });
-        line.send(Fed::Decoded(receiver, permit))
+        line.send(Message::Records(receiver, permit))
     }
 }
 
 struct Opened {
-    source: Source,
+    source: InputStream,
     start: Vec<u8>,
     format: Format,
 }
 
 /// The checksum of an input that was read to its end, if anything was in it.
-fn digest_of(source: &Source, num_records: u64, otherwise: &str) -> Result<InputDigest, Stop> {
+fn digest_of(source: &InputStream, num_records: u64, otherwise: &str) -> Result<InputDigest, Stop> {
     if num_records == 0 {
         return Err(Error::Empty { path: source.path().into(), found: otherwise.into() }.into());
     }
@@ -284,12 +284,12 @@ fn digest_of(source: &Source, num_records: u64, otherwise: &str) -> Result<Input
 
 /// The way to the collecting thread.
 struct Line {
-    sender: Sender<Fed>,
+    sender: Sender<Message>,
     budget: Arc<Budget>,
 }
 
 impl Line {
-    fn send(&self, fed: Fed) -> Result<(), Stop> {
+    fn send(&self, fed: Message) -> Result<(), Stop> {
         self.sender.send(fed).map_err(|_| Stop::Unwanted)
     }
 }
