@@ -1,7 +1,7 @@
-//! What is alarming about a training run, in words: what was measured, the threshold, and what to do.
+//! Warnings about a training run, in words: what was measured, the threshold, and what to do.
 //!
-//! [`Alarms`] sees the metrics and nothing that tells the time, so it says the same in every run of one recipe. Its
-//! state belongs into the checkpoint. Whether the trainer starves is a matter of time, and [`Starving`]'s.
+//! [`Alarms`] sees only the metrics, never the time, so it reports the same in every run of a recipe. Its state belongs
+//! in the checkpoint. Whether the trainer is starved of data depends on time; that is [`Starving`]'s job.
 
 mod running;
 
@@ -12,56 +12,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::{StepMetrics, ValidationMetrics};
 
-/// Steps between two sayings of one alarm.
+/// Steps before the same alarm is repeated.
 const SAY_EVERY: u64 = 100;
 
-/// Steps in which everything is forgiven, where the warm-up is no longer.
+/// Steps at the start without alarms (except for gradients), unless the warm-up is longer.
 const SETTLE_STEPS: u64 = 100;
 
-/// Share of ln N above which the loss is that of an encoder that knows nothing.
+/// Fraction of ln N above which the loss is that of an encoder that has learned nothing.
 const LN_N: f64 = 0.97;
 
-/// Steps over which the loss and its share of ln N are averaged.
+/// Steps over which the loss and its fraction of ln N are averaged.
 const MEAN_OVER: u64 = 20;
 
-/// Spread of the embeddings, relative to random directions, under which they have collapsed.
+/// Spread of the embeddings, relative to random directions, below which they count as collapsed.
 const COLLAPSE: f64 = 0.1;
 
-/// Share of the dimensions under which the effective rank is low, and the rank that is low in any case.
+/// Fraction of the dimensions below which the effective rank is low, and the rank that is low in any case.
 const LOW_RANK: (f64, f64) = (0.05, 2.0);
 
-/// The bounds of a learned temperature (those of CLIP), and how near to one is at it.
+/// The bounds of a learned temperature (CLIP's), and how near a bound counts as being at it.
 const TEMPERATURE_BOUNDS: [f64; 2] = [0.01, 1.0];
 const AT_BOUND: f64 = 0.01;
 
-/// Steps in a row that the temperature must be at its bound.
+/// Consecutive steps the temperature must spend at its bound.
 const STEPS_AT_BOUND: u64 = 20;
 
-/// Gradients of which the median is taken, how many there must be, and how many times it is an explosion.
+/// Gradients in the median, how many are needed for one, and the multiple of it that is an explosion.
 const MEDIAN_OVER: usize = 101;
 const MEDIAN_FROM: usize = 50;
 const EXPLOSION: f64 = 20.0;
 
-/// Validations in a row without a better loss, and by how much worse than the best the last must be.
+/// Consecutive validations without a better loss, and how much worse than the best the last must be.
 const OVERFIT_VALIDATIONS: u64 = 5;
 const OVERFIT_RISE: f64 = 0.02;
 
-/// Share of the time above which the trainer waits too long for data, and logged steps in a row that it must.
+/// Fraction of the time above which the trainer waits too long for data, and for how many consecutive logged steps.
 const STARVING: f64 = 0.2;
 const STARVING_FOR: u64 = 2;
 
-/// Watches the metrics of a run. Each alarm is said when it begins, and while it lasts (or comes and goes) once in 100
-/// steps.
+/// Watches the metrics of a run. Each alarm is raised when it begins, and at most once per 100 steps while it lasts (or
+/// comes and goes).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarms {
     settle_steps: u64,
     dim: usize,
-    /// The step at which each alarm was last said.
+    /// The step at which each alarm was last raised.
     said: BTreeMap<Alarm, u64>,
     loss: Mean,
     ln_n: Mean,
     grad_norms: Median,
-    /// The median when the first [`MEDIAN_FROM`] gradients were in.
+    /// The median once the first [`MEDIAN_FROM`] gradients are in.
     first_grad_norm: Option<f64>,
     temperature: Option<Temperature>,
     best: Option<Best>,
@@ -78,7 +78,7 @@ enum Alarm {
     Overfitting,
 }
 
-/// A temperature that changed was learned.
+/// A temperature that has changed is a learned one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Temperature {
     first: f64,
@@ -86,7 +86,7 @@ struct Temperature {
     steps_at_bound: u64,
 }
 
-/// The best validation, the mean training loss then, and the validations since.
+/// The best validation, the mean training loss at that point, and the validations since.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Best {
     step: u64,
@@ -96,8 +96,8 @@ struct Best {
 }
 
 impl Alarms {
-    /// For embeddings of `dim` dimensions. In the first `warmup_steps`, or 100 where these are fewer, only gradients are
-    /// watched.
+    /// For embeddings of `dim` dimensions. During the first `warmup_steps`, or the first 100 if that is more, only
+    /// gradients are watched.
     pub fn new(warmup_steps: u64, dim: usize) -> Self {
         Self {
             settle_steps: warmup_steps.max(SETTLE_STEPS),
@@ -112,7 +112,7 @@ impl Alarms {
         }
     }
 
-    /// Looks at a step: to be called for every step, in order. Returns what is to be said.
+    /// Observes a step: call it for every step, in order. Returns the warnings to report.
     pub fn observe_step(&mut self, metrics: &StepMetrics) -> Vec<String> {
         let step = metrics.step;
         let value = |name: &str| metrics.metrics.get(name).copied().filter(|value| value.is_finite());
@@ -129,7 +129,7 @@ impl Alarms {
         self.say(step, found)
     }
 
-    /// Looks at a validation: to be called for every validation, after its step. Returns what is to be said.
+    /// Observes a validation: call it for every validation, after its step. Returns the warnings to report.
     pub fn observe_validation(&mut self, metrics: &ValidationMetrics) -> Vec<String> {
         let (step, held_out) = (metrics.step, &metrics.held_out);
         let overfitting = self.overfitting(step, metrics.validation_loss);
@@ -144,7 +144,7 @@ impl Alarms {
         )
     }
 
-    /// Leaves out what was said not long ago.
+    /// Drops alarms that were raised recently.
     fn say(&mut self, step: u64, found: Vec<(Alarm, Option<String>)>) -> Vec<String> {
         let mut due = |alarm| {
             let is_due = self.said.get(&alarm).is_none_or(|&said| step >= said + SAY_EVERY);
@@ -167,7 +167,7 @@ impl Alarms {
 
     fn low_rank(&self, rank: f64, num_pairs: usize) -> Option<String> {
         let highest = self.dim.min(num_pairs) as f64;
-        // Two of a handful of dimensions are not few.
+        // Two dimensions out of a handful are not few.
         let threshold = (LOW_RANK.0 * highest).max(LOW_RANK.1.min(highest / 4.0));
         (rank < threshold).then(|| {
             format!(
@@ -203,7 +203,7 @@ impl Alarms {
         self.first_grad_norm = self.first_grad_norm.or(median);
         self.grad_norms.add(norm);
         let (median, first) = (median?, self.first_grad_norm?);
-        // Where the gradient has all but vanished, many times nothing is still nothing.
+        // Once the gradient has all but vanished, many times nothing is still nothing.
         (norm > EXPLOSION * median && norm > first).then(|| {
             format!(
                 "the gradient norm is {norm:.3e}, {:.0} times its median of {median:.3e} over the last steps (alarm \
@@ -252,8 +252,8 @@ fn collapsed(which: &str, std: f64) -> Option<String> {
     })
 }
 
-/// Watches whether the trainer waits for data. Its alarms are for the eye alone: what depends on the time belongs
-/// neither into the metrics nor into the checkpoint.
+/// Watches whether the trainer waits for data. Its alarms are only displayed: what depends on time belongs neither in
+/// the metrics nor in the checkpoint.
 #[derive(Clone, Debug)]
 pub struct Starving {
     view_workers: usize,
@@ -262,13 +262,13 @@ pub struct Starving {
 }
 
 impl Starving {
-    /// For a run with this many view workers.
+    /// For a run with `view_workers` view workers.
     pub fn new(view_workers: usize) -> Self {
         Self { view_workers, said: None, logged_in_a_row: 0 }
     }
 
-    /// Looks at a step that is logged: to be called for these alone, because the times count from one to the next.
-    /// Returns what is to be said.
+    /// Observes a logged step: call it for these alone, because the times count from one to the next. Returns the
+    /// warning to report.
     pub fn observe(&mut self, metrics: &StepMetrics) -> Option<String> {
         let share = metrics.timing.wait_fraction;
         self.logged_in_a_row = if share > STARVING { self.logged_in_a_row + 1 } else { 0 };

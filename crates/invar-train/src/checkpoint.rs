@@ -14,13 +14,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
-/// The key under which the JSON text lies in the file's metadata.
+/// The key of the JSON text in the file's metadata.
 const STATE_KEY: &str = "state";
 
-/// Writes tensors and a state, atomically; returns the file's bytes.
+/// Writes tensors and a state, atomically; returns the bytes of the file.
 ///
 /// # Errors
-/// When the disk refuses, or a tensor's kind has no place in the format.
+/// If writing fails, or the format has no type for a tensor's kind.
 pub fn write<S: Serialize>(path: &Path, tensors: &[(String, Tensor)], state: &S) -> Result<Vec<u8>, Error> {
     let bytes = serialize(path, tensors, state)?;
     atomic::write(path, &bytes).map_err(Error::io(path))?;
@@ -40,10 +40,10 @@ fn serialize<S: Serialize>(path: &Path, tensors: &[(String, Tensor)], state: &S)
     safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e))
 }
 
-/// Reads what [`write()`] wrote, to the host.
+/// Reads what [`write()`] wrote, into host memory.
 ///
 /// # Errors
-/// When the file cannot be read, is damaged or cut off, or its state is of another kind.
+/// If the file cannot be read, is damaged or truncated, or its state is of another type.
 pub fn read<S: DeserializeOwned>(path: &Path) -> Result<(HashMap<String, Tensor>, S), Error> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
     parse(path, &bytes)
@@ -78,26 +78,26 @@ fn parse_state<S: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<S, Erro
 
 /// The checkpoints of a run: the newest few, the best, and their digests in `SHA256SUMS` (`sha256sum -c` reads it).
 ///
-/// A digest is on disk before its file has its name, so that no moment of a kill leaves a file without one.
+/// A digest is on disk before its file is renamed into place, so a kill at any moment leaves no file without one.
 pub struct Checkpoints {
     run: RunDir,
     dir: PathBuf,
     keep: usize,
 }
 
-/// A checkpoint as read: where, its tensors, its state.
+/// A checkpoint as read: its path, its tensors, its state.
 pub type Stored<S> = (PathBuf, HashMap<String, Tensor>, S);
 
 impl Checkpoints {
-    /// Of a run directory, which keeps the newest `keep`. Nothing is written before the first is saved.
+    /// The checkpoints of a run directory, which keeps the newest `keep`. Nothing is written until the first is saved.
     pub fn of(run: &RunDir, keep: usize) -> Self {
         Self { dir: run.checkpoints(), run: run.clone(), keep }
     }
 
-    /// Saves the checkpoint of a step, and removes those that are no longer wanted.
+    /// Saves the checkpoint of a step, and removes those no longer needed.
     ///
     /// # Errors
-    /// When the disk refuses; earlier checkpoints are then whole.
+    /// If writing fails; earlier checkpoints are then intact.
     pub fn save<S: Serialize>(
         &self,
         step: u64,
@@ -115,18 +115,18 @@ impl Checkpoints {
         if gone.is_empty() { Ok(()) } else { self.note(None) }
     }
 
-    /// Saves the best so far, beside the one before it: a run that goes back to an earlier checkpoint finds it there.
+    /// Saves the best so far, next to the previous best: a run that goes back to an earlier checkpoint finds it there.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If writing fails.
     pub fn save_best<S: Serialize>(&self, step: u64, tensors: &[(String, Tensor)], state: &S) -> Result<(), Error> {
         self.put(&self.run.best_checkpoint(step), tensors, state)
     }
 
-    /// The newest checkpoint that is whole. `passed_over` hears of those that are not.
+    /// The newest intact checkpoint. `passed_over` is called for each that is not.
     ///
     /// # Errors
-    /// When the directory or a file cannot be read.
+    /// If the directory or a file cannot be read.
     pub fn newest<S: DeserializeOwned>(&self, passed_over: &mut dyn FnMut(&Error)) -> Result<Option<Stored<S>>, Error> {
         for (_, path) in self.list()? {
             match self.get(&path) {
@@ -138,15 +138,15 @@ impl Checkpoints {
         Ok(None)
     }
 
-    /// The best, of a step known to be it.
+    /// The best checkpoint, known to be that of `step`.
     ///
     /// # Errors
-    /// When the file is damaged or cannot be read.
+    /// If the file is damaged or cannot be read.
     pub fn best<S: DeserializeOwned>(&self, step: u64) -> Result<(HashMap<String, Tensor>, S), Error> {
         self.get(&self.run.best_checkpoint(step))
     }
 
-    /// Where the newest checkpoint is.
+    /// The path of the newest checkpoint.
     pub fn newest_path(&self) -> Option<PathBuf> {
         self.list().ok()?.into_iter().next().map(|(_, path)| path)
     }
@@ -160,7 +160,7 @@ impl Checkpoints {
         fs::create_dir_all(&self.dir).map_err(Error::io(&self.dir))?;
         self.note(Some((name_of(path), digest(&bytes))))?;
         atomic::write(path, &bytes).map_err(|error| {
-            // As on a full disk: what did not come is not waited for.
+            // For example on a full disk: do not expect the file that was never written.
             let _ = self.note(None);
             Error::io(path)(error)
         })
@@ -177,7 +177,7 @@ impl Checkpoints {
         parse(path, &bytes)
     }
 
-    /// Digests by file name, as noted.
+    /// Digests by file name, as recorded.
     fn digests(&self) -> Result<BTreeMap<String, String>, Error> {
         let path = self.dir.join(DIGESTS);
         let text = match fs::read_to_string(&path) {
@@ -189,7 +189,7 @@ impl Checkpoints {
         Ok(text.lines().filter_map(entry).collect())
     }
 
-    /// Writes down the digests of the files that are there, and of one that is about to be.
+    /// Records the digests of the files that exist, and of one about to be written.
     fn note(&self, coming: Option<(String, String)>) -> Result<(), Error> {
         let mut digests = self.digests()?;
         digests.retain(|name, _| self.dir.join(name).exists());
@@ -236,7 +236,7 @@ fn from_host(path: &Path, name: &str, view: &TensorView) -> Result<Tensor, Error
     Ok(Tensor::f_from_data_size(view.data(), &size, kind)?)
 }
 
-/// The kinds of tensors that are stored.
+/// The kinds of tensors that can be stored.
 const KINDS: [(Kind, Dtype); 5] = [
     (Kind::Float, Dtype::F32),
     (Kind::Double, Dtype::F64),

@@ -11,63 +11,65 @@ use crate::{Error, HarmonyConfig, Steps};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Optimizer steps in all.
+    /// Total number of optimizer steps.
     pub steps: Steps,
-    /// Pairs of a batch, over all processes: the negatives of one another.
+    /// Pairs per batch, over all processes: they are one another's negatives.
     pub batch_size: usize,
-    /// Views of each sample of a batch. Most losses compare two; `multi-positive` takes more.
+    /// Views per sample of a batch. Most losses compare two; `multi-positive` takes more.
     pub views: usize,
-    /// Batches whose gradients are averaged to one optimizer step. Their pairs are no negatives of one another.
+    /// Batches whose gradients are averaged for one optimizer step. Pairs of different batches are not negatives of
+    /// each other.
     pub accumulate: usize,
-    /// Pairs whose activations are in memory at a time; 0 for the whole batch. With fewer than the batch, each is encoded
-    /// twice, and the gradient is that of the whole batch all the same. (Batch norms see a chunk, not the batch.)
+    /// Pairs whose activations are in memory at a time; 0 for the whole batch. With fewer than the batch, each pair is
+    /// encoded twice, and the gradient is still that of the whole batch. (Batch norms see a chunk, not the batch.)
     pub chunk_pairs: usize,
     /// Highest learning rate, reached after the warm-up.
     pub learning_rate: f64,
-    /// Learning rate at the last step, reached along a cosine.
+    /// Learning rate at the last step, approached along a cosine.
     pub min_learning_rate: f64,
     /// Steps over which the learning rate rises from 0.
     pub warmup_steps: u64,
-    /// Shrinkage of weight matrices a step, times the learning rate; biases, norms and temperatures are spared.
+    /// Shrinkage of weight matrices per step, times the learning rate; biases, norms and temperatures do not decay.
     pub weight_decay: f64,
     /// Decay of AdamW's running means of gradients and squared gradients.
     pub betas: [f64; 2],
-    /// Longest gradient, as its L2 norm over all parameters; longer ones are scaled down. 0 for no bound.
+    /// Upper bound of the gradient's L2 norm over all parameters; longer gradients are scaled down. 0 for no bound.
     pub grad_clip: f64,
-    /// What becomes of the gradients of several losses.
+    /// How the gradients of several losses are combined.
     #[serde(skip_serializing_if = "HarmonyConfig::is_default")]
     pub harmony: HarmonyConfig,
-    /// Decay of a moving average of the weights, which is then what is validated and embedded; 0 for none. 0.99 to 0.9999.
+    /// Decay of a moving average of the weights, which is then what is validated and embeds; 0 for none. 0.99 to
+    /// 0.9999.
     pub ema_decay: f64,
-    /// Parameters that stay as they are, by whole names or their beginnings (`trunk.stem`); `invar train --dry-run`
-    /// lists the names.
+    /// Parameters that are not trained, by full name or prefix (`trunk.stem`); `invar train --dry-run` lists the names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
-    /// A run directory or model file whose encoder training starts from. Its head is not taken over and may be another.
+    /// A run directory or model file whose encoder training starts from. Its head is not used and may be a different
+    /// one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_start: Option<PathBuf>,
-    /// Part of the samples (by group) that is held out for validation.
+    /// Fraction of the samples (by group) that is held out for validation.
     pub validation_fraction: f64,
     /// Steps between validations.
     pub validate_every: u64,
-    /// Most batches of one validation. They are drawn once and kept in memory.
+    /// Maximum number of batches per validation. They are drawn once and kept in memory.
     pub validation_batches: usize,
     /// Validations without a better loss after which training stops; 0 for never.
     pub early_stop_patience: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints kept, beside the best.
+    /// Checkpoints kept, besides the best.
     pub keep_checkpoints: usize,
     /// Steps between lines of `metrics.jsonl`.
     pub log_every: u64,
-    /// LibTorch's threads. On a CPU each takes a part of the batch through the network where an embedding depends on its
-    /// own view alone (no batch norm, no dropout); else they share every operation. Sums depend on the number in the last
-    /// bits, so it belongs to the recipe and does not follow the machine.
+    /// LibTorch's threads. On a CPU each passes a part of the batch through the network if an embedding depends on its
+    /// own view alone (no batch norm, no dropout); otherwise they share every operation. The number of threads changes
+    /// the last bits of sums, so it is part of the recipe and does not follow the machine.
     pub threads: usize,
-    /// Threads that draw views. Does not change any result.
+    /// Threads that draw views. They do not affect any result.
     pub view_workers: usize,
-    /// Seed of the initial weights, the order of samples, the views and dropout. Not a key of its own in a recipe,
-    /// which has one seed for everything.
+    /// Seed of the initial weights, the order of samples, the views and dropout. Not a key of this table: a recipe has
+    /// one seed for everything.
     #[serde(skip, default = "default_seed")]
     pub seed: u64,
 }
@@ -109,10 +111,10 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Refuses what cannot be run.
+    /// Checks that training can run with these settings.
     ///
     /// # Errors
-    /// Naming the first setting that is out of range.
+    /// Names the first setting that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let at_least = |key, value: u64, least: u64| {
             let error = || Error::Config { key, expected: format!("at least {least}"), found: value.to_string() };
@@ -142,19 +144,19 @@ impl TrainConfig {
     }
 }
 
-/// Everything that fixes a training run, beside the samples themselves.
+/// Everything that determines a training run, besides the samples themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingJob {
-    /// The encoder, or one of each shape of views: see [`invar_nn::Towers`].
+    /// The encoder, or one per shape of views: see [`invar_nn::Towers`].
     pub encoders: Vec<EncoderConfig>,
     /// The loss, or several.
     pub loss: LossTables,
-    /// The loop.
+    /// The training loop.
     pub train: TrainConfig,
-    /// What of the encoder the model embeds by. Training does not depend on it: validation looks at what the last layer
-    /// makes, whose spread the alarms know.
+    /// Which features of the encoder the model embeds with. They do not affect training: validation uses the output of
+    /// the last layer, whose spread the alarms are calibrated for.
     pub features: Features,
-    /// What the samples are, by the caller's keys (checksums, settings of the pairs): a run directory is not resumed
-    /// when it changed.
+    /// What identifies the samples, under the caller's keys (checksums, settings of the pairs): a run directory is not
+    /// resumed if this has changed.
     pub data: Value,
 }

@@ -12,17 +12,17 @@ use crate::{
     optimizer::copy_named,
 };
 
-/// Names of its tensors in a checkpoint start so.
+/// Prefix of its tensors' names in a checkpoint.
 const PREFIX: &str = "ema.";
 
-/// The averages under the names of what they are averages of, where there are any; else the tensors as they are.
+/// The averages under the names of the tensors they average, if there are any; otherwise the tensors themselves.
 pub(crate) fn averaged(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
     let average = |(name, tensor): &(String, Tensor)| Some((name.strip_prefix(PREFIX)?.into(), tensor.shallow_clone()));
     let averages: Vec<(String, Tensor)> = tensors.iter().filter_map(average).collect();
     if averages.is_empty() { tensors } else { averages }
 }
 
-/// A second network that follows the one in training.
+/// A second network that follows the one being trained.
 pub struct Ema {
     /// The averages, as a network.
     pub network: Network,
@@ -37,8 +37,8 @@ struct Followed {
 }
 
 impl Ema {
-    /// Starts at the weights of `network`, which was built by the same recipe for views of the same shapes; its decay is
-    /// `train.ema_decay`.
+    /// Starts at the weights of `network`, which was built from the same recipe for views of the same shapes; the decay
+    /// is `train.ema_decay`.
     ///
     /// # Errors
     /// As [`Network::new`].
@@ -49,7 +49,7 @@ impl Ema {
             .into_iter()
             .zip(network.named())
             .map(|((name, own), (_, other))| Followed { name, own, other })
-            // What a loss remembers of past batches is no weight.
+            // What a loss remembers of past batches is not a weight.
             .filter(|f| f.name.starts_with(TRUNK) || f.other.requires_grad())
             .collect();
         for Followed { own, other, .. } in &followed {
@@ -59,9 +59,9 @@ impl Ema {
         Ok(Self { network: own, decay: recipe.train.ema_decay, followed })
     }
 
-    /// `average = d average + (1 - d) weights`, after optimizer step `step`, 1-based. At the start, where an average over
-    /// `1 / (1 - decay)` steps would still be that of untrained weights, `d = (1 + step) / (10 + step)`. What no gradient
-    /// moves (running means, frozen layers) is copied.
+    /// `average = d average + (1 - d) weights`, after optimizer step `step`, 1-based. At the start, when an average
+    /// over `1 / (1 - decay)` steps would still be that of untrained weights, `d = (1 + step) / (10 + step)`. What no
+    /// gradient changes (running means, frozen layers) is copied.
     pub fn follow(&self, step: u64) {
         let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
         tch::no_grad(|| {
@@ -76,12 +76,12 @@ impl Ema {
         });
     }
 
-    /// Its tensors, named `ema.*`.
+    /// The averaged tensors, named `ema.*`.
     pub fn tensors(&self) -> impl Iterator<Item = (String, Tensor)> {
         self.followed.iter().map(|f| (format!("{PREFIX}{}", f.name), f.own.shallow_clone()))
     }
 
-    /// Takes over what [`Ema::tensors`] gave.
+    /// Loads what [`Ema::tensors`] returned.
     ///
     /// # Errors
     /// The name of a tensor that is missing or of another shape.

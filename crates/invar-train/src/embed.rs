@@ -2,9 +2,9 @@
 //! through the network in its own thread, so that no core ever waits for another; for a GPU the workers draw and
 //! collate while it computes.
 //!
-//! Samples go through in *blocks* that lie at multiples of `block_samples`, and the batches of a block depend on the
-//! block alone: one that a range begins or ends in is embedded whole all the same. So a sample's embedding is the same,
-//! bit for bit, in every run: at any number of workers, and wherever a broken-off run goes on.
+//! Samples are processed in *blocks* aligned to multiples of `block_samples`, and the batches of a block depend on that
+//! block alone: a block that a range only partly covers is still embedded whole. So a sample's embedding is the same,
+//! bit for bit, in every run: with any number of workers, and wherever an interrupted run resumes.
 
 use std::ops::Range;
 
@@ -17,34 +17,35 @@ use tch::Device;
 
 use crate::{Error, Model, memory::explained};
 
-/// LibTorch's threads while embedding. The workers are the parallelism: what a thread computes alone is the same however
-/// many others there are.
+/// LibTorch's threads while embedding. The workers provide the parallelism: what a thread computes alone is the same
+/// however many others there are.
 pub const TORCH_THREADS: usize = 1;
 
-/// Batches that wait for the network, a worker.
+/// Batches queued for the network, per worker.
 const DEPTH: usize = 2;
 
-/// Batches whose embeddings wait for the sink, a worker: enough that nobody stands still while it writes a part.
+/// Batches whose embeddings are queued for the sink, per worker: enough that no worker stalls while the sink writes a
+/// part.
 const DEPTH_OF_ROWS: usize = 16;
 
-/// Sequences are sorted by length among this many batches' worth of tokens, so that padding stays small.
+/// Sequences are sorted by length within this many batches' worth of tokens, to keep padding small.
 const SORTED_BATCHES: usize = 8;
 
-/// How much is embedded at a time. Changes results in the last bit at most.
+/// How much is embedded at a time. Affects results in the last bit at most.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedConfig {
-    /// Most samples of a block: the sink gets a block at a time. Nor has a block more samples than a batch has dense views,
-    /// so that all workers have some of a small set of images.
+    /// Maximum number of samples per block: the sink receives a block at a time. A block also has no more samples than
+    /// a batch has dense views, so that even a small set of images is spread over all workers.
     pub block_samples: usize,
-    /// Most dense views of a batch.
+    /// Maximum number of dense views per batch.
     pub batch_views: usize,
-    /// Most values of the dense views of a batch: what bounds the memory of images, whose feature maps are many times
-    /// as large. A larger view makes a batch of its own.
+    /// Maximum number of values in the dense views of a batch. This bounds the memory for images, whose feature maps
+    /// are many times as large. A larger view gets a batch of its own.
     pub batch_values: usize,
-    /// Most tokens of a batch, padding included; a longer view makes a batch of its own.
+    /// Maximum number of tokens per batch, padding included; a longer view gets a batch of its own.
     pub batch_tokens: usize,
-    /// Threads that draw views, and on a CPU pass them through the network. Does not change any result.
+    /// Threads that draw views and, on a CPU, pass them through the network. They do not affect any result.
     pub view_workers: usize,
 }
 
@@ -55,13 +56,13 @@ impl Default for EmbedConfig {
 }
 
 impl EmbedConfig {
-    /// Most dense views of this many values in a batch.
+    /// Maximum number of dense views per batch, each of `values` values.
     fn most_dense(&self, values: usize) -> usize {
         (self.batch_values / values.max(1)).clamp(1, self.batch_views)
     }
 }
 
-/// Samples of a block of `source`: a range that begins and ends at multiples of it embeds no sample in vain.
+/// Samples per block of `source`: a range that begins and ends at multiples of it wastes no work.
 pub fn block_samples(source: &dyn ViewSource, config: &EmbedConfig) -> usize {
     let most_views = match source.view_shape() {
         ViewShape::Dense(extents) => config.most_dense(extents.iter().product()),
@@ -70,19 +71,20 @@ pub fn block_samples(source: &dyn ViewSource, config: &EmbedConfig) -> usize {
     config.block_samples.min(most_views)
 }
 
-/// What takes the embeddings of samples `range`: `[range.len(), D]`, row-major.
+/// Receives the embeddings of samples `range`: `[range.len(), D]`, row-major.
 pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
 
-/// Embeds samples `range` of a source, in order. A sample's embedding is the mean of its views', scaled to unit
-/// length. Memory is bounded by a few batches, the embeddings of some more and the views of one sample, a worker.
+/// Embeds samples `range` of a source, in order. A sample's embedding is the mean of its views' embeddings, scaled to
+/// unit length. Memory is bounded, per worker, by a few batches, the embeddings of some more and the views of one
+/// sample.
 ///
-/// Progress is told in samples.
+/// Progress is reported in samples.
 ///
 /// # Errors
-/// When a sample cannot be read, the views are not those of the model, the sink or LibTorch refuses, or the user cancels.
+/// If a sample cannot be read, the views are not those of the model, the sink or LibTorch fails, or the user cancels.
 ///
 /// # Panics
-/// When `range` reaches past the source.
+/// If `range` extends past the end of the source.
 pub fn embed(
     model: &Model,
     source: &dyn ViewSource,
@@ -98,7 +100,7 @@ pub fn embed(
     progress.set_total(range.len() as u64);
     let blocks = blocks(&range, block_samples(source, config), source.len());
     let workers = config.view_workers.min(blocks.len()).max(1);
-    // A GPU does one thing after another: there the model stays with the reader.
+    // A GPU does one thing after another: there the model stays with the reading thread.
     let encoder = (model.device() == Device::Cpu).then_some(model);
     let depth = if encoder.is_some() { DEPTH_OF_ROWS } else { DEPTH };
     let produce = Produce { source, config, device: model.device(), encoder };
@@ -143,14 +145,14 @@ pub fn embed(
     })
 }
 
-/// Samples of a block where some samples are measured: few, so that all view workers have some.
+/// Samples per block when only some samples are measured: few, so that all view workers get some.
 const BLOCK_SAMPLES: usize = 16;
 
-/// Views that are made of those of a source, a few: how they were moved is known already.
+/// Views made from those of a source, one sample at a time: the transformation is already fixed.
 pub(crate) struct Made<F> {
     pub(crate) len: usize,
     pub(crate) shape: ViewShape,
-    /// Of one of them.
+    /// Makes the views of one sample.
     pub(crate) views: F,
 }
 
@@ -176,7 +178,7 @@ impl<F: Fn(usize) -> Result<Vec<View>, DatasetError> + Send + Sync> ViewSource f
     }
 }
 
-/// Embeds all samples of a source of few, `[N, D]`.
+/// Embeds all samples of a small source, `[N, D]`.
 pub(crate) fn embed_all(
     model: &Model,
     source: &dyn ViewSource,
@@ -217,15 +219,15 @@ fn blocks(range: &Range<usize>, size: usize, len: usize) -> Vec<Range<usize>> {
 }
 
 enum Message {
-    /// A batch for the network, and which sample of the block each row belongs to.
+    /// A batch for the network, and the sample of the block each row belongs to.
     Batch(Batch, Vec<u32>),
-    /// What the network made of a batch, `[B, D]`.
+    /// The output of the network for a batch, `[B, D]`.
     Rows(Vec<f32>, Vec<u32>),
     BlockEnd,
     Failed(Error),
 }
 
-/// Why a worker stops before its blocks are done.
+/// Why a worker stops before finishing its blocks.
 enum Stop {
     Failed(Error),
     NobodyListens,
@@ -243,22 +245,22 @@ impl From<invar_nn::Error> for Stop {
     }
 }
 
-/// What a worker does.
+/// The work of one worker.
 #[derive(Clone, Copy)]
 struct Produce<'a> {
     source: &'a dyn ViewSource,
     config: &'a EmbedConfig,
     device: Device,
-    /// What encodes in the worker.
+    /// The model, if the worker itself encodes.
     encoder: Option<&'a Model>,
 }
 
 impl Produce<'_> {
     fn blocks(&self, blocks: &[Range<usize>], sender: &Sender<Message>) {
-        // The number is a thread's own, too.
+        // The number of threads is a per-thread setting.
         let _threads = Threads::set(TORCH_THREADS);
         for block in blocks {
-            // A panic of a source, or of LibTorch while views are collated, is told by the thread that waits.
+            // A panic in a source, or in LibTorch while views are collated, is reported by the waiting thread.
             let done = invar_torch::caught(|| self.block(block.clone(), sender));
             match done.unwrap_or_else(|panic| Err(Stop::Failed(panic.into()))) {
                 Ok(()) => {}
@@ -287,7 +289,7 @@ impl Produce<'_> {
         sender.send(Message::BlockEnd).map_err(|_| Stop::NobodyListens)
     }
 
-    /// A graph cannot be cut: one that is larger than a batch may be would take any amount of memory.
+    /// A graph cannot be split: one larger than the limit of a batch would take any amount of memory.
     fn check_size(&self, index: usize, view: &View) -> Result<(), Stop> {
         let most = self.config.batch_tokens;
         match view {
@@ -298,7 +300,7 @@ impl Produce<'_> {
         }
     }
 
-    /// A collated batch, as far as a worker takes it.
+    /// A collated batch, processed as far as a worker does.
     fn message(&self, batch: Batch, samples: Vec<u32>) -> Result<Message, Error> {
         Ok(match self.encoder {
             Some(encoder) => Message::Rows(encoder.encode(&batch)?, samples),
@@ -329,7 +331,7 @@ impl Pending<'_> {
     fn flush(&mut self) -> Result<(), Stop> {
         let mut views = std::mem::take(&mut self.views);
         self.num_tokens = 0;
-        // The longest first; views of equal length keep their order.
+        // Longest first; views of equal length keep their order.
         views.sort_by_key(|(_, view)| std::cmp::Reverse(num_tokens(view)));
         let mut rest = views.as_slice();
         while let Some((_, longest)) = rest.first() {
@@ -352,7 +354,7 @@ fn num_values(view: &View) -> usize {
     if matches!(view, View::Dense { .. }) { view.cost() } else { 0 }
 }
 
-/// Tokens, or nodes and edges; nothing of dense views, which are all of one size.
+/// Tokens, or nodes plus edges; 0 for dense views, which all have the same size.
 fn num_tokens(view: &View) -> usize {
     if matches!(view, View::Dense { .. }) { 0 } else { view.cost() }
 }
@@ -375,7 +377,7 @@ impl Means {
         }
     }
 
-    /// Unit vectors. Views that cancel out exactly leave a vector of zeros.
+    /// Unit vectors. Views that cancel out exactly leave a zero vector.
     fn finish(self) -> Vec<f32> {
         let mut unit = Vec::with_capacity(self.sums.len());
         for sums in self.sums.chunks_exact(self.dim) {

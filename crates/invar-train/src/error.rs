@@ -7,37 +7,37 @@ use thiserror::Error;
 /// What can go wrong while training or embedding.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The data.
+    /// An error in the data.
     #[error(transparent)]
     Data(#[from] DatasetError),
-    /// Batches, encoders, devices.
+    /// An error of batches, encoders or devices.
     #[error(transparent)]
     Nn(#[from] invar_nn::Error),
-    /// The loss.
+    /// An error of the loss.
     #[error(transparent)]
     Loss(#[from] invar_loss::Error),
     /// Embeddings that cannot be measured.
     #[error("embeddings: {0}")]
     Embeddings(#[from] ClusterError),
-    /// LibTorch refused, a peer died, or a thread panicked.
+    /// LibTorch failed, a peer died, or a thread panicked.
     #[error(transparent)]
     Torch(#[from] invar_torch::Error),
-    /// There is less memory than it takes.
+    /// There is not enough memory.
     #[error("{during}: {refusal}; {remedy}")]
     OutOfMemory {
         /// What was being done ("step 3").
         during: String,
-        /// What LibTorch said.
+        /// LibTorch's message.
         refusal: Box<Error>,
         /// What to lower, and what is kept.
         remedy: String,
     },
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{path}: {source}")]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A checkpoint or model file does not hold what it should.
@@ -66,7 +66,7 @@ pub enum Error {
         /// Its value in the checkpoint.
         found: String,
     },
-    /// The loss or its gradient is no number any more; the weights were not touched.
+    /// The loss or its gradient is not finite; the weights were not touched.
     #[error(
         "step {step}: {what} is {value}, training stopped before the weights were changed; {}; {}",
         blame(samples), last_good(checkpoint.as_ref())
@@ -78,9 +78,9 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         value: f64,
-        /// The samples without a finite embedding, of this process.
+        /// This process's samples without a finite embedding.
         samples: Vec<String>,
-        /// The newest checkpoint, which is from before.
+        /// The newest checkpoint, from an earlier step.
         checkpoint: Option<PathBuf>,
     },
     /// The model to start from has another encoder.
@@ -91,16 +91,16 @@ pub enum Error {
         /// The first tensor that differs, and how.
         found: String,
     },
-    /// Tensors that are not those of the trainer.
+    /// Tensors that do not match the trainer's.
     #[error("these are no tensors of this trainer: {found}")]
     Tensors {
         /// The first that differs, and how.
         found: String,
     },
-    /// A batch that cannot be shared out.
+    /// A batch that cannot be divided among the processes.
     #[error("a batch of {batch_size} pairs cannot be shared out evenly among {processes} processes: choose a multiple")]
     Share {
-        /// Pairs of the batch: `train.batch_size`, or all training samples where they are fewer.
+        /// Pairs per batch: `train.batch_size`, or the number of training samples if smaller.
         batch_size: usize,
         /// Processes.
         processes: usize,
@@ -110,34 +110,34 @@ pub enum Error {
     Pair {
         /// The sample's id.
         sample: String,
-        /// What is wrong, both values named.
+        /// What is wrong, with both values.
         reason: String,
     },
     /// A sample without a view.
     #[error("sample {0} gave no view to embed")]
     NoView(usize),
-    /// Links between items that no loss reads.
+    /// Links between items that no loss uses.
     #[error("the pairs link items of their views, and no loss of the recipe reads links: dense-info-nce does")]
     UnreadLinks,
-    /// A loss of single positions over views that say nothing of them.
+    /// A loss over single positions, with views that carry no targets for it.
     #[error(
         "loss {loss} asks about single positions, and the views say nothing of them: masked-token needs hidden tokens \
          (source.pairs.masked of reads), dense-info-nce links between items"
     )]
     NothingAsked {
-        /// The loss, as the recipe names it.
+        /// The loss, as named in the recipe.
         loss: &'static str,
     },
-    /// A graph that does not fit into a batch.
+    /// A graph too large for a batch.
     #[error(
         "sample {sample}: its graph has {found} nodes and edges, and a batch at most {most} (embedding does not cut graphs)"
     )]
     Graph {
         /// The sample.
         sample: usize,
-        /// Its nodes and edges.
+        /// Its number of nodes and edges.
         found: usize,
-        /// Those of a batch.
+        /// The limit of a batch.
         most: usize,
     },
     /// A setting out of range.
@@ -145,12 +145,12 @@ pub enum Error {
     Config {
         /// The setting, dotted as in a recipe.
         key: &'static str,
-        /// What it may be.
+        /// The allowed values.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// The sink of embeddings refused them.
+    /// The sink for embeddings failed.
     #[error("embeddings of samples {first}..{end} could not be stored: {source}")]
     Sink {
         /// First sample.
@@ -160,7 +160,7 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A worker thread ended without its result.
+    /// A worker thread ended without a result.
     #[error("a view worker stopped before its batch was done")]
     Worker,
     /// The user asked to stop.
@@ -190,7 +190,7 @@ impl From<tch::TchError> for Error {
 }
 
 impl Error {
-    /// Whether LibTorch found too little memory, of the host or of a GPU.
+    /// Whether LibTorch ran out of memory, on the host or on a GPU.
     pub fn is_out_of_memory(&self) -> bool {
         let of_libtorch = match self {
             Self::OutOfMemory { .. } => return true,

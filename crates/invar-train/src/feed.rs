@@ -1,9 +1,9 @@
 //! View workers: threads that draw and collate batches ahead of the trainer.
 //!
-//! A batch is made in chunks of pairs. Worker `w` of `W` makes the chunks whose number is `w` modulo `W`, and sends them
-//! through a bounded channel of its own, from which the trainer takes them in turn. So chunks arrive in order, memory is
-//! bounded by `W * (depth + 1)` chunks and the batch in training, and what is in a batch depends on nothing but its
-//! number. Of many processes each makes its own rows of every batch.
+//! A batch is made in chunks of pairs. Worker `w` of `W` makes the chunks whose number is `w` modulo `W`, and sends
+//! them through a bounded channel of its own; the trainer takes from the channels in turn. So chunks arrive in order,
+//! memory is bounded by `W * (depth + 1)` chunks plus the batch in training, and the content of a batch depends only on
+//! its number. With several processes, each makes its own rows of every batch.
 
 use std::{
     iter::StepBy,
@@ -20,7 +20,7 @@ use tch::Device;
 
 use crate::Error;
 
-/// Chunks that wait for the trainer, a worker.
+/// Chunks queued for the trainer, per worker.
 pub(crate) const DEPTH: usize = 2;
 
 /// Which batches a [`Feed`] makes.
@@ -30,26 +30,26 @@ pub struct Plan {
     pub order: BatchOrder,
     /// Batch `s` draws its pairs under `mix(seed, s)`.
     pub seed: u64,
-    /// Numbers of the batches.
+    /// The numbers of the batches to make.
     pub batches: Range<u64>,
-    /// The rows of each batch that are made here.
+    /// The rows of each batch to make here.
     pub rows: Range<usize>,
-    /// Pairs of a chunk; the last one of a batch may have fewer.
+    /// Pairs per chunk; the last chunk of a batch may have fewer.
     pub chunk_pairs: usize,
     /// Threads.
     pub workers: usize,
-    /// Where the batches will go: they are put into page-locked memory when it is CUDA.
+    /// The device the batches are meant for: for CUDA they are put into page-locked memory.
     pub device: Device,
 }
 
 impl Plan {
-    /// All rows of each batch, in one piece.
+    /// All rows of each batch, in one chunk.
     pub fn whole(order: BatchOrder, seed: u64, batches: Range<u64>, workers: usize, device: Device) -> Self {
         let rows = 0..order.batch_size();
         Self { chunk_pairs: rows.len(), order, seed, batches, rows, workers, device }
     }
 
-    /// Chunks of a batch, of this process.
+    /// Chunks per batch in this process.
     fn num_chunks(&self) -> u64 {
         self.rows.len().div_ceil(self.chunk_pairs) as u64
     }
@@ -69,7 +69,7 @@ pub struct Feed {
     workers: Vec<JoinHandle<()>>,
     batches: Range<u64>,
     num_chunks: u64,
-    /// Chunks given out.
+    /// Number of chunks delivered.
     given: usize,
 }
 
@@ -94,8 +94,8 @@ impl Feed {
     }
 }
 
-/// Gives the chunks of each batch, and how long the caller had to wait for them; an error when a pair of the batch cannot
-/// be drawn or collated.
+/// Yields the chunks of each batch and how long the caller had to wait for them, or an error if a pair of the batch
+/// cannot be drawn or collated.
 impl Iterator for Feed {
     type Item = Result<(Vec<Views>, Duration), Error>;
 
@@ -109,10 +109,10 @@ impl Iterator for Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        // A worker that waits for room in a channel sees it close, and ends.
+        // A worker waiting for room in its channel sees it close, and ends.
         self.receivers.clear();
         for worker in self.workers.drain(..) {
-            // It has told what went wrong, if anything did.
+            // It has already reported what went wrong, if anything did.
             let _ = worker.join();
         }
     }
@@ -122,7 +122,7 @@ fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Res
     lower_priority();
     let chunks = plan.batches.start * plan.num_chunks()..plan.batches.end * plan.num_chunks();
     for chunk in chunks.skip(worker).step_by(plan.workers) {
-        // A panic of the source, or of LibTorch where memory is short, is told by the trainer.
+        // A panic in the source, or in LibTorch when memory is short, is reported by the trainer.
         let drawn = invar_torch::caught(|| plan.draw(source, chunk)).unwrap_or_else(|panic| Err(panic.into()));
         let is_last = drawn.is_err();
         if sender.send(drawn).is_err() || is_last {
@@ -131,14 +131,14 @@ fn work(source: &dyn PairSource, plan: &Plan, worker: usize, sender: &Sender<Res
     }
 }
 
-/// Lets the network's threads go first where cores are short: one of them that is held up keeps all the others waiting
-/// at the end of each operation. Measured on two cores, a niceness of 8 gives a quarter to a third more pairs a second
+/// Lets the network's threads run first when cores are scarce: if one of them is delayed, all the others wait for it at
+/// the end of each operation. Measured on two cores, a niceness of 8 gives a quarter to a third more pairs per second
 /// than none; from 10 on the trainer waits for data more than a twentieth of the time.
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
         const NICENESS: libc::c_int = 8;
-        // SAFETY: no pointers. On Linux this changes the calling thread alone, and a refusal changes nothing.
+        // SAFETY: no pointers. On Linux this affects the calling thread alone, and a refusal changes nothing.
         unsafe { libc::nice(NICENESS) };
     }
 }
@@ -146,7 +146,7 @@ fn lower_priority() {
 /// Draws the pairs of samples `indices` and stacks their views.
 ///
 /// # Errors
-/// When a pair cannot be drawn, or the pairs are not alike.
+/// If a pair cannot be drawn, or the pairs are not alike.
 pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Result<Views, Error> {
     let pairs = indices.iter().map(|&index| source.pair(index, pair_seed)).collect::<Result<Vec<_>, _>>()?;
     let num_views = pairs.first().map_or(0, |pair| pair.views.len());

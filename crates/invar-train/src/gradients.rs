@@ -5,22 +5,23 @@ use tch::Tensor;
 
 use crate::Error;
 
-/// The sum so far, one entry a parameter. Nothing here is done in place: autograd may give two parameters one tensor.
+/// The sum so far, one entry per parameter. Nothing here is done in place: autograd may return one tensor for two
+/// parameters.
 pub struct Gradients {
     sums: Vec<Option<Tensor>>,
 }
 
 impl Gradients {
-    /// Of `params`, nothing so far.
+    /// An empty sum for `params`.
     pub fn new(params: &[&Tensor]) -> Self {
         Self { sums: params.iter().map(|_| None).collect() }
     }
 
-    /// Adds the gradient of a scalar with respect to the parameters; returns those with respect to `others`, zeros where
-    /// there is none.
+    /// Adds the gradient of a scalar with respect to the parameters; returns the gradients with respect to `others`,
+    /// zeros where there is none.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn add_with(&mut self, loss: &Tensor, params: &[&Tensor], others: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         let inputs: Vec<&Tensor> = params.iter().copied().chain(others).collect();
         let mut found = gradients_of(loss, &inputs)?;
@@ -29,7 +30,7 @@ impl Gradients {
         Ok(rest.into_iter().zip(others).map(|(g, other)| if g.defined() { g } else { other.zeros_like() }).collect())
     }
 
-    /// Adds gradients that [`gradients_of`] found, one a parameter.
+    /// Adds gradients found by [`gradients_of`], one per parameter.
     pub fn sum(&mut self, found: Vec<Tensor>) {
         for (sum, gradient) in self.sums.iter_mut().zip(found).filter(|(_, gradient)| gradient.defined()) {
             match sum {
@@ -39,11 +40,11 @@ impl Gradients {
         }
     }
 
-    /// The sum over all processes, times `factor`; starts anew. One message for all parameters: the latency of a message
-    /// is that of megabytes.
+    /// The sum over all processes, times `factor`; then starts over. All parameters go in one message: the latency of a
+    /// message equals that of megabytes.
     ///
     /// # Errors
-    /// When a peer died.
+    /// If a peer died.
     pub fn take(&mut self, group: &ProcessGroup, factor: f64) -> Result<Summed, Error> {
         let mut sums: Vec<Tensor> = self.sums.iter_mut().map(|sum| sum.take().unwrap_or_else(Tensor::new)).collect();
         if group.size() > 1 {
@@ -66,23 +67,23 @@ impl Gradients {
     }
 }
 
-/// The gradients of a scalar, one for each input; undefined where it does not depend on it.
+/// The gradients of a scalar, one per input; undefined where the scalar does not depend on it.
 ///
 /// # Errors
-/// When LibTorch refuses.
+/// If LibTorch fails.
 pub fn gradients_of(loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
     gradients_keeping(false, loss, inputs)
 }
 
-/// As [`gradients_of`]; `keep` the graph where there will be another pass through it.
+/// As [`gradients_of`]; `keep` retains the graph for another pass through it.
 ///
 /// # Errors
-/// When LibTorch refuses.
+/// If LibTorch fails.
 pub(crate) fn gradients_keeping(keep: bool, loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
     Ok(Tensor::f_run_backward(&[loss], inputs, keep, false)?)
 }
 
-/// The gradient of a step, one tensor a parameter; undefined where the loss does not depend on it.
+/// The gradient of a step, one tensor per parameter; undefined where the loss does not depend on it.
 pub struct Summed(Vec<Tensor>);
 
 impl FromIterator<Tensor> for Summed {
@@ -104,7 +105,7 @@ impl Summed {
     }
 
     /// Scales the gradients down to a global norm of `max_norm`, given their `norm` (Pascanu, Mikolov and Bengio 2013).
-    /// With `max_norm` 0 nothing is bounded.
+    /// A `max_norm` of 0 means no bound.
     pub fn clip(&mut self, norm: f64, max_norm: f64) {
         if max_norm > 0.0 && norm > max_norm {
             for gradient in self.0.iter_mut().filter(|g| g.defined()) {

@@ -1,8 +1,8 @@
-//! What becomes of the gradients of several losses on the weights that they share.
+//! How the gradients of several losses are combined for the weights that they share.
 //!
-//! The plain sum lets the loss with the larger gradient win where two pull against each other. A rule keeps the gradients
-//! apart and weighs them: by their Gram matrix alone, in f64, after the sum over processes and before clipping. Weights
-//! that a loss has for itself (heads) take the sum.
+//! In a plain sum, the loss with the larger gradient wins where two conflict. A rule keeps the gradients apart and
+//! weights them, using their Gram matrix alone, in f64, after the sum over processes and before clipping. Weights that
+//! belong to a single loss (heads) get the sum.
 
 use invar_dataset::seed;
 use serde::{Deserialize, Serialize};
@@ -18,20 +18,20 @@ pub struct HarmonyConfig {
     pub method: HarmonyMethod,
 }
 
-/// How gradients of several losses are taken together.
+/// How the gradients of several losses are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HarmonyMethod {
     /// Their sum, in one backward pass.
     #[default]
     Sum,
-    /// Each loses its part against each other one that it conflicts with, in random order, before they are summed (Yu et
-    /// al., *Gradient surgery for multi-task learning*, 2020). A backward pass a loss.
+    /// Each gradient loses its component along every other that it conflicts with, in random order, before they are
+    /// summed (Yu et al., *Gradient surgery for multi-task learning*, 2020). One backward pass per loss.
     PcGrad,
 }
 
 impl HarmonyConfig {
-    /// Whether a recipe need not name it.
+    /// Whether a recipe can leave it out.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -42,12 +42,12 @@ impl HarmonyConfig {
     }
 }
 
-/// The gradients of several losses together, one sum a loss; and the lowest cosine between two of them, NaN where there are
-/// no two. Only those of `shared` weights are weighed. `order_seed` fixes the order in which they
-/// give way.
+/// Combines the gradients of several losses, one sum per loss. Also returns the lowest cosine between two of them, NaN
+/// if there are no two. Only those of the `shared` weights are reweighted. `order_seed` determines the order of the
+/// projections.
 ///
 /// # Errors
-/// When LibTorch refuses.
+/// If LibTorch fails.
 pub(crate) fn combine(losses: &[Summed], shared: &[bool], order_seed: u64) -> Result<(Summed, f64), Error> {
     let gram = gram(losses, shared)?;
     let weights = pcgrad(&gram, order_seed);
@@ -68,7 +68,7 @@ pub(crate) fn combine(losses: &[Summed], shared: &[bool], order_seed: u64) -> Re
     Ok(((0..shared.len()).map(sum).collect(), lowest_cosine(&gram)))
 }
 
-/// The inner products of the losses' gradients of the shared weights.
+/// The inner products of the losses' gradients with respect to the shared weights.
 fn gram(losses: &[Summed], shared: &[bool]) -> Result<Vec<Vec<f64>>, Error> {
     let mut gram = vec![vec![0.0; losses.len()]; losses.len()];
     for (i, first) in losses.iter().enumerate() {
@@ -86,12 +86,12 @@ fn gram(losses: &[Summed], shared: &[bool]) -> Result<Vec<Vec<f64>>, Error> {
     Ok(gram)
 }
 
-/// How much each gradient counts in the sum of those that PCGrad makes of them.
+/// The weight of each gradient in the sum that PCGrad makes of them.
 fn pcgrad(gram: &[Vec<f64>], order_seed: u64) -> Vec<f64> {
     let num = gram.len();
     let mut weights = vec![0.0; num];
     for own in 0..num {
-        // A combination of the gradients, which starts as the own one.
+        // A combination of the gradients, which starts as this loss's own.
         let mut parts = vec![0.0; num];
         parts[own] = 1.0;
         for other in others(num, own, order_seed) {
@@ -171,14 +171,14 @@ mod tests {
                 .into_iter()
                 .collect::<Summed>()
         };
-        // The first is against the second: each loses what it has along the other.
+        // They conflict: each loses its component along the other.
         let losses = [of(&[1.0, 0.0], Some(3.0)), of(&[-1.0, 1.0], None)];
         let (together, cosine) = combine(&losses, &[true, false], 1).unwrap();
         let values = |at: usize| Vec::<f32>::try_from(&together.as_slice()[at]).unwrap();
         // (1, 0) + (-1, 1) / 2 and (-1, 1) + (1, 0).
         assert_eq!((values(0), values(1)), (vec![0.5, 1.5], vec![3.0]));
         assert!((cosine + 0.5f64.sqrt()).abs() < 1e-12);
-        // No conflict, no change; nothing of one of them, no cosine.
+        // No conflict, no change; with only one, no cosine.
         let losses = [of(&[1.0, 0.0], None), of(&[1.0, 1.0], Some(2.0))];
         let (together, cosine) = combine(&losses, &[true, false], 1).unwrap();
         assert_eq!(Vec::<f32>::try_from(&together.as_slice()[0]).unwrap(), [2.0, 1.0]);

@@ -1,6 +1,6 @@
-//! What the embeddings of all held-out pairs say together, with and without labels.
+//! What the embeddings of all held-out pairs show together, with and without labels.
 //!
-//! A batch would be too small a world for it: a sample is easily told apart from 500 others, less easily from 20,000.
+//! A batch would be too small for this: a sample is easily distinguished from 500 others, less easily from 20,000.
 
 use std::collections::HashMap;
 
@@ -16,15 +16,15 @@ use crate::{Error, quality};
 /// Neighbours that vote on a label.
 const NEIGHBORS: usize = 20;
 
-/// Figures of held-out pairs. All but the alignment and the retrieval look at the first view of each pair alone.
+/// Figures of held-out pairs. All but the alignment and the retrieval use only the first view of each pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
-    /// N, the pairs looked at.
+    /// N, the number of pairs measured.
     pub num_pairs: usize,
-    /// Mean squared distance of the two views of a pair: 0 is best (Wang and Isola 2020).
+    /// Mean squared distance between the two views of a pair: 0 is best (Wang and Isola 2020).
     pub alignment: f64,
-    /// Log of the mean of `exp(-2 d^2)` over distinct samples: the lower, the more evenly spread. Above
-    /// [`geometry::UNIFORMITY_MAX_ROWS`] pairs, that of a random sample of so many, always the same.
+    /// Log of the mean of `exp(-2 d^2)` over distinct samples: the lower, the more evenly spread. With more than
+    /// [`geometry::UNIFORMITY_MAX_ROWS`] pairs, that of a random sample of this size, always the same one.
     pub uniformity: f64,
     /// `exp` of the entropy of the singular values' shares, at most `min(N, D)`: how many dimensions are used (Roy and
     /// Vetterli 2007; RankMe, Garrido et al. 2023).
@@ -32,26 +32,26 @@ pub struct HeldOut {
     /// Standard deviation of each dimension, averaged, times `sqrt(D)`: about 1 when the embeddings fill the sphere, 0
     /// when they have collapsed to a point (Chen and He 2021).
     pub embedding_std: f64,
-    /// Share of the samples to whose first view their own second view is the nearest, by cosine, among the second
-    /// views of all samples; `1 / N` by chance. Where samples have groups, that of another of the group is as good: the
-    /// loss does not tell them apart.
+    /// Fraction of the samples for which the nearest second view to their first view, by cosine and among those of all
+    /// samples, is their own; `1 / N` by chance. If samples have groups, the second view of another of the group counts
+    /// too: the loss does not distinguish them.
     pub retrieval: f64,
-    /// Share of the labelled samples whose label is the most frequent among their 20 nearest other labelled samples,
-    /// by cosine; of equally frequent ones, that of the nearest. Above 10,000 labelled samples, of a random sample
-    /// of so many. `None` without two labelled samples.
+    /// Fraction of the labelled samples whose label is the most frequent among their 20 nearest other labelled samples,
+    /// by cosine; ties go to the label of the nearest. With more than 10,000 labelled samples, that of a random sample
+    /// of this size. `None` with fewer than two labelled samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knn_accuracy: Option<f64>,
 }
 
 /// Measures the embeddings of pairs: row `i` of `first` and of `second`, each `[N, D]`, row-major, unit length, are two
-/// views of sample `i`, whose label is number `labels[i]`, and whose group is `groups[i]`; no groups at all are as good as
+/// views of sample `i`, whose label is number `labels[i]` and whose group is `groups[i]`; an empty list of groups means
 /// `None` for each sample.
 ///
-/// The cost grows with `N^2 D`, for N = 20,000 and D = 128 a few seconds on two cores. The result is the same at any
-/// number of threads.
+/// The cost grows with `N^2 D`: a few seconds on two cores for N = 20,000 and D = 128. The result does not depend on
+/// the number of threads.
 ///
 /// # Errors
-/// When the lists are not of the same length, or a value is not finite.
+/// If the lists differ in length, or a value is not finite.
 pub fn held_out(
     first: &[f32],
     second: &[f32],
@@ -83,7 +83,7 @@ pub fn held_out(
     })
 }
 
-/// Share of the samples that found themselves, or another of their group.
+/// Fraction of the samples that found themselves, or another of their group.
 fn retrieval(found: &[u32], groups: &[Option<GroupId>]) -> f64 {
     let group = |sample: usize| groups.get(sample).copied().flatten();
     let is_hit = |&(sample, found): &(usize, usize)| {
@@ -93,7 +93,7 @@ fn retrieval(found: &[u32], groups: &[Option<GroupId>]) -> f64 {
     hits as f64 / found.len().max(1) as f64
 }
 
-/// The labels of samples `indices`, numbered by first appearance; `None` where not one sample has a label.
+/// The labels of samples `indices`, numbered by first appearance; `None` if no sample has a label.
 pub fn numbered_labels(source: &dyn PairSource, indices: &[usize]) -> Option<Vec<Option<u32>>> {
     let mut numbers = HashMap::new();
     let mut number = |label: String| {
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// `x[i, d] = sin(1 + 3 i + 7 d + i d)`, as numpy makes it too.
+    /// `x[i, d] = sin(1 + 3 i + 7 d + i d)`, which numpy can reproduce.
     fn sines(n: usize, dim: usize) -> Vec<f64> {
         let value = |i: usize, d: usize| (1.0 + 3.0 * i as f64 + 7.0 * d as f64 + (i * d) as f64).sin();
         (0..n).flat_map(|i| (0..dim).map(move |d| value(i, d))).collect()
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn closed_forms() {
-        // The four directions of the axes of a plane, each found by its own copy and by no other.
+        // The four axis directions of a plane, each found by its own copy and by no other.
         let cross = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0];
         let found = held_out(&cross, &cross, 2, Some(&[Some(0), Some(1), Some(0), None]), &[]).unwrap();
         assert_eq!((found.num_pairs, found.alignment, found.retrieval), (4, 0.0, 1.0));
@@ -163,13 +163,13 @@ mod tests {
         close(found.effective_rank, 2.0);
         // Variance 1 / D in each dimension.
         close(found.embedding_std, 1.0);
-        // Each of the three with a label has one of the other label nearest, and nobody has a majority of his own.
+        // Each of the three labelled samples has one of the other label nearest, and none has a majority of its own.
         assert_eq!(found.knn_accuracy, Some(0.0));
-        // The second views one place further: nobody finds his own.
+        // The second views shifted by one place: none finds its own.
         let turned = [&cross[2..], &cross[..2]].concat();
         let found = held_out(&cross, &turned, 2, None, &[]).unwrap();
         assert_eq!((found.alignment, found.retrieval, found.knn_accuracy), (2.0, 0.0, None));
-        // Each finds the one before it: two of the four in their group, the one without a group does not.
+        // Each finds the one before it: for two of the four that is one of their group; the one without a group fails.
         let [a, b] = [Some(GroupId(0)), Some(GroupId(u64::MAX / 2))];
         let found = held_out(&cross, &turned, 2, None, &[a, a, None, a]).unwrap();
         assert_eq!((found.alignment, found.retrieval), (2.0, 0.5));

@@ -1,4 +1,4 @@
-//! What may differ between a run and its resumption: the one place that says so.
+//! The one place that defines what may differ between a run and its resumption.
 
 use std::{fs, path::Path};
 
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use crate::{Error, Model, TrainConfig, TrainingJob, checkpoint, trainer};
 
 impl TrainConfig {
-    /// The settings that fix the weights. How often something is written, and by how many threads views are drawn, changes
-    /// no result, and may change between a run and its resumption.
+    /// The settings that determine the weights. How often something is written, and how many threads draw views,
+    /// affects no result and may differ between a run and its resumption.
     ///
     /// # Errors
-    /// When the model to start from cannot be read.
+    /// If the model to start from cannot be read.
     pub fn fixes_weights(&self) -> Result<Value, Error> {
         let mut train = json!(self);
         if let Some(settings) = train.as_object_mut() {
             for free in ["checkpoint_every", "keep_checkpoints", "log_every", "view_workers"] {
                 settings.remove(free);
             }
-            // Not a key of its own in a recipe.
+            // Not a key of this table in a recipe.
             settings.insert("seed".into(), self.seed.into());
-            // The model itself, not where it lies.
+            // The content of the model, not its path.
             if let Some(path) = &self.warm_start {
                 let path = Model::path_of(path);
                 let bytes = fs::read(&path).map_err(Error::io(path))?;
@@ -33,11 +33,11 @@ impl TrainConfig {
 }
 
 impl TrainingJob {
-    /// All that fixes the weights, beside what the samples themselves tell: what may not change between a run and its
-    /// resumption. [`TrainingJob::check_continues`] compares it.
+    /// Everything that determines the weights, apart from the samples themselves: what must not differ between a run
+    /// and its resumption. [`TrainingJob::check_continues`] compares it.
     ///
     /// # Errors
-    /// When the model to start from cannot be read.
+    /// If the model to start from cannot be read.
     pub fn fixes_weights(&self) -> Result<Value, Error> {
         let train = self.train.fixes_weights()?;
         let encoder = match &self.encoders[..] {
@@ -47,7 +47,7 @@ impl TrainingJob {
         Ok(json!({"data": self.data, "encoder": encoder, "loss": self.loss, "train": train}))
     }
 
-    /// Whether this recipe goes on with what `path` holds, whose weights were fixed by `found`.
+    /// Checks that this recipe continues what `path` holds, whose weights were determined by `found`.
     ///
     /// # Errors
     /// [`Error::OtherRecipe`], naming the first key that differs and both values.
@@ -55,14 +55,14 @@ impl TrainingJob {
         refuse_difference(path, found, &self.fixes_weights()?)
     }
 
-    /// Whether this recipe goes on with the newest readable checkpoint of a run, looked at before the data are opened. A
-    /// run without one may go on by any recipe.
+    /// Checks that this recipe continues from the newest readable checkpoint of a run, before the data are opened. A
+    /// run without a checkpoint may continue with any recipe.
     ///
     /// # Errors
-    /// As [`TrainingJob::check_continues`], and when the directory cannot be listed.
+    /// As [`TrainingJob::check_continues`], and if the directory cannot be listed.
     pub fn check_resumes(&self, run: &RunDir) -> Result<(), Error> {
         for (_, path) in run.list_checkpoints().map_err(Error::io(run.checkpoints()))? {
-            // One that is damaged is passed over, here as later.
+            // A damaged one is skipped, here as later.
             if let Ok(mut found) = trainer::identity_of(&path) {
                 if let Some(settings) = found.as_object_mut() {
                     settings.remove(NUM_SAMPLES);
@@ -75,10 +75,9 @@ impl TrainingJob {
         Ok(())
     }
 
-    /// What a checkpoint is compared by: also what the samples tell, and a step of its own settings.
-    ///
+    /// What checkpoints are compared by: also properties of the samples, and a step's own settings.
     /// # Errors
-    /// When the model to start from cannot be read.
+    /// If the model to start from cannot be read.
     pub(crate) fn identity(&self, shapes: &[ViewShape], num_samples: usize, of_step: Value) -> Result<Value, Error> {
         let mut identity = self.fixes_weights()?;
         if !of_step.is_null() {
@@ -98,7 +97,7 @@ const NUM_SAMPLES: &str = "num_samples";
 const VIEWS: &str = "views";
 const STEP: &str = "step";
 
-/// Refuses to go on with what `path` holds where it was made otherwise.
+/// Refuses to continue from what `path` holds if it was made with other settings.
 ///
 /// # Errors
 /// [`Error::OtherRecipe`], naming the first key that differs and both values.
@@ -111,7 +110,7 @@ pub(crate) fn refuse_difference(path: &Path, found: &Value, expected: &Value) ->
     }
 }
 
-/// The first key, in order, under which two values differ, and both values.
+/// The first key, in order, whose values differ, and both values.
 fn first_difference(a: &Value, b: &Value, key: String) -> Option<(String, String, String)> {
     match (a, b) {
         _ if a == b => None,
@@ -133,7 +132,7 @@ fn first_difference(a: &Value, b: &Value, key: String) -> Option<(String, String
     }
 }
 
-/// A value that fits on a line.
+/// A value shortened to fit on a line.
 fn shortened(value: String) -> String {
     const MOST: usize = 120;
     if value.chars().count() <= MOST { value } else { value.chars().take(MOST).chain("...".chars()).collect() }

@@ -1,4 +1,4 @@
-//! The training loop, and what is done with a trained model.
+//! The training loop, and what can be done with a trained model.
 //!
 //! ```text
 //! PairSource --Feed (view workers)--> Views --Step (towers, loss, optimizer)--> weights
@@ -8,15 +8,15 @@
 //! ViewSource --embed (view workers)--> Model --> [f32; D] per sample --> sink
 //! ```
 //!
-//! The trainer knows no domain: data come as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`]. Neither
-//! does it know what is learned: a [`Step`] that is not [`ContrastiveStep`] is built of [`parts`] and given to
+//! The trainer knows no domain: data arrive as [`invar_dataset::PairSource`] and [`invar_dataset::ViewSource`]. Nor
+//! does it know what is learned: a [`Step`] other than [`ContrastiveStep`] is built from [`parts`] and passed to
 //! [`Trainer::with_step`].
 //!
 //! A run directory holds `checkpoints/step-NNNNNNNN.safetensors` (weights, their moving average, optimizer, memory bank
-//! and state in one file, written atomically), the best one as `checkpoints/best-NNNNNNNN.safetensors`, their digests,
-//! `metrics.jsonl`, its double for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. Batch and
-//! dropout number `s` are pure functions of the seed and `s`, so a run that was killed and resumed ends with the same
-//! weights, bit for bit, as one that was not.
+//! and state in one file, written atomically), the best checkpoint as `checkpoints/best-NNNNNNNN.safetensors`, their
+//! digests, `metrics.jsonl`, a copy of it for TensorBoard in `tensorboard/` and, at the end, `model.safetensors`. The
+//! batch and the dropout of step `s` are pure functions of the seed and `s`, so a run that was killed and resumed ends
+//! with the same weights, bit for bit, as one that was not.
 //!
 //! ```
 //! use std::sync::Arc;

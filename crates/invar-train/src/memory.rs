@@ -1,37 +1,37 @@
-//! How much memory training takes, and how much there is.
+//! How much memory training takes, and how much is available.
 
 use serde::Serialize;
 
 use crate::{Error, TrainConfig};
 
-/// An estimate of what a training process takes beside the program itself, in bytes.
+/// An estimate of the memory of a training process besides the program itself, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Memory {
-    /// Weights, their gradients, the optimizer's two means, and the moving average where there is one.
+    /// Weights, their gradients, the optimizer's two means, and the moving average if there is one.
     pub weights: usize,
-    /// What is kept between the forward and the backward pass of a chunk. Measured on the CPU with two small batches and
-    /// extrapolated; `None` where the system does not tell the memory of a process.
+    /// What is kept between the forward and the backward pass of a chunk. Measured on the CPU with two small batches
+    /// and extrapolated; `None` if the system does not report the memory of a process.
     pub activations: Option<usize>,
-    /// Views of the batch in training and of the chunks that wait for it, on the host.
+    /// Views of the batch in training and of the chunks queued for it, on the host.
     pub views: usize,
 }
 
 impl Memory {
-    /// All together.
+    /// The sum of all.
     pub fn total(&self) -> usize {
         self.weights + self.activations.unwrap_or(0) + self.views
     }
 
-    /// [`Memory::weights`] of so many trained numbers and so many fixed ones, in single precision.
+    /// [`Memory::weights`] for this many trained and fixed numbers, in single precision.
     pub(crate) fn of_weights(num_trained: usize, num_fixed: usize, num_losses: usize, config: &TrainConfig) -> usize {
         let averages = if config.ema_decay > 0.0 { 1 } else { 0 };
-        // Weights, two means, and the gradient; or one of each loss, and what is made of them.
+        // Weights, two means, and the gradient; or one gradient per loss, and their combination.
         let gradients = if config.harmony.is_apart() { 1 + num_losses } else { 1 };
         4 * (num_trained * (3 + gradients + averages) + num_fixed * (1 + averages))
     }
 }
 
-/// Refuses what is more than the memory of the host, where that is known.
+/// Refuses to use more than the memory of the host, if that is known.
 ///
 /// # Errors
 /// [`DatasetError::TooLarge`](invar_dataset::DatasetError::TooLarge), with both figures and the settings to lower.
@@ -39,7 +39,7 @@ pub(crate) fn check_host(needed: usize, config: &TrainConfig) -> Result<(), Erro
     Ok(invar_dataset::check_memory(needed, || "training".into(), || what_to_lower(config))?)
 }
 
-/// Does a part of training. Panics are errors, and too little memory is told with the settings to lower.
+/// Runs a part of training. Panics become errors, and running out of memory is reported with the settings to lower.
 pub(crate) fn guarded<T>(
     config: &TrainConfig,
     during: &str,
@@ -49,7 +49,7 @@ pub(crate) fn guarded<T>(
     result.map_err(|error| explained(error, during, || what_to_lower(config)))
 }
 
-/// The error, or what to do about too little memory.
+/// The error itself, or what to do about too little memory.
 pub(crate) fn explained(error: Error, during: &str, remedy: impl FnOnce() -> String) -> Error {
     match error {
         Error::OutOfMemory { .. } => error,
@@ -60,7 +60,7 @@ pub(crate) fn explained(error: Error, during: &str, remedy: impl FnOnce() -> Str
     }
 }
 
-/// The settings on which the memory of training depends.
+/// The settings that determine how much memory training takes.
 pub(crate) fn what_to_lower(config: &TrainConfig) -> String {
     let TrainConfig { chunk_pairs, batch_size, .. } = config;
     let chunks = match chunk_pairs {

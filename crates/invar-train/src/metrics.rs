@@ -1,7 +1,7 @@
-//! `metrics.jsonl`: one JSON object a line; and the same for TensorBoard, beside it in `tensorboard/`.
+//! `metrics.jsonl`: one JSON object per line; and the same for TensorBoard, next to it in `tensorboard/`.
 //!
-//! Everything but the object `timing` is the same in every run of one recipe. When a run is resumed the file is cut
-//! back to the checkpoint, so it reads as if there had been no interruption; TensorBoard's is derived from it.
+//! Everything but the object `timing` is the same in every run of a recipe. When a run is resumed the file is cut back
+//! to the checkpoint, so it reads as if there had been no interruption; TensorBoard's file is derived from it.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, HeldOut, tensorboard::EventsFile};
 
-/// What is known after a step.
+/// The metrics of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepMetrics {
-    /// Number of the step, 1-based: steps done.
+    /// Number of the step, 1-based, i.e. the number of steps done.
     pub step: u64,
     /// The loss that was minimised.
     pub loss: f64,
@@ -27,7 +27,7 @@ pub struct StepMetrics {
     pub grad_norm: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// What the loss reports of itself: `loss_over_ln_n`, `accuracy`, `temperature`, `embedding_std`, ...
+    /// The loss's own metrics: `loss_over_ln_n`, `accuracy`, `temperature`, `embedding_std`, ...
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
     /// How long it took.
@@ -37,7 +37,7 @@ pub struct StepMetrics {
 /// Times since the last logged step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Pairs a second.
+    /// Pairs per second.
     pub pairs_per_s: f64,
     /// Seconds that the trainer waited for data.
     pub wait_s: f64,
@@ -45,7 +45,7 @@ pub struct Timing {
     pub wait_fraction: f64,
     /// Seconds since the run was started or resumed.
     pub elapsed_s: f64,
-    /// When the step was done: seconds since 1970, UTC. 0 in files of versions that did not write it.
+    /// When the step finished: seconds since 1970, UTC. 0 in files from versions that did not write it.
     #[serde(default)]
     pub unix_s: f64,
 }
@@ -57,12 +57,12 @@ pub struct ValidationMetrics {
     pub step: u64,
     /// Mean loss.
     pub validation_loss: f64,
-    /// What the embeddings of all held-out pairs say together.
+    /// What the embeddings of all held-out pairs show together.
     #[serde(flatten)]
     pub held_out: HeldOut,
     /// Whether the loss is the lowest so far.
     pub is_best: bool,
-    /// What the loss reports of itself, averaged.
+    /// The loss's own metrics, averaged.
     pub metrics: BTreeMap<String, f64>,
 }
 
@@ -84,7 +84,7 @@ pub enum Event {
 }
 
 impl Timing {
-    /// The time of now, for [`Timing::unix_s`].
+    /// The current time, for [`Timing::unix_s`].
     pub fn now() -> f64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
     }
@@ -103,15 +103,16 @@ struct Files {
 }
 
 impl MetricsLog {
-    /// Of a run directory that goes on after step `last_step`. Nothing is written before [`MetricsLog::begin`].
+    /// The log of a run directory that continues after step `last_step`. Nothing is written before
+    /// [`MetricsLog::begin`].
     pub fn new(run: &RunDir, last_step: u64) -> Self {
         Self { run: run.clone(), last_step, files: None }
     }
 
-    /// Opens the files, if they are not open, and cuts them back to what was written up to and including the last step.
+    /// Opens the files, unless they are open, and cuts them back to what was written up to and including the last step.
     ///
     /// # Errors
-    /// When a file cannot be read or written.
+    /// If a file cannot be read or written.
     pub fn begin(&mut self) -> Result<(), Error> {
         self.files().map(|_| ())
     }
@@ -131,10 +132,10 @@ impl MetricsLog {
         Ok(self.files.insert(files))
     }
 
-    /// Appends a line, in one write, and the same to TensorBoard's events.
+    /// Appends a line in one write, and the same to TensorBoard's events.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If writing fails.
     pub fn write(&mut self, event: &Event) -> Result<(), Error> {
         let mut line = serde_json::to_vec(event).expect("metrics are plain numbers and strings");
         line.push(b'\n');
@@ -145,7 +146,7 @@ impl MetricsLog {
     }
 }
 
-/// What is left of the file.
+/// The part of the file that is kept.
 fn cut_back(path: &Path, last_step: u64) -> io::Result<Vec<u8>> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -168,7 +169,7 @@ fn step_of(line: &[u8]) -> Option<u64> {
     parse(line)?.get("step")?.as_u64()
 }
 
-/// A whole line; `None` of a line that a kill cut off.
+/// A complete line; `None` if a kill cut it off.
 fn parse(line: &[u8]) -> Option<serde_json::Value> {
     serde_json::from_slice(line.strip_suffix(b"\n")?).ok()
 }
@@ -232,7 +233,7 @@ mod tests {
         assert!(events_file(killed.path()).is_empty());
         events(1..=5).for_each(|event| log.write(&event).unwrap());
         log.files().unwrap().tensorboard.append(&serde_json::json!({"event": "step", "step": 6})).unwrap();
-        // Of an hour ago, and of a kill amid a resume.
+        // From an hour ago, and from a kill during a resume.
         for old in ["events.out.tfevents.1600000000.invar", ".events.out.tfevents.1600000001.invar.partial"] {
             fs::write(RunDir::new(killed.path()).tensorboard().join(old), b"old").unwrap();
         }
@@ -243,7 +244,7 @@ mod tests {
             fs::read(RunDir::new(killed.path()).metrics()).unwrap(),
             fs::read(RunDir::new(whole.path()).metrics()).unwrap()
         );
-        // And what was appended is what is written anew.
+        // Appending gives the same file as writing it anew.
         let appended = events_file(whole.path());
         open(whole.path(), 6);
         assert_eq!(events_file(whole.path()), appended);

@@ -16,7 +16,7 @@ use crate::{
     step::host_rows,
 };
 
-/// A trained encoder, or several, of which one embeds. Heads are not part of it.
+/// A trained encoder, or several, of which one embeds. Heads are not included.
 pub struct Model {
     towers: Towers,
     /// Which of them embeds.
@@ -26,7 +26,7 @@ pub struct Model {
     sha256: String,
 }
 
-/// What a model file says of itself.
+/// The header of a model file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Header {
     #[serde(flatten)]
@@ -34,10 +34,10 @@ struct Header {
     /// Models from before this key have one encoder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     other_towers: Vec<Tower>,
-    /// LibTorch's, in training.
+    /// LibTorch's threads during training.
     threads: usize,
     trained_steps: u64,
-    /// Models from before this key embed what the last layer makes.
+    /// Models from before this key embed with the output of the last layer.
     #[serde(default)]
     features: Features,
 }
@@ -59,11 +59,11 @@ enum StoredShape {
 }
 
 impl Model {
-    /// Writes a model file, atomically, and returns its SHA-256 in hexadecimal. Of `tensors`, those named `trunk.*`
-    /// are kept.
+    /// Writes a model file, atomically, and returns its SHA-256 in hexadecimal. Only the `tensors` named `trunk.*` are
+    /// kept.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If writing fails.
     pub fn save(
         path: &Path,
         encoders: &[EncoderConfig],
@@ -85,7 +85,7 @@ impl Model {
         Ok(checkpoint::digest(&bytes))
     }
 
-    /// The model file of a run directory; any other path is taken for a model file.
+    /// The model file of a run directory; any other path is taken to be a model file.
     pub fn path_of(path: &Path) -> PathBuf {
         if path.is_dir() { RunDir::new(path).model() } else { path.into() }
     }
@@ -93,7 +93,7 @@ impl Model {
     /// Reads a model file and puts the model on a device.
     ///
     /// # Errors
-    /// When the file is damaged, its tensors are not those of its encoder, or LibTorch refuses.
+    /// If the file is damaged, its tensors do not match its encoder, or LibTorch fails.
     pub fn load(path: &Path, device: Device) -> Result<Self, Error> {
         invar_torch::caught(|| Self::read(path, device))?
     }
@@ -123,10 +123,10 @@ impl Model {
         Ok(Self { towers, tower: 0, device, header, sha256: checkpoint::digest(&bytes) })
     }
 
-    /// The same model, embedding views of another of its towers, 0-based; a model as it is read embeds those of the first.
+    /// The same model, embedding views with another of its towers, 0-based; a newly read model uses the first.
     ///
     /// # Errors
-    /// When it has not so many.
+    /// If it does not have that many towers.
     pub fn with_tower(mut self, tower: usize) -> Result<Self, Error> {
         let num_towers = self.header.towers().count();
         if tower >= num_towers {
@@ -137,7 +137,7 @@ impl Model {
         Ok(self)
     }
 
-    /// The views it reads.
+    /// The shape of the views it reads.
     pub fn view_shape(&self) -> ViewShape {
         let mut towers = self.header.towers();
         towers.nth(self.tower).unwrap_or_else(|| unreachable!("a tower that is there")).views.clone().into()
@@ -147,24 +147,24 @@ impl Model {
         self.towers.get(self.tower).unwrap_or_else(|| unreachable!("a tower that is there"))
     }
 
-    /// What of the encoder it embeds by.
+    /// Which features of the encoder it embeds with.
     pub fn features(&self) -> Features {
         self.header.features
     }
 
-    /// The same model, embedding by other features of its encoder.
+    /// The same model, embedding with other features of its encoder.
     #[must_use]
     pub fn with_features(mut self, features: Features) -> Self {
         self.header.features = features;
         self
     }
 
-    /// Dimensions of what it embeds, `D`.
+    /// Dimension of its embeddings, `D`.
     pub fn dim(&self) -> usize {
         self.header.features.dim(self.encoder())
     }
 
-    /// Where it computes.
+    /// The device it computes on.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -177,7 +177,7 @@ impl Model {
     /// Embeds a batch: unit vectors `[B, D]`, row-major.
     ///
     /// # Errors
-    /// When the batch is not of the model's shape, or LibTorch refuses.
+    /// If the batch does not have the model's shape, or LibTorch fails.
     pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         invar_torch::caught(|| {
             let _no_grad = tch::no_grad_guard();

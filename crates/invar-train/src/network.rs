@@ -1,4 +1,4 @@
-//! What is trained: towers and the head of the loss, whose parameters share one store.
+//! What is trained: towers and the heads of the losses, with their parameters in one store.
 
 use std::{
     collections::HashMap,
@@ -13,28 +13,28 @@ use tch::{Device, Tensor, nn};
 
 use crate::{Error, Model, TrainingJob, checkpoint, optimizer::copy_named};
 
-/// Parameters whose names start so are the encoder: what a model keeps.
+/// Prefix of the encoder's parameters, which are what a model keeps.
 pub(crate) const TRUNK: &str = "trunk";
-/// Parameters whose names start so are the loss's.
+/// Prefix of the loss's parameters.
 const HEAD: &str = "head";
 
-/// LibTorch's generator is one for the whole process: whoever seeds it and draws from it holds this.
+/// LibTorch has one generator per process: whoever seeds it and draws from it holds this lock.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-/// Keeps other networks from drawing meanwhile.
+/// Keeps other networks from drawing in the meantime.
 pub(crate) fn hold_generator() -> MutexGuard<'static, ()> {
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does something that draws from LibTorch's generator (initial weights, dropout), from a seed, while nothing else
-/// draws from it. Calls must not be nested: [`Network::new`] is one.
+/// Runs something that draws from LibTorch's generator (initial weights, dropout) from a given seed, while nothing else
+/// draws from it. Calls must not be nested, and [`Network::new`] makes one.
 pub fn seeded<T>(seed: u64, draw: impl FnOnce() -> T) -> T {
     let _guard = hold_generator();
     tch::manual_seed(seed as i64);
     draw()
 }
 
-/// Towers and loss, whose parameters are named `trunk.*` and `head.<loss>.*`.
+/// Towers and losses, whose parameters are named `trunk.*` and `head.<loss>.*`.
 pub struct Network {
     store: nn::VarStore,
     /// The encoders.
@@ -43,18 +43,18 @@ pub struct Network {
     pub loss: Objective,
 }
 
-/// What a network makes of a batch.
+/// The outputs of a network for a batch.
 pub struct Projected {
-    /// Embeddings `[B, D]`, one a view.
+    /// Embeddings `[B, D]`, one tensor per view.
     pub embeddings: Vec<Tensor>,
-    /// What the heads make of them `[B, P]`: of loss `l` and view `v` at `l * num_views + v`.
+    /// The heads' projections `[B, P]`: that of loss `l` and view `v` is at `l * num_views + v`.
     pub projections: Vec<Tensor>,
-    /// What the losses that look at single views make of the views, one a loss that finds something asked.
+    /// The outputs of the losses over single views, one per loss that found targets.
     pub local: Vec<Local>,
 }
 
 impl Projected {
-    /// The same numbers and graphs, not copied.
+    /// Shares the same data and graphs, without copying.
     pub fn shallow_clone(&self) -> Self {
         let clone = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
         let local = self.local.iter().map(Local::shallow_clone).collect();
@@ -63,11 +63,11 @@ impl Projected {
 }
 
 impl Network {
-    /// Draws the weights on the CPU, from LibTorch's generator under `weight_seed`, so that they are the same for every
-    /// device.
+    /// Draws the weights on the CPU, from LibTorch's generator seeded with `weight_seed`, so that they are the same for
+    /// every device.
     ///
     /// # Errors
-    /// When the encoders do not fit the shapes of the views, or a loss the encoders.
+    /// If the encoders do not fit the shapes of the views, or a loss does not fit the encoders.
     pub fn new(recipe: &TrainingJob, shapes: &[ViewShape], weight_seed: u64, device: Device) -> Result<Self, Error> {
         seeded(weight_seed, || {
             let mut store = nn::VarStore::new(Device::Cpu);
@@ -78,19 +78,19 @@ impl Network {
         })
     }
 
-    /// Where the weights are.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.store.device()
     }
 
-    /// Parameters and buffers in the order of their names.
+    /// Parameters and buffers, ordered by name.
     pub fn named(&self) -> Vec<(String, Tensor)> {
         let mut variables: Vec<(String, Tensor)> = self.store.variables().into_iter().collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         variables
     }
 
-    /// Takes over what [`Network::named`] gave. Where tensors of earlier versions lack one of
+    /// Loads what [`Network::named`] returned. If tensors of an earlier version lack one of
     /// [`invar_loss::ADDED_LATER`], it is set to zeros.
     ///
     /// # Errors
@@ -108,10 +108,10 @@ impl Network {
         Ok(())
     }
 
-    /// Encodes and projects views that may still lie on the host.
+    /// Encodes and projects views that may still be on the host.
     ///
     /// # Errors
-    /// When the views are not of the shape of the network, or LibTorch refuses.
+    /// If the views do not have the network's shape, or LibTorch fails.
     pub fn forward(&self, views: &Views, mode: Mode) -> Result<Projected, Error> {
         let views = views.to_device(self.device());
         let encoded = self.towers.encode(&views, self.loss.wants(mode))?;
@@ -123,10 +123,12 @@ impl Network {
         Ok(Projected { embeddings: encoded.into_iter().map(|view| view.embedding).collect(), projections, local })
     }
 
-    /// Takes the encoder's weights from a trained model: a run directory, or its model file. The head stays as drawn.
+    /// Takes the encoder's weights from a trained model: a run directory, or its model file. The head keeps its initial
+    /// weights.
     ///
     /// # Errors
-    /// When there is no model, it is damaged, or its encoder has other tensors than this one; the first is named.
+    /// If there is no model, it is damaged, or its encoder's tensors differ from this one's; the first difference is
+    /// named.
     pub fn warm_start(&self, path: &Path) -> Result<(), Error> {
         let path = Model::path_of(path);
         let (tensors, _): (HashMap<String, Tensor>, serde_json::Value) = checkpoint::read(&path)?;
@@ -136,10 +138,10 @@ impl Network {
         Ok(())
     }
 
-    /// Stops the learning of the parameters that `patterns` name: a whole name, or its beginning up to a dot.
+    /// Excludes from training the parameters that `patterns` name: a full name, or a prefix up to a dot.
     ///
     /// # Errors
-    /// When a pattern names nothing, or everything is named.
+    /// If a pattern matches nothing, or everything is matched.
     pub fn freeze(&self, patterns: &[String]) -> Result<(), Error> {
         let named = self.named();
         for pattern in patterns {
@@ -165,7 +167,7 @@ impl Network {
     }
 }
 
-/// The beginnings of names, up to the second dot, each once.
+/// Name prefixes up to the second dot, each once.
 fn examples(named: &[(String, Tensor)]) -> String {
     let beginning = |name: &str| name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     let mut beginnings: Vec<String> = named.iter().map(|(name, _)| beginning(name)).collect();

@@ -2,16 +2,16 @@ use invar_dataset::{NoProgress, Progress};
 
 use crate::{StepMetrics, ValidationMetrics};
 
-/// Whoever watches a training run. Libraries never print: the command line draws its bar from this, and a pressed
-/// Ctrl-C is seen through [`Progress::is_cancelled`]. The unit of progress is the step.
+/// Watches a training run. Libraries never print: the command line draws its bar from this, and Ctrl-C arrives through
+/// [`Progress::is_cancelled`]. The unit of progress is the step.
 pub trait Observer: Progress {
-    /// A step is done (called for every step, also those that are not logged).
+    /// A step is done (called for every step, including those that are not logged).
     fn step(&self, _metrics: &StepMetrics) {}
 
     /// A validation is done.
     fn validation(&self, _metrics: &ValidationMetrics) {}
 
-    /// Something that a person must see.
+    /// Something that the user must see.
     fn warning(&self, _text: &str) {}
 }
 

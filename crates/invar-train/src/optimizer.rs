@@ -1,4 +1,4 @@
-//! AdamW whose state is ours, so that it can be saved: the fused kernel of LibTorch on tensors that this module owns.
+//! AdamW with a state that can be saved: LibTorch's fused kernel on tensors that this module owns.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use crate::{Error, TrainConfig};
 
 const EPS: f64 = 1e-8;
 
-/// AdamW over named parameters in two groups: matrices, which decay, and the rest (biases, norms, temperatures),
-/// which does not.
+/// AdamW over named parameters in two groups: matrices, which decay, and the rest (biases, norms, temperatures), which
+/// do not.
 pub struct Optimizer {
     prefix: String,
     groups: [Group; 2],
@@ -27,8 +27,8 @@ struct Group {
 }
 
 impl Optimizer {
-    /// Over `(name, parameter)`, whose order is kept, with the betas and the weight decay of `config`. The names of its
-    /// state start with `prefix`: several optimizers of one step have one each.
+    /// Optimizes `(name, parameter)` pairs, whose order is kept, with the betas and the weight decay of `config`. The
+    /// names of its state start with `prefix`; if a step has several optimizers, each needs its own.
     pub fn new(prefix: &str, config: &TrainConfig, params: Vec<(String, Tensor)>) -> Self {
         let (matrices, rest) = params.into_iter().partition(|(_, param)| param.dim() >= 2);
         let groups = [Group::new(config.weight_decay, matrices), Group::new(0.0, rest)];
@@ -45,11 +45,11 @@ impl Optimizer {
         self.groups.iter().flat_map(|group| &group.names).map(String::as_str)
     }
 
-    /// One step along `gradients`, one for each of [`Optimizer::params`]. An undefined gradient leaves its parameter
-    /// as it is.
+    /// One step along `gradients`, one for each of [`Optimizer::params`]. A parameter with an undefined gradient is not
+    /// changed.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> Result<(), Error> {
         let mut gradients = gradients;
         for group in &self.groups {
@@ -65,7 +65,7 @@ impl Optimizer {
         self.named_state().map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
     }
 
-    /// Takes over a state that [`Optimizer::state`] gave.
+    /// Loads a state that [`Optimizer::state`] returned.
     ///
     /// # Errors
     /// The name of a tensor that is missing or of another shape.
@@ -110,10 +110,10 @@ impl Group {
     }
 }
 
-/// Copies the tensor of this name into `own`, whatever the devices.
+/// Copies the tensor of this name into `own`, across devices if necessary.
 ///
 /// # Errors
-/// The name, when it is missing or of another shape or kind.
+/// The name, if it is missing or of another shape or kind.
 pub fn copy_named(tensors: &HashMap<String, Tensor>, name: &str, own: &Tensor) -> Result<(), String> {
     let stored = tensors.get(name).ok_or_else(|| format!("tensor {name} is missing"))?;
     if stored.size() != own.size() || stored.kind() != own.kind() {

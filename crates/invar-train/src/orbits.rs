@@ -8,23 +8,23 @@ use crate::{
     quality::cosine_gap,
 };
 
-/// By which symmetries of its source a sample is moved.
+/// Which symmetries of its source a sample is transformed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moves {
-    /// By each of them.
+    /// Each of them.
     All,
-    /// By two of them, drawn for each sample, or by the one there is.
+    /// Two of them, drawn for each sample, or the only one.
     Two {
-        /// Fixes the draw.
+        /// Determines the draw.
         seed: u64,
     },
 }
 
 impl Moves {
-    /// How many symmetries [`Moves::Two`] draws at most.
+    /// The maximum number of symmetries that [`Moves::Two`] draws.
     pub const TWO: usize = 2;
 
-    /// For each round, the symmetry of each of `num_samples` samples.
+    /// For each round, the symmetry applied to each of `num_samples` samples.
     fn rounds(self, num_samples: usize, num_symmetries: usize) -> Vec<Vec<usize>> {
         match self {
             Self::Two { seed } if num_symmetries > Self::TWO => {
@@ -36,7 +36,7 @@ impl Moves {
     }
 }
 
-/// Two different symmetries for the sample in `row`; there are at least two.
+/// Two different symmetries for the sample in `row`; there must be at least two.
 fn two_symmetries(seed: u64, row: usize, num_symmetries: usize) -> [usize; 2] {
     let first = drawn_symmetry(seed, row, num_symmetries);
     // Any of the others.
@@ -44,23 +44,23 @@ fn two_symmetries(seed: u64, row: usize, num_symmetries: usize) -> [usize; 2] {
     [first, (first + further) % num_symmetries]
 }
 
-/// Some samples' embeddings, as they are and after symmetries of their source.
+/// Embeddings of some samples, untransformed and after symmetries of their source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orbits {
     /// D.
     pub dim: usize,
-    /// As they are, `[N, D]`.
+    /// Untransformed, `[N, D]`.
     pub upright: Vec<f32>,
     /// Names of the symmetries ("reverse complement").
     pub symmetries: Vec<String>,
-    /// All samples after a symmetry each, and then after others.
+    /// Per round, all samples after one symmetry each.
     pub moved: Vec<Round>,
 }
 
-/// Some samples after a symmetry each.
+/// Samples after one symmetry each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
-    /// Number of the symmetry of each sample.
+    /// Index of each sample's symmetry.
     pub symmetries: Vec<usize>,
     /// `[N, D]`.
     pub rows: Vec<f32>,
@@ -69,15 +69,15 @@ pub struct Round {
 /// How far the symmetries of a source move its embeddings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InvarianceReport {
-    /// Number of samples looked at.
+    /// Number of samples measured.
     pub num_samples: usize,
-    /// One entry a symmetry by which a sample was moved.
+    /// One entry per symmetry that was applied to a sample.
     pub symmetries: Vec<SymmetryGap>,
     /// Mean of `1 - cos` over samples and symmetries; 0 where there are none.
     pub gap_mean: f64,
-    /// Largest of them.
+    /// Largest of these gaps.
     pub gap_max: f64,
-    /// First percentile of the cosines, between two of them by straight line; 1 where there are none.
+    /// First percentile of the cosines, linearly interpolated; 1 if there are none.
     pub cosine_p1: f64,
 }
 
@@ -92,9 +92,9 @@ pub struct SymmetryGap {
     pub max: f64,
 }
 
-/// Embeds samples `indices` as they are and after symmetries of the source. Memory: `4 N D` bytes each.
+/// Embeds samples `indices` untransformed and after symmetries of the source. Memory: `4 N D` bytes for each.
 ///
-/// Progress is told in samples that are embedded, a moved one counting as another.
+/// Progress is reported in embedded samples, where a transformed sample counts as another one.
 ///
 /// # Errors
 /// As [`embed`](crate::embed()).
@@ -154,8 +154,8 @@ impl Orbits {
         InvarianceReport { num_samples: self.num_samples(), symmetries, gap_mean, gap_max, cosine_p1 }
     }
 
-    /// The samples after one random symmetry each, and after another one each: `[N, D]` twice. `None` without two
-    /// symmetries. Of [`Moves::Two`] it is the two that were drawn, in their order.
+    /// The samples after one random symmetry each, and after another one each: `[N, D]` twice. `None` with fewer than
+    /// two symmetries. For [`Moves::Two`] these are the two that were drawn, in order.
     pub fn two_at_random(&self, seed: u64) -> Option<(Vec<f32>, Vec<f32>)> {
         if self.moved.len() < 2 {
             return None;
@@ -165,8 +165,8 @@ impl Orbits {
         Some((first, second))
     }
 
-    /// The samples after one random symmetry each, `[N, D]`: the first of those of [`Orbits::two_at_random`]. `None` without
-    /// a symmetry.
+    /// The samples after one random symmetry each, `[N, D]`: the first result of [`Orbits::two_at_random`]. `None`
+    /// without a symmetry.
     pub fn one_at_random(&self, seed: u64) -> Option<Vec<f32>> {
         if self.moved.is_empty() {
             return None;
@@ -175,7 +175,7 @@ impl Orbits {
         Some(self.pick(|row| if self.is_drawn() { 0 } else { drawn_symmetry(seed, row, num) }))
     }
 
-    /// Whether the samples were moved by some symmetries only.
+    /// Whether each sample was transformed by some symmetries only.
     fn is_drawn(&self) -> bool {
         self.moved.len() < self.symmetries.len()
     }
@@ -187,8 +187,8 @@ impl Orbits {
     }
 }
 
-/// The value below which `share` of the values lie, by straight line between neighbours (numpy's `percentile`); 0
-/// where there are none.
+/// The value below which a fraction `share` of the values lies, linearly interpolated (numpy's `percentile`); 0 if
+/// there are none.
 fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let position = share * values.len().saturating_sub(1) as f64;
@@ -255,7 +255,7 @@ mod tests {
         let (first, second) = orbits.two_at_random(5).unwrap();
         assert!(first.iter().zip(&second).all(|(a, b)| a != b));
         assert_eq!(Some(&first), orbits.one_at_random(5).as_ref());
-        // The same two where no others were looked at.
+        // The same two if only those were drawn.
         let drawn = of(Moves::Two { seed: 5 });
         assert_eq!((drawn.moved.len(), drawn.two_at_random(5)), (2, orbits.two_at_random(5)));
         assert_eq!(drawn.one_at_random(5), orbits.one_at_random(5));
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(Moves::Two { seed: 5 }.rounds(3, 2), [[0; 3], [1; 3]]);
         assert!(Moves::Two { seed: 5 }.rounds(3, 0).is_empty());
         for drawn in [first, second] {
-            // Each symmetry about 200 / 7 = 29 times; standard deviation 4.9.
+            // Each symmetry occurs about 200 / 7 = 29 times; standard deviation 4.9.
             assert!((0..num).all(|s| drawn.iter().filter(|&&d| d == s as f32).count() > 8));
         }
     }

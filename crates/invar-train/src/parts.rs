@@ -1,19 +1,19 @@
-//! What a [`Step`](crate::Step) is made of, for those that are not a weighted sum of losses: adversarial ones, or
-//! several networks that learn in turn.
+//! Building blocks of a [`Step`](crate::Step) that is not a weighted sum of losses: an adversarial one, or several
+//! networks that learn in turn.
 //!
-//! A step owns its networks, and an [`Optimizer`] for each set of parameters that learns by itself. It collects
+//! A step owns its networks, and an [`Optimizer`] for each set of parameters that learns separately. It collects
 //! gradients in [`Gradients`] while batches are accumulated, and takes their mean over batches and processes when it is
-//! updated. All that it changes is among its tensors, under names that tell whose they are: then the
-//! [`Trainer`](crate::Trainer) stores it, and a run that was killed goes on as if it had not been. Names that start
-//! with `trunk.` are the encoder and become the model (or those with `ema.trunk.`, where there are any).
-//! `tests/parts.rs` has a whole one.
+//! updated. Everything it changes is among its tensors, under names that tell which part owns them: then the
+//! [`Trainer`](crate::Trainer) can store it, and a run that was killed continues as if it had not been. Tensors named
+//! `trunk.*` are the encoder and become the model (or those named `ema.trunk.*`, if there are any). `tests/parts.rs`
+//! has a complete example.
 //!
 //! ```
 //! use invar_torch::ProcessGroup;
 //! use invar_train::{TrainConfig, parts::{Gradients, Optimizer, gradients_of}};
 //! use tch::{Device, Kind, Tensor};
 //!
-//! // Two that play a game: x draws the product to below, y to above.
+//! Two players of a game: x lowers the product, y raises it.
 //! let [x, y] = [1.0, 2.0].map(|value| Tensor::full([1], value, (Kind::Float, Device::Cpu)).set_requires_grad(true));
 //! let config = TrainConfig { weight_decay: 0.0, ..TrainConfig::default() };
 //! let named = |name: &str, tensor: &Tensor| vec![(name.to_owned(), tensor.shallow_clone())];

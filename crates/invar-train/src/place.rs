@@ -3,7 +3,7 @@ use std::rc::Rc;
 use invar_torch::ProcessGroup;
 use tch::Device;
 
-/// Where training happens: on which device, and beside which other processes.
+/// Where training runs: on which device, and alongside which other processes.
 #[derive(Clone)]
 pub struct Place {
     /// The device of this process.

@@ -1,4 +1,4 @@
-//! What can be said of embeddings without labels: how close the two views of a pair lie, how evenly all lie on the sphere.
+//! Quality of embeddings without labels: how close the two views of a pair lie, how evenly all lie on the sphere.
 
 use invar_cluster::{Rows, geometry};
 use invar_dataset::{DatasetError, PairSource, Progress};
@@ -12,7 +12,7 @@ use crate::{
 /// uniformity on the hypersphere*, 2020).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairQuality {
-    /// Mean squared distance of the two views of a pair: 0 is best.
+    /// Mean squared distance between the two views of a pair: 0 is best.
     pub alignment: f64,
     /// Log of the mean of `exp(-2 d^2)` over distinct samples; `-4` is about the best, 0 the worst.
     pub uniformity: f64,
@@ -20,10 +20,10 @@ pub struct PairQuality {
 
 /// Alignment and uniformity over pairs of samples `indices`, drawn under `seed`.
 ///
-/// Progress is told in views.
+/// Progress is reported in views.
 ///
 /// # Errors
-/// As [`embed`](crate::embed()), also where the views are of two kinds, and when a pair does not have two views.
+/// As [`embed`](crate::embed()), also if the views are of two kinds or a pair does not have two views.
 pub fn pair_quality(
     model: &Model,
     source: &dyn PairSource,
@@ -49,11 +49,11 @@ pub fn pair_quality(
 }
 
 /// Alignment of the rows of `first` with those of `second`, and uniformity of `first`: `[N, D]`, row-major, unit
-/// length. Without two rows the uniformity is 0. Above [`geometry::UNIFORMITY_MAX_ROWS`] it is that of a random sample
-/// of so many rows, always the same.
+/// length. With fewer than two rows the uniformity is 0. With more than [`geometry::UNIFORMITY_MAX_ROWS`], it is that
+/// of a random sample of this many rows, always the same one.
 ///
 /// # Errors
-/// When the lists are not of the same shape, or a value is not finite.
+/// If the lists differ in shape, or a value is not finite.
 pub fn of_pairs(first: &[f32], second: &[f32], dim: usize) -> Result<PairQuality, Error> {
     const SAMPLE_SEED: u64 = 0;
     let (first, second) = (Rows::new(first, dim)?, Rows::new(second, dim)?);
@@ -61,7 +61,7 @@ pub fn of_pairs(first: &[f32], second: &[f32], dim: usize) -> Result<PairQuality
     Ok(PairQuality { alignment, uniformity: geometry::uniformity(first, SAMPLE_SEED).unwrap_or(0.0) })
 }
 
-/// `1 - cos` of two vectors, as half the squared distance of their directions: exact also where it is tiny.
+/// `1 - cos` of two vectors, computed as half the squared distance of their directions: exact even if it is tiny.
 pub fn cosine_gap(a: &[f32], b: &[f32]) -> f64 {
     let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     let (norm_a, norm_b) = (norm(a), norm(b));

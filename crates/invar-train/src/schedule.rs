@@ -4,9 +4,9 @@ use std::f64::consts::PI;
 
 use crate::TrainConfig;
 
-/// The learning rate of step `step`, 0-based, of `steps`.
+/// The learning rate of step `step`, 0-based, out of `steps`.
 ///
-/// Rises in equal parts so that step `warmup_steps - 1` has `learning_rate`, then falls along half a cosine to
+/// Rises linearly up to `learning_rate` at step `warmup_steps - 1`, then falls along half a cosine to
 /// `min_learning_rate` at the last step.
 pub fn learning_rate(config: &TrainConfig, steps: u64, step: u64) -> f64 {
     let (peak, floor) = (config.learning_rate, config.min_learning_rate);

@@ -14,26 +14,27 @@ use crate::{Error, HeldOut};
 pub use contrastive::ContrastiveStep;
 pub(crate) use contrastive::host_rows;
 
-/// One optimizer step and all that it changes: towers, loss, optimizer. The loop around it knows none of them.
+/// One optimizer step and everything it changes: towers, loss, optimizer. The loop around it knows none of them.
 ///
-/// A batch is that of all processes together; each is given its own rows of it, in chunks of pairs. What a step can be
-/// made of is in [`parts`](crate::parts).
+/// A batch spans all processes; each is given its own rows of it, in chunks of pairs. Building blocks for a step are in
+/// [`parts`](crate::parts).
 pub trait Step {
-    /// Adds the gradient of a batch. `batch` numbers the batches of a run; it and the seed fix all that is random.
+    /// Adds the gradient of a batch. `batch` is its number within the run; with the seed, it determines everything
+    /// random.
     ///
     /// # Errors
-    /// When the batch does not fit, LibTorch refuses, or a peer died.
+    /// If the batch does not fit, LibTorch fails, or a peer died.
     fn accumulate(&mut self, batch: u64, chunks: &[Views]) -> Result<(), Error>;
 
     /// Optimizer step number `step`, 1-based, along the mean gradient of the batches accumulated since the last one.
     ///
     /// # Errors
-    /// When LibTorch refuses, or a peer died. A loss that is not finite is no error here: it is in the report, and the
-    /// weights are as they were.
+    /// If LibTorch fails, or a peer died. A non-finite loss is not an error here: it is in the report, and the weights
+    /// are unchanged.
     fn update(&mut self, step: u64, learning_rate: f64) -> Result<StepReport, Error>;
 
-    /// Looks at whole batches, each given in chunks of pairs, without learning from them and without the other
-    /// processes. `labels` numbers the labels of all pairs in order, where there are any.
+    /// Evaluates whole batches, each given in chunks of pairs, without learning from them and without the other
+    /// processes. `labels` numbers the labels of all pairs in order, if there are any.
     ///
     /// # Errors
     /// As [`Step::accumulate`].
@@ -43,56 +44,56 @@ pub trait Step {
     /// optimizer state (`optimizer.*`).
     fn tensors(&self) -> Vec<(String, Tensor)>;
 
-    /// Takes over what [`Step::tensors`] gave.
+    /// Loads what [`Step::tensors`] returned.
     ///
     /// # Errors
-    /// The name of a tensor that is missing or of another shape; some of the others may be taken over then.
+    /// The name of a tensor that is missing or of another shape; some of the others may have been loaded by then.
     fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<(), String>;
 
-    /// What fixes the weights beside the recipe: a table of its own settings, say. A run whose checkpoints say otherwise
-    /// is not gone on with. Null where there is nothing.
+    /// What determines the weights besides the recipe, for example a table of settings of its own. A run is not
+    /// continued if this differs in its checkpoints. Null if there is nothing.
     fn identity(&self) -> Value {
         Value::Null
     }
 
-    /// What its loss remembers of past batches.
+    /// The loss's memory of past batches.
     fn bank(&mut self) -> Option<&mut MemoryBank> {
         None
     }
 
-    /// Where the weights are.
+    /// The device of the weights.
     fn device(&self) -> Device;
 
     /// Embedding dimensions, `D`.
     fn dim(&self) -> usize;
 
-    /// Chunks of a batch that are best given to it, as it takes so many at the same time.
+    /// The preferred number of chunks per batch: how many it processes at the same time.
     fn side_by_side(&self) -> usize {
         1
     }
 }
 
-/// What a training step found.
+/// The result of a training step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepReport {
     /// The loss that was minimised, mean over the step's batches.
     pub loss: f64,
     /// L2 norm of the gradient, before clipping.
     pub grad_norm: f64,
-    /// What the loss reports of itself, and `embedding_std`.
+    /// The loss's own metrics, and `embedding_std`.
     pub metrics: BTreeMap<String, f64>,
-    /// Where loss or gradient are not finite: this process's rows whose projections are not, numbered through the
-    /// step's batches.
+    /// If the loss or the gradient is not finite: those rows of this process with non-finite projections, numbered
+    /// through the step's batches.
     pub suspects: Vec<usize>,
 }
 
-/// What a validation found, means over its batches.
+/// The result of a validation, averaged over its batches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ValidationReport {
     /// The loss.
     pub loss: f64,
-    /// What the embeddings of all pairs say together.
+    /// What the embeddings of all pairs show together.
     pub held_out: HeldOut,
-    /// What the loss reports of itself.
+    /// The loss's own metrics.
     pub metrics: BTreeMap<String, f64>,
 }

@@ -9,12 +9,12 @@ use serde::{
 
 use crate::Error;
 
-/// Optimizer steps in all: `steps = 600`, or `steps = { epochs = 32, least = 600, most = 3000 }`.
+/// Total number of optimizer steps: `steps = 600`, or `steps = { epochs = 32, least = 600, most = 3000 }`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Steps {
-    /// So many, whatever the data.
+    /// This many, whatever the data.
     Fixed(u64),
-    /// As many as show each sample so many times.
+    /// Enough to show each sample a given number of times.
     Epochs(Epochs),
 }
 
@@ -22,12 +22,12 @@ pub enum Steps {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Epochs {
-    /// How many pairs are drawn of each sample, on average.
+    /// How many pairs are drawn per sample, on average.
     pub epochs: f64,
-    /// Fewest steps: a network needs some, however few samples there are.
+    /// Minimum number of steps: a network needs some, however few samples there are.
     #[serde(default = "default_least")]
     pub least: u64,
-    /// Most steps: what many samples say, a part of them says too.
+    /// Maximum number of steps: beyond some number of samples, a part of them teaches as much as all.
     #[serde(default = "default_most")]
     pub most: u64,
 }
@@ -41,22 +41,22 @@ fn default_most() -> u64 {
 }
 
 impl Steps {
-    /// The steps of a run on `num_samples` samples, of which each step shows `pairs_per_step`.
+    /// The steps of a run on `num_samples` samples, when each step shows `pairs_per_step`.
     pub fn on(self, num_samples: usize, pairs_per_step: usize) -> u64 {
         match self {
             Self::Fixed(steps) => steps,
             Self::Epochs(Epochs { epochs, least, most }) => {
                 let steps = (epochs * num_samples as f64 / pairs_per_step.max(1) as f64).ceil();
-                // Too large a number is cut off by the conversion.
+                // The conversion saturates if the number is too large.
                 (steps as u64).clamp(least, most)
             }
         }
     }
 
-    /// Refuses what cannot be run.
+    /// Checks that training can run with these settings.
     ///
     /// # Errors
-    /// Naming the first setting that is out of range.
+    /// Names the first setting that is out of range.
     pub(crate) fn validate(self) -> Result<(), Error> {
         let refuse = |key, expected: &str, found: String| Err(Error::Config { key, expected: expected.into(), found });
         match self {
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Steps {
     }
 }
 
-/// Tells the two by their shape, so that a slip in the table is named.
+/// Distinguishes the two by type, so that a mistake in the table is reported by its key.
 struct NumberOrTable;
 
 impl<'de> Visitor<'de> for NumberOrTable {

@@ -1,4 +1,4 @@
-//! What a recipe would do, found out without training: the network, its memory, the speed of the data.
+//! What a recipe would do, found without training: the network, its memory, the speed of the data.
 
 use std::{
     fs,
@@ -19,11 +19,11 @@ use crate::{
     trainer::{chunk_pairs, with_views},
 };
 
-/// For how long views are drawn to learn how fast they come.
+/// How long views are drawn to measure their speed.
 const DRAW_FOR: Duration = Duration::from_secs(3);
 
-/// Bytes of views in the smaller of the two batches by which the memory of activations is measured, and the least and most
-/// pairs that it has: large enough to show among what the allocator keeps, small enough for any machine.
+/// Bytes of views in the smaller of the two batches used to measure the memory of activations, and its minimum and
+/// maximum number of pairs: large enough to stand out from what the allocator keeps, small enough for any machine.
 const PROBE_BYTES: usize = 4 << 20;
 const PROBE_PAIRS: [usize; 2] = [8, 256];
 
@@ -32,9 +32,9 @@ const PROBE_PAIRS: [usize; 2] = [8, 256];
 pub struct Survey {
     /// Every parameter and buffer.
     pub tensors: Vec<Parameter>,
-    /// Numbers in the parameters that are trained.
+    /// Number of trained values.
     pub num_trained: usize,
-    /// Numbers in those that are frozen, and in buffers.
+    /// Number of values in frozen parameters and in buffers.
     pub num_fixed: usize,
     /// Embedding dimensions, D.
     pub dim: usize,
@@ -42,34 +42,34 @@ pub struct Survey {
     pub num_training: usize,
     /// Samples held out for validation.
     pub num_held_out: usize,
-    /// Optimizer steps in all.
+    /// Total number of optimizer steps.
     pub steps: u64,
-    /// Pairs of a batch, over all processes.
+    /// Pairs per batch, over all processes.
     pub batch_size: usize,
     /// Pairs whose activations are in memory at a time.
     pub chunk_pairs: usize,
-    /// What a training process needs beside the program itself.
+    /// Memory of a training process besides the program itself.
     pub memory: Memory,
-    /// Pairs that the view workers of this process draw a second, with nobody else at work.
+    /// Pairs per second that the view workers of this process draw, with nothing else running.
     pub pairs_per_s: f64,
 }
 
 /// A named tensor of the network.
 #[derive(Clone, Debug, Serialize)]
 pub struct Parameter {
-    /// Its name, as `train.freeze` takes it.
+    /// Its name, as used in `train.freeze`.
     pub name: String,
-    /// Its extents.
+    /// Its dimensions.
     pub shape: Vec<i64>,
     /// Whether training changes it by gradients.
     pub is_trained: bool,
 }
 
-/// Looks at what a recipe would do with a source in `processes` processes, each with its network on `device`. Runs two small
-/// batches through the network on the CPU, and draws views for three seconds.
+/// Surveys a recipe for a source in `processes` processes, each with its network on `device`. Runs two small batches
+/// through the network on the CPU, and draws views for three seconds.
 ///
 /// # Errors
-/// When the recipe does not fit the data, or what would be in the host's memory does not fit there.
+/// If the recipe does not fit the data, or what would be in the host's memory does not fit there.
 pub fn survey(
     recipe: &TrainingJob,
     source: Arc<dyn PairSource>,
@@ -136,10 +136,10 @@ fn look(recipe: &TrainingJob, source: Arc<dyn PairSource>, processes: usize, dev
     })
 }
 
-/// The growth of the process's peak between a batch and one of twice its size, a pair.
+/// How much the process's peak memory grows from a batch to one of twice its size, per pair.
 fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Option<usize>, Error> {
     let others = SampleIds::new(probe.samples.num_views(), probe.samples.iter().map(|id| SampleId(!id.0)).collect());
-    // The views are the same twice over; which of them is of which sample costs no memory.
+    // The same views twice; which sample they belong to costs no memory.
     let samples = SampleIds::concat([&probe.samples, &others.with_groups(probe.samples.groups().to_vec())].into_iter());
     let stacks = probe.stacks.iter().map(|stack| stack.repeated(2)).collect();
     let double = Views { stacks, samples, links: [&probe.links[..], &probe.links[..]].concat() };
@@ -154,7 +154,7 @@ fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Opt
     Ok(Some(peaks[1].saturating_sub(peaks[0]) / probe.num_pairs()))
 }
 
-/// Makes the peak of the resident memory what is resident now, and returns that.
+/// Resets the peak of the resident memory to its current value, and returns that.
 fn reset_peak() -> Option<usize> {
     fs::write("/proc/self/clear_refs", "5").ok()?;
     status_bytes("VmRSS:")

@@ -1,9 +1,8 @@
-//! `tensorboard/`: what `metrics.jsonl` says, for TensorBoard.
+//! `tensorboard/`: the content of `metrics.jsonl`, for TensorBoard.
 //!
-//! The events file is a pure function of the lines of `metrics.jsonl`: it is written anew from them when a run is
-//! opened, and a line that is appended there is appended here. So a resumed run reads as if it had never stopped. Its
-//! name tells when it was written anew: TensorBoard keeps files open, and would not see that one of the same name is
-//! another.
+//! The events file is a pure function of the lines of `metrics.jsonl`: it is rewritten from them when a run is opened,
+//! and a line appended there is appended here. So a resumed run reads as if it had never stopped. Its name contains the
+//! time it was rewritten: TensorBoard keeps files open, and would not notice a different file of the same name.
 //!
 //! ```text
 //! file     = record*                                                             TFRecord
@@ -29,7 +28,7 @@ use serde_json::Value;
 
 use crate::{Error, Timing};
 
-/// What the first record says.
+/// The content of the first record.
 const VERSION: &str = "brain.Event:2";
 
 /// The events file of a run, open for appending.
@@ -40,10 +39,10 @@ pub(crate) struct EventsFile {
 }
 
 impl EventsFile {
-    /// Writes the file anew from the lines of `metrics.jsonl`, in the place of any other.
+    /// Writes the file anew from the lines of `metrics.jsonl`, replacing any other.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If writing fails.
     pub(crate) fn create(run: &RunDir, events: impl Iterator<Item = Value>) -> Result<Self, Error> {
         let directory = run.tensorboard();
         fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
@@ -59,14 +58,14 @@ impl EventsFile {
     /// Appends a line of `metrics.jsonl`, in one write.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If writing fails.
     pub(crate) fn append(&mut self, event: &Value) -> Result<(), Error> {
         let records = self.encoder.encode(event);
         self.file.write_all(&records).map_err(Error::io(&self.path))
     }
 }
 
-/// Removes every events file of ours but `path`, also those that a kill left unfinished.
+/// Removes our events files except `path`, including those that a kill left unfinished.
 fn remove_others(directory: &Path, path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let other = entry?;
@@ -80,7 +79,7 @@ fn remove_others(directory: &Path, path: &Path) -> io::Result<()> {
 /// Turns lines of `metrics.jsonl` into records.
 #[derive(Default)]
 struct Encoder {
-    /// When the last step with a time was logged, in seconds since 1970: what has no time of its own happened then.
+    /// When the last step with a time was logged, in seconds since 1970: used for events without a time of their own.
     wall_time: f64,
     has_version: bool,
     /// The step of the last warning, and how many there were at that step.
@@ -92,13 +91,13 @@ impl Encoder {
         self.wall_time = event["timing"]["unix_s"].as_f64().unwrap_or(self.wall_time);
         let mut records = vec![];
         if !std::mem::replace(&mut self.has_version, true) {
-            // It takes the first event's time, so that the file does not depend on when it was written anew.
+            // It takes the first event's time, so that the file does not depend on when it was rewritten.
             record(&mut records, &Message::default().double(1, self.wall_time).bytes(3, VERSION.as_bytes()));
         }
         let step = event["step"].as_u64().unwrap_or_default();
         let summary = match event["event"].as_str() {
             Some("warning") => {
-                // TensorBoard shows one text of a tag and a step.
+                // TensorBoard shows only one text per tag and step.
                 self.warned = (step, if self.warned.0 == step { self.warned.1 + 1 } else { 1 });
                 text(&format!("warnings/{}", self.warned.1), event["message"].as_str().unwrap_or_default())
             }
@@ -111,8 +110,8 @@ impl Encoder {
     }
 }
 
-/// Every number of the line, as `GROUP/NAME`. What lies in its object `timing` is of a group of its own; a number of
-/// the line itself goes before one of the same name in its object `metrics`. What is no finite number is left out.
+/// Every number of the line, as `GROUP/NAME`. Those in its object `timing` form a group of their own; a number of the
+/// line itself takes precedence over one of the same name in its object `metrics`. Non-finite values are left out.
 fn scalars(event: &Value, group: &str) -> Message {
     let mut values = BTreeMap::new();
     for (name, value) in event.as_object().into_iter().flatten() {
@@ -156,7 +155,7 @@ fn record(records: &mut Vec<u8>, message: &Message) {
     records.extend(masked_crc(bytes).to_le_bytes());
 }
 
-/// CRC-32C, masked as TensorFlow does it (`crc32c.h`): a CRC of bytes that hold their own CRC says little.
+/// CRC-32C, masked as in TensorFlow (`crc32c.h`): the CRC of bytes that contain their own CRC is of little use.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -40,22 +40,22 @@ use crate::{
 pub enum Outcome {
     /// All steps are done.
     Finished,
-    /// The validation loss did not improve any more.
+    /// The validation loss stopped improving.
     EarlyStopped,
 }
 
-/// What a training run left behind.
+/// The result of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainSummary {
     /// How it ended.
     pub outcome: Outcome,
     /// Steps done.
     pub steps: u64,
-    /// The step of the checkpoint that it was resumed from.
+    /// The step of the checkpoint it was resumed from.
     pub resumed_from: Option<u64>,
-    /// The step whose weights are in the model: the best validation's, or the last.
+    /// The step whose weights are in the model: that of the best validation, or the last.
     pub model_step: u64,
-    /// Lowest validation loss, where there was a validation.
+    /// Lowest validation loss, if there was a validation.
     pub best_validation_loss: Option<f64>,
     /// The model.
     pub model: PathBuf,
@@ -65,18 +65,18 @@ pub struct TrainSummary {
     pub pairs: u64,
     /// Seconds of training, in this process.
     pub elapsed_s: f64,
-    /// Seconds in which the trainer waited for data.
+    /// Seconds the trainer waited for data.
     pub wait_s: f64,
 }
 
-/// Trains by a recipe into a run directory, or goes on where that directory holds a checkpoint of the same recipe.
+/// Trains a recipe in a run directory, or continues if that directory holds a checkpoint of the same recipe.
 ///
-/// Of many processes each calls this; the first alone reads and writes the run directory.
+/// With several processes, each calls this; only the first reads and writes the run directory.
 ///
 /// # Errors
-/// When the recipe does not fit the data or the directory, the data is damaged, the loss is no number any more, LibTorch
-/// refuses (memory first of all: see [`Error::OutOfMemory`]), a peer died, or the user cancels (after a checkpoint; call again
-/// to go on).
+/// If the recipe does not fit the data or the directory, the data are damaged, the loss becomes non-finite, LibTorch
+/// fails (above all for lack of memory: see [`Error::OutOfMemory`]), a peer died, or the user cancels (after a
+/// checkpoint; call again to continue).
 pub fn train(
     recipe: &TrainingJob,
     source: Arc<dyn PairSource>,
@@ -92,22 +92,22 @@ pub fn train(
 /// The loop: data, schedule, validation, metrics, checkpoints and resume around one [`Step`].
 pub struct Trainer {
     recipe: TrainingJob,
-    /// In all, on these data.
+    /// Total number, for these data.
     steps: u64,
     step: Box<dyn Step>,
     training: Arc<dyn PairSource>,
     order: BatchOrder,
-    /// What is held out, in the first process.
+    /// The held-out pairs, in the first process.
     validation: Validation,
-    /// Whether there are any, known to all processes.
+    /// Whether there are any; known to all processes.
     validates: bool,
     run_dir: RunDir,
     group: Rc<ProcessGroup>,
-    /// What the first process writes.
+    /// The files that the first process writes.
     output: Option<Output>,
     state: State,
     resumed_from: Option<u64>,
-    /// Steps that the observer has heard of.
+    /// Steps already reported to the observer.
     announced: u64,
     clock: Clock,
 }
@@ -119,11 +119,11 @@ struct Output {
 }
 
 impl Trainer {
-    /// Splits the source, builds the networks, and resumes from the newest whole checkpoint of the run directory. A
-    /// damaged checkpoint is passed over with a warning.
+    /// Splits the source, builds the networks, and resumes from the newest intact checkpoint of the run directory. A
+    /// damaged checkpoint is skipped with a warning.
     ///
     /// # Errors
-    /// When the recipe does not fit the data or the directory, or the weights do not fit into memory.
+    /// If the recipe does not fit the data or the directory, or the weights do not fit into memory.
     pub fn new(
         recipe: &TrainingJob,
         source: Arc<dyn PairSource>,
@@ -148,7 +148,7 @@ impl Trainer {
         Self::with_step(recipe, Box::new(step), source, &place, run_dir, observer)
     }
 
-    /// As [`Trainer::new`], around a step of the caller's.
+    /// As [`Trainer::new`], with a step of the caller's.
     ///
     /// # Errors
     /// As [`Trainer::new`].
@@ -231,7 +231,7 @@ impl Trainer {
         })
     }
 
-    /// Steps in all.
+    /// Total number of steps.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -241,12 +241,12 @@ impl Trainer {
         self.state.step
     }
 
-    /// Trains until `until` steps are done, the recipe's steps are, or the validation loss no longer improves. May be
+    /// Trains until `until` steps or the recipe's steps are done, or the validation loss no longer improves. May be
     /// called again.
     ///
     /// # Errors
-    /// As [`train`]. [`Error::Interrupted`] comes after a checkpoint; after any other error the trainer is of no use, and a new
-    /// one goes on from the last checkpoint.
+    /// As [`train`]. [`Error::Interrupted`] is returned after a checkpoint; after any other error the trainer is
+    /// unusable, and a new one continues from the last checkpoint.
     pub fn run(&mut self, until: u64, observer: &dyn Observer) -> Result<(), Error> {
         let result = invar_torch::caught(|| self.run_steps(until, observer)).unwrap_or_else(|panic| Err(panic.into()));
         result.map_err(|error| {
@@ -309,11 +309,11 @@ impl Trainer {
         self.save_checkpoint()
     }
 
-    /// Writes the model: the weights of the best validation, or the last where nothing was validated; their moving
-    /// average where there is one.
+    /// Writes the model: the weights of the best validation, or the last if nothing was validated; their moving average
+    /// if there is one.
     ///
     /// # Errors
-    /// When the disk refuses, or the best checkpoint is damaged.
+    /// If writing fails, or the best checkpoint is damaged.
     pub fn finish(&self) -> Result<TrainSummary, Error> {
         guarded(&self.recipe.train, "writing the model", || self.write_model())
     }
@@ -374,7 +374,7 @@ impl Trainer {
         if save { self.save_checkpoint() } else { Ok(()) }
     }
 
-    /// The first process looks at the held-out samples; all hear of the loss.
+    /// The first process evaluates the held-out samples; all receive the loss.
     fn validate(&mut self, observer: &dyn Observer) -> Result<(), Error> {
         let report = match self.output {
             Some(_) => self.step.validate(&self.validation.batches, self.validation.labels.as_deref())?,
@@ -413,7 +413,7 @@ impl Trainer {
         checkpoints.save(self.state.step, self.state.best_step, &self.step.tensors(), &self.state)
     }
 
-    /// Names the samples and the way back.
+    /// Names the samples and the checkpoint to return to.
     fn non_finite(&self, what: &'static str, value: f64, suspects: &[usize]) -> Error {
         let (accumulate, rows) = (self.recipe.train.accumulate, self.rows());
         let name = |&suspect: &usize| {
@@ -457,12 +457,12 @@ pub(crate) fn with_views(config: &TrainConfig, source: Arc<dyn PairSource>) -> A
     if config.views == 2 { source } else { Arc::new(ManyViews::new(source, config.views)) }
 }
 
-/// Pairs of a chunk of `num_rows` rows: as the recipe says, else a share for each of those that are taken side by side.
+/// Pairs per chunk of `num_rows` rows: as the recipe says, or an equal part for each chunk processed side by side.
 pub(crate) fn chunk_pairs(config: &TrainConfig, num_rows: usize, side_by_side: usize) -> usize {
     if config.chunk_pairs == 0 { num_rows.div_ceil(side_by_side) } else { config.chunk_pairs.min(num_rows) }
 }
 
-/// Tells the user and the file.
+/// Reports warnings to the user and in the log.
 fn warn(step: u64, warnings: Vec<String>, log: &mut MetricsLog, observer: &dyn Observer) -> Result<(), Error> {
     for message in warnings {
         observer.warning(&message);

@@ -1,4 +1,4 @@
-//! What LibTorch refuses, and what panics, in the midst of training and embedding: an error, and a run that goes on.
+//! What LibTorch fails, and what panics, in the midst of training and embedding: an error, and a run that goes on.
 
 mod synthetic;
 

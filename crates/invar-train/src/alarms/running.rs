@@ -1,10 +1,10 @@
-//! Statistics of the last values of a series. What is not finite is not counted.
+//! Statistics of the last values of a series. Non-finite values are not counted.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// The mean of the first values, then an exponential one: each new value counts as one of `over`.
+/// A plain mean over the first values, then an exponential one: each new value weighs one part in `over`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mean {
     over: u64,
@@ -51,7 +51,7 @@ impl Median {
         }
     }
 
-    /// The upper one of the two in the middle of an even number; `None` of fewer than `least` values, or of none.
+    /// The upper of the two middle values if their number is even; `None` with fewer than `least` values, or none.
     pub(super) fn value(&self, least: usize) -> Option<f64> {
         if self.values.is_empty() || self.values.len() < least {
             return None;

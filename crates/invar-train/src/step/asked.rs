@@ -1,4 +1,5 @@
-//! What the losses of single positions come to: sums over the rows of chunks and processes, divided by what the whole batch asks.
+//! The values of the losses over single positions: sums over the rows of chunks and processes, divided by the number of
+//! places the whole batch asks about.
 
 use invar_loss::{Local, Objective};
 use invar_nn::Views;
@@ -7,14 +8,14 @@ use tch::Tensor;
 
 use crate::Error;
 
-/// How many places each local loss asks about in the batch of all processes, to divide by.
+/// How many places each local loss asks about in the batch of all processes: its divisor.
 pub(super) struct Asked(Vec<(&'static str, f64)>);
 
 impl Asked {
-    /// Of the own chunks of a batch.
+    /// Counts the places in this process's chunks of a batch.
     ///
     /// # Errors
-    /// When a loss finds nothing to ask about, no loss reads the links that there are, or a peer died.
+    /// If a loss finds nothing to ask about, no loss uses the links that there are, or a peer died.
     pub fn of(loss: &Objective, chunks: &[Views], group: &ProcessGroup) -> Result<Self, Error> {
         if !loss.reads_links() && chunks.iter().any(|chunk| !chunk.links.is_empty()) {
             return Err(Error::UnreadLinks);
@@ -23,7 +24,7 @@ impl Asked {
         if sums.is_empty() {
             return Ok(Self(vec![]));
         }
-        // A batch may have nothing to say in one process, but not in all.
+        // A batch may have no targets in one process, but not in all.
         let mut unasked = None;
         for chunk in chunks {
             let of_chunk = chunk.asked();
@@ -41,12 +42,12 @@ impl Asked {
         Ok(Self(loss.local_names().into_iter().zip(divisors).collect()))
     }
 
-    /// The share of a local loss, with its weight.
+    /// This process's part of the mean of a local loss, with its weight.
     pub fn mean(&self, local: &Local) -> Tensor {
         &local.sum / self.divisor(local)
     }
 
-    /// The shares of what is to be looked at.
+    /// This process's parts of the metrics.
     pub fn metrics(&self, local: &Local) -> Vec<(String, Tensor)> {
         let divisor = self.divisor(local);
         local.metrics.iter().map(|(name, sum)| ((*name).to_owned(), sum / divisor)).collect()

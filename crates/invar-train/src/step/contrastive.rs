@@ -1,18 +1,21 @@
-//! Contrastive learning, of one process or many, with activations of a whole batch in memory or of a chunk at a time.
+//! Contrastive learning in one process or many, with the activations of a whole batch in memory or of one chunk at a
+//! time. *Own* rows, chunks and projections are those of this process; a *share* is its part of a sum over all
+//! processes.
 //!
-//! The loss of a batch depends on its samples through their projections alone, which are small. So a batch goes
-//! through in three parts, which are the same for one process and many, one chunk and many:
+//! The loss of a batch depends on its samples only through their projections, which are small. So a batch is processed
+//! in three parts, the same for one process and many, one chunk and many:
 //!
 //! 1. projections of the own rows, gathered from all processes;
-//! 2. the loss's gradient with respect to them: each process works out the share of its rows, the shares are summed;
+//! 2. the loss's gradient with respect to them: each process computes the share of its rows, and the shares are summed;
 //! 3. from the projections back to the weights, for the own rows; the weights' gradients are summed over processes.
 //!
-//! Parts 1 and 3 take as many chunks side by side as there are threads, where the encoder looks at each view by itself on a
-//! CPU: threads that meet three times a step wait less than threads that meet in every operation.
+//! If the encoder treats each view separately on a CPU, parts 1 and 3 process as many chunks side by side as there are
+//! threads: threads that meet three times per step wait less than threads that meet in every operation.
 //!
-//! With more chunks than that, part 1 keeps no activations and part 3 computes them anew, some chunks at a time, from the
-//! same random state: the exact gradient of the whole batch in the memory of those chunks, for one forward pass more
-//! (GradCache: Gao et al., *Scaling deep contrastive learning batch size under memory limited setup*, 2021).
+//! With more chunks than that, part 1 keeps no activations and part 3 computes them again, a few chunks at a time, from
+//! the same random state: the exact gradient of the whole batch in the memory of those chunks, at the cost of one more
+//! forward pass (GradCache: Gao et al., *Scaling deep contrastive learning batch size under memory limited setup*,
+//! 2021).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -45,13 +48,13 @@ pub struct ContrastiveStep {
     network: Network,
     ema: Option<Ema>,
     optimizer: Optimizer,
-    /// Of all losses together; or of each, where a rule weighs them.
+    /// Those of all losses together; or one entry per loss, if a rule weights them.
     gradients: Vec<OfLosses>,
-    /// Which parameters are the encoders': what the losses share.
+    /// Which parameters belong to the encoders, and so are shared by the losses.
     is_shared: Vec<bool>,
     harmony_seed: u64,
     grad_clip: f64,
-    /// Chunks that are encoded at the same time; 1 where the encoder draws at random or norms over the batch.
+    /// Chunks that are encoded at the same time; 1 if the encoder draws at random or normalizes over the batch.
     side_by_side: usize,
     dropout_seed: u64,
     group: Rc<ProcessGroup>,
@@ -61,7 +64,7 @@ pub struct ContrastiveStep {
     seen: Vec<Seen>,
 }
 
-/// The gradients of some losses, by their names and where they are among the losses.
+/// The gradients of some losses, with the losses' names and their range among all losses.
 struct OfLosses {
     names: Vec<&'static str>,
     numbers: Range<usize>,
@@ -70,19 +73,20 @@ struct OfLosses {
 
 /// What is remembered of a batch until the update.
 struct Seen {
-    /// Projections of the own rows, one `[b, P]` a view.
+    /// Projections of the own rows, one `[b, P]` per view.
     own: Vec<Tensor>,
-    /// What they are to those of all processes.
+    /// How they relate to those of all processes.
     relations: Relations,
     /// Projections of all processes' rows by the slow network.
     slow_keys: Option<Vec<Tensor>>,
 }
 
 impl ContrastiveStep {
-    /// Builds the networks. Weights are drawn from the recipe's seed and are the same for every device and process.
+    /// Builds the networks. Weights are drawn from the recipe's seed and are the same on every device and in every
+    /// process.
     ///
     /// # Errors
-    /// When the recipe does not fit the shapes of the views.
+    /// If the recipe does not fit the shapes of the views.
     pub fn new(recipe: &TrainingJob, shapes: &[ViewShape], place: &Place) -> Result<Self, Error> {
         let config = &recipe.train;
         invar_torch::set_deterministic(true)?;
@@ -97,7 +101,7 @@ impl ContrastiveStep {
             return Err(Error::Config { key: "train.ema_decay", expected, found: "0".into() });
         }
         let ema = (config.ema_decay > 0.0).then(|| Ema::new(recipe, shapes, &network)).transpose()?;
-        // What no gradient moves (the running means of batch norms, frozen layers) is stored, but not optimised.
+        // What no gradient changes (the running means of batch norms, frozen layers) is stored, but not optimised.
         let trainable = network.named().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
         let optimizer = Optimizer::new("optimizer", config, trainable);
         let is_row_wise = recipe.encoders.iter().all(EncoderConfig::is_row_wise) && place.device == Device::Cpu;
@@ -130,7 +134,7 @@ impl ContrastiveStep {
         self.network.named()
     }
 
-    /// Projections of the own rows, of all chunks together; with the graphs of the chunks where they are kept.
+    /// Projections of the own rows, of all chunks together; with the chunks' graphs if they are kept.
     fn project(&self, batch: u64, chunks: &[Views]) -> Result<(Projected, Option<Vec<Projected>>), Error> {
         let pass = self.pass(&self.network, batch);
         if chunks.len() <= self.side_by_side {
@@ -138,7 +142,7 @@ impl ContrastiveStep {
             return Ok((tch::no_grad(|| concatenate(&parts)), Some(parts)));
         }
         let _no_grad = tch::no_grad_guard();
-        // Part 3 passes the chunks again: running means must not see them twice.
+        // Part 3 passes the chunks again: running means must not count them twice.
         let buffers = self.network.named().into_iter().filter(|(_, t)| !t.requires_grad());
         let before: Vec<(Tensor, Tensor)> = buffers.map(|(_, t)| (t.copy(), t)).collect();
         let parts = self.each(numbered(chunks), &|(number, chunk)| pass.forward(number, &chunk))?;
@@ -157,8 +161,8 @@ impl ContrastiveStep {
         Ok(Some(own.iter().map(|keys| self.group.all_gather(keys)).collect::<Result<_, _>>()?))
     }
 
-    /// Part 3 for some of the losses: from the gradients of the own projections, and from what the local losses make of the
-    /// views, to those of the weights.
+    /// Part 3 for some of the losses: from the gradients of the own projections, and from the local losses' outputs for
+    /// the views, to the gradients of the weights.
     fn backward(
         &mut self,
         batch: u64,
@@ -204,7 +208,7 @@ impl ContrastiveStep {
         Ok(())
     }
 
-    /// Does something with each of some chunks, as many at a time as may be.
+    /// Processes each of some chunks, as many at a time as allowed.
     fn each<I: Send, T: Send>(
         &self,
         inputs: Vec<I>,
@@ -217,12 +221,12 @@ impl ContrastiveStep {
     }
 
     fn pass<'a>(&self, network: &'a Network, batch: u64) -> Pass<'a> {
-        // Where chunks are taken side by side, nothing is drawn, and the generator is one for all threads.
+        // If chunks are processed side by side, nothing is drawn; the generator is shared by all threads.
         let dropout_seed = (self.side_by_side == 1).then(|| seed::mix(self.dropout_seed, batch));
         Pass { network, dropout_seed, rank: self.group.rank() as u64 }
     }
 
-    /// The rows to blame for a loss that is not finite, numbered through the batches since the last update.
+    /// The rows to blame for a non-finite loss, numbered through the batches since the last update.
     fn suspects(&self) -> Vec<usize> {
         let is_bad = |seen: &Seen, row: i64| seen.own.iter().any(|v| v.get(row).isfinite().all().int64_value(&[]) == 0);
         let all = self.seen.iter().flat_map(|seen| (0..seen.relations.own().len() as i64).map(move |row| (seen, row)));
@@ -230,22 +234,22 @@ impl ContrastiveStep {
     }
 }
 
-/// The chunks of a batch and their numbers.
+/// The chunks of a batch with their numbers.
 fn numbered(chunks: &[Views]) -> Vec<(usize, Views)> {
     chunks.iter().map(Views::shallow_clone).enumerate().collect()
 }
 
-/// A batch on its way through a network, in training.
+/// A batch passing through a network, in training.
 struct Pass<'a> {
     network: &'a Network,
-    /// Of the batch; `None` where nothing is drawn.
+    /// Seed of the batch; `None` if nothing is drawn.
     dropout_seed: Option<u64>,
-    /// Of the process.
+    /// Rank of the process.
     rank: u64,
 }
 
 impl Pass<'_> {
-    /// Dropout is a function of the seed, the batch, the chunk and the process: nothing of it need be stored.
+    /// Dropout is a function of the seed, the batch, the chunk and the process: none of it needs to be stored.
     fn forward(&self, chunk: usize, views: &Views) -> Result<Projected, Error> {
         let Some(dropout_seed) = self.dropout_seed else { return self.network.forward(views, Mode::TRAIN) };
         let own_seed = seed::mix(seed::mix(dropout_seed, chunk as u64), self.rank);
@@ -253,13 +257,13 @@ impl Pass<'_> {
     }
 }
 
-/// What it takes to go back from the projections of a chunk to the weights.
+/// What is needed to go back from the projections of a chunk to the weights.
 struct Part {
     number: usize,
     chunk: Views,
-    /// Its projections, where the activations of the forward pass are kept.
+    /// Its projections, if the activations of the forward pass are kept.
     graph: Option<Projected>,
-    /// The gradients of the loss with respect to them, one `[b, P]` a view.
+    /// The gradients of the loss with respect to them, one `[b, P]` per view.
     along: Vec<Tensor>,
     params: Vec<Tensor>,
 }
@@ -355,7 +359,7 @@ impl Step for ContrastiveStep {
 
     fn validate(&self, batches: &[Vec<Views>], labels: Option<&[Option<u32>]>) -> Result<ValidationReport, Error> {
         let _no_grad = tch::no_grad_guard();
-        // What will embed is what is judged.
+        // Validates the network that will embed.
         let network = self.ema.as_ref().map_or(&self.network, |ema| &ema.network);
         let solo = ProcessGroup::solo();
         let mut mean = ValidationReport::default();
@@ -368,7 +372,7 @@ impl Step for ContrastiveStep {
             let relations = Relations::of_all(SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples)));
             let slow_keys = self.network.loss.needs_slow_keys().then_some(projections.as_slice());
             let context = Context { slow_keys, ..Context::solo(&relations, &solo, false) };
-            // The queue of a momentum loss is that of the network in training.
+            // The queue of a momentum loss belongs to the network in training.
             let output = self.network.loss.criterion(&projections, &context)?;
             if let Some(total) = output.total() {
                 mean.loss += total.f_double_value(&[])? * part;
@@ -421,11 +425,11 @@ impl Step for ContrastiveStep {
     }
 }
 
-/// The names under which the loss and the moments of the embeddings travel among the metrics.
+/// The names of the loss and of the moments of the embeddings among the metrics.
 const LOSS: &str = "";
 const MOMENTS: &str = "moments";
 
-/// The chunks of a batch, one after the other.
+/// Concatenates the chunks of a batch.
 fn concatenate(parts: &[Projected]) -> Projected {
     let join = |of: &dyn Fn(&Projected) -> &Vec<Tensor>| {
         let num_views = parts.first().map_or(0, |part| of(part).len());
@@ -447,7 +451,7 @@ fn inner(tensors: &[Tensor], gradients: &[Tensor]) -> Tensor {
     Tensor::stack(&sums, 0).sum(None::<Kind>)
 }
 
-/// Of the rows of all views: their number, and the sums of their values and of the squares `[1 + 2 D]`.
+/// Over the rows of all views: their number, the sums of their values and the sums of squares, `[1 + 2 D]`.
 fn moments(views: &[Tensor]) -> Tensor {
     let all = wide(&Tensor::cat(views, 0)); // [2B, D]
     let sum = |x: &Tensor| x.sum_dim_intlist(0, false, Kind::Double);
@@ -456,7 +460,7 @@ fn moments(views: &[Tensor]) -> Tensor {
 }
 
 /// Standard deviation of each dimension, averaged, times `sqrt(D)`: about 1 when the embeddings fill the sphere, 0 when
-/// they have collapsed to a point. Of [`moments`], summed over processes and batches.
+/// they have collapsed to a point. Computed from [`moments`], summed over processes and batches.
 fn embedding_std(moments: &[f64]) -> f64 {
     let (number, dim) = (moments[0], (moments.len() - 1) / 2);
     let (sums, squares) = moments[1..].split_at(dim);
@@ -464,14 +468,14 @@ fn embedding_std(moments: &[f64]) -> f64 {
     sums.iter().zip(squares).map(deviation).sum::<f64>() / dim as f64 * (dim as f64).sqrt()
 }
 
-/// In double precision, which Metal has not: there on the CPU.
+/// In double precision; Metal lacks it, so there on the CPU.
 fn wide(x: &Tensor) -> Tensor {
     let x = if x.device() == Device::Mps { x.to_device(Device::Cpu) } else { x.shallow_clone() };
     x.to_kind(Kind::Double)
 }
 
-/// The values of scalars and moments, their shares summed over the processes, and of a norm that all of them know, in
-/// one copy from the device.
+/// The values of scalars and moments, summed over the processes' shares, and of a norm that all of them know, in one
+/// copy from the device.
 fn host_values<'a>(
     shares: impl Iterator<Item = &'a Tensor>,
     moments: &'a Tensor,
@@ -504,7 +508,7 @@ mod tests {
         let spread = |x: Tensor| embedding_std(&Vec::<f64>::try_from(moments(&[x])).unwrap());
         assert!((spread(centred) - 1.0).abs() < 0.02);
         assert_eq!(spread(Tensor::ones([10, 4], (Kind::Double, Device::Cpu))), 0.0);
-        // Numbers and sums of several batches add up.
+        // Counts and sums of several batches add up.
         let [a, b] = [1.0, -1.0].map(|sign| moments(&[Tensor::full([3, 4], 0.5 * sign, (Kind::Float, Device::Cpu))]));
         assert_eq!(embedding_std(&Vec::<f64>::try_from(a + b).unwrap()), 1.0);
     }

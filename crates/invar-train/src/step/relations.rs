@@ -1,4 +1,5 @@
-//! What the rows of a batch are to each other, also those of other processes: ids travel from host to host.
+//! How the rows of a batch relate to each other and to those of other processes: ids travel from host to host. *Own*
+//! rows and chunks are those of this process.
 
 use invar_dataset::{GroupId, Related, SampleId};
 use invar_nn::{Relations, SampleIds, Views};
@@ -7,10 +8,10 @@ use tch::{Kind, Tensor};
 
 use crate::Error;
 
-/// Of the own chunks of a batch and those of the other processes, in the order of their ranks.
+/// The relations of the own chunks of a batch to those of all processes, in rank order.
 ///
 /// # Errors
-/// When a peer died.
+/// If a peer died.
 pub(super) fn relations(chunks: &[Views], group: &ProcessGroup) -> Result<Relations, Error> {
     let own = SampleIds::concat(chunks.iter().map(|chunk| &chunk.samples));
     let (num_rows, rank) = (own.num_pairs(), group.rank());
@@ -18,13 +19,13 @@ pub(super) fn relations(chunks: &[Views], group: &ProcessGroup) -> Result<Relati
     Ok(Relations::new(samples, rank * num_rows..(rank + 1) * num_rows))
 }
 
-/// The samples of all processes' views, the groups of their pairs, and what these say of others.
+/// The samples of all processes' views, the groups of their pairs, and the pairs' statements about other samples.
 fn gathered(own: &SampleIds, group: &ProcessGroup) -> Result<SampleIds, Error> {
     let pairs = 0..own.num_pairs();
     let said = |pair: usize| own.related().get(pair).map_or(&[][..], Vec::as_slice);
     // The bits of an id travel as a signed number.
     let ids = own.iter().map(|id| id.0 as i64);
-    // Whether a pair has a group, and which; of how many samples it says something: also where no pair has or says any,
+    // Whether a pair has a group, and which; and how many samples it names. Sent even if no pair here has or names any,
     // because those of another process may.
     let has_group = pairs.clone().map(|pair| i64::from(own.group(pair).is_some()));
     let groups = pairs.clone().map(|pair| own.group(pair).map_or(0, |group| group.0 as i64));
@@ -39,7 +40,7 @@ fn gathered(own: &SampleIds, group: &ProcessGroup) -> Result<SampleIds, Error> {
     let [has_group, groups, num_said] = [(); 3].map(|()| lists.next().unwrap_or_default());
     let groups = has_group.iter().zip(groups).map(|(&has, &bits)| (has == 1).then_some(GroupId(bits as u64)));
     let samples = SampleIds::new(own.num_views(), ids).with_groups(groups.collect());
-    // What pairs say, padded to what those of the process say that say the most.
+    // What the pairs name, padded to the process that names the most.
     let most = num_said.chunks(own.num_pairs().max(1)).map(|of_process| of_process.iter().sum::<i64>()).max();
     let most = most.unwrap_or(0);
     if most == 0 {

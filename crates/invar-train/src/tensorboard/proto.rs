@@ -35,7 +35,7 @@ impl Message {
         self.base_128(field << 3 | wire_type)
     }
 
-    /// Seven bits a byte, the lowest first; the eighth says that there are more.
+    /// Seven bits per byte, lowest first; the eighth means that more follow.
     fn base_128(mut self, mut value: u64) -> Self {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);

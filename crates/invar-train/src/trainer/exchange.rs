@@ -1,4 +1,4 @@
-//! Weights and keys that leave a trainer, and others that come in.
+//! Weights and keys that leave a trainer or enter it.
 
 use std::collections::HashMap;
 
@@ -10,21 +10,21 @@ use crate::{Error, Step, memory::guarded};
 
 impl Trainer {
     /// Everything that training changes, by name: copies of [`Step::tensors`]. To average the weights of several
-    /// trainers, take the mean of what starts with `trunk.`, `head.` and `ema.` and is a floating-point number, and
-    /// leave to each its own optimizer, whose names start with `optimizer.`.
+    /// trainers, take the mean of the floating-point tensors whose names start with `trunk.`, `head.` or `ema.`, and
+    /// leave each trainer its own optimizer, whose names start with `optimizer.`.
     pub fn tensors(&self) -> HashMap<String, Tensor> {
         copies(&*self.step)
     }
 
-    /// Takes over what [`Trainer::tensors`] gave, of this trainer or another of the same networks; [`Trainer::run`]
-    /// goes on with it. Steps done, alarms and the best validation stay as they are. Of many processes each takes over
-    /// the same.
+    /// Loads what [`Trainer::tensors`] returned, from this trainer or another of the same networks; [`Trainer::run`]
+    /// continues from it. Steps done, alarms and the best validation are unchanged. With several processes, each must
+    /// load the same.
     ///
-    /// The run directory does not know of it before the next checkpoint: whoever exchanges weights between two calls of
-    /// [`Trainer::run`] does so again after a kill.
+    /// The run directory does not record this until the next checkpoint: if you exchange weights between two calls of
+    /// [`Trainer::run`], do so again after a kill.
     ///
     /// # Errors
-    /// [`Error::Tensors`], naming one that is missing or of another shape; everything is then as it was.
+    /// [`Error::Tensors`], naming one that is missing or of another shape; everything is then unchanged.
     pub fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<(), Error> {
         guarded(&self.recipe.train, "taking over weights", || {
             let before = copies(&*self.step);
@@ -35,7 +35,7 @@ impl Trainer {
         })
     }
 
-    /// What the loss remembers of past batches: for clients that exchange keys.
+    /// The loss's memory of past batches, for clients that exchange keys.
     pub fn bank(&mut self) -> Option<&mut MemoryBank> {
         self.step.bank()
     }

@@ -1,4 +1,4 @@
-//! What a checkpoint holds beside tensors, and how a run comes back to it.
+//! What a checkpoint holds besides tensors, and how a run resumes from it.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::{
     identity::refuse_difference,
 };
 
-/// What a checkpoint holds beside tensors.
+/// What a checkpoint holds besides tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) step: u64,
@@ -38,7 +38,7 @@ impl State {
         }
     }
 
-    /// Loads the newest whole checkpoint into the step: the first process reads it and sends it to the others.
+    /// Loads the newest intact checkpoint into the step: the first process reads it and sends it to the others.
     pub(super) fn resume(
         checkpoints: Option<&Checkpoints>,
         identity: &Value,
@@ -57,7 +57,7 @@ impl State {
         let mut bytes = Tensor::from_slice(&text).to_device(step.device());
         group.broadcast(&mut bytes)?;
         let state: Option<Self> = serde_json::from_slice(&Vec::<u8>::try_from(bytes)?).expect("the first one's state");
-        // Also of a fresh run: the weights are drawn from one seed, but not necessarily by machines of one kind.
+        // Even in a fresh run: the weights are drawn from one seed, but not necessarily on the same kind of machine.
         for (_, mut tensor) in step.tensors() {
             tch::no_grad(|| group.broadcast(&mut tensor))?;
         }
@@ -65,10 +65,10 @@ impl State {
     }
 }
 
-/// What fixed the weights of a checkpoint.
+/// What determined the weights of a checkpoint.
 ///
 /// # Errors
-/// When it cannot be read or is damaged.
+/// If it cannot be read or is damaged.
 pub(crate) fn identity_of(path: &Path) -> Result<Value, Error> {
     Ok(checkpoint::read_state::<State>(path)?.identity)
 }

@@ -1,4 +1,4 @@
-//! What is held out of training, drawn once.
+//! The pairs held out for validation, drawn once.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     held_out::numbered_labels,
 };
 
-/// Held-out batches in chunks of pairs, and the numbers of the labels of all pairs where there are any.
+/// Held-out batches in chunks of pairs, and the label numbers of all pairs if there are any.
 #[derive(Default)]
 pub(super) struct Validation {
     pub(super) batches: Vec<Vec<Views>>,
@@ -20,7 +20,7 @@ pub(super) struct Validation {
 }
 
 impl Validation {
-    /// Draws the batches of the validation, the same for the whole run.
+    /// Draws the validation batches, the same for the whole run.
     pub(super) fn draw(
         recipe: &TrainingJob,
         held_out: Arc<dyn PairSource>,
