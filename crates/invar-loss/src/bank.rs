@@ -1,10 +1,10 @@
 //! A memory bank: keys of past batches, which serve as negatives of later ones (Wu, Xiong, Yu and Lin, *Unsupervised
 //! feature learning via non-parametric instance discrimination*, 2018; He et al., *Momentum contrast*, 2020).
 //!
-//! Of each key it remembers the sample, the sample of its query, the group, the origin and the step. An *origin* is a
-//! client: a run with data of its own. Samples and groups are numbered within an origin, so that the number 7 of two
-//! clients is two samples; the processes of one run, which number alike and hold the same bank, are one origin. The
-//! *step* is that of the optimizer at which the key came, so that banks which are merged keep the newest keys of all.
+//! For each key it stores the sample, the sample of its query, the group, the origin and the step. An *origin* is a
+//! client: a run with data of its own. Samples and groups are numbered within an origin, so number 7 at two clients
+//! means two samples; the processes of one run, which share their numbering and hold the same bank, are one origin. The
+//! *step* is the optimizer step at which the key was added, so that merging banks keeps the newest keys of all.
 //!
 //! ```
 //! use invar_dataset::SampleId;
@@ -49,36 +49,36 @@ const FILLED: &str = "filled";
 const POSITION: &str = "position";
 const ORIGIN: &str = "origin";
 const CAPACITY: &str = "capacity";
-/// Names of what is kept of each key.
+/// Names of what is stored per key.
 const COLUMNS: [&str; 6] = [KEYS, IDS, QUERY_IDS, GROUPS, ORIGINS, STEPS];
 
 /// The last `capacity` keys that were pushed. See the [module](self).
 ///
-/// A slot for each, which are written round and round. Numbers are kept in tensors, as the bits of an i64, so that they
-/// are stored and sent as weights are.
+/// A ring buffer of slots. Integers are kept in tensors, as the bits of an i64, so that they are stored and sent like
+/// weights.
 #[derive(Debug)]
 pub struct MemoryBank {
     /// `[capacity, P]`.
     keys: Weights,
-    /// Of the samples of the keys `[capacity]`.
+    /// The samples of the keys `[capacity]`.
     ids: Weights,
-    /// Of the samples that the keys were paired with `[capacity]`.
+    /// The samples that the keys were paired with `[capacity]`.
     query_ids: Weights,
-    /// 1 and the group, or 0 and 0 where a key has none `[capacity, 2]`.
+    /// 1 and the group, or 0 and 0 for a key without one `[capacity, 2]`.
     groups: Weights,
-    /// Who pushed each key `[capacity]`.
+    /// The origin of each key `[capacity]`.
     origins: Weights,
-    /// When each key came `[capacity]`.
+    /// The step at which each key was added `[capacity]`.
     steps: Weights,
     /// How many slots hold a key, from the first on: a scalar.
     filled: Weights,
     /// The slot of the next key: a scalar.
     position: Weights,
-    /// Of what is pushed: a scalar.
+    /// The origin of keys to be pushed: a scalar.
     origin: Weights,
 }
 
-/// What is pushed into a bank at once: `n` keys, oldest first, and what is known of them.
+/// Keys pushed into a bank at once: `n` of them, oldest first, with their metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys<'a> {
     /// `[n, P]`.
@@ -87,19 +87,19 @@ pub struct Keys<'a> {
     pub samples: &'a [SampleId],
     /// The sample that each key was paired with.
     pub queries: &'a [SampleId],
-    /// The group of each key; empty where none has one.
+    /// The group of each key; empty if none has one.
     pub groups: &'a [Option<GroupId>],
     /// The step of the optimizer, 1-based.
     pub step: u64,
 }
 
 impl MemoryBank {
-    /// An empty bank of `capacity` keys of `width` numbers, by itself, of origin 0.
+    /// An empty, standalone bank for `capacity` keys of `width` values, with origin 0.
     pub fn new(capacity: usize, width: usize, device: Device) -> Self {
         Self::under(&nn::VarStore::new(device).root(), capacity, width)
     }
 
-    /// As [`MemoryBank::new`], whose tensors are buffers under `path`: they are stored, loaded and moved with the
+    /// As [`MemoryBank::new`], but its tensors are buffers under `path`: they are stored, loaded and moved with the
     /// weights.
     pub fn under(path: &nn::Path, capacity: usize, width: usize) -> Self {
         let capacity = capacity as i64;
@@ -121,10 +121,10 @@ impl MemoryBank {
         }
     }
 
-    /// Keys that it holds.
+    /// Number of keys it holds.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn len(&self) -> Result<usize, Error> {
         Ok(self.filled.f_int64_value(&[])? as usize)
     }
@@ -132,31 +132,31 @@ impl MemoryBank {
     /// Whether it holds none.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn is_empty(&self) -> Result<bool, Error> {
         Ok(self.len()? == 0)
     }
 
-    /// Keys that it can hold.
+    /// Maximum number of keys it can hold.
     pub fn capacity(&self) -> usize {
         self.keys.size()[0] as usize
     }
 
-    /// Numbers of a key, `P`.
+    /// Length of a key, `P`.
     pub fn width(&self) -> usize {
         self.keys.size()[1] as usize
     }
 
-    /// Who it says pushes; 0 unless set.
+    /// The origin of keys to be pushed; 0 unless set.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn origin(&self) -> Result<u64, Error> {
         Ok(self.origin.f_int64_value(&[])? as u64)
     }
 
-    /// Says who pushes from now on. Clients that exchange their keys must each have a number of their own, set before
-    /// the first key: keys that are there already keep theirs.
+    /// Sets the origin of keys pushed from now on. Clients that exchange keys must each have a number of their own, set
+    /// before the first key: keys already in the bank keep theirs.
     pub fn set_origin(&mut self, origin: u64) {
         let _ = tch::no_grad(|| self.origin.fill_(origin as i64));
     }
@@ -164,7 +164,7 @@ impl MemoryBank {
     /// The keys `[len, P]`, slot by slot; not copied.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn keys(&self) -> Result<Tensor, Error> {
         self.used(&self.keys)
     }
@@ -172,7 +172,7 @@ impl MemoryBank {
     /// The samples of the keys, slot by slot.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn samples(&self) -> Result<Vec<SampleId>, Error> {
         Ok(self.numbers(&self.ids)?.into_iter().map(SampleId).collect())
     }
@@ -180,7 +180,7 @@ impl MemoryBank {
     /// The samples that the keys were paired with, slot by slot.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn queries(&self) -> Result<Vec<SampleId>, Error> {
         Ok(self.numbers(&self.query_ids)?.into_iter().map(SampleId).collect())
     }
@@ -188,32 +188,32 @@ impl MemoryBank {
     /// The groups of the keys, slot by slot.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn groups(&self) -> Result<Vec<Option<GroupId>>, Error> {
         let bits = self.numbers(&self.groups)?;
         Ok(bits.chunks_exact(2).map(|of_key| (of_key[0] == 1).then_some(GroupId(of_key[1]))).collect())
     }
 
-    /// Who pushed the keys, slot by slot.
+    /// The origins of the keys, slot by slot.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn origins(&self) -> Result<Vec<u64>, Error> {
         self.numbers(&self.origins)
     }
 
-    /// The steps at which the keys came, slot by slot.
+    /// The steps at which the keys were added, slot by slot.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn steps(&self) -> Result<Vec<u64>, Error> {
         self.numbers(&self.steps)
     }
 
-    /// Puts keys in the place of the oldest.
+    /// Adds keys, replacing the oldest.
     ///
     /// # Panics
-    /// When there is another number of samples, queries or groups than of keys, or the keys have another width.
+    /// If the numbers of samples, queries or groups differ from that of the keys, or the keys have another width.
     pub fn push(&mut self, new: &Keys) {
         let Keys { keys, samples, queries, groups, step } = *new;
         let num = keys.size()[0] as usize;
@@ -236,19 +236,19 @@ impl MemoryBank {
         });
     }
 
-    /// Everything that it holds, oldest first, by the names under which checkpoints hold it: `bank` `[len, P]`; `ids`,
-    /// `query_ids`, `origins` and `steps` `[len]` and `groups` `[len, 2]`, bits as i64; beside them the scalars
-    /// `capacity` and `origin`. Copies, on the host.
+    /// Everything it holds, oldest first, under the names used in checkpoints: `bank` `[len, P]`; `ids`, `query_ids`,
+    /// `origins` and `steps` `[len]` and `groups` `[len, 2]`, bits as i64; and the scalars `capacity` and `origin`.
+    /// Copies, on the host.
     ///
     /// # Errors
-    /// When LibTorch refuses.
+    /// If LibTorch fails.
     pub fn export(&self) -> Result<HashMap<String, Tensor>, Error> {
         let columns = self.aged()?.into_iter().zip(COLUMNS).map(|(column, name)| (name.to_owned(), column));
         let scalars = [(CAPACITY, self.capacity() as u64), (ORIGIN, self.origin()?)];
         Ok(columns.chain(scalars.map(|(name, value)| (name.to_owned(), Tensor::from(value as i64)))).collect())
     }
 
-    /// A bank by itself, on the CPU, of what [`MemoryBank::export`] gave.
+    /// A standalone bank, on the CPU, from what [`MemoryBank::export`] returned.
     ///
     /// # Errors
     /// [`Error::Bank`], naming the tensor that is missing or of another shape or kind.
@@ -291,14 +291,14 @@ impl MemoryBank {
         Ok(bank)
     }
 
-    /// Takes up the keys of another bank, but for those that it holds already; returns how many of them it keeps. Where
-    /// there are more than fit, those of the latest steps stay; of one step, those of the higher origins.
+    /// Adds the keys of another bank, except those it holds already; returns how many of them it keeps. If not all fit,
+    /// those of the latest steps stay; within one step, those of the higher origins.
     ///
-    /// Two banks of different origins hold the same keys in the same order after each took up the other, if both have
-    /// room for as many.
+    /// Two banks of different origins hold the same keys in the same order after merging each other, if both have
+    /// enough room.
     ///
     /// # Errors
-    /// [`Error::Bank`], when the keys of the other have another width.
+    /// [`Error::Bank`], if the keys of the other have another width.
     pub fn merge(&mut self, other: &Self) -> Result<usize, Error> {
         if other.width() != self.width() {
             let width = |bank: &Self| format!("keys of {} numbers", bank.width());
@@ -374,12 +374,12 @@ impl MemoryBank {
     }
 }
 
-/// Numbers whose bits a tensor carries, of which LibTorch has the signed ones only.
+/// Integers as the bits of a tensor's values; LibTorch has only the signed type.
 fn bits(numbers: impl Iterator<Item = u64>) -> Tensor {
     Tensor::from_slice(&numbers.map(|number| number as i64).collect::<Vec<_>>())
 }
 
-/// The bytes of each key and of what is known of it.
+/// The bytes of each key and its metadata.
 fn rows(columns: &[Tensor; 6]) -> Result<impl Iterator<Item = Vec<u8>>, Error> {
     let num = columns[0].size()[0] as usize;
     let mut rows = vec![vec![]; num];

@@ -7,8 +7,8 @@
 //! L = 1/2B sum_a [ ln sum_n e^(s z_a . z_n) - s z_a . z_p(a) ]
 //! ```
 //!
-//! where `n` are the `2B - 2` views of other samples: the positive is not in the denominator, which in NT-Xent shrinks
-//! the gradient of pairs that are near already, most so in small batches. The loss can be negative.
+//! where `n` are the `2B - 2` views of other samples: the positive is not in the denominator, where in NT-Xent it
+//! shrinks the gradient of pairs that are already near, most of all in small batches. The loss can be negative.
 
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -20,19 +20,19 @@ use crate::{
     rows::{Aggregate, Criterion},
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "decoupled";
 
 /// Settings of [`Decoupled`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecoupledConfig {
-    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    /// Divides the cosines; if it is learned, its initial value, in `[0.01, 1]`.
     pub temperature: f64,
     /// Whether the temperature is learned, as `head.decoupled.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
-    /// Widths of a projection head, ReLU between its layers; empty for none.
+    /// Widths of a projection head, with ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
 }
 
@@ -46,7 +46,7 @@ impl DecoupledConfig {
     /// Builds the loss over embeddings of `dim` dimensions.
     ///
     /// # Errors
-    /// When a setting is out of range.
+    /// If a setting is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Decoupled, Error> {
         let head = Head::new(path, dim, self.temperature, self.learn_temperature, &self.projection)?;
         Ok(Decoupled { head })
@@ -69,7 +69,7 @@ impl Loss for Decoupled {
         let criterion = Criterion::Softmax { aggregate: Aggregate::Mean, decoupled: true, margin: 0.0, beta: 0.0 };
         let groups = Groups::of_pairs(context.relations.samples());
         let sums = all_with_all(views, groups.as_ref(), context, &self.head, Others::Ignored, criterion)?;
-        // Without negatives a row is 0.
+        // A row without negatives is 0.
         let of_row = |negatives: f64| if negatives > 0.0 { (2.0 * negatives).ln() } else { 0.0 };
         let chance = chance(num_pairs, num_pairs, groups.as_ref(), of_row);
         Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
@@ -114,7 +114,7 @@ mod tests {
         let eye = vec![Tensor::eye(5, F64), Tensor::eye(5, F64)];
         let found = Case::new(&config(0.1, false), eye, once(5)).value();
         assert!((found - (8f64.ln() - 10.0)).abs() < 1e-10);
-        // All alike, 8 pairs in groups of 4, 3 and 1: each has two groups to be told from, in both views.
+        // All alike, 8 pairs in groups of 4, 3 and 1: each has two groups as negatives, in both views.
         let case = Case::new(&config(0.1, false), alike(2), samples(2, 8, Sharing::Groups));
         assert!((case.value() - 4f64.ln()).abs() < 1e-10);
         assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);

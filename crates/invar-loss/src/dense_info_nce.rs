@@ -1,17 +1,18 @@
-//! InfoNCE between the items of two views that belong together: pixels that an optical flow joins, places of one scene, moments
-//! of one recording (Wang et al., *Dense contrastive learning for self-supervised visual pre-training*, 2021; O Pinheiro et
+//! InfoNCE between matching items of two views: pixels related by an optical flow, places of one scene, moments of one
+//! recording (Wang et al., *Dense contrastive learning for self-supervised visual pre-training*, 2021; O Pinheiro et
 //! al., *Unsupervised learning of dense visual representations*, 2020).
 //!
-//! It is a *local* loss: each pair is compared with itself, so that the negatives of an item are the other linked items of its own
-//! pair. With `l_kj = s a_k . b_j` over the linked tokens `a` of the first view and `b` of the second, of unit length after a
-//! linear layer, and link `k` of weight `w_k`:
+//! It is a *local* loss: each pair is compared with itself, so the negatives of an item are the other linked items of
+//! its own pair. With `l_kj = s a_k . b_j` over the linked tokens `a` of the first view and `b` of the second, of unit
+//! length after a linear layer, and link `k` of weight `w_k`:
 //!
 //! ```text
 //! L = sum_k w_k [ ln sum_j e^l_kj - l_kk + ln sum_j e^l_jk - l_kk ] / 2 / sum_k w_k
 //! ```
 //!
-//! Items are input positions: pixels of a picture, row by row, or tokens of a sequence; several can be under one token of the
-//! encoder. Links of one token with each other, and items that a link of weight 0 joins, are neither positives nor negatives.
+//! Items are input positions: pixels of a picture, row by row, or tokens of a sequence; several can fall under one
+//! token of the encoder. Links between the same two tokens, and items joined by a link of weight 0, are neither
+//! positives nor negatives.
 
 use std::collections::HashSet;
 
@@ -22,7 +23,7 @@ use tch::{Kind, Tensor, nn};
 
 use crate::{Error, LOWEST, Local, Loss};
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "dense-info-nce";
 
 /// Settings of [`DenseInfoNce`].
@@ -31,7 +32,7 @@ pub const NAME: &str = "dense-info-nce";
 pub struct DenseInfoNceConfig {
     /// Divides the cosines.
     pub temperature: f64,
-    /// Dimensions in which tokens are compared.
+    /// Dimension of the space in which tokens are compared.
     pub dim: usize,
 }
 
@@ -45,7 +46,7 @@ impl DenseInfoNceConfig {
     /// Builds the loss over the tokens of an encoder.
     ///
     /// # Errors
-    /// When a setting is out of range, or the encoder has no tokens.
+    /// If a setting is out of range, or the encoder has no tokens.
     pub fn init(&self, path: &nn::Path, tokens: Option<TokenShape>) -> Result<DenseInfoNce, Error> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             let found = self.temperature.to_string();
@@ -119,7 +120,8 @@ impl Loss for DenseInfoNce {
 }
 
 impl DenseInfoNce {
-    /// The weighed sum over the links of one pair, and of those whose nearest is their own. `None` without links to learn from.
+    /// The weighted sum over the links of one pair, and over those whose nearest is their own. `None` without links to
+    /// learn from.
     fn of_pair(&self, first: &Tensor, second: &Tensor, linked: &Linked) -> Option<(Tensor, Tensor)> {
         let n = linked.weights.len() as i64;
         if n == 0 {
@@ -145,12 +147,12 @@ impl DenseInfoNce {
 
 /// The links of a pair that are learned from.
 struct Linked {
-    /// Token of the first view.
+    /// Tokens of the first view.
     anchors: Vec<i64>,
-    /// Token of the second.
+    /// Tokens of the second.
     keys: Vec<i64>,
     weights: Vec<f32>,
-    /// Which are neither positives nor negatives of each other `[n, n]`.
+    /// Which pairs of links are neither positives nor negatives of each other `[n, n]`.
     ignored: Vec<bool>,
 }
 
@@ -177,7 +179,7 @@ impl Linked {
     }
 }
 
-/// The token over an item of a view: a pixel of a picture of this width, or a position of a sequence.
+/// The token covering an item of a view: a pixel of a picture of this width, or a position of a sequence.
 fn place(item: u32, grid: Option<Grid>, width: Option<usize>, tokens: &Tensor) -> Result<i64, Error> {
     let (item, num_tokens) = (i64::from(item), tokens.size()[1]);
     let place = match (grid, width) {
@@ -253,7 +255,7 @@ mod tests {
         assert!((found.sum.double_value(&[]) - expected).abs() < 1e-5, "{expected}");
         let asked = Asked { targets: vec![], links: &[links], widths: vec![] };
         assert_eq!(loss.num_asked(&asked), 3.5);
-        // Two links of one token tell nothing apart.
+        // Two links of one token cannot be distinguished.
         let same = of(&loss, vec![link(0, 1, 1.0), link(0, 2, 1.0)], None, None).unwrap().unwrap();
         assert!(same.sum.double_value(&[]).abs() < 1e-6);
         assert!(of(&loss, vec![], None, None).unwrap().is_none());

@@ -1,22 +1,22 @@
 use thiserror::Error;
 
-/// What can be wrong with a loss or with what it is given.
+/// What can be wrong with a loss or its input.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The loss is defined for another number of views.
     #[error("loss {loss} compares {expected} views of a pair, got {found}")]
     Views {
-        /// The loss, as the recipe names it.
+        /// The loss, as named in the recipe.
         loss: &'static str,
-        /// Views it compares.
+        /// The number of views it compares.
         expected: usize,
-        /// Views it was given.
+        /// The number of views it was given.
         found: usize,
     },
     /// The embeddings of the views do not match.
     #[error("loss {loss}: view 0 has embeddings {first:?}, view {view} has {found:?}")]
     Shape {
-        /// The loss, as the recipe names it.
+        /// The loss, as named in the recipe.
         loss: &'static str,
         /// Shape of the first view's embeddings.
         first: Vec<i64>,
@@ -28,31 +28,31 @@ pub enum Error {
     /// A batch without negatives.
     #[error("loss {loss} needs at least 2 pairs in a batch, got {found}")]
     TooFew {
-        /// The loss, as the recipe names it.
+        /// The loss, as named in the recipe.
         loss: &'static str,
         /// Pairs in the batch.
         found: i64,
     },
-    /// Something beside the embeddings does not match them.
+    /// An input besides the embeddings does not match them.
     #[error("loss {loss}: {what} must have shape {expected:?}, got {found:?}")]
     Beside {
-        /// The loss, as the recipe names it.
+        /// The loss, as named in the recipe.
         loss: &'static str,
         /// What does not match.
         what: &'static str,
-        /// The shape that it must have.
+        /// The required shape.
         expected: Vec<i64>,
-        /// Its shape; empty where it is missing.
+        /// Its shape; empty if it is missing.
         found: Vec<i64>,
     },
-    /// A memory bank that does not fit, or tensors that are none.
+    /// A memory bank that does not fit, or tensors that are not one.
     #[error("memory bank: {name} must be {expected}, got {found}")]
     Bank {
         /// The tensor.
         name: String,
-        /// What it must be.
+        /// The required value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
     /// An encoder that has no tokens.
@@ -61,17 +61,17 @@ pub enum Error {
         invar_nn::encoder::WITH_TOKENS.join(", ")
     )]
     NoTokens {
-        /// The loss, as the recipe names it.
+        /// The loss, as named in the recipe.
         loss: &'static str,
     },
-    /// A link between items that cannot be.
+    /// An impossible link between items.
     #[error("loss dense-info-nce: {what}: expected {expected}, found {found}")]
     Link {
-        /// What of it.
+        /// Which property is wrong.
         what: &'static str,
-        /// As it must be.
+        /// The required value.
         expected: String,
-        /// As it is.
+        /// The actual value.
         found: String,
     },
     /// A setting out of range.
@@ -79,12 +79,12 @@ pub enum Error {
     Config {
         /// The setting, dotted as in a recipe.
         key: &'static str,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// LibTorch refused, or a peer died.
+    /// LibTorch failed, or a peer died.
     #[error(transparent)]
     Torch(#[from] invar_torch::Error),
 }

@@ -1,13 +1,13 @@
-//! How much each key counts as a negative, where groups are known.
+//! How much each key counts as a negative, if groups are known.
 //!
 //! Keys of one group are known to belong together (reads of one overlap component), so they are neither positives nor
-//! negatives of each other, but for those that are paired. To all others a group is one negative: each of its `n` keys
-//! weighs `1 / n`, where a key without a group weighs 1. Otherwise a genome in two large groups would be torn apart by
-//! its own size. Of a group beside which there are others like it (`GroupId::alike`) each key weighs 1: what tells
-//! these groups apart is little, and is learned of many.
+//! negatives of each other, except those that are paired. To all others a group is one negative: each of its `n` keys
+//! weighs `1 / n`, while a key without a group weighs 1. Otherwise a genome split into two large groups would be torn
+//! apart by its own size. If there are other groups like it (`GroupId::alike`), each key of a group weighs 1: these
+//! groups differ little, and it takes many negatives to learn the difference.
 //!
-//! Counted are the pairs of the whole batch, so that the keys of a group in one view of it weigh 1 together, also where a
-//! row is not compared with all of them.
+//! The pairs of the whole batch are counted, so the keys of a group in one view of it weigh 1 together, even if a row
+//! is not compared with all of them.
 
 use std::collections::HashMap;
 
@@ -15,18 +15,18 @@ use invar_dataset::GroupId;
 use invar_nn::SampleIds;
 use tch::{Device, Kind, Tensor};
 
-/// The groups of some keys, of which at least two are of one group.
+/// The groups of some keys, at least two of which share a group.
 pub(crate) struct Groups {
-    /// Of each key: the same for keys of one group, and for no others.
+    /// For each key a number that is shared by the keys of its group, and by no others.
     numbers: Vec<i32>,
     /// How many keys have each number.
     counts: Vec<u32>,
-    /// Whether the keys of each number weigh 1 each.
+    /// Whether each key with this number weighs 1.
     are_alike: Vec<bool>,
 }
 
 impl Groups {
-    /// `None` where no two keys are of one group: then all of them weigh 1, and none is left out.
+    /// `None` if no two keys share a group: then all weigh 1, and none is left out.
     pub(crate) fn new(keys: impl Iterator<Item = Option<GroupId>>) -> Option<Self> {
         let (mut numbers, mut counts, mut are_alike, mut of_group) = (vec![], vec![], vec![], HashMap::new());
         for group in keys {
@@ -42,12 +42,12 @@ impl Groups {
         (counts.len() < numbers.len()).then_some(Self { numbers, counts, are_alike })
     }
 
-    /// Of the pairs of a batch.
+    /// The groups of the pairs of a batch.
     pub(crate) fn of_pairs(samples: &SampleIds) -> Option<Self> {
         Self::new(samples.groups().iter().copied())
     }
 
-    /// What each key weighs as a negative.
+    /// The weight of each key as a negative.
     pub(crate) fn weights(&self) -> Vec<f64> {
         let weight = |&number: &i32| match self.are_alike[number as usize] {
             true => 1.0,
@@ -56,7 +56,7 @@ impl Groups {
         self.numbers.iter().map(weight).collect()
     }
 
-    /// What the negatives of each key weigh together: the keys of all other groups.
+    /// The total weight of each key's negatives: the keys of all other groups.
     pub(crate) fn negatives(&self) -> Vec<f64> {
         let mut of_number = vec![0.0; self.counts.len()];
         self.numbers.iter().zip(self.weights()).for_each(|(&number, weight)| of_number[number as usize] += weight);
@@ -67,36 +67,37 @@ impl Groups {
     /// For tiles of logits on a device.
     pub(crate) fn on(&self, kind: Kind, device: Device) -> Weighing {
         let weights = Tensor::from_slice(&self.weights()).to_kind(kind).to_device(device);
-        // As floats, which LibTorch compares several times as fast. A batch is far from 2^24 keys.
+        // As floats, which LibTorch compares several times as fast. A batch is far below 2^24 keys.
         Weighing { numbers: Tensor::from_slice(&self.numbers).to_kind(kind).to_device(device), weights }
     }
 }
 
 /// [`Groups`] on a device.
 pub(crate) struct Weighing {
-    /// Equal where keys are of one group `[K]`.
+    /// Equal for keys of one group `[K]`.
     pub(crate) numbers: Tensor,
-    /// What each key weighs as a negative `[K]`.
+    /// The weight of each key as a negative `[K]`.
     pub(crate) weights: Tensor,
 }
 
 impl Weighing {
-    /// Some of the keys, one after the other.
+    /// A range of the keys.
     pub(crate) fn narrow(&self, first: i64, count: i64) -> Self {
         Self { numbers: self.numbers.narrow(0, first, count), weights: self.weights.narrow(0, first, count) }
     }
 
-    /// Where a key of these and one of others are of one group `[K, others]`.
+    /// Whether each of these keys shares a group with each of the others `[K, others]`.
     pub(crate) fn same(&self, others: &Self) -> Tensor {
         self.numbers.unsqueeze(1).eq_tensor(&others.numbers.unsqueeze(0))
     }
 
-    /// Fills a tile `[T, K]` with 1 where one of the `T` keys from `first` on and one of all are of one group, else with 0.
+    /// Fills a tile `[T, K]` with 1 where one of the `T` keys from `first` on and one of all share a group, else with
+    /// 0.
     pub(crate) fn same_out(&self, first: i64, tile: &Tensor) -> Tensor {
         self.numbers.narrow(0, first, tile.size()[0]).unsqueeze(1).eq_tensor_out(tile, &self.numbers.unsqueeze(0))
     }
 
-    /// The keys over and over again.
+    /// The keys repeated.
     pub(crate) fn repeat(&self, times: i64) -> Self {
         Self { numbers: self.numbers.repeat([times]), weights: self.weights.repeat([times]) }
     }
@@ -107,8 +108,8 @@ impl Weighing {
     }
 }
 
-/// The loss of an encoder that tells nothing apart, mean over the pairs, which are the first of the keys: `of_row` makes it of
-/// what the negatives of a pair weigh together.
+/// The loss of an encoder for which all samples look alike, averaged over the pairs, which are the first of the keys:
+/// `of_row` computes it from the total weight of a pair's negatives.
 pub(crate) fn chance(num_pairs: i64, num_keys: i64, groups: Option<&Groups>, of_row: impl Fn(f64) -> f64) -> f64 {
     match groups {
         None => of_row((num_keys - 1) as f64),
@@ -132,7 +133,7 @@ mod tests {
         let some = groups(&[9, 0, 7, 9, 0, 9, 7, 5]).unwrap();
         let third = 1.0 / 3.0;
         assert_eq!(some.weights(), [third, 1.0, 0.5, third, 1.0, third, 0.5, 1.0]);
-        // Five negatives there are to tell apart, of which each key is one or a part of one.
+        // There are five negatives to distinguish, and each key is one or a part of one.
         assert!(some.negatives().iter().all(|weight| (weight - 4.0).abs() < 1e-12));
         let all = groups(&[3; 4]).unwrap();
         assert_eq!((all.weights(), all.negatives()), (vec![0.25; 4], vec![0.0; 4]));

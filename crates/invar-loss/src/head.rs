@@ -1,7 +1,7 @@
 //! What the head of every loss has: a projection and a temperature.
 //!
-//! The three settings `temperature`, `learn_temperature` and `projection` stand in the configuration of each loss, so
-//! that a recipe's unknown keys are refused by name. Parameters are named `head.<loss>.logit_scale` and
+//! The three settings `temperature`, `learn_temperature` and `projection` are repeated in the configuration of each
+//! loss, so that unknown keys in a recipe are reported by name. Parameters are named `head.<loss>.logit_scale` and
 //! `head.<loss>.projectionN.{weight,bias}`.
 
 use invar_nn::{Encoded, Weights, layers::Linear, unit_length};
@@ -28,11 +28,11 @@ enum Scale {
 }
 
 impl Head {
-    /// Over embeddings of `dim` dimensions. `projection` holds the widths of the layers, ReLU between them; none means
-    /// that the embeddings are compared as they are. A learned temperature starts at the one given.
+    /// A head over embeddings of `dim` dimensions. `projection` holds the widths of the layers, with ReLU between them;
+    /// empty means that the embeddings are compared as they are. A learned temperature starts at the given one.
     ///
     /// # Errors
-    /// When the temperature or a width is out of range.
+    /// If the temperature or a width is out of range.
     pub fn new(
         path: &nn::Path,
         dim: usize,
@@ -65,7 +65,7 @@ impl Head {
         Ok(Self { scale, projection: layers })
     }
 
-    /// Embeddings `[B, D]` to what is compared `[B, P]`, rows of unit length.
+    /// Embeddings `[B, D]` to what is compared, `[B, P]`, rows of unit length.
     pub fn project(&self, view: &Encoded) -> Tensor {
         let Some((last, inner)) = self.projection.split_last() else { return view.embedding.shallow_clone() };
         let mut x = view.embedding.shallow_clone();
@@ -75,7 +75,7 @@ impl Head {
         unit_length(&last.forward(&x))
     }
 
-    /// `1 / temperature`, a scalar; where it is learned, gradients flow to its parameter.
+    /// `1 / temperature`, a scalar; if it is learned, gradients flow to its parameter.
     pub fn scale(&self, kind: Kind, device: Device) -> Tensor {
         match &self.scale {
             Scale::Fixed(scale) => Tensor::from(*scale).to_kind(kind).to_device(device),
@@ -91,7 +91,7 @@ impl Head {
         }
     }
 
-    /// Puts a learned `ln(1 / temperature)` back into `[0, ln 100]`; to be called after every step.
+    /// Clamps a learned `ln(1 / temperature)` to `[0, ln 100]`; to be called after every step.
     pub fn clamp(&self) {
         if let Scale::Learned(logit_scale) = &self.scale {
             tch::no_grad(|| {
@@ -149,7 +149,7 @@ mod tests {
         names.sort();
         let layers = ["projection0.bias", "projection0.weight", "projection1.bias", "projection1.weight"];
         assert_eq!(names, layers.map(|layer| format!("head.l.{layer}")));
-        // Without widths, nothing happens to an embedding.
+        // Without widths, an embedding is not changed.
         let none = Head::new(&store.root(), 3, 0.1, false, &[]).unwrap();
         assert_eq!(none.project(&encoded(x.shallow_clone())), x);
     }

@@ -8,15 +8,15 @@
 //! L    = 1/2 mean_i [ logsumexp_j l_ij - l_ii ] + 1/2 mean_j [ logsumexp_i l_ij - l_jj ]
 //! ```
 //!
-//! With a margin, a positive's logit is `s (q_i . k_i - margin)`. A sample is never its own negative, nor that of a sample
-//! that it is paired with: such `l_ij` are left out of the sums. So are those of two pairs of one group, and in the others
-//! `e^l_ij` is multiplied by the weight of pair `j` in the sum over `j`, by that of pair `i` in the sum over `i`. The accuracy is
-//! how often a positive is nearer than every negative, mean over both directions.
+//! With a margin, a positive's logit is `s (q_i . k_i - margin)`. A sample is never a negative of itself, nor of a
+//! sample that it is paired with: such `l_ij` are left out of the sums. So are those of two pairs of one group; in the
+//! others `e^l_ij` is multiplied by the weight of pair `j` in the sum over `j`, and by that of pair `i` in the sum over
+//! `i`. The accuracy is how often a positive is nearer than every negative, averaged over both directions.
 //!
-//! Memory is `O(B)`: value and gradients are worked out in tiles of rows, exactly, see `info_nce/tiles.rs`.
+//! Memory is `O(B)`: value and gradients are computed in tiles of rows, exactly, see `info_nce/tiles.rs`.
 //!
-//! An encoder that tells nothing apart has `L = ln B`, so `loss / ln B` near 1 means that nothing is learned yet. With
-//! groups `B` is the number of groups and of pairs without one.
+//! An encoder for which all samples look alike has `L = ln B`, so `loss / ln B` near 1 means that nothing has been
+//! learned yet. With groups, `B` is the number of groups plus that of pairs without one.
 
 use std::sync::Arc;
 
@@ -35,22 +35,22 @@ use tiles::{Rows, Share, Sums};
 mod tests;
 mod tiles;
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "info-nce";
 
 /// Settings of [`InfoNce`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InfoNceConfig {
-    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    /// Divides the cosines; if it is learned, its initial value, in `[0.01, 1]`.
     pub temperature: f64,
     /// Whether the temperature is learned, as `head.info_nce.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
-    /// Widths of a projection head, ReLU between its layers; empty for none.
+    /// Widths of a projection head, with ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
-    /// Taken off the cosine of a positive, in `[0, 2]`: an additive margin (Yang et al., *Improving multilingual
-    /// sentence embedding using bi-directional dual encoder with additive margin softmax*, 2019; LaBSE has 0.3).
+    /// Subtracted from the cosine of a positive, in `[0, 2]`: an additive margin (Yang et al., *Improving multilingual
+    /// sentence embedding using bi-directional dual encoder with additive margin softmax*, 2019; LaBSE uses 0.3).
     pub margin: f64,
 }
 
@@ -64,7 +64,7 @@ impl InfoNceConfig {
     /// Builds the loss over embeddings of `dim` dimensions.
     ///
     /// # Errors
-    /// When the temperature, a width or the margin is out of range.
+    /// If the temperature, a width or the margin is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<InfoNce, Error> {
         let Self { temperature, learn_temperature, projection, margin } = self;
         check_margin(*margin)?;
@@ -88,7 +88,7 @@ impl Loss for InfoNce {
         let (q, k, num_pairs) = check_two(NAME, views, context)?;
         let kind = if q.kind() == Kind::Double { Kind::Double } else { Kind::Float };
         let scale = self.head.scale(kind, q.device());
-        // Under a guard against gradients nothing that is computed has one.
+        // Under a no-grad guard nothing that is computed has gradients.
         let with_gradients = [q, k, &scale].iter().any(|x| (x.flatten(0, -1).narrow(0, 0, 1) * 1.0).requires_grad());
         let own_part = context.relations.own().len() as f64 / num_pairs as f64;
         let ignored = ignored(context.relations);
@@ -134,8 +134,8 @@ impl Loss for InfoNce {
     }
 }
 
-/// Where a row of the first view, of the own ones, and a column of the second are related, but of different pairs: `[row,
-/// column]`, by row.
+/// Which own rows of the first view and columns of the second are related but of different pairs: `[row, column]`, by
+/// row.
 fn ignored(relations: &Relations) -> Arc<[[i64; 2]]> {
     let of_row = |row: usize| {
         let others = relations.of(0, row).iter().filter(move |other| other.view == 1 && other.pair != row);

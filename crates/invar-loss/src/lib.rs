@@ -3,7 +3,7 @@
 //! A loss owns its criterion and its head (projection, temperature), whose parameters are named `head.<loss>.*` and
 //! dropped at embedding time. It returns named terms, whose sum is minimised, and metrics.
 //!
-//! Which loss for what:
+//! Which loss to use when:
 //!
 //! | loss | for |
 //! |---|---|
@@ -13,17 +13,19 @@
 //! | [`multi_positive`] (Khosla et al. 2020; Miech et al. 2020) | more than two views, or several rows of one sample |
 //! | [`sigmoid`] (Zhai et al. 2023) | batches of any size, few negatives: no row is normalised by the others |
 //! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
-//! | [`dense_info_nce`] (Wang et al. 2021) | beside another: pixels, places, moments of two views that belong together |
-//! | [`masked_token`] (Devlin et al. 2019) | beside another: what is hidden of a view is told from the rest of it |
+//! | [`dense_info_nce`] (Wang et al. 2021) | alongside another: matching pixels, places or moments of two views |
+//! | [`masked_token`] (Devlin et al. 2019) | alongside another: hidden parts of a view are predicted from the rest |
 //!
 //! A recipe may name several, each with a weight: see [`objective`].
 //!
-//! What the rows of a batch are to each other is one sparse weighted list: [`Relations`]. By it rows of one sample are
-//! never negatives of each other, nor are those of two samples that the batch pairs with each other. Where pairs have groups (`invar_dataset::GroupId`), neither are
-//! those of one group; and a group counts once as a negative, however many of its samples are in the batch: each of `n`
-//! pairs of a group weighs `1 / n` in every denominator, see `groups.rs`. Without groups nothing of this costs anything.
+//! How the rows of a batch relate to each other is one sparse weighted list: [`Relations`]. Rows of one sample are
+//! never negatives of each other, nor are those of two samples that the batch pairs. If pairs have groups
+//! (`invar_dataset::GroupId`), neither are rows of one group; and a group counts as a single negative, however many of
+//! its samples are in the batch: each of `n` pairs of a group weighs `1 / n` in every denominator, see `groups.rs`.
+//! Without groups none of this costs anything.
 //!
-//! Shapes: `B` pairs, `D` embedding dimensions.
+//! Shapes: `B` pairs, `D` embedding dimensions. *Own* pairs and rows are those of this process; a *share* is its part
+//! of a sum over all processes.
 //!
 //! ```
 //! use invar_dataset::SampleId;
@@ -87,25 +89,25 @@ pub use objective::{LossTables, Objective, WeightedLoss};
 pub use rows::Aggregate;
 pub use sigmoid::{Sigmoid, SigmoidConfig};
 
-/// In place of the logarithm of 0: no NaN comes of differences, and its exponential is 0.
+/// Replaces the logarithm of 0: differences give no NaN, and its exponential is 0.
 const LOWEST: f64 = -1e30;
 
-/// Names, below the path of the heads, of tensors that checkpoints of earlier versions lack. Zeros say of them what was
-/// so then: of the memory bank, that all keys are of one origin and that nobody knows when they came.
+/// Names, below the path of the heads, of tensors that checkpoints of earlier versions lack. Zeros reproduce the
+/// behaviour of those versions: in the memory bank, all keys have the same origin and an unknown step.
 pub const ADDED_LATER: [&str; 3] = ["momentum.origin", "momentum.origins", "momentum.steps"];
 
-/// What a loss makes of a batch.
+/// The output of a loss for a batch.
 #[derive(Debug)]
 pub struct LossOutput {
     /// Named scalars; training minimises their sum.
     pub terms: Vec<(&'static str, Tensor)>,
-    /// Named scalars to look at, detached, still on the device: this process's share of each, so that they add up over
+    /// Named scalars for display, detached, still on the device: this process's share of each, so that they sum over
     /// the processes.
     pub metrics: Vec<(String, Tensor)>,
 }
 
 impl LossOutput {
-    /// The sum of the terms, a scalar; `None` of none.
+    /// The sum of the terms, a scalar; `None` if there are none.
     pub fn total(&self) -> Option<Tensor> {
         self.total_of(|_| true)
     }
@@ -117,63 +119,63 @@ impl LossOutput {
     }
 }
 
-/// What a loss makes of some rows by themselves: sums, which are divided by what is asked in the whole batch.
+/// A loss over some rows separately: sums, to be divided by the number of places asked about in the whole batch.
 #[derive(Debug)]
 pub struct Local {
     /// Name of the loss.
     pub name: &'static str,
-    /// Of what each place adds: a scalar, with gradients.
+    /// The sum over all places: a scalar, with gradients.
     pub sum: Tensor,
-    /// Named sums to look at, scalars, detached.
+    /// Named sums for display, scalars, detached.
     pub metrics: Vec<(&'static str, Tensor)>,
 }
 
 impl Local {
-    /// The same numbers, not copied.
+    /// Shares the same data, without copying.
     pub fn shallow_clone(&self) -> Self {
         let metrics = self.metrics.iter().map(|(name, metric)| (*name, metric.shallow_clone())).collect();
         Self { name: self.name, sum: self.sum.shallow_clone(), metrics }
     }
 
-    /// The same numbers, without gradients.
+    /// The same values, without gradients.
     pub fn detached(&self) -> Self {
         Self { sum: self.sum.detach(), ..self.shallow_clone() }
     }
 
-    /// Adds what the same loss made of other rows.
+    /// Adds the result of the same loss for other rows.
     pub fn add(&mut self, other: &Self) {
         self.sum = &self.sum + &other.sum;
         self.metrics.iter_mut().zip(&other.metrics).for_each(|(sum, (_, metric))| sum.1 = &sum.1 + metric);
     }
 }
 
-/// What a criterion knows of the batch beside its embeddings. The batch is that of all processes together; each of them
-/// works out the share of the loss that its own rows have, and the shares add up to the loss.
+/// What a criterion knows about the batch besides its embeddings. The batch spans all processes; each computes the
+/// share of the loss that belongs to its own rows, and the shares add up to the loss.
 pub struct Context<'a> {
     /// Whether the weights will learn from this.
     pub train: bool,
-    /// What the rows of the batch are to each other, and whose share this process works out.
+    /// How the rows of the batch relate to each other, and which pairs are this process's own.
     pub relations: &'a Relations,
     /// The processes that share the work.
     pub group: &'a ProcessGroup,
-    /// Projections by the slow copy of the network, one `[B, P]` a view, no gradient; given where
+    /// Projections by the slow copy of the network, one `[B, P]` per view, no gradient; present if
     /// [`Loss::needs_slow_keys`].
     pub slow_keys: Option<&'a [Tensor]>,
 }
 
 impl<'a> Context<'a> {
-    /// Of a process on its own.
+    /// The context of a single process.
     pub fn solo(relations: &'a Relations, group: &'a ProcessGroup, train: bool) -> Self {
         Self { train, relations, group, slow_keys: None }
     }
 
-    /// The pairs whose share this process works out.
+    /// The pairs whose share this process computes.
     pub fn own(&self) -> Range<i64> {
         let own = self.relations.own();
         own.start as i64..own.end as i64
     }
 
-    /// Number of pairs, of all processes.
+    /// Number of pairs, over all processes.
     pub fn num_pairs(&self) -> usize {
         self.relations.samples().num_pairs()
     }
@@ -181,13 +183,13 @@ impl<'a> Context<'a> {
 
 /// Head and criterion. Several threads may project at the same time: see [`invar_nn::Weights`].
 pub trait Loss: Send + Sync {
-    /// Projection and temperature; `None` of a loss that compares nothing.
+    /// Projection and temperature; `None` for a loss that compares nothing.
     fn head(&self) -> Option<&Head> {
         None
     }
 
-    /// The head: embeddings of one view `[B, D]` to what is compared `[B, P]`, unit rows; `[B, 0]` of a loss that compares
-    /// nothing. Every process calls it on its own rows, or on some of them at a time.
+    /// Applies the head: embeddings of one view `[B, D]` to unit rows to compare, `[B, P]`; `[B, 0]` for a loss that
+    /// compares nothing. Each process calls it on its own rows, or on some of them at a time.
     fn project(&self, view: &Encoded) -> Tensor {
         match self.head() {
             Some(head) => head.project(view),
@@ -195,42 +197,43 @@ pub trait Loss: Send + Sync {
         }
     }
 
-    /// Whether it looks at single positions of single views instead of comparing rows: then [`Loss::local`] is the loss.
+    /// Whether it looks at single positions of single views instead of comparing rows: if so, [`Loss::local`] is the
+    /// loss.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// What it makes of some rows of the views by themselves, whose tokens were asked for. `None` where nothing is asked.
+    /// The loss over some rows of the views separately; their tokens must be present. `None` if there are no targets.
     ///
     /// # Errors
-    /// When the tokens do not fit what is asked.
+    /// If the tokens do not fit the targets.
     fn local(&self, _views: &[Encoded], _asked: &Asked<'_>) -> Result<Option<Local>, Error> {
         Ok(None)
     }
 
-    /// Whether it reads the links between the items of a pair.
+    /// Whether it uses the links between the items of a pair.
     fn reads_links(&self) -> bool {
         false
     }
 
-    /// Whether the views say what a local loss asks about.
+    /// Whether the views carry targets for this local loss.
     fn is_asked(&self, _asked: &Asked<'_>) -> bool {
         false
     }
 
-    /// How many places [`Loss::local`] is a sum over, each as it is weighed.
+    /// How many places [`Loss::local`] sums over, each counted with its weight.
     fn num_asked(&self, _asked: &Asked<'_>) -> f64 {
         0.0
     }
 
-    /// The share of the loss that the own rows have: `views[v]` `[B, P]` holds the projections of view `v` of every
-    /// pair of the batch, of all processes.
+    /// This process's share of the loss: `views[v]` `[B, P]` holds the projections of view `v` of every pair of the
+    /// batch, over all processes.
     ///
-    /// Gradients reach every row of `views`, and the parameters of the criterion (temperature, bias). A loss that compares
-    /// nothing has no terms.
+    /// Gradients reach every row of `views`, and the parameters of the criterion (temperature, bias). A loss that
+    /// compares nothing has no terms.
     ///
     /// # Errors
-    /// When the number of views or their rows do not fit the loss, or a peer died.
+    /// If the number of views or their rows do not fit the loss, or a peer died.
     fn criterion(&self, _views: &[Tensor], _context: &Context) -> Result<LossOutput, Error> {
         Ok(LossOutput { terms: vec![], metrics: vec![] })
     }
@@ -240,37 +243,37 @@ pub trait Loss: Send + Sync {
         false
     }
 
-    /// Called after optimizer step number `step`, 1-based, with what the criterion saw, once for each batch of the
-    /// step: puts parameters back into their range, and remembers keys.
+    /// Called after optimizer step `step`, 1-based, with what the criterion saw, once for each batch of the step:
+    /// clamps parameters to their range, and stores keys.
     fn after_step(&mut self, _step: u64, _context: &Context) {
         if let Some(head) = self.head() {
             head.clamp();
         }
     }
 
-    /// What it remembers of past batches.
+    /// Its memory of past batches.
     fn bank(&mut self) -> Option<&mut MemoryBank> {
         None
     }
 }
 
-/// The loss of a recipe.
+/// The loss in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum LossConfig {
     /// Symmetric InfoNCE.
     InfoNce(InfoNceConfig),
-    /// SimCLR's: both views of all others are negatives.
+    /// SimCLR's loss: both views of all others are negatives.
     NtXent(NtXentConfig),
     /// NT-Xent without the positive in the denominator.
     Decoupled(DecoupledConfig),
-    /// Any number of views, rows of one sample: all positives.
+    /// Any number of views; all rows of one sample are positives.
     MultiPositive(MultiPositiveConfig),
-    /// SigLIP's: each pair on its own.
+    /// SigLIP's loss: each pair is judged separately.
     Sigmoid(SigmoidConfig),
-    /// MoCo's: a bank of the keys of past batches.
+    /// MoCo's loss: a bank of the keys of past batches.
     Momentum(MomentumConfig),
-    /// BERT's: what is hidden of a view is told from the rest of it.
+    /// BERT's loss: hidden parts of a view are predicted from the rest.
     MaskedToken(MaskedTokenConfig),
     /// InfoNCE between the items of two views that a pair links.
     DenseInfoNce(DenseInfoNceConfig),
@@ -283,7 +286,7 @@ impl Default for LossConfig {
 }
 
 impl LossConfig {
-    /// The name in a recipe.
+    /// Its name in a recipe.
     pub fn name(&self) -> &'static str {
         match self {
             Self::InfoNce(_) => info_nce::NAME,
@@ -297,11 +300,11 @@ impl LossConfig {
         }
     }
 
-    /// Builds the loss over embeddings of `dim` dimensions, or over tokens where the encoder has them; its parameters under
-    /// `path` (by convention `head`) and its own name.
+    /// Builds the loss over embeddings of `dim` dimensions, or over tokens if it is a local loss; its parameters are
+    /// under `path` (by convention `head`) and its own name.
     ///
     /// # Errors
-    /// When a setting is out of range, or the encoder has not what the loss needs.
+    /// If a setting is out of range, or the encoder lacks what the loss needs.
     pub fn init(&self, path: &nn::Path, dim: usize, tokens: Option<TokenShape>) -> Result<Box<dyn Loss>, Error> {
         match self {
             Self::InfoNce(config) => Ok(Box::new(config.init(&(path / "info_nce"), dim)?)),

@@ -1,9 +1,9 @@
-//! Masked tokens: Devlin, Chang, Lee and Toutanova, *BERT: pre-training of deep bidirectional transformers* (2019). The view
-//! hides some of its tokens, and each is to be told from what is around it.
+//! Masked tokens: Devlin, Chang, Lee and Toutanova, *BERT: pre-training of deep bidirectional transformers* (2019). The
+//! view hides some of its tokens, and each is to be predicted from its surroundings.
 //!
-//! It is a *local* loss: it looks at one view at a time, position by position, and needs no negatives. A linear layer makes of
-//! the encoder's token `p`, which stands for `stride` positions, the logits of each of them; the loss is the mean
-//! cross-entropy over the positions of the whole batch at which something is asked ([`Batch::targets`](invar_nn::Batch)).
+//! It is a *local* loss: it looks at one view at a time, position by position, and needs no negatives. A linear layer
+//! maps the encoder's token `p`, which covers `stride` positions, to the logits of each of them; the loss is the mean
+//! cross-entropy over the positions of the whole batch that have a target ([`Batch::targets`](invar_nn::Batch)).
 
 use invar_nn::{Asked, Encoded, TokenShape, layers::Linear};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use tch::{Kind, Tensor, nn};
 
 use crate::{Error, Local, Loss};
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "masked-token";
 
 /// Settings of [`MaskedToken`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaskedTokenConfig {
-    /// Tokens that may be hidden, numbered from 0: 4 of bases.
+    /// Number of tokens that may be hidden, numbered from 0: 4 for bases.
     pub vocabulary: usize,
 }
 
@@ -32,7 +32,7 @@ impl MaskedTokenConfig {
     /// Builds the loss over the tokens of an encoder.
     ///
     /// # Errors
-    /// When the vocabulary has fewer than two tokens, or the encoder has no tokens.
+    /// If the vocabulary has fewer than two tokens, or the encoder has no tokens.
     pub fn init(&self, path: &nn::Path, tokens: Option<TokenShape>) -> Result<MaskedToken, Error> {
         if self.vocabulary < 2 {
             let found = self.vocabulary.to_string();
@@ -79,7 +79,7 @@ impl Loss for MaskedToken {
 }
 
 impl MaskedToken {
-    /// The sum over what is hidden of some rows of one view; `targets` `[b, L]`, -1 where nothing is.
+    /// The sum over the hidden positions of some rows of one view; `targets` `[b, L]`, -1 where there is none.
     fn of_view(&self, view: &Encoded, targets: &Tensor) -> Result<Local, Error> {
         let tokens = view.tokens.as_ref().ok_or(Error::NoTokens { loss: NAME })?; // [b, P, K]
         let (rows, length) = targets.size2()?;
@@ -128,7 +128,7 @@ mod tests {
     fn the_cross_entropy_of_what_is_asked() {
         let (_store, loss) = loss();
         let tokens = (Tensor::arange(2 * 3 * 6, (Kind::Float, Device::Cpu)) * 1.7).sin().view([2, 3, 6]);
-        // Five positions of the six that three tokens stand for.
+        // Five of the six positions that three tokens cover.
         let targets = Tensor::from_slice(&[-1, 2, -1, 0, 3, -1, -1, -1, -1, 1]).view([2, 5]).to_kind(Kind::Int);
         let asked = |targets: Option<&Tensor>| Asked {
             targets: vec![targets.map(Tensor::shallow_clone)],

@@ -9,12 +9,12 @@
 //! L = -1/B sum_i ln [ e^(s q_i . k_i) / ( sum_j e^(s q_i . k_j) + sum_n e^(s q_i . b_n) ) ]
 //! ```
 //!
-//! and, where `symmetric`, the mean of this and of the same with the views exchanged. Other keys that are related to
-//! query `i` (of its sample, or of one that it is or was paired with), in the batch and in the bank, are left out. Unlike
-//! in the paper, the keys of the same batch are negatives too: the bank is empty at first. They enter it after the step.
+//! and, if `symmetric`, the mean of this and of the same with the views exchanged. Other keys that are related to query
+//! `i` (of its sample, or of one that it is or was paired with), in the batch and in the bank, are left out. Unlike in
+//! the paper, the keys of the same batch are negatives too: the bank is empty at first. They enter it after the step.
 //!
-//! The bank remembers the groups of its keys. Keys of the query's group are left out, and each of the `n` keys of another
-//! group, in batch and bank together, weighs `1 / n` in the sums: a group is one negative, however much of it there is.
+//! The bank remembers the groups of its keys. Keys of the query's group are left out, and each of the `n` keys of
+//! another group, in batch and bank together, weighs `1 / n` in the sums: a group is one negative, however large it is.
 
 use invar_dataset::{GroupId, SampleId, seed};
 use invar_nn::Relations;
@@ -32,21 +32,21 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "momentum";
 
 /// Settings of [`Momentum`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MomentumConfig {
-    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    /// Divides the cosines; if it is learned, its initial value, in `[0.01, 1]`.
     pub temperature: f64,
     /// Whether the temperature is learned, as `head.momentum.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
-    /// Widths of a projection head, ReLU between its layers; empty for none.
+    /// Widths of a projection head, with ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
-    /// Keys in the bank, at least 1.
+    /// Number of keys in the bank, at least 1.
     pub queue: usize,
     /// Whether both views are queries, and both enter the bank.
     pub symmetric: bool,
@@ -62,7 +62,7 @@ impl MomentumConfig {
     /// Builds the loss over embeddings of `dim` dimensions. The bank and its counters are buffers under `path`.
     ///
     /// # Errors
-    /// When a setting is out of range.
+    /// If a setting is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Momentum, Error> {
         if self.queue == 0 {
             return Err(Error::Config { key: "loss.queue", expected: "at least 1", found: "0".into() });
@@ -153,15 +153,15 @@ impl Loss for Momentum {
     }
 }
 
-/// What is known of queries and keys beside their projections.
+/// What is known of queries and keys besides their projections.
 struct Known {
     /// The keys in the bank `[N, P]`.
     bank: Tensor,
     /// The samples of the keys in the bank, and those of their queries.
     bank_ids: [Vec<SampleId>; 2],
-    /// Whether the samples of the keys in the bank are numbered as those of the batch.
+    /// Whether each key in the bank uses the same sample numbering as the batch.
     is_own: Vec<bool>,
-    /// Of the keys of the batch, then of the bank.
+    /// Groups of the keys of the batch, then of the bank.
     groups: Option<Groups>,
 }
 
@@ -198,7 +198,7 @@ impl Momentum {
     }
 }
 
-/// A group of the bank as the batch of client `own` sees it: the same number at another client is another group.
+/// A group of the bank as seen by the batch of client `own`: the same number at another client is another group.
 fn told_apart(group: GroupId, origin: u64, own: u64) -> GroupId {
     if origin == own {
         return group;
@@ -207,7 +207,7 @@ fn told_apart(group: GroupId, origin: u64, own: u64) -> GroupId {
     if group.is_alike() { other.alike() } else { other }
 }
 
-/// The own pairs, and for each the slots of the bank whose keys are related to its view `view`.
+/// For each own pair, the slots of the bank whose keys are related to its view `view`.
 fn related_in_bank(known: &Known, relations: &Relations, view: usize) -> Vec<(i64, i64)> {
     let (Known { bank_ids: [ids, query_ids], is_own, .. }, own) = (known, relations.own());
     let mut found = vec![];

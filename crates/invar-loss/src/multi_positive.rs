@@ -11,8 +11,8 @@
 //! L    = 1/VB sum_a [ D_a - ln sum_p e^l_ap ]       aggregate = "any"
 //! ```
 //!
-//! `h_an` weighs hard negatives and `m` is a margin, as in [`nt_xent`](crate::nt_xent). With two views and no sample
-//! twice, both are NT-Xent.
+//! `h_an` weights hard negatives and `m` is a margin, as in [`nt_xent`](crate::nt_xent). With two views and no repeated
+//! sample, both are NT-Xent.
 
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -24,23 +24,23 @@ use crate::{
     rows::{Aggregate, Criterion},
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "multi-positive";
 
 /// Settings of [`MultiPositive`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MultiPositiveConfig {
-    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    /// Divides the cosines; if it is learned, its initial value, in `[0.01, 1]`.
     pub temperature: f64,
     /// Whether the temperature is learned, as `head.multi_positive.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
-    /// Widths of a projection head, ReLU between its layers; empty for none.
+    /// Widths of a projection head, with ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
-    /// `"mean"`: every positive shall be near; `"any"`: it is enough that one is.
+    /// `"mean"`: every positive should be near; `"any"`: one near positive is enough.
     pub aggregate: Aggregate,
-    /// `beta`: how much more near negatives count than far ones; 0 for all alike.
+    /// `beta`: how much more near negatives count than far ones; 0 for all equally.
     pub hard_negatives: f64,
     /// `m`: by how much positives must be nearer than negatives, as a difference of cosines, in `[0, 2]`.
     pub margin: f64,
@@ -63,7 +63,7 @@ impl MultiPositiveConfig {
     /// Builds the loss over embeddings of `dim` dimensions.
     ///
     /// # Errors
-    /// When a setting is out of range.
+    /// If a setting is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<MultiPositive, Error> {
         check_hard_negatives(self.hard_negatives)?;
         check_margin(self.margin)?;
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn closed_forms() {
-        // All alike, 4 views of 8: ln 31 of the mean, ln(31 / 3) of any.
+        // All alike, 4 views of 8: ln 31 for mean, ln(31 / 3) for any.
         for (aggregate, expected) in [(Aggregate::Mean, 31f64), (Aggregate::Any, 31.0 / 3.0)] {
             let ones = alike(4);
             let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
@@ -174,18 +174,18 @@ mod tests {
             assert!((case.value() - expected.ln()).abs() < 1e-10);
             assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
         }
-        // In groups of 4, 3 and 1: two groups to be told from, in four views, and three positives.
+        // In groups of 4, 3 and 1: two groups as negatives, in four views, and three positives.
         for (aggregate, expected) in [(Aggregate::Mean, 11f64), (Aggregate::Any, 11.0 / 3.0)] {
             let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };
             let case = Case::new(&LossConfig::MultiPositive(config), alike(4), samples(4, 8, Sharing::Groups));
             assert!((case.value() - expected.ln()).abs() < 1e-10);
             assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
         }
-        // One group has nothing to learn.
+        // With a single group there is nothing to learn.
         let case = Case::new(&LossConfig::MultiPositive(MultiPositiveConfig::default()), views(2, 6, 3), one_group(6));
         assert!(case.value().abs() < 1e-12);
         case.check_gradient();
-        // Two views, no sample twice: NT-Xent.
+        // Two views, no repeated sample: NT-Xent.
         let other = Case::new(&LossConfig::NtXent(NtXentConfig::default()), views(2, 6, 3), once(6)).value();
         for aggregate in [Aggregate::Mean, Aggregate::Any] {
             let config = MultiPositiveConfig { aggregate, ..MultiPositiveConfig::default() };

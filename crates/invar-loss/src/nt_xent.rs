@@ -10,9 +10,9 @@
 //! ```
 //!
 //! where `n` are the `2B - 2` views of other samples. `m` is the additive margin of LaBSE (Yang et al. 2019; Feng et
-//! al. 2022). `beta`, where not 0, weighs hard negatives more: Robinson et al., *Contrastive learning with hard negative
-//! samples* (2021), with logits divided by the temperature before `beta`, and without their correction for false
-//! negatives. DNABERT-S trains with weights of this kind.
+//! al. 2022). A `beta` other than 0 gives hard negatives more weight: Robinson et al., *Contrastive learning with hard
+//! negative samples* (2021), with logits divided by the temperature before `beta`, and without their correction for
+//! false negatives. DNABERT-S trains with weights of this kind.
 
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -24,21 +24,21 @@ use crate::{
     rows::{Aggregate, Criterion},
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "nt-xent";
 
 /// Settings of [`NtXent`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NtXentConfig {
-    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    /// Divides the cosines; if it is learned, its initial value, in `[0.01, 1]`.
     pub temperature: f64,
     /// Whether the temperature is learned, as `head.nt_xent.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step.
     pub learn_temperature: bool,
-    /// Widths of a projection head, ReLU between its layers; empty for none.
+    /// Widths of a projection head, with ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
-    /// `beta`: how much more near negatives count than far ones; 0 for all alike.
+    /// `beta`: how much more near negatives count than far ones; 0 for all equally.
     pub hard_negatives: f64,
     /// `m`: by how much the positive must be nearer than the negatives, as a difference of cosines, in `[0, 2]`.
     pub margin: f64,
@@ -54,7 +54,7 @@ impl NtXentConfig {
     /// Builds the loss over embeddings of `dim` dimensions.
     ///
     /// # Errors
-    /// When a setting is out of range.
+    /// If a setting is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<NtXent, Error> {
         check_hard_negatives(self.hard_negatives)?;
         check_margin(self.margin)?;
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn closed_forms() {
-        // All alike: ln(2N - 1), also when hard negatives weigh more; and a margin m costs what e^(-sm) does.
+        // All alike: ln(2N - 1), even if hard negatives weigh more; and a margin m costs a factor of e^(-sm).
         let ones = || alike(2);
         for beta in [0.0, 1.0, 3.0] {
             let case = Case::new(&config(0.1, beta, 0.0), ones(), once(8));
@@ -132,13 +132,13 @@ mod tests {
         let case = Case::new(&config(0.1, 0.0, 0.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], once(5));
         assert!((case.value() - (8.0 * (-10f64).exp()).ln_1p()).abs() < 1e-12);
         assert_eq!((case.metric("accuracy"), case.metric("temperature")), (1.0, 0.1));
-        // One sample or one group only: nothing to tell apart.
+        // One sample or one group only: nothing to distinguish.
         for samples in [one_sample(3), one_group(3)] {
             let case = Case::new(&config(0.1, 1.0, 0.0), views(2, 3, 4), samples);
             assert!(case.value().abs() < 1e-12);
             case.check_gradient();
         }
-        // 8 pairs in groups of 4, 3 and 1: each has two groups to be told from, in both views.
+        // 8 pairs in groups of 4, 3 and 1: each has two groups as negatives, in both views.
         for beta in [0.0, 1.0] {
             let case = Case::new(&config(0.1, beta, 0.0), ones(), samples(2, 8, Sharing::Groups));
             assert!((case.value() - 5f64.ln()).abs() < 1e-10);

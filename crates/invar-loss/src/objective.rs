@@ -1,6 +1,6 @@
-//! What is minimised: a weighed sum of losses over the same batch.
+//! What is minimised: a weighted sum of losses over the same batch.
 //!
-//! In a recipe one loss is the table `[loss]`, several are tables `[[loss]]` with a `weight` each (1 where none is given):
+//! In a recipe a single loss is the table `[loss]`; several are tables `[[loss]]` with a `weight` each (1 by default):
 //!
 //! ```toml
 //! [[loss]]
@@ -12,7 +12,7 @@
 //! weight = 0.5
 //! ```
 //!
-//! Each has a head and a criterion of its own. A single loss of weight 1 is that loss, bit by bit.
+//! Each has a head and a criterion of its own. A single loss of weight 1 is that loss, bit for bit.
 
 use std::fmt;
 
@@ -32,10 +32,10 @@ pub struct LossTables {
     pub losses: Vec<WeightedLoss>,
 }
 
-/// A loss and how much it counts.
+/// A loss and its weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightedLoss {
-    /// What its value is multiplied by, above 0.
+    /// Factor on its value, above 0.
     #[serde(default = "one")]
     pub weight: f64,
     /// The loss.
@@ -95,11 +95,11 @@ impl<'de> Deserialize<'de> for LossTables {
 }
 
 impl LossTables {
-    /// Builds the losses over embeddings of `dim` dimensions, and over tokens where the encoder has them; their parameters under
-    /// `path` (by convention `head`) and the name of each.
+    /// Builds the losses over embeddings of `dim` dimensions, and over tokens if the encoder has them; their parameters
+    /// are under `path` (by convention `head`) and the name of each.
     ///
     /// # Errors
-    /// When a setting is out of range, an encoder has not what a loss needs, or a loss is there twice.
+    /// If a setting is out of range, an encoder lacks what a loss needs, or a loss is listed twice.
     pub fn init(&self, path: &nn::Path, dim: usize, tokens: Option<TokenShape>) -> Result<Objective, Error> {
         let mut parts: Vec<Part> = vec![];
         for WeightedLoss { weight, loss } in &self.losses {
@@ -129,7 +129,7 @@ struct Part {
 }
 
 impl Objective {
-    /// What the losses need of the encoder beside the embedding.
+    /// What the losses need from the encoder besides the embedding.
     pub fn wants(&self, mode: Mode) -> Mode {
         Mode { tokens: mode.tokens || self.parts.iter().any(|part| part.loss.is_local()), ..mode }
     }
@@ -139,17 +139,17 @@ impl Objective {
         self.parts.iter().any(|part| part.loss.needs_slow_keys())
     }
 
-    /// The projections of one view `[B, P]` by each loss; of no columns where a loss compares nothing.
+    /// The projections of one view `[B, P]` by each loss; without columns if a loss compares nothing.
     pub fn project(&self, view: &Encoded) -> Vec<Tensor> {
         self.parts.iter().map(|part| part.loss.project(view)).collect()
     }
 
-    /// The weighed share of the losses that the own rows have; of several losses, what each is without its weight is among
-    /// the metrics. `projections` are those of loss `l` and view `v` at
-    /// `l * num_views + v`, and so are the slow keys.
+    /// This process's share of the weighted losses; with several losses, the metrics include each one without its
+    /// weight. The projections of loss `l` and view `v` are at `l * num_views + v` in `projections`, and likewise for
+    /// the slow keys.
     ///
     /// # Errors
-    /// Those of [`Loss::criterion`].
+    /// As [`Loss::criterion`].
     pub fn criterion(&self, projections: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
         let mut all = LossOutput { terms: vec![], metrics: vec![] };
         for (number, part) in self.parts.iter().enumerate() {
@@ -164,11 +164,11 @@ impl Objective {
         Ok(all)
     }
 
-    /// What the local losses make of some rows of the views, one a loss that finds something asked: the sum is weighed, and the
-    /// first metric is what it is without the weight.
+    /// The local losses over some rows of the views, one entry per loss that finds targets: the sum is weighted, and
+    /// the first metric is the unweighted value.
     ///
     /// # Errors
-    /// Those of [`Loss::local`].
+    /// As [`Loss::local`].
     pub fn local(&self, views: &[Encoded], asked: &Asked<'_>) -> Result<Vec<Local>, Error> {
         let mut all = vec![];
         for part in self.locals() {
@@ -192,12 +192,12 @@ impl Objective {
         self.locals().find(|part| !part.loss.is_asked(asked)).map(|part| part.name)
     }
 
-    /// Whether a loss reads the links between the items of a pair.
+    /// Whether a loss uses the links between the items of a pair.
     pub fn reads_links(&self) -> bool {
         self.parts.iter().any(|part| part.loss.reads_links())
     }
 
-    /// Names of the losses, which their terms have too.
+    /// Names of the losses, which their terms share.
     pub fn names(&self) -> Vec<&'static str> {
         self.parts.iter().map(|part| part.name).collect()
     }
@@ -215,7 +215,7 @@ impl Objective {
         }
     }
 
-    /// What one of the losses remembers of past batches.
+    /// The memory of past batches of one of the losses.
     pub fn bank(&mut self) -> Option<&mut MemoryBank> {
         self.parts.iter_mut().find_map(|part| part.loss.bank())
     }
@@ -232,7 +232,7 @@ impl Objective {
         context_of(number, self.parts.len(), context)
     }
 
-    /// A metric's name: of several losses with that of the loss before it.
+    /// A metric's name: with several losses, prefixed with the name of the loss.
     fn named(&self, part: &Part, metric: &str) -> String {
         if self.parts.len() == 1 { metric.to_owned() } else { format!("{}/{metric}", part.name) }
     }

@@ -1,4 +1,4 @@
-//! What the losses on the [core](crate::rows) have in common: checks, which rows belong together, what is reported.
+//! What the losses built on the [core](crate::rows) share: checks, which rows belong together, what is reported.
 
 use invar_nn::{Relation, Relations};
 use tch::{Kind, Tensor};
@@ -12,7 +12,7 @@ use crate::{
 /// Checks that all views have the same shape `[B, P]`, at least 2 rows, and an id each; returns `B`.
 ///
 /// # Errors
-/// What does not fit.
+/// The first mismatch.
 pub(crate) fn check(loss: &'static str, views: &[Tensor], context: &Context) -> Result<i64, Error> {
     let first = views.first().ok_or(Error::Views { loss, expected: 2, found: 0 })?.size();
     for (view, found) in views.iter().map(Tensor::size).enumerate() {
@@ -31,7 +31,7 @@ pub(crate) fn check(loss: &'static str, views: &[Tensor], context: &Context) -> 
     Ok(first[0])
 }
 
-/// As [`check`], of two views.
+/// As [`check`], for two views.
 pub(crate) fn check_two<'a>(
     loss: &'static str,
     views: &'a [Tensor],
@@ -41,7 +41,7 @@ pub(crate) fn check_two<'a>(
     Ok((q, k, check(loss, views, context)?))
 }
 
-/// How a loss takes the relations of rows of different pairs.
+/// How a loss treats the relations of rows of different pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
     /// As neither positives nor negatives.
@@ -56,8 +56,8 @@ impl Others {
     }
 }
 
-/// What view `view` of the own pairs and the other view of all pairs are to each other, of two views. Rows count from the
-/// first own pair.
+/// How view `view` of the own pairs and the other view of all pairs relate to each other, for two views. Rows count
+/// from the first own pair.
 pub(crate) fn one_with_other(relations: &Relations, view: usize) -> Vec<Positive> {
     let of_row = |(row, pair)| {
         let others = relations.of(view, pair).iter().filter(|other| other.view != view);
@@ -66,7 +66,7 @@ pub(crate) fn one_with_other(relations: &Relations, view: usize) -> Vec<Positive
     (0..).zip(relations.own()).flat_map(of_row).collect()
 }
 
-/// The own rows of every view against all rows of every view; a row and itself are neither positives nor negatives.
+/// Relates the own rows of every view to all rows of every view; a row and itself are neither positives nor negatives.
 pub(crate) fn all_with_all(
     views: &[Tensor],
     groups: Option<&Groups>,
@@ -109,21 +109,21 @@ pub(crate) fn all_with_all(
     rows.sums()
 }
 
-/// For one row of each own pair against one of each key, of which the pairs of the batch are the first.
+/// Relates one row of each own pair to one of each key, where the pairs of the batch come first.
 pub(crate) fn own_with_all(groups: &Groups, context: &Context, scale: &Tensor) -> [Weighing; 2] {
     let keys = groups.on(scale.kind(), scale.device());
     let own = context.own();
     [keys.narrow(own.start, own.end - own.start), keys]
 }
 
-/// The scale of logits of such projections; never in bf16, which has 8 bits.
+/// The scale for the logits of these projections; never in bf16, which has only 8 bits.
 pub(crate) fn scale_of(head: &Head, projections: &Tensor) -> Tensor {
     let kind = if projections.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     head.scale(kind, projections.device())
 }
 
-/// The mean over the `num_anchors` of all processes, with accuracy and temperature; and, where `chance` is the loss
-/// of an encoder that tells nothing apart, the ratio to it.
+/// The mean over the `num_anchors` of all processes, with accuracy and temperature; and, if `chance` is given, the
+/// ratio to it. `chance` is the loss of an encoder for which all samples look alike.
 pub(crate) fn report(
     name: &'static str,
     sums: &Sums,
@@ -143,7 +143,7 @@ pub(crate) fn report(
     LossOutput { terms: vec![(name, loss)], metrics }
 }
 
-/// A loss divided by that of an encoder that tells nothing apart; 0 where there is nothing to tell apart.
+/// A loss divided by that of an encoder for which all samples look alike; 0 if there is nothing to distinguish.
 pub(crate) fn over_chance(loss: &Tensor, chance: f64) -> Tensor {
     if chance > 0.0 { loss / chance } else { loss.zeros_like() }
 }

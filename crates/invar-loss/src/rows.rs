@@ -1,7 +1,7 @@
 //! The core that the losses share: each anchor is compared with all keys, row by row.
 //!
 //! Which key belongs to which anchor is a sparse weighted list; a weight of 0 means that the two are neither positives
-//! nor negatives of each other. All that is not on the list is a negative. With `l_ij = s a_i . k_j`, positives `P(i)`
+//! nor negatives of each other. Everything not on the list is a negative. With `l_ij = s a_i . k_j`, positives `P(i)`
 //! of weights `w_ip`, and negatives `N(i)`, the rows of the softmax criterion are
 //!
 //! ```text
@@ -11,53 +11,54 @@
 //! ```
 //!
 //! and those of the sigmoid criterion `sum_p w_ip softplus(-l_ip - b) + sum_n softplus(l_in + b)`. A row without
-//! positives, and a decoupled one without negatives, is 0.
+//! positives, or a decoupled one without negatives, is 0.
 //!
-//! Where groups are known (see `groups.rs`), what is of the anchor's group and no positive is no negative either, and each
-//! negative has a weight `v_n`: the sums over `n` and the mean are weighed by it. The sigmoid criterion judges a pair of
-//! rows once, as a negative of each other, and so weighs it by the mean of the weights of anchor and key.
+//! If groups are known (see `groups.rs`), keys of the anchor's group that are not positives are not negatives either,
+//! and each negative has a weight `v_n`: the sums over `n` and the mean are weighted by it. The sigmoid criterion
+//! judges a pair of rows once, as negatives of each other, and so weights it by the mean of the weights of anchor and
+//! key.
 //!
-//! Rows are worked out a tile at a time, forward and backward at once, so that memory is O(tile x keys). Shapes: `A`
-//! anchors, `K` keys, `P` dimensions, `T` rows of a tile.
+//! Rows are computed one tile at a time, forward and backward together, so memory is O(tile x keys). Shapes: `A`
+//! anchors, `K` keys, `P` dimensions, `T` rows per tile.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, LOWEST, groups::Weighing};
 
-/// Numbers in a tile of logits: 8 MB in f32, of which a few are alive at a time.
+/// Values in a tile of logits: 8 MB in f32, of which a few are alive at a time.
 const TILE_NUMBERS: i64 = 1 << 21;
 
-/// What an anchor and a key are to each other.
+/// A relation between an anchor and a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Positive {
-    /// Number of the anchor.
+    /// Index of the anchor.
     pub(crate) row: i64,
-    /// Number of the key.
+    /// Index of the key.
     pub(crate) col: i64,
     /// How much the key counts among the anchor's positives; 0: neither positive nor negative.
     pub(crate) weight: f64,
 }
 
-/// How the positives of one anchor are taken together.
+/// How the positives of one anchor are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregate {
-    /// The mean of the losses of each (SupCon's `L_out`): all positives are drawn near.
+    /// The mean of their losses (SupCon's `L_out`): all positives are drawn near.
     #[default]
     Mean,
     /// The loss of their sum (MIL-NCE): it is enough that one of them is near.
     Any,
 }
 
-/// What is made of a row of logits.
+/// How a row of logits becomes a loss.
 pub(crate) enum Criterion<'a> {
     Softmax {
         aggregate: Aggregate,
         /// Whether the positives are left out of the denominator.
         decoupled: bool,
-        /// Taken off the cosine of every positive.
+        /// Subtracted from the cosine of every positive.
         margin: f64,
-        /// Concentration of the weights of negatives; 0 weighs all alike.
+        /// Concentration of the weights of negatives; 0 weights all equally.
         beta: f64,
     },
     Sigmoid {
@@ -78,31 +79,31 @@ pub(crate) struct Rows<'a> {
     pub(crate) anchors: Tensor,
     /// `[K, P]`.
     pub(crate) keys: Tensor,
-    /// Sorted by row, no pair twice.
+    /// Sorted by row, no duplicates.
     pub(crate) positives: &'a [Positive],
-    /// Of the anchors and of the keys; `None` where all negatives weigh 1.
+    /// For the anchors and the keys; `None` if all negatives weigh 1.
     pub(crate) groups: Option<[Weighing; 2]>,
     /// `1 / temperature`, a scalar.
     pub(crate) scale: &'a Tensor,
-    /// What each row is made into.
+    /// How each row becomes a loss.
     pub(crate) criterion: Criterion<'a>,
 }
 
 /// The sums over rows.
 pub(crate) struct Sums {
-    /// Of the rows' losses: a scalar, with gradients to anchors, keys, scale and bias.
+    /// The sum of the rows' losses: a scalar, with gradients to anchors, keys, scale and bias.
     pub(crate) loss: Tensor,
-    /// Of the rows whose nearest key is a positive: a scalar.
+    /// The number of rows whose nearest key is a positive: a scalar.
     pub(crate) hits: Tensor,
 }
 
 impl Rows<'_> {
-    /// Sums over all rows, by tiles of a size that fits memory.
+    /// Sums over all rows, in tiles that fit into memory.
     pub(crate) fn sums(&self) -> Result<Sums, Error> {
         self.sums_by(TILE_NUMBERS / self.keys.size()[0].max(1))
     }
 
-    /// As [`Rows::sums`], by tiles of `tile` rows.
+    /// As [`Rows::sums`], in tiles of `tile` rows.
     pub(crate) fn sums_by(&self, tile: i64) -> Result<Sums, Error> {
         // bf16 has too few bits for sums over keys.
         let kind = if self.anchors.kind() == Kind::Double { Kind::Double } else { Kind::Float };
@@ -110,7 +111,7 @@ impl Rows<'_> {
             Criterion::Sigmoid { bias } => bias.shallow_clone(),
             Criterion::Softmax { .. } => Tensor::zeros([], (kind, self.anchors.device())),
         };
-        // Views, so that nothing is tracked where gradients are switched off.
+        // Views, so that nothing is tracked when gradients are switched off.
         let inputs = [&self.anchors, &self.keys, self.scale, &bias].map(|t| t.view_as(t).to_kind(kind));
         let [anchors, keys, scale, bias] = inputs.each_ref().map(|t| t.detach().set_requires_grad(t.requires_grad()));
         let wanted: Vec<usize> = (1..4).filter(|&i| inputs[i].requires_grad()).collect();
@@ -153,9 +154,9 @@ impl Rows<'_> {
     }
 }
 
-/// What the anchors of a tile and the keys are to each other.
+/// How the anchors of a tile and the keys relate to each other.
 struct Relations {
-    /// Weights of positives `[n]`, and where they are: row `[n]`, number in the flat tile `[n]`.
+    /// Weights of positives `[n]`, and where they are: row `[n]`, index in the flat tile `[n]`.
     weights: Tensor,
     rows: Tensor,
     places: Tensor,
@@ -163,7 +164,7 @@ struct Relations {
     positive: Tensor,
     /// Neither positive nor negative `[T, K]`.
     ignored: Tensor,
-    /// Of the rows and of the keys.
+    /// For the rows and the keys.
     groups: Option<[Weighing; 2]>,
     options: (Kind, Device),
 }
@@ -212,7 +213,7 @@ impl Relations {
         Tensor::zeros([self.positive.size()[0]], self.options).index_add(0, &self.rows, of_positives)
     }
 
-    /// The logits with the logarithms of the weights of negatives added to theirs.
+    /// The logits, with the logarithms of the negatives' weights added.
     fn weighed(&self, logits: &Tensor) -> Tensor {
         match &self.groups {
             None => logits.shallow_clone(),
@@ -220,7 +221,7 @@ impl Relations {
         }
     }
 
-    /// What the negatives outside the mask weigh together, or how many there are `[T]`.
+    /// The total weight of the negatives outside the mask, or their number `[T]`.
     fn weight_outside(&self, mask: &Tensor) -> Tensor {
         let outside = mask.logical_not();
         let (kind, _) = self.options;
@@ -238,14 +239,14 @@ impl Relations {
 }
 
 impl Criterion<'_> {
-    /// The loss of each row `[T]`, of cosines `[T, K]`.
+    /// The loss of each row `[T]`, from cosines `[T, K]`.
     fn rows(&self, cosines: &Tensor, relations: &Relations, scale: &Tensor, bias: &Tensor) -> Tensor {
         let (positive, ignored) = (&relations.positive, &relations.ignored);
         let kind = cosines.kind();
         match self {
             Self::Sigmoid { .. } => {
                 let logits = cosines * scale + bias;
-                // softplus(x) = -ln sigmoid(-x), which LibTorch works out to the last digit.
+                // softplus(x) = -ln sigmoid(-x), which LibTorch computes to the last digit.
                 let towards = logits.log_sigmoid().neg();
                 let mut away = logits.neg().log_sigmoid().neg().masked_fill(&positive.logical_or(ignored), 0.0);
                 if let Some([rows, keys]) = &relations.groups {
@@ -290,7 +291,7 @@ impl Criterion<'_> {
     }
 }
 
-/// The log-sum-exp over each row's entries outside the mask, [`LOWEST`] where there are none.
+/// The log-sum-exp over each row's entries outside the mask, or [`LOWEST`] if there are none.
 fn masked_log_sum_exp(logits: &Tensor, mask: &Tensor) -> Tensor {
     logits.masked_fill(mask, LOWEST).logsumexp(1, false)
 }

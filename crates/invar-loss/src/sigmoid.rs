@@ -8,11 +8,12 @@
 //! L = -1/B sum_i sum_j ln sigmoid( t_ij (s x_i . y_j + b) )
 //! ```
 //!
-//! Each pair is judged on its own, and nothing is normalised over the batch. The bias starts low because nearly all
-//! pairs are negatives. Related rows beside the pair itself (of one sample, or of two that are paired) are left out.
+//! Each pair is judged separately, and nothing is normalised over the batch. The bias starts low because nearly all
+//! pairs are negatives. Related rows other than the pair itself (of one sample, or of two that are paired) are left
+//! out.
 //!
-//! Where pairs have groups, rows of one group are left out too, and a negative weighs `(w_i + w_j) / 2`: `y_j` is one of
-//! the negatives of `x_i`, whose group weighs 1 in that sum, as much as `x_i` is one of those of `y_j`.
+//! If pairs have groups, rows of one group are left out too, and a negative weighs `(w_i + w_j) / 2`: `y_j` is one of
+//! the negatives of `x_i`, whose group weighs 1 in that sum, just as `x_i` is one of those of `y_j`.
 
 use invar_nn::Weights;
 use serde::{Deserialize, Serialize};
@@ -25,21 +26,21 @@ use crate::{
     rows::{Criterion, Rows},
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "sigmoid";
 
 /// Settings of [`Sigmoid`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SigmoidConfig {
-    /// Divides the cosines; where it is learned, its first value, in `[0.01, 1]`.
+    /// Divides the cosines; if it is learned, its initial value, in `[0.01, 1]`.
     pub temperature: f64,
     /// Whether the temperature is learned, as `head.sigmoid.logit_scale = ln(1 / temperature)`, clamped to
     /// `[0, ln 100]` after every step. On by default, as in the paper.
     pub learn_temperature: bool,
-    /// Widths of a projection head, ReLU between its layers; empty for none.
+    /// Widths of a projection head, with ReLU between its layers; empty for none.
     pub projection: Vec<usize>,
-    /// First value of `head.sigmoid.bias`, which is learned.
+    /// Initial value of `head.sigmoid.bias`, which is learned.
     pub bias: f64,
 }
 
@@ -53,7 +54,7 @@ impl SigmoidConfig {
     /// Builds the loss over embeddings of `dim` dimensions.
     ///
     /// # Errors
-    /// When a setting is out of range.
+    /// If a setting is out of range.
     pub fn init(&self, path: &nn::Path, dim: usize) -> Result<Sigmoid, Error> {
         if !self.bias.is_finite() {
             return Err(Error::Config { key: "loss.bias", expected: "finite", found: self.bias.to_string() });
@@ -110,7 +111,7 @@ mod tests {
         LossConfig::Sigmoid(SigmoidConfig { temperature, bias, learn_temperature: false, ..default })
     }
 
-    /// The definition, one number at a time.
+    /// The definition, one value at a time.
     fn oracle(views: &[Tensor], samples: &SampleIds, temperature: f64, bias: f64) -> f64 {
         let (n, mut sum) = (samples.num_pairs() as i64, 0.0);
         for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
@@ -154,12 +155,12 @@ mod tests {
 
     #[test]
     fn closed_forms() {
-        // Orthogonal samples, identical views, s = 10, b = -10: ln 2 of the pair, and 4 ln(1 + e^-10).
+        // Orthogonal samples, identical views, s = 10, b = -10: ln 2 for the pair, and 4 ln(1 + e^-10).
         let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], once(5));
         let expected = 2f64.ln() + 4.0 * (-10f64).exp().ln_1p();
         assert!((case.value() - expected).abs() < 1e-12);
         assert_eq!((case.metric("accuracy"), case.metric("bias")), (1.0, -10.0));
-        // The same of one group: what is left are the pairs.
+        // The same in a single group: only the pairs are left.
         let case = Case::new(&config(0.1, -10.0), vec![Tensor::eye(5, F64), Tensor::eye(5, F64)], one_group(5));
         assert!((case.value() - 2f64.ln()).abs() < 1e-12);
         assert_eq!(case.metric("accuracy"), 1.0);

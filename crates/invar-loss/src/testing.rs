@@ -1,4 +1,4 @@
-//! What the tests of the losses share: vectors, the definition of the softmax losses one number at a time, and checks
+//! What the tests of the losses share: vectors, the definition of the softmax losses one value at a time, and checks
 //! that hold for every loss.
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::{Aggregate, Context, Error, Loss, LossConfig, LossOutput};
 
 pub(crate) const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
 
-/// Unit vectors that depend on nothing but their number: `[n, d]`.
+/// Unit vectors that depend only on their index: `[n, d]`.
 pub(crate) fn vectors(n: i64, d: i64, frequency: f64) -> Tensor {
     invar_nn::unit_length(&(Tensor::arange(n * d, F64) * frequency).sin().view([n, d]))
 }
@@ -22,7 +22,7 @@ pub(crate) fn views(v: usize, n: i64, d: i64) -> Vec<Tensor> {
     (0..v).map(|view| vectors(n, d, [1.0, 0.7, 0.3, 1.7][view])).collect()
 }
 
-/// `v` views of 8 samples that nothing tells apart.
+/// `v` views of 8 samples that all look alike.
 pub(crate) fn alike(v: usize) -> Vec<Tensor> {
     (0..v).map(|_| invar_nn::unit_length(&Tensor::ones([8, 4], F64))).collect()
 }
@@ -36,11 +36,12 @@ pub(crate) enum Sharing {
     Twice,
     /// The second view is of another sample: of the anchor of another pair, of the second of another, of neither.
     Walks,
-    /// Each sample is in one pair, and some pairs are of one group, of two or of more.
+    /// Each sample is in one pair, and some pairs share a group, of two or more.
     Groups,
-    /// As `Walks`, in groups that the walks do not keep to.
+    /// As `Walks`, in groups that the walks cross.
     WalksInGroups,
-    /// As `Twice`, with pairs that say something of others, one of which they are no negatives of by their samples.
+    /// As `Twice`, with pairs that state relations to others, one of which their samples already keep from being
+    /// negatives.
     Said,
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds
         Sharing::Once | Sharing::Groups => pair,
         Sharing::Twice | Sharing::Said => pair / 2,
         // Pairs 0, 3, 6, ... walk to the next pair's anchor, 1, 4, 7, ... to a sample of their own, the others to the
-        // one that the pair before walked to.
+        // one that the previous pair walked to.
         Sharing::Walks | Sharing::WalksInGroups if view.is_multiple_of(2) => pair,
         Sharing::Walks | Sharing::WalksInGroups => match pair % 3 {
             0 => (pair + 1) % n,
@@ -82,7 +83,7 @@ pub(crate) fn samples(num_views: usize, n: usize, sharing: Sharing) -> SampleIds
     SampleIds::new(num_views, rows.collect()).with_groups(groups).with_related(said)
 }
 
-/// Ids of two views of pairs of as many samples that are all of one group.
+/// Ids of two views of pairs of as many samples, all in one group.
 pub(crate) fn one_group(n: usize) -> SampleIds {
     samples(2, n, Sharing::Once).with_groups(vec![Some(GroupId(3)); n])
 }
@@ -105,13 +106,13 @@ pub(crate) fn renumbered(ids: &SampleIds, number: impl Fn(u64) -> u64) -> Sample
     SampleIds::new(ids.num_views(), numbers.collect()).with_groups(ids.groups().to_vec()).with_related(related)
 }
 
-/// Whether two rows `(view, pair)` of different pairs are no negatives of each other: a sample of the one's pair is that
-/// of the other, or the other way round. By definition, one pair of rows at a time.
+/// Whether two rows `(view, pair)` of different pairs are not negatives of each other: the sample of one is in the
+/// other's pair, or the other way round. By definition, one pair of rows at a time.
 pub(crate) fn is_related(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> bool {
     (0..ids.num_views()).any(|w| ids.get(w, i) == ids.get(u, j) || ids.get(w, j) == ids.get(v, i))
 }
 
-/// The weight that pairs say of two rows of different pairs, the larger where both say one.
+/// The weight that pairs state for two rows of different pairs, the larger if both state one.
 pub(crate) fn said(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usize, usize)) -> Option<f64> {
     let by = |pair: usize, sample| ids.related().get(pair).into_iter().flatten().filter(move |s| s.sample == sample);
     by(i, ids.get(u, j)).chain(by(j, ids.get(v, i))).map(|said| f64::from(said.weight)).reduce(f64::max)
@@ -123,13 +124,13 @@ pub(crate) fn is_negative(ids: &SampleIds, (v, i): (usize, usize), (u, j): (usiz
     !is_related(ids, (v, i), (u, j)) && !is_one_group && said(ids, (v, i), (u, j)).is_none()
 }
 
-/// What the rows of pair `j` weigh as negatives: one over the pairs of its group.
+/// The weight of the rows of pair `j` as negatives: one over the number of pairs in its group.
 pub(crate) fn weight(ids: &SampleIds, j: usize) -> f64 {
     let is_with = |i: &usize| ids.group(*i).is_some() && ids.group(*i) == ids.group(j);
     1.0 / (0..ids.num_pairs()).filter(is_with).count().max(1) as f64
 }
 
-/// A loss in f64, and what it is given.
+/// A loss in f64, and its input.
 pub(crate) struct Case {
     pub(crate) store: nn::VarStore,
     pub(crate) loss: Box<dyn Loss>,
@@ -224,7 +225,7 @@ impl Case {
         assert!(!blind.requires_grad() && (blind.double_value(&[]) - value).abs() < 1e-12);
     }
 
-    /// Views may be swapped and the batch shuffled, where the loss is symmetric.
+    /// Views may be swapped and the batch shuffled if the loss is symmetric.
     pub(crate) fn check_symmetry(&mut self) {
         let plain = self.value();
         self.views.reverse();
@@ -247,7 +248,7 @@ impl Case {
         assert!((self.value() - plain).abs() < 1e-10, "batch shuffled");
     }
 
-    /// Gradients of views and parameters are those of finite differences.
+    /// Gradients of views and parameters match finite differences.
     pub(crate) fn check_gradient(&self) {
         const H: f64 = 1e-5;
         let found = self.shared(1).1;
@@ -290,7 +291,7 @@ impl Case {
     }
 }
 
-/// `a . b` of rows of two matrices.
+/// `a . b` for rows of two matrices.
 pub(crate) fn dot(a: &Tensor, i: i64, b: &Tensor, j: i64) -> f64 {
     (0..a.size()[1]).map(|c| a.double_value(&[i, c]) * b.double_value(&[j, c])).sum()
 }
@@ -301,7 +302,7 @@ pub(crate) struct Definition {
     pub(crate) temperature: f64,
     pub(crate) aggregate: Aggregate,
     pub(crate) decoupled: bool,
-    /// Whether other rows of the same sample, and what pairs say is near, are positives, instead of left out.
+    /// Whether other rows of the same sample, and what pairs state to be near, are positives instead of left out.
     pub(crate) twins: bool,
     pub(crate) margin: f64,
     pub(crate) beta: f64,
@@ -311,7 +312,7 @@ impl Definition {
     pub(crate) const PLAIN: Self =
         Self { temperature: 0.1, aggregate: Aggregate::Mean, decoupled: false, twins: false, margin: 0.0, beta: 0.0 };
 
-    /// The loss of all views against all, one number at a time.
+    /// The loss of all views against all, one value at a time.
     pub(crate) fn loss(&self, views: &[Tensor], samples: &SampleIds) -> f64 {
         let n = samples.num_pairs() as i64;
         let all: Vec<(usize, i64)> = (0..views.len()).flat_map(|v| (0..n).map(move |i| (v, i))).collect();

@@ -15,22 +15,23 @@ pub enum Batch {
     },
     /// Token views, padded at the end to the longest.
     Tokens {
-        /// Token numbers `[B, L]`, i32; -1 is padding.
+        /// Token ids `[B, L]`, i32; -1 is padding.
         ids: Tensor,
         /// Number of tokens of each view `[B]`, i32.
         lengths: Tensor,
-        /// True tokens for a masked-token loss `[B, L]`, i32; -1 where nothing is asked.
+        /// True tokens for a masked-token loss `[B, L]`, i32; -1 where there is no target.
         targets: Option<Tensor>,
     },
-    /// Graphs, one after the other: the nodes of all of them are numbered through, and no edge leads from one to another.
+    /// Graphs, one after the other: their nodes are numbered consecutively, and no edge leads from one graph to
+    /// another.
     Graph {
         /// Features of the nodes `[N, F]`, f32.
         x: Tensor,
         /// Source and target of each edge `[2, E]`, i64.
         edges: Tensor,
-        /// What each edge weighs `[E]`, f32; 1 where nobody says.
+        /// Weight of each edge `[E]`, f32; 1 by default.
         weights: Tensor,
-        /// Which graph each node is of `[N]`, i64, ascending.
+        /// The graph of each node `[N]`, i64, ascending.
         graphs: Tensor,
         /// Number of nodes of each graph `[B]`, i64.
         sizes: Tensor,
@@ -41,7 +42,7 @@ impl Batch {
     /// Collates views on the host.
     ///
     /// # Errors
-    /// When there is no view, the views are not alike, or one contradicts itself.
+    /// If there is no view, the views are not alike, or one is inconsistent.
     pub fn collate(views: &[&View]) -> Result<Self, Error> {
         let Some(first) = views.first() else { return Err(Error::Empty) };
         for (index, view) in views.iter().enumerate() {
@@ -66,12 +67,12 @@ impl Batch {
         rows.size()[0] as usize
     }
 
-    /// Whether there are no views; [`Batch::collate`] never makes such a batch.
+    /// Whether there are no views; [`Batch::collate`] never returns such a batch.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where the tensors are.
+    /// The device of the tensors.
     pub fn device(&self) -> Device {
         match self {
             Self::Dense { x } | Self::Graph { x, .. } => x.device(),
@@ -79,7 +80,7 @@ impl Batch {
         }
     }
 
-    /// The views `times` over.
+    /// The views repeated `times` times.
     pub fn repeated(&self, times: i64) -> Self {
         let over = |t: &Tensor| {
             let mut times_over = vec![1; t.dim()];
@@ -87,7 +88,7 @@ impl Batch {
             t.repeat(times_over)
         };
         let Self::Graph { x, edges, weights, graphs, sizes } = self else { return self.each(over) };
-        // Each time the nodes and graphs are other ones.
+        // Each repetition has its own nodes and graphs.
         let shifted =
             |t: &Tensor, by: i64, dim: i64| Tensor::cat(&(0..times).map(|time| t + time * by).collect::<Vec<_>>(), dim);
         Self::Graph {
@@ -99,7 +100,7 @@ impl Batch {
         }
     }
 
-    /// Bytes of its numbers.
+    /// Size of its tensors in bytes.
     pub fn num_bytes(&self) -> usize {
         let bytes = Cell::new(0);
         self.each(|t| {
@@ -109,7 +110,7 @@ impl Batch {
         bytes.get()
     }
 
-    /// What a masked-token loss asks of each position `[B, L]`, i32, -1 where nothing; where there is anything to ask.
+    /// The target of a masked-token loss at each position `[B, L]`, i32, -1 for none; `None` if there are no targets.
     pub fn targets(&self) -> Option<&Tensor> {
         match self {
             Self::Tokens { targets, .. } => targets.as_ref(),
@@ -117,12 +118,12 @@ impl Batch {
         }
     }
 
-    /// The same numbers, not copied.
+    /// Shares the same data, without copying.
     pub fn shallow_clone(&self) -> Self {
         self.each(Tensor::shallow_clone)
     }
 
-    /// Moves the batch into page-locked memory where `device` is CUDA, so that the copy to it need not block.
+    /// Moves the batch into page-locked memory if `device` is CUDA, so that the copy to it need not block.
     pub fn pin(self, device: Device) -> Self {
         if device.is_cuda() { self.each(|t| t.pin_memory(device)) } else { self }
     }
@@ -135,7 +136,7 @@ impl Batch {
     /// The dense values `[B, F]`, for an encoder that reads vectors of `num_features`.
     ///
     /// # Errors
-    /// When the batch is of another shape.
+    /// If the batch has another shape.
     pub fn features(&self, encoder: &'static str, num_features: i64) -> Result<&Tensor, Error> {
         match self {
             Self::Dense { x } if x.dim() == 2 && x.size()[1] == num_features => Ok(x),
@@ -148,7 +149,7 @@ impl Batch {
     /// The dense values `[B, C, H, W]`, for an encoder that reads images of `shape`, `[C, H, W]`.
     ///
     /// # Errors
-    /// When the batch is of another shape.
+    /// If the batch has another shape.
     pub fn images(&self, encoder: &'static str, shape: [i64; 3]) -> Result<&Tensor, Error> {
         match self {
             Self::Dense { x } if x.dim() == 4 && x.size()[1..] == shape => Ok(x),
@@ -159,7 +160,7 @@ impl Batch {
     /// The tokens `[B, L]` and lengths `[B]`, for an encoder that reads sequences.
     ///
     /// # Errors
-    /// When the batch is of another shape.
+    /// If the batch has another shape.
     pub fn sequences(&self, encoder: &'static str) -> Result<(&Tensor, &Tensor), Error> {
         match self {
             Self::Tokens { ids, lengths, .. } => Ok((ids, lengths)),
@@ -170,7 +171,7 @@ impl Batch {
     /// The graphs, for an encoder that reads nodes of `num_features`.
     ///
     /// # Errors
-    /// When the batch is of another shape.
+    /// If the batch has another shape.
     pub fn graphs(&self, encoder: &'static str, num_features: i64) -> Result<Graphs<'_>, Error> {
         match self {
             Self::Graph { x, edges, weights, graphs, sizes } if x.size()[1] == num_features => {
@@ -184,7 +185,7 @@ impl Batch {
         }
     }
 
-    /// Does something with each of its tensors: the one place that knows which there are.
+    /// Applies `f` to each of its tensors: the one place that lists them.
     fn each(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
         match self {
             Self::Dense { x } => Self::Dense { x: f(x) },
@@ -206,7 +207,7 @@ impl Batch {
     }
 }
 
-/// [`Batch::Graph`], taken apart.
+/// The parts of a [`Batch::Graph`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Graphs<'a> {
@@ -300,7 +301,7 @@ fn collate_graphs(views: &[&View], num_features: usize) -> Result<Batch, Error> 
     })
 }
 
-/// The tokens and targets of a view known to be of tokens.
+/// The tokens and targets of a view known to consist of tokens.
 fn tokens(view: &View) -> (&[i32], &[i32]) {
     match view {
         View::Tokens { ids, targets } => (ids, targets.as_deref().unwrap_or_default()),
@@ -316,7 +317,7 @@ fn host_slice<T>(tensor: &mut Tensor) -> &mut [T] {
         return &mut [];
     }
     // SAFETY: the tensor is contiguous, on the host, of this element size, and borrowed mutably for as long as the
-    // slice lives; the callers have just made it, so no other tensor shares its storage.
+    // slice lives; the callers have just created it, so no other tensor shares its storage.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
@@ -385,7 +386,7 @@ mod tests {
         assert_eq!((x, weights), (vec![1., 2., 3., 4., 5., 6.], vec![1., 1., 0.5]));
         assert_eq!((edges, graphs, sizes), (vec![0, 1, 3, 1, 0, 5], vec![0, 0, 1, 2, 2, 2], vec![2, 1, 3]));
         assert_eq!(batch.num_bytes(), 6 * 4 + 6 * 8 + 3 * 4 + 6 * 8 + 3 * 8);
-        // Twice over is what the views twice over are.
+        // Repeating the batch gives the batch of the repeated views.
         let twice = Batch::collate(&[&views[0], &views[1], &views[2], &views[0], &views[1], &views[2]]).unwrap();
         assert_eq!(parts(&batch.repeated(2)), parts(&twice));
         let error = batch.graphs("gnn", 3).unwrap_err();

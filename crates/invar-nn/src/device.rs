@@ -11,7 +11,7 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// CUDA where there is a GPU, else the CPU.
+    /// CUDA if there is a GPU, else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -22,7 +22,7 @@ pub enum DeviceChoice {
     Mps,
 }
 
-/// A device, and the sentence that tells a person about it.
+/// A device, and the sentence that explains the choice to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// The device.
@@ -32,10 +32,10 @@ pub struct Chosen {
 }
 
 impl DeviceChoice {
-    /// Finds the device.
+    /// Chooses the device.
     ///
     /// # Errors
-    /// When a device is asked for by name and cannot be used; the reason is given.
+    /// If a device is asked for by name and cannot be used; the reason is given.
     pub fn resolve(self) -> Result<Chosen, Error> {
         let unusable = |reason: String| Error::Device { asked: self.to_string(), reason };
         match self {
@@ -65,7 +65,7 @@ fn on_cuda(index: usize) -> Chosen {
     Chosen { device: Device::Cuda(index), sentence }
 }
 
-/// The reason why CUDA device `index` cannot be used, or `None` when it can.
+/// The reason why CUDA device `index` cannot be used, or `None` if it can.
 pub fn why_not_cuda(index: usize) -> Option<String> {
     if let Err(reason) = invar_torch::load_cuda() {
         return Some(format!("this LibTorch has no CUDA build that can be loaded ({reason})"));

@@ -19,45 +19,46 @@ pub(crate) use resnet::ConvNorm;
 use resnet::{NormKind, ResNetConfig};
 use transformer::TransformerConfig;
 
-/// What an encoder makes of a batch.
+/// The output of an encoder for a batch.
 #[derive(Debug)]
 pub struct Encoded {
-    /// One vector of unit length a view `[B, D]`.
+    /// One vector of unit length per view `[B, D]`.
     pub embedding: Tensor,
-    /// What the last layer makes it of `[B, P]`, f32: the features of a view after pooling.
+    /// The input of the last layer `[B, P]`, f32: the features of a view after pooling.
     pub pooled: Tensor,
-    /// One vector a position `[B, L, K]`, of the view as it is given (not of its other strand, nor turned): where they were
-    /// asked for ([`Mode::tokens`]) and the encoder has them.
+    /// One vector per position `[B, L, K]`, of the view as given (not of its other strand, nor rotated): present if
+    /// requested ([`Mode::tokens`]) and the encoder has them.
     pub tokens: Option<Tensor>,
-    /// How `tokens` lie, where they are there: `L = h * w`; of a sequence in one row.
+    /// The layout of `tokens`, if present: `L = h * w`; for a sequence, one row.
     pub grid: Option<Grid>,
-    /// How much each position looks at each, `[B, H, L, L]` of `H` heads, a layer each, the first first: where it was asked
-    /// for ([`Mode::attention`]) and the encoder attends. Rows sum to 1; what is padding is looked at by none.
+    /// How much each position attends to each, `[B, H, L, L]` for `H` heads, one tensor per layer, first layer first:
+    /// present if requested ([`Mode::attention`]) and the encoder has attention. Rows sum to 1; nothing attends to
+    /// padding.
     pub attention: Vec<Tensor>,
 }
 
-/// What a batch is encoded for, and what is asked for beside the embedding.
+/// What a batch is encoded for, and what is requested besides the embedding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
-    /// Whether the weights will learn from it: dropout is on, and running means follow. Without it nothing of the encoder
-    /// changes.
+    /// Whether the weights will learn from it: dropout is on, and running means are updated. Otherwise nothing in the
+    /// encoder changes.
     pub train: bool,
     /// Whether [`Encoded::tokens`] are wanted.
     pub tokens: bool,
-    /// Whether [`Encoded::attention`] is wanted: it costs the fused product of queries, keys and values, and `L x L` numbers a
-    /// head and layer.
+    /// Whether [`Encoded::attention`] is wanted: it rules out the fused product of queries, keys and values, and takes
+    /// `L x L` numbers per head and layer.
     pub attention: bool,
 }
 
 impl Mode {
-    /// To look at the embedding.
+    /// To use the embedding.
     pub const EMBED: Self = Self { train: false, tokens: false, attention: false };
     /// To learn from the embedding.
     pub const TRAIN: Self = Self { train: true, ..Self::EMBED };
 }
 
 impl Encoded {
-    /// Views `first..first + count` alone.
+    /// Only views `first..first + count`.
     pub fn rows(&self, first: i64, count: i64) -> Self {
         Self {
             embedding: self.embedding.narrow(0, first, count),
@@ -69,12 +70,12 @@ impl Encoded {
     }
 }
 
-/// What the tokens of an encoder are.
+/// The shape of an encoder's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenShape {
-    /// Dimensions of a token, `K`.
+    /// Dimension of a token, `K`.
     pub features: usize,
-    /// Input positions that a token stands for: token `p` for those from `p * stride` on.
+    /// Input positions that a token covers: token `p` covers those from `p * stride` on.
     pub stride: usize,
 }
 
@@ -93,9 +94,9 @@ pub struct Grid {
     pub stride: i64,
 }
 
-/// Turns a batch into embeddings. Several threads may do so with one encoder at the same time, so that its parameters are
-/// [`Weights`](crate::Weights), and what changes behind a shared reference has a lock. The compiler refuses anything else, for
-/// instance a cache without one:
+/// Turns a batch into embeddings. Several threads may use one encoder at the same time, so its parameters are
+/// [`Weights`](crate::Weights), and whatever changes behind a shared reference has a lock. The compiler rejects
+/// anything else, for instance a cache without one:
 ///
 /// ```compile_fail,E0277
 /// use std::cell::RefCell;
@@ -135,25 +136,25 @@ pub struct Grid {
 /// }
 /// ```
 pub trait Encoder: Send + Sync {
-    /// Encodes a batch that lies on the encoder's device. What is asked for and the encoder has not is not there.
+    /// Encodes a batch on the encoder's device. Whatever is requested that the encoder does not have is left out.
     ///
     /// # Errors
-    /// When the batch is not of the shape that the encoder was built for.
+    /// If the batch does not have the shape that the encoder was built for.
     fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error>;
 
     /// Embedding dimensions, `D`.
     fn dim(&self) -> usize;
 
-    /// Dimensions of what the last layer is given, `P`.
+    /// Dimension of the last layer's input, `P`.
     fn num_pooled(&self) -> usize;
 
-    /// What its tokens are; `None` of an encoder that has none.
+    /// The shape of its tokens; `None` for an encoder that has none.
     fn tokens(&self) -> Option<TokenShape> {
         None
     }
 }
 
-/// The encoder of a recipe.
+/// The encoder in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum EncoderConfig {
@@ -165,9 +166,9 @@ pub enum EncoderConfig {
     Transformer(TransformerConfig),
     /// Residual network over images.
     Resnet(ResNetConfig),
-    /// The same, averaged over four quarter turns of the image: exactly blind to them, at four times the work.
+    /// The same, averaged over four quarter turns of the image: exactly invariant to them, at four times the cost.
     ResnetC4(ResNetConfig),
-    /// The same, averaged over eight eighth turns: exactly blind to quarter turns, at eight times the work.
+    /// The same, averaged over eight eighth turns: exactly invariant to quarter turns, at eight times the cost.
     ResnetC8(ResNetConfig),
     /// Message passing over graphs.
     Gnn(GnnConfig),
@@ -179,7 +180,7 @@ impl Default for EncoderConfig {
     }
 }
 
-/// What an encoder looks at.
+/// What an encoder reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sees {
     /// A vector of features, `[F]`.
@@ -193,7 +194,7 @@ pub enum Sees {
 }
 
 impl EncoderConfig {
-    /// What it looks at.
+    /// What it reads.
     pub fn sees(&self) -> Sees {
         match self {
             Self::KmerMlp(_) => Sees::Features,
@@ -203,8 +204,8 @@ impl EncoderConfig {
         }
     }
 
-    /// Whether in training, too, the embedding of a view depends on that view and the weights alone: no norm over the batch,
-    /// nothing drawn at random. Then the parts of a batch can be encoded at the same time.
+    /// Whether, even in training, the embedding of a view depends only on that view and the weights: no norm over the
+    /// batch, nothing drawn at random. Then the parts of a batch can be encoded at the same time.
     pub fn is_row_wise(&self) -> bool {
         match self {
             Self::KmerMlp(config) => config.dropout == 0.0,
@@ -215,15 +216,15 @@ impl EncoderConfig {
         }
     }
 
-    /// Builds the encoder for views of a shape, its parameters under `path` (by convention `trunk`).
+    /// Builds the encoder for views of a shape, with its parameters under `path` (by convention `trunk`).
     ///
-    /// Weights are drawn from LibTorch's default generator, so that `tch::manual_seed` fixes them. They are uniform: in
-    /// linear layers and convolutions over bases within `±sqrt(6 / fan_in)` (He et al. 2015), in convolutions over images
-    /// within `±1/sqrt(fan_in)` (PyTorch's default). Biases of linear layers are uniform within `±1/sqrt(fan_in)`, all others
-    /// 0, scales of norms 1.
+    /// Weights are drawn from LibTorch's default generator, so that `tch::manual_seed` determines them. They are
+    /// uniform: in linear layers and convolutions over bases within `±sqrt(6 / fan_in)` (He et al. 2015), in
+    /// convolutions over images within `±1/sqrt(fan_in)` (PyTorch's default). Biases of linear layers are uniform
+    /// within `±1/sqrt(fan_in)`, all others are 0, scales of norms 1.
     ///
     /// # Errors
-    /// When the encoder cannot read views of this shape (both are named), or a setting is out of range.
+    /// If the encoder cannot read views of this shape (both are named), or a setting is out of range.
     pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<Box<dyn Encoder>, Error> {
         Ok(match self {
             Self::KmerMlp(config) => Box::new(config.init(path, shape)?),
@@ -236,7 +237,7 @@ impl EncoderConfig {
         })
     }
 
-    /// The name in a recipe.
+    /// Its name in a recipe.
     pub fn name(&self) -> &'static str {
         match self {
             Self::KmerMlp(_) => kmer_mlp::NAME,
@@ -250,18 +251,18 @@ impl EncoderConfig {
     }
 }
 
-/// Scales the rows of `x` `[B, D]` to length one; a row of zeros stays zero, and has a finite gradient.
+/// Scales the rows of `x` `[B, D]` to length one; a zero row stays zero, with a finite gradient.
 pub fn unit_length(x: &Tensor) -> Tensor {
     // Clamped before the root, whose slope at 0 is infinite.
     x / x.square().sum_dim_intlist(-1, true, None).clamp_min(1e-24).sqrt()
 }
 
-/// Refuses a probability of dropout outside `[0, 1)`.
+/// Rejects a dropout probability outside `[0, 1)`.
 pub(crate) fn check_dropout(dropout: f64) -> Result<(), Error> {
     if (0.0..1.0).contains(&dropout) { Ok(()) } else { Err(Error::config("encoder.dropout", "in [0, 1)", dropout)) }
 }
 
-/// Refuses a size of zero.
+/// Rejects a size of zero.
 pub(crate) fn check_positive(key: &str, size: usize) -> Result<(), Error> {
     if size > 0 { Ok(()) } else { Err(Error::config(key, "at least 1", size)) }
 }

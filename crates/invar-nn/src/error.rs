@@ -1,20 +1,20 @@
 use invar_dataset::{Fault, FaultClass, View, ViewShape};
 use thiserror::Error;
 
-/// What can be wrong between views, encoders and devices.
+/// What can go wrong between views, encoders and devices.
 #[derive(Debug, Error)]
 pub enum Error {
     /// An encoder cannot read views of this shape.
     #[error("encoder {encoder} reads {expected}, but the views are {found}")]
     Shape {
-        /// The encoder, as the recipe names it.
+        /// The encoder, as named in the recipe.
         encoder: &'static str,
         /// The shape it reads.
         expected: String,
         /// The shape it was given.
         found: String,
     },
-    /// Not an encoder for each kind of view.
+    /// The number of encoders does not match the kinds of views.
     #[error("{encoders} encoders, but the pairs have views of {shapes} kinds: each kind needs an encoder of its own")]
     Towers {
         /// Number of encoders.
@@ -25,7 +25,7 @@ pub enum Error {
     /// The views of one batch are not alike.
     #[error("collate: view {index} is {found}, view 0 is {first}")]
     Unlike {
-        /// Number of the first view that differs, 0-based.
+        /// Index of the first view that differs, 0-based.
         index: usize,
         /// The shape of view 0.
         first: String,
@@ -35,7 +35,7 @@ pub enum Error {
     /// A dense view whose values do not fill its shape.
     #[error("collate: view {index} has shape {shape:?}, but {found} values")]
     Values {
-        /// Number of the view, 0-based.
+        /// Index of the view, 0-based.
         index: usize,
         /// Its shape.
         shape: Vec<usize>,
@@ -45,16 +45,16 @@ pub enum Error {
     /// Nothing to collate.
     #[error("collate: a batch needs at least 1 view, got 0")]
     Empty,
-    /// A graph that contradicts itself.
+    /// An inconsistent graph.
     #[error("collate: view {index}: {what}: expected {expected}, found {found}")]
     Graph {
-        /// Number of the view, 0-based.
+        /// Index of the view, 0-based.
         index: usize,
-        /// What of it.
+        /// Which property is wrong.
         what: &'static str,
-        /// As it must be.
+        /// The required value.
         expected: String,
-        /// As it is.
+        /// The actual value.
         found: String,
     },
     /// A setting out of range.
@@ -62,12 +62,12 @@ pub enum Error {
     Config {
         /// The setting, dotted as in a recipe.
         key: String,
-        /// What it may be.
+        /// The allowed values.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// A device that is not there.
+    /// A device that is not available.
     #[error("device {asked} cannot be used: {reason}")]
     Device {
         /// The device asked for.
@@ -75,7 +75,7 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// LibTorch refused.
+    /// LibTorch failed.
     #[error(transparent)]
     Torch(#[from] invar_torch::Error),
 }
@@ -87,7 +87,7 @@ impl From<tch::TchError> for Error {
 }
 
 impl Error {
-    /// A setting out of range.
+    /// Reports a setting out of range.
     pub fn config(key: &str, expected: &str, found: impl ToString) -> Self {
         Self::Config { key: key.into(), expected: expected.into(), found: found.to_string() }
     }

@@ -3,19 +3,20 @@ use tch::Tensor;
 
 use crate::{Encoded, Encoder, unit_length};
 
-/// Which of what an encoder makes of a view is its embedding. All have unit length.
+/// Which output of an encoder is the embedding of a view. All have unit length.
 ///
-/// A loss compares what the last layer makes, and that layer forgets what the pairs do not share; what it is given knows
-/// more (Chen et al., *A simple framework for contrastive learning of visual representations*, 2020, section 4.2).
+/// A loss compares the output of the last layer, and that layer discards what pairs do not share; its input holds more
+/// information (Chen et al., *A simple framework for contrastive learning of visual representations*, 2020, section
+/// 4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Features {
-    /// What the last layer makes, `D` of the recipe: [`Encoded::embedding`].
+    /// The output of the last layer, with the recipe's `D` dimensions: [`Encoded::embedding`].
     #[default]
     Projected,
-    /// What the last layer is given: [`Encoded::pooled`], `P` dimensions.
+    /// The input of the last layer: [`Encoded::pooled`], `P` dimensions.
     Pooled,
-    /// Both, side by side and of equal weight, `P + D` dimensions.
+    /// Both, concatenated with equal weight, `P + D` dimensions.
     Both,
 }
 
@@ -32,7 +33,7 @@ impl Features {
         }
     }
 
-    /// Their dimensions, `D'`.
+    /// Their dimension, `D'`.
     pub fn dim(self, encoder: &dyn Encoder) -> usize {
         match self {
             Self::Projected => encoder.dim(),
@@ -93,7 +94,7 @@ mod tests {
             };
             let [projected, pooled, both] = [Features::Projected, Features::Pooled, Features::Both].map(of);
             assert_eq!(projected, encoded.embedding);
-            // The cosine of what stands side by side is the mean of the cosines.
+            // The cosine of concatenated vectors is the mean of their cosines.
             let cosine = |x: &Tensor| (x.get(0) * x.get(1)).sum(None::<Kind>).double_value(&[]);
             let mean = (cosine(&projected) + cosine(&pooled)) / 2.0;
             assert!((cosine(&both) - mean).abs() < 1e-5);

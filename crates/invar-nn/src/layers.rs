@@ -13,36 +13,36 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Weights are uniform within `±sqrt(6 / in)`, as He et al. (2015) have them for ReLU; biases within `±sqrt(1 / in)`.
+    /// Weights are uniform within `±sqrt(6 / in)`, as in He et al. (2015) for ReLU; biases within `±sqrt(1 / in)`.
     pub fn new(path: nn::Path, num_in: usize, num_out: usize) -> Self {
         let bound = 1.0 / (num_in as f64).sqrt();
-        // The bias first, as tch's layer draws them.
+        // The bias first, as in tch's own layer.
         let bias = path.var("bias", &[num_out as i64], nn::Init::Uniform { lo: -bound, up: bound });
         let weight = path.var("weight", &[num_out as i64, num_in as i64], nn::init::DEFAULT_KAIMING_UNIFORM);
         Self { weight: weight.into(), bias: bias.into() }
     }
 
-    /// `x` `[.., in]` in the kind of the weights.
+    /// `x` `[.., in]`, of the kind of the weights.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&*self.bias))
     }
 }
 
-/// How the kernel of a [`Conv1d`] is laid over its input.
+/// How the kernel of a [`Conv1d`] is placed on its input.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// Positions of the kernel.
+    /// Width of the kernel.
     pub kernel: usize,
     /// Input positions between neighbouring outputs.
     pub stride: usize,
-    /// Zeros before and behind the input.
+    /// Zeros before and after the input.
     pub padding: usize,
-    /// Input positions between neighbours of the kernel.
+    /// Input positions between neighbouring taps of the kernel.
     pub dilation: usize,
 }
 
 impl Window {
-    /// A kernel laid on every position, without padding.
+    /// A kernel applied at every position, without padding.
     pub fn of(kernel: usize) -> Self {
         Self { kernel, stride: 1, padding: 0, dilation: 1 }
     }
@@ -57,7 +57,7 @@ pub struct Conv1d {
 }
 
 impl Conv1d {
-    /// Weights are uniform within `±sqrt(6 / (in kernel))`, as He et al. (2015) have them for ReLU; biases are 0.
+    /// Weights are uniform within `±sqrt(6 / (in kernel))`, as in He et al. (2015) for ReLU; biases are 0.
     pub fn new(path: nn::Path, num_in: usize, num_out: usize, window: Window) -> Self {
         let extents = [num_out, num_in, window.kernel].map(|extent| extent as i64);
         let bias = path.var("bias", &[num_out as i64], nn::Init::Const(0.0));
@@ -73,16 +73,17 @@ impl Conv1d {
     }
 }
 
-/// In which format the factors of a matrix product are.
+/// The number format of the factors of a matrix product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 24 significant bits.
     #[default]
     F32,
-    /// Rounded to 8 significant bits, summed in f32 (Kalamkar et al., *A study of bfloat16 for deep learning training*,
-    /// 2019), as are biases and results; weights, their gradients' sums and the optimizer stay f32. About twice as fast on
-    /// GPUs and on CPUs with AVX512-BF16. Elsewhere the same rounding is done around f32 products, which is no faster than f32.
+    /// Rounded to 8 significant bits and summed in f32 (Kalamkar et al., *A study of bfloat16 for deep learning
+    /// training*, 2019), as are biases and results; weights, their gradients' sums and the optimizer stay f32. About
+    /// twice as fast on GPUs and on CPUs with AVX512-BF16. Elsewhere the same rounding is done around f32 products,
+    /// which is no faster than f32.
     Bf16,
 }
 
@@ -95,7 +96,7 @@ impl Precision {
         }
     }
 
-    /// `x` `[.., in]` through a fully connected layer; bf16 out where the factors are.
+    /// `x` `[.., in]` through a fully connected layer; the output is bf16 if the factors are.
     pub fn apply(self, layer: &Linear, x: &Tensor) -> Tensor {
         if self == Self::F32 {
             return layer.forward(&x.to_kind(layer.weight.kind()));
@@ -109,8 +110,8 @@ impl Precision {
         rounded(&wide(&x).linear(&wide(&weight), Some(wide(&bias))))
     }
 
-    /// `x` `[B, in, H, W]`, best [`channels_last`], convolved with `kernel` `[out, in, k, k]`, zeros beyond the edges; bf16
-    /// out where the factors are.
+    /// `x` `[B, in, H, W]`, preferably [`channels_last`], convolved with `kernel` `[out, in, k, k]`, with zeros beyond
+    /// the edges; the output is bf16 if the factors are.
     pub fn convolve(self, x: &Tensor, kernel: &Tensor, stride: i64, padding: i64) -> Tensor {
         let convolve = |x: &Tensor, kernel: &Tensor| {
             x.conv2d(&channels_last(kernel), None::<Tensor>, [stride, stride], [padding, padding], [1i64, 1], 1)
@@ -128,8 +129,8 @@ impl Precision {
     }
 }
 
-/// `x` `[B, C, H, W]` with the channels of a pixel side by side in memory, on the CPU: a training step takes a tenth to a
-/// quarter less time so. Layers keep the order. Nothing is copied where it is so already.
+/// `x` `[B, C, H, W]` with the channels of a pixel adjacent in memory, on the CPU: a training step then takes a tenth
+/// to a quarter less time. Layers preserve the order. Nothing is copied if it is already so.
 pub fn channels_last(x: &Tensor) -> Tensor {
     match x.device() {
         Device::Cpu => x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
@@ -155,7 +156,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Over vectors of `width`.
+    /// A norm over vectors of `width`.
     pub fn new(path: nn::Path, width: usize) -> Self {
         let width = [width as i64];
         Self { weight: path.ones("weight", &width).into(), bias: path.zeros("bias", &width).into() }
@@ -167,8 +168,8 @@ impl LayerNorm {
     }
 }
 
-/// Root-mean-square normalisation over one dimension (Zhang and Sennrich 2019). Each position is normalised by
-/// itself, so that padding and the other strand cannot leak in, as they would through a batch norm.
+/// Root-mean-square normalisation over one dimension (Zhang and Sennrich 2019). Each position is normalised separately,
+/// so that padding and the other strand cannot leak in, as they would through a batch norm.
 #[derive(Debug)]
 pub struct RmsNorm {
     weight: Weights,
@@ -176,7 +177,7 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// Over dimension `dim` of width `width`, in a tensor of three dimensions.
+    /// A norm over dimension `dim` of width `width`, in a tensor of three dimensions.
     pub fn new(path: nn::Path, width: usize, dim: i64) -> Self {
         Self { weight: path.ones("weight", &[width as i64]).into(), dim }
     }
@@ -203,7 +204,7 @@ mod tests {
         let rounded = |t: &Tensor| t.to_kind(Kind::BFloat16).to_kind(Kind::Double);
         let expected = rounded(&x).matmul(&rounded(&layer.weight).tr()) + rounded(&layer.bias);
         let error = (&found.to_kind(Kind::Double) - &expected).abs().max().double_value(&[]);
-        // The result is rounded once more, by at most one part in 2^9, and LibTorch may round before it adds the bias.
+        // The result is rounded once more, by at most one part in 2^9, and LibTorch may round before adding the bias.
         let largest = expected.abs().max().double_value(&[]);
         assert!(error <= largest * 2f64.powi(-8), "{error} of {largest}");
         assert_eq!(found.kind(), Kind::BFloat16);

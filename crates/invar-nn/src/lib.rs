@@ -6,9 +6,9 @@
 //!
 //! Shapes: `B` batch, `F` features, `L` positions, `C` channels, `H x W` pixels, `D` embedding dimensions.
 //!
-//! Every embedding that leaves an [`Encoder`] has unit length. Sequence encoders are blind to the strand, but for rounding:
-//! see [`strands`]; image encoders can be blind to quarter turns: see [`rotations`]. Trunk parameters are named `trunk.*`; a
-//! loss names its own `head.<loss>.*`. An encoder is shared by threads: see [`Weights`].
+//! Every embedding that leaves an [`Encoder`] has unit length. Sequence encoders do not depend on the strand, except
+//! for rounding: see [`strands`]; image encoders can be invariant to quarter turns: see [`rotations`]. Trunk parameters
+//! are named `trunk.*`; a loss names its own `head.<loss>.*`. An encoder can be shared by threads: see [`Weights`].
 //!
 //! ```
 //! use invar_dataset::{View, ViewShape};

@@ -4,7 +4,7 @@ use invar_dataset::SampleId;
 
 use crate::SampleIds;
 
-/// What one row of a batch is to another: a view of a pair to a view of this or another pair.
+/// The relation of one row of a batch, a view of a pair, to another: a view of this or another pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Relation {
     /// View of the other row.
@@ -15,37 +15,37 @@ pub struct Relation {
     pub weight: f32,
 }
 
-/// What the rows of a batch are to each other: a sparse weighted list, on the host, that every loss reads.
+/// How the rows of a batch relate to each other: a sparse weighted list, on the host, that every loss reads.
 ///
-/// A row is a view of a pair, and is of a sample; the views of one pair can be of two (two reads that overlap). Of a row
-/// are on the list
+/// A row is a view of a pair, and belongs to a sample; the views of one pair can belong to two (two reads that
+/// overlap). A row's list contains
 ///
 /// - the other views of its pair, with weight 1;
 /// - other rows of its sample, with weight 1;
-/// - rows whose sample is among the samples of its pair, and those whose pair has its sample among theirs, with weight 0:
-///   all of them belong to what the loss draws near;
-/// - what pairs say themselves ([`invar_dataset::Pair::related`]), with the weight that they say, in both directions. It
-///   comes before the weights above; where two pairs say something of the same rows, the larger weight counts.
+/// - rows whose sample is among the samples of its pair, and those whose pair has its sample among theirs, with weight
+///   0: all of them belong to what the loss draws near;
+/// - relations stated by pairs ([`invar_dataset::Pair::related`]), with the given weight, in both directions. They take
+///   precedence over the weights above; if two pairs state one for the same rows, the larger weight counts.
 ///
-/// All others are negatives, but for those of one group, which are no negatives either: these are too many for a list
-/// (see [`SampleIds::groups`]). A loss that takes one positive takes the views of the pair, and leaves the others out.
+/// All others are negatives, except those of one group, which are not negatives either: they are too many for a list
+/// (see [`SampleIds::groups`]). A loss with a single positive uses the views of the pair and leaves the others out.
 ///
-/// A process lists its own rows alone, among all rows of the batch.
+/// A process lists only its *own* rows, those of the pairs it holds, against all rows of the batch.
 #[derive(Clone, Debug)]
 pub struct Relations {
     samples: SampleIds,
     own: Range<usize>,
     list: Vec<Relation>,
-    /// Where the rows of the own pairs begin in the list, view after view, and where the last one ends.
+    /// Where the list of each own row begins, view after view, and where the last one ends.
     starts: Vec<usize>,
     by_sample: BySample,
 }
 
 impl Relations {
-    /// Of a batch, for the rows of pairs `own`.
+    /// The relations in a batch for the rows of pairs `own`.
     ///
     /// # Panics
-    /// When the batch has not so many pairs.
+    /// If the batch does not have that many pairs.
     pub fn new(samples: SampleIds, own: Range<usize>) -> Self {
         assert!(own.end <= samples.num_pairs(), "pairs {own:?} of {}", samples.num_pairs());
         let by_sample = BySample::new(&samples);
@@ -69,13 +69,13 @@ impl Relations {
         Self { samples, own, list, starts, by_sample }
     }
 
-    /// Of a batch that is all of this process.
+    /// The relations in a batch that belongs entirely to this process.
     pub fn of_all(samples: SampleIds) -> Self {
         let own = 0..samples.num_pairs();
         Self::new(samples, own)
     }
 
-    /// Of which sample each row is, and of which group each pair.
+    /// The sample of each row, and the group of each pair.
     pub fn samples(&self) -> &SampleIds {
         &self.samples
     }
@@ -85,10 +85,10 @@ impl Relations {
         self.own.clone()
     }
 
-    /// What view `view` of pair `pair` is to other rows, by view and pair.
+    /// The relations of view `view` of pair `pair` to other rows, by view and pair.
     ///
     /// # Panics
-    /// When there is no such view, or the pair is not an own one.
+    /// If there is no such view, or the pair is not an own one.
     pub fn of(&self, view: usize, pair: usize) -> &[Relation] {
         assert!(view < self.samples.num_views() && self.own.contains(&pair), "view {view} of pair {pair}");
         let row = view * self.own.len() + pair - self.own.start;
@@ -119,7 +119,7 @@ impl BySample {
     }
 }
 
-/// What a row is to others by the samples alone, by view and pair.
+/// A row's relations to others that follow from the samples alone, by view and pair.
 fn by_default(samples: &SampleIds, by_sample: &BySample, view: usize, pair: usize) -> impl Iterator<Item = Relation> {
     let (num_pairs, num_views) = (samples.num_pairs(), samples.num_views());
     let own = samples.get(view, pair);
@@ -139,7 +139,7 @@ fn by_default(samples: &SampleIds, by_sample: &BySample, view: usize, pair: usiz
     rows.into_iter().filter(move |&other| other != row).map(relation)
 }
 
-/// What a pair says of two rows, in one direction.
+/// A relation between two rows stated by a pair, in one direction.
 #[derive(Clone, Copy)]
 struct Said {
     row: u32,
@@ -158,7 +158,7 @@ impl Said {
     }
 }
 
-/// What pairs say of the own rows, by row and other row, each once.
+/// The relations of the own rows stated by pairs, by row and other row, each once.
 fn said(samples: &SampleIds, by_sample: &BySample, own: &Range<usize>) -> Vec<Said> {
     let num_pairs = samples.num_pairs();
     let is_own = |row: u32| own.contains(&(row as usize % num_pairs));
@@ -175,7 +175,7 @@ fn said(samples: &SampleIds, by_sample: &BySample, own: &Range<usize>) -> Vec<Sa
             }
         }
     }
-    // Of the same rows the largest weight first.
+    // For the same rows the largest weight first.
     all.sort_unstable_by(|a, b| (a.row, a.other).cmp(&(b.row, b.other)).then(b.weight.total_cmp(&a.weight)));
     all.dedup_by_key(|said| (said.row, said.other));
     all
@@ -200,7 +200,7 @@ mod tests {
     fn the_partner_of_a_walk_is_related_to_its_own_row() {
         // Pair 0 walks from read 10 to read 11, which is the anchor of pair 1; pair 2 walks to read 11 too.
         let relations = Relations::of_all(SampleIds::new(2, ids(&[10, 11, 12, 11, 20, 11])));
-        // Read 10: its partner; that one's own row, and the same partner of another pair.
+        // Read 10: its partner; the partner's own row, and the same partner in another pair.
         assert_eq!(rows(&relations, 0, 0), [(0, 1, 0.0), (1, 0, 1.0), (1, 2, 0.0)]);
         // Read 11 as a partner: read 10; its own row, and all that it is paired with.
         assert_eq!(rows(&relations, 1, 0), [(0, 0, 1.0), (0, 1, 1.0), (0, 2, 0.0), (1, 1, 0.0), (1, 2, 1.0)]);
@@ -214,21 +214,21 @@ mod tests {
     fn what_a_pair_says_counts_in_both_directions_and_before_what_its_samples_say() {
         let related = |sample, weight| Related { sample: SampleId(sample), weight };
         let samples = SampleIds::of_pairs(2, &ids(&[1, 2, 1, 4]));
-        // Pair 0 is near to sample 4, of which pair 3 says less, and to one that is not in the batch; pair 2 is of the
-        // sample of pair 0, and is not to count.
+        // Pair 0 states that it is near sample 4, for which pair 3 states less, and near one that is not in the batch;
+        // pair 2 is of the sample of pair 0, but is declared not to count.
         let said = vec![vec![related(4, 0.5), related(9, 1.0)], vec![], vec![related(1, 0.0)], vec![related(1, 0.25)]];
         let relations = Relations::of_all(samples.with_related(said));
         let half = [(0, 2, 0.0), (0, 3, 0.5), (1, 0, 1.0), (1, 2, 0.0), (1, 3, 0.5)];
         assert_eq!(rows(&relations, 0, 0), half);
         assert_eq!(rows(&relations, 1, 1), [(0, 1, 1.0)]);
-        // Pair 2 is of sample 1 too: pair 3 says 0.25 of it.
+        // Pair 2 is of sample 1 too: pair 3 states 0.25 for it.
         let of_last = [(0, 0, 0.5), (0, 2, 0.25), (1, 0, 0.5), (1, 2, 0.25), (1, 3, 1.0)];
         assert_eq!(rows(&relations, 0, 3), of_last);
     }
 
     proptest! {
-        /// Each process lists what one process on its own would of the same rows; the list is symmetric; and it holds what
-        /// the samples say.
+        /// Each process lists what a single process would for the same rows; the list is symmetric; and it holds what
+        /// the samples imply.
         #[test]
         fn parts_are_those_of_the_whole(
             numbers in prop::collection::vec(0u64..12, 6..30),

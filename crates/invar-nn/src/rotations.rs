@@ -1,12 +1,12 @@
 //! The orientations of an image through one set of weights.
 //!
-//! A network `f` sees the copies of a batch under a group of rotations stacked, and the mean of what it makes of them
-//! is the answer: `g(x) = 1/|G| sum_r f(r x)` (Cohen and Welling, *Group equivariant convolutional networks*, 2016,
-//! in its simplest form: the group acts on the input). For the four multiples of 90 degrees a rotation of the input
-//! only changes the order of the copies, so `g(x) = g(r x)` exactly, before, during and after training.
+//! A network `f` sees copies of a batch under a group of rotations stacked, and the mean of its outputs is the answer:
+//! `g(x) = 1/|G| sum_r f(r x)` (Cohen and Welling, *Group equivariant convolutional networks*, 2016, in its simplest
+//! form: the group acts on the input). For the four multiples of 90 degrees a rotation of the input only changes the
+//! order of the copies, so `g(x) = g(r x)` exactly, before, during and after training.
 //!
 //! On a lattice of pixels only those four are exact. [`Orientations::C8`] adds the four at 45 degrees, resampled
-//! bilinearly: still exact under 90 degrees, nearer under 45, nothing promised in between.
+//! bilinearly: still exact under 90 degrees, closer under 45, with no guarantee in between.
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,7 +18,7 @@ pub enum Orientations {
     /// Multiples of 90 degrees.
     C4,
     /// Multiples of 45 degrees. Pixels outside the inscribed disc are set to 0, in all copies, because the odd
-    /// multiples do not have them all.
+    /// multiples lack some of them.
     C8,
 }
 
@@ -52,7 +52,7 @@ impl Orientations {
     }
 
     /// The mean over the copies: `[R B, F] -> [B, F]`. Opposite copies are added first, so that a quarter turn of the
-    /// input swaps terms of commutative sums, and rounding cannot tell it either.
+    /// input swaps terms of commutative sums, and rounding is not affected either.
     pub fn merge(self, stacked: &Tensor) -> Tensor {
         let copies = stacked.chunk(self.len() as i64, 0);
         let quarter_sum = |c: &[Tensor]| (&c[0] + &c[2]) + (&c[1] + &c[3]);
@@ -68,7 +68,7 @@ fn quarter_turns(x: &Tensor) -> Vec<Tensor> {
     (0..4).map(|turns| x.rot90(turns, [2i64, 3])).collect()
 }
 
-/// The image turned by 45 degrees about its centre, bilinearly; 0 where it has no pixels.
+/// The image rotated by 45 degrees about its centre, bilinearly; 0 where there are no pixels.
 fn eighth_turn(x: &Tensor) -> Tensor {
     let size = x.size();
     let side = size[3];
@@ -82,13 +82,13 @@ fn eighth_turn(x: &Tensor) -> Tensor {
     x.grid_sampler(&grid, BILINEAR, ZEROS, false)
 }
 
-/// 1 in the pixels whose centres lie in the inscribed disc, 0 outside: `[S, S]`, f32.
+/// 1 for pixels whose centres lie in the inscribed disc, 0 outside: `[S, S]`, f32.
 fn disc(side: i64, device: Device) -> Tensor {
     let across = centres(side, device).square();
     (across.view([side, 1]) + across.view([1, side])).le(1.0).to_kind(Kind::Float)
 }
 
-/// The centres of the pixels of a row, the image reaching from -1 to 1: `[S]`.
+/// The centres of the pixels of a row of an image extending from -1 to 1: `[S]`.
 fn centres(side: i64, device: Device) -> Tensor {
     let positions: Vec<f32> = (0..side).map(|i| ((2 * i + 1 - side) as f64 / side as f64) as f32).collect();
     Tensor::from_slice(&positions).to_device(device)

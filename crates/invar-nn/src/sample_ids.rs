@@ -2,34 +2,34 @@ use std::iter;
 
 use invar_dataset::{GroupId, Related, SampleId};
 
-/// Of which sample each view of a batch is, `[V, B]`, and of which group each pair, `[B]`, on the host.
+/// The sample of each view of a batch, `[V, B]`, and the group of each pair, `[B]`, on the host.
 ///
-/// The views of one pair can be of several samples: two reads that overlap. Those are of one group, where groups are known.
+/// The views of one pair can be of several samples: two reads that overlap. These share a group, if groups are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleIds {
     /// View after view.
     ids: Vec<SampleId>,
     num_views: usize,
-    /// Of each pair; empty where no pair has one.
+    /// One per pair; empty if no pair has one.
     groups: Vec<Option<GroupId>>,
-    /// What each pair says of other samples; empty where none says anything.
+    /// Relations to other samples stated by each pair; empty if there are none.
     related: Vec<Vec<Related>>,
 }
 
 impl SampleIds {
-    /// Of `num_views` views: the first view of every pair, then the second, and so on. No pair has a group.
+    /// Ids of `num_views` views: the first view of every pair, then the second, and so on. No pair has a group.
     ///
     /// # Panics
-    /// When there are no views, or not as many ids of each.
+    /// If there are no views, or their numbers of ids differ.
     pub fn new(num_views: usize, ids: Vec<SampleId>) -> Self {
         assert!(num_views > 0 && ids.len().is_multiple_of(num_views), "{} ids of {num_views} views", ids.len());
         Self { ids, num_views, groups: vec![], related: vec![] }
     }
 
-    /// The same, the pairs in groups. No groups at all are as good as `None` for each pair.
+    /// The same, with the groups of the pairs. An empty list means `None` for each pair.
     ///
     /// # Panics
-    /// When there are groups, but not as many as pairs.
+    /// If there are groups, but not as many as pairs.
     pub fn with_groups(self, groups: Vec<Option<GroupId>>) -> Self {
         let num_pairs = self.num_pairs();
         assert!(groups.is_empty() || groups.len() == num_pairs, "{} groups of {num_pairs} pairs", groups.len());
@@ -37,10 +37,11 @@ impl SampleIds {
         Self { groups, ..self }
     }
 
-    /// The same, with what each pair says of samples of other pairs. Nothing at all is as good as nothing of each pair.
+    /// The same, with the relations that each pair states to samples of other pairs. An empty list means none for each
+    /// pair.
     ///
     /// # Panics
-    /// When something is said, but not of as many pairs as there are.
+    /// If the list is not empty, but not as long as the number of pairs.
     pub fn with_related(self, related: Vec<Vec<Related>>) -> Self {
         let num_pairs = self.num_pairs();
         assert!(related.is_empty() || related.len() == num_pairs, "{} lists of {num_pairs} pairs", related.len());
@@ -48,15 +49,15 @@ impl SampleIds {
         Self { related, ..self }
     }
 
-    /// Of pairs whose views are all of the pair's own sample.
+    /// Ids of pairs whose views are all of the pair's own sample.
     ///
     /// # Panics
-    /// When there are no views.
+    /// If there are no views.
     pub fn of_pairs(num_views: usize, pairs: &[SampleId]) -> Self {
         Self::new(num_views, pairs.repeat(num_views))
     }
 
-    /// Views of a pair, `V`.
+    /// Views per pair, `V`.
     pub fn num_views(&self) -> usize {
         self.num_views
     }
@@ -66,10 +67,10 @@ impl SampleIds {
         self.ids.len() / self.num_views
     }
 
-    /// The sample that view `view` of pair `pair` is of.
+    /// The sample of view `view` of pair `pair`.
     ///
     /// # Panics
-    /// When there is no such view or pair.
+    /// If there is no such view or pair.
     pub fn get(&self, view: usize, pair: usize) -> SampleId {
         self.view(view)[pair]
     }
@@ -79,16 +80,16 @@ impl SampleIds {
         self.ids[row as usize]
     }
 
-    /// The samples that view `view` of each pair is of, `[B]`.
+    /// The sample of view `view` of each pair, `[B]`.
     ///
     /// # Panics
-    /// When there is no such view.
+    /// If there is no such view.
     pub fn view(&self, view: usize) -> &[SampleId] {
         let num_pairs = self.num_pairs();
         &self.ids[view * num_pairs..(view + 1) * num_pairs]
     }
 
-    /// All of them, view after view.
+    /// All ids, view after view.
     pub fn iter(&self) -> impl Iterator<Item = SampleId> {
         self.ids.iter().copied()
     }
@@ -98,12 +99,12 @@ impl SampleIds {
         self.groups.get(pair).copied().flatten()
     }
 
-    /// The groups of the pairs, `[B]`; empty where no pair has one.
+    /// The groups of the pairs, `[B]`; empty if no pair has one.
     pub fn groups(&self) -> &[Option<GroupId>] {
         &self.groups
     }
 
-    /// What each pair says of samples of other pairs, `[B]`; empty where none says anything.
+    /// The relations to samples of other pairs that each pair states, `[B]`; empty if there are none.
     pub fn related(&self) -> &[Vec<Related>] {
         &self.related
     }
@@ -111,7 +112,7 @@ impl SampleIds {
     /// The pairs of several chunks, one after the other.
     ///
     /// # Panics
-    /// When there is no chunk, or they have not the same number of views.
+    /// If there is no chunk, or their numbers of views differ.
     pub fn concat<'a>(chunks: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let num_views = chunks.clone().next().expect("a chunk").num_views;
         let ids = (0..num_views).flat_map(|view| chunks.clone().flat_map(move |chunk| chunk.view(view)));

@@ -4,16 +4,16 @@ use half::bf16;
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
-/// Sums that run side by side: the same at every width of vector instructions, so that results are.
+/// Number of parallel sums: the same for every width of vector instructions, so that the results are too.
 const LANES: usize = 32;
 
-/// Added to the variance: a constant row becomes zeros.
+/// Added to the variance, so that a constant row becomes zeros.
 const EPSILON: f32 = 1e-12;
 
-/// `x` `[B, F]`, f32, each row to mean 0 and (biased) variance 1, as a layer norm without weights; as f32 or rounded to bf16.
-/// No gradient goes through it: `x` is data.
+/// `x` `[B, F]`, f32, with each row scaled to mean 0 and (biased) variance 1, like a layer norm without weights; as f32
+/// or rounded to bf16. No gradient passes through it: `x` is data.
 ///
-/// On the CPU this is one pass of our own: LibTorch's takes three times as long, and another for rounding.
+/// On the CPU this is one pass of our own: LibTorch's takes three times as long, and needs another pass for rounding.
 pub(crate) fn standardise(x: &Tensor, kind: Kind) -> Tensor {
     let width = x.size()[1];
     if x.device() != Device::Cpu || x.numel() == 0 {
@@ -21,7 +21,7 @@ pub(crate) fn standardise(x: &Tensor, kind: Kind) -> Tensor {
     }
     let x = x.detach().to_kind(Kind::Float).contiguous();
     let out = Tensor::empty(x.size(), (kind, Device::Cpu));
-    // SAFETY: both are contiguous, on the host, of these numbers and types; `out` was just made, and nobody else has it.
+    // SAFETY: both are contiguous, on the host, of this length and type; `out` was just created and is not shared.
     let rows = unsafe { std::slice::from_raw_parts(x.data_ptr().cast::<f32>(), x.numel()) };
     let rows = rows.chunks_exact(width as usize);
     match kind {
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn rows_are_those_of_a_layer_norm() {
-        // Of the k-mer profiles' width, of less than a block, of one value, and with an offset that a sum of squares would
-        // lose.
+        // As wide as the k-mer profiles, narrower than a block, of one value, and with an offset that a sum of squares
+        // would lose.
         for (width, offset) in [(2080, 0.0), (2080, 1000.0), (7, -3.0), (1, 5.0)] {
             let x = (Tensor::arange(5 * width, (Kind::Double, Device::Cpu)) * 0.7).sin().view([5, width]) + offset;
             let expected = x.layer_norm([width], None::<Tensor>, None::<Tensor>, f64::from(EPSILON), true);

@@ -1,9 +1,9 @@
 //! Both strands of a sequence through one set of weights.
 //!
-//! A network `f` sees a batch and its reverse complement stacked, and the mean of what it makes of the two is the
-//! answer: `g(x) = (f(x) + f(rc(x))) / 2`. Since `rc(rc(x)) = x` and addition commutes, `g(x) = g(rc(x))`, before and
-//! after training; no loss has to teach it. It is exact but for rounding, for which a row's place in a batch can matter. In
-//! training it holds without dropout, which draws a mask of its own for each strand.
+//! A network `f` sees a batch and its reverse complement stacked, and the mean of its two outputs is the answer: `g(x)
+//! = (f(x) + f(rc(x))) / 2`. Since `rc(rc(x)) = x` and addition commutes, `g(x) = g(rc(x))`, before and after training;
+//! no loss has to teach it. It is exact except for rounding, which can depend on a row's place in a batch. In training
+//! it holds without dropout, which draws a separate mask for each strand.
 //!
 //! Tokens: 0..3 are A, C, G, T, so that `3 - t` is the complement; anything above (4 = N) is its own complement
 //! and has no one-hot channel; -1 is padding.
@@ -30,7 +30,7 @@ pub fn both(ids: &Tensor, lengths: &Tensor) -> (Tensor, Tensor) {
     (Tensor::cat(&[ids, &reverse_complement(ids, lengths)], 0), Tensor::cat(&[lengths, lengths], 0))
 }
 
-/// The rows of the sequences as they are given: `[2B, ...] -> [B, ...]`.
+/// The rows of the sequences as given: `[2B, ...] -> [B, ...]`.
 pub fn upright(stacked: &Tensor) -> Tensor {
     stacked.narrow(0, 0, stacked.size()[0] / 2)
 }
@@ -47,8 +47,8 @@ pub fn one_hot(ids: &Tensor) -> Tensor {
     ids.unsqueeze(1).eq_tensor(&bases).to_kind(Kind::Float)
 }
 
-/// 1 at the first `lengths` of `num_positions`, 0 behind: `[B, L]`, f32. An empty sequence keeps its first position,
-/// so that means and attention over it stay finite.
+/// 1 at the first `lengths` of `num_positions`, 0 after them: `[B, L]`, f32. An empty sequence keeps its first
+/// position, so that means and attention over it stay finite.
 pub fn mask(lengths: &Tensor, num_positions: i64) -> Tensor {
     let positions = Tensor::arange(num_positions, (Kind::Int, lengths.device())).unsqueeze(0);
     positions.lt_tensor(&lengths.clamp_min(1).unsqueeze(1)).to_kind(Kind::Float)

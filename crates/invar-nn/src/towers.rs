@@ -3,26 +3,27 @@ use tch::{Device, Tensor, nn};
 
 use crate::{Batch, Encoded, Encoder, EncoderConfig, Error, Mode, SampleIds, TokenShape};
 
-/// The views of a batch of pairs, a stack for each tower: of `T` towers, tower `t` sees views `t`, `t + T`, and so on, one
+/// The views of a batch of pairs, one stack per tower: of `T` towers, tower `t` sees views `t`, `t + T`, and so on, one
 /// after the other, `B` rows each. With one tower, rows `0..B` are the anchors, `B..2B` the second views.
 #[derive(Debug)]
 pub struct Views {
-    /// What each tower sees.
+    /// The input of each tower.
     pub stacks: Vec<Batch>,
-    /// Of which sample each view is.
+    /// The sample of each view.
     pub samples: SampleIds,
-    /// Which items of the first two views of each pair belong together; empty where no pair says so.
+    /// Which items of the first two views of each pair match; empty if no pair has links.
     pub links: Vec<Vec<Link>>,
 }
 
-/// What a batch says beside its views, for losses that look at single positions.
+/// What a batch contains besides its views, for losses that look at single positions.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    /// What is hidden of each view `[B, L]`, as [`Batch::targets`]: one entry a view.
+    /// The hidden values of each view `[B, L]`, as [`Batch::targets`]: one entry per view.
     pub targets: Vec<Option<Tensor>>,
-    /// Links of each pair, or nothing.
+    /// Links of each pair, or empty.
     pub links: &'a [Vec<Link>],
-    /// Columns of the pictures, where a view is pictures, whose items are pixels, row by row: one entry a view.
+    /// Width of the pictures in pixels, for views that are pictures, whose items are pixels, row by row: one entry per
+    /// view.
     pub widths: Vec<Option<usize>>,
 }
 
@@ -32,12 +33,12 @@ impl Views {
         self.samples.num_pairs()
     }
 
-    /// Bytes of the numbers of all views.
+    /// Size of all views in bytes.
     pub fn num_bytes(&self) -> usize {
         self.stacks.iter().map(Batch::num_bytes).sum()
     }
 
-    /// The same numbers, not copied.
+    /// Shares the same data, without copying.
     pub fn shallow_clone(&self) -> Self {
         self.each(Batch::shallow_clone)
     }
@@ -47,7 +48,7 @@ impl Views {
         self.each(|stack| stack.to_device(device))
     }
 
-    /// What is asked beside the views.
+    /// What the batch contains besides the views.
     pub fn asked(&self) -> Asked<'_> {
         let rows = self.num_pairs() as i64;
         let (mut targets, mut widths) = (vec![], vec![]);
@@ -62,7 +63,7 @@ impl Views {
         Asked { targets, links: &self.links, widths }
     }
 
-    /// The stack that a view is in, and its first row there.
+    /// The stack that contains a view, and its first row there.
     fn place(&self, view: usize) -> (&Batch, i64) {
         let num_towers = self.stacks.len();
         (&self.stacks[view % num_towers], (view / num_towers * self.num_pairs()) as i64)
@@ -74,16 +75,15 @@ impl Views {
     }
 }
 
-/// The encoders of a network: one that sees every view, or several, each of which sees its own (reads and pictures, say).
+/// The encoders of a network: one that sees every view, or several that each see their own (reads and pictures, say).
 /// Of `T` towers, tower `t` sees views `t`, `t + T`, and so on. All embed into one space.
 pub struct Towers(Vec<Box<dyn Encoder>>);
 
 impl Towers {
-    /// Builds an encoder for each shape of views. The parameters of the only one are under `path`, those of tower `t` of
-    /// several under `path.t`.
+    /// Builds an encoder for each shape of views. The parameters of a single tower are under `path`, those of tower `t`
+    /// of several under `path.t`.
     ///
-    /// # Errors
-    /// When there are not as many encoders as shapes, or they embed into different numbers of dimensions; and those of
+    /// If there are not as many encoders as shapes, or they differ in embedding dimension; and as
     /// [`EncoderConfig::init`].
     pub fn new(path: &nn::Path, encoders: &[EncoderConfig], shapes: &[ViewShape]) -> Result<Self, Error> {
         if encoders.is_empty() || encoders.len() != shapes.len() {
@@ -101,18 +101,18 @@ impl Towers {
         Ok(Self(towers))
     }
 
-    /// The encoder that sees views `tower`, `tower + T`, and so on; `None` where there are not so many.
+    /// The encoder that sees views `tower`, `tower + T`, and so on; `None` if there are not that many.
     pub fn get(&self, tower: usize) -> Option<&dyn Encoder> {
         self.0.get(tower).map(AsRef::as_ref)
     }
 
-    /// Encodes the views: one [`Encoded`] of `B` rows for each view.
+    /// Encodes the views: one [`Encoded`] of `B` rows per view.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
     ///
     /// # Panics
-    /// When there are not as many stacks as towers.
+    /// If there are not as many stacks as towers.
     pub fn encode(&self, views: &Views, mode: Mode) -> Result<Vec<Encoded>, Error> {
         assert_eq!(self.0.len(), views.stacks.len(), "a stack of views for each tower");
         let encoded = self.0.iter().zip(&views.stacks).map(|(tower, stack)| tower.encode(stack, mode));
@@ -129,7 +129,7 @@ impl Towers {
         self.0[0].dim()
     }
 
-    /// What the tokens of the towers are like; `None` where they have none, or not all the same.
+    /// The shape of the towers' tokens; `None` if they have none, or differ in it.
     pub fn tokens(&self) -> Option<TokenShape> {
         let first = self.0[0].tokens();
         first.filter(|_| self.0.iter().all(|tower| tower.tokens() == first))

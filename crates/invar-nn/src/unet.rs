@@ -1,8 +1,8 @@
 //! A U-Net: a value for each pixel of a picture (Ronneberger, Fischer and Brox 2015).
 //!
-//! It gives logits, not embeddings, and so is no [`Encoder`](crate::Encoder): the program that trains the boundary network of
-//! micrographs builds it. What has been trained is handed over as convolutions alone, the norms multiplied in, so that it can be
-//! run without LibTorch.
+//! It returns logits, not embeddings, and so is not an [`Encoder`](crate::Encoder): it is used by the program that
+//! trains the boundary network of micrographs. A trained network is exported as plain convolutions, with the norms
+//! folded in, so that it can run without LibTorch.
 
 use tch::{Kind, Tensor, nn};
 
@@ -12,8 +12,8 @@ use crate::{
     layers::{Precision, channels_last},
 };
 
-/// Levels of two convolutions of 3 x 3, each with batch norm and ReLU; between them maxima over 2 x 2 on the way down, and
-/// pixels doubled on the way up, where the output of the level is put beside them.
+/// Levels of two 3 x 3 convolutions, each with batch norm and ReLU; between them 2 x 2 maxima on the way down, and
+/// doubled pixels on the way up, where the output of the level is concatenated.
 #[derive(Debug)]
 pub struct UNet {
     down: Vec<[ConvNorm; 2]>,
@@ -22,7 +22,7 @@ pub struct UNet {
     bias: Weights,
 }
 
-/// A convolution, zeros beyond the edges.
+/// A convolution, with zeros beyond the edges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoldedConv {
     /// `[out, in, side, side]`.
@@ -34,7 +34,7 @@ pub struct FoldedConv {
 }
 
 impl UNet {
-    /// With `channels` of each level, the finest first, over pictures of `num_in` channels.
+    /// A network with the given number of `channels` per level, finest first, over pictures of `num_in` channels.
     pub fn new(path: &nn::Path, num_in: i64, channels: &[i64]) -> Self {
         let pair = |path: nn::Path, num_in: i64, num_out: i64| {
             let layer = |name: &str, num_in| ConvNorm::new(&(&path / name), NormKind::Batch, [num_in, num_out, 3, 1]);
@@ -74,8 +74,8 @@ impl UNet {
         x.to_kind(Kind::Float).conv2d(&self.weight, Some(&*self.bias), [1, 1], [0, 0], [1, 1], 1)
     }
 
-    /// The convolutions as they are outside of training, in the order in which they are applied; each but the last is followed by
-    /// ReLU.
+    /// The convolutions as they are outside of training, in the order in which they are applied; each but the last is
+    /// followed by ReLU.
     pub fn folded(&self) -> Vec<FoldedConv> {
         let values = |t: &Tensor| Vec::<f32>::try_from(t.contiguous().view([-1]).to_kind(Kind::Float));
         let conv = |kernel: &Tensor, bias: &Tensor| {
@@ -101,7 +101,7 @@ mod tests {
         let store = nn::VarStore::new(Device::Cpu);
         let net = UNet::new(&store.root(), 2, &[3, 5, 4]);
         let x = Tensor::randn([2, 2, 16, 24], (Kind::Float, Device::Cpu));
-        // Running means other than those of the start.
+        // Running means that differ from the initial ones.
         for _ in 0..5 {
             let _ = net.forward(&(&x * 1.5 + 0.3), Precision::F32, true);
         }

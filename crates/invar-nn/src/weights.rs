@@ -6,8 +6,8 @@ use tch::Tensor;
 
 /// A parameter or buffer of a network, which several threads may read at the same time.
 ///
-/// A [`Tensor`] of tch cannot be shared by threads, so that whatever is made of layers of `Weights`, and of nothing that
-/// changes behind a shared reference, can be, and nothing else:
+/// A [`Tensor`] of tch cannot be shared by threads, so what is built from layers of `Weights`, and from nothing that
+/// changes behind a shared reference, can be shared, and nothing else:
 ///
 /// ```
 /// fn can_be_shared<T: Send + Sync>() {}
@@ -21,10 +21,11 @@ use tch::Tensor;
 #[derive(Debug)]
 pub struct Weights(Tensor);
 
-// SAFETY: a shared `Weights` gives `&Tensor`. LibTorch lets threads read a tensor and record operations on it at the same
-// time, and counts the references to it atomically. What changes numbers takes `&mut Tensor`, for which the `Weights` must be
-// borrowed mutably. (That a shallow clone shares the numbers and can be changed is so for every tensor of tch, which may be
-// sent to another thread; sharing a reference allows nothing that sending a clone does not.)
+// SAFETY: a shared `Weights` gives `&Tensor`. LibTorch lets threads read a tensor and record operations on it at the
+// same time, and counts the references to it atomically. Whatever changes its values takes `&mut Tensor`, for which the
+// `Weights` must be borrowed mutably. (A shallow clone shares the values and can be changed, but that is true of every
+// tensor of tch, which may be sent to another thread; sharing a reference allows nothing that sending a clone does
+// not.)
 unsafe impl Sync for Weights {}
 
 impl From<Tensor> for Weights {

@@ -76,6 +76,7 @@ impl TrainingJob {
     }
 
     /// What checkpoints are compared by: also properties of the samples, and a step's own settings.
+    ///
     /// # Errors
     /// If the model to start from cannot be read.
     pub(crate) fn identity(&self, shapes: &[ViewShape], num_samples: usize, of_step: Value) -> Result<Value, Error> {

@@ -1,4 +1,5 @@
-//! Symmetric InfoNCE in tiles of rows: exact value and gradients in memory that grows with `B`, not `B^2`.
+//! Symmetric InfoNCE in tiles of rows: exact value and gradients in memory that grows with `B`, not `B^2`. The *own*
+//! rows are those of this process, or of one of its threads; a *share* is their part of a sum over all rows.
 //!
 //! With the logits `l = s q k^T`, the positives `p_i = l_ii - s margin`, and `n_i`, `m_j` the log-sum-exps of the
 //! negatives of row `i` and of column `j`:
@@ -10,20 +11,20 @@
 //! dL/dq  = s/2B G k     dL/dk = s/2B G^T q     dL/ds = 1/2B (sum_i q_i . (G k)_i - margin sum_i G_ii)
 //! ```
 //!
-//! Where groups are known (see `groups.rs`), pairs of one group are no negatives, and column `j` weighs `w_j` in `n_i`, row
-//! `i` weighs `w_i` in `m_j`:
+//! If groups are known (see `groups.rs`), pairs of one group are not negatives, and column `j` weighs `w_j` in `n_i`,
+//! row `i` weighs `w_i` in `m_j`:
 //!
 //! ```text
 //! n_i = ln sum_j w_j exp(l_ij)     m_j = ln sum_i w_i exp(l_ij)
 //! G_ij = w_j exp(l_ij - r_i) + w_i exp(l_ij - c_j) = w_i w_j [ exp(l_ij - r_i - ln w_i) + exp(l_ij - c_j - ln w_j) ]
 //! ```
 //!
-//! The last form leaves the passes over tiles as they are: `r` and `c` become `r + ln w` and `c + ln w`, and `w_i` and `w_j`
-//! multiply the rows of `q`, `k` and of the gradients instead of the tile.
+//! The last form leaves the passes over tiles unchanged: `r` and `c` become `r + ln w` and `c + ln w`, and `w_i` and
+//! `w_j` multiply the rows of `q`, `k` and of the gradients instead of the tile.
 //!
-//! Positives are kept apart from negatives, because what is left of `logsumexp - p` near a loss of zero is rounding.
-//! The logits of unit vectors lie in `[-s, s]`. So for all but very low temperatures `exp(l)` needs no maximum taken off
-//! it, and the one exponential serves rows, columns and both terms of the gradient.
+//! Positives are kept apart from negatives, because near a loss of zero nothing but rounding is left of `logsumexp -
+//! p`. The logits of unit vectors lie in `[-s, s]`. So for all but very low temperatures `exp(l)` does not need a
+//! maximum subtracted, and one exponential serves rows, columns and both terms of the gradient.
 
 use std::{ops::Range, sync::Arc};
 
@@ -34,14 +35,15 @@ use crate::{LOWEST, groups::Weighing};
 #[cfg(test)]
 mod tests;
 
-/// Elements of the tiles of all parts together, for up to 16,384 pairs: 32 MB of f32. The same everywhere, so that results
-/// do not depend on the machine.
+/// Elements of the tiles of all parts together, for up to 16,384 pairs: 32 MB of f32. The same everywhere, so that
+/// results do not depend on the machine.
 const TILE: i64 = 1 << 23;
-/// Rows of the tiles of all parts together: matrix products of fewer are slow.
+/// Rows of the tiles of all parts together: matrix products of fewer rows are slow.
 const MIN_ROWS: i64 = 512;
 /// A part of fewer rows is not worth a thread.
 const MIN_PART: i64 = 64;
-/// Most columns of all parts together: each has gradients of all `B` rows, half a kilobyte a row at 128 dimensions.
+/// Maximum number of columns of all parts together: each part has gradients of all `B` rows, half a kilobyte per row at
+/// 128 dimensions.
 const MAX_COLUMNS: i64 = 1 << 18;
 
 /// Some rows of a batch, against the whole batch: those of a process, or of one of its threads.
@@ -52,33 +54,33 @@ pub(super) struct Rows {
     pub k: Tensor,
     /// `1 / temperature`.
     pub scale: f64,
-    /// Taken off the cosine of a positive.
+    /// Subtracted from the cosine of a positive.
     pub margin: f64,
-    /// Rows and columns, by row, that are neither positives nor negatives of each other. Those of other rows than the own
-    /// ones may be missing.
+    /// Rows and columns, by row, that are neither positives nor negatives of each other. Those of rows other than the
+    /// own ones may be missing.
     pub ignored: Arc<[[i64; 2]]>,
-    /// Which pairs are of one group, and what each weighs as a negative, of the kind of `k`; `None` where all weigh 1.
+    /// Which pairs share a group, and the weight of each as a negative, of the kind of `k`; `None` if all weigh 1.
     pub groups: Option<Weighing>,
-    /// The rows of `q` whose tiles are worked out.
+    /// The rows of `q` whose tiles are computed.
     pub own: Range<i64>,
-    /// Rows of a tile.
+    /// Rows per tile.
     pub tile_rows: i64,
-    /// Logits up to this are raised to the exponential as they are.
+    /// Logits up to this are exponentiated directly.
     pub plain_limit: f64,
 }
 
-/// What the own rows say of themselves, and their part of what all rows say of the columns.
+/// The row statistics of the own rows, and their share of the column statistics.
 pub(super) struct Sums {
     is_plain: bool,
     /// Log-sum-exp of the negatives of each own row `[b]`.
     row_sums: Tensor,
     /// `l_ii` of the own rows `[b]`.
     diagonal: Tensor,
-    /// Whether the positive is the nearest of its row `[b]`.
+    /// Whether the positive is the nearest in its row `[b]`.
     row_hits: Tensor,
     /// For each column, over the own rows: log-sum-exp of the negatives and their maximum `[1, 2, B]`.
     pub columns: Tensor,
-    /// The only tile, where one is enough.
+    /// The only tile, if one is enough.
     kept: Option<Tensor>,
 }
 
@@ -86,14 +88,14 @@ pub(super) struct Sums {
 pub(super) struct Share {
     /// A scalar.
     pub loss: Tensor,
-    /// Share of positives that are nearer than every negative, mean over both directions: a scalar.
+    /// Fraction of positives that are nearer than every negative, averaged over both directions: a scalar.
     pub accuracy: Tensor,
     /// With respect to `q` and `k` `[B, P]` and to the scale, a scalar.
     pub gradients: Option<[Tensor; 3]>,
 }
 
 impl Share {
-    /// The share of two parts together.
+    /// The shares of two parts combined.
     pub(super) fn plus(self, other: Self) -> Self {
         let gradients = self.gradients.zip(other.gradients);
         Self {
@@ -104,14 +106,15 @@ impl Share {
     }
 }
 
-/// The number of rows with which a tile of `num_pairs` columns is fast and small, where `num_parts` are worked on side by
+/// The number of rows for which a tile of `num_pairs` columns is fast and small, when `num_parts` are processed side by
 /// side.
 pub(super) fn tile_rows(num_pairs: i64, num_parts: i64) -> i64 {
     ((TILE / num_pairs).max(MIN_ROWS) / num_parts).max(MIN_PART)
 }
 
-/// The rows of a process in parts for threads to work on side by side: as many on every machine with this setting of
-/// LibTorch's threads. One part where so many would take too much memory; then the threads share its products.
+/// Splits the rows of a process into parts for threads to process side by side: the same number on every machine with
+/// this setting of LibTorch's threads. A single part if that many would take too much memory; then the threads share
+/// its products.
 pub(super) fn parts(own: &Range<i64>, num_pairs: i64, device: Device) -> Vec<Range<i64>> {
     let num_rows = own.end - own.start;
     let threads = if device == Device::Cpu { i64::from(tch::get_num_threads()) } else { 1 };
@@ -125,19 +128,19 @@ pub(super) fn plain_limit(kind: Kind) -> f64 {
     if kind == Kind::Double { 300.0 } else { 60.0 }
 }
 
-/// Vectors are summed in f64, where the device has it.
+/// Vectors are summed in f64, if the device supports it.
 fn wide(device: Device) -> Kind {
     if device == Device::Mps { Kind::Float } else { Kind::Double }
 }
 
-/// [`Sums::columns`] of several parts or processes `[n, 2, B]` to those of all `[2, B]`.
+/// Combines [`Sums::columns`] of several parts or processes `[n, 2, B]` into those of all `[2, B]`.
 pub(super) fn combine(columns: &Tensor) -> Tensor {
     let sums = columns.select(1, 0).logsumexp([0i64], false);
     Tensor::stack(&[sums, columns.select(1, 1).amax([0i64], false)], 0)
 }
 
 impl Rows {
-    /// Other rows of the same batch.
+    /// The same for other rows of the batch.
     pub(super) fn of(&self, own: Range<i64>) -> Self {
         let (q, k, ignored) = (self.q.shallow_clone(), self.k.shallow_clone(), Arc::clone(&self.ignored));
         Self { q, k, ignored, groups: self.groups.as_ref().map(Weighing::shallow_clone), own, ..*self }
@@ -203,20 +206,20 @@ impl Rows {
         Tensor::empty([rows, self.k.size()[0]], (self.k.kind(), self.k.device()))
     }
 
-    /// A bound, by the longest rows.
+    /// An upper bound, from the longest rows.
     fn greatest_logit(&self) -> f64 {
         let longest = |x: &Tensor| x.norm_scalaropt_dim(2.0, [1i64], false).max().double_value(&[]);
         self.scale * longest(&self.q) * longest(&self.k)
     }
 
-    /// Fills a tile with logits, `-inf` or next to it where there is no negative; returns the diagonal as it was.
+    /// Fills a tile with logits, `-inf` or nearly so where there is no negative; returns the original diagonal.
     fn logits(&self, first: i64, tile: &Tensor) -> Tensor {
         let count = tile.size()[0];
         let q = self.q.narrow(0, first, count) * self.scale; // [T, P]
         let tile = match &self.groups {
             None => q.mm_out(tile, &self.k.tr()),
             Some(groups) => {
-                // What the product is added to: a third of the time of a mask.
+                // The product is added to it: a third of the time of a mask.
                 let mut tile = groups.same_out(first, tile);
                 let _ = tile.diagonal(first, 0, 1).fill_(0.0);
                 tile *= LOWEST;
@@ -237,14 +240,14 @@ impl Rows {
         before
     }
 
-    /// Makes plain logits their exponentials, 0 where there is no negative.
+    /// Exponentiates plain logits; 0 where there is no negative.
     fn raise(&self, tile: &mut Tensor) {
         if self.groups.is_none() {
             let _ = tile.exp_();
             return;
         }
-        // An exponential that underflows takes ten times as long, and a group can be half of a tile. Logits that count are
-        // above -limit.
+        // An exponential that underflows takes ten times as long, and a group can fill half of a tile. Logits that
+        // count are above -limit.
         let limit = self.plain_limit;
         let _ = tile.clamp_min_(-limit - 10.0).exp_();
         let _ = tile.threshold_((-limit - 5.0).exp(), 0.0);
@@ -256,7 +259,7 @@ impl Rows {
         (cosines - self.margin) * self.scale
     }
 
-    /// The second pass, given what all rows of the batch say of the columns `[2, B]`.
+    /// The second pass, given the column statistics of all rows of the batch `[2, B]`.
     pub(super) fn share(&self, sums: &Sums, columns: &Tensor, with_gradients: bool) -> Share {
         let own = |x: &Tensor| x.narrow(0, self.own.start, self.own.end - self.own.start);
         let part = 0.5 / self.k.size()[0] as f64;

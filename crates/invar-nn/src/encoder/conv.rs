@@ -1,4 +1,5 @@
-//! Dilated residual convolutions over one-hot bases, both strands through the same weights (see [`crate::strands`]).
+//! Dilated residual convolutions over one-hot bases, with both strands through the same weights (see
+//! [`crate::strands`]).
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::{
     strands,
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "conv";
 
 /// Settings of [`Conv`].
@@ -21,7 +22,7 @@ pub const NAME: &str = "conv";
 pub struct ConvConfig {
     /// Channels of the trunk, `C`.
     pub channels: usize,
-    /// Residual blocks; block `i` dilates by `2^(i mod 6)`.
+    /// Residual blocks; block `i` is dilated by `2^(i mod 6)`.
     pub depth: usize,
     /// Width of a block's kernel, odd, in strides.
     pub kernel: usize,
@@ -45,7 +46,7 @@ impl ConvConfig {
     /// Builds the network for sequences of bases.
     ///
     /// # Errors
-    /// When the views are not tokens of a vocabulary of at least 4, or a setting is out of range.
+    /// If the views are not tokens of a vocabulary of at least 4, or a setting is out of range.
     pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<Conv, Error> {
         check_bases(NAME, shape)?;
         check_positive("encoder.channels", self.channels)?;
@@ -139,7 +140,7 @@ impl Block {
     }
 }
 
-/// Refuses everything but tokens that hold the four bases.
+/// Rejects everything but tokens that include the four bases.
 pub(super) fn check_bases(encoder: &'static str, shape: &ViewShape) -> Result<(), Error> {
     match shape {
         ViewShape::Tokens { vocabulary } if *vocabulary >= strands::NUM_BASES as usize => Ok(()),

@@ -1,6 +1,6 @@
-//! Message passing over graphs: each node learns of its neighbours layer by layer, and a graph is what its nodes come to
-//! together (Hamilton, Ying and Leskovec, *Inductive representation learning on large graphs*, 2017, with weighed means and
-//! residual layers).
+//! Message passing over graphs: each node learns from its neighbours layer by layer, and the nodes are pooled into the
+//! embedding of the graph (Hamilton, Ying and Leskovec, *Inductive representation learning on large graphs*, 2017, with
+//! weighted means and residual layers).
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
@@ -14,16 +14,16 @@ use crate::{
     layers::{LayerNorm, Linear},
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "gnn";
 
 /// Settings of [`Gnn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GnnConfig {
-    /// Features of a node within, `C`.
+    /// Hidden features per node, `C`.
     pub width: usize,
-    /// Layers: how many edges away a node learns of others.
+    /// Layers: over how many edges a node receives information.
     pub depth: usize,
     /// Embedding dimensions, `D`.
     pub dim: usize,
@@ -41,7 +41,7 @@ impl GnnConfig {
     /// Builds the network for graphs.
     ///
     /// # Errors
-    /// When the views are no graphs, or a setting is out of range.
+    /// If the views are not graphs, or a setting is out of range.
     pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<Gnn, Error> {
         let num_features = match shape {
             ViewShape::Graph { num_features } if *num_features > 0 => *num_features,
@@ -65,8 +65,8 @@ impl GnnConfig {
     }
 }
 
-/// `nodes [N, F] -> stem -> layers -> mean and max over the nodes of a graph -> linear -> [B, D]`, unit length. The order of
-/// nodes and edges does not matter, but for rounding.
+/// `nodes [N, F] -> stem -> layers -> mean and max over the nodes of a graph -> linear -> [B, D]`, unit length. The
+/// order of nodes and edges does not matter, except for rounding.
 #[derive(Debug)]
 pub struct Gnn {
     config: GnnConfig,
@@ -143,7 +143,7 @@ impl Layer {
         let messages = y.index_select(0, &sources) * &weights;
         let sum = y.zeros_like().index_add(0, &targets, &messages);
         let total = y.new_zeros([y.size()[0], 1], (Kind::Float, y.device())).index_add(0, &targets, &weights);
-        // A node to which no edge leads hears nothing.
+        // A node without incoming edges receives nothing.
         let heard = sum / total.masked_fill(&total.eq(0.0), 1.0);
         let mut inner = (self.own.forward(&y) + self.neighbours.forward(&heard)).relu();
         if dropout > 0.0 {
@@ -153,7 +153,7 @@ impl Layer {
     }
 }
 
-/// The nodes of each graph in a row, zeros after the last: `[N, C] -> [B, L, C]`.
+/// The nodes of each graph in a row, with zeros after the last: `[N, C] -> [B, L, C]`.
 fn padded(x: &Tensor, graphs: &Graphs<'_>) -> Tensor {
     let (num_graphs, longest) = (graphs.sizes.size()[0], graphs.sizes.max().int64_value(&[]));
     let firsts = graphs.sizes.cumsum(0, Kind::Int64) - graphs.sizes; // [B]

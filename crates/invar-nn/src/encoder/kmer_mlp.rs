@@ -1,8 +1,8 @@
 //! Multi-layer perceptron on a k-mer profile: the encoder of metagenome binners (VAMB, SemiBin2, COMEBin), fast on a
 //! CPU.
 //!
-//! The profile is canonical (a k-mer and its reverse complement are one feature), so the embedding is blind to the
-//! strand before the first weight. Which k, and how counts become features, is the source's choice.
+//! The profile is canonical (a k-mer and its reverse complement are one feature), so the embedding does not depend on
+//! the strand even before the first weight. The choice of k, and how counts become features, is up to the source.
 
 use invar_dataset::ViewShape;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::{
     standardise::standardise,
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "kmer-mlp";
 
 /// Settings of [`KmerMlp`].
@@ -29,12 +29,12 @@ pub struct KmerMlpConfig {
     pub dim: usize,
     /// Probability that a hidden value is dropped in training.
     pub dropout: f64,
-    /// Whether the profile is first scaled to mean 0 and variance 1, each view by itself.
+    /// Whether the profile is first scaled to mean 0 and variance 1, each view separately.
     pub input_norm: bool,
     /// Whether each hidden layer is normalised before its activation.
     pub norm: bool,
-    /// Format of the layers: of the factors in their products, and of what they hand on. The last layer is f32 where
-    /// nothing is trained, so that embeddings have all their bits.
+    /// Format of the layers: of the factors in their products, and of their outputs. Outside training the last layer is
+    /// f32, so that embeddings have all their bits.
     pub precision: Precision,
 }
 
@@ -48,7 +48,7 @@ impl KmerMlpConfig {
     /// Builds the network for profiles `[F]`.
     ///
     /// # Errors
-    /// When the views are not dense vectors, or a width is 0.
+    /// If the views are not dense vectors, or a width is 0.
     pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<KmerMlp, Error> {
         let ViewShape::Dense(extents) = shape else { return Err(wrong_shape(shape)) };
         let &[num_features] = extents.as_slice() else { return Err(wrong_shape(shape)) };
@@ -96,7 +96,7 @@ impl Encoder for KmerMlp {
                 x = x.dropout(self.config.dropout, true);
             }
         }
-        // What is stored keeps all its bits.
+        // Stored embeddings keep all their bits.
         let precision = if mode.train { precision } else { Precision::F32 };
         let projected = precision.apply(&self.out, &x).to_kind(Kind::Float); // [B, D]
         let pooled = x.to_kind(Kind::Float); // [B, F] or [B, hidden]

@@ -1,5 +1,5 @@
 //! Small residual networks over images (He et al., *Deep residual learning for image recognition*, 2016), pooled over
-//! the whole view: `resnet`, and with the orientations of the view averaged `resnet-c4` and `resnet-c8` (see
+//! the whole view: `resnet`, and averaged over orientations of the view `resnet-c4` and `resnet-c8` (see
 //! [`crate::rotations`]).
 //!
 //! Shapes: `B` views, `C` channels, `H x W` pixels, `K` channels of the last stage, `P` pooled features.
@@ -24,7 +24,7 @@ pub(crate) use block::ConvNorm;
 pub use block::NormKind;
 pub use pool::Pool;
 
-/// The name in a recipe of the network that sees a view as it is.
+/// The name in a recipe of the network that sees only the view as given.
 pub const NAME: &str = "resnet";
 /// The name of the one that averages over quarter turns.
 pub const NAME_C4: &str = "resnet-c4";
@@ -89,21 +89,21 @@ pub struct ResNetConfig {
     pub dim: usize,
     /// How the feature map becomes one vector.
     pub pool: Pool,
-    /// Over what the convolutions' outputs are normalised.
+    /// What the convolutions' outputs are normalised over.
     pub norm: NormKind,
-    /// Whether each view is first scaled to mean 0 and variance 1, each channel by itself: brightness and contrast then
-    /// tell nothing. Else values, which a source gives in about `[0, 1]`, become `4 (x - 1/2)`.
+    /// Whether each view is first scaled to mean 0 and variance 1, each channel separately: brightness and contrast
+    /// then carry no information. Otherwise values, which a source gives in about `[0, 1]`, become `4 (x - 1/2)`.
     pub input_norm: bool,
-    /// Fields that a view shows, each in as many planes of its own: all go through one trunk, and their features stand side
-    /// by side.
+    /// Number of fields that a view shows, each in the same number of planes of its own: all go through one trunk, and
+    /// their features are concatenated.
     #[serde(skip_serializing_if = "is_one")]
     pub scales: usize,
-    /// Format of the factors in the convolutions' products, and of what lies between them; pooling and the last layer
+    /// Format of the factors in the convolutions' products, and of the values between them; pooling and the last layer
     /// are always f32.
     pub precision: Precision,
 }
 
-/// Left out of what is written: models and runs from before the key are the same.
+/// Omitted when written: models and runs from before this key are the same.
 fn is_one(scales: &usize) -> bool {
     *scales == 1
 }
@@ -123,7 +123,7 @@ impl Default for ResNetConfig {
 }
 
 impl ResNetConfig {
-    /// Features of a view before the last layer.
+    /// Features per view before the last layer.
     fn num_pooled(&self) -> usize {
         let width = *self.size.widths().last().expect("every size has stages");
         self.scales * self.pool.num_features(width) as usize
@@ -132,7 +132,7 @@ impl ResNetConfig {
     /// Builds the network for images `[C, H, W]`; for more than one orientation they must be square.
     ///
     /// # Errors
-    /// When the views are not such images, or a setting is out of range.
+    /// If the views are not such images, or a setting is out of range.
     pub fn init(&self, path: &nn::Path, shape: &ViewShape, orientations: Orientations) -> Result<ResNet, Error> {
         let name = name_of(orientations);
         let image = image_shape(name, shape, orientations)?;
@@ -189,8 +189,8 @@ fn image_shape(name: &'static str, shape: &ViewShape, orientations: Orientations
     })
 }
 
-/// `[B, S C, H, W] -> [S B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> [B, S P]
-/// -> linear -> [B, D]`, unit length, of `S` scales.
+/// `[B, S C, H, W] -> [S B, C, H, W] -> orientations -> stem -> stages -> pool -> mean of orientations -> [B, S P] ->
+/// linear -> [B, D]`, unit length, for `S` scales.
 #[derive(Debug)]
 pub struct ResNet {
     config: ResNetConfig,
@@ -206,14 +206,14 @@ pub struct ResNet {
 }
 
 impl Encoder for ResNet {
-    /// Tokens are the feature map of the first field of the upright view, `L = h w` vectors of `K` channels.
+    /// Tokens are the feature map of the first field of the unrotated view, `L = h w` vectors of `K` channels.
     fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error> {
         let train = mode.train;
         let x = batch.images(self.name, self.image)?; // [B, C, H, W]
         let (rows, scales) = (x.size()[0], self.config.scales as i64);
         let fields = x.reshape([rows * scales, self.image[0] / scales, self.image[1], self.image[2]]);
         let stacked = self.orientations.stack(&self.scaled(&fields)); // [R S B, C, H, W]
-        // Together in training, for the statistics of the norms; else one orientation after the other, for memory.
+        // Together in training, for the statistics of the norms; otherwise one orientation at a time, to save memory.
         let parts = if train { vec![stacked] } else { stacked.chunk(self.orientations.len() as i64, 0) };
         let mut first = None;
         let mut pooled = Vec::with_capacity(parts.len());

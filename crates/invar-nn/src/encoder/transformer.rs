@@ -1,4 +1,4 @@
-//! Pre-norm transformer over patches of bases with rotary positions (Su et al., *RoFormer*, 2021), both strands
+//! Pre-norm transformer over patches of bases with rotary positions (Su et al., *RoFormer*, 2021), with both strands
 //! through the same weights (see [`crate::strands`]).
 
 use invar_dataset::ViewShape;
@@ -12,7 +12,7 @@ use crate::{
     strands,
 };
 
-/// The name in a recipe.
+/// Its name in a recipe.
 pub const NAME: &str = "transformer";
 
 /// Base of the geometric progression of rotary wavelengths, as in RoFormer.
@@ -28,9 +28,9 @@ pub struct TransformerConfig {
     pub depth: usize,
     /// Attention heads; `width / heads` must be even.
     pub heads: usize,
-    /// Width of a block's perceptron, in widths.
+    /// Width of a block's perceptron, as a multiple of the trunk's width.
     pub mlp_ratio: usize,
-    /// Bases of one patch: attention sees a sequence of `length / patch` positions.
+    /// Bases per patch: attention sees a sequence of `length / patch` positions.
     pub patch: usize,
     /// Embedding dimensions, `D`.
     pub dim: usize,
@@ -48,7 +48,7 @@ impl TransformerConfig {
     /// Builds the network for sequences of bases.
     ///
     /// # Errors
-    /// When the views are not tokens of a vocabulary of at least 4, or a setting is out of range.
+    /// If the views are not tokens of a vocabulary of at least 4, or a setting is out of range.
     pub fn init(&self, path: &nn::Path, shape: &ViewShape) -> Result<Transformer, Error> {
         check_bases(NAME, shape)?;
         for (key, size) in [
@@ -152,7 +152,7 @@ impl Block {
         }
     }
 
-    /// `x` `[B, P, C]`, `attend` `[B, 1, 1, P]`; with the weights of the attention `[B, H, P, P]` where they are `wanted`.
+    /// `x` `[B, P, C]`, `attend` `[B, 1, 1, P]`; with the attention weights `[B, H, P, P]` if `wanted`.
     fn forward(
         &self,
         x: &Tensor,
@@ -185,8 +185,8 @@ impl Block {
     }
 }
 
-/// Rotary positions: pairs of channels are turned by an angle that grows with the position, so that a product of
-/// query and key depends on their distance alone.
+/// Rotary positions: pairs of channels are rotated by an angle that grows with the position, so that a product of query
+/// and key depends only on the distance between them.
 struct Rotary {
     cos: Tensor, // [P, C / H]
     sin: Tensor,

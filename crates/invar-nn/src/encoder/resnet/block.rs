@@ -8,23 +8,23 @@ use crate::{
     layers::{Precision, channels_last},
 };
 
-/// Over what a convolution's output is normalised.
+/// What a convolution's output is normalised over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormKind {
     /// Each channel over the batch (Ioffe and Szegedy 2015). In training the statistics are those of all views of all
-    /// pairs together (and of all orientations); their running means, part of the model, are used for everything else.
+    /// pairs together (and of all orientations); otherwise their running means, which are part of the model, are used.
     #[default]
     Batch,
-    /// Eight groups of channels, each view by itself (Wu and He 2018).
+    /// Eight groups of channels, each view separately (Wu and He 2018).
     Group,
 }
 
-/// Groups of a group norm.
+/// Number of groups of a group norm.
 const NUM_GROUPS: i64 = 8;
 /// Added to variances.
 const EPS: f64 = 1e-5;
-/// Part of the running means that a batch replaces.
+/// Fraction of the running means that a batch replaces.
 const MOMENTUM: f64 = 0.1;
 
 /// A convolution without bias, and a norm with weight and bias.
@@ -34,7 +34,7 @@ pub(crate) struct ConvNorm {
     stride: i64,
     weight: Weights,
     bias: Weights,
-    /// Running mean and variance, of a batch norm: in training they change, though the encoder is shared.
+    /// Running mean and variance of a batch norm: they change in training, though the encoder is shared.
     running: Option<RwLock<[Weights; 2]>>,
 }
 
@@ -64,7 +64,7 @@ impl ConvNorm {
         self.normalise(&precision.convolve(x, &self.kernel, self.stride, padding), train)
     }
 
-    /// Kernel and bias of the convolution that does the same as this one and its norm, outside of training; of a group norm,
+    /// Kernel and bias of the convolution equivalent to this one and its norm, outside of training; for a group norm,
     /// which depends on the picture, the convolution alone.
     pub(crate) fn folded(&self) -> [Tensor; 2] {
         tch::no_grad(|| {
@@ -79,7 +79,8 @@ impl ConvNorm {
     }
 
     fn normalise(&self, x: &Tensor, train: bool) -> Tensor {
-        // A picture of one channel has both orders, and its convolution may have given the one in which norms are slow.
+        // A picture of one channel is in both orders, and its convolution may have returned the one in which norms are
+        // slow.
         let x = &channels_last(x);
         let (weight, bias) = (Some(&*self.weight), Some(&*self.bias));
         let batch_norm = |[mean, var]: &[Weights; 2]| {
@@ -97,8 +98,8 @@ impl ConvNorm {
     }
 }
 
-/// `relu(norm(conv(relu(norm(conv(x))))) + shortcut(x))`, kernels 3 x 3; the shortcut is a convolution of 1 x 1 where
-/// width or stride change.
+/// `relu(norm(conv(relu(norm(conv(x))))) + shortcut(x))`, kernels 3 x 3; the shortcut is a 1 x 1 convolution if width
+/// or stride change.
 #[derive(Debug)]
 pub(super) struct Block {
     first: ConvNorm,

@@ -1,14 +1,14 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// How a feature map `[B, K, h, w]` becomes one vector `[B, P]` that does not know places.
+/// How a feature map `[B, K, h, w]` becomes one vector `[B, P]`, independent of position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pool {
     /// The mean of each channel: `P = K`.
     #[default]
     Mean,
-    /// Mean and standard deviation of each channel, as texture descriptors have them: `P = 2 K`.
+    /// Mean and standard deviation of each channel, as in texture descriptors: `P = 2 K`.
     MeanStd,
     /// The cubic mean of each channel, between mean and maximum (Radenović, Tolias and Chum, *Fine-tuning CNN image
     /// retrieval with no human annotation*, 2018, with p = 3): `P = K`.
@@ -19,7 +19,7 @@ pub enum Pool {
 const EPS: f64 = 1e-5;
 
 impl Pool {
-    /// `P`, of a map of `K` channels.
+    /// `P`, for a map of `K` channels.
     pub(super) fn num_features(self, num_channels: i64) -> i64 {
         if self == Self::MeanStd { 2 * num_channels } else { num_channels }
     }
