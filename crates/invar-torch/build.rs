@@ -1,8 +1,8 @@
-//! Compiles the shim, and works out once what a program needs to find LibTorch when it runs.
+//! Compiles the shim, and computes once what a program needs to find LibTorch when it runs.
 //!
-//! torch-sys tells its library directory to direct dependents only. This crate passes it on as a ready linker argument:
-//! a package that owns a program, test or bench depends on invar-torch and prints `DEP_INVAR_TORCH_LINK_ARG` from
-//! its own `build.rs`, see [`invar-nn/build.rs`](../invar-nn/build.rs).
+//! torch-sys passes its library directory only to direct dependents. This crate passes it on as a ready linker
+//! argument: a package that owns a program, test or bench depends on invar-torch and prints `DEP_INVAR_TORCH_LINK_ARG`
+//! from its own `build.rs`, see [`invar-nn/build.rs`](../invar-nn/build.rs).
 //!
 //! The feature `nccl` takes the headers of NCCL and of CUDA from the directories in `INVAR_NCCL_INCLUDE`, see
 //! [`README.md`](README.md).
@@ -13,11 +13,11 @@ const SOURCES: [&str; 7] = ["shim", "optimizer", "random", "host", "process_grou
 
 fn main() {
     let lib_dir = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where LibTorch is");
-    // `$ORIGIN` in the libraries' own search path is taken before symbolic links are followed: through a link the
-    // CUDA libraries beside them would not be found.
+    // `$ORIGIN` in the libraries' own search path is resolved before symbolic links are followed: through a link the
+    // CUDA libraries next to them would not be found.
     let lib_dir = fs::canonicalize(&lib_dir).unwrap_or_else(|e| panic!("{lib_dir}: {e}"));
-    // The CUDA libraries are not linked: loading them costs every start of the program half a second and half a
-    // gigabyte. `load_cuda` opens them where a device is chosen. The feature `nccl` links them below.
+    // The CUDA libraries are not linked: loading them costs half a second and half a gigabyte at every start of the
+    // program. `load_cuda` opens them when a device is chosen. The feature `nccl` links them below.
     let link_arg = format!("-Wl,-rpath,{}", lib_dir.display());
     println!("cargo::metadata=LINK_ARG={link_arg}");
     println!("cargo::rustc-link-arg={link_arg}");
@@ -39,7 +39,7 @@ fn compile_shim(lib_dir: &Path) {
     build
         .cpp(true)
         .pic(true)
-        // Of LibTorch's headers: it would double the time.
+        // Debug information of LibTorch's headers would double the time.
         .debug(false)
         .warnings(false)
         .include("stub")

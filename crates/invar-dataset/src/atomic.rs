@@ -1,4 +1,4 @@
-//! Outputs that are whole or absent: written beside, flushed to disk, renamed.
+//! Outputs that are either complete or absent: written to a temporary file next to them, flushed to disk, renamed.
 
 use std::{
     ffi::OsString,
@@ -9,14 +9,14 @@ use std::{
 
 use crate::lock;
 
-/// A file that appears under its name only when it is complete. Dropped before [`AtomicFile::commit`], it leaves
+/// A file that appears under its name only when it is complete. If dropped before [`AtomicFile::commit`], it leaves
 /// nothing behind; after a kill it leaves `.NAME.partial`, which the next writer overwrites.
 ///
-/// While it lives, nobody else writes the same file: it is also what a command holds from its start to the end, so that a
-/// second one is told at once and not after an hour's work.
+/// While this lives, nobody else can write the same file: a command holds it from start to end, so that a second
+/// command fails at once and not after an hour's work.
 #[derive(Debug)]
 pub struct AtomicFile {
-    /// Its file is locked, and stays open until the rename.
+    /// The file is locked, and stays open until the rename.
     writer: BufWriter<File>,
     partial: PathBuf,
     path: PathBuf,
@@ -24,13 +24,13 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Starts the file that will be `path`. Its directory must exist.
+    /// Starts the file that will become `path`. Its directory must exist.
     ///
     /// # Errors
-    /// When the file cannot be made, another command is writing it, or `path` is something else than a file.
+    /// If the file cannot be created, another command is writing it, or `path` exists and is not a file.
     pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        // A rename would put a file in the place of a device or a pipe.
+        // A rename would replace a device or a pipe by a file.
         match fs::metadata(&path) {
             Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(there) if !there.is_file() => {
@@ -44,12 +44,12 @@ impl AtomicFile {
         Ok(Self { writer: BufWriter::with_capacity(1 << 20, file), partial, path, is_committed: false })
     }
 
-    /// What the file will be called.
+    /// The final path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the bytes are until the commit: for libraries that write by path.
+    /// The path of the bytes until the commit: for libraries that write by path.
     pub fn partial_path(&self) -> &Path {
         &self.partial
     }
@@ -63,10 +63,10 @@ impl AtomicFile {
         self.commit()
     }
 
-    /// Flushes to disk and gives the file its name.
+    /// Flushes to disk and renames the file into place.
     ///
     /// # Errors
-    /// When the disk is full or the rename is refused; nothing stays behind.
+    /// If the disk is full or the rename fails; nothing is left behind.
     pub fn commit(mut self) -> io::Result<()> {
         self.writer.flush()?;
         self.writer.get_ref().sync_all()?;
@@ -94,7 +94,7 @@ impl Seek for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        // After the rename the name may be another writer's.
+        // After the rename the temporary name may be another writer's.
         if !self.is_committed {
             let _ = fs::remove_file(&self.partial);
         }
@@ -109,7 +109,7 @@ pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> io::Result<()> {
     AtomicFile::create(path)?.finish_with(bytes)
 }
 
-/// Where `path` is written until it is whole.
+/// Where `path` is written until it is complete.
 pub(crate) fn partial_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

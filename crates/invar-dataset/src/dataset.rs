@@ -1,8 +1,8 @@
 use crate::{DatasetError, View, ViewShape};
 
-/// A finite collection of samples with random access. Streams are ingested to shards first.
+/// A finite collection of samples with random access. Streams are first ingested into shards.
 pub trait Dataset: Send + Sync {
-    /// What the domain calls a sample.
+    /// The domain's type of a sample.
     type Sample;
 
     /// Number of samples.
@@ -16,14 +16,14 @@ pub trait Dataset: Send + Sync {
     /// Sample `index`, 0-based.
     ///
     /// # Errors
-    /// When the stored bytes of the sample are damaged.
+    /// If the stored bytes of the sample are damaged.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     fn get(&self, index: usize) -> Result<Self::Sample, DatasetError>;
 }
 
-/// Gives the views of a sample as they are embedded: nothing random, nothing augmented.
+/// Provides the views of a sample as they are embedded: nothing random, nothing augmented.
 pub trait ViewSource: Send + Sync {
     /// Number of samples.
     fn len(&self) -> usize;
@@ -33,25 +33,26 @@ pub trait ViewSource: Send + Sync {
         self.len() == 0
     }
 
-    /// What every view looks like.
+    /// The shape of every view.
     fn view_shape(&self) -> ViewShape;
 
-    /// The views of sample `index` (one, or the windows of a long sample), at least one. The embedding of the
-    /// sample is the normalised mean of theirs.
+    /// The views of sample `index` (one, or the windows of a long sample), at least one. The embedding of the sample is
+    /// the normalised mean of theirs.
     ///
     /// # Errors
-    /// When the sample cannot be read.
+    /// If the sample cannot be read.
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError>;
 
-    /// Names of the symmetries that the embedding is to ignore ("reverse complement", "rotated by 15 degrees").
+    /// Names of the symmetries that the embedding should be invariant to ("reverse complement", "rotated by 15
+    /// degrees").
     fn symmetries(&self) -> Vec<String>;
 
     /// The views of sample `index` after symmetry number `symmetry` has acted on the sample.
     ///
     /// # Errors
-    /// When the sample cannot be read.
+    /// If the sample cannot be read.
     ///
     /// # Panics
-    /// When `symmetry >= symmetries().len()`.
+    /// If `symmetry >= symmetries().len()`.
     fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError>;
 }

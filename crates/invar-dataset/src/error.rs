@@ -4,27 +4,27 @@ use thiserror::Error;
 
 use crate::{Fault, FaultClass, sheet::SheetError};
 
-/// What can be wrong with a stored dataset, or with drawing from it.
+/// What can go wrong with a stored dataset, or when drawing from it.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{path}: {source}")]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A stored file does not hold what it says it holds.
+    /// A stored file does not match its own description.
     #[error("{path}: {what}: expected {expected}, found {found}")]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// What was checked ("checksum", "number of rows").
         what: String,
-        /// The value written in the manifest or the header.
+        /// The value in the manifest or the header.
         expected: String,
-        /// The value met.
+        /// The actual value.
         found: String,
     },
     /// An output holds something that may not be replaced, or only on request.
@@ -35,12 +35,12 @@ pub enum DatasetError {
         /// What is there, and what can be done.
         reason: String,
     },
-    /// A dataset directory is opened twice.
+    /// A dataset directory was given twice.
     #[error("{path}: given twice, the first time as {first}: every sample would be there twice")]
     GivenTwice {
-        /// The directory, as it was given the second time.
+        /// The directory, as given the second time.
         path: PathBuf,
-        /// As it was given the first time.
+        /// As given the first time.
         first: PathBuf,
     },
     /// Two dataset directories that are opened together were made from one file.
@@ -49,54 +49,54 @@ pub enum DatasetError {
          be there twice; open one of the two"
     )]
     SameInput {
-        /// The directory that was given later.
+        /// The directory given later.
         directory: PathBuf,
-        /// The file, as the user gave it.
+        /// The file, as given by the user.
         input: String,
-        /// The directory that was given first.
+        /// The directory given first.
         other_directory: PathBuf,
         /// The file there.
         other_input: String,
     },
-    /// Two different inputs have keys in common, by chance.
+    /// Two different inputs share keys, by chance.
     #[error(
         "input {input:?} of {directory} and input {other_input:?} of {other_directory} differ, but by chance some of their \
          samples have the same keys: they cannot be opened together"
     )]
     KeysOverlap {
-        /// The directory of the one.
+        /// The first directory.
         directory: PathBuf,
         /// Its input.
         input: String,
-        /// The directory of the other.
+        /// The other directory.
         other_directory: PathBuf,
         /// Its input.
         other_input: String,
     },
-    /// A sample sheet says what cannot be.
+    /// A sample sheet is invalid.
     #[error(transparent)]
     Sheet(#[from] SheetError),
-    /// There are too few samples for what was asked.
+    /// Too few samples for the operation.
     #[error("{what} needs at least {needed} samples, the dataset has {found}")]
     TooFew {
         /// The operation.
         what: String,
         /// Samples it needs.
         needed: usize,
-        /// Samples there are.
+        /// Samples available.
         found: usize,
     },
-    /// There are more samples than can be numbered.
+    /// More samples than can be numbered.
     #[error("{what} takes at most {most} samples, the dataset has {found}")]
     TooMany {
         /// The operation.
         what: String,
-        /// Samples it takes.
+        /// Maximum number of samples.
         most: usize,
-        /// Samples there are.
+        /// Actual number of samples.
         found: usize,
     },
-    /// What was asked for takes more memory than there is.
+    /// An operation needs more memory than there is.
     #[error(
         "{what} takes about {} MB of memory, this machine has {} MB; {remedy}",
         needed.div_ceil(1_000_000), available.div_ceil(1_000_000)
@@ -104,19 +104,19 @@ pub enum DatasetError {
     TooLarge {
         /// The operation.
         what: String,
-        /// Bytes that it takes.
+        /// Bytes it needs.
         needed: usize,
-        /// Bytes that there are.
+        /// Bytes available.
         available: usize,
-        /// What a user can do.
+        /// What the user can do.
         remedy: String,
     },
-    /// A domain's own complaint about a sample.
+    /// An error of a domain about a sample.
     #[error("sample {id:?}: {reason}")]
     Sample {
         /// The sample's name.
         id: String,
-        /// What is wrong with it, both values named.
+        /// What is wrong with it, with both values.
         reason: String,
     },
 }
@@ -128,7 +128,7 @@ impl DatasetError {
         move |source| Self::Io { path, source }
     }
 
-    /// Wraps an I/O error on a file that a dataset says it has: one that is not there is damage, not a slip.
+    /// Wraps an I/O error on a file that a dataset lists: if it is missing, that is damage, not a mistyped path.
     pub fn stored(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| match source.kind() {
@@ -142,12 +142,12 @@ impl DatasetError {
         }
     }
 
-    /// Whether what was asked for is to blame: the command line then exits with 2.
+    /// Whether the request is at fault: the command line then exits with 2.
     pub fn is_usage(&self) -> bool {
         self.class() == FaultClass::Usage
     }
 
-    /// Whether the data is to blame, rather than the machine or the command: the command line then exits with 3.
+    /// Whether the data are at fault, rather than the machine or the command: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
         self.class() == FaultClass::BadInput
     }

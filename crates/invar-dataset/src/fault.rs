@@ -1,11 +1,11 @@
 use std::io;
 
-/// Whose an error is, and so what can be done about it. The command line makes its exit code of it.
+/// What is at fault for an error, and so what can be done about it. The command line derives its exit code from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultClass {
-    /// The machine, or the program: a full disk, memory that is not there. Another time the same command may do.
+    /// The machine, or the program: a full disk, too little memory. The same command may succeed another time.
     Failed,
-    /// What was asked: a setting out of range, a path that is not there, an output that is there already.
+    /// The request: a setting out of range, a missing path, an output that already exists.
     Usage,
     /// The data: a file is damaged, or two files do not fit together.
     BadInput,
@@ -13,14 +13,15 @@ pub enum FaultClass {
     Interrupted,
 }
 
-/// An error that says whose it is. Every crate says it of its own errors; the command line only asks.
+/// An error that knows what is at fault. Every crate classifies its own errors; the command line only asks.
 pub trait Fault: std::error::Error {
-    /// Whose it is. [`FaultClass::Failed`] leaves the answer to the error's source, where it has one.
+    /// The class of the error. [`FaultClass::Failed`] defers to the error's source, if it has one.
     fn class(&self) -> FaultClass;
 }
 
-/// A path that is not there, is a directory in the place of a file, or is taken, was named by whoever typed the command; all
-/// else is the machine's. (A file of a dataset that its manifest lists is [`DatasetError::stored`](crate::DatasetError::stored).)
+/// A path that does not exist, is a directory instead of a file, or is taken, was given on the command line; all other
+/// errors are the machine's. (A file of a dataset that its manifest lists is
+/// [`DatasetError::stored`](crate::DatasetError::stored).)
 impl Fault for io::Error {
     fn class(&self) -> FaultClass {
         use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound};

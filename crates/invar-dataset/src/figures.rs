@@ -1,19 +1,19 @@
-//! What a domain wants to know of a group of its samples: how it follows from the columns, so that whoever has groups can work
-//! it out without knowing the domain.
+//! The figures a domain reports for a group of its samples, defined by rules over columns, so that they can be computed
+//! for any groups without knowing the domain.
 
 use serde::{Deserialize, Serialize};
 
 /// The figures of a group of samples, and what a sample is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupFigures {
-    /// What the samples are called, in the plural: the name of the column of their number.
+    /// What the samples are called, in the plural: the name of the column with their number.
     pub noun: String,
-    /// In the order in which they are told. Where a column is missing, so is the figure.
+    /// In the order in which they are reported. If a column is missing, so is the figure.
     pub figures: Vec<GroupFigure>,
 }
 
 impl Default for GroupFigures {
-    /// Of samples of which nothing is known.
+    /// For samples of which nothing is known.
     fn default() -> Self {
         Self { noun: "samples".into(), figures: vec![] }
     }
@@ -24,12 +24,12 @@ impl Default for GroupFigures {
 pub struct GroupFigure {
     /// Its name, with the unit as suffix.
     pub name: String,
-    /// How it follows from the samples.
+    /// How it is computed from the samples.
     #[serde(flatten)]
     pub rule: FigureRule,
 }
 
-/// How a figure follows from the values of a column; null is left out.
+/// How a figure is computed from the values of a column; nulls are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "kebab-case")]
 pub enum FigureRule {
@@ -38,7 +38,7 @@ pub enum FigureRule {
         /// The column.
         column: String,
     },
-    /// The largest value such that samples of at least it hold half of the sum.
+    /// The largest value such that samples of at least this value hold half of the sum.
     N50 {
         /// The column.
         column: String,
@@ -47,17 +47,17 @@ pub enum FigureRule {
     Mean {
         /// The column.
         column: String,
-        /// The column of the weights; all weigh the same without one.
+        /// The column of the weights; without one, all weigh the same.
         weight: Option<String>,
     },
-    /// The share of the samples that have no value, `[0, 1]`.
+    /// The fraction of the samples without a value, `[0, 1]`.
     Missing {
         /// The column.
         column: String,
     },
     /// One figure over another.
     Ratio {
-        /// Name of a figure that comes before.
+        /// Name of an earlier figure.
         of: String,
         /// Name of another.
         over: String,
@@ -70,7 +70,7 @@ impl GroupFigure {
         Self { name: name.into(), rule }
     }
 
-    /// The columns that it is made of.
+    /// The columns it is computed from.
     pub fn columns(&self) -> Vec<&str> {
         match &self.rule {
             FigureRule::Sum { column } | FigureRule::N50 { column } | FigureRule::Missing { column } => vec![column],

@@ -1,4 +1,5 @@
-//! A library that asserts what a file or a query can break: its panics become texts, and nobody sees them on standard error.
+//! Guards against a library whose assertions a file or a query can violate: its panics become texts, and nothing is
+//! printed on standard error.
 
 use std::{
     any::Any,
@@ -11,13 +12,13 @@ thread_local! {
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work`; the text of its panic where it panics.
+/// Runs `work`; if it panics, returns the text of the panic.
 ///
-/// The hook that prints panics is one for the whole process. It is replaced once, by one that says nothing of guarded work
-/// and leaves everything else to the hook before it. A panic on another thread that `work` waits for is printed.
+/// The process has a single hook that prints panics. It is replaced once, by one that ignores guarded work and passes
+/// everything else to the previous hook. A panic on another thread that `work` waits for is still printed.
 ///
 /// # Errors
-/// The text of the panic. What `work` changed may be left halfway: drop it.
+/// The text of the panic. What `work` changed may be left half done: drop it.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

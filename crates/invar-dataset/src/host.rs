@@ -1,10 +1,10 @@
-//! The machine that this runs on.
+//! The machine this runs on.
 
 use std::{fs, path::Path};
 
 use crate::DatasetError;
 
-/// Refuses what takes more memory than this machine has, where that is known, before it is begun.
+/// Refuses, before it begins, work that needs more memory than this machine has, if that is known.
 ///
 /// # Errors
 /// [`DatasetError::TooLarge`], with both figures.
@@ -19,7 +19,8 @@ pub fn check_memory(
     }
 }
 
-/// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container. `None` where it is not known.
+/// Memory of this machine that the process may use, in bytes: all of it, or the limit of a container. `None` if
+/// unknown.
 pub fn host_memory() -> Option<usize> {
     let read = |path: &str| fs::read_to_string(path).ok();
     let installed = read("/proc/meminfo").and_then(|text| installed(&text));
@@ -34,29 +35,28 @@ pub fn host_memory() -> Option<usize> {
     limits.chain(installed).min()
 }
 
-/// Memory that this process has filled, in bytes, without the files that it has mapped. `None` where it is not known.
+/// Memory that this process has filled, in bytes, without mapped files. `None` if unknown.
 pub fn process_memory() -> Option<usize> {
     bytes(&fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
 }
 
-/// The most memory that this process has filled at one time, in bytes, files that it has mapped counted. `None` where it is not
-/// known.
+/// The peak of the memory that this process has filled, in bytes, including mapped files. `None` if unknown.
 pub fn peak_memory() -> Option<usize> {
     bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// Begins [`peak_memory`] anew, where the system can.
+/// Resets [`peak_memory`], if the system supports it.
 pub fn forget_peak_memory() {
-    // Elsewhere it stays that since the start.
+    // Otherwise it stays the peak since the start.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Time that this process has spent on processors, in seconds, that of all its threads. `None` where it is not known.
+/// Processor time used by this process, in seconds, over all its threads. `None` if unknown.
 pub fn process_cpu_s() -> Option<f64> {
-    /// Of the kernel's figures for programs.
+    /// The unit of the kernel's figures for user space.
     const TICKS_PER_S: f64 = 100.0;
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // After the name, which may hold anything: fields 14 and 15 (proc(5)).
+    // After the name, which may contain anything: fields 14 and 15 (proc(5)).
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
     Some((ticks(14)? + ticks(15)?) / TICKS_PER_S)
@@ -66,7 +66,7 @@ fn installed(meminfo: &str) -> Option<usize> {
     bytes(meminfo, "MemTotal:")
 }
 
-/// A figure in a list of the kernel's.
+/// One figure from a list of the kernel.
 fn bytes(list: &str, name: &str) -> Option<usize> {
     let line = list.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

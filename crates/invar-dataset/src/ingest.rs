@@ -1,8 +1,9 @@
-//! What the ingests of all domains share: the output directory from its first file to its last, and the comparison of what is
-//! there with what is asked for.
+//! What the ingests of all domains share: the output directory from its first file to its last, and the comparison of
+//! what exists with what is requested.
 //!
-//! [`Output`] owns the directory. A domain says only which files it writes ([`Checkpoint`]), announces them, and hands over
-//! each piece when it is finished; what is kept after a kill, what may be replaced and what is deleted is decided here.
+//! [`Output`] owns the directory. A domain only says which files it writes ([`Checkpoint`]), announces them, and hands
+//! over each piece when it is finished; what is kept after a kill, what may be replaced and what is deleted is decided
+//! here.
 
 use std::{borrow::Cow, fs, io, path::Path};
 
@@ -22,24 +23,24 @@ mod replace;
 pub use identity::{FileIdentity, InputIdentity};
 pub use output::{Checkpoint, Output, State, Written};
 
-/// What must be the same for finished pieces to be kept.
+/// What must be unchanged for finished pieces to be kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Version of the program.
     pub tool_version: String,
-    /// Every parameter, defaults written out.
+    /// Every parameter, including defaults.
     pub parameters: serde_json::Value,
     /// Everything that is read, in the order of the manifest's inputs.
     pub inputs: Vec<InputIdentity>,
 }
 
 impl Key {
-    /// Whether no input is a pipe, so that an interrupted ingest can go on.
+    /// Whether no input is a pipe, so that an interrupted ingest can be resumed.
     pub fn can_be_read_again(&self) -> bool {
         self.inputs.iter().all(|input| input.file.is_some())
     }
 
-    /// In what an ingest that began with `self` differs from one of `new`, in words.
+    /// How an ingest that began with `self` differs from one with `new`, in words.
     fn difference(&self, new: &Self) -> Option<String> {
         if self.tool_version != new.tool_version {
             return Some(format!("it is of invar {} instead of {}", self.tool_version, new.tool_version));
@@ -57,7 +58,7 @@ impl Key {
     }
 }
 
-/// Whether an ingest began in `directory` and has not finished.
+/// Whether an unfinished ingest is in `directory`.
 pub fn is_unfinished(directory: &Path) -> bool {
     directory.join(journal::FILE_NAME).is_file()
 }
@@ -70,16 +71,16 @@ fn remove_if_there(path: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// Whether a shard is there, byte for byte.
+/// Whether a shard exists and is intact, byte for byte.
 fn is_whole(directory: &Path, shard: &Shard) -> Result<bool, DatasetError> {
     let path = directory.join(&shard.file);
     Ok(path.is_file() && manifest::file_digest(&path)? == (shard.size_bytes, shard.sha256.clone()))
 }
 
-/// In what a finished dataset differs from the one of `domain` that is asked for, in words.
+/// How a finished dataset differs from the requested one of `domain`, in words.
 ///
 /// # Errors
-/// When a file of either cannot be read.
+/// If a file of either cannot be read.
 pub fn difference(
     directory: &Path,
     manifest: &Manifest,
@@ -119,7 +120,7 @@ fn difference_of_parameters(old: &serde_json::Value, new: &serde_json::Value) ->
     (old != new).then(|| format!("its parameters are {old} instead of {new}"))
 }
 
-/// In what two lists of paths differ, in words: all of them where they are few, else the first that differs.
+/// How two lists of paths differ, in words: all of them if they are few, else the first difference.
 fn difference_of_inputs(old: &[Cow<'_, str>], new: &[Cow<'_, str>]) -> Option<String> {
     const FEW: usize = 4;
     if old == new {

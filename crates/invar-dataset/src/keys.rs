@@ -1,16 +1,17 @@
-//! Keys: numbers that tell samples apart, whatever datasets are opened together.
+//! Keys: numbers that identify samples, whatever datasets are opened together.
 //!
 //! ```text
 //! key           = source number + ordinal                                        below 2^53
 //! source number = the first 13 hexadecimal digits of the SHA-256 of the input    below 2^52
 //! ordinal       = how many samples of that input come before, in its dataset directory
 //! ```
-//! A key depends on the bytes of the input and on the settings of the ingest, not on paths, nor on what else is opened.
-//! Keys fit in the integers of JSON, JavaScript and R. Two different inputs share keys by chance with a probability of
-//! their samples together in 2^52: a few in a million for a hundred inputs of a million samples each.
+//! A key depends on the bytes of the input and on the settings of the ingest, not on paths or on what else is opened.
+//! Keys fit in the integers of JSON, JavaScript and R. The probability that two different inputs share keys by chance
+//! is their total number of samples over 2^52: a few in a million for a hundred inputs of a million samples each.
 //!
-//! Copies of one file in one dataset directory are numbered on, as if they were one long input; for training the samples of
-//! a copy are those of the original ([`KeyRange::id`]). The same file in two dataset directories is refused.
+//! Copies of one file in one dataset directory are numbered consecutively, as if they were one long input; in training
+//! the samples of a copy are identified with those of the original ([`KeyRange::id`]). The same file in two dataset
+//! directories is an error.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,30 +47,29 @@ impl KeyRange {
         self.first_key + ordinal
     }
 
-    /// The identity that training knows that sample by: its key, or that of the same sample of the first copy of the
-    /// input.
+    /// The identity of that sample in training: its key, or that of the same sample of the first copy of the input.
     pub fn id(self, ordinal: u64) -> SampleId {
         SampleId(self.first_id + ordinal)
     }
 
-    /// Of the samples after the first `num` ones.
+    /// The keys of the samples after the first `num`.
     #[must_use]
     pub fn skip(self, num: u64) -> Self {
         Self { first_id: self.first_id + num, first_key: self.first_key + num, ..self }
     }
 }
 
-/// A dataset directory that is opened.
+/// An opened dataset directory.
 pub struct Opened<'a> {
     /// The directory.
     pub path: &'a Path,
     /// Its manifest.
     pub manifest: &'a Manifest,
-    /// Samples of each input of the manifest.
+    /// Number of samples of each input of the manifest.
     pub num_samples: Vec<u64>,
 }
 
-/// The number of an input with this SHA-256 (hexadecimal); `None` where it is none.
+/// The number of an input with this SHA-256 (hexadecimal); `None` if it is not one.
 pub fn source_number(sha256: &str) -> Option<u64> {
     let is_digest = sha256.len() == SHA256_DIGITS && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_digest.then(|| u64::from_str_radix(&sha256[..DIGITS], 16).ok()).flatten()
@@ -78,8 +78,8 @@ pub fn source_number(sha256: &str) -> Option<u64> {
 /// The keys of each input of each directory.
 ///
 /// # Errors
-/// When a directory is given twice, two directories have an input in common, two inputs share keys by chance, or a
-/// manifest has no checksum of an input.
+/// If a directory is given twice, two directories share an input, two inputs share keys by chance, or a manifest lacks
+/// the checksum of an input.
 pub fn key_ranges(opened: &[Opened]) -> Result<Vec<Vec<KeyRange>>, DatasetError> {
     refuse_repeated(opened.iter().map(|directory| directory.path))?;
     let (mut ranges, mut taken) = (Vec::new(), Vec::new());
@@ -225,7 +225,7 @@ mod tests {
         let expected =
             format!("input \"copy.fq\" of {} is the same file as input \"a.fq\" of {}", b.display(), a.display());
         assert!(error.to_string().starts_with(&expected) && error.is_bad_input(), "{error}");
-        // Keys that meet by chance.
+        // Keys that collide by chance.
         let three = manifest(vec![input("c.fq", &sha256(109))]);
         let error = ranges(&[(a, &one, &[10, 0]), (b, &three, &[1])]).unwrap_err();
         assert!(matches!(error, DatasetError::KeysOverlap { .. }) && error.is_bad_input(), "{error}");

@@ -2,19 +2,19 @@ use std::sync::Arc;
 
 use crate::{DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape};
 
-/// A source whose samples have labels from outside.
+/// A source whose samples have external labels.
 ///
-/// Labels are for watching, never for learning: the pairs and the split are those of the source.
+/// Labels are for monitoring, never for learning: the pairs and the split are those of the source.
 pub struct Labelled {
     source: Arc<dyn PairSource>,
     labels: Vec<Option<String>>,
 }
 
 impl Labelled {
-    /// Attaches `labels`, one a sample, to the samples of `source`. A sample without one keeps what the source says.
+    /// Attaches `labels`, one per sample, to the samples of `source`. A sample without one keeps the source's label.
     ///
     /// # Panics
-    /// When there are not as many labels as samples.
+    /// If the numbers of labels and samples differ.
     pub fn new(source: Arc<dyn PairSource>, labels: Vec<Option<String>>) -> Self {
         assert_eq!(labels.len(), source.len(), "a label, or none, for each sample");
         Self { source, labels }

@@ -4,10 +4,9 @@
 //! Dataset  ->  PairSource (views)  ->  Encoder  ->  Loss  ->  Trainer  ->  EmbeddingWriter  ->  analysis
 //! ```
 //!
-//! A *domain* (reads, micrographs, ...) turns instrument files into a [`Dataset`] of samples and draws
-//! [`Pair`]s of [`View`]s from it: two looks at one sample that the encoder must learn to call the same. The
-//! domain ends at [`PairSource`] (training) and [`ViewSource`] (embedding); nothing behind them knows what a
-//! read or a grain is.
+//! A *domain* (reads, micrographs, ...) turns instrument files into a [`Dataset`] of samples and draws [`Pair`]s of
+//! [`View`]s from it: two looks at one sample that the encoder must learn to recognise as the same. The domain ends at
+//! [`PairSource`] (training) and [`ViewSource`] (embedding); nothing behind them knows what a read or a grain is.
 //!
 //! Everything random is a pure function of `(index, seed)`: see [`seed`] and [`order`].
 //!

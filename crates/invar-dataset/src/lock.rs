@@ -1,7 +1,7 @@
-//! Two commands never write into one output at once.
+//! Keeps two commands from writing to one output at the same time.
 //!
-//! The locks are the system's own (`flock`), on the output itself: they end with the process that holds them, however it
-//! ends, and leave nothing behind. On a file system without locks there are none.
+//! The locks are the system's own (`flock`), on the output itself: they end with the process that holds them, however
+//! it ends, and leave nothing behind. On a file system without locks there are none.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, TryLockError},
@@ -16,26 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps other commands out of an output directory while it lives.
 ///
-/// A directory that was made for the lock, and is still empty when the lock ends, goes away with it: a command that failed
-/// before it wrote anything leaves nothing.
+/// A directory that was created for the lock, and is still empty when the lock ends, is removed with it: a command that
+/// failed before it wrote anything leaves nothing.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    /// Directories that were made for it, the innermost first.
+    /// Directories that were created for it, innermost first.
     made: Vec<PathBuf>,
 }
 
 impl Lock {
-    /// Locks the directory `path`, which is made where there is none, with those above it.
+    /// Locks the directory `path`, creating it and its parents if necessary.
     ///
     /// # Errors
-    /// [`io::ErrorKind::ResourceBusy`] when another command has held it for five seconds; whatever the system says where the
-    /// directory cannot be made or opened.
+    /// [`io::ErrorKind::ResourceBusy`] if another command has held it for five seconds; any system error if the
+    /// directory cannot be created or opened.
     pub fn directory(path: &Path) -> io::Result<Self> {
         Self::made(path, File::try_lock)
     }
 
-    /// The same for commands that write files of their own there at the same time: keeps out only those that want the whole
+    /// The same for commands that write separate files there at the same time: only keeps out those that want the whole
     /// directory.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Lock {
         Ok(Self { _file: file, made })
     }
 
-    /// Locks the directory `path` if it is there and nobody holds it; does not wait.
+    /// Locks the directory `path` if it exists and nobody holds it; does not wait.
     pub fn if_free(path: &Path) -> Option<Self> {
         let file = acquire(path, Duration::ZERO, File::try_lock, || File::open(path)).ok()?;
         Some(Self { _file: file, made: Vec::new() })
@@ -68,19 +68,19 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         for path in &self.made {
-            // Refused where something is in it.
+            // Fails if it is not empty.
             let _ = fs::remove_dir(path);
         }
     }
 }
 
-/// Opens the file `path` to write to it, or makes it, and locks it. What is in it stays.
+/// Opens the file `path` for writing, or creates it, and locks it. Its content stays.
 pub(crate) fn file(path: &Path) -> io::Result<File> {
     let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     acquire(path, PATIENCE, File::try_lock, open)
 }
 
-/// A lock for one, or for several together.
+/// An exclusive or a shared lock.
 type TryLock = fn(&File) -> Result<(), TryLockError>;
 
 fn acquire(
@@ -93,7 +93,7 @@ fn acquire(
     loop {
         let file = open()?;
         match lock(&file) {
-            // A lock on what was renamed or removed meanwhile keeps nobody out.
+            // A lock on something renamed or removed in the meantime keeps nobody out.
             Ok(()) | Err(TryLockError::Error(_)) if is_at(&file, path) || start.elapsed() > PATIENCE => {
                 return Ok(file);
             }
@@ -106,7 +106,7 @@ fn acquire(
     }
 }
 
-/// Makes a directory and those above it; gives those that were not there.
+/// Creates a directory and its parents; returns those that did not exist.
 fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<PathBuf> = path.ancestors().take_while(is_missing).map(Path::to_path_buf).collect();

@@ -1,4 +1,4 @@
-//! The manifest of a dataset directory: what is in it, where it came from, and whether it is whole.
+//! The manifest of a dataset directory: what is in it, where it came from, and whether it is intact.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::{
     ingest::{FileIdentity, InputIdentity},
 };
 
-/// Version of the directory layout. A reader refuses a directory of another one.
+/// Version of the directory layout. A reader rejects a directory of another version.
 pub const SCHEMA_VERSION: u32 = 1;
 
 pub(crate) const FILE_NAME: &str = "manifest.json";
@@ -29,19 +29,19 @@ pub struct Manifest {
     pub tool_version: String,
     /// The domain of the samples: `reads`, `micrographs`.
     pub domain: String,
-    /// Every parameter of the ingest, defaults written out.
+    /// Every parameter of the ingest, including defaults.
     pub parameters: serde_json::Value,
     /// The files that were read, in order.
     pub inputs: Vec<Input>,
-    /// The shards, in order: sample `i` is in the first shard whose rows, summed up, exceed `i`.
+    /// The shards, in order: sample `i` is in the first shard at which the running total of rows exceeds `i`.
     pub shards: Vec<Shard>,
     /// Totals by name: samples kept, and dropped by reason.
     pub counts: BTreeMap<String, u64>,
-    /// The other files of the dataset, by their paths inside the directory. With the shards and the manifest itself they are
-    /// all that may be deleted when it is replaced.
+    /// The other files of the dataset, by their paths inside the directory. Together with the shards and the manifest
+    /// itself, they are all that may be deleted when it is replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
-    /// The first hundred bad records that were left out on request, as the error each would have been.
+    /// The first hundred bad records that were skipped on request, as the error each would have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
     /// What the domain measured on the way, for people and programs; not needed to read the samples.
@@ -52,13 +52,14 @@ pub struct Manifest {
 /// An input file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// As the user gave it, as [`path::text`](crate::path::text); `-` for standard input.
+    /// As given by the user, as [`path::text`](crate::path::text); `-` for standard input.
     pub path: String,
     /// Size in bytes, as stored (compressed).
     pub size_bytes: u64,
     /// SHA-256 of the stored bytes, hexadecimal.
     pub sha256: String,
-    /// How the file system knew the file when it was read; `None` of pipes, and of files that changed meanwhile.
+    /// The file's identity in the file system when it was read; `None` for pipes, and for files that changed in the
+    /// meantime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<FileIdentity>,
     /// Counts by name.
@@ -67,15 +68,15 @@ pub struct Input {
 }
 
 impl Input {
-    /// Of a file of `size_bytes` and `sha256`. What else is known of it is filled in when the ingest ends.
+    /// An input of `size_bytes` and `sha256`. The rest is filled in when the ingest ends.
     pub fn new(path: &Path, size_bytes: u64, sha256: String) -> Self {
         Self { path: crate::path::text(path), size_bytes, sha256, identity: None, counts: BTreeMap::new() }
     }
 
-    /// What became of it. One that looks as it did when it was read is the same; of any other the checksum decides.
+    /// How it has changed. An input that looks as it did when it was read is the same; otherwise the checksum decides.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn change(&self, now: &InputIdentity) -> Result<Change, DatasetError> {
         let Some(file) = &now.file else { return Ok(Change::Pipe) };
         if file.size_bytes != self.size_bytes {
@@ -90,25 +91,25 @@ impl Input {
     }
 }
 
-/// What became of an input since it was read.
+/// How an input has changed since it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is the same, byte for byte.
     None,
-    /// It is no file, and cannot be read again.
+    /// It is a pipe, and cannot be read again.
     Pipe,
     /// It has another size in bytes.
     Size {
-        /// As it was read.
+        /// When it was read.
         then: u64,
-        /// As it is.
+        /// Now.
         now: u64,
     },
     /// It has another SHA-256.
     Bytes {
-        /// As it was read, hexadecimal.
+        /// When it was read, hexadecimal.
         then: String,
-        /// As it is.
+        /// Now.
         now: String,
     },
 }
@@ -118,7 +119,7 @@ pub enum Change {
 pub struct Shard {
     /// File name inside the directory.
     pub file: String,
-    /// Samples in it.
+    /// Number of samples in it.
     pub num_rows: u64,
     /// Size in bytes.
     pub size_bytes: u64,
@@ -135,7 +136,7 @@ impl Manifest {
     /// Reads the manifest of dataset directory `dir`.
     ///
     /// # Errors
-    /// When there is none, it is not JSON of this shape, or its schema version is another.
+    /// If there is none, it is not JSON of this shape, or its schema version differs.
     pub fn read(dir: &Path) -> Result<Self, DatasetError> {
         let path = dir.join(FILE_NAME);
         let is_unfinished = || dir.is_dir().then(|| DatasetError::stored(&path));
@@ -163,7 +164,7 @@ impl Manifest {
     /// Writes it into `dir`, atomically.
     ///
     /// # Errors
-    /// When the directory cannot be written.
+    /// If the directory cannot be written.
     pub fn write(&self, dir: &Path) -> Result<(), DatasetError> {
         let path = dir.join(FILE_NAME);
         let mut json = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
@@ -179,7 +180,7 @@ impl Manifest {
     /// Reads every shard and compares size and checksum.
     ///
     /// # Errors
-    /// At the first shard that is missing or differs.
+    /// The first shard that is missing or differs.
     pub fn verify(&self, dir: &Path) -> Result<(), DatasetError> {
         for shard in &self.shards {
             let path = dir.join(&shard.file);
@@ -205,7 +206,7 @@ impl Manifest {
 /// Size and SHA-256 (hexadecimal) of a file, read in one pass.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn file_digest(path: &Path) -> Result<(u64, String), DatasetError> {
     let mut file = File::open(path).map_err(DatasetError::io(path))?;
     let mut hasher = Sha256::new();
@@ -226,11 +227,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The shard that holds sample `index`, and its row there, given the running row totals of the shards
-/// (`ends[s]` = rows in shards `0..=s`).
+/// The shard that holds sample `index`, and its row there, given the running totals of rows (`ends[s]` = rows in shards
+/// `0..=s`).
 ///
 /// # Panics
-/// When `index` is at or past the last total.
+/// If `index` is not below the last total.
 pub fn locate(ends: &[u64], index: u64) -> (usize, u64) {
     let shard = ends.partition_point(|&end| end <= index);
     assert!(shard < ends.len(), "sample {index} of {}", ends.last().unwrap_or(&0));

@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use crate::{DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape, seed};
 
-/// A source whose pairs have more than two views: as many pairs of the sample as it takes, one after the other.
+/// A source whose pairs have more than two views: as many pairs of the sample as needed, one after the other.
 pub struct ManyViews {
     source: Arc<dyn PairSource>,
     num_views: usize,
 }
 
 impl ManyViews {
-    /// `num_views` views of each sample of `source`, of which the first are those of its pair.
+    /// `num_views` views of each sample of `source`, the first of which are those of its pair.
     pub fn new(source: Arc<dyn PairSource>, num_views: usize) -> Self {
         Self { source, num_views }
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use crate::View;
 
-    /// Views that say which seed drew them.
+    /// Views that contain the seed that drew them.
     struct Seeds;
 
     impl PairSource for Seeds {

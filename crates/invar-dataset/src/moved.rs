@@ -1,6 +1,6 @@
 use crate::{DatasetError, View, ViewShape, ViewSource, seed};
 
-/// Every sample of a source after a random one of its symmetries: what comes in when nobody laid the specimens straight.
+/// Every sample of a source after a random one of its symmetries: data as if nobody had aligned the specimens.
 pub struct Moved<'a> {
     source: &'a dyn ViewSource,
     num_symmetries: usize,
@@ -8,7 +8,8 @@ pub struct Moved<'a> {
 }
 
 impl<'a> Moved<'a> {
-    /// Moves each sample of `source` by a symmetry that `seed` and its index fix. `None` where the source has no
+    /// Transforms each sample of `source` by a symmetry determined by `seed` and its index. `None` if the source has no
+    /// symmetries.
     /// symmetry.
     pub fn new(source: &'a dyn ViewSource, seed: u64) -> Option<Self> {
         let num_symmetries = source.symmetries().len();
@@ -16,10 +17,10 @@ impl<'a> Moved<'a> {
     }
 }
 
-/// The number of a symmetry, of `num_symmetries`, that `seed` draws for sample `index`.
+/// The index of a symmetry, out of `num_symmetries`, drawn for sample `index` from `seed`.
 ///
 /// # Panics
-/// When there is no symmetry.
+/// If there are no symmetries.
 pub fn drawn_symmetry(seed: u64, index: usize, num_symmetries: usize) -> usize {
     (seed::mix(seed, index as u64) % num_symmetries as u64) as usize
 }
@@ -37,7 +38,7 @@ impl ViewSource for Moved<'_> {
         self.source.transformed(index, drawn_symmetry(self.seed, index, self.num_symmetries))
     }
 
-    /// None: what a symmetry does to a sample that was moved is not known.
+    /// None: the effect of a symmetry on a transformed sample is not known.
     fn symmetries(&self) -> Vec<String> {
         vec![]
     }
@@ -51,7 +52,7 @@ impl ViewSource for Moved<'_> {
 mod tests {
     use super::*;
 
-    /// A view says which sample it is of and how it was moved.
+    /// A view contains its sample and how it was transformed.
     struct Numbers(usize);
 
     impl ViewSource for Numbers {

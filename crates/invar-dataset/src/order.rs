@@ -20,10 +20,10 @@ impl Permutation {
         Self { len, half_bits: bits.div_ceil(2), keys: [0, 1, 2, 3].map(|round| seed::mix(seed, round)) }
     }
 
-    /// Where `position` goes.
+    /// Where `position` is mapped to.
     ///
     /// # Panics
-    /// When `position >= len`.
+    /// If `position >= len`.
     pub fn get(&self, position: u64) -> u64 {
         assert!(position < self.len, "position {position} of a permutation of {}", self.len);
         let mut x = self.encrypt(position);
@@ -43,8 +43,8 @@ impl Permutation {
     }
 }
 
-/// Which samples make up batch number `step`, for ever: epoch after epoch of whole batches, each epoch in an order
-/// of its own, no sample twice in an epoch.
+/// Which samples make up batch number `step`, indefinitely: epoch after epoch of whole batches, each epoch in its own
+/// order, no sample twice in an epoch.
 #[derive(Clone, Debug)]
 pub struct BatchOrder {
     num_samples: usize,
@@ -53,7 +53,7 @@ pub struct BatchOrder {
 }
 
 impl BatchOrder {
-    /// Batches of `batch_size` out of `num_samples`; with fewer samples than that, every batch is all of them.
+    /// Batches of `batch_size` out of `num_samples`; with fewer samples than that, every batch contains all of them.
     ///
     /// # Errors
     /// With fewer than two samples: a contrastive batch needs a negative.
@@ -73,8 +73,8 @@ impl BatchOrder {
         self.batch_size
     }
 
-    /// Batches in one epoch: the remainder that fills no batch is left out of this epoch, and another is left out
-    /// of the next.
+    /// Batches per epoch: the remainder that does not fill a batch is left out of this epoch, and another remainder is
+    /// left out of the next.
     pub fn batches_per_epoch(&self) -> usize {
         self.num_samples / self.batch_size
     }

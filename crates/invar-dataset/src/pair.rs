@@ -1,7 +1,7 @@
 use crate::{DatasetError, GroupId, SampleId, SampleName, View, ViewShape};
 
-/// A weighted positive between an item of the anchor view and an item of the key view (a sample, a pixel, a
-/// node, a moment). Weight 0 means *ignore*: neither positive nor negative.
+/// A weighted positive between an item of the anchor view and an item of the key view (a sample, a pixel, a node, a
+/// moment). Weight 0 means *ignore*: neither positive nor negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
     /// Item of the first view, 0-based.
@@ -12,32 +12,32 @@ pub struct Link {
     pub weight: f32,
 }
 
-/// What a pair is to the rows of another sample, where a batch holds both.
+/// The relation of a pair to the rows of another sample, if a batch holds both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Related {
     /// The other sample.
     pub sample: SampleId,
-    /// How much its rows count among the positives of the pair's, finite and at least 0; 0: neither positive nor negative.
+    /// How much its rows count among the pair's positives, finite and at least 0; 0: neither positive nor negative.
     pub weight: f32,
 }
 
 /// Two (or more) views of one sample, one locus or one moment: positives for each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// The views, anchor first, each with the sample that it looks at. Those of one pair can be of several samples (two
+    /// The views, anchor first, each with the sample that it shows. The views of one pair can show several samples (two
     /// reads that overlap).
     pub views: Vec<(SampleId, View)>,
-    /// Which items of the first two views belong together; `None` when the views belong together as wholes.
+    /// Which items of the first two views match; `None` if the views match as wholes.
     pub links: Option<Vec<Link>>,
-    /// The group that all samples of this pair are in; `None` where nothing of the kind is known.
+    /// The group that all samples of this pair are in; `None` if none is known.
     pub group: Option<GroupId>,
-    /// What is known of samples beside those of the views (near in time or place, say); mostly nothing. Losses that take
-    /// several positives weigh them so, the others leave them out of the negatives.
+    /// Known relations to samples other than those of the views (near in time or place, say); mostly empty. Losses that
+    /// allow several positives weight them accordingly, the others leave them out of the negatives.
     pub related: Vec<Related>,
 }
 
 impl Pair {
-    /// Views of one sample, as wholes, of no group.
+    /// Whole views of one sample, without a group.
     pub fn of(sample: SampleId, views: impl IntoIterator<Item = View>) -> Self {
         Self {
             views: views.into_iter().map(|view| (sample, view)).collect(),
@@ -55,8 +55,8 @@ impl Pair {
 
 /// Draws positive pairs. The domain ends here.
 ///
-/// `(index, seed)` fixes the pair to the last bit, whatever the thread that draws it: implementations take all
-/// their randomness from [`crate::seed::rng`].
+/// `(index, seed)` determines the pair to the last bit, whichever thread draws it: implementations take all their
+/// randomness from [`crate::seed::rng`].
 pub trait PairSource: Send + Sync {
     /// Number of samples that a pair can be drawn from.
     fn len(&self) -> usize;
@@ -66,30 +66,30 @@ pub trait PairSource: Send + Sync {
         self.len() == 0
     }
 
-    /// What the views look like: one shape of all of them, or several, each seen by an encoder of its own: of `T` shapes,
+    /// The shapes of the views: one shape for all of them, or several, each with an encoder of its own: of `T` shapes,
     /// view `v` of a pair has shape `v` modulo `T`.
     fn view_shapes(&self) -> Vec<ViewShape>;
 
     /// Draws a pair of sample `index`.
     ///
     /// # Errors
-    /// When the sample cannot be read or holds too little to draw a view from.
+    /// If the sample cannot be read or holds too little to draw a view from.
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError>;
 
-    /// The key by which sample `index` is put into the training or the validation part: its group (genome,
-    /// specimen, site, image) where it has one, so that no group lands in both, else its own id.
+    /// The key that decides whether sample `index` goes into the training or the validation part: its group (genome,
+    /// specimen, site, image) if it has one, so that no group is in both, else its own id.
     fn split_key(&self, index: usize) -> SampleId;
 
-    /// How the embedding of sample `index` will be named.
+    /// The name of sample `index` in outputs.
     ///
     /// # Errors
-    /// When its name cannot be read.
+    /// If its name cannot be read.
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError> {
         Ok(SampleName::number(index))
     }
 
-    /// What is known of sample `index` that an embedding should tell apart (species, class); `None` where nothing is.
-    /// Training never looks at it: it only says how well held-out samples find their like.
+    /// A known property of sample `index` that an embedding should distinguish (species, class); `None` if there is
+    /// none. Training never uses it: it only measures how well held-out samples find their like.
     fn label(&self, _index: usize) -> Option<String> {
         None
     }

@@ -1,8 +1,8 @@
-//! Paths as text: in JSON, in a column, in a summary that a program reads.
+//! Paths as text: in JSON, in a column, in a summary read by programs.
 //!
-//! On Unix a path is any bytes but 0, and text is UTF-8. A path that is UTF-8 is written as it is; a byte that is not part of
-//! a UTF-8 character is written `\x` and two hexadecimal digits, and so is a backslash before an `x`, so that every text
-//! stands for one path and can be read back.
+//! On Unix a path may contain any bytes but 0, while text is UTF-8. A path in UTF-8 is written as it is; a byte that is
+//! not part of a UTF-8 character is written as `\x` and two hexadecimal digits, and so is a backslash before an `x`, so
+//! that every text stands for exactly one path and can be read back.
 //!
 //! ```
 //! use std::path::Path;
@@ -21,7 +21,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// The path as text, without loss.
+/// The path as text, losslessly.
 pub fn text(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
@@ -33,7 +33,7 @@ pub fn text(path: &Path) -> String {
     text
 }
 
-/// The path that [`text`] made this text of. Text of another origin is a path as it stands.
+/// The path from which [`text`] made this text. Text of another origin is taken as a path unchanged.
 pub fn parse(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> PathBuf {
     from_bytes(bytes).into()
 }
 
-/// The way from a directory to `to`, so that both may be moved together; `to` in full where there is none.
+/// The path from a directory to `to`, so that both can be moved together; `to` in full if there is none.
 ///
 /// ```
 /// use std::path::Path;
@@ -69,7 +69,7 @@ pub fn parse(text: &str) -> PathBuf {
 /// ```
 ///
 /// # Errors
-/// When either is not there.
+/// If either does not exist.
 pub fn relative(from: &Path, to: &Path) -> io::Result<PathBuf> {
     let here = if from.as_os_str().is_empty() { Path::new(".") } else { from };
     let (from, to) = (fs::canonicalize(here)?, fs::canonicalize(to)?);
@@ -103,7 +103,7 @@ pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::
 /// Reads what [`serialize`] wrote.
 ///
 /// # Errors
-/// Where there is no text.
+/// If there is no text.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     Ok(parse(&String::deserialize(deserializer)?))
 }
@@ -126,7 +126,7 @@ pub mod option {
     /// Reads what [`serialize`] wrote.
     ///
     /// # Errors
-    /// Where there is something that is no text.
+    /// If there is a value that is not text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
         Ok(Option::<String>::deserialize(deserializer)?.map(|text| parse(&text)))
     }

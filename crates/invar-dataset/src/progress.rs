@@ -1,23 +1,23 @@
-/// Where a long-running library call says how far it is, and asks whether it should stop.
+/// Where a long-running library call reports its progress, and asks whether it should stop.
 ///
 /// Libraries never print: the command line draws a bar from this.
 pub trait Progress: Sync {
-    /// The whole of the work in the unit of [`Progress::advance`], once it is known.
+    /// The total amount of work, in the unit of [`Progress::advance`], once it is known.
     fn set_total(&self, total: u64);
 
-    /// So much more is done.
+    /// Reports that this much more is done.
     fn advance(&self, amount: u64);
 
-    /// What is being done now, for a person.
+    /// What is being done now, for the user.
     fn message(&self, text: &str);
 
-    /// Whether the user asked to stop. Work in hand is finished or dropped cleanly, and what is finished stays.
+    /// Whether the user asked to stop. Work in progress is finished or dropped cleanly, and what is finished stays.
     fn is_cancelled(&self) -> bool {
         false
     }
 }
 
-/// For callers who do not watch.
+/// For callers that do not watch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 

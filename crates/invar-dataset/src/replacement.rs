@@ -5,14 +5,14 @@ use std::{
 
 use crate::run_dir::remove_if_empty;
 
-/// New files of a directory, made beside the old ones in a hidden directory within, that take their place when they are
-/// whole. Files that are neither stay where they are.
+/// New files for a directory, written to a hidden directory inside it, that replace the old ones when they are
+/// complete. Other files stay where they are.
 ///
 /// ```text
 /// DIRECTORY/.invar-next/...      the new files, while they are being made: a killed command finds them there
 /// DIRECTORY/.invar-next/.moving  the old files are gone, the new ones are on their way
 /// ```
-/// Within, because what is beside a directory can be another file system, or closed to its owner.
+/// Inside, because what is next to a directory can be on another file system, or closed to its owner.
 #[derive(Clone, Debug)]
 pub struct Replacement {
     directory: PathBuf,
@@ -23,26 +23,26 @@ const NEXT: &str = ".invar-next";
 const MOVING: &str = ".moving";
 
 impl Replacement {
-    /// For a directory that need not be there.
+    /// A replacement for a directory that need not exist.
     pub fn of(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
         Self { next: directory.join(NEXT), directory }
     }
 
-    /// Where the new files are made. It need not be there.
+    /// Where the new files are made. It need not exist.
     pub fn path(&self) -> &Path {
         &self.next
     }
 
-    /// Whether the directory is not there, or holds nothing but new files that are being made.
+    /// Whether the directory does not exist, or holds nothing but new files in the making.
     ///
     /// # Errors
-    /// When it cannot be listed; so also where it is a file.
+    /// If it cannot be listed, for example because it is a file.
     pub fn is_vacant(&self) -> io::Result<bool> {
         Ok(self.first_entry()?.is_none())
     }
 
-    /// The first file or directory, by name, that is there beside new files that are being made.
+    /// The first file or directory, by name, that is there besides new files in the making.
     ///
     /// # Errors
     /// As [`Replacement::is_vacant`].
@@ -56,22 +56,22 @@ impl Replacement {
         Ok(paths.into_iter().filter(|path| *path != self.next).min())
     }
 
-    /// Makes the directory for the new files, empty.
+    /// Creates an empty directory for the new files.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn begin(&self) -> io::Result<&Path> {
         self.discard()?;
         fs::create_dir_all(&self.next)?;
         Ok(&self.next)
     }
 
-    /// Puts the new files in the place of `old`, paths inside the directory. The file `marker`, which says that all are whole,
-    /// goes first and comes last: at no time does it stand beside others than its own.
+    /// Replaces `old`, paths inside the directory, by the new files. The file `marker`, which indicates that all are
+    /// complete, is removed first and added last: at no time is it present with files other than its own.
     ///
     /// # Errors
-    /// When a new file has the name of one that is not `old`: then nothing was done. When the system refuses; called again
-    /// it goes on.
+    /// If a new file has the name of an existing one that is not in `old`: then nothing was done. If the system fails;
+    /// another call continues.
     pub fn commit(&self, old: &[PathBuf], marker: &Path) -> io::Result<()> {
         let moving = self.next.join(MOVING);
         if !moving.exists() {
@@ -99,18 +99,18 @@ impl Replacement {
         fs::remove_dir_all(&self.next)
     }
 
-    /// Goes on with a [`Replacement::commit`] that was killed on its way, if there was one.
+    /// Continues a [`Replacement::commit`] that was killed halfway, if there was one.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn recover(&self, marker: &Path) -> io::Result<()> {
         if self.next.join(MOVING).exists() { self.commit(&[], marker) } else { Ok(()) }
     }
 
-    /// Removes what was made of the new files, and the directory where that leaves it empty.
+    /// Removes the new files made so far, and the directory if that leaves it empty.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn discard(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

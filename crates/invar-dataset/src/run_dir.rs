@@ -1,4 +1,4 @@
-//! The run directory of a training.
+//! The run directory of a training run.
 
 use std::{
     fs, io,
@@ -29,11 +29,11 @@ const SUMMARY: &str = "summary.json";
 
 /// How the names of TensorBoard's events files begin.
 pub const EVENTS_PREFIX: &str = "events.out.tfevents.";
-/// The digests of the checkpoints, in their directory.
+/// The digests of the checkpoints, in the checkpoint directory.
 pub const DIGESTS: &str = "SHA256SUMS";
 
 impl RunDir {
-    /// The run at `path`, which need not be there.
+    /// The run at `path`, which need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -73,12 +73,12 @@ impl RunDir {
         self.path.join(SUMMARY)
     }
 
-    /// `summary.json`, inside the directory: with it a run is finished.
+    /// `summary.json`, inside the directory: its presence means that a run is finished.
     pub fn end_marker() -> &'static Path {
         Path::new(SUMMARY)
     }
 
-    /// Whether a training was begun here.
+    /// Whether a training run was started here.
     pub fn is_run(&self) -> bool {
         self.recipe().is_file()
     }
@@ -88,7 +88,7 @@ impl RunDir {
         self.path.join(CHECKPOINTS).join(format!("{STEP}{step:08}{ENDING}"))
     }
 
-    /// The checkpoint of the best validation, at a step.
+    /// The checkpoint of the best validation, by step.
     pub fn best_checkpoint(&self, step: u64) -> PathBuf {
         self.path.join(CHECKPOINTS).join(format!("{BEST}{step:08}{ENDING}"))
     }
@@ -96,7 +96,7 @@ impl RunDir {
     /// The checkpoints with their steps, newest first.
     ///
     /// # Errors
-    /// When the directory cannot be listed; one that does not exist holds none.
+    /// If the directory cannot be listed; one that does not exist holds none.
     pub fn list_checkpoints(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         numbered(&self.checkpoints(), STEP)
     }
@@ -109,11 +109,11 @@ impl RunDir {
         numbered(&self.checkpoints(), BEST)
     }
 
-    /// The files in the directory that a training wrote, by their paths inside it. None where no recipe says that a training
-    /// was here: files of these names are then somebody else's.
+    /// The files in the directory that a training run wrote, by their paths inside it. None if there is no recipe to
+    /// show that a run was here: files of these names then belong to someone else.
     ///
     /// # Errors
-    /// When a directory cannot be listed.
+    /// If a directory cannot be listed.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         if !self.is_run() {
             return Ok(vec![]);
@@ -131,18 +131,18 @@ impl RunDir {
         Ok(files)
     }
 
-    /// Whether a file in `tensorboard/` is one of Invar's, whole or not.
+    /// Whether a file in `tensorboard/` is one of Invar's, complete or not.
     pub fn is_events(name: &str) -> bool {
         let name = whole_name(name);
         name.starts_with(EVENTS_PREFIX) && name.ends_with(".invar")
     }
 
-    /// Removes the files that a training wrote, and the directories that are empty without them.
+    /// Removes the files that a training run wrote, and directories that become empty.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn clear(&self) -> io::Result<()> {
-        // The recipe goes last: while it is there, the rest is known for ours.
+        // The recipe goes last: as long as it is there, the rest is known to be ours.
         let mut files = self.files()?;
         files.sort_by_key(|file| file == Path::new(RECIPE));
         for file in files {
@@ -167,7 +167,7 @@ fn is_checkpoint(name: &str) -> bool {
     name == DIGESTS || step_of(name, STEP).or(step_of(name, BEST)).is_some()
 }
 
-/// What a kill left of a file that was being written is called `.NAME.partial`.
+/// A file that was being written when it was killed is called `.NAME.partial`.
 fn whole_name(name: &str) -> &str {
     name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name)
 }
@@ -183,7 +183,7 @@ fn numbered(directory: &Path, beginning: &str) -> io::Result<Vec<(u64, PathBuf)>
     Ok(found)
 }
 
-/// The names of the files in a directory; none where it is not there. Ours are all text.
+/// The names of the files in a directory; none if it does not exist. Ours are all text.
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -201,7 +201,7 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes a directory that holds nothing.
+/// Removes an empty directory.
 pub(crate) fn remove_if_empty(directory: &Path) -> io::Result<()> {
     match fs::remove_dir(directory) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(error),

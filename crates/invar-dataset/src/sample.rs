@@ -4,15 +4,15 @@ use crate::seed;
 
 /// Identity of a sample in training: rows of one id are never negatives of each other.
 ///
-/// A number over everything that is opened together, so that a memory bank or a list of positives can carry it. It does not
-/// depend on paths or on the order in which datasets are given. All that is one specimen shares it: the mates of a fragment,
-/// several alignments of a read, copies of a file in one dataset directory. It is not an index, and it is not always the
-/// [key](crate::keys), which no two rows share.
+/// A number that is unique over everything opened together, so that a memory bank or a list of positives can carry it.
+/// It does not depend on paths or on the order in which datasets are given. Everything from one specimen shares it: the
+/// mates of a fragment, several alignments of a read, copies of a file in one dataset directory. It is not an index,
+/// and it is not always the [key](crate::keys), which no two rows share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SampleId(pub u64);
 
 impl SampleId {
-    /// Of all that one input calls by one name. A hash of 64 bits.
+    /// The id shared by everything that one input calls by one name. A hash of 64 bits.
     pub fn of_name(source_number: u64, name: &[u8]) -> Self {
         Self(seed::mix(fnv_1a(name), source_number))
     }
@@ -31,19 +31,19 @@ impl fmt::Display for SampleId {
     }
 }
 
-/// Identity of a group of samples that are known to belong together, the reads of one overlap component say.
+/// Identity of a group of samples that are known to belong together, such as the reads of one overlap component.
 ///
-/// In a batch, samples of one group that are not paired are neither positives nor negatives of each other, and to samples of
-/// other groups a group is one negative, however many of its samples are there. A number over everything that is opened
-/// together, like [`SampleId`], below 2^63.
+/// In a batch, samples of one group that are not paired are neither positives nor negatives of each other, and to
+/// samples of other groups a group is one negative, however many of its samples are present. Unique over everything
+/// opened together, like [`SampleId`], and below 2^63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u64);
 
 impl GroupId {
     const ALIKE: u64 = 1 << 63;
 
-    /// The same group, beside which there are others like it (of sister species): each of its samples is a negative of its
-    /// own, because what tells such groups apart is little.
+    /// The same group, marked as having others like it (of sister species): each of its samples then counts as a full
+    /// negative, because such groups differ little.
     pub fn alike(self) -> Self {
         Self(self.0 | Self::ALIKE)
     }
@@ -57,9 +57,9 @@ impl GroupId {
 /// How outputs name a sample: their columns `id`, `source` and `key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampleName {
-    /// What a person calls it; need not be unique.
+    /// A human-readable name; need not be unique.
     pub id: String,
-    /// The input file that it came from, as the user gave it.
+    /// The input file it came from, as given by the user.
     pub source: String,
     /// Number of that input, see [`crate::keys::source_number`].
     pub source_number: u64,
@@ -68,7 +68,7 @@ pub struct SampleName {
 }
 
 impl SampleName {
-    /// Of sample `index` of a source that has no names: `number 3`.
+    /// The name of sample `index` of a source without names: `number 3`.
     pub fn number(index: usize) -> Self {
         Self { id: format!("number {index}"), source: String::new(), source_number: 0, key: index as u64 }
     }

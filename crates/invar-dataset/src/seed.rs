@@ -1,5 +1,5 @@
-//! Seeds: every random choice is a pure function of `(seed, index, stream)`. Here are the generator, the parts that a
-//! recipe's seed is divided into, and the draws from which the rest of Invar makes its own.
+//! Seeds: every random choice is a pure function of `(seed, index, stream)`. Here are the generator, the streams that a
+//! recipe's seed is divided into, and the basic draws from which the rest of Invar builds its own.
 
 use rand::{Rng as _, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -19,8 +19,8 @@ pub fn mix(seed: u64, part: u64) -> u64 {
     splitmix(splitmix(seed).wrapping_add(part.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// What the one seed of a recipe is divided into. A number fixes every result that is drawn from its stream: it is never
-/// changed, and never given to another.
+/// The streams that the single seed of a recipe is divided into. A stream's number determines every result drawn from
+/// it: it is never changed or reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum Stream {
@@ -34,13 +34,13 @@ pub enum Stream {
     Pairs = 3,
     /// Which samples are held out.
     Split = 4,
-    /// Which held-out samples are looked at, and their views. (Both are of one stream, in which the order of the first epoch
-    /// and the views of the first batch have the same seed. They draw from it in different ways, and the model of the best
-    /// validation would be another one with two streams.)
+    /// Which held-out samples are used, and their views. (Both share a stream, in which the order of the first epoch
+    /// and the views of the first batch have the same seed. They draw from it in different ways, and with two streams
+    /// the model of the best validation would be a different one.)
     Validation = 5,
-    /// By which symmetry a sample is moved.
+    /// The symmetry by which a sample is transformed.
     Moves = 0x6d6f_7665,
-    /// In which order the gradients of several losses give way.
+    /// The order in which the gradients of several losses are projected.
     Harmony = 0x6861_726d,
 }
 
@@ -56,31 +56,32 @@ pub fn uniform(rng: &mut Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)
 }
 
-/// A uniform number in `0..n`, from one draw. Fit for `n` far below `2^53`.
+/// A uniform number in `0..n`, from one draw. Suitable for `n` far below `2^53`.
 ///
 /// # Panics
-/// When `n` is 0.
+/// If `n` is 0.
 pub fn below(n: usize, rng: &mut Rng) -> usize {
     assert!(n > 0, "nothing to draw from");
     ((uniform(rng) * n as f64) as usize).min(n - 1)
 }
 
-/// A uniform number in `0..n`, from the upper 32 bits of one draw: where very many are drawn, at a third of the time of
-/// [`below`]. No number is more likely than another by more than a share of `n / 2^32`.
+/// A uniform number in `0..n`, from the upper 32 bits of one draw: a third of the time of [`below`], for when very many
+/// are drawn. The relative bias between numbers is at most `n / 2^32`.
 #[inline]
 pub fn below_u32(n: u32, rng: &mut Rng) -> u32 {
     (((rng.next_u64() >> 32) * u64::from(n)) >> 32) as u32
 }
 
-/// True or false, as a fair coin falls: the highest bit of one draw.
+/// True or false with equal probability: the highest bit of one draw.
 pub fn coin(rng: &mut Rng) -> bool {
     rng.next_u64() >> 63 == 1
 }
 
-/// Which of some weights a draw falls to, given their running sums `cumulated`; a weight of 0 is never drawn.
+/// Draws an index with probability proportional to its weight, given the running sums `cumulated`; a weight of 0 is
+/// never drawn.
 ///
 /// # Panics
-/// When there is no weight.
+/// If there are no weights.
 pub fn weighted(cumulated: &[f64], rng: &mut Rng) -> usize {
     let total = *cumulated.last().expect("a weight to draw");
     let point = uniform(rng) * total; // in [0, total)
@@ -120,7 +121,7 @@ mod tests {
         let bits = |index| rng(3, index).next_u64();
         for index in 0..200 {
             assert_eq!(coin(&mut rng(3, index)), bits(index) >= 1 << 63);
-            // Exact: 53 bits are a double.
+            // Exact: 53 bits fit in a double.
             assert_eq!(uniform(&mut rng(3, index)) * 2f64.powi(53), (bits(index) >> 11) as f64);
             assert_eq!(below_u32(10, &mut rng(3, index)), ((u128::from(bits(index) >> 32) * 10) >> 32) as u32);
             assert_eq!(below(10, &mut rng(3, index)), ((u128::from(bits(index) >> 11) * 10) >> 53) as usize);
@@ -144,7 +145,7 @@ mod tests {
     fn numbers_of_streams_stay() {
         use Stream::*;
         let numbers = [Weights, Dropout, Order, Pairs, Split, Validation, Moves].map(|stream| stream as u64);
-        // As in version 0.1.0: other numbers are other weights.
+        // As in version 0.1.0: other numbers mean other weights.
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 0x6d6f_7665]);
         assert_eq!(Pairs.seed(42), mix(42, 3));
     }

@@ -1,5 +1,5 @@
-//! Sample sheets: tables of what is known of each input, as spreadsheets and pipelines write them. The same for every domain,
-//! which names the columns that it uses; all others are kept.
+//! Sample sheets: tables of metadata for each input, as written by spreadsheets and pipelines. The same for every
+//! domain, which names the columns that it uses; all others are kept.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ mod text;
 /// The column that names samples, in every domain.
 pub const SAMPLE: &str = "sample";
 
-/// What is wrong with a sample sheet: all of it, in the order of the lines.
+/// Everything that is wrong with a sample sheet, in the order of the lines.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{}", told(.path, .problems))]
 pub struct SheetError {
@@ -30,9 +30,9 @@ pub struct SheetError {
 /// Something that is wrong with a sample sheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SheetProblem {
-    /// Which line, and which column of it.
+    /// The line, and the column in it.
     pub place: String,
-    /// What is needed.
+    /// What is required.
     pub expected: String,
     /// What is there.
     pub found: String,
@@ -54,7 +54,7 @@ fn told(path: &Path, problems: &[SheetProblem]) -> String {
     }
 }
 
-/// A sheet: columns in any order and in any capitals, a row an input.
+/// A sheet: columns in any order and any capitalisation, one row per input.
 #[derive(Clone, Debug)]
 pub struct Sheet {
     path: PathBuf,
@@ -68,29 +68,29 @@ pub struct Sheet {
 /// A row that is not empty.
 #[derive(Clone, Debug)]
 pub struct SheetRow {
-    /// Its line in the file, from 1 on.
+    /// Its line in the file, 1-based.
     pub line: u64,
     values: Vec<String>,
 }
 
 impl SheetRow {
-    /// How a message calls it.
+    /// How messages refer to it.
     pub fn place(&self) -> String {
         format!("row {}", self.line)
     }
 }
 
 impl Sheet {
-    /// Reads a sheet in which each of `needed` is a column, by one of its names.
+    /// Reads a sheet that must have a column for each of `needed`, under one of its names.
     ///
     /// # Errors
-    /// When the file cannot be read; when it is no table, or a column is missing or there twice. What is wrong with single rows
-    /// is kept for [`Sheet::finish`].
+    /// If the file cannot be read, is not a table, or a column is missing or duplicated. Problems with single rows are
+    /// kept for [`Sheet::finish`].
     pub fn read(path: &Path, needed: &[&[&str]]) -> Result<Self, DatasetError> {
         Ok(Self::of_bytes(path, &fs::read(path).map_err(DatasetError::io(path))?, needed)?)
     }
 
-    /// The same of the bytes of the file.
+    /// The same from the bytes of the file.
     ///
     /// # Errors
     /// As [`Sheet::read`].
@@ -130,7 +130,7 @@ impl Sheet {
         Ok(sheet)
     }
 
-    /// Takes a row, or notes what is wrong with its shape.
+    /// Adds a row, or notes what is wrong with its shape.
     fn take(&mut self, line: u64, record: &csv::StringRecord) {
         // Spreadsheets write rows that only look empty.
         if record.iter().all(str::is_empty) {
@@ -160,7 +160,8 @@ impl Sheet {
         self.rows.clone()
     }
 
-    /// Those of some samples, or all of them where none are named. A sample that is in no row is noted, with what there is.
+    /// The rows of some samples, or all rows if none are named. A sample without a row is noted as a problem, along
+    /// with the existing samples.
     pub fn rows_of(&mut self, samples: &[String]) -> Vec<SheetRow> {
         let names: BTreeSet<String> =
             self.rows.iter().filter_map(|row| self.value(row, &[SAMPLE])).map(str::to_owned).collect();
@@ -175,18 +176,18 @@ impl Sheet {
         self.rows.iter().filter(|row| is_wanted(row)).cloned().collect()
     }
 
-    /// The number of the column that has one of these names, in lower case.
+    /// The index of the column that has one of these names, in lower case.
     pub fn place(&self, names: &[&str]) -> Option<usize> {
         self.names.iter().position(|column| names.contains(&column.to_lowercase().as_str()))
     }
 
-    /// What a row has in the column of one of these names: nothing where that is not there, or the cell is empty.
+    /// The value of a row in the column of one of these names; `None` if there is no such column, or the cell is empty.
     pub fn value<'a>(&self, row: &'a SheetRow, names: &[&str]) -> Option<&'a str> {
         let value = &row.values[self.place(names)?];
         (!value.is_empty()).then_some(value)
     }
 
-    /// The same of a cell that must not be empty, which is noted.
+    /// The same for a cell that must not be empty; an empty one is noted as a problem.
     pub fn needed<'a>(&mut self, row: &'a SheetRow, names: &[&str], what: &str) -> Option<&'a str> {
         let value = self.value(row, names);
         if value.is_none() {
@@ -195,14 +196,15 @@ impl Sheet {
         value
     }
 
-    /// The columns of a row beside those `used`, as text; empty cells too.
+    /// The columns of a row other than those `used`, as text; empty cells too.
     pub fn others(&self, row: &SheetRow, used: &[&str]) -> BTreeMap<String, Value> {
         let columns = self.names.iter().zip(&row.values);
         let others = columns.filter(|(name, _)| !name.is_empty() && !used.contains(&name.to_lowercase().as_str()));
         others.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
     }
 
-    /// A path in the sheet: from its directory, or as it stands where there is nothing; written on Windows or not.
+    /// A path in the sheet: relative to its directory, or as it is if nothing is there; whether or not it was written
+    /// on Windows.
     pub fn beside(&self, file: &str) -> PathBuf {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let slashes = file.replace('\\', "/");
@@ -210,21 +212,21 @@ impl Sheet {
         candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| slashes.into())
     }
 
-    /// The number that a cell is. Codes that only look like numbers are none: with zeros before (`001`), or of more digits than a
-    /// number holds.
+    /// The number in a cell. Codes that only look like numbers are not: with leading zeros (`001`), or with more digits
+    /// than a number can hold.
     pub fn number(&self, text: &str) -> Option<f64> {
         number(text, self.has_commas)
     }
 
-    /// Notes what is wrong.
+    /// Notes a problem.
     pub fn bad(&mut self, place: impl Into<String>, expected: impl Into<String>, found: impl ToString) {
         self.problems.push(SheetProblem { place: place.into(), expected: expected.into(), found: found.to_string() });
     }
 
-    /// Ends with all that was wrong.
+    /// Reports all problems found.
     ///
     /// # Errors
-    /// When anything was.
+    /// If there are any.
     pub fn finish(self) -> Result<(), SheetError> {
         if self.problems.is_empty() {
             return Ok(());
@@ -238,7 +240,7 @@ impl Sheet {
         Err(SheetError { path: self.path, problems })
     }
 
-    /// Columns of numbers become numbers, and nothing becomes null.
+    /// Columns of numbers become numbers, and empty cells become null.
     pub fn make_numbers(&self, rows: &mut [&mut BTreeMap<String, Value>]) {
         let names: BTreeSet<String> = rows.iter().flat_map(|row| row.keys().cloned()).collect();
         let number = |value: &Value| number(value.as_str()?, self.has_commas);
@@ -273,7 +275,7 @@ fn number(text: &str, has_commas: bool) -> Option<f64> {
 pub struct SheetColumns(BTreeMap<String, bool>);
 
 impl SheetColumns {
-    /// Of all inputs together.
+    /// The columns of all inputs together.
     pub fn of<'a>(inputs: impl IntoIterator<Item = &'a BTreeMap<String, Value>>) -> Self {
         let mut columns = BTreeMap::new();
         for (name, value) in inputs.into_iter().flatten() {
@@ -282,12 +284,12 @@ impl SheetColumns {
         Self(columns)
     }
 
-    /// Their names beside columns that are there: `sheet_NAME` where NAME is taken.
+    /// Their names next to existing columns: `sheet_NAME` if NAME is taken.
     pub fn names(&self, others: &[Column]) -> Vec<String> {
         self.0.keys().map(|name| sheet_name(name, others)).collect()
     }
 
-    /// Adds them to the columns of samples, of which `inputs` gives what the sheet says of the input of each.
+    /// Adds them to the columns of samples; for each sample, `inputs` gives the sheet's values for its input.
     pub fn add_to<'a>(
         &self,
         columns: &mut Vec<Column>,
@@ -309,7 +311,7 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// What later stages add beside the columns of samples.
+/// Columns that later stages add to those of samples.
 const RESERVED: [&str; 1] = ["embedding"];
 
 fn sheet_name(name: &str, others: &[Column]) -> String {

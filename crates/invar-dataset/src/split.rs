@@ -1,4 +1,4 @@
-//! The training and the validation part of a source, split by group.
+//! Splits a source into training and validation parts, by group.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ pub struct Subset {
     indices: Vec<u32>,
 }
 
-/// Splits by [`PairSource::split_key`]: samples of one group always land in the same part, and which part depends
-/// only on the key and the seed, not on what else is there.
+/// Splits by [`PairSource::split_key`]: samples of one group always end up in the same part, and which part depends
+/// only on the key and the seed, not on the other samples.
 ///
-/// Returns `(training, validation)`. Where the keys are so few that one part would stay empty, it stays empty.
+/// Returns `(training, validation)`. With too few keys, a part can be empty.
 ///
 /// # Errors
-/// When there are more samples than 32 bits can number.
+/// If there are more samples than 32 bits can number.
 pub fn split(
     source: Arc<dyn PairSource>,
     validation_fraction: f64,
@@ -29,10 +29,10 @@ pub fn split(
     Ok((Subset { source: Arc::clone(&source), indices: training }, Subset { source, indices: validation }))
 }
 
-/// The number of samples, where each can be numbered in 32 bits: what `what` needs of them.
+/// The number of samples, if each can be numbered in 32 bits, as `what` requires.
 ///
 /// # Errors
-/// [`DatasetError::TooMany`] where there are more.
+/// [`DatasetError::TooMany`] if there are more.
 pub fn index_bound(what: &str, num_samples: usize) -> Result<u32, DatasetError> {
     let most = u32::MAX;
     u32::try_from(num_samples).map_err(|_| DatasetError::TooMany {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::View;
 
-    /// So many samples, in groups of ten.
+    /// This many samples, in groups of ten.
     struct Groups(usize);
 
     impl PairSource for Groups {
@@ -98,7 +98,7 @@ mod tests {
         assert!((1_700..2_300).contains(&validation.len()), "{}", validation.len());
         let keys = |s: &Subset| (0..s.len()).map(|i| s.split_key(i)).collect::<std::collections::HashSet<_>>();
         assert!(keys(&training).is_disjoint(&keys(&validation)));
-        // The pair is of the sample that the index stands for.
+        // The pair is of the sample that the index refers to.
         assert_eq!(validation.pair(0, 0).unwrap().views[0].0.0 / 10, validation.split_key(0).0);
     }
 

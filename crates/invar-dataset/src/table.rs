@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DatasetError, GroupFigures};
 
-/// One column of facts about samples, ready to become a Parquet column. `None` is null: unknown is never guessed.
+/// One column of metadata of samples, ready to become a Parquet column. `None` is null: unknown values are never
+/// guessed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     /// Column name, with its unit as suffix (`length_bp`).
     pub name: String,
-    /// Values, one a sample.
+    /// Values, one per sample.
     pub data: ColumnData,
 }
 
@@ -52,28 +53,28 @@ impl ColumnData {
     }
 }
 
-/// The facts that a domain knows of its samples, beside their embedding.
+/// The metadata that a domain has for its samples, besides their embedding.
 pub trait SampleTable: Send + Sync {
     /// The columns of samples `range`: `id`, `source` and `key` first, then the domain's own, always the same ones in
     /// the same order.
     ///
     /// # Errors
-    /// When the stored bytes are damaged.
+    /// If the stored bytes are damaged.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError>;
 
-    /// What an embedding may not give away, and by what samples belong together.
+    /// What an embedding must not reveal, and which column groups the samples.
     fn shortcuts(&self) -> Shortcuts;
 
-    /// What is worth knowing of a group of samples.
+    /// The figures to report for a group of samples.
     fn group_figures(&self) -> GroupFigures;
 }
 
-/// Columns by which it is judged whether an embedding has learnt how a sample was taken instead of what it is.
+/// Columns used to judge whether an embedding has learnt how a sample was taken instead of what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortcuts {
-    /// Names of the columns that say how a sample was taken: its file, the settings of the instrument, what a person wrote in
-    /// a sample sheet. Whatever is not among them is a fact that an embedding may know.
+    /// Names of the columns that describe how a sample was taken: its file, the settings of the instrument, what a
+    /// person wrote in a sample sheet. All other columns are facts that an embedding may know.
     pub suspects: Vec<String>,
-    /// Name of the column whose values are held out whole when such a column is told from the embedding.
+    /// Name of the column whose groups are held out whole when predicting such a column from the embedding.
     pub group: String,
 }

@@ -1,31 +1,31 @@
-/// What an encoder is fed, on the host: a closed set of three shapes.
+/// The input of an encoder, on the host: a closed set of three shapes.
 ///
-/// New domains come often and new shapes rarely, so this is an enum, and the compiler lists what to change.
+/// New domains are frequent and new shapes rare, so this is an enum, and the compiler lists what to change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum View {
     /// A dense array, row-major: a k-mer profile `[F]`, an image `[C, H, W]`.
     Dense {
-        /// Extent of each dimension; their product is `data.len()`.
+        /// Size of each dimension; their product is `data.len()`.
         shape: Vec<usize>,
         /// Values, row-major.
         data: Vec<f32>,
     },
-    /// A sequence of token numbers, of any length: bases, residues, words.
+    /// A sequence of token ids, of any length: bases, residues, words.
     Tokens {
-        /// Token numbers, `0 <= id < vocabulary`.
+        /// Token ids, `0 <= id < vocabulary`.
         ids: Vec<i32>,
-        /// For a masked-token loss: the true token at each position, or -1 where nothing is asked.
+        /// For a masked-token loss: the true token at each position, or -1 where there is no target.
         targets: Option<Vec<i32>>,
     },
     /// A graph: node features and directed edges.
     Graph {
         /// Node features `[num_nodes, num_features]`, row-major.
         x: Vec<f32>,
-        /// Number of features of a node.
+        /// Number of features per node.
         num_features: usize,
-        /// `(source, target)` node numbers, 0-based.
+        /// `(source, target)` node indices, 0-based.
         edge_index: Vec<(u32, u32)>,
-        /// One weight an edge.
+        /// One weight per edge.
         edge_weight: Option<Vec<f32>>,
     },
 }
@@ -36,8 +36,8 @@ impl View {
         Self::Tokens { ids, targets: None }
     }
 
-    /// What it costs to encode, for batches of bounded size: values of a dense view, tokens of a sequence, nodes and edges of a
-    /// graph.
+    /// The cost of encoding it, for batches of bounded size: values of a dense view, tokens of a sequence, nodes plus
+    /// edges of a graph.
     pub fn cost(&self) -> usize {
         match self {
             Self::Dense { data, .. } => data.len(),
@@ -52,7 +52,7 @@ impl View {
     }
 }
 
-/// What is the same in all views of one source, so that an encoder can be built before the first view is drawn.
+/// What all views of one source share, so that an encoder can be built before the first view is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ViewShape {
     /// Every view is [`View::Dense`] of this shape.
@@ -62,9 +62,9 @@ pub enum ViewShape {
         /// Number of different tokens.
         vocabulary: usize,
     },
-    /// Every view is [`View::Graph`] with this many features a node.
+    /// Every view is [`View::Graph`] with this many features per node.
     Graph {
-        /// Number of features of a node.
+        /// Number of features per node.
         num_features: usize,
     },
 }

@@ -1,5 +1,5 @@
-//! Panics as errors. Where LibTorch refuses an operation (memory that is not there, shapes that do not fit), the operators of
-//! tch panic: its fallible forms would be needed in every line of a network. This is the boundary instead.
+//! Panics as errors. When LibTorch rejects an operation (not enough memory, shapes that do not fit), the operators of
+//! tch panic; using its fallible forms would clutter every line of a network. This is the boundary instead.
 
 use std::{
     any::Any,
@@ -10,13 +10,14 @@ use std::{
 
 use crate::Error;
 
-/// Does something that may panic, on the thread that calls this. Nothing is printed: what the panic would have said is in
-/// the error. (With `RUST_BACKTRACE` in the environment, a panic that is not LibTorch's is also printed as ever.)
+/// Runs something that may panic, on the calling thread. Nothing is printed: the panic's message is in the error. (If
+/// `RUST_BACKTRACE` is set, a panic that is not LibTorch's is also printed as usual.)
 ///
-/// What `body` changes may be left halfway: the caller drops it, as after any other error.
+/// What `body` changes may be left half done: the caller must drop it, as after any other error.
 ///
 /// # Errors
-/// [`Error::Refused`] where LibTorch refused, [`Error::Panic`] for any other panic, which is a fault of the program.
+/// [`Error::Refused`] if LibTorch rejected an operation, [`Error::Panic`] for any other panic, which is a bug in the
+/// program.
 pub fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Error> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -39,7 +40,7 @@ pub fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Error> {
 }
 
 thread_local! {
-    /// How many calls of [`caught`] this thread is in.
+    /// How many calls of [`caught`] this thread is inside of.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Where it last panicked.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -73,10 +74,10 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without words").to_owned()
 }
 
-/// The first line of what LibTorch said, where the panic is that of an operator of tch, which unwraps.
+/// The first line of LibTorch's message, if the panic is that of an operator of tch, which unwraps.
 fn refusal(panic: &str) -> Option<String> {
     let (_, error) = panic.split_once("an `Err` value: Torch(\"")?;
-    // The text is that of `Debug`: a new line is a backslash and an n.
+    // The text is in `Debug` format: a newline is a backslash and an n.
     let mut line = String::new();
     let mut letters = error.chars();
     while let Some(letter) = letters.next() {
@@ -107,7 +108,7 @@ mod tests {
         let expected =
             "LibTorch: The size of tensor a (3) must match the size of tensor b (5) at non-singleton dimension 1";
         assert_eq!(text, expected);
-        // tch's own conversion says the same.
+        // tch's own conversion gives the same text.
         let error = Error::from(zeros(&[2, 3]).f_add(&zeros(&[4, 5])).unwrap_err());
         assert_eq!(error.to_string(), expected);
     }
@@ -129,7 +130,7 @@ mod tests {
         let Error::Panic { message, place } = &error else { panic!("{error}") };
         assert_eq!(message, "number 3");
         assert!(place.ends_with(&format!("caught.rs:{}", line!() - 3)), "{place}");
-        // One inside another, and what goes well.
+        // Nested calls, and success.
         let nested = caught(|| (caught(|| panic!("inner")).map_err(|e: Error| e.to_string()), 7)).unwrap();
         assert!(nested.0.unwrap_err().contains("inner"));
         assert_eq!((nested.1, DEPTH.get()), (7, 0));

@@ -14,24 +14,24 @@ pub enum Error {
     Exception {
         /// The operation that threw.
         operation: &'static str,
-        /// First line of what the exception said.
+        /// First line of the exception's message.
         message: String,
     },
-    /// An operator of tch did not get from LibTorch what it asked for.
+    /// LibTorch rejected an operator of tch.
     #[error("LibTorch: {message}")]
     Refused {
-        /// First line of what LibTorch said.
+        /// First line of LibTorch's message.
         message: String,
     },
-    /// The program broke a promise of its own.
+    /// The program has a bug.
     #[error("a fault of this program, please report it: {message} ({place})")]
     Panic {
-        /// What the panic said.
+        /// The panic's message.
         message: String,
         /// File and line.
         place: String,
     },
-    /// A list is not as long as the list of parameters.
+    /// A list differs in length from the list of parameters.
     #[error("fused AdamW: {parameters} parameters, but {found} {what}")]
     Lengths {
         /// Number of parameters.
@@ -50,7 +50,7 @@ pub enum Error {
         what: String,
         /// The shape or kind it should have.
         expected: String,
-        /// The one it has.
+        /// Its actual shape or kind.
         found: String,
     },
     /// An environment variable that should say where the processes of a run meet.
@@ -58,18 +58,18 @@ pub enum Error {
     Variable {
         /// The variable.
         name: &'static str,
-        /// Its value; `None` where it is not set.
+        /// Its value; `None` if it is not set.
         value: Option<String>,
-        /// What it should be.
+        /// The expected value.
         expected: String,
     },
-    /// The processes of a run did not come together.
+    /// The processes of a run failed to connect.
     #[error(
         "process {rank} of {size} found no group at {host}:{port} (a peer is waited for up to {} s): {message}",
         timeout.as_secs_f64()
     )]
     Connect {
-        /// The number of this process, 0-based.
+        /// The rank of this process, 0-based.
         rank: usize,
         /// Number of processes.
         size: usize,
@@ -77,20 +77,20 @@ pub enum Error {
         host: String,
         /// The port there.
         port: u16,
-        /// How long each wait may take.
+        /// The timeout of each wait.
         timeout: Duration,
         /// First line of what went wrong.
         message: String,
     },
-    /// A group lost a process, or waited too long for it; the group can do nothing more.
+    /// A group lost a process, or waited too long for it; the group can no longer be used.
     #[error("{operation}: a peer of this process ended or cannot be reached: {message}")]
     Peer {
         /// The operation that failed.
         operation: &'static str,
-        /// First line of what the exception said.
+        /// First line of the exception's message.
         message: String,
     },
-    /// This build does not hold NCCL.
+    /// This build does not include NCCL.
     #[error("this build has no NCCL: use Gloo, or build with the feature \"nccl\" of invar-torch")]
     NoNccl,
 }
@@ -99,15 +99,15 @@ impl Error {
     /// Whether there was not enough memory, of the host or of a GPU.
     pub fn is_out_of_memory(&self) -> bool {
         let (Self::Refused { message } | Self::Exception { message, .. }) = self else { return false };
-        // As PyTorch's allocators (c10/core/impl/alloc_cpu.cpp, c10/cuda/CUDACachingAllocator.cpp, aten/src/ATen/mps) and
-        // the CUDA runtime and cuBLAS say it.
+        // As worded by PyTorch's allocators (c10/core/impl/alloc_cpu.cpp, c10/cuda/CUDACachingAllocator.cpp,
+        // aten/src/ATen/mps), the CUDA runtime and cuBLAS.
         ["can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED"]
             .iter()
             .any(|words| message.contains(words))
     }
 }
 
-/// The first line of what tch says: LibTorch's has its stack behind it.
+/// The first line of tch's message: LibTorch appends its stack.
 impl From<TchError> for Error {
     fn from(error: TchError) -> Self {
         let text = match error {
@@ -118,7 +118,7 @@ impl From<TchError> for Error {
     }
 }
 
-/// What a function of the shim returned: null, or the message of an exception, which is freed.
+/// The result of a function of the shim: null, or an exception's message, which is freed.
 pub(crate) fn check(operation: &'static str, message: *mut c_char) -> Result<(), Error> {
     first_line(message).map_err(|message| Error::Exception { operation, message })
 }
@@ -132,10 +132,10 @@ pub(crate) fn first_line(message: *mut c_char) -> Result<(), String> {
     Err(unsafe { owned_text(message) }.lines().next().unwrap_or_default().to_owned())
 }
 
-/// A C string that the shim allocated, which is freed.
+/// Takes a C string that the shim allocated, and frees it.
 ///
 /// # Safety
-/// `text` is such a string, and is not used again.
+/// `text` must be such a string, and must not be used again.
 pub(crate) unsafe fn owned_text(text: *mut c_char) -> String {
     // SAFETY: the caller's promise.
     let owned = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! Values whose gradients were worked out beforehand.
+//! Values with precomputed gradients.
 
 use std::ffi::c_char;
 
@@ -9,15 +9,15 @@ use crate::{Error, error::check};
 
 const OPERATION: &str = "attaching gradients";
 
-/// A scalar `[]` equal to `value`, whose backward pass gives every input its gradient times the one that arrives.
+/// A scalar `[]` equal to `value`, whose backward pass gives every input its gradient times the incoming one.
 ///
 /// `inputs` are pairs of a tensor of any shape and the gradient of `value` with respect to it, of the same shape and
-/// device. An input that asks for no gradient, or whose gradient is undefined, gets none; one that stands in several pairs
-/// gets the sum. Graphs behind `value` and the gradients are not followed, and the gradients count as constants: there
-/// is no second derivative.
+/// device. An input that does not require a gradient, or whose gradient is undefined, gets none; one that occurs in
+/// several pairs gets the sum. Graphs behind `value` and the gradients are not followed, and the gradients count as
+/// constants: there is no second derivative.
 ///
 /// # Errors
-/// When `value` is no scalar, or a gradient is not shaped as its input or on another device.
+/// If `value` is not a scalar, or a gradient differs from its input in shape or device.
 pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result<Tensor, Error> {
     same("the value", "[]".into(), format!("{:?}", value.size()))?;
     let mut pointers = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use tch::{Device, Kind, no_grad};
 
-    /// Not from the generator, which other tests seed meanwhile.
+    /// Not from the generator, which other tests may be seeding at the same time.
     fn leaf(seed: i64, shape: &[i64]) -> Tensor {
         let numbers = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
         (numbers * 1.7 + seed).sin().view(shape).set_requires_grad(true)

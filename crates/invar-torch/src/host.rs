@@ -8,12 +8,13 @@ use std::{
 
 use crate::{Error, error::check};
 
-/// While it lives, LibTorch's operations on this thread are done by so many threads; then by as many as before. The number is
-/// one for the whole process in parts of LibTorch, so that it is set by what a caller runs, not by what a network is made of.
+/// While this lives, LibTorch's operations on this thread use the given number of threads; afterwards the previous
+/// number. In parts of LibTorch the number is shared by the whole process, so the caller of a network should set it,
+/// not a part of the network.
 #[must_use = "the number of threads is put back when this is dropped"]
 pub struct Threads {
     before: c_int,
-    // The number is a thread's own.
+    // The number is a per-thread setting.
     not_send: PhantomData<*const ()>,
 }
 
@@ -32,16 +33,16 @@ impl Drop for Threads {
     }
 }
 
-/// Makes the threads inside LibTorch's operations sleep instead of spin while they wait for one another, where those
-/// and `num_others` busy threads are together more than the cores; else does nothing.
+/// Makes the threads inside LibTorch's operations sleep instead of spin while they wait for one another, if together
+/// with `num_others` busy threads they outnumber the cores; otherwise does nothing.
 ///
-/// GNU's OpenMP lets a waiting thread burn its core for about 3 ms, unless it knows of more threads than cores; but it
-/// knows its own threads only. So this makes it a team of idle ones, once. Without it, on two busy cores, small
+/// GNU's OpenMP lets a waiting thread keep its core busy for about 3 ms, unless it knows of more threads than cores;
+/// but it only knows its own threads. So this gives it a team of idle ones, once. Without it, on two busy cores, small
 /// operations were measured to take thirty times as long. (`GOMP_SPINCOUNT` in the environment would do, but is read
 /// before a program's first instruction.) Results do not change.
 ///
 /// # Errors
-/// When threads cannot be started.
+/// If threads cannot be started.
 pub fn share_cores(num_others: usize) -> Result<(), Error> {
     static DONE: Mutex<bool> = Mutex::new(false);
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,12 +57,12 @@ pub fn share_cores(num_others: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets the allocator keep up to 512 MB of freed memory instead of giving it back to the system.
+/// Lets the allocator keep up to 512 MB of freed memory instead of returning it to the system.
 ///
-/// A training step frees and asks again for tensors of megabytes; with glibc's settings the system clears their pages
-/// each time, a tenth of the time of a step of a small network. Elsewhere than with glibc this does nothing.
+/// A training step frees and reallocates tensors of megabytes; with glibc's default settings the system clears their
+/// pages each time, which takes a tenth of the time of a step of a small network. Without glibc this does nothing.
 pub fn keep_memory() {
-    // SAFETY: no pointers; glibc takes the settings at any time.
+    // SAFETY: no pointers; glibc accepts the settings at any time.
     unsafe { invar_torch_keep_memory() }
 }
 

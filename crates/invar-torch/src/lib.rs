@@ -1,9 +1,9 @@
-//! What tch 0.24 does not bind: fused AdamW, deterministic algorithms, nodes of the autograd graph whose gradients are known,
-//! work on its threads, and groups of processes.
+//! What tch 0.24 does not bind: fused AdamW, deterministic algorithms, autograd nodes with known gradients, work on
+//! LibTorch's threads, and groups of processes.
 //!
-//! The C++ side is `src/*.cpp`, compiled beside torch-sys against the same LibTorch. Exceptions are caught there and
-//! come back as [`Error`]; those that tch turns into panics do so through [`caught`]. `build.rs` also works out the linker
-//! arguments with which a program finds LibTorch.
+//! The C++ side is `src/*.cpp`, compiled with torch-sys's settings against the same LibTorch. Exceptions are caught
+//! there and returned as [`Error`]; those that tch turns into panics are returned through [`caught`]. `build.rs` also
+//! computes the linker arguments a program needs to find LibTorch.
 //!
 //! ```
 //! use invar_torch::{Error, attach_gradients, caught};

@@ -1,4 +1,4 @@
-//! AdamW in one kernel a list of parameters.
+//! AdamW in one kernel per list of parameters.
 
 use std::ffi::c_char;
 
@@ -7,7 +7,7 @@ use torch_sys::C_tensor;
 
 use crate::{Error, error::check};
 
-/// The numbers of AdamW (Loshchilov and Hutter, *Decoupled weight decay regularization*, 2019).
+/// The hyperparameters of AdamW (Loshchilov and Hutter, *Decoupled weight decay regularization*, 2019).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Step size.
@@ -16,27 +16,27 @@ pub struct AdamW {
     pub beta1: f64,
     /// Decay of the running mean of squared gradients.
     pub beta2: f64,
-    /// Shrinkage a step, times the learning rate.
+    /// Shrinkage per step, times the learning rate.
     pub weight_decay: f64,
     /// Added to the denominator.
     pub eps: f64,
 }
 
-/// State of AdamW, one tensor a parameter, owned by the caller so that it can be saved.
+/// State of AdamW, one tensor per parameter, owned by the caller so that it can be saved.
 pub struct AdamWState<'a> {
-    /// Running mean of gradients, shaped as the parameter.
+    /// Running mean of gradients, with the parameter's shape.
     pub exp_avgs: &'a [Tensor],
-    /// Running mean of squared gradients, shaped as the parameter.
+    /// Running mean of squared gradients, with the parameter's shape.
     pub exp_avg_sqs: &'a [Tensor],
-    /// Steps taken, a f32 scalar on the parameter's device; counted up by the step.
+    /// Steps taken, an f32 scalar on the parameter's device; incremented by the step.
     pub steps: &'a [Tensor],
 }
 
-/// One step of `at::_fused_adamw_` on CPU or CUDA: `torch.optim.AdamW(.., fused=True)`. A gradient may lie in memory in
-/// another order than its parameter; the state may not.
+/// One step of `at::_fused_adamw_` on CPU or CUDA: `torch.optim.AdamW(.., fused=True)`. A gradient may differ from its
+/// parameter in memory layout; the state may not.
 ///
 /// # Errors
-/// When the lists differ in length, or LibTorch refuses (shapes, devices).
+/// If the lists differ in length, or LibTorch fails (shapes, devices).
 pub fn fused_adamw(adamw: AdamW, params: &[Tensor], grads: &[Tensor], state: &AdamWState<'_>) -> Result<(), Error> {
     let lists =
         [("gradients", grads), ("means", state.exp_avgs), ("squares", state.exp_avg_sqs), ("steps", state.steps)];

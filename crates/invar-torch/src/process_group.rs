@@ -1,7 +1,7 @@
-//! Processes that train together: PyTorch's c10d, or memory that those of one machine share.
+//! Processes that train together, connected by PyTorch's c10d or by memory shared on one machine.
 //!
-//! Every process calls the same operations in the same order, with tensors of the same shape and kind. A tensor that the
-//! backend cannot take, because it lies on another device or is not contiguous, goes through a copy.
+//! Every process calls the same operations in the same order, with tensors of the same shape and kind. A tensor that
+//! the backend cannot handle, because it is on another device or is not contiguous, is copied.
 
 mod connection;
 mod rendezvous;
@@ -19,18 +19,17 @@ pub use rendezvous::Rendezvous;
 /// What carries the tensors between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// Memory, where all processes are on one Linux machine, else [`Backend::Gloo`]; the processes find out when they meet.
-    /// Tensors of other devices are copied to the CPU and back.
+    /// Shared memory if all processes are on one Linux machine, else [`Backend::Gloo`]; the processes decide when they
+    /// connect. Tensors on other devices are copied to the CPU and back.
     Host,
-    /// Sockets, for tensors on the CPU. Those of other devices are copied to the CPU and back.
+    /// Sockets, for tensors on the CPU. Those on other devices are copied to the CPU and back.
     Gloo,
     /// NVIDIA's library, for tensors on CUDA devices; process `local_rank` of a machine uses the device of that number.
-    /// Those on the CPU go as [`Backend::Gloo`] sends them. Needs the cargo feature `nccl`.
+    /// Tensors on the CPU are sent as with [`Backend::Gloo`]. Needs the cargo feature `nccl`.
     Nccl,
 }
 
-/// The processes of one training run. A process on its own is a group of one, for which every operation is the
-/// identity.
+/// The processes of one training run. A single process is a group of one, for which every operation is the identity.
 pub struct ProcessGroup {
     rank: usize,
     size: usize,
@@ -38,26 +37,26 @@ pub struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// A process on its own.
+    /// A group of one process.
     pub fn solo() -> Self {
         Self { rank: 0, size: 1, connection: None }
     }
 
-    /// Meets the other processes and returns when all are there. Each wait, here and in every later operation, ends
-    /// after `timeout`.
+    /// Connects to the other processes and returns when all are there. Each wait, here and in every later operation,
+    /// ends after `timeout`.
     ///
-    /// Processes on several machines talk over the network on which they reach the meeting point, or over the interface
-    /// named by `GLOO_SOCKET_IFNAME` or `NCCL_SOCKET_IFNAME`. What they say is neither encrypted nor authenticated.
+    /// Processes on several machines use the network on which they reach the meeting point, or the interface named by
+    /// `GLOO_SOCKET_IFNAME` or `NCCL_SOCKET_IFNAME`. Their messages are neither encrypted nor authenticated.
     ///
     /// With [`Backend::Nccl`] this sets `TORCH_NCCL_BLOCKING_WAIT` in the environment: call it before other threads
     /// read the environment.
     ///
     /// # Errors
-    /// When a process does not come in time, the meeting point cannot be reached or the port is taken; and for
+    /// If a process does not arrive in time, the meeting point cannot be reached or the port is taken; and for
     /// [`Backend::Nccl`] in a build without it.
     ///
     /// # Panics
-    /// When the rank is not below the number of processes.
+    /// If the rank is not below the number of processes.
     pub fn connect(backend: Backend, rendezvous: &Rendezvous, timeout: Duration) -> Result<Self, Error> {
         let Rendezvous { rank, size, .. } = *rendezvous;
         assert!(rank < size, "rank {rank} of {size} processes");
@@ -78,7 +77,7 @@ impl ProcessGroup {
         Ok(Self { rank, size, connection: Some(connection) })
     }
 
-    /// The number of this process, 0-based.
+    /// The rank of this process, 0-based.
     pub fn rank(&self) -> usize {
         self.rank
     }
@@ -88,7 +87,7 @@ impl ProcessGroup {
         self.size
     }
 
-    /// Whether this process writes files and talks to the user.
+    /// Whether this process writes files and output for the user.
     pub fn is_first(&self) -> bool {
         self.rank == 0
     }
@@ -98,12 +97,12 @@ impl ProcessGroup {
         self.connection.as_ref().map_or("nothing", Connection::transport)
     }
 
-    /// The sum of a tensor over all processes, in place, on each of them. Adds in the tensor's own kind: bf16 rounds at
-    /// every process, integers wrap.
+    /// Sums a tensor over all processes, in place, on each of them. Adds in the tensor's own kind: bf16 rounds at every
+    /// process, integers wrap.
     ///
     /// # Errors
-    /// When a peer died or did not come in time, or LibTorch refuses. After the loss of a peer the group is closed, so
-    /// that the other peers learn of it at once; every later operation fails.
+    /// If a peer died or did not respond in time, or LibTorch fails. After the loss of a peer the group is closed, so
+    /// that the other peers notice at once; every later operation fails.
     pub fn all_reduce(&self, tensor: &mut Tensor) -> Result<(), Error> {
         match &self.connection {
             Some(connection) if tensor.numel() > 0 => connection.all_reduce(tensor),
@@ -111,11 +110,10 @@ impl ProcessGroup {
         }
     }
 
-    /// The tensors `[n, ..]` of all processes, one after the other in the order of ranks: `[size * n, ..]`. No gradient
-    /// flows through.
+    /// The tensors `[n, ..]` of all processes, concatenated in rank order: `[size * n, ..]`. No gradient flows through.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`], and when the tensor has no dimension.
+    /// As [`ProcessGroup::all_reduce`], and if the tensor has no dimensions.
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor, Error> {
         if tensor.dim() == 0 {
             return Err(Error::Tensor {
@@ -131,7 +129,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Gives every process the first one's tensor, in place.
+    /// Copies the first process's tensor to every other, in place.
     ///
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
@@ -142,7 +140,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Whether something is so on any of the processes.
+    /// Whether a condition holds in any of the processes.
     ///
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
@@ -152,7 +150,7 @@ impl ProcessGroup {
         Ok(count.int64_value(&[]) > 0)
     }
 
-    /// What the first process says.
+    /// The value of the first process.
     ///
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
@@ -162,7 +160,7 @@ impl ProcessGroup {
         Ok(value.double_value(&[]))
     }
 
-    /// Waits until every process has come here.
+    /// Waits until every process has arrived here.
     ///
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].

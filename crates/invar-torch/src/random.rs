@@ -1,27 +1,27 @@
-//! What makes a run repeat itself: deterministic algorithms.
+//! What makes runs reproducible: deterministic algorithms.
 
 use std::{env, ffi::c_char};
 
 use crate::{Error, error::check};
 
-/// Sets `CUBLAS_WORKSPACE_CONFIG` in the environment where it is not set: cuBLAS repeats itself only so, and reads it when
-/// it is first used. A program that may train on CUDA calls this first.
+/// Sets `CUBLAS_WORKSPACE_CONFIG` in the environment unless it is set: cuBLAS is deterministic only with it, and reads
+/// it when first used. A program that may train on CUDA calls this first.
 ///
 /// # Safety
-/// No other thread runs yet.
+/// No other thread may be running yet.
 pub unsafe fn set_environment() {
     const NAME: &str = "CUBLAS_WORKSPACE_CONFIG";
     if env::var_os(NAME).is_none() {
-        // SAFETY: the caller promises that nobody reads the environment meanwhile.
+        // SAFETY: the caller promises that nobody else reads the environment in the meantime.
         unsafe { env::set_var(NAME, ":4096:8") };
     }
 }
 
-/// Asks LibTorch for the deterministic form of every algorithm that has one: `torch.use_deterministic_algorithms`.
-/// Algorithms that have none warn, as does cuBLAS without [`set_environment`].
+/// Makes LibTorch use the deterministic form of every algorithm that has one: `torch.use_deterministic_algorithms`.
+/// Algorithms without one warn, as does cuBLAS without [`set_environment`].
 ///
 /// # Errors
-/// None known; kept for LibTorch's exceptions.
+/// None known; kept in case LibTorch throws.
 pub fn set_deterministic(on: bool) -> Result<(), Error> {
     // SAFETY: no pointers.
     check("deterministic algorithms", unsafe { invar_torch_set_deterministic(on, true) })

@@ -1,4 +1,4 @@
-//! Independent pieces of work, one a thread, instead of threads inside every operation.
+//! Independent pieces of work, one per thread, instead of threads inside every operation.
 
 use std::{
     ffi::{c_char, c_void},
@@ -7,21 +7,21 @@ use std::{
 
 use crate::{Error, caught, error::check};
 
-/// `body` of each input, in their order, on LibTorch's own threads; the operations inside run on the thread that calls them.
-/// Threads wait for one another at the end only, while those inside an operation do so at the end of every one: for a
-/// small network on two cores that is a sixth of the time. Gradients are tracked as they are where this is called.
+/// Applies `body` to each input, in order, on LibTorch's own threads; the operations inside run on the calling thread.
+/// Threads wait for one another only at the end, while those inside an operation do so at the end of every one: for a
+/// small network on two cores that is a sixth of the time. Gradients are tracked as at the point of the call.
 ///
-/// With LibTorch set to one thread, or called from within, this is a loop. Results are the same at any number of threads
-/// unless `body` draws from LibTorch's generators, which are one for all threads.
+/// If LibTorch is set to one thread, or if the call is nested, this is a loop. Results are the same for any number of
+/// threads unless `body` draws from LibTorch's generators, which all threads share.
 ///
 /// # Errors
-/// When LibTorch refuses, or `body` panics: the first of the inputs for which it does.
+/// If LibTorch fails, or `body` panics: the error of the first such input.
 pub fn side_by_side<I: Send, T: Send>(inputs: Vec<I>, body: &(dyn Fn(I) -> T + Sync)) -> Result<Vec<T>, Error> {
     let slots = inputs.into_iter().map(|input| Mutex::new(Slot::Waits(input))).collect();
     let mut work = Work { body, slots };
     let count = work.slots.len();
-    // SAFETY: `run` takes a `Work<I, T>`, which outlives the call; threads may share it, for `body` is `Sync` and the slots,
-    // whose contents may be sent, are locked.
+    // SAFETY: `run` takes a `Work<I, T>`, which outlives the call; threads may share it, because `body` is `Sync` and
+    // the slots, whose contents may be sent, are locked.
     check("side by side", unsafe { invar_torch_side_by_side(count, run::<I, T>, (&raw mut work).cast()) })?;
     let take = |slot: Mutex<Slot<I, T>>| match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Slot::Done(result) => result,
@@ -42,7 +42,7 @@ enum Slot<I, T> {
 }
 
 extern "C" fn run<I: Send, T: Send>(context: *mut c_void, number: usize) {
-    // SAFETY: the context is the `Work` of [`side_by_side`], which outlives the call, and is only read.
+    // SAFETY: the context is the `Work` of [`side_by_side`], which outlives the call and is only read.
     let work = unsafe { &*context.cast::<Work<'_, I, T>>() };
     let lock = || work.slots[number].lock().unwrap_or_else(PoisonError::into_inner);
     let slot = std::mem::replace(&mut *lock(), Slot::Taken);

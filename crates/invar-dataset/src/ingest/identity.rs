@@ -1,4 +1,4 @@
-//! By what a change of an input is noticed.
+//! How a change of an input is detected.
 
 use std::{
     fs::{self, Metadata},
@@ -12,43 +12,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::DatasetError;
 
-/// Times of files go in steps, within which what is written twice has one time: some milliseconds in the kernel's clock,
-/// and two seconds at most on file systems that keep no fractions of a second (FAT).
+/// File times have a resolution, within which two writes get the same time: some milliseconds of the kernel's clock,
+/// and up to two seconds on file systems without fractions of a second (FAT).
 const STEP_NS: i64 = 20_000_000;
 const COARSE_STEP_NS: i64 = 2_000_000_000;
 
 /// An input as the file system knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputIdentity {
-    /// As the user gave it; `-` for standard input.
+    /// As given by the user; `-` for standard input.
     #[serde(with = "crate::path")]
     pub path: PathBuf,
     /// `None` for pipes, which cannot be read again.
     pub file: Option<FileIdentity>,
 }
 
-/// A file as it was when it was read. A file that still looks like this holds the same bytes; of one that does not, the
-/// checksum decides.
+/// The state of a file when it was read. A file that still looks like this holds the same bytes; otherwise the checksum
+/// decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
-    /// The device that it is on.
+    /// The device it is on.
     pub device: u64,
-    /// Its number there.
+    /// Its inode number there.
     pub inode: u64,
     /// Size, as stored.
     pub size_bytes: u64,
-    /// When its contents were last changed, nanoseconds since 1970. Programs set it as they like.
+    /// When its contents were last changed, nanoseconds since 1970. Programs can set it at will.
     pub modified_ns: i64,
-    /// When anything of it was last changed, likewise. The system alone sets it.
+    /// When anything about it was last changed, likewise. Only the system sets it.
     pub changed_ns: i64,
 }
 
 impl InputIdentity {
-    /// Looks at a file that is about to be read, so that a change from now on can be told: where it was changed within the
-    /// last step of its clock, after waiting for the next (20 ms, or 2 s on file systems that keep whole seconds).
+    /// Inspects a file that is about to be read, so that any change from now on can be detected: if it was changed
+    /// within the last step of its clock, waits for the next step (20 ms, or 2 s on file systems that keep whole
+    /// seconds).
     ///
     /// # Errors
-    /// When it cannot be looked at, or is a directory.
+    /// If it cannot be inspected, or is a directory.
     pub fn of(path: &Path) -> Result<Self, DatasetError> {
         let looked = Self::now(path)?;
         match looked.file.as_ref().and_then(|file| wait_ns(file.changed_ns, now_ns())) {
@@ -72,7 +73,7 @@ impl InputIdentity {
         Ok(Self { path: path.into(), file })
     }
 
-    /// Whether the file still looks like this; a pipe does not.
+    /// Whether the file still looks like this; never true for a pipe.
     pub fn is_unchanged(&self) -> bool {
         self.file.is_some() && Self::now(&self.path).is_ok_and(|now| now.file == self.file)
     }
@@ -92,7 +93,7 @@ impl FileIdentity {
         }
     }
 
-    /// Without a number that tells files apart, no two looks are the same: the checksum decides.
+    /// Without a number that identifies files, no two inspections are the same: the checksum decides.
     #[cfg(not(unix))]
     fn of(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -101,7 +102,7 @@ impl FileIdentity {
     }
 }
 
-/// How long it is until another change would have another time. Clocks that disagree keep nobody waiting.
+/// How long until another change would get another time. Clocks that disagree cause no wait.
 fn wait_ns(changed_ns: i64, now_ns: i64) -> Option<Duration> {
     let step = if changed_ns % 1_000_000_000 == 0 { COARSE_STEP_NS } else { STEP_NS };
     let wait = changed_ns.saturating_add(step).saturating_sub(now_ns);
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(wait_ns(changed, changed + STEP_NS), None);
         assert_eq!(wait_ns(changed, changed + STEP_NS - 3), Some(Duration::from_nanos(3)));
         assert_eq!(wait_ns(100 * SECOND, 101 * SECOND), Some(Duration::from_secs(1)));
-        // A file of the future is of another clock.
+        // A file from the future has another clock.
         assert_eq!(wait_ns(i64::MAX, changed), None);
         assert_eq!(wait_ns(changed + 1, changed), None);
     }

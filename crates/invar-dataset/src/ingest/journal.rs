@@ -1,5 +1,5 @@
-//! What an unfinished ingest leaves: one JSON line that says which inputs and parameters it had, then a line for each list of
-//! files that it set out to write, and for each finished piece. A line that was cut off by a kill is ignored.
+//! What an unfinished ingest leaves behind: one JSON line with its inputs and parameters, then a line for each list of
+//! files it was about to write, and for each finished piece. A line that was cut off by a kill is ignored.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,7 +14,7 @@ use crate::{DatasetError, atomic};
 
 pub(super) const FILE_NAME: &str = ".ingest.journal";
 
-/// What a journal says.
+/// The content of a journal.
 #[derive(Debug, PartialEq)]
 pub(super) struct Found<C> {
     pub key: Key,
@@ -30,7 +30,7 @@ enum Line<C> {
     Piece(C),
 }
 
-/// A journal, open for the next line.
+/// A journal, open for appending.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
@@ -38,7 +38,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Begins one in `directory`.
+    /// Creates a journal in `directory`.
     pub fn create(
         directory: &Path,
         key: &Key,
@@ -56,13 +56,13 @@ impl Journal {
         Ok(Self { file, path })
     }
 
-    /// Says which files come next. A power cut may lose this, a kill does not.
+    /// Records which files come next. This may be lost in a power cut, but not in a kill.
     pub fn announce(&mut self, files: &[String]) -> Result<(), DatasetError> {
         let written = self.file.write_all(&line(&Line::<()>::Files(files.to_vec())));
         written.map_err(DatasetError::io(&self.path))
     }
 
-    /// Writes down a finished piece; the line is on the disk when this returns.
+    /// Records a finished piece; the line is on disk when this returns.
     pub fn push(&mut self, piece: &impl Serialize) -> Result<(), DatasetError> {
         let written = self.file.write_all(&line(&Line::Piece(piece))).and_then(|()| self.file.sync_data());
         written.map_err(DatasetError::io(&self.path))
@@ -80,7 +80,7 @@ pub(super) fn exists(directory: &Path) -> bool {
     directory.join(FILE_NAME).is_file()
 }
 
-/// Reads the journal of `directory`; `None` where there is none that can be read.
+/// Reads the journal of `directory`; `None` if there is none that can be read.
 pub(super) fn read<C: DeserializeOwned>(directory: &Path) -> Result<Option<Found<C>>, DatasetError> {
     let path = directory.join(FILE_NAME);
     let text = match fs::read(&path) {

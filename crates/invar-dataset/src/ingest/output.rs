@@ -19,13 +19,13 @@ use crate::{
     manifest::{Manifest, Shard},
 };
 
-/// A finished piece of a domain's dataset, as the journal keeps it: what an interrupted ingest need not do again.
+/// A finished piece of a domain's dataset, as recorded in the journal: work that an interrupted ingest need not repeat.
 pub trait Checkpoint: Serialize + DeserializeOwned {
     /// Name of the domain in the manifest.
     const DOMAIN: &'static str;
 
-    /// What a dataset has beside its shards under names that a user may have given too. Where one of them is there before
-    /// any ingest was, the directory is not taken.
+    /// Files a dataset has besides its shards whose names a user might also use. If one of them exists before any
+    /// ingest has run, the directory is not used.
     const NAMES: &'static [&'static str] = &[];
 
     /// Its shard, if it has one.
@@ -36,11 +36,11 @@ pub trait Checkpoint: Serialize + DeserializeOwned {
         Vec::new()
     }
 
-    /// Of the pieces that an interrupted ingest finished, those that the next one can build on. `is_whole` reads the files of
-    /// a piece.
+    /// The finished pieces of an interrupted ingest that the next one can build on. `is_whole` reads the files of a
+    /// piece.
     fn kept(finished: Vec<Self>, is_whole: &dyn Fn(&Self) -> bool) -> Vec<Self>;
 
-    /// The files beside the shards of a dataset whose manifest was written before manifests listed them.
+    /// The files besides the shards, for a dataset whose manifest was written before manifests listed them.
     fn unlisted_files(manifest: &Manifest) -> Vec<String> {
         let _ = manifest;
         Vec::new()
@@ -50,16 +50,16 @@ pub trait Checkpoint: Serialize + DeserializeOwned {
 /// What was found at the output.
 #[derive(Debug)]
 pub enum State<C> {
-    /// The dataset that would be written. Nothing was touched.
+    /// The requested dataset exists. Nothing was touched.
     Done(Box<Manifest>),
-    /// Room for it, perhaps with a part of it.
+    /// A place to write it, perhaps with a part of it.
     Open(Box<Output<C>>),
 }
 
 /// A dataset directory that is being written.
 ///
-/// Where a dataset is there already, the new one is written beside it (`.NAME.partial`) and takes its place when it is whole.
-/// Nobody else writes there while this lives.
+/// If a dataset already exists, the new one is written next to it (`.NAME.partial`) and replaces it when it is
+/// complete. Nobody else can write there while this lives.
 #[derive(Debug)]
 pub struct Output<C> {
     target: PathBuf,
@@ -67,9 +67,9 @@ pub struct Output<C> {
     key: Key,
     checkpoints: Vec<C>,
     progress: Mutex<InProgress>,
-    /// Where the dataset is that this one replaces.
+    /// The place of the dataset that this one replaces.
     replaces: Option<Place>,
-    /// On the target, then on the directory beside it.
+    /// On the target, then on the directory next to it.
     _locks: Vec<Lock>,
 }
 
@@ -81,7 +81,7 @@ struct InProgress {
     announced: BTreeSet<String>,
 }
 
-/// A dataset that is complete, but not in its place yet.
+/// A dataset that is complete, but not yet in its final place.
 #[derive(Debug)]
 pub struct Written<C> {
     output: Output<C>,
@@ -89,14 +89,14 @@ pub struct Written<C> {
 }
 
 impl<C: Checkpoint> Output<C> {
-    /// Looks at directory `target`, and makes room there for the dataset of `key`.
+    /// Inspects directory `target`, and prepares it for the dataset of `key`.
     ///
-    /// A dataset of the same inputs and parameters is [`State::Done`]; that is found out without writing, so that it may be on
-    /// a file system that cannot be written to. An interrupted ingest of them is gone on with.
+    /// An existing dataset of the same inputs and parameters is [`State::Done`]; this is determined without writing, so
+    /// the dataset may be on a read-only file system. An interrupted ingest of the same is resumed.
     ///
     /// # Errors
-    /// [`DatasetError::Exists`] when something else is there and `force` is not set, or something that no ingest wrote; the
-    /// system's refusal, also while another command writes there.
+    /// [`DatasetError::Exists`] if something else is there and `force` is not set, or something that no ingest wrote;
+    /// system errors, also while another command writes there.
     pub fn prepare(target: &Path, key: Key, force: bool) -> Result<State<C>, DatasetError> {
         if !force
             && Manifest::exists(target)
@@ -143,10 +143,10 @@ impl<C: Checkpoint> Output<C> {
         }
     }
 
-    /// Writes beside what is there.
+    /// Writes next to the existing dataset.
     fn beside(target: &Path, key: Key, locked: Lock) -> Result<State<C>, DatasetError> {
         let place = Place::choose(target)?;
-        // What it will replace must be known, before hours of work and not after.
+        // What will be replaced must be known before hours of work, not after.
         replace::owned::<C>(target)?;
         let directory = place.beside.clone();
         let locks = vec![locked, Lock::directory(&directory).map_err(DatasetError::io(&directory))?];
@@ -193,7 +193,7 @@ impl<C: Checkpoint> Output<C> {
         let checkpoints = C::kept(found.pieces, &is_whole);
         let of_piece = |piece: &C| piece.shard().map(|shard| shard.file.clone()).into_iter().chain(piece.files());
         let kept: BTreeSet<String> = checkpoints.iter().flat_map(of_piece).collect();
-        // Whatever was half done, and a manifest that was written but not put in its place.
+        // Whatever was half done, and a manifest that was written but not put in place.
         replace::remove_manifest(&directory)?;
         replace::clear(&directory, found.files.iter().filter(|file| !kept.contains(*file)))?;
         replace::clear_partials(&directory, &kept)?;
@@ -211,12 +211,12 @@ impl<C: Checkpoint> Output<C> {
         })))
     }
 
-    /// The output as the user named it.
+    /// The output as named by the user.
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// The directory that the files are written to.
+    /// The directory the files are written to.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -226,15 +226,16 @@ impl<C: Checkpoint> Output<C> {
         &self.key
     }
 
-    /// Pieces that an interrupted ingest finished, and that are whole.
+    /// The intact pieces of an interrupted ingest.
     pub fn checkpoints(&self) -> &[C] {
         &self.checkpoints
     }
 
-    /// Says which files will be written next, by their paths inside the directory; only what was announced is ever deleted.
+    /// Announces which files will be written next, by their paths inside the directory; only announced files are ever
+    /// deleted.
     ///
     /// # Errors
-    /// [`DatasetError::Exists`] when one is there that this ingest did not write; the system's refusal.
+    /// [`DatasetError::Exists`] if one exists that this ingest did not write; system errors.
     pub fn announce(&self, files: impl IntoIterator<Item = String>) -> Result<(), DatasetError> {
         let mut progress = self.progress();
         let new: Vec<String> = files.into_iter().filter(|file| !progress.announced.contains(file)).collect();
@@ -249,10 +250,10 @@ impl<C: Checkpoint> Output<C> {
         Ok(())
     }
 
-    /// Writes down a finished piece; it is kept through a kill when this returns.
+    /// Records a finished piece; it survives a kill once this returns.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// System errors.
     pub fn push(&self, checkpoint: &C) -> Result<(), DatasetError> {
         let mut progress = self.progress();
         progress.journal.push(checkpoint)?;
@@ -260,14 +261,14 @@ impl<C: Checkpoint> Output<C> {
         Ok(())
     }
 
-    /// Writes the manifest, which makes a dataset of the directory. Its inputs get the identities that they had when the
-    /// ingest began, but for those that have changed since.
+    /// Writes the manifest, which makes the directory a dataset. Its inputs get the identities that they had when the
+    /// ingest began, except those that have changed since.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// System errors.
     ///
     /// # Panics
-    /// When the inputs are not those of the key, in order.
+    /// If the inputs are not those of the key, in order.
     pub fn write(self, mut manifest: Manifest) -> Result<Written<C>, DatasetError> {
         assert_eq!(manifest.inputs.len(), self.key.inputs.len(), "inputs of the manifest and of the key");
         for (input, known) in manifest.inputs.iter_mut().zip(&self.key.inputs) {
@@ -278,8 +279,8 @@ impl<C: Checkpoint> Output<C> {
         Ok(Written { output: self, manifest })
     }
 
-    /// Ends an ingest that failed. What was finished stays where the same command could go on from there (`resumable`);
-    /// else everything goes that was written, and the directory too where it was made for this.
+    /// Ends an ingest that failed. Finished pieces stay if the same command could resume from them (`resumable`);
+    /// otherwise everything written is removed, and so is the directory if it was created for this.
     pub fn give_up(self, resumable: bool) {
         if resumable && self.progress().num_pieces > 0 {
             return;
@@ -297,16 +298,16 @@ impl<C: Checkpoint> Output<C> {
 }
 
 impl<C: Checkpoint> Written<C> {
-    /// Where the dataset is until it is published.
+    /// The directory of the dataset until it is published.
     pub fn directory(&self) -> &Path {
         &self.output.directory
     }
 
-    /// Puts the dataset in its place. What an ingest wrote there before is deleted, everything else stays.
+    /// Puts the dataset in place. What an earlier ingest wrote there is deleted, everything else stays.
     ///
     /// # Errors
-    /// [`DatasetError::Exists`] when something that no ingest wrote has the name of a new file; the system's refusal. The old
-    /// dataset is whole then.
+    /// [`DatasetError::Exists`] if something that no ingest wrote has the name of a new file; system errors. The old
+    /// dataset is then intact.
     pub fn publish(self) -> Result<Manifest, DatasetError> {
         let Self { output, manifest } = self;
         let Some(place) = &output.replaces else {

@@ -1,4 +1,4 @@
-//! A new dataset in the place of an old one, and what may be deleted on the way.
+//! Replaces an old dataset by a new one, and decides what may be deleted on the way.
 //!
 //! ```text
 //! .NAME.partial   written until it is whole: its journal is there, and at the end its manifest
@@ -6,10 +6,10 @@
 //! .NAME.partial   the old dataset now: what no ingest wrote moves to NAME, the rest is deleted
 //! NAME            its journal is deleted: done
 //! ```
-//! Without such a step the new one is called `.NAME.moving` from then on, the old one is deleted, and file by file the new one
-//! moves to NAME, its manifest last. Where nothing can be moved to NAME from beside it (it is a mount point, or what is above it
-//! is not the user's), both are within it: `NAME/.ingest.partial`. A kill leaves one of these states, and [`recover`] goes on
-//! from it.
+//! Without such an exchange the new one is renamed to `.NAME.moving`, the old one is deleted, and the new one moves to
+//! NAME file by file, its manifest last. If nothing can be moved to NAME from next to it (because it is a mount point,
+//! or its parent is not the user's), both directories are inside it: `NAME/.ingest.partial`. A kill leaves one of these
+//! states, and [`recover`] continues from it.
 
 use std::{
     collections::BTreeSet,
@@ -27,19 +27,19 @@ use crate::{
 const PARTIAL: &str = ".ingest.partial";
 const MOVING: &str = ".ingest.moving";
 
-/// The names that a replacement needs.
+/// The paths that a replacement needs.
 #[derive(Debug)]
 pub(super) struct Place {
     /// The dataset directory, links resolved.
     target: PathBuf,
     /// Where the new dataset is written.
     pub beside: PathBuf,
-    /// What that is called while its files move to the target.
+    /// The name of that directory while its files move to the target.
     moving: PathBuf,
 }
 
 impl Place {
-    /// Beside the target, which exists, and within it.
+    /// Next to the target, which exists, and inside it.
     fn both(target: &Path) -> Result<[Self; 2], DatasetError> {
         let target = fs::canonicalize(target).map_err(DatasetError::io(target))?;
         let beside = atomic::partial_path(&target);
@@ -47,7 +47,7 @@ impl Place {
         Ok([Self { moving: beside.with_extension("moving"), beside, target }, within])
     }
 
-    /// Beside the target if a directory can be moved from there into it, else within.
+    /// Next to the target if a directory can be moved from there into it, else inside.
     pub fn choose(target: &Path) -> Result<Self, DatasetError> {
         let [beside, within] = Self::both(target)?;
         let is_beside = beside.beside.is_dir() || !within.beside.is_dir() && beside.can_move();
@@ -57,14 +57,14 @@ impl Place {
     fn can_move(&self) -> bool {
         let probe = self.target.join(MOVING);
         let moved = fs::create_dir(&self.beside).and_then(|()| fs::rename(&self.beside, &probe));
-        // Whichever is there.
+        // Whichever exists.
         let _ = fs::remove_dir(&self.beside);
         let _ = fs::remove_dir(&probe);
         moved.is_ok()
     }
 }
 
-/// Everything that an ingest wrote, or was about to, in `directory`.
+/// Everything that an ingest wrote, or was about to write, in `directory`.
 pub(super) fn owned<C: Checkpoint>(directory: &Path) -> Result<BTreeSet<String>, DatasetError> {
     let mut owned = BTreeSet::new();
     if Manifest::exists(directory) {
@@ -83,7 +83,7 @@ pub(super) fn owned<C: Checkpoint>(directory: &Path) -> Result<BTreeSet<String>,
     Ok(owned)
 }
 
-/// Removes files inside `directory`, and the directories inside it that this leaves empty.
+/// Removes files inside `directory`, and any directories inside it that become empty.
 pub(super) fn clear<'a>(directory: &Path, files: impl Iterator<Item = &'a String>) -> Result<(), DatasetError> {
     let mut parents = BTreeSet::new();
     for file in files.filter(|file| is_inside(file)) {
@@ -93,20 +93,20 @@ pub(super) fn clear<'a>(directory: &Path, files: impl Iterator<Item = &'a String
         parents.extend(Path::new(file).ancestors().skip(1).map(Path::to_path_buf));
     }
     for parent in parents.iter().rev().filter(|parent| !parent.as_os_str().is_empty()) {
-        // Refused where something else is in it.
+        // Fails if something else is in it.
         let _ = fs::remove_dir(directory.join(parent));
     }
     Ok(())
 }
 
-/// Removes what a kill left of files that are whole.
+/// Removes temporary files that a kill left next to these.
 pub(super) fn clear_partials(directory: &Path, files: &BTreeSet<String>) -> Result<(), DatasetError> {
     let mut partials =
         files.iter().filter(|file| is_inside(file)).map(|file| atomic::partial_path(&directory.join(file)));
     partials.try_for_each(|partial| remove_if_there(&partial))
 }
 
-/// Removes everything that an ingest wrote in `directory`; the list of it last.
+/// Removes everything that an ingest wrote in `directory`, and the list of it last.
 pub(super) fn clear_all<C: Checkpoint>(directory: &Path) -> Result<(), DatasetError> {
     clear(directory, owned::<C>(directory)?.iter())?;
     remove_manifest(directory)?;
@@ -115,26 +115,26 @@ pub(super) fn clear_all<C: Checkpoint>(directory: &Path) -> Result<(), DatasetEr
     remove_if_there(&journal)
 }
 
-/// Removes the manifest, whole or half written.
+/// Removes the manifest, complete or half written.
 pub(super) fn remove_manifest(directory: &Path) -> Result<(), DatasetError> {
     let manifest = directory.join(manifest::FILE_NAME);
     remove_if_there(&atomic::partial_path(&manifest))?;
     remove_if_there(&manifest)
 }
 
-/// Whether nothing is in `directory`.
+/// Whether `directory` is empty.
 pub(super) fn is_empty(directory: &Path) -> Result<bool, DatasetError> {
     Ok(fs::read_dir(directory).map_err(DatasetError::io(directory))?.next().is_none())
 }
 
-/// A list that was tampered with names no file elsewhere.
+/// A list that was tampered with must not name files elsewhere.
 fn is_inside(file: &str) -> bool {
     let mut components = Path::new(file).components();
     !file.is_empty() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-/// What no ingest wrote in `old`, by paths inside it: whole directories as one, unless something that is `owned` is in them
-/// or `new` has them too.
+/// What no ingest wrote in `old`, by paths inside it: whole directories as one entry, unless they contain something
+/// `owned` or `new` has them too.
 fn foreign(old: &Path, owned: &BTreeSet<String>, new: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let owned: BTreeSet<&Path> = owned.iter().map(Path::new).collect();
     let (mut foreign, mut open) = (Vec::new(), vec![PathBuf::new()]);
@@ -161,7 +161,7 @@ fn foreign(old: &Path, owned: &BTreeSet<String>, new: &Path) -> Result<Vec<PathB
     Ok(foreign)
 }
 
-/// Puts the dataset beside in the place of the old one.
+/// Puts the dataset written next to the old one in its place.
 pub(super) fn swap<C: Checkpoint>(place: &Place, named: &Path) -> Result<(), DatasetError> {
     let Place { target, beside, .. } = place;
     let foreign = foreign(target, &owned::<C>(target)?, beside)?;
@@ -194,7 +194,7 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
 /// Deletes the old dataset, and moves the files of the new one to its place.
 fn move_in<C: Checkpoint>(Place { target, moving, .. }: &Place) -> Result<(), DatasetError> {
     if Manifest::exists(moving) {
-        // With its manifest the old one is gone; from then on what is in the target is new.
+        // Without its manifest the old one is gone; from then on what is in the target is new.
         clear_all::<C>(target)?;
         let files = owned::<C>(moving)?;
         for file in files.iter().map(String::as_str).filter(|file| is_inside(file)).chain([manifest::FILE_NAME]) {
@@ -209,7 +209,7 @@ fn move_in<C: Checkpoint>(Place { target, moving, .. }: &Place) -> Result<(), Da
     fs::remove_dir(moving).map_err(DatasetError::io(moving))
 }
 
-/// After the exchange: the old dataset goes, and what is not of it stays.
+/// After the exchange: the old dataset is deleted, and everything else stays.
 fn finish<C: Checkpoint>(Place { target, beside, .. }: &Place) -> Result<(), DatasetError> {
     for file in foreign(beside, &owned::<C>(beside)?, target)? {
         let (from, to) = (beside.join(&file), target.join(&file));
@@ -220,12 +220,12 @@ fn finish<C: Checkpoint>(Place { target, beside, .. }: &Place) -> Result<(), Dat
         fs::create_dir_all(parent).and_then(|()| fs::rename(&from, &to)).map_err(DatasetError::io(&from))?;
     }
     clear_all::<C>(beside)?;
-    // Something that appeared meanwhile is nobody's to delete.
+    // If something appeared in the meantime, it is not ours to delete.
     let _ = fs::remove_dir(beside);
     journal::remove(target)
 }
 
-/// Goes on with a replacement that was killed after the new dataset was whole. The target must be locked.
+/// Continues a replacement that was killed after the new dataset was complete. The target must be locked.
 pub(super) fn recover<C: Checkpoint>(target: &Path) -> Result<(), DatasetError> {
     let places = Place::both(target)?;
     for place in places.iter().filter(|place| place.moving.is_dir()) {
@@ -237,7 +237,7 @@ pub(super) fn recover<C: Checkpoint>(target: &Path) -> Result<(), DatasetError> 
     if places[0].beside.is_dir() { finish::<C>(&places[0]) } else { journal::remove(target) }
 }
 
-/// Removes what a killed ingest left beside a dataset that is as it was asked for, unless somebody is at work there or nothing
+/// Removes what a killed ingest left next to an up-to-date dataset, unless another command is at work there or nothing
 /// can be written.
 pub(super) fn tidy<C: Checkpoint>(target: &Path) {
     let Ok(places) = Place::both(target) else { return };
@@ -251,7 +251,7 @@ pub(super) fn tidy<C: Checkpoint>(target: &Path) {
     }
 }
 
-/// Removes a replacement that was given up, unless somebody is at work on it. The target must be locked.
+/// Removes an abandoned replacement, unless another command is at work on it. The target must be locked.
 pub(super) fn tidy_beside<C: Checkpoint>(target: &Path) {
     let Ok(places) = Place::both(target) else { return };
     for Place { beside, .. } in &places {

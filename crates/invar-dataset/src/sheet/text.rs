@@ -1,4 +1,4 @@
-//! The text of a table as spreadsheets write it: its encoding, and what parts its columns.
+//! The text of a table as written by spreadsheets: its encoding, and its delimiter.
 
 /// A decoded table.
 #[derive(Debug, PartialEq)]
@@ -10,7 +10,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Decodes a table of which one column is called one of `columns`.
+    /// Decodes a table with a column named one of `columns`.
     ///
     /// # Errors
     /// What the bytes are instead.
@@ -29,14 +29,14 @@ impl Table {
         };
         let headers = [b',', b';', b'\t'].map(|delimiter| (delimiter, header(delimiter)));
         let has_column = |names: &[String]| names.iter().any(|name| columns.contains(&name.as_str()));
-        // Of those that find the column the one with most others: a header may hold a comma.
+        // Among those that find the column, the one with the most other columns: a header may contain a comma.
         let best = headers.iter().rev().max_by_key(|(_, names)| (has_column(names), names.len()));
         let delimiter = best.map_or(b',', |&(delimiter, _)| delimiter);
         Ok(Self { text, delimiter, lines_before: 0 })
     }
 }
 
-/// UTF-8, UTF-16, or else Windows-1252, which every text is.
+/// UTF-8, UTF-16, or else Windows-1252, in which any bytes are text.
 fn decode(bytes: &[u8]) -> Result<String, String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));

@@ -18,17 +18,17 @@ use crate::{
     error::{first_line, owned_text},
 };
 
-// c10d takes nothing for "for ever", and adds the timeout to the time of day.
+// c10d takes 0 to mean "for ever", and adds the timeout to the time of day.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What carries tensors to the peers; nothing once one of them is lost.
+/// The connection to the peers; `None` once one of them is lost.
 pub(super) struct Connection(RefCell<Option<Transport>>);
 
 enum Transport {
     /// Sockets.
     Gloo(C10d),
-    /// NCCL for what lies on the devices, sockets for what lies on the hosts.
+    /// NCCL for tensors on the devices, sockets for those on the hosts.
     Nccl { devices: C10d, hosts: C10d },
     #[cfg(target_os = "linux")]
     SharedMemory(SharedMemory),
@@ -55,7 +55,7 @@ impl Connection {
             }
         };
         let connection = Self(RefCell::new(Some(transport)));
-        // The first process keeps the store: it may not leave before the last one has read what it needs.
+        // The first process hosts the store: it must not leave before the last one has read what it needs.
         connection.barrier().map_err(|error| match error {
             Error::Peer { message, .. } | Error::Exception { message, .. } => message,
             other => other.to_string(),
@@ -114,7 +114,7 @@ impl Connection {
         })
     }
 
-    /// Who has lost a peer leaves, so that the other peers learn of it.
+    /// A process that has lost a peer leaves, so that the other peers notice.
     fn run<T>(&self, operation: &'static str, call: impl FnOnce(&Transport) -> Result<T, Error>) -> Result<T, Error> {
         let result = match &*self.0.borrow() {
             Some(transport) => call(transport),
@@ -130,10 +130,11 @@ impl Connection {
     }
 }
 
-/// A group of c10d's.
+/// A process group of c10d.
 struct C10d(*mut Group);
 
-// SAFETY: c10d's backends may be called from any one thread at a time, and a raw pointer keeps this from being shared.
+// SAFETY: c10d's backends may be called from one thread at a time, whichever it is, and a raw pointer keeps this from
+// being shared.
 unsafe impl Send for C10d {}
 
 impl C10d {
@@ -173,7 +174,7 @@ impl C10d {
         checked("all-gather", |lost| unsafe {
             invar_torch_all_gather(self.0, tensor.as_ptr(), &raw mut gathered, lost)
         })?;
-        // SAFETY: on success it is a new tensor, which nobody else owns.
+        // SAFETY: on success it is a new tensor, which nothing else owns.
         Ok(unsafe { Tensor::from_ptr(gathered) })
     }
 
@@ -196,7 +197,7 @@ impl Drop for C10d {
     }
 }
 
-/// What came of a call of the shim, which says whether a peer was lost.
+/// The result of a call of the shim, which reports whether a peer was lost.
 fn checked(operation: &'static str, call: impl FnOnce(*mut bool) -> *mut c_char) -> Result<(), Error> {
     let mut lost_peer = false;
     first_line(call(&raw mut lost_peer)).map_err(|message| {
@@ -208,7 +209,7 @@ fn checked(operation: &'static str, call: impl FnOnce(*mut bool) -> *mut c_char)
     })
 }
 
-/// Names and values that the processes share while they come together; the first one keeps them.
+/// Names and values that the processes share while they connect; the first one hosts them.
 pub(super) struct Store(*mut CStore);
 
 impl Store {
@@ -224,8 +225,8 @@ impl Store {
 
     /// The address at which the peers reach this process.
     ///
-    /// A host often knows its own name as a loopback address. Where a peer is on another host, that one's address tells
-    /// which network they share.
+    /// A host often resolves its own name to a loopback address. If a peer is on another host, its address shows which
+    /// network they share.
     fn agree_on_address(&self, rendezvous: &Rendezvous) -> Result<IpAddr, String> {
         let Rendezvous { rank, size, ref host, port, .. } = *rendezvous;
         let route_to = |host: &str| source_address(host, port).map_err(|e| format!("no route to {host}: {e}"));
@@ -261,12 +262,12 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // SAFETY: not used again; a group that needs the store holds it too.
+        // SAFETY: not used again; a group that needs the store holds a reference to it.
         unsafe { invar_torch_store_free(self.0) }
     }
 }
 
-/// The address of this host from which it reaches another.
+/// The address from which this host reaches another.
 fn source_address(host: &str, port: u16) -> io::Result<IpAddr> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for target in (host, port).to_socket_addrs()? {
@@ -280,7 +281,7 @@ fn source_address(host: &str, port: u16) -> io::Result<IpAddr> {
     Err(last)
 }
 
-/// A message without the place in the source that Gloo puts before it: `[.../pair.cc:547] Connection closed`.
+/// A message without the source location that Gloo prefixes: `[.../pair.cc:547] Connection closed`.
 fn plain(message: &str) -> String {
     match message.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
         Some((place, text)) if place.contains(".cc:") || place.contains(".cpp:") => text.to_owned(),

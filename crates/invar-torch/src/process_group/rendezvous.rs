@@ -1,4 +1,4 @@
-//! Where the processes of a run meet, as their launcher says it in the environment.
+//! Where the processes of a run meet, according to the environment set by their launcher.
 
 use std::{env, fmt};
 
@@ -7,11 +7,11 @@ use crate::Error;
 /// Which of a run's processes this is, and where they meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendezvous {
-    /// The number of this process, 0-based.
+    /// The rank of this process, 0-based.
     pub rank: usize,
     /// Number of processes.
     pub size: usize,
-    /// The number of this process among those of its machine, 0-based; chooses the CUDA device.
+    /// The rank of this process among those of its machine, 0-based; selects the CUDA device.
     pub local_rank: usize,
     /// Name or address of the machine of process 0.
     pub host: String,
@@ -26,16 +26,17 @@ impl fmt::Display for Rendezvous {
 }
 
 impl Rendezvous {
-    /// What the launcher says; `None` for a process on its own. The first of these that was used:
+    /// Reads the environment; `None` for a single process. The first of these that was used:
     ///
     /// - `torchrun`, or by hand: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT`. The agent of
-    ///   `torchrun`, known by `TORCHELASTIC_RUN_ID`, keeps the port for itself; the processes take the next one.
+    ///   `torchrun`, recognised by `TORCHELASTIC_RUN_ID`, keeps the port for itself; the processes use the next one.
     /// - `srun`: `SLURM_PROCID`, `SLURM_STEP_NUM_TASKS` (else `SLURM_NTASKS`), `SLURM_LOCALID`. They meet on the first
-    ///   node of the step, where Slurm puts process 0, at a port made of the numbers of job and step. `MASTER_ADDR` and
-    ///   `MASTER_PORT` win over both. Without `SLURM_STEP_ID` the process is the job's script, not one of `srun`'s.
+    ///   node of the step, where Slurm puts process 0, at a port derived from the numbers of job and step.
+    ///   `MASTER_ADDR` and `MASTER_PORT` override both. Without `SLURM_STEP_ID` the process is the job's script, not
+    ///   one of `srun`'s.
     ///
     /// # Errors
-    /// Names the variable that is missing or makes no sense.
+    /// Names the variable that is missing or invalid.
     pub fn from_env() -> Result<Option<Self>, Error> {
         Self::from_variables(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
@@ -55,7 +56,7 @@ impl Rendezvous {
     }
 }
 
-/// The environment, by name; an empty value counts as none.
+/// The environment, by name; an empty value counts as unset.
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
@@ -94,7 +95,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Ok(Some(Rendezvous { rank, size, local_rank, host, port }))
     }
 
-    /// Rank, size and local rank; `None` for a process on its own.
+    /// Rank, size and local rank; `None` for a single process.
     fn place(&self, [rank, size, local_rank]: [&'static str; 3]) -> Result<Option<[usize; 3]>, Error> {
         let num_processes = self.number(size)? as usize;
         let place = self.number(rank)? as usize;
@@ -124,7 +125,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         self.get("SLURM_LAUNCH_NODE_IPADDR").ok_or_else(|| self.wrong("SLURM_STEP_NODELIST", "the nodes of the step"))
     }
 
-    /// Whether srun started this process, and not as the script of a job or as its interactive shell.
+    /// Whether srun started this process, and not as a job's script or an interactive shell.
     fn is_srun(&self) -> bool {
         const FIRST_SPECIAL_STEP: u64 = 0xffff_fff0;
         self.get("SLURM_STEP_ID").is_some_and(|step| step.parse::<u64>().map_or(true, |step| step < FIRST_SPECIAL_STEP))
@@ -162,15 +163,15 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
 const PORT: &str = "a port, 1 to 65535";
 
-/// The same for every process of a step, and another one for the next job on the same node. Below the ports that Linux
-/// gives to outgoing connections (32768 and up).
+/// The same for every process of a step, but different for the next job on the same node. Below the ports that Linux
+/// assigns to outgoing connections (32768 and up).
 fn slurm_port(job: u32, step: u32) -> u16 {
     const FIRST: u64 = 15_000;
     const COUNT: u64 = 15_000;
     (FIRST + (u64::from(job) * 16 + u64::from(step)) % COUNT) as u16
 }
 
-/// The first of Slurm's `node[001-004,7],other`: `node001`. Brackets can stand anywhere and more than once.
+/// The first of Slurm's `node[001-004,7],other`: `node001`. Brackets can appear anywhere and more than once.
 fn first_node(list: &str) -> Option<String> {
     let mut node = String::new();
     let mut rest = list.trim();

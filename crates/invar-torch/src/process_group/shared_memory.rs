@@ -1,20 +1,21 @@
-//! Processes of one machine: tensors go through memory that all of them see.
+//! Processes on one machine exchange tensors through shared memory.
 //!
-//! A message through a socket, to this machine itself, takes 0.4 to 1.6 ms even if it is small, and a training step has half
-//! a dozen of them; through memory it takes microseconds.
+//! A message through a socket takes 0.4 to 1.6 ms even if it is small and stays on the machine, and a training step has
+//! half a dozen of them; through memory it takes microseconds.
 //!
-//! The memory is a file of Linux' `/dev/shm`, without a name as soon as all have opened it. It holds a line for each
-//! process, with the number of exchanges that it has come to, and two slots for each:
+//! The memory is a file in Linux's `/dev/shm`, unlinked as soon as all have opened it. It holds, for each process, a
+//! line with the number of exchanges it has reached, and two slots. A process's *own* line and slots are the ones only
+//! it writes.
 //!
 //! ```text
 //! | lines: 64 bytes x n, to whole pages | slots of even exchanges: SLOT x n | slots of odd ones: SLOT x n |
 //! ```
 //!
-//! An exchange: fill the own slot, count up in the own line, wait until all have, read all slots. Who fills a slot again
-//! has seen all others come to the exchange between, so they are done with reading it.
+//! An exchange: fill the own slot, increment the count in the own line, wait until all have done so, read all slots. A
+//! process that fills a slot again has seen all others reach the exchange in between, so they have finished reading it.
 //!
-//! Each process holds a lock on one byte of the file. The system frees it when the process ends, however it ends: so
-//! others learn of it while they wait.
+//! Each process holds a lock on one byte of the file. The system releases it when the process ends, however it ends:
+//! this is how the others notice while they wait.
 
 use std::{
     cell::Cell,
@@ -34,15 +35,15 @@ use super::{Rendezvous, connection::Store};
 use crate::Error;
 
 const DIRECTORY: &str = "/dev/shm";
-/// Bytes that a process says at a time. A large tensor takes turns, and stays in the caches.
+/// Bytes that a process sends at a time. A large tensor is sent in pieces, which stay in the caches.
 const SLOT: usize = 1 << 20;
-/// Bytes of a process's line: none shares a line of a cache.
+/// Bytes per process line: no two share a cache line.
 const LINE: usize = 64;
 const PAGE: usize = 4096;
 
-/// Looks at the others' counts before the core is offered to other threads: about a tenth of a millisecond.
+/// How often to check the others' counts before yielding the core to other threads: about a tenth of a millisecond.
 const SPINS: u32 = 5_000;
-/// After this, waiting sleeps between two looks, and looks whether the peer is alive.
+/// After this, waiting sleeps between two checks, and also checks whether the peer is alive.
 const PATIENCE: Duration = Duration::from_millis(20);
 const NAP: Duration = Duration::from_micros(500);
 
@@ -53,16 +54,16 @@ pub(super) struct SharedMemory {
     rank: usize,
     size: usize,
     timeout: Duration,
-    /// Exchanges that this process has come to.
+    /// Exchanges that this process has reached.
     exchanges: Cell<u64>,
 }
 
 impl SharedMemory {
-    /// The memory of processes that are all on one machine; `None`, for all of them, where they are not, or where the system
+    /// The shared memory if all processes are on one machine; `None`, in all of them, if they are not, or if the system
     /// has too little of it.
     ///
     /// # Errors
-    /// When a process does not come in time: what the store says.
+    /// If a process does not arrive in time: the store's message.
     pub(super) fn agree(store: &Store, rendezvous: &Rendezvous, timeout: Duration) -> Result<Option<Self>, String> {
         let Rendezvous { rank, size, .. } = *rendezvous;
         let key = |rank: usize| format!("shared-memory/{rank}");
@@ -101,10 +102,10 @@ impl SharedMemory {
         for (first, count) in pieces(own.numel(), SLOT / kind.elt_size_in_bytes()) {
             let piece = own.narrow(0, first, count);
             self.exchange(OPERATION, Some(bytes(&piece)), |slot| {
-                // SAFETY: a slot holds as many numbers, at a multiple of their size, and is left alone until the next
+                // SAFETY: a slot holds this many numbers, aligned to their size, and is not written until the next
                 // exchange but one.
                 let of = |rank| unsafe { Tensor::from_blob(slot(rank), &[count], &[1], kind, Device::Cpu) };
-                // In the order of ranks, so that all have the same bits.
+                // In rank order, so that all have the same bits.
                 let _ = of(0).f_add_out(&piece, &of(1)).map_err(|e| refusal(OPERATION, &e))?;
                 for rank in 2..self.size {
                     let _ = piece.shallow_clone().f_add_(&of(rank)).map_err(|e| refusal(OPERATION, &e))?;
@@ -153,7 +154,7 @@ impl SharedMemory {
         self.exchange("barrier", None, |_| Ok(()))
     }
 
-    /// Says something, waits until all have come, and hears what they say.
+    /// Publishes something, waits until all have arrived, and reads what they published.
     fn exchange(
         &self,
         operation: &'static str,
@@ -169,7 +170,7 @@ impl SharedMemory {
         };
         if let Some(bytes) = say {
             debug_assert!(bytes.len <= SLOT);
-            // SAFETY: the own slot, which nobody reads before the count says so.
+            // SAFETY: the own slot, which nobody reads before the count allows it.
             unsafe { slot(self.rank).copy_from_nonoverlapping(bytes.start, bytes.len) };
         }
         self.count(self.rank).store(number, Ordering::Release);
@@ -199,7 +200,7 @@ impl SharedMemory {
                 thread::yield_now();
                 continue;
             }
-            // What it did before its end counts.
+            // Whatever it did before it ended counts.
             if !is_held(&self.file, peer) && !has_come() {
                 return Err(format!("process {peer} has ended"));
             }
@@ -212,7 +213,7 @@ impl SharedMemory {
     }
 }
 
-/// A file of this length in memory, all of it there already: a page that is missing later would end the process.
+/// A file of this length in memory, fully allocated: a page missing later would kill the process.
 fn create(length: usize) -> Option<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new().prefix("invar-").tempfile_in(DIRECTORY).ok()?;
     // SAFETY: no pointers; the descriptor is open.
@@ -228,14 +229,14 @@ fn length(size: usize) -> usize {
     lines(size) + 2 * size * SLOT
 }
 
-/// Locks the byte of process `rank` until the file is closed; whether nobody else had.
+/// Locks the byte of process `rank` until the file is closed; returns whether it was free.
 fn hold(file: &File, rank: usize) -> bool {
     let wanted = byte(rank);
     // SAFETY: the descriptor is open, and the call reads `wanted`, which is ours.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) == 0 }
 }
 
-/// Whether another process holds the byte of process `rank`; so it is, too, where the system does not say.
+/// Whether another process holds the byte of process `rank`; also true if the system does not tell.
 fn is_held(file: &File, rank: usize) -> bool {
     let mut found = byte(rank);
     // SAFETY: the descriptor is open, and the call writes into `found`, which is ours.
@@ -253,13 +254,13 @@ fn byte(rank: usize) -> libc::flock {
     }
 }
 
-/// The numbers of a tensor in a row, on the host: its own ones where they lie so, else a copy.
+/// The values of a tensor, contiguous and on the host: its own storage if it is so, else a copy.
 fn staged(tensor: &Tensor) -> Result<Tensor, Error> {
     let own = tensor.detach().f_to_device(Device::Cpu).and_then(|t| t.f_contiguous()).and_then(|t| t.f_view([-1]));
     own.map_err(|error| refusal("shared memory", &error))
 }
 
-/// Copies what was staged, unless it is the tensor itself.
+/// Copies back what was staged, unless it is the tensor itself.
 fn give_back(own: &Tensor, tensor: &mut Tensor) {
     if own.device() != tensor.device() || own.data_ptr() != tensor.data_ptr() {
         tch::no_grad(|| tensor.copy_(&own.view_as(tensor)));
@@ -270,12 +271,12 @@ fn refusal(operation: &'static str, error: &tch::TchError) -> Error {
     Error::Exception { operation, message: error.to_string().lines().next().unwrap_or_default().to_owned() }
 }
 
-/// First number and length of each piece of `total`.
+/// Start and length of each piece of `total`.
 fn pieces(total: usize, most: usize) -> impl Iterator<Item = (i64, i64)> {
     (0..total).step_by(most).map(move |first| (first as i64, most.min(total - first) as i64))
 }
 
-/// Where some values lie.
+/// The location of some values.
 #[derive(Clone, Copy)]
 struct Bytes {
     start: *mut u8,
@@ -294,9 +295,9 @@ impl Bytes {
         Self { start: unsafe { self.start.add(first as usize) }, len: count as usize }
     }
 
-    /// Copies as many bytes from a slot.
+    /// Copies this many bytes from a slot.
     fn fill(self, slot: *const u8) {
-        // SAFETY: the tensor is alive wherever this is used, and a slot has as many bytes.
+        // SAFETY: the tensor is alive wherever this is used, and a slot has this many bytes.
         unsafe { self.start.copy_from_nonoverlapping(slot, self.len) }
     }
 }
@@ -306,7 +307,7 @@ mod tests {
     use super::*;
     use tch::Kind;
 
-    /// Two processes' views of one memory, in one process: locks belong to what was opened, not to who opened it.
+    /// Two processes' views of the same memory, in one process: locks belong to the open file, not to who opened it.
     fn two(timeout: Duration) -> [SharedMemory; 2] {
         let named = create(length(2)).expect("/dev/shm has room");
         [0, 1].map(|rank| SharedMemory::open(named.path(), rank, 2, timeout).unwrap())
