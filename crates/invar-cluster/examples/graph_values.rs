@@ -1,7 +1,7 @@
-//! What is made of the graph of nearest neighbours, from a file of raw little-endian f32 values, for side-by-side timing with
-//! other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is `umap`, `leiden` (resolution 1; searches by itself) or
-//! `hdbscan` (clusters of 50 rows and more, with 10 samples). For the search, and for each stage, prints a line of name, wall
-//! seconds, CPU seconds and what there is to say; writes `OUT.knn` (u32 rows) and `OUT.STAGE`.
+//! What is built on the graph of nearest neighbours, from a file of raw little-endian f32 values, for side-by-side
+//! timing with other programs: `graph_values FILE DIM OUT STAGE...`, where a stage is `umap`, `leiden` (resolution 1;
+//! runs its own search) or `hdbscan` (clusters of at least 50 rows, with 10 samples). For the search, and for each
+//! stage, prints a line with name, wall seconds, CPU seconds and remarks; writes `OUT.knn` (u32 rows) and `OUT.STAGE`.
 #![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, fs, sync::Mutex, time::Instant};
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// CPU time at which the search for neighbours had ended.
+/// CPU time at the end of the search for neighbours.
 struct Began(Mutex<f64>);
 
 impl Progress for Began {
@@ -84,7 +84,7 @@ impl Clock {
     }
 }
 
-/// CPU time of this process, of Linux: fields 14 and 15 of its line, in hundredths of a second.
+/// CPU time of this process on Linux: fields 14 and 15 of its line, in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let line = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = line.rsplit(')').next().unwrap_or_default();

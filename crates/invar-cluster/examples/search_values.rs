@@ -1,7 +1,7 @@
 //! Search among many rows, from files of raw little-endian f32 values, for side-by-side timing with other programs:
-//! `search_values BASE QUERIES DIM OUT`. Prints lines of name, wall seconds, CPU seconds and what there is to say: of making the
-//! index, of writing and reading it, of all queries by cells, of so many exactly, and of one exactly. Writes `OUT.near` (the ten
-//! nearest of each query, u32 rows).
+//! `search_values BASE QUERIES DIM OUT`. Prints lines with name, wall seconds, CPU seconds and remarks: for building
+//! the index, writing and reading it, all queries by cells, some queries exactly, and one exactly. Writes `OUT.near`
+//! (the ten nearest of each query, u32 rows).
 #![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, fs, path::Path, time::Instant};
@@ -68,7 +68,7 @@ impl Clock {
     }
 }
 
-/// CPU time of this process, of Linux: fields 14 and 15 of its line, in hundredths of a second.
+/// CPU time of this process on Linux: fields 14 and 15 of its line, in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let line = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = line.rsplit(')').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! New rows into old clusters, or into none of them.
+//! Assigns new rows to old clusters, or to none of them.
 //!
 //! ```text
 //! old rows -> some of each cluster -> their own neighbours -> how far the members of a cluster lie from what is next to them
@@ -15,23 +15,23 @@ use crate::{
     projection, sample,
 };
 
-/// Rows that are looked up at once.
+/// Rows looked up at a time.
 const BLOCK: usize = 4_096;
-/// Names the random stream of the rows that are asked.
+/// Names the random stream that selects the reference rows.
 const STREAM: u64 = 0x6173_7369_676e;
-/// Members of a cluster that are asked at least, where it has so many.
+/// Minimum number of reference rows per cluster, if it has that many members.
 const LEAST_ASKED: usize = 50;
 
-/// How new rows are told to belong to old clusters.
+/// How new rows are assigned to old clusters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AssignConfig {
-    /// Nearest old rows that vote, by cosine.
+    /// Number of nearest old rows that vote, by cosine.
     pub neighbors: usize,
-    /// Share of a cluster's own members that would be taken into it: a new row belongs to none where the mean cosine distance
-    /// to those who vote is greater than so many of the members have to theirs. 1 is as far as the farthest member.
+    /// Fraction of a cluster's own members that would be accepted into it: a new row belongs to no cluster if its mean
+    /// cosine distance to the voters exceeds that of this fraction of the members. 1 is as far as the farthest member.
     pub gate: f64,
-    /// Old rows that are asked, drawn at random where there are more, but at least 50 of each cluster.
+    /// Number of old rows used as reference, drawn at random if there are more, but at least 50 per cluster.
     pub asked: usize,
 }
 
@@ -41,7 +41,7 @@ impl Default for AssignConfig {
     }
 }
 
-/// Old rows, their clusters, and where they lie in the plane.
+/// Old rows, their clusters, and their places in the plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Clustered<'a> {
     /// The rows, `[n, D]`.
@@ -54,29 +54,30 @@ pub struct Clustered<'a> {
     pub y: &'a [f32],
 }
 
-/// What new rows are among old ones; one value a new row, but for the gates.
+/// The assignment of new rows among old ones; one value per new row, except for the gates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assigned {
     /// Cluster; -1 is none of them.
     pub labels: Vec<i32>,
-    /// Share of the votes for the cluster, `[0, 1]`; 0 of none.
+    /// Fraction of the votes for the cluster, `[0, 1]`; 0 for none.
     pub probability: Vec<f32>,
-    /// Euclidean, to the mean of the old members of the cluster; of none to the nearest mean.
+    /// Euclidean distance to the mean of the old members of the cluster; for none, to the nearest mean.
     pub distance: Vec<f32>,
-    /// Place among the old rows in the plane.
+    /// Place in the plane of the old rows.
     pub x: Vec<f32>,
-    /// Place among the old rows in the plane.
+    /// Place in the plane of the old rows.
     pub y: Vec<f32>,
-    /// For each old cluster the largest mean cosine distance that is let in.
+    /// For each old cluster, the largest mean cosine distance that is accepted.
     pub gates: Vec<f32>,
 }
 
-/// Gives each of the `new` rows the old cluster of most of its nearest old rows, of equally many that of the nearest, where it
-/// lies as near to them as the members of that cluster do (Sun et al. 2022 judge what is foreign so); else none.
-/// Byte-identical at any number of threads.
+/// Assigns each of the `new` rows to the majority cluster of its nearest old rows (ties go to the nearest), if it lies
+/// as near to them as the members of that cluster do (the criterion of Sun et al. 2022 for outliers); otherwise to
+/// none. Byte-identical with any number of threads.
 ///
 /// # Errors
-/// When the dimensions differ, lists that should have a value a row have not, a parameter is out of range, or the user cancels.
+/// If the dimensions differ, a list that should have one value per row does not, a parameter is out of range, or the
+/// user cancels.
 pub fn assign(
     old: Clustered<'_>,
     new: Rows<'_>,
@@ -122,7 +123,7 @@ pub fn assign(
 }
 
 impl Assigned {
-    /// The cluster of a row, and the share of the votes for it.
+    /// The cluster of a row, and the fraction of the votes for it.
     fn vote(&self, near: &Neighbors, row: usize, labels: &[i32]) -> (i32, f32) {
         let Some((indices, cosines)) = near.of(row) else { return (-1, 0.0) };
         let (label, share) = neighbors::vote(indices, labels);
@@ -149,7 +150,8 @@ impl Clustered<'_> {
         }
     }
 
-    /// The rows that are asked, ascending: all, or about `most` of them, the same share of each cluster that is not small.
+    /// The reference rows, ascending: all, or about `most` of them, the same fraction of each cluster that is not
+    /// small.
     fn asked(&self, most: usize) -> Vec<usize> {
         let n = self.rows.len();
         if n <= most {
@@ -169,7 +171,7 @@ impl Clustered<'_> {
     }
 }
 
-/// How far members of each cluster may lie from their nearest.
+/// How far members of each cluster may lie from their nearest rows.
 fn gates(
     rows: Rows<'_>,
     labels: &[i32],

@@ -1,7 +1,8 @@
-//! Which of several clusterings: the one whose clusters lie apart and are found again. Separation is the silhouette
-//! (Rousseeuw 1987), reproducibility the mean over the clusters of how like a cluster of half of the rows they are (Hennig
-//! 2007, "Cluster-wise assessment of cluster stability"). Either alone fails: the silhouette of few and far clusters is high
-//! although others hide in them, and pieces of a cluster that is cut the same way each time are found again.
+//! Chooses among clusterings: the one whose clusters are separated and reproducible. Separation is the silhouette
+//! (Rousseeuw 1987), reproducibility the mean over the clusters of their similarity to the most similar cluster of half
+//! of the rows (Hennig 2007, "Cluster-wise assessment of cluster stability"). Either alone fails: the silhouette of a
+//! few distant clusters is high even if they hide others, and pieces of a cluster that is cut the same way each time
+//! are reproducible.
 
 use std::collections::HashMap;
 
@@ -9,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::silhouette::Silhouettes;
 
-/// Mean similarity below which clusters are not "found again" (Hennig 2007).
+/// Mean similarity below which clusters do not count as reproducible (Hennig 2007).
 const LEAST_REPRODUCIBILITY: f64 = 0.6;
 
-/// What made a clustering.
+/// The method of a clustering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// k-means, with as many clusters as there are.
+    /// k-means, with any number of clusters.
     KMeans,
     /// HDBSCAN.
     Hdbscan,
@@ -25,7 +26,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As in a recipe.
+    /// Its name in a recipe.
     pub fn name(self) -> &'static str {
         match self {
             Self::KMeans => "kmeans",
@@ -38,19 +39,19 @@ impl Method {
 /// A clustering that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// What made it.
+    /// The method used.
     pub method: Method,
-    /// Of Leiden.
+    /// The resolution, for Leiden.
     pub resolution: Option<f64>,
-    /// Its clusters.
+    /// Number of clusters.
     pub num_clusters: usize,
-    /// Mean silhouette of the rows, `[-1, 1]`; `None` where there is one cluster, or it did not matter.
+    /// Mean silhouette of the rows, `[-1, 1]`; `None` if there is one cluster, or if it was not needed.
     pub silhouette: Option<f64>,
-    /// Mean over the clusters of the Jaccard similarity with their like in halves of the rows, `[0, 1]`.
+    /// Mean over the clusters of the Jaccard similarity with the most similar cluster in halves of the rows, `[0, 1]`.
     pub reproducibility: f64,
-    /// The product, where it may be chosen.
+    /// The product of the two, if the candidate is eligible.
     pub score: Option<f64>,
-    /// Whether it was taken. Where no candidate was, all rows are one cluster.
+    /// Whether it was chosen. If no candidate was, all rows are one cluster.
     pub chosen: bool,
 }
 
@@ -60,18 +61,18 @@ pub(crate) struct Outcome {
     pub resolution: Option<f64>,
     /// Cluster of each row, `0..`.
     pub labels: Vec<i32>,
-    /// Of each cluster.
+    /// Confidence of each cluster.
     pub confidence: Vec<f32>,
     pub silhouette: Option<f64>,
 }
 
 impl Outcome {
-    /// Measures how far its clusters lie apart.
+    /// Measures how well its clusters are separated.
     pub fn measure(&mut self, silhouettes: &Silhouettes) {
         self.silhouette = (self.confidence.len() > 1).then(|| silhouettes.mean(&self.labels, self.confidence.len()));
     }
 
-    /// As it is told.
+    /// The candidate as reported.
     pub fn candidate(&self, chosen: bool) -> Candidate {
         Candidate {
             method: self.method,
@@ -95,15 +96,15 @@ impl Outcome {
     }
 }
 
-/// The one of the largest score, of equal ones the first; `None` where no clusters lie apart and are found again.
+/// The one with the largest score, the first of equal ones; `None` if none has separated, reproducible clusters.
 pub(crate) fn best(outcomes: &[Outcome]) -> Option<usize> {
     let scores = outcomes.iter().enumerate().filter_map(|(at, outcome)| Some((at, outcome.score()?)));
     scores.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(at, _)| at)
 }
 
-/// How far each cluster of `labels` is found again in parts of the rows: the mean over the parts that have some of it of the
-/// largest Jaccard similarity with a cluster there; 0 where no part has any. A part is the numbers of its rows and their
-/// clusters. There are `num` clusters, of which the rows may lack some.
+/// How reproducible each cluster of `labels` is in parts of the rows: the largest Jaccard similarity with a cluster of
+/// a part, averaged over the parts that contain some of it; 0 if no part does. A part consists of row indices and their
+/// clusters. There are `num` clusters, some of which may have no rows.
 pub(crate) fn confidence<'a>(
     labels: &[i32],
     num: usize,

@@ -1,4 +1,4 @@
-//! The number of clusters, from a sample of the rows.
+//! Chooses the number of clusters, on a sample of the rows.
 //!
 //! ```text
 //! sample -> each number of clusters, each resolution -> clusters of all of it, silhouette --\
@@ -17,9 +17,9 @@ use crate::{
     silhouette::{self, Silhouettes},
 };
 
-/// Rows that clusterings are tried on, at most.
+/// Maximum number of rows that clusterings are tried on.
 pub(crate) const MOST_ROWS: usize = 6_000;
-/// Names the random streams of the rows that are tried, and of those that the silhouette is of.
+/// Names the random streams of the sampled rows, and of those used for the silhouette.
 const STREAM: u64 = 0x6368_6f69_6365;
 
 /// Clusterings to try.
@@ -30,7 +30,7 @@ pub(crate) enum Tried<'a> {
     Leiden(&'a LeidenConfig),
 }
 
-/// What was tried, and which was taken; `None` where no clusters lie apart and are found again.
+/// What was tried, and which was chosen; `None` if none has separated, reproducible clusters.
 pub(crate) fn choose(
     data: Rows<'_>,
     ties: Option<&Ties>,
@@ -42,7 +42,7 @@ pub(crate) fn choose(
     let chosen = sample::subset(&mut seed::rng(seed, STREAM), data.len(), MOST_ROWS);
     let ties = ties.map(|ties| ties.of(&chosen));
     let mut values = data.gather(&chosen);
-    // The silhouettes of both methods are compared: where one goes by angles, all do.
+    // The silhouettes of both methods are compared: if one uses angles, all must.
     let by_angle = tried.iter().any(|tried| match tried {
         Tried::KMeans(config) => config.spherical,
         Tried::Leiden(_) => true,
@@ -68,16 +68,16 @@ pub(crate) fn choose(
     Ok((candidates, taken))
 }
 
-/// k-means or Leiden, whichever has the clusters that lie furthest apart and are found again.
+/// k-means or Leiden, whichever has the best separated and most reproducible clusters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoConfig {
-    /// The number of clusters, where it is known: they are those of k-means then.
+    /// The number of clusters, if it is known: then k-means is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub k: Option<NumClusters>,
     /// Largest number of clusters that k-means tries.
     pub k_max: usize,
-    /// As [`LeidenConfig::together`]. k-means, which knows nothing of it, is not tried then.
+    /// As [`LeidenConfig::together`]. k-means, which cannot honour it, is then not tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub together: Option<String>,
     /// As [`LeidenConfig::apart`].
@@ -87,7 +87,7 @@ pub struct AutoConfig {
     pub neighbors: usize,
     /// As [`LeidenConfig::sample`].
     pub sample: usize,
-    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    /// Determines every random choice. Not a key of this table: a recipe has one seed for everything.
     #[serde(skip)]
     pub seed: u64,
 }
@@ -107,10 +107,10 @@ impl Default for AutoConfig {
     }
 }
 
-/// Clusters `data` by the cosine of its rows. One cluster, where none lie apart and are found again.
+/// Clusters `data` by the cosine of its rows. A single cluster, if no clustering is separated and reproducible.
 ///
 /// # Errors
-/// As [`kmeans()`] and [`leiden()`], and when the number of clusters is given for rows that must stay together.
+/// As [`kmeans()`] and [`leiden()`], and if the number of clusters is given for rows that must stay together.
 pub fn auto(
     data: Rows<'_>,
     ties: Option<&Ties>,

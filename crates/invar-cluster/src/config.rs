@@ -30,28 +30,28 @@ impl Default for ClusterConfig {
     }
 }
 
-/// A cluster for every row, by any method.
+/// A cluster for every row, from any method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clustering {
-    /// What made it.
+    /// The method used.
     pub method: Method,
     /// Cluster of each row, `0..num_clusters`; -1 is noise.
     pub labels: Vec<i32>,
-    /// How surely the row belongs to it, `[0, 1]`, by the method's own measure; 0 for noise.
+    /// How confident the assignment is, `[0, 1]`, by the method's own measure; 0 for noise.
     pub probability: Vec<f32>,
-    /// Clusters that have members.
+    /// Number of clusters with members.
     pub num_clusters: usize,
-    /// How far each cluster is found again in random halves of the rows, by methods that look: the mean Jaccard similarity
-    /// with the cluster of the half that is most like it (Hennig 2007). Empty else.
+    /// How reproducible each cluster is in random halves of the rows, for methods that measure it: the mean Jaccard
+    /// similarity with the most similar cluster of the half (Hennig 2007). Otherwise empty.
     pub confidence: Vec<f32>,
-    /// What was tried, of methods that try several things; empty else.
+    /// What was tried, for methods that try several things; otherwise empty.
     pub candidates: Vec<Candidate>,
-    /// The nearest of every row by cosine, where the method looked for them: others need not look again.
+    /// The nearest neighbours of every row by cosine, if the method searched for them, so that others need not.
     pub near: Option<Neighbors>,
 }
 
 impl ClusterConfig {
-    /// Name of the method, as in a recipe.
+    /// Name of the method in a recipe.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Auto(_) => "auto",
@@ -61,7 +61,7 @@ impl ClusterConfig {
         }
     }
 
-    /// The same configuration under another seed.
+    /// The same configuration with another seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
@@ -83,7 +83,7 @@ impl ClusterConfig {
         }
     }
 
-    /// The columns whose values say which rows must stay together, and which of these values are not one.
+    /// The columns whose values determine which rows must stay together, and which of these values must stay apart.
     pub fn ties(&self) -> (Option<&str>, Option<&str>) {
         match self {
             Self::Auto(config) => (config.together.as_deref(), config.apart.as_deref()),
@@ -92,8 +92,8 @@ impl ClusterConfig {
         }
     }
 
-    /// Clusters `data`. Clusters are numbered by falling size, of equal sizes by their first member, so that the
-    /// largest is cluster 0. `ties` are of the columns that [`ClusterConfig::ties`] names.
+    /// Clusters `data`. Clusters are numbered by decreasing size, equal sizes by their first member, so that the
+    /// largest is cluster 0. `ties` come from the columns that [`ClusterConfig::ties`] names.
     ///
     /// # Errors
     /// As [`kmeans()`], [`hdbscan()`] and [`leiden()`].
@@ -120,13 +120,13 @@ impl ClusterConfig {
 }
 
 impl Clustering {
-    /// All rows in one cluster, as they are where nothing parts them.
+    /// All rows in one cluster, for when nothing separates them.
     pub(crate) fn one(method: Method, rows: usize) -> Self {
         Self::new(method, vec![0; rows], vec![1.0; rows], &[1.0])
     }
 
-    /// Numbers the clusters by falling size, of equal sizes by their first member; -1 stays. The confidence of each cluster is as
-    /// it is numbered in `labels`, or empty.
+    /// Numbers the clusters by decreasing size, equal sizes by their first member; -1 stays. The confidence of each
+    /// cluster follows the numbering of `labels`, or is empty.
     pub(crate) fn new(method: Method, labels: Vec<i32>, probability: Vec<f32>, confidence: &[f32]) -> Self {
         let k = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
         let (mut sizes, mut firsts) = (vec![0usize; k], vec![usize::MAX; k]);

@@ -1,10 +1,10 @@
 use invar_dataset::{DatasetError, Fault, FaultClass};
 use thiserror::Error;
 
-/// What can be wrong with the values, or with what is asked of them.
+/// What can be wrong with the values or the request.
 #[derive(Debug, Error)]
 pub enum ClusterError {
-    /// The number of values is no multiple of the dimension.
+    /// The number of values is not a multiple of the dimension.
     #[error("{len} values are no whole number of rows of dimension {dim}")]
     Shape {
         /// Number of values.
@@ -12,14 +12,14 @@ pub enum ClusterError {
         /// Dimension of a row.
         dim: usize,
     },
-    /// Two lists that must run in parallel do not.
+    /// Two lists that must correspond differ in length.
     #[error("{what}: expected {expected}, found {found}")]
     Length {
         /// The list.
         what: &'static str,
-        /// Its length by the other list.
+        /// The length of the other list.
         expected: usize,
-        /// Its length.
+        /// Its own length.
         found: usize,
     },
     /// A value is NaN or infinite.
@@ -32,20 +32,20 @@ pub enum ClusterError {
         /// The value.
         value: f32,
     },
-    /// There are more rows than can be numbered.
+    /// More rows than can be numbered.
     #[error("{rows} rows are more than can be numbered: {} is the most", u32::MAX)]
     Unnumbered {
-        /// Rows there are.
+        /// Number of rows.
         rows: usize,
     },
-    /// There are more rows than the method can do.
+    /// More rows than the method can handle.
     #[error("{method} of {rows} rows is too slow: its cost grows with their square, {max_rows} is the most; {hint}")]
     TooManyRows {
         /// The method.
         method: &'static str,
-        /// Rows there are.
+        /// Number of rows.
         rows: usize,
-        /// Most rows it takes.
+        /// Maximum number of rows.
         max_rows: usize,
         /// What to do instead.
         hint: &'static str,
@@ -60,10 +60,10 @@ pub enum ClusterError {
         /// What it must be.
         must: &'static str,
     },
-    /// The Leiden library refused.
+    /// The Leiden library failed.
     #[error("leiden: {0}")]
     Leiden(#[from] leiden_rs::LeidenError),
-    /// It does not fit into memory.
+    /// There is not enough memory.
     #[error(transparent)]
     Memory(#[from] DatasetError),
     /// The user asked to stop.
@@ -72,7 +72,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// Whether the data is to blame, rather than the parameters: the command line then exits with 3.
+    /// Whether the data are at fault, rather than the parameters: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
         self.class() == FaultClass::BadInput
     }

@@ -1,12 +1,12 @@
-//! Safe matrix products over row-major slices. Single-threaded each: the callers split the rows over rayon in
-//! chunks of fixed size, so that no sum depends on the number of threads.
+//! Safe matrix products over row-major slices. Each is single-threaded: the callers split the rows over rayon in chunks
+//! of fixed size, so that no sum depends on the number of threads.
 
 use matrixmultiply::{dgemm, sgemm};
 
 /// `out[i, j] = a[i] . b[j]`, for `a` `[m, dim]` and `b` `[n, dim]`; `out` is `[m, n]`.
 ///
 /// # Panics
-/// When the lengths are no such shapes.
+/// If the lengths do not match these shapes.
 pub(crate) fn products(a: &[f32], b: &[f32], dim: usize, out: &mut [f32]) {
     let (m, n) = (a.len() / dim, b.len() / dim);
     assert_eq!((a.len(), b.len(), out.len()), (m * dim, n * dim, m * n), "shapes of a product over {dim} dimensions");
@@ -21,7 +21,7 @@ pub(crate) fn products(a: &[f32], b: &[f32], dim: usize, out: &mut [f32]) {
 /// Adds `rows^T rows` to `gram` `[dim, dim]`, for `rows` `[m, dim]`.
 ///
 /// # Panics
-/// When the lengths are no such shapes.
+/// If the lengths do not match these shapes.
 pub(crate) fn add_gram(rows: &[f64], dim: usize, gram: &mut [f64]) {
     let m = rows.len() / dim;
     assert_eq!((rows.len(), gram.len()), (m * dim, dim * dim), "shapes of a Gram matrix over {dim} dimensions");

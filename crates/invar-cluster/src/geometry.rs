@@ -1,5 +1,5 @@
-//! What an embedding looks like without labels: alignment and uniformity (Wang and Isola 2020), effective rank (Roy
-//! and Vetterli 2007), and the spread whose vanishing is called collapse.
+//! Quality of an embedding without labels: alignment and uniformity (Wang and Isola 2020), effective rank (Roy and
+//! Vetterli 2007), and the spread, which vanishes in a collapse.
 
 use invar_dataset::seed;
 use nalgebra::DMatrix;
@@ -7,17 +7,17 @@ use rayon::prelude::*;
 
 use crate::{ClusterError, Rows, gemm, pca, rows, sample};
 
-/// Rows up to which [`uniformity`] takes every pair.
+/// Maximum number of rows for which [`uniformity`] uses every pair.
 pub const UNIFORMITY_MAX_ROWS: usize = 8192;
 
-/// Rows of one matrix product.
+/// Rows per matrix product.
 const BLOCK: usize = 64;
 
-/// How far each row lies from the mean of its cluster, Euclidean; noise (-1) from the nearest mean, and 0 where there is
+/// The Euclidean distance of each row to the mean of its cluster; for noise (-1), to the nearest mean, or 0 if there is
 /// none.
 ///
 /// # Errors
-/// When there are not as many labels as rows.
+/// If the numbers of labels and rows differ.
 pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, ClusterError> {
     if labels.len() != data.len() {
         return Err(ClusterError::Length { what: "cluster labels", expected: data.len(), found: labels.len() });
@@ -25,7 +25,7 @@ pub fn distances_to_means(data: Rows<'_>, labels: &[i32]) -> Result<Vec<f32>, Cl
     Ok(distances_from(data, labels, &means(data, labels)))
 }
 
-/// The same, from `means` of the clusters that are known.
+/// The same, from the known `means` of the clusters.
 pub(crate) fn distances_from(data: Rows<'_>, labels: &[i32], means: &[Option<Vec<f64>>]) -> Vec<f32> {
     let dim = data.dim();
     let distance = |row: &[f32], mean: &[f64]| {
@@ -38,10 +38,10 @@ pub(crate) fn distances_from(data: Rows<'_>, labels: &[i32], means: &[Option<Vec
     data.values().par_chunks(dim).zip(labels).map(of_row).collect()
 }
 
-/// The mean of each cluster, `[D]`; `None` of one without members. Noise (-1) has none.
+/// The mean of each cluster, `[D]`; `None` for one without members. Noise (-1) has none.
 ///
 /// # Panics
-/// When there are not as many labels as rows.
+/// If the numbers of labels and rows differ.
 pub(crate) fn means(data: Rows<'_>, labels: &[i32]) -> Vec<Option<Vec<f64>>> {
     assert_eq!(labels.len(), data.len(), "cluster labels");
     let dim = data.dim();
@@ -59,11 +59,11 @@ pub(crate) fn means(data: Rows<'_>, labels: &[i32]) -> Vec<Option<Vec<f64>>> {
     sums.chunks(dim).zip(&counts).map(mean).collect()
 }
 
-/// Mean squared distance of the two rows of each pair; 0 where there are no pairs. Less is better. Wang and Isola's
+/// Mean squared distance between the two rows of each pair; 0 without pairs. Lower is better. Wang and Isola's
 /// `L_align` with alpha = 2; for unit rows it is `2 - 2 cos`.
 ///
 /// # Errors
-/// When the two lists are not of the same shape.
+/// If the two lists differ in shape.
 pub fn alignment(anchors: Rows<'_>, keys: Rows<'_>) -> Result<f64, ClusterError> {
     let length = |what, expected, found| Err(ClusterError::Length { what, expected, found });
     if anchors.dim() != keys.dim() {
@@ -81,11 +81,11 @@ pub fn alignment(anchors: Rows<'_>, keys: Rows<'_>) -> Result<f64, ClusterError>
     Ok(squared.iter().sum::<f64>() / squared.len().max(1) as f64)
 }
 
-/// `ln mean exp(-2 |x - y|^2)` over all pairs of different rows: Wang and Isola's `L_uniform` with t = 2. 0 where
-/// all rows are the same; -4 and a little more for unit rows spread evenly over a sphere of many dimensions. Less is
-/// more uniform. `None` where there are fewer than two rows.
+/// `ln mean exp(-2 |x - y|^2)` over all pairs of different rows: Wang and Isola's `L_uniform` with t = 2. 0 if all rows
+/// are the same; slightly above -4 for unit rows spread evenly over a sphere of many dimensions. Lower is more uniform.
+/// `None` with fewer than two rows.
 ///
-/// Above [`UNIFORMITY_MAX_ROWS`] the pairs are those of a random sample of so many rows, fixed by `sample_seed`.
+/// Above [`UNIFORMITY_MAX_ROWS`] the pairs are those of a random sample of this size, determined by `sample_seed`.
 pub fn uniformity(data: Rows<'_>, sample_seed: u64) -> Option<f64> {
     let dim = data.dim();
     let gathered;
@@ -121,15 +121,15 @@ pub fn uniformity(data: Rows<'_>, sample_seed: u64) -> Option<f64> {
     Some((blocks.iter().sum::<f64>() / (n as f64 * (n - 1) as f64 / 2.0)).ln())
 }
 
-/// `exp` of the entropy of the singular values' shares: between 1, where all rows lie on one line through the
-/// origin, and D, where they fill all dimensions evenly. 0 where every value is 0. The rows are not centred (as
-/// RankMe, Garrido et al. 2023).
+/// `exp` of the entropy of the normalised singular values: between 1, if all rows lie on one line through the origin,
+/// and D, if they fill all dimensions evenly. 0 if every value is 0. The rows are not centred (as in RankMe, Garrido et
+/// al. 2023).
 pub fn effective_rank(data: Rows<'_>) -> f64 {
     let dim = data.dim();
     let gram = pca::gram(data, &vec![0.0; dim]);
     let eigenvalues = DMatrix::from_vec(dim, dim, gram).symmetric_eigenvalues();
     let largest = eigenvalues.iter().fold(0.0, |a: f64, &b| a.max(b));
-    // Eigenvalues below the rounding error of the largest are zeros.
+    // Eigenvalues below the rounding error of the largest are zero.
     let singular = eigenvalues.iter().filter(|&&v| v > largest * 1e-14).map(|v| v.sqrt());
     let singular: Vec<f64> = singular.collect();
     let total: f64 = singular.iter().sum();
@@ -140,8 +140,8 @@ pub fn effective_rank(data: Rows<'_>) -> f64 {
     entropy.exp()
 }
 
-/// Mean over the dimensions of the standard deviation of the rows at unit length: about `1 / sqrt(D)` in good health,
-/// 0 when all rows have collapsed to one (Chen and He 2021, section 4.1). 0 where there are no rows.
+/// Standard deviation of the unit-length rows, averaged over the dimensions: about `1 / sqrt(D)` in a healthy
+/// embedding, 0 when all rows have collapsed to one (Chen and He 2021, section 4.1). 0 without rows.
 pub fn embedding_std(data: Rows<'_>) -> f64 {
     let normalized = data.normalized();
     let data = Rows::new(&normalized, data.dim()).expect("finite values of the same shape");

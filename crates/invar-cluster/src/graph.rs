@@ -2,18 +2,18 @@
 
 use crate::neighbors::Neighbors;
 
-/// An edge between two nodes, or of one with itself.
+/// An edge between two nodes, or from a node to itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Edge {
     /// The smaller node.
     pub a: u32,
     /// The larger node, or the same.
     pub b: u32,
-    /// Weight, above 0. An edge of a node with itself stands for all edges within what the node was made of.
+    /// Weight, above 0. A self-edge stands for all edges within what the node was contracted from.
     pub weight: f64,
 }
 
-/// Nodes `0..num_nodes` and the edges between them, each pair once, ascending. 16 bytes an edge.
+/// Nodes `0..num_nodes` and the edges between them, each pair once, ascending. 16 bytes per edge.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Graph {
     pub num_nodes: usize,
@@ -24,9 +24,9 @@ impl Graph {
     /// The symmetric graph of the `k` nearest neighbours: an edge of weight 1 wherever one of two rows is among the `k`
     /// nearest of the other. `neighbors` are those of every row, nearest first, at least as many as are used.
     ///
-    /// `places` leaves rows out: the node of a row, or `None`. A row that is left out is passed over in the lists of the
-    /// others, whose next neighbour takes its place, so that the graph of a part of the rows is that of *their* `k`
-    /// nearest as far as the lists reach.
+    /// `places` selects rows: the node of a row, or `None`. A row without a node is skipped in the lists of the others,
+    /// whose next neighbour takes its place, so that the graph of a part of the rows is that of *their* `k` nearest as
+    /// far as the lists reach.
     pub fn of_neighbors(neighbors: &Neighbors, k: usize, places: &[Option<u32>]) -> Self {
         let mut pairs = Vec::with_capacity(places.len() * k);
         for (list, own) in neighbors.indices.chunks(neighbors.k.max(1)).zip(places) {
@@ -40,12 +40,12 @@ impl Graph {
         Self { num_nodes: places.iter().flatten().count(), edges }
     }
 
-    /// The graph in which every node is replaced by `nodes[node]`: the weights of parallel edges are added, and edges that
-    /// come to lie within a node become its own. A partition of it has the modularity of the partition of this graph that
-    /// it stands for.
+    /// The graph in which every node is replaced by `nodes[node]`: the weights of parallel edges are added, and edges
+    /// that end up within a node become self-edges. A partition of it has the same modularity as the corresponding
+    /// partition of this graph.
     ///
     /// # Panics
-    /// When there is not a number below `num_nodes` for each node.
+    /// If there is not one number below `num_nodes` per node.
     pub fn contracted(&self, nodes: &[u32], num_nodes: usize) -> Self {
         assert_eq!(nodes.len(), self.num_nodes, "what each node becomes");
         let moved = |edge: &Edge| {
@@ -54,7 +54,7 @@ impl Graph {
             Edge { a: a.min(b), b: a.max(b), weight: edge.weight }
         };
         let mut edges: Vec<Edge> = self.edges.iter().map(moved).collect();
-        // Stable, so that the weights of a pair are added in one order.
+        // Stable, so that the weights of a pair are always added in the same order.
         edges.sort_by_key(|edge| (edge.a, edge.b));
         edges.dedup_by(|next, kept| {
             let is_same = (next.a, next.b) == (kept.a, kept.b);
@@ -66,7 +66,7 @@ impl Graph {
         Self { num_nodes, edges }
     }
 
-    /// Sum of the weights of the edges at each node; an edge with itself counts twice.
+    /// Sum of the weights of the edges at each node; a self-edge counts twice.
     pub fn degrees(&self) -> Vec<f64> {
         let mut degrees = vec![0.0; self.num_nodes];
         for edge in &self.edges {
@@ -76,7 +76,7 @@ impl Graph {
         degrees
     }
 
-    /// Share of the weight at each node that leads to its own community; 1 where it has no edge.
+    /// Fraction of the weight at each node that leads to its own community; 1 if it has no edge.
     pub fn shares_within(&self, labels: &[i32]) -> Vec<f32> {
         let degrees = self.degrees();
         let mut within = vec![0.0; self.num_nodes];
@@ -88,10 +88,10 @@ impl Graph {
         within.into_iter().zip(degrees).map(share).collect()
     }
 
-    /// The communities, each parted where it does not hang together: numbers `0..`, by first node.
+    /// The communities, each split into its connected parts: numbers `0..`, by first node.
     ///
-    /// Moving nodes one by one can take the last bridge out of a community. To part what is left never lowers the
-    /// modularity, for there is no edge to lose.
+    /// Moving nodes one by one can remove the last bridge of a community. Splitting what remains never lowers the
+    /// modularity, because no edge is cut.
     pub fn connected(&self, labels: &[i32]) -> Vec<i32> {
         let mut parents: Vec<u32> = (0..self.num_nodes as u32).collect();
         fn root(parents: &mut [u32], mut node: u32) -> u32 {
@@ -119,10 +119,11 @@ impl Graph {
             .collect()
     }
 
-    /// The communities, those of `most` rows and fewer joined to the one that most of the weight of their edges leads to, the
-    /// smallest first: numbers `0..`, by first node. `sizes` are the rows of each node. One without edges stays.
+    /// The communities, with those of at most `most` rows merged into the one that most of the weight of their edges
+    /// leads to, smallest first: numbers `0..`, by first node. `sizes` are the numbers of rows per node. One without
+    /// edges stays.
     ///
-    /// A row has more neighbours than such a community has others, so that most of what is near it is elsewhere.
+    /// A row has more neighbours than such a community has other rows, so most of what is near it is elsewhere.
     pub fn without_small(&self, labels: &[i32], sizes: &[usize], most: usize) -> Vec<i32> {
         let mut labels = labels.to_vec();
         let num = labels.iter().max().map_or(0, |&label| label as usize + 1);
@@ -164,8 +165,8 @@ impl Graph {
     }
 
     /// Modularity of a partition at a resolution (Newman and Girvan 2004; Reichardt and Bornholdt 2006, with the
-    /// configuration model): `sum over communities of e / m - resolution (d / 2m)^2`, `e` the weight within, `d` the sum of
-    /// degrees, `m` the weight of all edges. 0 without edges.
+    /// configuration model): `sum over communities of e / m - resolution (d / 2m)^2`, with `e` the weight within, `d`
+    /// the sum of degrees, `m` the weight of all edges. 0 without edges.
     #[cfg(test)]
     pub fn modularity(&self, labels: &[i32], resolution: f64) -> f64 {
         let num = labels.iter().max().map_or(0, |&most| most as usize + 1);

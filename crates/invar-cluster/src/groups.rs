@@ -1,5 +1,5 @@
-//! What is known of each cluster: its members, the figures that their domain asks for, how sure it is, which other is near,
-//! which members stand for it, and what sets it apart.
+//! A description of each cluster: its members, the figures that their domain asks for, its confidence, its nearest
+//! cluster, representative members, and what sets it apart.
 
 mod contrasts;
 mod exemplars;
@@ -16,30 +16,30 @@ use crate::{
 pub use self::contrasts::{Contrast, Contrasts};
 pub use self::exemplars::EXEMPLARS;
 
-/// Share of what joins a row to others below which its cluster is in doubt.
+/// Fraction of the weight joining a row to others below which its assignment is doubtful.
 pub const DOUBTFUL: f32 = 0.5;
 
-/// Clusters as they are known, one value a row.
+/// A clustering, one value per row.
 #[derive(Clone, Copy, Debug)]
 pub struct Labelled<'a> {
     /// Cluster of each row; -1 is noise.
     pub labels: &'a [i32],
-    /// How surely the row belongs to it.
+    /// How confident the assignment is.
     pub probability: &'a [f32],
-    /// How far each cluster is found again; empty where that is not known.
+    /// How reproducible each cluster is; empty if unknown.
     pub confidence: &'a [f32],
-    /// Whether the probability is a share of what lies near the row, so that half of it means something.
+    /// Whether the probability is a fraction of what lies near the row, so that a half is meaningful.
     pub are_shares: bool,
 }
 
-/// A row for each cluster.
+/// One row per cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupTable {
     /// What the members are called.
     pub noun: String,
     /// Names of the domain's figures.
     pub figures: Vec<String>,
-    /// The clusters by number, then noise where there is any.
+    /// The clusters by number, then noise if there is any.
     pub groups: Vec<Group>,
 }
 
@@ -48,31 +48,31 @@ pub struct GroupTable {
 pub struct Group {
     /// Number of the cluster; -1 is noise.
     pub cluster: i32,
-    /// Its members.
+    /// Number of members.
     pub members: usize,
-    /// The domain's figures, as [`GroupTable::figures`] names them; `None` where no member has the values.
+    /// The domain's figures, in the order of [`GroupTable::figures`]; `None` if no member has the values.
     pub figures: Vec<Option<f64>>,
-    /// How far it is found again in halves of the rows, `[0, 1]`.
+    /// How reproducible it is in halves of the rows, `[0, 1]`.
     pub confidence: Option<f32>,
-    /// Members whose probability is below [`DOUBTFUL`], where that is a share.
+    /// Number of members whose probability is below [`DOUBTFUL`], if that is a fraction.
     pub doubtful: Option<usize>,
     /// The cluster whose mean is nearest by cosine.
     pub nearest: Option<i32>,
     /// 1 less the cosine of the two means.
     pub distance: Option<f32>,
-    /// Rows that stand for it, the medoid first; none of noise.
+    /// Representative rows, the medoid first; none for noise.
     pub exemplars: Vec<usize>,
-    /// What sets it apart from all other rows, the largest effect first; empty where nobody compared ([`Contrasts`]).
+    /// What sets it apart from all other rows, largest effect first; empty if not compared ([`Contrasts`]).
     #[serde(default)]
     pub apart: Vec<Contrast>,
 }
 
 impl GroupTable {
-    /// Of rows and their clusters. `columns` are those that the figures are made of, as far as there are; figures of others
-    /// are left out.
+    /// The table for rows and their clusters. `columns` are those that the figures are computed from, as far as
+    /// available; figures of missing columns are left out.
     ///
     /// # Errors
-    /// When lists that should have a value a row have not.
+    /// If a list that should have one value per row does not.
     pub fn new(
         rows: Rows<'_>,
         of: Labelled<'_>,
@@ -124,11 +124,11 @@ impl GroupTable {
         group.figures[at]
     }
 
-    /// A line of names, then one a cluster, with tabs between; what is not known is empty. `ids` are the names of the rows,
-    /// `keys` their keys where there are any.
+    /// A header line, then one line per cluster, separated by tabs; unknown values are empty. `ids` are the names of
+    /// the rows, `keys` their keys, if any.
     ///
     /// # Panics
-    /// When there is not a name a row.
+    /// If there is not one name per row.
     pub fn to_tsv(&self, ids: &[String], keys: Option<&[i64]>) -> String {
         let figures = self.figures.join("\t");
         let figures = if figures.is_empty() { figures } else { format!("\t{figures}") };
@@ -158,23 +158,24 @@ impl GroupTable {
     }
 }
 
-/// How many clusters there are, and how many groups: noise (-1) is one, the last, where there is any.
+/// The number of clusters, and of groups: noise (-1), if there is any, is the last group.
 fn extent(labels: &[i32]) -> (usize, usize) {
     let num_clusters = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
     (num_clusters, num_clusters + usize::from(labels.iter().any(|&label| label < 0)))
 }
 
-/// A name or word that would end a cell or a line has blanks instead.
+/// Replaces whatever would end a cell or a line in a name or word by a space.
 fn one_line(text: &str) -> String {
     text.replace(|letter: char| letter.is_control(), " ")
 }
 
-/// Four digits after the point below a thousand, none above.
+/// Four decimals below a thousand, none above.
 fn plain(value: f64) -> String {
     if value.fract() == 0.0 || value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.4}") }
 }
 
-/// For each cluster the one whose mean has the largest cosine with its own, and 1 less the cosine; `None` of the only one.
+/// For each cluster the one whose mean has the largest cosine with its own, and 1 less the cosine; `None` if there is
+/// only one.
 fn nearest_means(rows: Rows<'_>, labels: &[i32]) -> Result<Vec<Option<(i32, f32)>>, ClusterError> {
     let means = geometry::means(rows, labels);
     let there: Vec<usize> = (0..means.len()).filter(|&cluster| means[cluster].is_some()).collect();
@@ -247,15 +248,15 @@ fn n50(mut values: Vec<f64>) -> Option<f64> {
     })
 }
 
-/// The values of a column as numbers; `None` where there is no such column. Text is no number.
+/// The values of a column as numbers; `None` if there is no such column. Text is not a number.
 fn numbers_of<'a>(columns: &'a [Column], name: &str) -> Option<Numbers<'a>> {
     numbers(&columns.iter().find(|column| column.name == name)?.data)
 }
 
-/// The value of each row as a number, where there is one.
+/// The value of each row as a number, if there is one.
 type Numbers<'a> = Box<dyn Fn(usize) -> Option<f64> + 'a>;
 
-/// The values of a column as numbers; `None` of text.
+/// The values of a column as numbers; `None` for text.
 fn numbers(data: &ColumnData) -> Option<Numbers<'_>> {
     Some(match data {
         ColumnData::U8(values) => Box::new(|row| values[row].map(f64::from)),

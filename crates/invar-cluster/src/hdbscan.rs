@@ -3,8 +3,8 @@
 //! ```text
 //! rows -> nearest of each -> spanning tree by mutual reachability -> clusters that last as density falls
 //! ```
-//! The tree is that of the graph of nearest neighbours, whose parts are then joined by what is nearest between them: without
-//! trees of the space, which are of no use in many dimensions, and without all pairs.
+//! The tree is that of the graph of nearest neighbours, whose components are then joined by the shortest edges between
+//! them: without spatial trees, which are of no use in many dimensions, and without all pairs.
 
 mod condensed;
 mod spanning;
@@ -18,20 +18,20 @@ use crate::{
     neighbors::{self, Metric},
 };
 
-/// Least number of neighbours that the spanning tree is sought among.
+/// Minimum number of neighbours in the graph for the spanning tree.
 const NEIGHBORS: usize = 15;
 
 /// HDBSCAN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HdbscanConfig {
-    /// Least rows of a cluster, at least 2.
+    /// Minimum number of rows per cluster, at least 2.
     pub min_cluster_size: usize,
-    /// Neighbours, the row itself counted, that fix the density at a row: more make the clustering more
-    /// conservative. `min_cluster_size` where not given. At most 1,000.
+    /// Neighbours, counting the row itself, that determine the density at a row: more make the clustering more
+    /// conservative. Defaults to `min_cluster_size`. At most 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_samples: Option<usize>,
-    /// Whether everything may be one cluster.
+    /// Whether all rows may be one cluster.
     pub allow_single_cluster: bool,
     /// Clusters nearer to each other than this are not split (Malzer and Baum 2020).
     pub epsilon: f64,
@@ -45,11 +45,11 @@ impl Default for HdbscanConfig {
 
 /// Clusters `data` by Euclidean distance; fewer rows than `min_cluster_size` are all noise.
 ///
-/// `probability` is the membership of McInnes's implementation: the density at which the row leaves its cluster over the
-/// density to which the cluster lasts. 1 in the densest part, falling outwards.
+/// `probability` is the membership of McInnes's implementation: the density at which the row leaves its cluster over
+/// the density up to which the cluster lasts. 1 in the densest part, decreasing outwards.
 ///
 /// # Errors
-/// When a parameter is out of range, the memory does not suffice, or the user cancels.
+/// If a parameter is out of range, there is not enough memory, or the user cancels.
 pub fn hdbscan(data: Rows<'_>, config: &HdbscanConfig, progress: &dyn Progress) -> Result<Clustering, ClusterError> {
     config.validate()?;
     let min_samples = config.min_samples.unwrap_or(config.min_cluster_size.min(MOST_SAMPLES));
@@ -66,7 +66,7 @@ pub fn hdbscan(data: Rows<'_>, config: &HdbscanConfig, progress: &dyn Progress) 
     Ok(Clustering::new(Method::Hdbscan, labels, probability, &[]))
 }
 
-/// Most neighbours that fix a density.
+/// Maximum number of neighbours that determine a density.
 const MOST_SAMPLES: usize = 1_000;
 
 impl HdbscanConfig {

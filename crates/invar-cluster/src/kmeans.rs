@@ -1,8 +1,9 @@
 //! k-means: greedy k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's iteration with Hamerly's bounds (2010),
-//! which skip the points that cannot have changed their centre. Exact: the bounds save time, not work that counts.
+//! which skip the points that cannot have changed their centre. Exact: the bounds only save time.
 //!
-//! Shapes: n rows, D dimensions, k centres. Sums run over chunks of fixed size and are added up in chunk order, or
-//! over the members of a centre in row order, so labels and centres are byte-identical at any number of threads.
+//! Shapes: n rows, D dimensions, k centres. Sums run over chunks of fixed size and are added up in chunk order, or over
+//! the members of a centre in row order, so labels and centres are byte-identical with any number of threads. A row's
+//! *own* centre is the one it is assigned to.
 
 mod halves;
 mod init;
@@ -26,11 +27,11 @@ pub(crate) use self::halves::outcomes;
 /// How many clusters to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumClusters {
-    /// So many; where there are fewer rows, as many as there are rows.
+    /// This many; with fewer rows, as many as there are rows.
     Fixed(usize),
-    /// The number, up to `k_max`, at which clusters lie furthest apart and are found again in halves of the rows: the largest
-    /// product of the silhouette and the mean Jaccard similarity, on a random sample of at most 6,000 rows. 1 where there is
-    /// none.
+    /// The number, up to `k_max`, whose clusters are best separated and most reproducible in halves of the rows: the
+    /// largest product of the silhouette and the mean Jaccard similarity, on a random sample of at most 6,000 rows. 1
+    /// if there is none.
     Auto,
 }
 
@@ -42,13 +43,13 @@ pub struct KMeansConfig {
     pub k: NumClusters,
     /// Largest number of clusters that `"auto"` tries.
     pub k_max: usize,
-    /// Independent starts; the one of least inertia wins (scikit-learn's `n_init`).
+    /// Independent starts; the one with the lowest inertia wins (scikit-learn's `n_init`).
     pub restarts: usize,
-    /// Most iterations of one start.
+    /// Maximum number of iterations per start.
     pub max_iterations: usize,
-    /// A start ends when the centres' squared movement is at most this share of the mean variance of a dimension.
+    /// A start ends when the centres' squared movement is at most this fraction of the mean variance of a dimension.
     pub tolerance: f64,
-    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    /// Determines every random choice. Not a key of this table: a recipe has one seed for everything.
     #[serde(skip)]
     pub seed: u64,
     /// Spherical k-means (Dhillon and Modha 2001): rows and centres are scaled to unit length, so that clusters are
@@ -70,32 +71,32 @@ impl Default for KMeansConfig {
     }
 }
 
-/// What k-means found.
+/// The result of k-means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KMeans {
     /// Cluster of each row, `0..k`.
     pub labels: Vec<i32>,
-    /// Centres, `[k, D]`. Where there are fewer distinct rows than `k`, some coincide and have no members.
+    /// Centres, `[k, D]`. With fewer distinct rows than `k`, some coincide and have no members.
     pub centers: Vec<f32>,
-    /// Number of centres: what was asked, at most the number of rows.
+    /// Number of centres: as requested, but at most the number of rows.
     pub k: usize,
     /// Sum of squared distances to the own centre.
     pub inertia: f64,
     /// How clearly a row belongs to its cluster, `[0, 1]`: `1 - d1 / d2` for the distances to the nearest and the
-    /// second nearest centre. 0 half-way between the two, 1 on the centre; 1 everywhere when `k` is 1.
+    /// second nearest centre. 0 half-way between the two, 1 at the centre; 1 everywhere if `k` is 1.
     pub probability: Vec<f32>,
     /// Iterations of the winning start.
     pub iterations: usize,
     /// Whether the winning start ended before `max_iterations`.
     pub converged: bool,
-    /// What was tried to find `k`; empty where it was given.
+    /// What was tried to find `k`; empty if it was given.
     pub candidates: Vec<Candidate>,
 }
 
 /// Clusters `data`. No rows give no labels and no centres.
 ///
 /// # Errors
-/// When a parameter is out of range, or the user cancels.
+/// If a parameter is out of range, or the user cancels.
 pub fn kmeans(data: Rows<'_>, config: &KMeansConfig, progress: &dyn Progress) -> Result<KMeans, ClusterError> {
     config.validate()?;
     let k = match config.k {
@@ -146,7 +147,7 @@ impl KMeansConfig {
             Self { k_max: 0 | 1, .. } => refuse("k_max", self.k_max.to_string(), "at least 2"),
             Self { restarts: 0, .. } => refuse("restarts", "0".into(), "at least 1"),
             Self { max_iterations: 0, .. } => refuse("max_iterations", "0".into(), "at least 1"),
-            // Written so that NaN is refused too.
+            // Written so that NaN is rejected too.
             Self { tolerance, .. } if !(*tolerance >= 0.0 && tolerance.is_finite()) => {
                 refuse("tolerance", tolerance.to_string(), "0 or a positive number")
             }
@@ -156,11 +157,11 @@ impl KMeansConfig {
 }
 
 impl KMeans {
-    /// How far each cluster of `data` is found again in random halves of at most 6,000 of its rows: the mean Jaccard similarity
-    /// with the cluster there that is most like it (Hennig 2007).
+    /// How reproducible each cluster of `data` is in random halves of at most 6,000 of its rows: the mean Jaccard
+    /// similarity with the most similar cluster there (Hennig 2007).
     ///
     /// # Errors
-    /// None that k-means itself did not have.
+    /// None beyond those of k-means itself.
     pub fn confidence(&self, data: Rows<'_>, config: &KMeansConfig) -> Result<Vec<f32>, ClusterError> {
         if self.k < 2 {
             return Ok(vec![1.0; self.k]);
@@ -182,10 +183,10 @@ impl KMeans {
     }
 }
 
-/// The rows as the iteration wants them.
+/// The rows in the form that the iteration needs.
 struct Prepared<'a> {
-    /// `[n, D]`: unit length when spherical; less `offset` where the mean is so far from the origin that
-    /// `|x|^2 - 2 x.c + |c|^2` would lose its digits.
+    /// `[n, D]`: of unit length if spherical; minus `offset` if the mean is so far from the origin that `|x|^2 - 2 x.c
+    /// + |c|^2` would lose its digits.
     values: Cow<'a, [f32]>,
     dim: usize,
     /// Subtracted from every row, `[D]`.
@@ -197,7 +198,7 @@ struct Prepared<'a> {
     spherical: bool,
 }
 
-/// Rows in a chunk: the unit of parallel work, and of the order of sums.
+/// Rows per chunk: the unit of parallel work, and of the order of sums.
 const CHUNK: usize = 4096;
 
 impl<'a> Prepared<'a> {
@@ -246,7 +247,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// `1 - d1 / d2`, of squared distances; `second` is infinite where there is one centre.
+/// `1 - d1 / d2`, from squared distances; `second` is infinite if there is one centre.
 fn margin(first_squared: f32, second_squared: f32) -> f32 {
     if second_squared == 0.0 { 0.0 } else { 1.0 - (first_squared / second_squared).sqrt() }
 }

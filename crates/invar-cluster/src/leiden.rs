@@ -1,14 +1,14 @@
-//! Leiden communities (Traag, Waltman, van Eck 2019) of the graph of nearest neighbours, by modularity or the constant Potts
-//! model with a resolution.
-//! Nodes are moved by the crate `leiden-rs`; here are the graph, rows that must stay together, and the choice of the
-//! resolution.
+//! Leiden communities (Traag, Waltman, van Eck 2019) of the graph of nearest neighbours, by modularity or the constant
+//! Potts model, with a resolution.
+//! Nodes are moved by the crate `leiden-rs`; this module adds the graph, rows that must stay together, and the choice
+//! of the resolution.
 //!
 //! ```text
 //! rows -> 2k nearest of each, once -> graph of the k nearest            -> contracted -> Leiden -> communities
 //!                                 \-> the same of a half of the rows, 4x -> contracted -> Leiden -> found again?
 //! ```
-//! Modularity compares shares of the weight, and the resolution of the Potts model counts in the mean density of the graph, so
-//! that it means the same for all rows and for half of them.
+//! Modularity compares fractions of the weight, and the resolution of the Potts model is in units of the mean density
+//! of the graph, so it means the same for all rows and for half of them.
 
 mod part;
 mod resolution;
@@ -29,24 +29,24 @@ use crate::{
 
 pub use self::resolution::Resolution;
 
-/// Times that the rows are halved; both halves are clustered.
+/// How often the rows are halved; both halves are clustered.
 const SPLITS: u64 = 2;
-/// Clusters of a resolution that is tried, at most.
+/// Maximum number of clusters at a resolution that is tried.
 const MOST_CLUSTERS: usize = 100;
 /// Names the random streams of the sample, the halves, and the order in which nodes are moved.
 const STREAM: u64 = 0x6c65_6964_656e;
 
-/// What a good clustering has much of.
+/// The quality function to maximise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
-    /// Weight within clusters beyond that of chance, which rows of many and strong edges have more of (Newman and Girvan 2004;
-    /// with a resolution, Reichardt and Bornholdt 2006).
+    /// Weight within clusters beyond that expected by chance, which is higher for rows with many and strong edges
+    /// (Newman and Girvan 2004; with a resolution, Reichardt and Bornholdt 2006).
     #[default]
     Modularity,
-    /// The constant Potts model: weight within clusters beyond that of a density, the same for all (Traag, Van Dooren and
-    /// Nesterov 2011). Large graphs hide no small clusters from it. The resolution is the density, in mean densities of the
-    /// graph: total weight of both directions over the square of the rows.
+    /// The constant Potts model: weight within clusters beyond that of a fixed density (Traag, Van Dooren and Nesterov
+    /// 2011). It finds small clusters even in large graphs. The resolution is the density, in units of the graph's mean
+    /// density: total weight of both directions over the square of the number of rows.
     Cpm,
 }
 
@@ -54,24 +54,25 @@ pub enum Quality {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeidenConfig {
-    /// What is made large.
+    /// The quality function to maximise.
     pub quality: Quality,
-    /// How finely to divide, or `"auto"`: the larger, the more clusters.
+    /// How finely to divide, or `"auto"`: larger values give more clusters.
     pub resolution: Resolution,
-    /// Name of a column of integers: rows that have one value in it are never parted. Whoever has the columns looks it up,
-    /// and hands its values to [`leiden`].
+    /// Name of a column of integers: rows with the same value in it are never separated. The caller looks it up and
+    /// passes its values to [`leiden`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub together: Option<String>,
-    /// Name of a column of text: values of `together`, a blank between them, that the row's own is alike but not one with.
+    /// Name of a column of text: values of `together`, separated by spaces, that are similar to the row's own but
+    /// distinct from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
-    /// Neighbours of a row in the graph. A cluster has more rows than that: what few rows there are else join the cluster that
-    /// most of what is near them is in.
+    /// Neighbours of a row in the graph. A cluster has more rows than that: smaller ones are merged into the cluster
+    /// that contains most of what is near them.
     pub neighbors: usize,
-    /// Rows that the graph is built on, drawn at random where there are more: it is clustered five times over. Every other row
-    /// gets the cluster of most of its nearest ones of them, or that of the rows that it must stay with.
+    /// Rows that the graph is built on, drawn at random if there are more: it is clustered five times. Every other row
+    /// gets the majority cluster of its nearest sampled rows, or that of the rows that it must stay with.
     pub sample: usize,
-    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    /// Determines every random choice. Not a key of this table: a recipe has one seed for everything.
     #[serde(skip)]
     pub seed: u64,
 }
@@ -91,14 +92,15 @@ impl Default for LeidenConfig {
     }
 }
 
-/// Clusters `data` by the cosine neighbours of its rows. Rows that `ties` have together are one node of the graph, with the
-/// edges of all of them, and so are never parted; those that they keep apart have no edge with each other.
+/// Clusters `data` by the cosine neighbours of its rows. Rows that `ties` keep together are one node of the graph, with
+/// the edges of all of them, and so are never separated; those that they keep apart have no edge between them.
 ///
-/// Every cluster hangs together in the graph. `probability` is the share of the weight of the row's edges (of those of all
-/// rows that it must stay with) that lead to its own cluster: below a half, more leads elsewhere.
+/// Every cluster is connected in the graph. `probability` is the fraction of the weight of the row's edges (of those of
+/// all rows that it must stay with) that lead to its own cluster: below a half, more leads elsewhere.
 ///
 /// # Errors
-/// When a parameter is out of range, the ties are not of one value a row, the memory does not suffice, or the user cancels.
+/// If a parameter is out of range, the ties do not have one value per row, there is not enough memory, or the user
+/// cancels.
 pub fn leiden(
     data: Rows<'_>,
     ties: Option<&Ties>,
@@ -155,12 +157,12 @@ pub(crate) fn outcomes(
     }
     let parts = Parts::new(rows, ties, config, progress)?;
     let mut outcomes = parts.outcomes(&Resolution::CANDIDATES, config.seed, progress)?;
-    // What is finer than this has its score from a few rows each.
+    // The score of anything finer would rest on a few rows per cluster.
     outcomes.retain(|outcome| outcome.confidence.len() <= MOST_CLUSTERS);
     Ok(outcomes)
 }
 
-/// Some rows and their halves, each as a graph, and the neighbours that all of them are made of.
+/// Some rows and their halves, each as a graph, and the neighbours that all of them are built from.
 struct Parts {
     parts: Vec<Part>,
     near: Neighbors,
@@ -183,7 +185,7 @@ impl Parts {
                 &none
             }
         };
-        // Half of the rows have about as many as are needed among themselves.
+        // Half of the rows have about enough of these among themselves.
         let near = neighbors::of_all(rows, 2 * config.neighbors, Metric::Cosine, progress)?;
         let whole = Part::whole(&near, config.neighbors, ties);
         let halves = (0..SPLITS).flat_map(|split| Part::halves(&near, config.neighbors, ties, config.seed, split));
@@ -195,11 +197,11 @@ impl Parts {
         &self.parts[0]
     }
 
-    /// The clusters of the whole at each resolution, and how far each is found again in the halves.
+    /// The clusters of the whole at each resolution, and how reproducible each is in the halves.
     fn outcomes(&self, tried: &[f64], seed: u64, progress: &dyn Progress) -> Result<Vec<Outcome>, ClusterError> {
         let parts = &self.parts;
         progress.message("clustering");
-        // The parts are what is large, and are looked at by all resolutions.
+        // The parts are large, and are used by all resolutions.
         let graphs = parts.par_iter().map(|part| part.prepared()).collect::<Result<Vec<_>, _>>()?;
         let runs: Vec<(usize, usize)> =
             (0..tried.len()).flat_map(|at| (0..parts.len()).map(move |of| (at, of))).collect();

@@ -1,7 +1,7 @@
 //! Clustering, projection and scores over embeddings.
 //!
-//! Everything here is a pure function of row-major `f32` values, wrapped in [`Rows`]: nothing prints, nothing
-//! reads files, and the same seed gives byte-identical results at any number of rayon threads.
+//! Everything here is a pure function of row-major `f32` values, wrapped in [`Rows`]: nothing prints, nothing reads
+//! files, and the same seed gives byte-identical results with any number of rayon threads.
 //!
 //! ```text
 //! Rows [n, D] --+-- ClusterConfig::run ---> Clustering { labels, probability }   k-means, HDBSCAN, Leiden, or what fits

@@ -1,8 +1,8 @@
-//! Nearest neighbours, and what known labels say about them.
+//! Nearest neighbours, and how well they agree with known labels.
 //!
-//! Exact ones by blocks of matrix products: the cost is `queries x n x D`, the memory `queries x k`. Those of all of many
-//! rows by cells and the neighbours of neighbours, with what share of them is found. An [`Index`] answers queries from outside
-//! by the same cells, and can be stored.
+//! Exact neighbours by blocks of matrix products: the cost is `queries x n x D`, the memory `queries x k`. The
+//! neighbours of all rows of a large set by cells and neighbours of neighbours, with the fraction of them that is
+//! found. An [`Index`] answers external queries with the same cells, and can be stored.
 
 mod approximate;
 mod cells;
@@ -24,50 +24,51 @@ pub use votes::{KnnConfig, KnnScores, knn_scores};
 /// What "near" means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Largest cosine of the angle. A row of zeros has cosine 0 with every other.
+    /// Largest cosine of the angle. A zero row has cosine 0 with every other.
     Cosine,
-    /// Least Euclidean distance.
+    /// Smallest Euclidean distance.
     Euclidean,
 }
 
 /// The neighbours of some rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbors {
-    /// Neighbours of a query: `k`, or as many as there are other rows.
+    /// Neighbours per query: `k`, or as many as there are other rows.
     pub k: usize,
-    /// Row numbers, nearest first, of equally near ones the first; `[queries, k]`.
+    /// Row indices, nearest first, ties by index; `[queries, k]`.
     pub indices: Vec<u32>,
     /// Cosine, or Euclidean distance; `[queries, k]`.
     pub values: Vec<f32>,
-    /// Share of the neighbours that are as near as the `k` nearest: 1 of an exact search, else as measured on some rows.
+    /// Fraction of the neighbours that are as near as the true `k` nearest: 1 for an exact search, otherwise measured
+    /// on some rows.
     pub recall: f64,
 }
 
 impl Neighbors {
-    /// The neighbours of a query, nearest first, and how near they are; `None` where there are none to find.
+    /// The neighbours of a query, nearest first, and how near they are; `None` if there are none.
     pub fn of(&self, query: usize) -> Option<(&[u32], &[f32])> {
         let range = query * self.k..(query + 1) * self.k;
         (self.k > 0).then(|| (&self.indices[range.clone()], &self.values[range]))
     }
 }
 
-/// Queries of one matrix product, and rows.
+/// Queries, and rows, per matrix product.
 const QUERIES: usize = 256;
 const TILE: usize = 512;
-/// Scores that are looked at together, whether one of them is large enough.
+/// Scores that are checked together for a large enough one.
 const GLANCE: usize = 32;
-/// Rows above which the neighbours of all are not looked for among all.
+/// Number of rows above which the neighbours of all rows are found approximately.
 const EXACT_ROWS: usize = 20_000;
-/// Fixes the draws of rows: a search has no seed, as it is not to be another one under another.
+/// Determines the draws of rows: a search has no seed, because its result should not depend on one.
 const SEED: u64 = 0x6e65_6172;
 
-/// The `k` nearest other rows of rows `queries` (all of them: `0..n`), a row never being its own neighbour.
+/// The `k` nearest other rows of rows `queries` (all of them: `0..n`); a row is never its own neighbour.
 ///
 /// # Errors
-/// When there are more than `u32::MAX` rows.
+/// If there are more than `u32::MAX` rows.
 ///
 /// # Panics
-/// When a query is no row.
+/// If a query is not a row.
 pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> Result<Neighbors, ClusterError> {
     check_rows(data)?;
     let normalized = match metric {
@@ -81,13 +82,13 @@ pub fn nearest(data: Rows<'_>, queries: &[usize], k: usize, metric: Metric) -> R
     Ok(base.search(&asked, k.min(data.len().saturating_sub(1)), |query| Some(queries[query])))
 }
 
-/// The `k` nearest other rows of every row, told and stopped as it goes: all of them up to 20,000 rows, nearly all
-/// ([`Neighbors::recall`]) above. At most 1,000 are found of so many rows.
+/// The `k` nearest other rows of every row, with progress and cancellation: exact up to 20,000 rows, nearly so
+/// ([`Neighbors::recall`]) above, where at most 1,000 are found per row.
 ///
 /// # Errors
-/// When there are more than `u32::MAX` rows, the memory does not suffice, or the user cancels.
+/// If there are more than `u32::MAX` rows, there is not enough memory, or the user cancels.
 pub fn of_all(data: Rows<'_>, k: usize, metric: Metric, progress: &dyn Progress) -> Result<Neighbors, ClusterError> {
-    /// Rows between two looks at the user's wish.
+    /// Rows between two checks for cancellation.
     const STRETCH: usize = 16 * QUERIES;
     check_rows(data)?;
     let k = k.min(data.len().saturating_sub(1));
@@ -112,18 +113,18 @@ pub fn of_all(data: Rows<'_>, k: usize, metric: Metric, progress: &dyn Progress)
     Ok(all)
 }
 
-/// Memory that [`of_all`] takes at most beyond the rows, bytes.
+/// Peak memory of [`of_all`] beyond the rows, in bytes.
 pub(crate) fn memory_bytes(num_rows: usize, dim: usize, k: usize) -> usize {
     approximate::memory_bytes(num_rows, dim, k.min(1_000))
 }
 
-/// The `k` nearest of `data` to foreign rows `asked`.
+/// The `k` nearest rows of `data` to the external rows `asked`.
 pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize, metric: Metric) -> Neighbors {
     let normalized = match metric {
         Metric::Cosine => Some(data.normalized()),
         Metric::Euclidean => None,
     };
-    // The length of a query changes no order.
+    // The length of a query does not affect the order.
     Base::new(normalized.as_deref().unwrap_or(data.values()), data.dim(), metric).search(
         asked.values(),
         k.min(data.len()),
@@ -131,18 +132,18 @@ pub(crate) fn nearest_to(data: Rows<'_>, asked: Rows<'_>, k: usize, metric: Metr
     )
 }
 
-/// For each query the gallery row of the largest cosine, of equal ones the first; nothing in an empty gallery.
+/// For each query the gallery row with the largest cosine, the first of equal ones; empty for an empty gallery.
 ///
 /// # Errors
-/// When the dimensions differ, or the gallery has more than `u32::MAX` rows.
+/// If the dimensions differ, or the gallery has more than `u32::MAX` rows.
 pub fn retrieve(gallery: Rows<'_>, queries: Rows<'_>) -> Result<Vec<u32>, ClusterError> {
     retrieve_where(gallery, queries, |_| None)
 }
 
-/// As [`retrieve`], but query `i` never finds gallery row `own[i]`: which *other* sample is nearest.
+/// As [`retrieve`], but query `i` never finds gallery row `own[i]`: finds the nearest *other* sample.
 ///
 /// # Errors
-/// As [`retrieve`], and when there is not an own row for each query.
+/// As [`retrieve`], and if there is not one own row per query.
 pub fn retrieve_other(gallery: Rows<'_>, queries: Rows<'_>, own: &[usize]) -> Result<Vec<u32>, ClusterError> {
     check_own(queries, own)?;
     if gallery.len() < 2 {
@@ -151,7 +152,7 @@ pub fn retrieve_other(gallery: Rows<'_>, queries: Rows<'_>, own: &[usize]) -> Re
     retrieve_where(gallery, queries, |query| Some(own[query]))
 }
 
-/// Share of the queries whose nearest gallery row is their own: query `i` and gallery row `own[i]` are of one sample
+/// Fraction of the queries whose nearest gallery row is their own: query `i` and gallery row `own[i]` are of one sample
 /// (retrieval top-1). One over the size of the gallery by chance.
 ///
 /// # Errors
@@ -174,7 +175,7 @@ fn retrieve_where(
     }
     check_rows(gallery)?;
     let values = gallery.normalized();
-    // The length of a query changes no order.
+    // The length of a query does not affect the order.
     let base = Base::new(&values, gallery.dim(), Metric::Cosine);
     Ok(base.search(queries.values(), 1.min(gallery.len()), itself).indices)
 }
@@ -188,7 +189,7 @@ fn check_own(queries: Rows<'_>, own: &[usize]) -> Result<(), ClusterError> {
     }
 }
 
-/// Row numbers are of 32 bits.
+/// Row indices have 32 bits.
 fn check_rows(data: Rows<'_>) -> Result<(), ClusterError> {
     let (method, rows, max_rows) = ("nearest neighbours", data.len(), u32::MAX as usize);
     if rows > max_rows {
@@ -197,8 +198,8 @@ fn check_rows(data: Rows<'_>) -> Result<(), ClusterError> {
     Ok(())
 }
 
-/// The label of most of the rows `near`, of equally many that of the nearest, and its share; `labels` are those of all rows.
-/// (0, 0) of no rows.
+/// The majority label of the rows `near`, ties going to the nearest, and its fraction; `labels` are those of all rows.
+/// (0, 0) for no rows.
 pub(crate) fn vote(near: &[u32], labels: &[i32]) -> (i32, f32) {
     let mut votes: Vec<(i32, usize)> = Vec::new();
     for &row in near {
@@ -244,7 +245,7 @@ impl<'a> Base<'a> {
         Neighbors { k, indices, values, recall: 1.0 }
     }
 
-    /// The `k` best of each query, or as many as there are, with their scores, one query after another.
+    /// The `k` best rows for each query, or as many as there are, with their scores, one query after another.
     fn best(&self, asked: &[f32], k: usize, itself: impl Fn(usize) -> Option<usize> + Sync) -> Vec<(f32, u32)> {
         let blocks: Vec<Vec<(f32, u32)>> = asked
             .par_chunks(QUERIES * self.dim)
@@ -267,12 +268,12 @@ impl<'a> Base<'a> {
         Self { values, dim: self.dim, metric: self.metric, half_norms: self.half_norms[rows].to_vec() }
     }
 
-    /// How near `other` is to `row`: the larger, the nearer, among those of one row.
+    /// How near `other` is to `row`: larger means nearer, comparable among those of one row.
     fn score(&self, row: usize, other: usize) -> f32 {
         rows::dot(self.row(row), self.row(other)) - self.half_norms[other]
     }
 
-    /// The `k` best of each query of a block, by the names of rows; a query does not find what is called as itself.
+    /// The `k` best of each query of a block, by the ids of rows; a query does not find the row with its own id.
     fn best_of_block(
         &self,
         asked: &[f32],
@@ -318,7 +319,7 @@ impl<'a> Base<'a> {
         best
     }
 
-    /// Turns scores into the metric's own values.
+    /// Converts scores into the metric's own values.
     fn measure(&self, query: &[f32], mut best: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
         if self.metric == Metric::Euclidean {
             for (value, row) in &mut best {
@@ -331,7 +332,7 @@ impl<'a> Base<'a> {
     }
 }
 
-/// Keeps the `k` largest scores, falling; of equal ones those of the first rows.
+/// Keeps the `k` largest scores, in descending order; ties by index.
 fn insert(best: &mut Vec<(f32, u32)>, k: usize, score: f32, row: u32) {
     let is_before = |&(other, its_row): &(f32, u32)| other > score || (other == score && its_row < row);
     if best.len() == k && is_before(&best[k - 1]) {

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use crate::{ClusterError, Rows, gemm};
 
-/// Parts that the rows are split into; their sums are added up in order.
+/// Number of parts that the rows are split into; their sums are added up in order.
 const PARTS: usize = 32;
-/// Rows that are converted to double precision at a time.
+/// Rows converted to double precision at a time.
 const BLOCK: usize = 256;
 
 /// A fitted projection. Signs are fixed: the loading of largest magnitude of each component is positive.
@@ -15,17 +15,16 @@ const BLOCK: usize = 256;
 pub struct Pca {
     /// Mean row, `[D]`.
     pub mean: Vec<f64>,
-    /// Unit directions by falling variance, `[num_components, D]`.
+    /// Unit directions by decreasing variance, `[num_components, D]`.
     pub components: Vec<f64>,
-    /// Variance along each, with the divisor n - 1, as scikit-learn's `explained_variance_`.
+    /// Variance along each, with divisor n - 1, like scikit-learn's `explained_variance_`.
     pub explained_variance: Vec<f64>,
-    /// Share of the whole variance; 0 where there is none.
+    /// Fraction of the total variance; 0 if there is none.
     pub explained_variance_ratio: Vec<f64>,
 }
 
 impl Pca {
-    /// Fits `num_components`, at most D. With fewer than two rows every variance is 0 and the directions are
-    /// the axes.
+    /// Fits `num_components`, at most D. With fewer than two rows every variance is 0 and the directions are the axes.
     pub fn fit(data: Rows<'_>, num_components: usize) -> Self {
         let dim = data.dim();
         let mean = mean(data);
@@ -51,7 +50,7 @@ impl Pca {
     /// Coordinates along the components, `[n, num_components]`.
     ///
     /// # Errors
-    /// When the rows have another dimension than those fitted.
+    /// If the rows differ in dimension from those fitted.
     pub fn transform(&self, data: Rows<'_>) -> Result<Vec<f32>, ClusterError> {
         if data.dim() != self.mean.len() {
             let (expected, found) = (self.mean.len(), data.dim());
@@ -72,7 +71,7 @@ impl Pca {
     }
 }
 
-/// The first two principal coordinates of every row, `(x, y)`; `y` is 0 where D is 1.
+/// The first two principal coordinates of every row, `(x, y)`; `y` is 0 if D is 1.
 pub fn project_2d(data: Rows<'_>) -> (Vec<f32>, Vec<f32>) {
     let pca = Pca::fit(data, 2);
     let projected = pca.transform(data).expect("the rows that were fitted");
@@ -98,7 +97,7 @@ pub(crate) fn gram(data: Rows<'_>, center: &[f64]) -> Vec<f64> {
     })
 }
 
-/// Mean row, `[D]`; zeros where there are no rows.
+/// Mean row, `[D]`; zeros without rows.
 pub(crate) fn mean(data: Rows<'_>) -> Vec<f64> {
     let dim = data.dim();
     let mut mean = sum_of_parts(data, dim, |part, sum| {
@@ -128,7 +127,7 @@ fn sum_of_parts(data: Rows<'_>, size: usize, add: impl Fn(&[f32], &mut [f64]) + 
     })
 }
 
-/// Turned so that the entry of largest magnitude (of equal ones the first) is positive.
+/// With its sign chosen so that the entry of largest magnitude (the first of equal ones) is positive.
 fn signed(component: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut component: Vec<f64> = component.collect();
     let largest = component.iter().fold(0.0, |largest: f64, &x| if x.abs() > largest.abs() { x } else { largest });

@@ -1,10 +1,10 @@
-//! Linear probes: what a ridge regression can read off an embedding (Alain and Bengio, *Understanding intermediate
-//! layers using linear classifier probes*, 2016). What should not be readable, such as the source image, and is, is
-//! a shortcut.
+//! Linear probes: what a ridge regression can predict from an embedding (Alain and Bengio, *Understanding intermediate
+//! layers using linear classifier probes*, 2016). Whatever should not be predictable, such as the source image, but is,
+//! is a shortcut.
 //!
-//! Predictions are cross-validated: folds are drawn by class, or by group where the groups are given, so that the rows
-//! of one image are never on both sides. Everything is solved from the folds' second moments in double precision, at
-//! the cost of `n D^2`.
+//! Predictions are cross-validated: folds are drawn by class, or by group if groups are given, so that the rows of one
+//! image are never on both sides. Everything is solved from the folds' second moments in double precision, at a cost of
+//! `n D^2`.
 
 mod ridge;
 
@@ -24,17 +24,17 @@ use crate::{ClusterError, Rows, sample};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeConfig {
-    /// Parts of the cross-validation.
+    /// Number of folds of the cross-validation.
     pub folds: usize,
     /// Penalty on the squared weights of the standardised embedding.
     pub ridge: f64,
-    /// Rows looked at, drawn at random where there are more.
+    /// Maximum number of rows used, drawn at random if there are more.
     pub max_rows: usize,
-    /// Rows a class needs; smaller ones are left out.
+    /// Minimum number of rows per class; smaller classes are left out.
     pub min_class_rows: usize,
-    /// Shuffles of the column that say what chance would reach.
+    /// Number of shuffles of the column used to estimate the chance level.
     pub permutations: usize,
-    /// Fixes the draws.
+    /// Determines the draws.
     pub seed: u64,
 }
 
@@ -44,7 +44,7 @@ impl Default for ProbeConfig {
     }
 }
 
-/// Most classes of a probed column.
+/// Maximum number of classes of a probed column.
 pub const PROBE_MAX_CLASSES: usize = 500;
 
 /// How well a column was predicted.
@@ -52,52 +52,52 @@ pub const PROBE_MAX_CLASSES: usize = 500;
 pub struct ProbeScore {
     /// What the score is.
     pub measure: Measure,
-    /// Rows predicted.
+    /// Number of rows predicted.
     pub num_rows: usize,
-    /// Distinct classes; `None` for numbers.
+    /// Number of distinct classes; `None` for numbers.
     pub num_classes: Option<usize>,
     /// Whether whole groups were held out.
     pub grouped: bool,
-    /// Of the held-out predictions, pooled.
+    /// Score of the held-out predictions, pooled.
     pub score: f64,
-    /// What knows nothing of the embedding reaches: the share of the commonest class, or the mean score of shuffled
-    /// columns where that is more. For numbers at least 0.
+    /// The score without any knowledge of the embedding: the fraction of the most common class, or the mean score of
+    /// shuffled columns if that is larger. For numbers at least 0.
     pub chance: f64,
 }
 
-/// What a probe is scored by.
+/// How a probe is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
-    /// Share of the rows whose class is predicted.
+    /// Fraction of the rows whose class is predicted correctly.
     Accuracy,
-    /// Share of the variance that is predicted; below 0 where the mean would do better.
+    /// Fraction of the variance that is predicted; below 0 if the mean would do better.
     R2,
 }
 
 impl ProbeScore {
-    /// Which part of the way from chance to certainty the probe goes; at most 1, about 0 by chance.
+    /// How far the probe gets from chance to certainty; at most 1, about 0 by chance.
     pub fn above_chance(&self) -> f64 {
         if self.chance < 1.0 { (self.score - self.chance) / (1.0 - self.chance) } else { 0.0 }
     }
 
-    /// Whether the column can be told from the embedding: more than a fifth of the way, and more than four standard
-    /// errors of a share.
+    /// Whether the column can be predicted from the embedding: more than a fifth of the way, and by more than four
+    /// standard errors of a proportion.
     pub fn is_telling(&self) -> bool {
         let error = (self.chance * (1.0 - self.chance) / self.num_rows.max(1) as f64).sqrt();
         self.above_chance() > 0.2 && self.score > self.chance + 4.0 * error
     }
 }
 
-/// Predicts a class. Rows without one are left out, and so are classes of fewer than `min_class_rows`. `None` where
-/// fewer than two classes are left, or more than [`PROBE_MAX_CLASSES`], or less than half of the rows that had a
-/// class: nothing to tell, or a name of every row.
+/// Predicts a class. Rows without one are left out, and so are classes of fewer than `min_class_rows`. `None` if fewer
+/// than two classes remain, or more than [`PROBE_MAX_CLASSES`], or less than half of the rows that had a class: nothing
+/// to predict, or a name for every row.
 ///
-/// `groups` are held out whole where each class is of two groups at least; a class of one group only cannot be told
-/// from its group, and the folds are then drawn by class.
+/// `groups` are held out whole if each class occurs in at least two of them; a class confined to one group cannot be
+/// distinguished from it, and the folds are then drawn by class.
 ///
 /// # Errors
-/// When the lists are not as long as the rows, or the configuration is out of range.
+/// If the lists differ in length from the rows, or the configuration is out of range.
 pub fn probe_classes<L: Eq + Hash>(
     rows: Rows<'_>,
     classes: &[Option<L>],
@@ -150,10 +150,10 @@ pub fn probe_classes<L: Eq + Hash>(
     }))
 }
 
-/// Predicts a number. Rows without a finite one are left out. `None` where all are the same, or there are fewer rows
-/// than two a fold.
+/// Predicts a number. Rows without a finite one are left out. `None` if all are the same, or there are fewer than two
+/// rows per fold.
 ///
-/// `groups` are held out whole where there are as many as folds.
+/// `groups` are held out whole if there are at least as many as folds.
 ///
 /// # Errors
 /// As [`probe_classes`].
@@ -222,7 +222,7 @@ fn thinned(rows: &[usize], config: &ProbeConfig) -> Vec<usize> {
     chosen.into_iter().map(|at| rows[at]).collect()
 }
 
-/// The values in a random order of their own for each round.
+/// The values in a separate random order for each round.
 fn shuffled<T: Copy>(values: &[T], config: &ProbeConfig, round: usize) -> Vec<T> {
     let key = seed::mix(config.seed, 1 + round as u64);
     let mut order: Vec<usize> = (0..values.len()).collect();
@@ -249,7 +249,7 @@ fn folds_by_class(classes: &[u32], config: &ProbeConfig) -> Vec<usize> {
     folds
 }
 
-/// Deals whole groups, the largest first, each to the fold that has the fewest rows.
+/// Deals whole groups, largest first, each to the fold with the fewest rows.
 fn folds_by_group(groups: &[u32], config: &ProbeConfig) -> Vec<usize> {
     let key = seed::mix(config.seed, u64::MAX);
     let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();

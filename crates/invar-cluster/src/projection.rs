@@ -1,4 +1,4 @@
-//! Embeddings in the plane, for the eye: principal components, or UMAP (McInnes, Healy and Melville 2018).
+//! Embeddings in the plane, for display: principal components, or UMAP (McInnes, Healy and Melville 2018).
 //!
 //! ```text
 //! rows -> k nearest of each -> fuzzy graph -> layout, from the principal components -> x, y
@@ -19,7 +19,7 @@ use crate::{
     pca,
 };
 
-/// How to put rows on the plane: the `[projection]` table of a recipe.
+/// How to map rows to the plane: the `[projection]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method")]
 pub enum ProjectionConfig {
@@ -35,12 +35,12 @@ pub enum ProjectionConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UmapConfig {
-    /// Neighbours of a row, itself not counted, that it is drawn to: more show the whole, fewer the detail.
+    /// Neighbours of a row, not counting itself, that attract it: more show the overall structure, fewer the detail.
     pub neighbors: usize,
-    /// Rounds of the layout. 500 up to 10,000 rows and 200 above, where not given, as umap-learn has it.
+    /// Number of epochs of the layout. By default 500 up to 10,000 rows and 200 above, as in umap-learn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
-    /// Fixes every random choice. Not a key of its own in a recipe, which has one seed for everything.
+    /// Determines every random choice. Not a key of this table: a recipe has one seed for everything.
     #[serde(skip)]
     pub seed: u64,
 }
@@ -58,7 +58,7 @@ impl Default for ProjectionConfig {
 }
 
 impl ProjectionConfig {
-    /// Name of the method, as in a recipe.
+    /// Name of the method in a recipe.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Umap(_) => "umap",
@@ -66,7 +66,7 @@ impl ProjectionConfig {
         }
     }
 
-    /// The same configuration under another seed.
+    /// The same configuration with another seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         if let Self::Umap(config) = &mut self {
@@ -75,11 +75,12 @@ impl ProjectionConfig {
         self
     }
 
-    /// A place for every row, `(x, y)`. `near` are the nearest of every row by cosine, where they are known already; they are
-    /// looked for else, also where they are fewer than [`UmapConfig::neighbors`].
+    /// A place for every row, `(x, y)`. `near` are the nearest neighbours of every row by cosine, if already known;
+    /// otherwise, or if there are fewer than [`UmapConfig::neighbors`], they are searched for.
     ///
     /// # Errors
-    /// When a parameter is out of range, `near` is not of so many rows, the memory does not suffice, or the user cancels.
+    /// If a parameter is out of range, `near` has another number of rows, there is not enough memory, or the user
+    /// cancels.
     pub fn project(
         &self,
         data: Rows<'_>,
@@ -93,11 +94,11 @@ impl ProjectionConfig {
     }
 }
 
-/// UMAP of rows by cosine, with a minimal distance of 0.1: what is near in all dimensions is near in the plane. Distances
-/// between groups, and how dense they are, mean little.
+/// UMAP of rows by cosine, with a minimal distance of 0.1: what is near in all dimensions is near in the plane.
+/// Distances between groups, and their density, mean little.
 ///
-/// Begins with the principal components, so that the whole lies as they have it where the neighbours leave it open.
-/// Byte-identical at any number of threads. No rows have no places, a single row has the origin.
+/// Starts from the principal components, which determine the overall arrangement where the neighbours leave it open.
+/// Byte-identical with any number of threads. No rows give no places, a single row is at the origin.
 fn umap(
     data: Rows<'_>,
     near: Option<&Neighbors>,
@@ -148,8 +149,8 @@ impl UmapConfig {
     }
 }
 
-/// Places of `rows` new rows in a map `(x, y)`, which stays as it is: for each the mean of the places of its nearest old rows,
-/// `near` by cosine, weighted as UMAP weights them. The origin where there are none.
+/// Places of `rows` new rows in an existing map `(x, y)`, which is not changed: for each the mean of the places of its
+/// nearest old rows, `near` by cosine, weighted as in UMAP. The origin if there are none.
 pub(crate) fn places_of(near: &Neighbors, x: &[f32], y: &[f32], rows: usize) -> (Vec<f32>, Vec<f32>) {
     let place = |row| {
         let Some((nearest, cosines)) = near.of(row) else { return (0.0, 0.0) };

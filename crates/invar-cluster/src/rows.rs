@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use crate::ClusterError;
 
-/// Values that are looked at in one go, whether all are finite.
+/// Number of values checked for finiteness in one go.
 const LOOKED_AT: usize = 1 << 14;
 
 /// A view of `n` rows of `dim` finite values each, row-major.
@@ -16,13 +16,13 @@ impl<'a> Rows<'a> {
     /// Views `values` as rows of dimension `dim`.
     ///
     /// # Errors
-    /// When `dim` is 0 or the values are no whole number of rows, there are 2^32 rows, or a value is NaN or infinite.
+    /// If `dim` is 0, the values are not a whole number of rows, there are 2^32 rows, or a value is NaN or infinite.
     pub fn new(values: &'a [f32], dim: usize) -> Result<Self, ClusterError> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(ClusterError::Shape { len: values.len(), dim });
         }
         check_number(values.len() / dim)?;
-        // Block by block: to look after every value whether another thread has found one takes ten times as long.
+        // Block by block: checking after every value whether another thread has found one takes ten times as long.
         let is_bad = |block: &[f32]| !block.iter().fold(true, |all, value| all & value.is_finite());
         let Some(block) = values.par_chunks(LOOKED_AT).position_first(is_bad) else { return Ok(Self { values, dim }) };
         let first = block * LOOKED_AT;
@@ -53,19 +53,19 @@ impl<'a> Rows<'a> {
     /// Row `index`, `[dim]`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn row(&self, index: usize) -> &'a [f32] {
         &self.values[index * self.dim..][..self.dim]
     }
 
-    /// Copies rows `indices`, one after another.
+    /// Copies rows `indices`, concatenated.
     pub(crate) fn gather(&self, indices: &[usize]) -> Vec<f32> {
         let mut gathered = Vec::with_capacity(indices.len() * self.dim);
         indices.iter().for_each(|&index| gathered.extend_from_slice(self.row(index)));
         gathered
     }
 
-    /// Copies the rows, each scaled to unit length; a row of zeros stays.
+    /// Copies the rows, each scaled to unit length; a zero row is left as it is.
     pub(crate) fn normalized(&self) -> Vec<f32> {
         let mut values = self.values.to_vec();
         values.par_chunks_mut(self.dim).for_each(normalize);
@@ -73,7 +73,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Scales to unit length; zeros stay.
+/// Scales to unit length; zeros are left as they are.
 pub(crate) fn normalize(row: &mut [f32]) {
     let norm = squared_norm(row).sqrt();
     if norm > 0.0 {
@@ -113,7 +113,7 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
-/// Refuses more rows than labels and lists of 32-bit numbers tell apart.
+/// Refuses more rows than can be distinguished by labels and lists of 32-bit numbers.
 fn check_number(rows: usize) -> Result<(), ClusterError> {
     if u32::try_from(rows).is_ok() { Ok(()) } else { Err(ClusterError::Unnumbered { rows }) }
 }

@@ -1,6 +1,6 @@
 use invar_dataset::seed::{Rng, uniform};
 
-/// `size` of the numbers `0..n`, or all of them where `size >= n`, each once, ascending.
+/// `size` of the numbers `0..n`, or all of them if `size >= n`, each once, ascending.
 ///
 /// Selection sampling (Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S).
 pub(crate) fn subset(rng: &mut Rng, n: usize, size: usize) -> Vec<usize> {
@@ -14,7 +14,7 @@ pub(crate) fn subset(rng: &mut Rng, n: usize, size: usize) -> Vec<usize> {
     chosen
 }
 
-/// A random half of the numbers `0..n`, and the other, ascending.
+/// A random half of the numbers `0..n`, and the other half, ascending.
 pub(crate) fn halves(rng: &mut Rng, n: usize) -> [Vec<u32>; 2] {
     let first = subset(rng, n, n / 2);
     let mut is_first = vec![false; n];

@@ -1,7 +1,7 @@
 //! Agreement of two labellings of the same items: the external clustering scores, as scikit-learn defines them.
 //!
-//! All are invariant to the names of the labels. A noise label (-1) is a label like any other: leave noise out
-//! beforehand where it should not count.
+//! All are invariant to the names of the labels. A noise label (-1) is a label like any other: remove noise beforehand
+//! if it should not count.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -16,35 +16,35 @@ pub const HUNGARIAN_MAX_LABELS: usize = 1000;
 /// Every score of a clustering against the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Items.
+    /// Number of items.
     pub num_items: usize,
-    /// Distinct true labels.
+    /// Number of distinct true labels.
     pub num_classes: usize,
-    /// Distinct clusters.
+    /// Number of distinct clusters.
     pub num_clusters: usize,
     /// Adjusted Rand index (Hubert and Arabie 1985): 1 for the same partition, about 0 by chance.
     pub adjusted_rand_index: f64,
     /// Mutual information over the arithmetic mean of the entropies, `[0, 1]`.
     pub normalized_mutual_info: f64,
-    /// 1 where each cluster holds one class only (Rosenberg and Hirschberg 2007).
+    /// 1 if each cluster contains one class only (Rosenberg and Hirschberg 2007).
     pub homogeneity: f64,
-    /// 1 where each class lies in one cluster only.
+    /// 1 if each class lies in one cluster only.
     pub completeness: f64,
     /// Harmonic mean of homogeneity and completeness.
     pub v_measure: f64,
-    /// Share of the items whose class is the commonest of their cluster.
+    /// Fraction of the items whose class is the most common one of their cluster.
     pub purity: f64,
-    /// Share of the items that are right under the best one-to-one assignment of clusters to classes (Kuhn 1955);
+    /// Fraction of the items that are correct under the best one-to-one assignment of clusters to classes (Kuhn 1955);
     /// `None` above [`HUNGARIAN_MAX_LABELS`].
     pub hungarian_accuracy: Option<f64>,
 }
 
 impl Scores {
-    /// Scores `clusters` against `classes`, item by item. Nothing to label scores 1, but for purity and accuracy,
+    /// Scores `clusters` against `classes`, item by item. With no items, all scores are 1, except purity and accuracy,
     /// which are 0.
     ///
     /// # Errors
-    /// When the lists are not of the same length.
+    /// If the lists differ in length.
     pub fn new<A: Eq + Hash, B: Eq + Hash>(classes: &[A], clusters: &[B]) -> Result<Self, ClusterError> {
         if classes.len() != clusters.len() {
             let (expected, found) = (classes.len(), clusters.len());
@@ -68,7 +68,8 @@ impl Scores {
     }
 }
 
-/// How many items have each pair of labels. Labels are numbered by first appearance, so that every sum has one order.
+/// How many items have each pair of labels. Labels are numbered by first appearance, so that every sum has a fixed
+/// order.
 struct Contingency {
     num_items: u64,
     /// Items of each class, and of each cluster.

@@ -4,25 +4,25 @@ use rayon::prelude::*;
 
 use crate::{Rows, gemm, rows};
 
-/// Rows that it is measured on, at most: their distances are held, 16 MB.
+/// Maximum number of rows it is measured on: their distances are held in memory, 16 MB.
 pub(crate) const MOST_ROWS: usize = 2_000;
-/// Rows of one matrix product.
+/// Rows per matrix product.
 const BLOCK: usize = 250;
 
 /// Euclidean distances between some rows.
 pub(crate) struct Silhouettes {
-    /// Their numbers.
+    /// Their indices.
     rows: Vec<usize>,
     /// `[n, n]`.
     distances: Vec<f32>,
 }
 
 impl Silhouettes {
-    /// Of rows `chosen` of `data`, at most [`MOST_ROWS`] for the sake of memory.
+    /// For rows `chosen` of `data`, at most [`MOST_ROWS`] to limit the memory.
     pub fn new(data: Rows<'_>, chosen: Vec<usize>) -> Self {
         let (n, dim) = (chosen.len(), data.dim());
         let mut values = data.gather(&chosen);
-        // Products lose the digits of what lies far from the origin.
+        // Products lose the digits of values far from the origin.
         let mut mean = vec![0.0; dim];
         values.chunks(dim).for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x)));
         values.chunks_mut(dim).for_each(|row| {
@@ -42,8 +42,8 @@ impl Silhouettes {
         Self { rows: chosen, distances }
     }
 
-    /// Mean silhouette of the rows, `[-1, 1]`; `labels`, below `num_clusters`, are of all rows of the data. 0 for a row that is
-    /// alone in its cluster, as scikit-learn has it.
+    /// Mean silhouette of the rows, `[-1, 1]`; `labels`, below `num_clusters`, are those of all rows of the data. 0 for
+    /// a row that is alone in its cluster, as in scikit-learn.
     pub fn mean(&self, labels: &[i32], num_clusters: usize) -> f64 {
         let n = self.rows.len();
         let labels: Vec<usize> = self.rows.iter().map(|&row| labels[row] as usize).collect();
@@ -106,7 +106,7 @@ mod tests {
         let rows = Rows::new(&values, 6).unwrap();
         let (fast, slow) = (Silhouettes::new(rows, (0..530).collect()).mean(&labels, 5), by_pairs(&values, 6, &labels));
         assert!((fast - slow).abs() < 1e-4, "{fast} {slow}");
-        // Of some of the rows.
+        // On some of the rows.
         let some: Vec<usize> = (0..530).filter(|row| row % 3 == 0).collect();
         let gathered = rows.gather(&some);
         let of_some: Vec<i32> = some.iter().map(|&row| labels[row]).collect();

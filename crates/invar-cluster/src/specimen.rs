@@ -2,7 +2,7 @@
 
 use invar_dataset::seed::{self, uniform};
 
-/// `x[i, d] = sin(1 + 3 i + 7 d + i d)`: numpy makes the same numbers without a generator.
+/// `x[i, d] = sin(1 + 3 i + 7 d + i d)`: numpy can reproduce these values without a generator.
 pub(crate) fn sines(n: usize, dim: usize) -> Vec<f32> {
     let value = |i: usize, d: usize| (1.0 + 3.0 * i as f64 + 7.0 * d as f64 + (i * d) as f64).sin() as f32;
     (0..n).flat_map(|i| (0..dim).map(move |d| value(i, d))).collect()
@@ -24,7 +24,7 @@ pub(crate) fn blobs(n: usize, dim: usize, k: usize, spread: f64, seed: u64) -> (
     (values, labels)
 }
 
-/// Runs `work` on so many rayon threads.
+/// Runs `work` on the given number of rayon threads.
 pub(crate) fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }

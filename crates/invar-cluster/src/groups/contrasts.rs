@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use super::numbers;
 use crate::ClusterError;
 
-/// Least effects that are told: a medium one (Cohen 1988), and a fifth of the rows.
+/// Minimum effects that are reported: a medium one (Cohen 1988), and a fifth of the rows.
 const LEAST_D: f64 = 0.5;
 const LEAST_SHARE: f64 = 0.2;
-/// What is told of a group.
+/// Maximum number of contrasts reported per group.
 const MOST: usize = 3;
-/// Correlation from which two columns say the same.
+/// Correlation above which two columns are redundant.
 const ALIKE: f64 = 0.9;
-/// Rows on which that is seen.
+/// Number of rows used to detect that.
 const COMPARED_ROWS: usize = 2_000;
-/// Values of a column of words; nobody reads shares of thousands of them.
+/// Maximum number of distinct words in a column; nobody reads fractions of thousands of them.
 const MOST_WORDS: usize = 50;
-/// A difference of all against none ranks with this effect.
+/// A difference of all against none ranks like this effect.
 const D_OF_A_SHARE: f64 = 3.0;
 
 /// How the members of a group differ from all other rows in one column.
@@ -27,19 +27,19 @@ const D_OF_A_SHARE: f64 = 3.0;
 pub struct Contrast {
     /// The column.
     pub column: String,
-    /// The word whose share it is; `None` where it is about means.
+    /// The word whose fraction is compared; `None` for means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Mean, mean direction or share among the members.
+    /// Mean, mean direction or fraction among the members.
     pub own: f64,
     /// The same among all others.
     pub others: f64,
-    /// Cohen's d, the difference of the means in pooled standard deviations; of words the difference of the shares.
+    /// Cohen's d, the difference of the means in pooled standard deviations; for words the difference of the fractions.
     pub effect: f64,
 }
 
 impl Contrast {
-    /// As it is read.
+    /// The contrast as a phrase.
     pub fn in_words(&self) -> String {
         let Self { column, own, others, effect, .. } = self;
         match &self.value {
@@ -49,7 +49,7 @@ impl Contrast {
     }
 }
 
-/// The contrasts of all groups, made of one column after another, so that no two are in memory.
+/// The contrasts of all groups, computed column by column, so that only one column is in memory.
 ///
 /// ```
 /// use invar_cluster::groups::Contrasts;
@@ -69,7 +69,7 @@ pub struct Contrasts<'a> {
     telling: &'a [&'a str],
     compared: Vec<usize>,
     found: Vec<Vec<Found>>,
-    /// Of each column of numbers that was added some values, NaN where there is none.
+    /// For each column of numbers, a sample of its values, NaN for missing ones.
     samples: Vec<Vec<f64>>,
 }
 
@@ -77,13 +77,14 @@ pub struct Contrasts<'a> {
 struct Found {
     contrast: Contrast,
     rank: f64,
-    /// Which of the samples is of its column; `None` of words.
+    /// Index of the column's sample; `None` for words.
     sample: Option<usize>,
 }
 
 impl<'a> Contrasts<'a> {
-    /// Of clusters, one a row; noise (-1) is a group too, the last. Columns of whole numbers may be names (of a class, of a
-    /// component): those that count or measure say so by their name, as all of Invar do, or are `telling`.
+    /// Contrasts of clusters, given one label per row; noise (-1) is a group too, the last. Columns of integers may be
+    /// identifiers (of a class, of a component): those that count or measure say so in their name, as all of Invar's
+    /// do, or are listed in `telling`.
     pub fn new(labels: &[i32], telling: &'a [&'a str]) -> Self {
         let (num_clusters, num_groups) = super::extent(labels);
         let of = labels.iter().map(|&label| usize::try_from(label).unwrap_or(num_clusters)).collect();
@@ -95,7 +96,7 @@ impl<'a> Contrasts<'a> {
     /// Compares the groups in a column.
     ///
     /// # Errors
-    /// When it has not a value a row.
+    /// If it does not have one value per row.
     pub fn add(&mut self, column: &Column) -> Result<(), ClusterError> {
         let (expected, found) = (self.of.len(), column.data.len());
         if found != expected {
@@ -109,7 +110,7 @@ impl<'a> Contrasts<'a> {
         Ok(())
     }
 
-    /// The contrasts of each cluster by number, then those of noise where there is any; the largest first.
+    /// The contrasts of each cluster by number, then those of noise if there is any; largest first.
     pub fn finish(self) -> Vec<Vec<Contrast>> {
         let Self { found, samples, .. } = self;
         let says_the_same = |a: &Found, b: &Found| match (a.sample, b.sample) {
@@ -147,12 +148,12 @@ impl<'a> Contrasts<'a> {
     fn add_means(&mut self, column: &Column) {
         let all = numbers(&column.data).expect("a column of numbers");
         let value = |row: usize| all(row).filter(|value| value.is_finite());
-        // An axis of 170 degrees lies next to one of 10: axes are compared as unit vectors of twice the angle.
+        // An axis at 170 degrees is close to one at 10: axes are compared as unit vectors of twice the angle.
         let is_axis = column.name.ends_with("orientation_deg");
         let origin = if is_axis { 0.0 } else { (0..self.of.len()).find_map(value).unwrap_or(0.0) };
         let vector = |value: f64| match (2.0 * value).to_radians().sin_cos() {
             (sin, cos) if is_axis => [cos, sin],
-            // About the first value, so that the squares of large numbers do not swallow their differences.
+            // Relative to the first value, so that the squares of large numbers do not swallow their differences.
             _ => [value - origin, 0.0],
         };
         let mut groups = vec![Moments::default(); self.found.len()];
@@ -218,7 +219,7 @@ impl<'a> Contrasts<'a> {
     }
 }
 
-/// Number, sum and sum of squares of vectors.
+/// Count, sum and sum of squares of vectors.
 #[derive(Clone, Debug, Default)]
 struct Moments {
     n: f64,
@@ -249,8 +250,8 @@ impl Moments {
     }
 }
 
-/// The words of a column, in the order in which they come, and which of them each row has; `None` where they are one or too
-/// many.
+/// The distinct words of a column, in order of appearance, and which of them each row has; `None` if there is only one
+/// or there are too many.
 fn words(data: &ColumnData) -> Option<(Vec<String>, Vec<Option<usize>>)> {
     let text: Box<dyn Fn(usize) -> Option<String>> = match data {
         ColumnData::Str(values) => Box::new(|row| values[row].clone()),
@@ -279,7 +280,7 @@ fn words(data: &ColumnData) -> Option<(Vec<String>, Vec<Option<usize>>)> {
     (words.len() > 1).then_some((words, of_rows))
 }
 
-/// Pearson's, over what both have; 0 where one is constant.
+/// Pearson's correlation over the values that both have; 0 if one is constant.
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let pairs: Vec<(f64, f64)> =
         a.iter().zip(b).map(|(&a, &b)| (a, b)).filter(|(a, b)| !a.is_nan() && !b.is_nan()).collect();
@@ -294,7 +295,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     if found.is_finite() { found } else { 0.0 }
 }
 
-/// Three digits that count; whole numbers above.
+/// Three significant digits; whole numbers above.
 fn three_digits(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();

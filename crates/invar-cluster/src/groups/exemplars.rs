@@ -1,19 +1,20 @@
-//! Which members stand for a group.
+//! Representative members of a group.
 
 use invar_dataset::seed;
 
 use crate::{Rows, gemm, rows, sample};
 
-/// Members that stand for a group, at most.
+/// Maximum number of representatives of a group.
 pub const EXEMPLARS: usize = 5;
-/// Members of a group among which they are looked for.
+/// Maximum number of members of a group to choose from.
 const LOOKED_AT: usize = 512;
-/// Names the random stream of these.
+/// Names the random stream for selecting these.
 const STREAM: u64 = 0x6578_656d;
 
-/// The medoid first, the member whose squared distances to all others have the least sum: the nearest to their mean. Then, one
-/// by one, the member that brings what is far from those chosen nearest (the first part of PAM, Kaufman and Rousseeuw 1990,
-/// chapter 2), of a random part of a large group. `distances` are those to the mean, one a row.
+/// The medoid first, the member with the smallest sum of squared distances to all others: the nearest to their mean.
+/// Then, one by one, the member that most reduces the distances of the members far from those chosen (the first part of
+/// PAM, Kaufman and Rousseeuw 1990, chapter 2), from a random part of a large group. `distances` are those to the mean,
+/// one per row.
 pub(super) fn exemplars(data: Rows<'_>, members: &[usize], distances: &[f32]) -> Vec<usize> {
     let nearest = |a: &&usize, b: &&usize| distances[**a].total_cmp(&distances[**b]).then(a.cmp(b));
     let Some(&medoid) = members.iter().min_by(nearest) else { return vec![] };
@@ -26,7 +27,7 @@ pub(super) fn exemplars(data: Rows<'_>, members: &[usize], distances: &[f32]) ->
     let mut products = vec![0.0; n * n];
     gemm::products(&values, &values, data.dim(), &mut products);
     let squared = |a: usize, b: usize| (norms[a] + norms[b] - 2.0 * products[a * n + b]).max(0.0);
-    // What equal rows differ by is rounding.
+    // Differences between equal rows are rounding.
     let least = 1e-5 * norms.iter().copied().fold(0.0, f32::max);
     let mut far: Vec<f32> = (0..n).map(|member| squared(0, member)).collect();
     let mut chosen = vec![medoid];

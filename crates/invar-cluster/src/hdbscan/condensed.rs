@@ -1,20 +1,21 @@
-//! What lasts as the density rises: the tree of clusters of at least so many rows (Campello, Moulavi and Sander 2013, section
-//! 3), and of these the set of the largest excess of mass. Ties and single clusters as in McInnes's `hdbscan`.
+//! The condensed tree: the clusters of a minimum size that persist as the density rises (Campello, Moulavi and Sander
+//! 2013, section 3), and the selection of clusters with the largest excess of mass. Ties and single clusters are
+//! handled as in McInnes's `hdbscan`.
 
 use super::{HdbscanConfig, spanning::Edge};
 
-/// Density where rows are equal, in place of infinity, by which nothing can be compared.
+/// Density of identical rows, in place of infinity, which cannot be compared.
 const MOST_DENSE: f64 = 1e12;
 
 /// A cluster of the tree.
 struct Cluster {
     parent: Option<usize>,
     children: Vec<usize>,
-    /// The density at which it comes into being.
+    /// The density at which it appears.
     birth: f64,
     /// The largest density at which a row leaves it, or it splits.
     death: f64,
-    /// Excess of mass: by how much density each row stays, summed.
+    /// Excess of mass: the sum over rows of the density range in which each stays.
     stability: f64,
 }
 
@@ -25,7 +26,7 @@ pub(super) struct CondensedTree {
     rows: Vec<(usize, f64)>,
 }
 
-/// Two nodes that are joined: of numbers below `n` rows, else earlier joins.
+/// Two nodes that are joined: numbers below `n` are rows, others earlier joins.
 struct Join {
     nodes: [usize; 2],
     density: f64,
@@ -42,7 +43,7 @@ impl CondensedTree {
         let mut open = vec![((n + joins.len()).saturating_sub(1), 0)];
         while let Some((node, cluster)) = open.pop() {
             let Some(join) = node.checked_sub(n).map(|at| &joins[at]) else {
-                // A cluster of one row, which there is where there is one row only.
+                // A cluster of one row, which exists only if there is a single row.
                 tree.leave(node, cluster, MOST_DENSE);
                 continue;
             };
@@ -115,7 +116,7 @@ impl CondensedTree {
         let of_row = |&(cluster, density): &(usize, f64)| {
             let Some(owner) = owners[cluster] else { return (-1, 0.0) };
             let death = self.clusters[owner].death;
-            // All rows are in the root: of a single cluster are those that are as dense as where it parts.
+            // All rows are in the root: a single cluster contains those at least as dense as the point where it splits.
             let least = if config.epsilon > 0.0 { 1.0 / config.epsilon } else { death };
             if only_root && density < least {
                 return (-1, 0.0);
@@ -126,7 +127,7 @@ impl CondensedTree {
         self.rows.iter().map(of_row).unzip()
     }
 
-    /// The clusters whose excess of mass is not less than that of what they split into.
+    /// The clusters whose excess of mass is not less than that of the clusters they split into.
     fn selected(&self, config: &HdbscanConfig) -> Vec<bool> {
         let mut best: Vec<f64> = self.clusters.iter().map(|cluster| cluster.stability).collect();
         let mut is_selected = vec![false; self.clusters.len()];
@@ -146,7 +147,7 @@ impl CondensedTree {
         is_selected
     }
 
-    /// Nothing below a selected cluster is selected.
+    /// Deselects everything below a selected cluster.
     fn keep_highest(&self, is_selected: &mut [bool]) {
         let mut is_below = vec![false; self.clusters.len()];
         for at in 1..self.clusters.len() {
@@ -156,7 +157,7 @@ impl CondensedTree {
         }
     }
 
-    /// In place of clusters that come into being at a smaller distance than epsilon the first above them that does not.
+    /// Replaces clusters that appear at a distance below epsilon by the first above them that does not.
     fn merge_near(&self, is_selected: &mut [bool], config: &HdbscanConfig) {
         let distance = |at: usize| 1.0 / self.clusters[at].birth;
         for at in 1..self.clusters.len() {

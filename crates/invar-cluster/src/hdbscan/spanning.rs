@@ -1,18 +1,19 @@
-//! The minimum spanning tree by mutual reachability: the distance of two rows, or how sparse it is at either if that is more.
+//! The minimum spanning tree by mutual reachability: the distance of two rows, or the core distance of either if that
+//! is larger.
 
 use invar_dataset::Progress;
 use rayon::prelude::*;
 
 use crate::{ClusterError, Rows, gemm, neighbors::Neighbors, rows};
 
-/// Pairs of rows that are compared at most to join the parts of the graph, in one round. Below it the nearest pair between two
-/// parts is exact.
+/// Maximum number of pairs compared to join the components of the graph, in one round. Below it the nearest pair
+/// between two components is exact.
 const PAIRS: usize = 1 << 30;
-/// Least rows of a part that look for the nearest outside.
+/// Minimum number of rows of a component that look for the nearest row outside.
 const LEAST_ASKED: usize = 16;
-/// Steps from one part to the other and back, by which a pair that some rows found comes nearer.
+/// Steps from one component to the other and back that shorten an edge found from a subset of the rows.
 const STEPS: usize = 8;
-/// Rows of one matrix product.
+/// Rows per matrix product.
 const ASKED: usize = 64;
 const TILE: usize = 1024;
 
@@ -25,7 +26,7 @@ pub(super) struct Edge {
     pub length: f32,
 }
 
-/// Rows with the distance within which each has its `min_samples` neighbours, itself counted.
+/// Rows with the distance within which each has its `min_samples` neighbours, counting itself.
 pub(super) struct Reachability<'a> {
     data: Rows<'a>,
     core: Vec<f32>,
@@ -33,7 +34,8 @@ pub(super) struct Reachability<'a> {
 }
 
 impl<'a> Reachability<'a> {
-    /// `near` are the nearest of every row by Euclidean distance, at least `min_samples - 1` (or all that there are).
+    /// `near` are the nearest neighbours of every row by Euclidean distance, at least `min_samples - 1` (or as many as
+    /// there are).
     pub fn new(data: Rows<'a>, near: &Neighbors, min_samples: usize) -> Self {
         let core = match min_samples.checked_sub(2) {
             Some(last) if near.k > 0 => near.values.chunks(near.k).map(|of| of[last.min(near.k - 1)]).collect(),
@@ -53,11 +55,11 @@ impl<'a> Reachability<'a> {
         self.between(a, b, squared.sqrt())
     }
 
-    /// The `n - 1` edges of the tree, shortest first: those of the graph of neighbours by Kruskal's algorithm, and between its
-    /// parts the shortest that leads out of each, until there is one part (Boruvka's).
+    /// The `n - 1` edges of the tree, shortest first: those of the graph of neighbours by Kruskal's algorithm, then the
+    /// shortest edge out of each of its components, until there is only one (Boruvka's algorithm).
     ///
     /// # Errors
-    /// When the user cancels.
+    /// If the user cancels.
     pub fn spanning_tree(&self, near: &Neighbors, progress: &dyn Progress) -> Result<Vec<Edge>, ClusterError> {
         let n = self.data.len();
         let lists = near.indices.par_chunks(near.k.max(1)).zip(near.values.par_chunks(near.k.max(1)));
@@ -83,7 +85,8 @@ impl<'a> Reachability<'a> {
         Ok(tree)
     }
 
-    /// For each part but the largest a short edge that leads out of it: the shortest, unless that takes too many comparisons.
+    /// For each component but the largest a short edge that leads out of it: the shortest, unless that takes too many
+    /// comparisons.
     fn bridges(&self, parts: &[u32]) -> Vec<Edge> {
         let n = parts.len();
         let num = parts.iter().max().map_or(0, |&most| most as usize + 1);
@@ -115,7 +118,7 @@ impl<'a> Reachability<'a> {
         bridges.par_iter().map(nearer).collect()
     }
 
-    /// Those of `rows`, the members of `part`, that are nearest to the mean of another part.
+    /// The members of `part` among `rows` that are nearest to the mean of another component.
     fn outermost(&self, rows: &[u32], members: &[Vec<u32>], part: usize, limit: usize) -> Vec<u32> {
         let dim = self.data.dim();
         let others = members.iter().enumerate().filter(|&(other, _)| other != part).map(|(_, members)| members);
@@ -137,7 +140,7 @@ impl<'a> Reachability<'a> {
         gaps.into_iter().take(limit).map(|(_, row)| row).collect()
     }
 
-    /// For each of `asked` the shortest edge to a row of another part.
+    /// For each of `asked` the shortest edge to a row of another component.
     fn nearest_outside(&self, asked: &[u32], parts: &[u32]) -> Vec<Edge> {
         let dim = self.data.dim();
         let values: Vec<f32> = asked.iter().flat_map(|&row| self.data.row(row as usize).iter().copied()).collect();
@@ -151,7 +154,7 @@ impl<'a> Reachability<'a> {
             for ((&row, best), products) in asked.iter().zip(&mut best).zip(products.chunks(width)) {
                 let (own, part) = (self.squared_norms[row as usize], parts[row as usize]);
                 for (other, product) in (first..).zip(products) {
-                    // Too far by the product alone, but for its rounding, in nearly all cases.
+                    // In nearly all cases the product alone, with a margin for rounding, shows that it is too far.
                     let squared = own + self.squared_norms[other] - 2.0 * product;
                     if parts[other] != part && squared.max(0.0).sqrt() * (1.0 - 1e-3) < best.length {
                         let edge = self.edge(row, other as u32);
@@ -165,7 +168,7 @@ impl<'a> Reachability<'a> {
         best
     }
 
-    /// From one end to the nearest of the other's part, and back.
+    /// From one end to the nearest row of the other's component, and back.
     fn shortened(&self, mut edge: Edge, parts: &[u32], members: &[Vec<u32>]) -> Edge {
         for _ in 0..STEPS {
             let from = edge;
@@ -190,7 +193,7 @@ fn sort(edges: &mut Vec<Edge>) {
     edges.dedup_by_key(|edge| (edge.a, edge.b));
 }
 
-/// Which rows are joined, directly or by way of others.
+/// Which rows are joined, directly or through others.
 pub(super) struct Parts {
     parents: Vec<u32>,
     sizes: Vec<u32>,
@@ -209,7 +212,7 @@ impl Parts {
         row
     }
 
-    /// Joins the parts of two rows, and tells whether they were two.
+    /// Joins the components of two rows, and returns whether they were different.
     fn join(&mut self, a: u32, b: u32) -> bool {
         let (a, b) = (self.root(a), self.root(b));
         if a == b {
@@ -221,7 +224,7 @@ impl Parts {
         true
     }
 
-    /// The part of each row, numbered by its first.
+    /// The component of each row, numbered by its first row.
     fn numbered(&mut self) -> Vec<u32> {
         let mut numbers = vec![u32::MAX; self.parents.len()];
         let mut next = 0;

@@ -1,4 +1,4 @@
-//! k-means on halves of the rows: are its clusters found again?
+//! k-means on halves of the rows, to see whether its clusters are reproducible.
 
 use invar_dataset::{NoProgress, Progress, seed};
 use rayon::prelude::*;
@@ -10,14 +10,14 @@ use crate::{
     choice, sample,
 };
 
-/// Times that the rows are halved; both halves are clustered.
+/// How often the rows are halved; both halves are clustered.
 const SPLITS: u64 = 2;
 /// Starts of the clustering of a sample, and of a half of it.
 const RESTARTS: [usize; 2] = [3, 2];
 /// Names the random streams of the sample and the halves.
 const STREAM: u64 = 0x6b5f_6175_746f;
 
-/// 2 to `k_max` clusters of `rows`, at most half as many as there are.
+/// 2 to `k_max` clusters of `rows`, but at most half as many as there are rows.
 pub(crate) fn outcomes(
     rows: Rows<'_>,
     config: &KMeansConfig,
@@ -39,7 +39,7 @@ pub(crate) fn outcomes(
     tried.into_par_iter().map(of_k).collect()
 }
 
-/// How far each of the `k` clusters of `data` is found again in halves of a sample.
+/// How reproducible each of the `k` clusters of `data` is in halves of a sample.
 pub(super) fn confidence(
     data: Rows<'_>,
     labels: &[i32],
@@ -56,7 +56,7 @@ fn trial(config: &KMeansConfig, k: usize, restarts: usize) -> KMeansConfig {
     KMeansConfig { k: NumClusters::Fixed(k), restarts: config.restarts.min(restarts), ..config.clone() }
 }
 
-/// Random halves of some rows: their numbers, and their values.
+/// Random halves of some rows: their indices, and their values.
 struct Halves(Vec<(Vec<u32>, Vec<f32>)>);
 
 impl Halves {
@@ -69,7 +69,7 @@ impl Halves {
         Self((1..=SPLITS).flat_map(of_split).map(with_values).collect())
     }
 
-    /// Of each cluster of `labels`, which are of all rows.
+    /// Confidence of each cluster of `labels`, which cover all rows.
     fn confidence(
         &self,
         labels: &[i32],

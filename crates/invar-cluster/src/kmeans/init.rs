@@ -1,5 +1,5 @@
-//! Greedy k-means++: every new centre is the best of `2 + ln k` candidates drawn with probability proportional to
-//! the squared distance to the centres so far (Arthur and Vassilvitskii 2007, section 5; as scikit-learn does).
+//! Greedy k-means++: every new centre is the best of `2 + ln k` candidates drawn with probability proportional to the
+//! squared distance to the centres so far (Arthur and Vassilvitskii 2007, section 5; as in scikit-learn).
 
 use invar_dataset::seed::{self, Rng};
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use crate::{gemm, rows};
 /// Draws `k` centres, `[k, D]`.
 ///
 /// # Panics
-/// When there are no rows or `k` is 0.
+/// If there are no rows or `k` is 0.
 pub(super) fn greedy_plus_plus(data: &Prepared<'_>, k: usize, rng: &mut Rng) -> Vec<f32> {
     let num_candidates = 2 + (k as f64).ln() as usize;
     let mut state = State::new(data, k, seed::below(data.len(), rng));
@@ -30,13 +30,13 @@ pub(super) fn greedy_plus_plus(data: &Prepared<'_>, k: usize, rng: &mut Rng) -> 
 struct State<'a> {
     data: &'a Prepared<'a>,
     centers: Vec<f32>,
-    /// Squared distance to the nearest centre, and its number.
+    /// Squared distance to the nearest centre, and its index.
     closest: Vec<(f32, u32)>,
     /// Sum of the squared distances of each chunk.
     potentials: Vec<f64>,
 }
 
-/// What the candidates would do to one chunk.
+/// The effect of the candidates on one chunk.
 struct Trial {
     /// Sum of the squared distances of the chunk with each candidate added.
     potentials: Vec<f64>,
@@ -56,8 +56,8 @@ impl<'a> State<'a> {
         Self { data, centers, closest, potentials }
     }
 
-    /// The row at which the running sum of squared distances passes `share` of the total. Where all rows lie on
-    /// centres, every row is equally likely.
+    /// The row at which the running sum of squared distances passes the fraction `share` of the total. If all rows lie
+    /// on centres, every row is equally likely.
     fn draw(&self, share: f64) -> usize {
         let total: f64 = self.potentials.iter().sum();
         if total <= 0.0 {
@@ -81,17 +81,17 @@ impl<'a> State<'a> {
             }
             left -= potential;
         }
-        // Rounding used up the total: the last row that is no centre.
+        // Rounding used up the total: the last row that is not a centre.
         self.closest.iter().rposition(|&(squared, _)| squared > 0.0).unwrap_or(0)
     }
 
-    /// Tries the candidates on every chunk. Rows so near their centre that the triangle inequality forbids a change
-    /// (`d(candidate, centre) >= 2 d(row, centre)`) are passed over.
+    /// Tries the candidates on every chunk. Rows so near their centre that the triangle inequality rules out a change
+    /// (`d(candidate, centre) >= 2 d(row, centre)`) are skipped.
     fn try_candidates(&self, candidates: &[usize]) -> Vec<Trial> {
         let dim = self.data.dim;
         let candidate_rows: Vec<f32> = candidates.iter().flat_map(|&c| self.data.row(c).iter().copied()).collect();
         let norms: Vec<f32> = candidates.iter().map(|&c| self.data.squared_norms[c]).collect();
-        // Squared distance of each centre to the nearest candidate, a little less for the rounding.
+        // Squared distance of each centre to the nearest candidate, slightly reduced to allow for rounding.
         let to_candidate: Vec<f32> = self
             .centers
             .chunks(dim)
@@ -154,7 +154,7 @@ impl<'a> State<'a> {
                 *chunk_potential = potential(closest);
             },
         );
-        // The product may leave a trace of rounding where the distance is nothing.
+        // The product may leave some rounding error where the distance is zero.
         self.closest[row] = (0.0, center);
         let chunk = row / CHUNK;
         let end = ((chunk + 1) * CHUNK).min(self.closest.len());

@@ -1,8 +1,8 @@
 //! Lloyd's iteration with Hamerly's bounds (Hamerly 2010, "Making k-means even faster").
 //!
 //! Each row keeps an upper bound of the distance to its own centre and a lower bound of the distance to every other.
-//! After the centres have moved, the bounds move with them; only the rows whose bounds cross are compared again.
-//! All bounds are widened by the rounding error of single precision.
+//! When the centres move, the bounds move with them; only rows whose bounds cross are compared again. All bounds are
+//! widened by the rounding error of single precision.
 
 use invar_dataset::Progress;
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{ClusterError, rows};
 
-/// One start's result.
+/// The result of one start.
 #[derive(Debug)]
 pub(super) struct Run {
     /// `[k, D]`.
@@ -23,7 +23,7 @@ pub(super) struct Run {
     pub converged: bool,
 }
 
-/// Runs from `centers` `[k, D]` until nothing changes, or the squared movement of all centres together is at most
+/// Runs from `centers` `[k, D]` until nothing changes, or the total squared movement of the centres is at most
 /// `tolerance`, or `max_iterations` are done.
 pub(super) fn run(
     data: &Prepared<'_>,
@@ -51,13 +51,13 @@ pub(super) fn run(
 /// No centre yet.
 const NONE: u32 = u32::MAX;
 
-/// What a row knows.
+/// The bounds of a row.
 #[derive(Clone, Copy)]
 struct Bounds {
     label: u32,
-    /// At least the distance to the own centre.
+    /// An upper bound of the distance to the own centre.
     upper: f32,
-    /// At most the distance to any other.
+    /// A lower bound of the distance to any other.
     lower: f32,
 }
 
@@ -97,7 +97,7 @@ impl<'a> State<'a> {
         &self.centers[label as usize * self.data.dim..][..self.data.dim]
     }
 
-    /// Gives every row its nearest centre; the changes, in row order.
+    /// Assigns every row to its nearest centre; returns the changes, in row order.
     fn assign(&mut self) -> Vec<Move> {
         let centers = Centers::new(&self.centers, self.data.dim);
         let half_gaps = half_gaps(&self.centers, self.data.dim);
@@ -141,7 +141,7 @@ impl<'a> State<'a> {
         chunks.concat()
     }
 
-    /// Moves the centres to the means of their members. Whether an empty one had to be given a new place.
+    /// Moves the centres to the means of their members. Returns whether an empty one had to be reseeded.
     fn update(&mut self, moves: &[Move]) -> bool {
         self.move_members(moves);
         let reseeded = self.reseed_empty();
@@ -169,7 +169,7 @@ impl<'a> State<'a> {
         reseeded
     }
 
-    /// Adds and subtracts the rows that moved, centre by centre in row order.
+    /// Adds and subtracts the rows that changed centres, centre by centre in row order.
     fn move_members(&mut self, moves: &[Move]) {
         let k = self.counts.len();
         let (mut gained, mut lost) = (vec![Vec::new(); k], vec![Vec::new(); k]);
@@ -193,8 +193,8 @@ impl<'a> State<'a> {
         );
     }
 
-    /// Gives each centre without members the row that is farthest from its own centre; of equally far rows the
-    /// first. Where every row lies on its centre, the centre stays empty.
+    /// Gives each centre without members the row that is farthest from its own centre, the first of equally far rows.
+    /// If every row lies on its centre, the centre stays empty.
     fn reseed_empty(&mut self) -> bool {
         let empty: Vec<u32> = (0..self.counts.len() as u32).filter(|&label| self.counts[label as usize] == 0).collect();
         if empty.is_empty() {
@@ -239,7 +239,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// Half the distance of each centre to the nearest other: a row nearer than that to its own centre is nearest to it.
+/// Half the distance of each centre to the nearest other: a row closer than that to its own centre has no nearer one.
 fn half_gaps(centers: &[f32], dim: usize) -> Vec<f32> {
     let half_gap = |(label, center): (usize, &[f32])| {
         let others = centers.chunks(dim).enumerate().filter(|&(other, _)| other != label);
@@ -272,8 +272,8 @@ impl<'a> Shift<'a> {
         shift
     }
 
-    /// Moves the bounds of a row, and whether they then leave its centre in doubt. `exact` measures the distance to
-    /// the own centre.
+    /// Moves the bounds of a row, and returns whether they then leave its centre in doubt. `exact` measures the
+    /// distance to the own centre.
     fn crosses(&self, bounds: &mut Bounds, half_gaps: &[f32], exact: impl Fn(u32) -> f32) -> bool {
         if bounds.label == NONE {
             return true;

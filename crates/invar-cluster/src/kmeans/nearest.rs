@@ -8,18 +8,18 @@ use crate::{gemm, rows};
 /// The nearest and the second nearest centre of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TwoNearest {
-    /// Nearest centre; of equally near ones the first.
+    /// Nearest centre; the first of equally near ones.
     pub first: u32,
     /// Squared distance to it, with the rounding error of a difference of squares.
     pub first_squared: f32,
-    /// Squared distance to the second nearest, likewise; infinite where there is one centre.
+    /// Squared distance to the second nearest, likewise; infinite if there is one centre.
     pub second_squared: f32,
 }
 
-/// Rows and centres of one matrix product: its result stays in the cache.
+/// Rows and centres per matrix product: its result stays in the cache.
 const ROWS: usize = 512;
 const CENTERS: usize = 256;
-/// Values that are compared at a time.
+/// Values compared at a time.
 const LANES: usize = 8;
 
 /// Centres with their squared norms.
@@ -28,7 +28,7 @@ pub(super) struct Centers<'a> {
     squared_norms: Vec<f32>,
 }
 
-/// What [`Centers::nearest`] works in, so that a chunk allocates once.
+/// Buffers for [`Centers::nearest`], so that a chunk allocates once.
 #[derive(Default)]
 pub(super) struct Scratch {
     gathered: Vec<f32>,
@@ -45,7 +45,7 @@ impl<'a> Centers<'a> {
         self.squared_norms.iter().fold(0.0, |a, &b| a.max(b))
     }
 
-    /// The two nearest centres of rows `indices` (ascending), given one by one to `found`.
+    /// Finds the two nearest centres of rows `indices` (ascending), passed one by one to `found`.
     pub fn nearest(
         &self,
         data: &Prepared<'_>,
@@ -56,7 +56,7 @@ impl<'a> Centers<'a> {
         let dim = data.dim;
         for block in indices.chunks(ROWS) {
             let (first, last) = (block[0] as usize, block[block.len() - 1] as usize);
-            // A few rows too many cost less than copying all.
+            // A few extra rows cost less than copying all.
             let in_place = last - first < block.len() + block.len() / 4;
             let Scratch { gathered, products } = &mut *scratch;
             let block_rows: &[f32] = if in_place {
@@ -86,8 +86,8 @@ impl<'a> Centers<'a> {
     }
 }
 
-/// Which is the smallest of `|c|^2 - 2 x.c`, it, and the second smallest; of equal ones the first. In lanes, so that
-/// it vectorises.
+/// The index of the smallest `|c|^2 - 2 x.c`, its value, and the second smallest; the first of equal ones. In lanes, so
+/// that it vectorises.
 fn two_smallest(products: &[f32], norms: &[f32], first_center: u32) -> (u32, f32, f32) {
     let mut centers = [0u32; LANES];
     let (mut least, mut second) = ([f32::INFINITY; LANES], [f32::INFINITY; LANES]);
@@ -120,7 +120,7 @@ fn merged(a: (u32, f32, f32), b: (u32, f32, f32)) -> (u32, f32, f32) {
     (winner.0, winner.1, winner.2.min(loser.1))
 }
 
-/// The two nearest centres of every row, the distance to the nearest recomputed from the differences.
+/// The two nearest centres of every row, with the distance to the nearest recomputed from the differences.
 pub(super) fn all(data: &Prepared<'_>, centers: &[f32]) -> Vec<TwoNearest> {
     let centers = Centers::new(centers, data.dim);
     let indices: Vec<u32> = (0..data.len() as u32).collect();

@@ -8,20 +8,20 @@ use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig as Settings, Q
 use super::{Quality, STREAM};
 use crate::{ClusterError, Ties, graph::Graph, neighbors::Neighbors, sample};
 
-/// Most passes of the algorithm, each from the communities of the last.
+/// Maximum number of passes of the algorithm, each from the communities of the last.
 const PASSES: u64 = 10;
 /// Modularity that a pass must gain for another to follow.
 const LEAST_GAIN: f64 = 1e-9;
 
 /// Some of the rows.
 pub(super) struct Part {
-    /// Which they are, ascending.
+    /// Their indices, ascending.
     pub rows: Vec<u32>,
     /// The node of each of them.
     nodes: Vec<u32>,
     /// The graph of the nodes.
     graph: Graph,
-    /// Neighbours that a row has in it.
+    /// Neighbours of a row in the graph.
     neighbors: usize,
 }
 
@@ -31,7 +31,7 @@ impl Part {
         Self::new(near, neighbors, ties, (0..ties.together().len() as u32).collect())
     }
 
-    /// A random half of the rows, and the other.
+    /// A random half of the rows, and the other half.
     pub fn halves(near: &Neighbors, neighbors: usize, ties: &Ties, seed: u64, split: u64) -> [Self; 2] {
         let n = ties.together().len();
         sample::halves(&mut seed::rng(seed, STREAM + 1 + split), n).map(|half| Self::new(near, neighbors, ties, half))
@@ -52,7 +52,7 @@ impl Part {
         Self { rows, nodes, graph, neighbors }
     }
 
-    /// The graph as the library has it.
+    /// The graph in the library's format.
     pub fn prepared(&self) -> Result<GraphData, ClusterError> {
         let mut builder = GraphDataBuilder::new(self.graph.num_nodes);
         for edge in &self.graph.edges {
@@ -64,7 +64,7 @@ impl Part {
         Ok(builder.build()?)
     }
 
-    /// Rows of each node.
+    /// Number of rows per node.
     fn sizes(&self) -> Vec<usize> {
         let mut sizes = vec![0; self.graph.num_nodes];
         self.nodes.iter().for_each(|&node| sizes[node as usize] += 1);
@@ -89,7 +89,7 @@ impl Part {
         let settings =
             |pass| Settings { resolution, seed: Some(seed::mix(seed, STREAM + pass)), quality, ..Settings::default() };
         let mut found = Leiden::new(settings(0)).run(prepared)?;
-        // What was put together in a pass is never looked into again in it: the next begins with the single nodes.
+        // What was merged in a pass is never reconsidered in it: the next begins with the single nodes.
         for pass in 1..PASSES {
             let next = Leiden::new(settings(pass)).run_with_initial_partition(prepared, found.partition.clone())?;
             if next.quality <= found.quality + LEAST_GAIN {
@@ -103,7 +103,8 @@ impl Part {
         Ok(self.of_rows(&self.graph.without_small(&labels, &self.sizes(), self.neighbors)))
     }
 
-    /// For each row the share of the weight of its node's edges that stay in its community; `labels` are of the rows.
+    /// For each row the fraction of the weight of its node's edges that stays in its community; `labels` are those of
+    /// the rows.
     pub fn shares_within(&self, labels: &[i32]) -> Vec<f32> {
         let mut of_nodes = vec![0; self.graph.num_nodes];
         self.nodes.iter().zip(labels).for_each(|(&node, &label)| of_nodes[node as usize] = label);
@@ -115,7 +116,7 @@ impl Part {
     }
 }
 
-/// A number for each row, the same where the value is, and how many there are.
+/// A number for each row, shared by rows of the same value, and how many there are.
 fn nodes(values: impl Iterator<Item = Option<i64>>) -> (Vec<u32>, usize) {
     let mut numbers = HashMap::new();
     let mut num_nodes = 0u32;

@@ -4,13 +4,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::ClusterError;
 
-/// How finely Leiden divides: the weight of chance in the modularity.
+/// How finely Leiden divides: the weight of the chance term in the modularity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Resolution {
     /// This one.
     Fixed(f64),
-    /// That of [`Resolution::CANDIDATES`] whose clusters lie furthest apart and are found again in halves of the rows: the
-    /// largest product of the two. One cluster, where none has clusters that are.
+    /// The one of [`Resolution::CANDIDATES`] whose clusters are best separated and most reproducible in halves of the
+    /// rows: the largest product of the two. One cluster, if none qualifies.
     Auto,
 }
 

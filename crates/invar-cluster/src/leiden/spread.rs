@@ -1,4 +1,4 @@
-//! From the rows that the graph was built on to all others.
+//! Extends clusters from the rows that the graph was built on to all others.
 
 use std::collections::HashMap;
 
@@ -7,23 +7,23 @@ use crate::{
     neighbors::{self, Metric},
 };
 
-/// Rows of which the clusters are known.
+/// Rows with known clusters.
 pub(super) struct Sampled<'a> {
     /// The rows.
     pub rows: Rows<'a>,
-    /// Their numbers among all.
+    /// Their indices among all rows.
     pub chosen: &'a [usize],
     /// Their clusters.
     pub labels: &'a [i32],
-    /// How surely each belongs there.
+    /// How confident each assignment is.
     pub probability: &'a [f32],
-    /// How many of them are asked.
+    /// How many of them vote.
     pub neighbors: usize,
 }
 
 impl Sampled<'_> {
-    /// Clusters and probabilities of all rows: of one that must stay with a known row those of that; else the cluster of
-    /// most of its nearest known rows (of equally many that of the nearest), and their share.
+    /// Clusters and probabilities of all rows: a row that must stay with a known row gets that row's; any other gets
+    /// the majority cluster of its nearest known rows (ties go to the nearest), and its fraction.
     pub fn spread(&self, data: Rows<'_>, ties: Option<&Ties>) -> (Vec<i32>, Vec<f32>) {
         let (mut labels, mut probability) = (vec![-1; data.len()], vec![0.0; data.len()]);
         let value = |row: usize| ties.and_then(|ties| ties.together()[row]);
@@ -41,7 +41,7 @@ impl Sampled<'_> {
                 None => asked.push(row),
             }
         }
-        // Rows that nobody was sampled of and that must stay together follow the first of them.
+        // Rows that must stay together, none of which was sampled, follow the first of them.
         let mut firsts = HashMap::new();
         let (leading, following): (Vec<usize>, Vec<usize>) = asked
             .into_iter()
@@ -62,5 +62,5 @@ impl Sampled<'_> {
     }
 }
 
-/// Rows that are looked up at once.
+/// Rows looked up at a time.
 const BLOCK: usize = 65_536;

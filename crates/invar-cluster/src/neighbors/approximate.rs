@@ -4,10 +4,10 @@
 //! rows -> cells of some hundred rows, by a coarse k-means -> the nearest within a row's nearest cells, by matrix products
 //!      -> neighbours of neighbours, until few are better (NN-Descent, Dong, Moses and Li 2011)
 //! ```
-//! NN-Descent joins the neighbours of a row with each other and changes the lists of both, whichever thread comes first. Here
-//! a row looks at the neighbours of its neighbours as they were before the round and changes its own list alone, so that
-//! nothing depends on the threads. It begins with what the cells hold, which is most: products of whole cells cost a tenth of
-//! single distances.
+//! NN-Descent joins the neighbours of a row with each other and changes the lists of both, in whatever order the
+//! threads run. Here a row looks at the neighbours of its neighbours as they were before the round and changes only its
+//! own list, so that nothing depends on the threads. It begins with what the cells hold, which is most of it: products
+//! of whole cells cost a tenth of single distances.
 
 use invar_dataset::{Progress, check_memory, seed};
 use rayon::prelude::*;
@@ -19,24 +19,24 @@ use super::{
 };
 use crate::{ClusterError, Rows, rows, sample};
 
-/// A cell of more rows, as many equal rows make, is cut into pieces that are cells of their own.
+/// A cell with more rows, for example from many equal rows, is cut into pieces that are treated as separate cells.
 const LARGEST_CELL: usize = 4 * CELL;
-/// Cells that a row looks into.
+/// Number of cells in which a row searches.
 const PROBES: usize = 6;
-/// Neighbours of a row, and rows that it is a neighbour of, whose neighbours it looks at.
+/// Maximum number of neighbours, and of reverse neighbours, whose neighbours a row looks at.
 const JOINED: usize = 20;
-/// Most rounds of looking.
+/// Maximum number of rounds.
 const ROUNDS: usize = 8;
-/// Rows of which the exact neighbours are found too, to tell how good the others are.
+/// Rows whose exact neighbours are found too, to measure the recall.
 const PROBED_ROWS: usize = 500;
-/// Share of the true neighbours that is enough.
+/// Fraction of the true neighbours that is enough.
 const ENOUGH: f64 = 0.985;
-/// Share of the lists that must change in a round for another to follow.
+/// Fraction of the lists that must change in a round for another to follow.
 const LEAST_CHANGE: f64 = 0.002;
-/// Rows that a thread takes at a time.
+/// Rows per task of a thread.
 const CHUNK: usize = 256;
 
-/// A neighbour: its score, its number, and whether it was found in the last round.
+/// A neighbour: its score, its index, and whether it was found in the last round.
 #[derive(Clone, Copy)]
 struct Found {
     score: f32,
@@ -44,17 +44,17 @@ struct Found {
     is_new: bool,
 }
 
-/// Memory that [`of_all`] takes at most beyond the rows, bytes: the rows twice while they are put in order; then once, with two
-/// generations of lists; and all the time the order, the cells that each looks into, and where its lists are.
+/// Peak memory of [`of_all`] beyond the rows, in bytes: the rows twice while they are reordered; then once, with two
+/// generations of lists; and throughout, the order, the cells to search for each row, and the offsets of its lists.
 pub(super) fn memory_bytes(num_rows: usize, dim: usize, k: usize) -> usize {
     const ROW: usize = 200;
     num_rows * ((2 * dim * size_of::<f32>()).max(dim * size_of::<f32>() + 3 * k * size_of::<Found>()) + ROW)
 }
 
-/// The `k` nearest of every row, most of them.
+/// The `k` nearest of every row, approximately.
 ///
 /// # Errors
-/// When the memory does not suffice, or the user cancels.
+/// If there is not enough memory, or the user cancels.
 pub(super) fn of_all(
     data: Rows<'_>,
     k: usize,
@@ -104,13 +104,13 @@ pub(super) fn of_all(
     Ok(graph.finish(&base, &cells.order, recall))
 }
 
-/// The rows by cells that are no larger than [`LARGEST_CELL`], and which of them each row looks into.
+/// The rows by cells that are no larger than [`LARGEST_CELL`], and the cells to search for each row.
 struct Pieces {
     /// The rows, cell after cell.
     order: Vec<usize>,
     /// Where each cell begins in `order`, and where the last ends.
     starts: Vec<usize>,
-    /// The cells that each place of `order` looks into, its own first; `[n, probes]`.
+    /// The cells to search for each place of `order`, its own first; `[n, probes]`.
     probes: Vec<u32>,
     num_probes: usize,
 }
@@ -120,7 +120,7 @@ impl Pieces {
         let (cells, nearest) = Cells::new(values, dim, PROBES);
         let (n, num) = (cells.order.len(), cells.starts.len() - 1);
         let num_probes = PROBES.min(num);
-        // Numbers of the pieces of each cell.
+        // The piece numbers of each cell.
         let (mut starts, mut pieces) = (vec![0], Vec::with_capacity(num));
         let mut own = vec![0u32; n];
         for cell in cells.starts.windows(2) {
@@ -136,7 +136,7 @@ impl Pieces {
         let probes = cells.order.iter().flat_map(|&row| {
             let others = nearest[row * num_probes..][1..num_probes].iter().map(|&cell| {
                 let pieces = &pieces[cell as usize];
-                // An empty cell is looked into for nothing.
+                // An empty cell is searched in vain.
                 (pieces.start + row as u32 % pieces.len().max(1) as u32).min(starts.len() as u32 - 2)
             });
             std::iter::once(own[row]).chain(others).collect::<Vec<_>>()
@@ -145,14 +145,14 @@ impl Pieces {
         Self { order: cells.order, starts, probes, num_probes }
     }
 
-    /// Adds to the lists what the cell number `probe` of each row holds.
+    /// Adds to the lists the contents of the `probe`-th cell of each row.
     fn search(&self, base: &Base<'_>, probe: usize, k: usize, lists: &mut [Vec<(f32, u32)>]) {
         if probe >= self.num_probes {
             return;
         }
         let mut asking: Vec<Vec<usize>> = vec![vec![]; self.starts.len() - 1];
         for (row, probes) in self.probes.chunks(self.num_probes).enumerate() {
-            // Not a cell again that an empty one made way for.
+            // Skip a cell that already replaced an empty one.
             if !probes[..probe].contains(&probes[probe]) {
                 asking[probes[probe] as usize].push(row);
             }
@@ -174,7 +174,7 @@ impl Pieces {
         for (cell, (rows, found)) in asking.iter().zip(&found).enumerate() {
             let size = self.starts[cell + 1] - self.starts[cell];
             for (at, &row) in rows.iter().enumerate() {
-                // Its own is not among those of its own cell.
+                // The row itself does not count in its own cell.
                 let of = k.min(size - usize::from(probe == 0));
                 found[at * of..][..of].iter().for_each(|&(score, other)| insert(&mut lists[row], k, score, other));
             }
@@ -189,7 +189,7 @@ struct Lists {
 }
 
 impl Lists {
-    /// Where a list is short, its row stands in for what is missing, as bad as can be.
+    /// If a list is short, its row itself fills the missing entries, with the worst score.
     fn new(lists: Vec<Vec<(f32, u32)>>, k: usize) -> Self {
         let found = lists.into_iter().enumerate().flat_map(|(row, list)| {
             let missing = Found { score: f32::NEG_INFINITY, row: row as u32, is_new: false };
@@ -220,7 +220,7 @@ impl Lists {
         (sizes, reversed)
     }
 
-    /// Looks at the neighbours of neighbours, and tells how many were better.
+    /// Looks at the neighbours of neighbours, and returns how many were better.
     fn improve(&mut self, base: &Base<'_>) -> usize {
         let (sizes, reversed) = self.reversed();
         let joined = self.k.min(JOINED);
@@ -269,7 +269,7 @@ impl Lists {
         changed
     }
 
-    /// The lists of all rows by their own numbers, `order` being those of the places.
+    /// The lists of all rows by their original indices; `order` gives those of the places.
     fn finish(self, base: &Base<'_>, order: &[usize], recall: f64) -> Neighbors {
         let k = self.k;
         let (mut indices, mut values) = (vec![0; self.found.len()], vec![0.0; self.found.len()]);
@@ -277,7 +277,7 @@ impl Lists {
             let found = self.of(place).iter().map(|found| (found.score, found.row)).collect();
             let mut found = base.measure(base.row(place), found);
             found.iter_mut().for_each(|found| found.1 = order[found.1 as usize] as u32);
-            // Of equally near ones the first, as the exact search has it.
+            // Ties by index, as in the exact search.
             let is_better = |a: &(f32, u32), b: &(f32, u32)| match base.metric {
                 Metric::Cosine => b.0.total_cmp(&a.0),
                 Metric::Euclidean => a.0.total_cmp(&b.0),
@@ -291,7 +291,7 @@ impl Lists {
     }
 }
 
-/// Some rows, with how near their last neighbour is.
+/// Some rows, with the score of their last neighbour.
 struct Check {
     least: Vec<(usize, f32)>,
 }
@@ -305,7 +305,7 @@ impl Check {
         Self { least: rows.into_iter().zip(exact.chunks(k).map(|found| found[k - 1].0)).collect() }
     }
 
-    /// Share of the neighbours found that are as near as the `k` nearest.
+    /// Fraction of the neighbours found that are as near as the true `k` nearest.
     fn recall(&self, lists: &Lists) -> f64 {
         let hits = |&(row, least): &(usize, f32)| {
             // Products of matrices and of single rows differ in their last digits.

@@ -4,24 +4,25 @@ use super::{Base, Metric, SEED};
 use crate::sample;
 use invar_dataset::seed;
 
-/// Rows of a cell, on average.
+/// Average number of rows per cell.
 pub(super) const CELL: usize = 750;
-/// Rows per cell that the means are fitted to, and how often.
+/// Rows per cell used to fit the means, and the number of iterations.
 const FIT_ROWS: usize = 32;
 const FIT_ROUNDS: usize = 3;
 
-/// Rows in groups that lie together: a coarse k-means.
+/// Rows in spatial groups: a coarse k-means.
 pub(super) struct Cells {
-    /// The rows, cell after cell, each by rising number.
+    /// The rows, cell after cell, ascending within each.
     pub order: Vec<usize>,
     /// Where each cell begins in `order`, and where the last ends.
     pub starts: Vec<usize>,
-    /// Of the cells, `[cells, dim]`.
+    /// The means of the cells, `[cells, dim]`.
     pub means: Vec<f32>,
 }
 
 impl Cells {
-    /// Cells of `values` `[n, dim]`, and for each row the `num_near` nearest of them (or all there are), its own first.
+    /// Cells of `values` `[n, dim]`, and for each row the `num_near` nearest of them (or as many as there are), its own
+    /// first.
     pub fn new(values: &[f32], dim: usize, num_near: usize) -> (Self, Vec<u32>) {
         let n = values.len() / dim;
         let num = n.div_ceil(CELL);
@@ -41,7 +42,7 @@ impl Cells {
     }
 }
 
-/// Means of `num` cells, by a few rounds of k-means over a part of the rows.
+/// The means of `num` cells, by a few rounds of k-means over a part of the rows.
 fn fit(values: &[f32], dim: usize, num: usize) -> Vec<f32> {
     let gather = |rows: &[usize]| -> Vec<f32> {
         rows.iter().flat_map(|&row| values[row * dim..][..dim].iter().copied()).collect()

@@ -1,8 +1,8 @@
-//! The nearest rows of queries that come from outside, or that are rows themselves, by cosine.
+//! The nearest rows of queries, external or rows themselves, by cosine.
 //!
-//! Exact by matrix products; of many rows by cells (an inverted file: Sivic and Zisserman 2003; Jégou, Douze and Schmid
-//! 2011): a query looks into the cells whose means are nearest. How many that must be is measured on rows of the index
-//! when it is built. Queries are gathered by the cells that they look into, so that these are matrix products too.
+//! Exact by matrix products; for many rows by cells (an inverted file: Sivic and Zisserman 2003; Jégou, Douze and
+//! Schmid 2011): a query searches the cells whose means are nearest. How many it needs is measured on rows of the index
+//! when it is built. Queries are grouped by the cells that they search, so that these are matrix products too.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -19,69 +19,69 @@ use super::{
 };
 use crate::{ClusterError, Rows, rows, sample};
 
-/// Rows of which the exact neighbours are found, to tell how many cells must be looked into.
+/// Rows whose exact neighbours are found, to measure how many cells must be searched.
 const PROBED_ROWS: usize = 500;
-/// Share of their nearest others that must be found.
+/// Fraction of their true neighbours that must be found.
 const WISHED: f64 = 0.98;
 /// Numbers of neighbours for which that is measured.
 const MEASURED: [usize; 2] = [10, 100];
-/// Cells that a query may look into before all rows are as quick.
+/// Number of cells per query beyond which an exhaustive search is as fast.
 const MOST_PROBES: usize = 512;
-/// Rows that a thread takes at a time where queries are few.
+/// Rows per task of a thread when there are few queries.
 const STRETCH: usize = 1 << 16;
-/// Queries between two looks at the user's wish; fewer where each has many neighbours, which wait in memory.
+/// Queries between two checks for cancellation; fewer if each has many neighbours, which are held in memory.
 const BATCH: usize = 1 << 14;
 const EXACT_BATCH: usize = 1 << 10;
 const WAITING: usize = 1 << 23;
 
-/// Rows to be searched.
+/// A searchable set of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
     dim: usize,
-    /// At unit length, cell after cell.
+    /// Unit-length values, cell after cell.
     values: Vec<f32>,
-    /// The row at each place.
+    /// The row index at each place.
     order: Vec<u32>,
     /// Where each cell begins, and where the last ends.
     starts: Vec<u32>,
-    /// Of the cells, `[cells, dim]`; none where there is but one.
+    /// The means of the cells, `[cells, dim]`; empty if there is only one.
     means: Vec<f32>,
     depths: Vec<Depth>,
 }
 
-/// How deep must be searched for so many neighbours.
+/// How deep to search for a given number of neighbours.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Depth {
-    /// Neighbours.
+    /// Number of neighbours.
     pub k: u32,
-    /// Cells to be looked into.
+    /// Number of cells to search.
     pub probes: u32,
-    /// Share of the `k` nearest others that is found so, measured on rows of the index.
+    /// Fraction of the true `k` nearest that is found, measured on rows of the index.
     pub recall: f64,
 }
 
-/// What is asked of an [`Index`].
+/// A search in an [`Index`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Neighbours of each query.
+    /// Neighbours per query.
     pub k: usize,
-    /// The row that each query is itself, which it does not find; empty where none is a row.
+    /// The row that each query is itself, which it does not find; empty if no query is a row.
     pub own: &'a [Option<u32>],
-    /// Whether all rows are looked at.
+    /// Whether all rows are searched.
     pub exact: bool,
 }
 
 impl Index {
-    /// Rows up to which an exact search is quick enough.
+    /// Number of rows up to which an exact search is fast enough.
     pub const EXACT_ROWS: usize = 100_000;
 
-    /// Whether cells are made sooner than `num_queries` queries are answered without them.
+    /// Whether building cells takes less time than answering `num_queries` queries without them.
     pub fn pays(num_rows: usize, num_queries: usize) -> bool {
-        // Every row is compared with the means of all cells, and so many rows are searched exactly.
+        // Building compares every row with the means of all cells, and searches for some rows exactly.
         num_rows > Self::EXACT_ROWS && num_queries > 2 * num_rows.div_ceil(CELL) + PROBED_ROWS
     }
 
-    /// Memory that [`Index::build`] takes at most beyond the values it is given, bytes.
+    /// Peak memory of [`Index::build`] beyond the values it is given, in bytes.
     pub fn memory_bytes(num_rows: usize, dim: usize) -> usize {
         num_rows.saturating_mul(dim * size_of::<f32>() + 64)
     }
@@ -99,7 +99,7 @@ impl Index {
     /// `values` `[n, dim]` in cells.
     ///
     /// # Errors
-    /// As [`Rows::new`]; when the memory does not suffice, or the user cancels.
+    /// As [`Rows::new`]; if there is not enough memory, or the user cancels.
     pub fn build(values: Vec<f32>, dim: usize, progress: &dyn Progress) -> Result<Self, ClusterError> {
         let flat = Self::flat(values, dim)?;
         let n = flat.order.len();
@@ -140,31 +140,31 @@ impl Index {
         self.dim
     }
 
-    /// Number of cells; 1 where every search is exact.
+    /// Number of cells; 1 if every search is exact.
     pub fn num_cells(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// How deep a search goes, for rising numbers of neighbours; nothing where every search is exact.
+    /// How deep a search goes, for increasing numbers of neighbours; empty if every search is exact.
     pub fn depths(&self) -> &[Depth] {
         &self.depths
     }
 
-    /// The values of some rows, at unit length, one after another.
+    /// The values of some rows, at unit length, concatenated.
     ///
     /// # Panics
-    /// When one is no row.
+    /// If an index is out of range.
     pub fn rows(&self, wanted: &[u32]) -> Vec<f32> {
         let mut places = vec![0u32; self.order.len()];
         self.order.iter().enumerate().for_each(|(place, &row)| places[row as usize] = place as u32);
         wanted.iter().flat_map(|&row| self.place(places[row as usize] as usize).iter().copied()).collect()
     }
 
-    /// The nearest rows of each query, of equally near ones the first: `k`, or as many as there are others. The same
-    /// whatever the threads and the other queries.
+    /// The nearest rows of each query, ties by index: `k`, or as many as there are others. Independent of the threads
+    /// and of the other queries.
     ///
     /// # Errors
-    /// When the dimensions differ, there is not an own row for each query, or the user cancels.
+    /// If the dimensions differ, there is not one own row per query, or the user cancels.
     pub fn search(
         &self,
         queries: Rows<'_>,
@@ -207,7 +207,7 @@ impl Index {
         &self.values[place * self.dim..][..self.dim]
     }
 
-    /// The rows at some places.
+    /// A range of places as a base to search.
     fn base(&self, places: std::ops::Range<usize>) -> Base<'_> {
         Base::new(&self.values[places.start * self.dim..places.end * self.dim], self.dim, Metric::Cosine)
     }
@@ -238,7 +238,7 @@ impl Index {
         best
     }
 
-    /// The `k` best of each query among the rows of its nearest cells; among all, where these hold fewer than `k`.
+    /// The `k` best of each query among the rows of its nearest cells; among all, if these hold fewer than `k`.
     fn near(
         &self,
         queries: &[f32],
@@ -286,7 +286,7 @@ impl Index {
         best
     }
 
-    /// Finds out how many cells must be looked into: where the nearest others of some rows lie.
+    /// Measures how many cells must be searched: where the nearest others of some rows lie.
     fn measure(&mut self, progress: &dyn Progress) -> Result<(), ClusterError> {
         let places = sample::subset(&mut seed::rng(SEED, 2), self.len(), PROBED_ROWS);
         let asked: Vec<f32> = places.iter().flat_map(|&place| self.place(place).iter().copied()).collect();

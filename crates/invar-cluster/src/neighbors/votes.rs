@@ -10,11 +10,11 @@ use crate::{ClusterError, Rows, sample};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KnnConfig {
-    /// Neighbours of the k-NN majority and of recall@k.
+    /// Number of neighbours for the k-NN majority and recall@k.
     pub k: usize,
-    /// Rows whose neighbours are looked for, drawn at random where there are more. All rows are always looked in.
+    /// Rows whose neighbours are searched for, drawn at random if there are more. The search is always among all rows.
     pub max_queries: usize,
-    /// Fixes the draw.
+    /// Determines the draw.
     pub seed: u64,
 }
 
@@ -24,26 +24,25 @@ impl Default for KnnConfig {
     }
 }
 
-/// How well the neighbours of a row know its label; shares of the queries.
+/// How well the neighbours of a row predict its label; fractions of the queries.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnnScores {
-    /// Queries.
+    /// Number of queries.
     pub num_queries: usize,
-    /// Neighbours that were asked.
+    /// Number of neighbours used.
     pub k: usize,
     /// The nearest neighbour has the query's label: recall@1 of metric learning, leave-one-out 1-NN accuracy.
     pub recall_at_1: f64,
-    /// The most frequent label of the `k` nearest is the query's; of equally frequent ones that whose nearest
-    /// member is nearest.
+    /// The most frequent label of the `k` nearest is the query's; ties go to the label whose nearest member is nearest.
     pub accuracy_knn: f64,
     /// At least one of the `k` nearest has the query's label (recall@k of metric learning).
     pub recall_at_k: f64,
 }
 
-/// Scores the cosine neighbours against `labels`, one a row. Rows whose label is `None` are left out altogether.
+/// Scores the cosine neighbours against `labels`, one per row. Rows whose label is `None` are left out altogether.
 ///
 /// # Errors
-/// When there are not as many labels as rows.
+/// If the numbers of labels and rows differ.
 pub fn knn_scores<L: Eq + Hash + Sync>(
     data: Rows<'_>,
     labels: &[Option<L>],
@@ -77,7 +76,7 @@ pub fn knn_scores<L: Eq + Hash + Sync>(
     })
 }
 
-/// The most frequent label; of equally frequent ones the one met first.
+/// The most frequent label; the first one met among equally frequent ones.
 pub(super) fn majority<'a, L: Eq + Hash>(labels: impl Iterator<Item = &'a L>) -> Option<&'a L> {
     let mut counts: HashMap<&L, (usize, usize)> = HashMap::new();
     for (position, label) in labels.enumerate() {

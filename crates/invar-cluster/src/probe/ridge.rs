@@ -5,14 +5,14 @@ use rayon::prelude::*;
 
 use crate::gemm;
 
-/// What is predicted: a class number of so many, or a number.
+/// What is predicted: a class, out of a given number, or a number.
 pub enum Target<'a> {
     Classes(&'a [u32], usize),
     Numbers(&'a [f64]),
 }
 
 impl Target<'_> {
-    /// Columns of the regression.
+    /// Number of columns of the regression.
     fn width(&self) -> usize {
         match self {
             Self::Classes(_, num_classes) => *num_classes,
@@ -20,7 +20,7 @@ impl Target<'_> {
         }
     }
 
-    /// The column and the value in it of one row; every other column is 0.
+    /// The column of one row, and its value there; every other column is 0.
     fn of(&self, row: usize) -> (usize, f64) {
         match self {
             Self::Classes(classes, _) => (classes[row] as usize, 1.0),
@@ -29,7 +29,7 @@ impl Target<'_> {
     }
 }
 
-/// Rows and the fold that each is held out in.
+/// Rows, and the fold in which each is held out.
 pub struct Design<'a> {
     pub values: &'a [f32],
     pub dim: usize,
@@ -37,7 +37,7 @@ pub struct Design<'a> {
     pub num_folds: usize,
 }
 
-/// Sums over rows, from which a ridge regression follows.
+/// Sums over rows from which a ridge regression is computed.
 #[derive(Clone)]
 struct Moments {
     num_rows: f64,
@@ -52,7 +52,7 @@ struct Moments {
 }
 
 impl Design<'_> {
-    /// The number of the likeliest class, or the number, of each row, from the rows of the other folds.
+    /// The most likely class, or the number, predicted for each row from the rows of the other folds.
     pub fn predict(&self, target: &Target<'_>, ridge: f64) -> Vec<f64> {
         let center = self.center();
         let parts: Vec<Moments> =
@@ -136,8 +136,7 @@ impl Moments {
         }
     }
 
-    /// `(S + ridge I) w = c` over standardised dimensions and centred targets. A dimension that does not vary is left
-    /// out.
+    /// `(S + ridge I) w = c` over standardised dimensions and centred targets. A constant dimension is left out.
     fn solve(&self, ridge: f64) -> Linear {
         let (dim, width) = (self.sum.len(), self.target_sum.len());
         let n = self.num_rows.max(1.0);

@@ -1,28 +1,28 @@
-//! How strongly each row belongs to the neighbourhood of each other one (McInnes, Healy and Melville 2018, section 3.1).
+//! How strongly each row belongs to the neighbourhood of every other (McInnes, Healy and Melville 2018, section 3.1).
 
 use rayon::prelude::*;
 
 use crate::neighbors::Neighbors;
 
-/// Halvings of the interval in which the scale lies.
+/// Number of bisections to find the scale.
 const HALVINGS: usize = 64;
-/// How near the sum of memberships has to come to what it should be.
+/// Tolerance for the sum of memberships.
 const TOLERANCE: f32 = 1e-5;
-/// Least scale, as a share of the mean distance: neighbours that are all equally far would have none.
+/// Minimum scale, as a fraction of the mean distance: if all neighbours were equally far, the scale would be zero.
 const LEAST_SCALE: f32 = 1e-3;
 
-/// The memberships of the nearest rows in the neighbourhood of one.
+/// The memberships of the nearest rows in the neighbourhood of one row.
 pub(super) struct Memberships {
-    /// `exp(-(d - nearest) / scale)` for the distance `d` of each, with such a scale that they add up to the binary logarithm
-    /// of their number: 1 for the nearest.
+    /// `exp(-(d - nearest) / scale)` for the distance `d` of each, with a scale such that they sum to the binary
+    /// logarithm of their number: 1 for the nearest.
     pub weights: Vec<f32>,
 }
 
 impl Memberships {
-    /// From the cosines, nearest first. Distances are those of rows of unit length, `sqrt(2 - 2 cos)`.
+    /// From the cosines, nearest first. Distances are those of unit-length rows, `sqrt(2 - 2 cos)`.
     pub fn of(cosines: &[f32]) -> Self {
         let distances: Vec<f32> = cosines.iter().map(|cosine| (2.0 - 2.0 * cosine).max(0.0).sqrt()).collect();
-        // Copies of the row are not its neighbourhood.
+        // Copies of the row are not part of its neighbourhood.
         let nearest = distances.iter().copied().find(|&distance| distance > 0.0).unwrap_or(0.0);
         let target = (distances.len() as f32).log2();
         let at = |scale: f32| distances.iter().map(move |distance| membership(distance - nearest, scale));
@@ -48,7 +48,7 @@ fn membership(beyond: f32, scale: f32) -> f32 {
     if beyond > 0.0 { (-beyond / scale).exp() } else { 1.0 }
 }
 
-/// An undirected graph by node, in compressed rows: each edge stands with both of its ends.
+/// An undirected graph by node, in compressed rows: each edge is stored at both of its ends.
 pub(super) struct FuzzyGraph {
     /// Where the edges of each node begin, and where those of the last end; `[n + 1]`.
     pub starts: Vec<usize>,
@@ -57,8 +57,8 @@ pub(super) struct FuzzyGraph {
 }
 
 impl FuzzyGraph {
-    /// The fuzzy union of the neighbourhoods of the `k` nearest: `p + q - p q` where two rows are in the neighbourhood of one
-    /// another by `p` and `q`.
+    /// The fuzzy union of the neighbourhoods of the `k` nearest: `p + q - p q` for two rows that are in each other's
+    /// neighbourhood by `p` and `q`.
     pub fn new(near: &Neighbors, k: usize) -> Self {
         let lists = near.indices.par_chunks(near.k).zip(near.values.par_chunks(near.k));
         let directed: Vec<Vec<(u32, f32)>> = lists
@@ -90,7 +90,7 @@ impl FuzzyGraph {
     }
 }
 
-/// Both lists, ascending by node; weights of a node that is in both are joined.
+/// The union of both lists, ascending by node; weights of a node that is in both are combined.
 fn union(mut a: &[(u32, f32)], mut b: &[(u32, f32)]) -> Vec<(u32, f32)> {
     let mut union = Vec::with_capacity(a.len().max(b.len()) * 3 / 2);
     while let (Some(&(node_a, p)), Some(&(node_b, q))) = (a.first(), b.first()) {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Unless many are as near as the nearest, or all but equally far.
+        /// Unless many are as near as the nearest, or all are nearly equally far.
         #[test]
         fn memberships_add_up_to_the_logarithm(gaps in prop::collection::vec(0.01f32..0.05, 2..31)) {
             let cosines: Vec<f32> = gaps
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_union_by_hand() {
-        // Two neighbours each: of 0: 1 and 2; of 1: 2 and 0; of 2: 1 and 0. The nearer has weight 1, the other what is
-        // missing to log2 2 = 1: nothing, but for the tolerance.
+        // Two neighbours each: 0 has 1 and 2; 1 has 2 and 0; 2 has 1 and 0. The nearer has weight 1, the other what is
+        // missing to log2 2 = 1: nothing, up to the tolerance.
         let near = Neighbors {
             k: 2,
             indices: vec![1, 2, 2, 0, 1, 0],

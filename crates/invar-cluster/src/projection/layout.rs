@@ -1,7 +1,8 @@
-//! Places for the nodes of a fuzzy graph: what an edge joins draws each other, all else pushes away (McInnes, Healy and
-//! Melville 2018, section 3.2). umap-learn moves both ends of an edge at once, whichever thread comes first; here a node
-//! moves along its own edges while all others stand still, so that nothing depends on the threads. (To let a part of the nodes
-//! see how others moved in the same epoch keeps some more neighbours, but a pair that lies apart leaps over itself and away.)
+//! Places for the nodes of a fuzzy graph: nodes joined by an edge attract each other, all others repel (McInnes, Healy
+//! and Melville 2018, section 3.2). umap-learn moves both ends of an edge at once, in whatever order the threads run;
+//! here a node moves along its own edges while all others stand still, so that nothing depends on the threads. (Letting
+//! some nodes see how others moved in the same epoch preserves a few more neighbours, but a pair that lies apart
+//! overshoots and separates.)
 
 use invar_dataset::{Progress, seed};
 use rayon::prelude::*;
@@ -9,24 +10,24 @@ use rayon::prelude::*;
 use super::fuzzy::FuzzyGraph;
 use crate::ClusterError;
 
-/// `1 / (1 + A d^2B)` is the membership of nodes at distance `d` in the plane: the fit of umap-learn for a minimal distance of
-/// 0.1 and a spread of 1.
+/// `1 / (1 + A d^2B)` is the membership of nodes at distance `d` in the plane: umap-learn's fit for a minimal distance
+/// of 0.1 and a spread of 1.
 const A: f64 = 1.576_943_460_31;
 const B: f64 = 0.895_060_878_123;
-/// Nodes drawn at random that push a node away, for each edge that draws it.
+/// Number of random nodes that repel a node, for each edge that attracts it.
 const PUSHES: usize = 5;
-/// Longest step along either axis.
+/// Maximum step along either axis.
 const LONGEST_STEP: f32 = 4.0;
 /// Half of the side of the square in which the layout begins.
 const START_EXTENT: f32 = 10.0;
-/// How far a node may lie from its principal components at the start, so that equal rows come apart.
+/// Maximum offset of a node from its principal components at the start, so that equal rows separate.
 const START_NOISE: f64 = 1e-3;
-/// Nodes that a thread takes at a time.
+/// Nodes per task of a thread.
 const CHUNK: usize = 256;
 /// Names the random streams of the start and of the epochs.
 const STREAM: u64 = 0x756d_6170;
 
-/// Where to begin: the principal components, scaled to a common size.
+/// The initial layout: the principal components, scaled to a common size.
 pub(super) fn start((x, y): (Vec<f32>, Vec<f32>), seed: u64) -> Vec<[f32; 2]> {
     let extent = x.iter().chain(&y).fold(0f32, |most, value| most.max(value.abs()));
     let scale = if extent > 0.0 { START_EXTENT / extent } else { 0.0 };
@@ -38,10 +39,10 @@ pub(super) fn start((x, y): (Vec<f32>, Vec<f32>), seed: u64) -> Vec<[f32; 2]> {
     x.into_iter().zip(y).enumerate().map(place).collect()
 }
 
-/// Moves the nodes for so many epochs.
+/// Moves the nodes for the given number of epochs.
 ///
 /// # Errors
-/// When the user cancels.
+/// If the user cancels.
 pub(super) fn run(
     graph: &FuzzyGraph,
     mut places: Vec<[f32; 2]>,
@@ -73,14 +74,14 @@ pub(super) fn run(
     Ok(places)
 }
 
-/// What holds for all nodes in an epoch.
+/// What is common to all nodes in an epoch.
 struct Step<'a> {
     graph: &'a FuzzyGraph,
     forces: &'a Forces,
-    /// Falls from 1 to 0.
+    /// Decreases from 1 to 0.
     rate: f32,
     epoch: f32,
-    /// One over the largest weight: such an edge draws in every epoch, one of half the weight in every other.
+    /// One over the largest weight: such an edge attracts in every epoch, one of half the weight in every other.
     scale: f32,
     seed: u64,
 }
@@ -96,7 +97,7 @@ impl Step<'_> {
             }
             let [x, y] = self.step(own, places[other as usize], &self.forces.draw);
             own = [own[0] + x, own[1] + y];
-            // All from one place, so that none waits for the one before.
+            // All from one place, so that none depends on the one before.
             let mut pushed = [0.0; 2];
             for _ in 0..PUSHES {
                 let other = seed::below_u32(num, &mut rng) as usize;
@@ -125,21 +126,21 @@ struct Forces {
 
 impl Forces {
     fn new() -> Self {
-        // Each edge stands with both ends, and umap-learn moves both for either.
+        // Each edge is stored at both ends, and umap-learn moves both for either.
         let draw = |squared: f64| -4.0 * A * B * squared.powf(B - 1.0) / (1.0 + A * squared.powf(B));
         let push = |squared: f64| 2.0 * B / ((0.001 + squared) * (1.0 + A * squared.powf(B)));
         Self { draw: Table::new(draw), push: Table::new(push) }
     }
 }
 
-/// A function of positive numbers, tabled at 32 points between each two powers of 2 and linear between them: powers with
-/// fractional exponents are nine tenths of the time else. Constant below `2^-40` and above `2^40`.
+/// A function of positive numbers, tabulated at 32 points per power of 2 and linear between them: otherwise powers with
+/// fractional exponents take nine tenths of the time. Constant below `2^-40` and above `2^40`.
 struct Table {
     values: Vec<f32>,
 }
 
 impl Table {
-    /// Bits of a number that are not looked at in choosing the interval: 18 of 23 of the fraction.
+    /// Bits of a number that are ignored in choosing the interval: 18 of 23 of the fraction.
     const REST: u32 = 18;
     /// Bits of `2^-40`.
     const FIRST: u32 = (127 - 40) << 23;

@@ -1,4 +1,4 @@
-//! What the fuzz target calls (`fuzz/`). Not for other use.
+//! The entry point of the fuzz target (`fuzz/`). Not for other use.
 
 use invar_dataset::NoProgress;
 
@@ -8,14 +8,14 @@ use super::{
 };
 use crate::Rows;
 
-/// Most neighbours that are asked for.
+/// Maximum number of neighbours requested.
 const MOST: usize = 4;
 
-/// Reads bytes as a stored index: as they are, which the checksums seldom let through, and as numbers of one whose checksums
-/// are right. What can be read is searched, and written as it was.
+/// Reads bytes as a stored index: once as they are, which the checksums seldom accept, and once as the values of an
+/// index with correct checksums. Whatever can be read is searched, and must be written back unchanged.
 ///
 /// # Panics
-/// When the reader lets something through that is no index.
+/// If the reader accepts something that is not an index.
 pub fn index(bytes: &[u8]) {
     read(bytes);
     if let Some(sealed) = sealed(bytes) {
@@ -38,8 +38,8 @@ fn read(bytes: &[u8]) {
     }
 }
 
-/// An index of some rows with the right checksums. The first bytes say of how many, and what is in order of all that need
-/// not be; all others are numbers, zeros after the last.
+/// An index of some rows with correct checksums. The first bytes determine how many, and which of the properties that
+/// may be violated are in order; all others are values, with zeros after the last.
 fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let (&[rows, dim, cells, depths, note, order], rest) = bytes.split_first_chunk::<6>()?;
     let (rows, dim, cells) = (u32::from(rows), u32::from(dim % 9), u32::from(cells % 17));
@@ -80,7 +80,7 @@ fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     let means = numbers(if cells == 1 { 0 } else { cells * dim });
     let values = numbers(rows * dim);
-    // Small whole numbers, or any bits.
+    // Small integers, or any bits.
     let finite =
         |number: &u32| if is_in_order(3) { (*number as i8 as f32).to_le_bytes() } else { number.to_le_bytes() };
     for part in [&starts, &places] {

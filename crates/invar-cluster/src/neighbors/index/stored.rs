@@ -5,7 +5,8 @@
 //! head = rows u64, dimension u32, cells u32, depths u32, (k u32, probes u32, recall f64) of each, a note (UTF-8)
 //! body = where cells begin u32[cells + 1] | rows in their order u32[n] | means f32[cells, dim] | values f32[n, dim]
 //! ```
-//! All of it is little-endian. After every 2^20 numbers of a part of the body, and after its last, is their CRC-32C.
+//! Everything is little-endian. Each 2^20 numbers of a part of the body, and its last ones, are followed by their
+//! CRC-32C.
 
 use std::io::{self, Read, Write};
 
@@ -16,26 +17,26 @@ use super::{Depth, Index};
 use crate::Rows;
 
 pub(super) const MAGIC: [u8; 8] = *b"INVARIDX";
-/// A reader refuses another one.
+/// A reader rejects any other version.
 pub(super) const VERSION: u32 = 1;
 /// Numbers between two checksums.
 const BLOCK: usize = 1 << 20;
-/// Bytes of the head before the depths, and of each of these.
+/// Bytes of the head before the depths, and per depth.
 const FIXED: usize = 20;
 const DEPTH: usize = 16;
 
-/// What is said of an index before its rows.
+/// The header of an index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// Rows.
+    /// Number of rows.
     pub num_rows: usize,
     /// Dimension of a row.
     pub dim: usize,
-    /// Cells.
+    /// Number of cells.
     pub num_cells: usize,
     /// How deep a search goes.
     pub depths: Vec<Depth>,
-    /// What its writer noted: of what it was made.
+    /// A note by its writer: what it was built from.
     pub note: String,
     /// Bytes before the body.
     size_bytes: u64,
@@ -47,14 +48,14 @@ pub enum IndexError {
     /// The system failed to read it.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It does not hold what it must hold.
+    /// Its content is not what it should be.
     #[error("{what}: expected {expected}, found {found}")]
     Damaged {
         /// What was checked.
         what: &'static str,
-        /// What it must be.
+        /// The expected value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
 }
@@ -69,7 +70,7 @@ impl Fault for IndexError {
 }
 
 impl Head {
-    /// Whether bytes that begin so are of an index.
+    /// Whether bytes with this beginning are an index.
     pub fn is_of(start: &[u8]) -> bool {
         start.starts_with(&MAGIC)
     }
@@ -77,7 +78,7 @@ impl Head {
     /// Reads the head of an index of `size_bytes` bytes, and leaves `from` at the body.
     ///
     /// # Errors
-    /// When it is damaged, of another version, or has not the size that it must have.
+    /// If it is damaged, of another version, or does not have the expected size.
     pub fn read(from: &mut impl Read, size_bytes: u64) -> Result<Self, IndexError> {
         let mut start = [0; 16];
         fill(from, &mut start)?;
@@ -125,12 +126,12 @@ impl Head {
         Ok(head)
     }
 
-    /// Means, which one cell alone has none of.
+    /// Number of means; a single cell has none.
     fn num_means(&self) -> u64 {
         if self.num_cells == 1 { 0 } else { self.num_cells as u64 * self.dim as u64 }
     }
 
-    /// Size of the whole index; at most 2^65, which saturates.
+    /// Size of the whole index; at most 2^65, saturating.
     fn whole_bytes(&self) -> u64 {
         let part = |numbers: u64| numbers.saturating_add(numbers.div_ceil(BLOCK as u64)).saturating_mul(4);
         let (n, cells) = (self.num_rows as u64, self.num_cells as u64);
@@ -140,10 +141,10 @@ impl Head {
 }
 
 impl Index {
-    /// Writes it, with a note of what it was made of.
+    /// Writes it, with a note of what it was built from.
     ///
     /// # Errors
-    /// When `to` refuses.
+    /// If writing to `to` fails.
     pub fn write(&self, note: &str, to: &mut impl Write) -> io::Result<()> {
         let mut head = Vec::new();
         head.extend((self.len() as u64).to_le_bytes());
@@ -166,14 +167,14 @@ impl Index {
         write_numbers(to, &self.values, |&number| number.to_le_bytes())
     }
 
-    /// Reads what [`Index::write`] wrote, of `size_bytes` bytes, with the note.
+    /// Reads what [`Index::write`] wrote, `size_bytes` bytes, with the note.
     ///
     /// # Errors
-    /// When it is damaged anywhere, or of another version.
+    /// If it is damaged anywhere, or of another version.
     pub fn read(from: &mut impl Read, size_bytes: u64) -> Result<(Self, String), IndexError> {
         let head = Head::read(from, size_bytes)?;
         let (n, num_cells) = (head.num_rows, head.num_cells);
-        // The head said as many as the file is long.
+        // The head has been checked against the length of the file.
         let starts = read_numbers(from, num_cells + 1, u32::from_le_bytes)?;
         let order = read_numbers(from, n, u32::from_le_bytes)?;
         let means = read_numbers(from, head.num_means() as usize, f32::from_le_bytes)?;
