@@ -1,7 +1,7 @@
 //! How long Invar and polars take to write the same embeddings: `write_parquet DIR [ROWS [DIM]]`.
 //!
-//! Prints a line for each way, the best of three runs, in seconds of wall time, and its ratio to polars' writer with the same
-//! compression and row groups.
+//! Prints one line for each, the best of three runs, in seconds of wall time, and its ratio to polars' writer with the
+//! same compression and row groups.
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, fs, fs::File, path::Path, time::Instant};
@@ -17,7 +17,7 @@ use polars_io::prelude::{ParquetCompression, ParquetWriter};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const RUNS: usize = 3;
-/// Rows that are handed over at once, as `invar embed` does.
+/// Rows passed at once, as in `invar embed`.
 const BATCH: usize = 1024;
 
 fn main() -> Result<()> {
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Directions that do not compress, as those of networks.
+/// Directions that do not compress, like those of networks.
 fn unit_vectors(rows: usize, dim: usize) -> Vec<f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {

@@ -5,12 +5,12 @@ use polars::prelude as pl;
 
 use crate::{EmbeddingsError, KEY, Table, frame, layout::Whole, names::check_ids, parquet};
 
-/// SEARCH: what was found, an answer a row. Columns `query`, `query_key`, `rank`, `id`, `key`, `cosine`.
+/// SEARCH: the search results, one answer per row. Columns `query`, `query_key`, `rank`, `id`, `key`, `cosine`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
-    /// Name of what was asked.
+    /// Name of the query.
     pub queries: Vec<String>,
-    /// Its key; `None` where it has none.
+    /// Its key; `None` if it has none.
     pub query_keys: Vec<Option<i64>>,
     /// 1 is the nearest.
     pub ranks: Vec<u32>,
@@ -20,26 +20,27 @@ pub struct Answers {
     pub cosines: Vec<f32>,
 }
 
-/// What is said of each row that was found, beyond its name and key.
+/// Which columns to add for each row that was found, besides its name and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Facts {
     /// Nothing.
     None,
     /// All columns but the embedding.
     All,
-    /// What a person reads: of these columns (or of all) those that tell the rows apart; keys where names repeat.
+    /// For reading: those of these columns (or of all) that differ between rows; keys if names repeat.
     Telling(Option<Vec<String>>),
 }
 
-/// Columns of SEARCH; one of the EMB that is called so gets [`OTHER`] before its name.
+/// Columns of SEARCH; a column of the EMB with one of these names is prefixed with [`OTHER`].
 const OWN: [&str; 6] = ["query", "query_key", "rank", "id", KEY, "cosine"];
 const OTHER: &str = "its_";
 
 impl Answers {
-    /// The table, with what the EMB (or any Parquet file) at `path` says of the rows, but for their vectors, column `vectors`.
+    /// The table, with the columns that the EMB (or any Parquet file) at `path` has for the rows, except for their
+    /// vectors, column `vectors`.
     ///
     /// # Errors
-    /// When the file is damaged, or has no such rows.
+    /// If the file is damaged, or has no such rows.
     pub fn to_table(&self, path: &Path, vectors: &str, facts: &Facts) -> Result<Table, EmbeddingsError> {
         let whole = Whole::open(path)?;
         let mut wanted = self.rows.clone();
@@ -82,7 +83,7 @@ impl Answers {
         table().map(|frame| Table::new(frame, vec![])).map_err(error)
     }
 
-    /// Whether two rows are of one name, or two queries.
+    /// Whether two rows share a name, or two queries do.
     fn names_repeat(&self, ids: &pl::Column) -> pl::PolarsResult<bool> {
         let mut of_rows: Vec<(Option<&str>, u32)> = ids.str()?.iter().zip(self.rows.iter().copied()).collect();
         let mut of_queries: Vec<(Option<&str>, Option<i64>)> =
@@ -96,7 +97,7 @@ impl Answers {
     }
 }
 
-/// Whether a column has more than one value, or a value of the only row.
+/// Whether a column has more than one value, or a value for the only row.
 fn tells(column: &pl::Column) -> bool {
     match column.len() {
         1 => column.null_count() == 0,
@@ -104,7 +105,7 @@ fn tells(column: &pl::Column) -> bool {
     }
 }
 
-/// Some rows, by rising number, without their vectors; their column `id` is text, as [`crate::names`] has it.
+/// Some rows, ascending, without their vectors; their column `id` is text, as in [`crate::names`].
 fn rows(whole: &Whole, vectors: &str, wanted: &[u32], names_only: bool) -> Result<pl::DataFrame, EmbeddingsError> {
     let has_ids = check_ids(whole)?;
     let is_wanted = |name: &str| name != vectors && (!names_only || ["id", KEY].contains(&name));
@@ -119,7 +120,7 @@ fn rows(whole: &Whole, vectors: &str, wanted: &[u32], names_only: bool) -> Resul
         if !here.is_empty() || (is_last && all.is_none()) {
             let here = &wanted[here];
             let places: Vec<u32> = here.iter().map(|&row| row - first as u32).collect();
-            // Without a column wanted, polars tells no number of rows either.
+            // With no column requested, polars does not report the number of rows either.
             let frame = if names.is_empty() { None } else { Some(parquet::read(&part.path, Some(&names))?) };
             let error = EmbeddingsError::parquet(&part.path);
             let taken = || {
@@ -153,7 +154,7 @@ fn rows(whole: &Whole, vectors: &str, wanted: &[u32], names_only: bool) -> Resul
 /// The files of the EMB (or Parquet file) at `path`, in order.
 ///
 /// # Errors
-/// When it is incomplete or damaged.
+/// If it is incomplete or damaged.
 pub fn part_files(path: &Path) -> Result<Vec<std::path::PathBuf>, EmbeddingsError> {
     Ok(Whole::open(path)?.paths().map(Path::to_path_buf).collect())
 }

@@ -11,37 +11,38 @@ use crate::{
 };
 
 const KIND: &str = "clusters";
-/// All but the key, which tables of older versions lack.
+/// All but the key, which tables from older versions lack.
 const COLUMNS: [&str; 6] = ["id", "cluster", "probability", "distance", "x", "y"];
 
-/// CLUSTERS: a cluster and a place in the plane for every row of an EMB, in its order. Parquet columns `id`, `key` (i64),
-/// `cluster` (i32, -1 = noise), `probability`, `distance`, `x`, `y` (f32).
+/// CLUSTERS: a cluster and a place in the plane for every row of an EMB, in its order. Parquet columns `id`, `key`
+/// (i64), `cluster` (i32, -1 = noise), `probability`, `distance`, `x`, `y` (f32).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterTable {
     /// Name of each row.
     pub ids: Vec<String>,
-    /// Key of each row, by which to join with the embeddings; `None` where these have none.
+    /// Key of each row, for joining with the embeddings; `None` if these have none.
     pub keys: Option<Vec<i64>>,
     /// Cluster of each row; -1 is noise.
     pub clusters: Vec<i32>,
-    /// How surely the row belongs to its cluster, by the method's own measure, `[0, 1]`.
+    /// How confident the assignment is, by the method's own measure, `[0, 1]`.
     pub probability: Vec<f32>,
-    /// How far the row lies from the mean of its cluster, Euclidean; noise from the nearest mean.
+    /// Euclidean distance of the row to the mean of its cluster; for noise, to the nearest mean.
     pub distance: Vec<f32>,
     /// First coordinate of the projection.
     pub x: Vec<f32>,
     /// Second coordinate of the projection.
     pub y: Vec<f32>,
-    /// That of the embeddings that were clustered.
+    /// The provenance of the embeddings that were clustered.
     pub provenance: Provenance,
-    /// The EMB that was clustered, as a path from the directory of the table; `None` in tables of older versions.
+    /// The EMB that was clustered, as a path relative to the directory of the table; `None` in tables from older
+    /// versions.
     pub embeddings: Option<String>,
     /// Name of the method (`kmeans`).
     pub method: String,
-    /// Every parameter of the method, defaults written out.
+    /// Every parameter of the method, including defaults.
     pub parameters: Value,
-    /// What the method found beside the clusters: the candidates that it tried, how far each cluster is found again. Null of
-    /// methods that say nothing, and in tables of older versions.
+    /// What the method found besides the clusters: the candidates that it tried, how reproducible each cluster is. Null
+    /// for methods that find nothing more, and in tables from older versions.
     pub found: Value,
 }
 
@@ -49,12 +50,12 @@ impl ClusterTable {
     /// Writes it to `path`, atomically. Method and parameters go into the provenance as `extra.clustering`.
     ///
     /// # Errors
-    /// When the columns are not of one length, or the disk is full.
+    /// If the columns differ in length, or the disk is full.
     pub fn write(&self, path: &Path) -> Result<u64, EmbeddingsError> {
         self.write_to(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?)
     }
 
-    /// The same, to a file that was begun, so that nobody else writes it while the clusters are found.
+    /// The same, to a file that was already begun, so that nobody else writes it while the clusters are computed.
     ///
     /// # Errors
     /// As [`ClusterTable::write`].
@@ -102,7 +103,7 @@ impl ClusterTable {
     /// Reads it.
     ///
     /// # Errors
-    /// When the file is damaged or no table of clusters.
+    /// If the file is damaged or not a table of clusters.
     pub fn read(path: &Path) -> Result<Self, EmbeddingsError> {
         let footer = Footer::read(path)?;
         let corrupt = |what: &str, expected: &str, found: String| EmbeddingsError::Corrupt {

@@ -4,18 +4,18 @@ use invar_dataset::{Fault, FaultClass};
 use polars::prelude::PolarsError;
 use thiserror::Error;
 
-/// What can be wrong with a file of embeddings or clusters, or with what is asked of it.
+/// What can go wrong with a file of embeddings or clusters, or with a request for it.
 #[derive(Debug, Error)]
 pub enum EmbeddingsError {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{path}: {source}")]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file does not begin and end as a Parquet file does.
+    /// The file does not begin and end like a Parquet file.
     #[error("{path}: not a whole Parquet file: {reason}")]
     NotParquet {
         /// The file.
@@ -23,32 +23,32 @@ pub enum EmbeddingsError {
         /// What is missing.
         reason: String,
     },
-    /// The Parquet library refused the file.
+    /// The Parquet library rejected the file.
     #[error("{path}: {source}")]
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// Its message.
         source: PolarsError,
     },
-    /// The Parquet library could not write a file, though the system took every byte.
+    /// The Parquet library could not write a file, though the system accepted every byte.
     #[error("{path}: could not be written: {source}")]
     NotWritten {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// Its message.
         source: PolarsError,
     },
-    /// A file does not hold what it must hold.
+    /// The content of a file is not as it should be.
     #[error("{path}: {what}: expected {expected}, found {found}")]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// What was checked.
         what: String,
-        /// The value it must have.
+        /// The expected value.
         expected: String,
-        /// The value met.
+        /// The actual value.
         found: String,
     },
     /// A directory of parts that was never finished.
@@ -56,10 +56,10 @@ pub enum EmbeddingsError {
     Incomplete {
         /// The directory.
         path: PathBuf,
-        /// Finished parts in it.
+        /// Number of finished parts in it.
         num_parts: usize,
     },
-    /// A directory of shards of which some have not come to their end.
+    /// A directory of shards, some of which are unfinished.
     #[error("{path}: incomplete: {} of {count} shards are whole, not {} (`invar embed --shard` of each finishes it)",
         .count - .missing.len(), numbers(.missing))]
     MissingShards {
@@ -67,26 +67,26 @@ pub enum EmbeddingsError {
         path: PathBuf,
         /// Number of shards.
         count: usize,
-        /// Those that are missing, from 1 on.
+        /// The missing ones, 1-based.
         missing: Vec<usize>,
     },
-    /// What is there was divided in another way.
+    /// The existing files are divided in another way.
     #[error("{path}: holds {found}, is to hold {expected}: remove it, or choose another directory")]
     OtherDivision {
         /// The directory.
         path: PathBuf,
-        /// What is to be written.
+        /// The division to be written.
         expected: String,
-        /// What is there, with a file of it.
+        /// The existing division, with one of its files.
         found: String,
     },
-    /// The output is there already.
+    /// The output already exists.
     #[error("{path}: exists already (--force replaces it)")]
     Exists {
         /// The file or directory.
         path: PathBuf,
     },
-    /// The directory holds what is no part of embeddings.
+    /// The directory contains something other than parts of embeddings.
     #[error("{path}: holds {found}, which is no part of embeddings: choose a directory of their own")]
     Foreign {
         /// The directory.
@@ -94,7 +94,7 @@ pub enum EmbeddingsError {
         /// The first of the other files.
         found: String,
     },
-    /// The parts that are there were made by something else.
+    /// The existing parts were made with other settings.
     #[error("{path}: cannot be continued: {field} was {found}, is now {expected}")]
     OtherProvenance {
         /// The file or directory.
@@ -111,19 +111,19 @@ pub enum EmbeddingsError {
     Rows {
         /// What does not fit.
         what: String,
-        /// What it must be.
+        /// The expected value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// The SQL is wrong, or asks for what is not there.
+    /// The SQL is wrong, or refers to something that does not exist.
     #[error("{reason}{}", shown(.sql, .word.as_ref()))]
     Sql {
         /// What is wrong.
         reason: String,
         /// The query.
         sql: String,
-        /// The bytes of the word that is wrong, where that is known.
+        /// The byte range of the offending word, if known.
         word: Option<Range<usize>>,
     },
 }
@@ -141,7 +141,7 @@ impl EmbeddingsError {
         move |source| Self::Parquet { path, source }
     }
 
-    /// Whether the data is to blame, rather than the machine or the command: the command line then exits with 3.
+    /// Whether the data are at fault, rather than the machine or the command: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
         self.class() == FaultClass::BadInput
     }
@@ -151,7 +151,7 @@ impl Fault for EmbeddingsError {
     fn class(&self) -> FaultClass {
         match self {
             Self::Io { source, .. } => source.class(),
-            // A number of the system's own: it failed to read, whatever the bytes are.
+            // An error code of the system: the read itself failed, whatever the bytes are.
             Self::Parquet { source: PolarsError::IO { error, .. }, .. } if error.raw_os_error().is_some() => {
                 error.class()
             }
@@ -170,7 +170,7 @@ impl Fault for EmbeddingsError {
     }
 }
 
-/// Most numbers that are listed.
+/// Maximum number of numbers listed.
 const LISTED: usize = 12;
 
 /// `3, 7 and 12`, or the first of many.
@@ -183,10 +183,10 @@ fn numbers(all: &[usize]) -> String {
     }
 }
 
-/// Characters of a line of a query that are shown around the word that is wrong.
+/// Characters of a query line shown around the offending word.
 const SHOWN: usize = 100;
 
-/// The query, with a mark under the word that is wrong; of one that is long, what is around it.
+/// The query, with a mark under the offending word; for a long query, only its surroundings.
 fn shown(sql: &str, word: Option<&Range<usize>>) -> String {
     let Some(word) = word.filter(|word| sql.get((*word).clone()).is_some()) else {
         return format!(" (in the query: {sql})");

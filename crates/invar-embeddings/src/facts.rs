@@ -7,11 +7,11 @@ use crate::{EmbeddingsError, Provenance, frame, parquet::FrameWriter};
 
 const KIND: &str = "facts";
 
-/// Writes a table of plain columns to `path`, atomically, as `blocks` hands them over: each call gives the next rows, all
-/// with the same columns, until it gives none. The first block is written even if it has no rows, for its columns.
+/// Writes a table of plain columns to `path`, atomically, as returned by `blocks`: each call returns the next rows, all
+/// with the same columns, until there are no more. The first block is written even if it has no rows, for its columns.
 ///
 /// # Errors
-/// When a block cannot be had, the columns of one are not of one length or not those of the first, or the disk is full.
+/// If a block fails, its columns differ in length or from those of the first block, or the disk is full.
 pub fn write_facts<E: From<EmbeddingsError>>(
     path: &Path,
     provenance: &Provenance,

@@ -1,4 +1,4 @@
-//! Between the vocabulary's columns and polars.
+//! Converts between the vocabulary's columns and polars.
 
 use invar_dataset::{Column, ColumnData};
 use polars::{
@@ -116,10 +116,10 @@ pub(crate) fn to_polars(column: &Column) -> pl::Column {
     series.into()
 }
 
-/// A column of the vocabulary, from any type that fits one; the embedding does not.
+/// A column of the vocabulary, from any type that has an equivalent; the embedding has none.
 ///
 /// # Errors
-/// When the type fits none.
+/// If the type has no equivalent.
 pub(crate) fn from_polars(column: &pl::Column) -> Result<Column, EmbeddingsError> {
     let series = column.as_materialized_series();
     let cast = |dtype: pl::DataType| series.cast(&dtype).map_err(|_| misfit(column));
@@ -139,7 +139,8 @@ pub(crate) fn from_polars(column: &pl::Column) -> Result<Column, EmbeddingsError
     Ok(Column { name: column.name().to_string(), data })
 }
 
-/// Columns as Arrow has them, with one of its types for text: they differ in how programs hold it in memory, not in what is stored.
+/// Columns in Arrow's types, with the given type for text: these differ in how programs hold it in memory, not in what
+/// is stored.
 pub(crate) fn arrow_schema(schema: &pl::Schema, text: ArrowDataType) -> ArrowSchema {
     let fields = schema.iter_fields().map(|field| {
         let mut arrow = field.to_arrow(pl::CompatLevel::oldest());

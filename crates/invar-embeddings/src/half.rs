@@ -1,5 +1,5 @@
-//! Vectors of half precision: polars keeps none of them without a feature by which all of it would be compiled for one more type,
-//! but its Parquet pages do. They are written from arrays of Arrow, and read as single precision.
+//! Vectors of half precision: polars supports them only with a feature that would compile all of it for one more type,
+//! but its Parquet pages do support them. They are written from Arrow arrays, and read as single precision.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use polars_parquet::{
 
 use crate::EMBEDDING;
 
-/// The column of the embeddings `[rows, dim]` in half precision, rounded to the nearest. Nothing but writing it works.
+/// The column of the embeddings `[rows, dim]` in half precision, rounded to nearest. It can only be written.
 pub(crate) fn column(embeddings: &[f32], dim: usize) -> pl::Column {
     let values: Vec<pf16> = embeddings.iter().map(|&value| pf16(f16::from_f32(value))).collect();
     let values = PrimitiveArray::new(ArrowDataType::Float16, values.into(), None);
@@ -31,7 +31,7 @@ pub(crate) fn column(embeddings: &[f32], dim: usize) -> pl::Column {
     unsafe { pl::Series::from_chunks_and_dtype_unchecked(EMBEDDING.into(), vec![lists.boxed()], &dtype) }.into_column()
 }
 
-/// The type of polars that a column of a file has, where it holds vectors of half precision.
+/// The polars type of a file's column that holds vectors of half precision.
 pub(crate) fn data_type(field: &Field) -> Option<pl::DataType> {
     let is_half = |inner: &Field| inner.dtype == ArrowDataType::Float16;
     match &field.dtype {
@@ -45,7 +45,7 @@ pub(crate) fn data_type(field: &Field) -> Option<pl::DataType> {
     }
 }
 
-/// The type in which a column is read: half precision as single.
+/// The type as which a column is read: half precision as single.
 pub(crate) fn as_read(dtype: &pl::DataType) -> pl::DataType {
     let single = || Box::new(pl::DataType::Float32);
     match dtype {
@@ -58,7 +58,7 @@ pub(crate) fn as_read(dtype: &pl::DataType) -> pl::DataType {
 /// Reads rows of a column for which [`data_type`] has a type, in single precision.
 ///
 /// # Errors
-/// When its pages are damaged.
+/// If its pages are damaged.
 pub(crate) fn read(
     file: &mut File,
     metadata: &FileMetadata,
@@ -101,7 +101,7 @@ pub(crate) fn read(
     Ok(pl::Series::try_from((field.name.clone(), chunks))?.into_column())
 }
 
-/// Lists of half precision as lists of single.
+/// Converts lists of half precision to lists of single precision.
 fn single(array: Box<dyn Array>) -> Box<dyn Array> {
     let widened = |values: &dyn Array| {
         let halves = values.as_any().downcast_ref::<PrimitiveArray<pf16>>().expect("values of half precision");

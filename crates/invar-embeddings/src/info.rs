@@ -5,24 +5,24 @@ use serde::Serialize;
 
 use crate::{EMBEDDING, EmbeddingsError, Provenance, layout::Whole, parquet};
 
-/// What a Parquet file or directory of parts is.
+/// A description of a Parquet file or directory of parts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Info {
     /// What it holds.
     pub kind: Kind,
     /// Whether it is a directory of parts.
     pub is_directory: bool,
-    /// Part files; 1 for a single file.
+    /// Number of part files; 1 for a single file.
     pub num_parts: usize,
-    /// Rows of all parts.
+    /// Total number of rows.
     pub num_rows: usize,
-    /// Size of all parts.
+    /// Total size of all parts.
     pub size_bytes: u64,
     /// Dimension of the column `embedding`.
     pub dim: Option<usize>,
     /// Columns in order.
     pub columns: Vec<ColumnInfo>,
-    /// Who made it; `None` where Invar did not.
+    /// Who made it; `None` if it was not Invar.
     pub provenance: Option<Provenance>,
 }
 
@@ -43,15 +43,15 @@ pub enum Kind {
 pub struct ColumnInfo {
     /// Its name.
     pub name: String,
-    /// Its type, as SQL calls it.
+    /// Its type, as named in SQL.
     pub data_type: String,
 }
 
-/// Looks at the file or directory at `path`, and whether it is whole: every part there, with the size and the rows
-/// that the end marker says.
+/// Inspects the file or directory at `path` and checks that it is complete: every part exists, with the size and the
+/// rows that the end marker states.
 ///
 /// # Errors
-/// When it is not whole: [`EmbeddingsError::Incomplete`] where a run was interrupted.
+/// If it is not complete: [`EmbeddingsError::Incomplete`] if a run was interrupted.
 pub fn info(path: &Path) -> Result<Info, EmbeddingsError> {
     let whole = Whole::open(path)?;
     let first = &whole.parts[0];
@@ -77,11 +77,11 @@ pub fn info(path: &Path) -> Result<Info, EmbeddingsError> {
     })
 }
 
-/// Dimension of the vectors in column `name` of the EMB (or any Parquet file) at `path`, from its type, or from the first row that
-/// has one; `None` where there is no such column or no vector in its first rows.
+/// Dimension of the vectors in column `name` of the EMB (or any Parquet file) at `path`, from its type, or from the
+/// first row that has one; `None` if there is no such column or no vector in its first rows.
 ///
 /// # Errors
-/// When the file is damaged.
+/// If the file is damaged.
 pub fn dimension(path: &Path, name: &str) -> Result<Option<usize>, EmbeddingsError> {
     let whole = Whole::open(path)?;
     let first = &whole.parts[0];
@@ -96,5 +96,5 @@ pub fn dimension(path: &Path, name: &str) -> Result<Option<usize>, EmbeddingsErr
     Ok((0..lists.len()).find_map(|row| lists.get_as_series(row)).map(|list| list.len()))
 }
 
-/// Rows that are looked at for the length of a list.
+/// Rows inspected for the length of a list.
 const LOOKED_AT: usize = 1_000;

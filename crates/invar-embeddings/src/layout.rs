@@ -1,4 +1,4 @@
-//! Where the parts of an EMB are, and whether they are all there.
+//! Where the parts of an EMB are, and whether they are complete.
 
 mod foreign;
 mod part_name;
@@ -17,7 +17,7 @@ pub(crate) use shards::same_rows;
 
 use crate::{EmbeddingsError, Provenance, Shard, parquet::Footer};
 
-/// A part file, as the last one tells of it.
+/// A part file, as listed in the last one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub file: String,
@@ -25,7 +25,7 @@ pub(crate) struct Part {
     pub size_bytes: u64,
 }
 
-/// An EMB that is whole.
+/// A complete EMB.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
     pub is_directory: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Whole {
     pub provenance: Option<Provenance>,
 }
 
-/// The first part of embeddings in one piece.
+/// The first part of undivided embeddings.
 const FIRST: PartName = PartName { shard: None, index: 0 };
 
 /// Whether `path` names a single file.
@@ -50,17 +50,17 @@ pub(crate) fn hidden_parts(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The finished parts in `dir`, of a shard or of embeddings in one piece, up to the first that is missing.
+/// The finished parts in `dir`, of a shard or of undivided embeddings, up to the first that is missing.
 pub(crate) fn finished_parts(dir: &Path, shard: Option<Shard>) -> Vec<PathBuf> {
     let path = |index| dir.join(PartName { shard, index }.to_string());
     (0..).map(path).take_while(|path| path.is_file()).collect()
 }
 
 impl Whole {
-    /// Opens the EMB at `path`, a single Parquet file, or a directory of Parquet files of another program.
+    /// Opens the EMB at `path`, a single Parquet file, or a directory of Parquet files from another program.
     ///
     /// # Errors
-    /// When a part is missing or damaged, or those of another program do not fit together.
+    /// If a part is missing or damaged, or those of another program do not fit together.
     pub fn open(path: &Path) -> Result<Self, EmbeddingsError> {
         if !path.is_dir() {
             let footer = Footer::read(path)?;
@@ -79,12 +79,12 @@ impl Whole {
                 }
             },
         };
-        // What is known at the end only is known to the last.
+        // What is only known at the end is stored only in the last part.
         let provenance = parts.last().and_then(|last| last.provenance.clone());
         Ok(Self { is_directory: true, parts, provenance })
     }
 
-    /// The parts that another program wrote.
+    /// The parts written by another program.
     fn of_foreign(path: &Path) -> Result<Self, EmbeddingsError> {
         let is_ours = Manifest::exists(path) || RunDir::new(path).is_run();
         let parts = if is_ours { None } else { foreign::parts(path)? };
@@ -92,10 +92,10 @@ impl Whole {
         Ok(Self { is_directory: true, parts, provenance: None })
     }
 
-    /// Whether the EMB at `path` is there to its end, as far as the last part says, that of each shard.
+    /// Whether the EMB at `path` is complete, judging by the last part, or that of each shard.
     ///
     /// # Errors
-    /// When a last part is damaged.
+    /// If a last part is damaged.
     pub fn is_at(path: &Path) -> Result<bool, EmbeddingsError> {
         if is_single_file(path) || !path.is_dir() {
             return Ok(path.exists());
@@ -124,18 +124,18 @@ impl Whole {
     }
 }
 
-/// Whether `shard` is there to its end: its parts, if it is.
+/// The parts of `shard` if it is complete.
 ///
 /// # Errors
-/// When a part is missing or damaged.
+/// If a part is missing or damaged.
 pub(crate) fn shard_parts(dir: &Path, shard: Shard) -> Result<Option<Vec<Footer>>, EmbeddingsError> {
     Ok(shards::last(&names(dir)?, shard).map(|last| ended_by(dir, last)).transpose()?.flatten())
 }
 
-/// The parts that `last` says it is the last of, and itself; `None` where more were to come.
+/// The parts that `last` lists as its predecessors, and itself; `None` if it is not a last part.
 ///
 /// # Errors
-/// When a part is missing or damaged.
+/// If a part is missing or damaged.
 fn ended_by(dir: &Path, last: PartName) -> Result<Option<Vec<Footer>>, EmbeddingsError> {
     let footer = Footer::read(&dir.join(last.to_string()))?;
     let Some(earlier) = &footer.earlier_parts else { return Ok(None) };
@@ -152,12 +152,12 @@ fn ended_by(dir: &Path, last: PartName) -> Result<Option<Vec<Footer>>, Embedding
     Ok(Some(parts))
 }
 
-/// Whether a part says that it is the last.
+/// Whether a part is marked as the last.
 fn ends(dir: &Path, part: PartName) -> Result<bool, EmbeddingsError> {
     Ok(Footer::read(&dir.join(part.to_string()))?.earlier_parts.is_some())
 }
 
-/// For a directory without a single part: what it is instead, as far as its files tell.
+/// For a directory without any part: what it is instead, judging by its files.
 fn not_embeddings(path: &Path) -> EmbeddingsError {
     let found = if Manifest::exists(path) {
         "a dataset directory (`invar embed` makes embeddings of it)"
@@ -175,7 +175,7 @@ fn not_embeddings(path: &Path) -> EmbeddingsError {
 }
 
 impl Part {
-    /// Opens it in `dir`, where `last` is the part that tells of it.
+    /// Opens it in `dir`, where `last` is the part that lists it.
     fn open(&self, dir: &Path, last: &Footer) -> Result<Footer, EmbeddingsError> {
         let path = dir.join(&self.file);
         let corrupt = |what: &str, expected: u64, found: u64| EmbeddingsError::Corrupt {
@@ -193,7 +193,7 @@ impl Part {
             Err(error) => return Err(EmbeddingsError::io(&path)(error)),
         };
         let footer = Footer::read(&path);
-        // A part of other embeddings is called that, whatever its size is.
+        // A part of other embeddings has this name, whatever its size.
         if let Ok(footer) = &footer {
             same_maker(footer, last)?;
         }
@@ -208,7 +208,7 @@ impl Part {
     }
 }
 
-/// Whether two parts of a directory are of one model and one dimension.
+/// Checks that two parts of a directory have the same model and dimension.
 fn same_maker(part: &Footer, last: &Footer) -> Result<(), EmbeddingsError> {
     let (Some(found), Some(expected)) = (&part.provenance, &last.provenance) else { return Ok(()) };
     let model = |of: &Provenance| of.model_sha256.clone().unwrap_or_else(|| "none".into());
@@ -226,10 +226,10 @@ fn same_maker(part: &Footer, last: &Footer) -> Result<(), EmbeddingsError> {
     Ok(())
 }
 
-/// The parts in `dir`, whole or half-written, by name, the last first.
+/// The parts in `dir`, complete or half written, by name, last first.
 ///
 /// # Errors
-/// When it cannot be listed; a directory that is not there has none.
+/// If it cannot be listed; a directory that does not exist has none.
 pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, EmbeddingsError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -249,7 +249,7 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, EmbeddingsError> {
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
-/// Refuses a directory that holds no embeddings but something else.
+/// Refuses a directory that contains something, but no embeddings.
 ///
 /// # Errors
 /// [`EmbeddingsError::Foreign`].
@@ -266,40 +266,40 @@ pub(crate) fn refuse_foreign(dir: &Path) -> Result<(), EmbeddingsError> {
     }
 }
 
-/// Where new parts are made that will replace the whole EMB in `dir`.
+/// Where new parts are written that will replace the whole EMB in `dir`.
 pub(crate) fn next_parts(dir: &Path) -> PathBuf {
     Replacement::of(dir).path().to_owned()
 }
 
-/// Goes on with a replacement that was killed on its way.
+/// Continues a replacement that was killed halfway.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system fails.
 pub(crate) fn recover(dir: &Path) -> Result<(), EmbeddingsError> {
     let replacement = Replacement::of(dir);
     replacement.recover(&end_marker(replacement.path())?).map_err(EmbeddingsError::io(dir))
 }
 
-/// Puts the new parts in the place of those in `dir`.
+/// Replaces the parts in `dir` by the new parts.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system fails.
 pub(crate) fn replace(dir: &Path) -> Result<(), EmbeddingsError> {
     let replacement = Replacement::of(dir);
     let marker = end_marker(replacement.path())?;
     replacement.commit(&files(dir)?, &marker).map_err(EmbeddingsError::io(dir))
 }
 
-/// The last part of `dir`, which says that the others are whole.
+/// The last part of `dir`, which marks the others as complete.
 fn end_marker(dir: &Path) -> Result<PathBuf, EmbeddingsError> {
     Ok(files(dir)?.into_iter().next().unwrap_or_else(|| FIRST.to_string().into()))
 }
 
-/// Removes the parts in `dir`, and the directory itself where that leaves it empty. The last part goes first, so that what is
-/// left is never taken for whole.
+/// Removes the parts in `dir`, and the directory itself if that leaves it empty. The last part goes first, so that what
+/// remains is never taken to be complete.
 ///
 /// # Errors
-/// When something there cannot be removed.
+/// If something there cannot be removed.
 pub(crate) fn remove_parts(dir: &Path) -> Result<(), EmbeddingsError> {
     clear_parts(dir)?;
     match fs::remove_dir(dir) {
@@ -310,10 +310,10 @@ pub(crate) fn remove_parts(dir: &Path) -> Result<(), EmbeddingsError> {
     }
 }
 
-/// As [`remove_parts`], but the directory stays.
+/// As [`remove_parts`], but keeps the directory.
 ///
 /// # Errors
-/// When something there cannot be removed.
+/// If something there cannot be removed.
 pub(crate) fn clear_parts(dir: &Path) -> Result<(), EmbeddingsError> {
     files(dir)?.iter().try_for_each(|file| remove_file(&dir.join(file)))
 }

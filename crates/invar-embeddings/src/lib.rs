@@ -11,8 +11,9 @@
 //! file metadata   invar.kind, invar.schema_version, invar.recipe, invar.model_sha256, invar.seed, ...
 //! ```
 //!
-//! A part is written beside and renamed, so a killed run keeps every finished part; [`EmbeddingWriter::resume`] goes
-//! on after the last. A single file is collected in hidden parts beside it in the same way, and appears when whole.
+//! A part is written under a temporary name and renamed, so a killed run keeps every finished part;
+//! [`EmbeddingWriter::resume`] continues after the last. A single file is collected in the same way in hidden parts
+//! next to it, and appears when complete.
 //!
 //! ```
 //! use invar_dataset::{Column, ColumnData};
@@ -67,5 +68,5 @@ pub use writer::{EmbeddingWriter, Summary};
 /// Name of the column that holds the embedding.
 pub const EMBEDDING: &str = "embedding";
 
-/// Name of the column that tells rows apart, by which tables are joined: see [`invar_dataset::keys`].
+/// Name of the column that identifies rows, used to join tables: see [`invar_dataset::keys`].
 pub const KEY: &str = "key";

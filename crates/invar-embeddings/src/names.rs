@@ -1,4 +1,4 @@
-//! What the rows of a file are called.
+//! The names of the rows of a file.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::{
     reader::{is_emb, missing, null, wrong_type},
 };
 
-/// The name of each row of the EMB (or any Parquet file) at `path`, as [`crate::Embeddings::read_as`] has it.
+/// The name of each row of the EMB (or any Parquet file) at `path`, as in [`crate::Embeddings::read_as`].
 ///
 /// # Errors
-/// When the file is damaged, or a row of it has no name.
+/// If the file is damaged, or one of its rows has no name.
 pub fn names(path: &Path) -> Result<Vec<String>, EmbeddingsError> {
     let whole = Whole::open(path)?;
     let has_ids = check_ids(&whole)?;
@@ -32,7 +32,7 @@ pub fn names(path: &Path) -> Result<Vec<String>, EmbeddingsError> {
 /// Whether the parts have names of rows.
 ///
 /// # Errors
-/// When that column is of another type, or not in a file of Invar.
+/// If that column has another type, or is missing in a file of Invar's.
 pub(crate) fn check_ids(whole: &Whole) -> Result<bool, EmbeddingsError> {
     let is_ours = is_emb(whole);
     for part in &whole.parts {

@@ -31,18 +31,18 @@ use crate::{
     sink::{Refusal, Sink},
 };
 
-/// Rows of a row group.
+/// Rows per row group.
 pub(crate) const ROW_GROUP: usize = 65_536;
 
-/// The key that says what a file is: `embeddings` or `clusters`.
+/// The key for what a file is: `embeddings` or `clusters`.
 const KIND_KEY: &str = "invar.kind";
-/// The key by which the last part of a directory lists those before it, as JSON. It is the end marker: a directory without
-/// it is unfinished. A file of its own would keep other readers from opening the directory as one table.
+/// The key under which the last part of a directory lists those before it, as JSON. It is the end marker: a directory
+/// without it is unfinished. A separate file would keep other readers from opening the directory as one table.
 const PARTS_KEY: &str = "invar.parts";
-/// The key by which a part of a shard says which rows the shard holds, as JSON.
+/// The key under which a part of a shard states which rows the shard holds, as JSON.
 const SHARD_KEY: &str = "invar.shard";
 
-/// What the footer of a file says.
+/// The content of a file's footer.
 #[derive(Clone, Debug)]
 pub(crate) struct Footer {
     pub path: PathBuf,
@@ -50,12 +50,12 @@ pub(crate) struct Footer {
     pub num_rows: usize,
     /// Columns in order.
     pub columns: Vec<(String, pl::DataType)>,
-    /// `embeddings` or `clusters`, of a file that Invar wrote.
+    /// `embeddings` or `clusters`, for a file that Invar wrote.
     pub kind: Option<String>,
     pub provenance: Option<Provenance>,
-    /// Of the last part of a directory: those before it, in order.
+    /// For the last part of a directory: those before it, in order.
     pub earlier_parts: Option<Vec<Part>>,
-    /// Of a part of a shard: what the shard holds.
+    /// For a part of a shard: what the shard holds.
     pub shard: Option<ShardRows>,
 }
 
@@ -63,7 +63,7 @@ impl Footer {
     /// Reads the footer of `path`.
     ///
     /// # Errors
-    /// When it is no whole Parquet file, or its provenance is of another schema version.
+    /// If it is not a complete Parquet file, or its provenance has another schema version.
     pub fn read(path: &Path) -> Result<Self, EmbeddingsError> {
         let mut file = File::open(path).map_err(EmbeddingsError::io(path))?;
         let size_bytes = check_magic(&mut file, path)?;
@@ -111,7 +111,7 @@ pub(crate) fn read(path: &Path, columns: Option<&[&str]>) -> Result<pl::DataFram
     read_rows(path, columns, 0, usize::MAX)
 }
 
-/// The same, of `num_rows` rows from row `first` on.
+/// The same, for `num_rows` rows from row `first` on.
 pub(crate) fn read_rows(
     path: &Path,
     columns: Option<&[&str]>,
@@ -154,7 +154,7 @@ pub(crate) fn read_rows(
     })
 }
 
-/// A file that is written frame by frame and appears when it is whole.
+/// A file that is written frame by frame and appears when it is complete.
 pub(crate) struct FrameWriter {
     file: AtomicFile,
     writer: BatchedWriter<Sink<File>>,
@@ -173,7 +173,7 @@ impl FrameWriter {
         Self::over(AtomicFile::create(path).map_err(EmbeddingsError::io(path))?, schema, kind, provenance)
     }
 
-    /// Goes on with a file that was begun, and is empty so far.
+    /// Continues a file that was begun, and is still empty.
     pub fn over(
         file: AtomicFile,
         schema: &pl::Schema,
@@ -183,7 +183,7 @@ impl FrameWriter {
         Self::start(file, schema, vec![(KIND_KEY.to_owned(), kind.to_owned())], provenance)
     }
 
-    /// Starts a part of a directory: one of a `shard`, if that is given, and the last one, after `earlier`, if that is.
+    /// Starts a part of a directory: of a `shard`, if given, and as the last one, after `earlier`, if given.
     pub fn create_part(
         path: &Path,
         schema: &pl::Schema,
@@ -217,7 +217,7 @@ impl FrameWriter {
         write_groups(&mut self.writer, frame).map_err(|told| self.refusal.explain(&self.path, told))
     }
 
-    /// Adds the row groups of a file that this type wrote with the same columns, as they are stored: nothing is decoded.
+    /// Adds the row groups of a file that this type wrote with the same columns, as they are stored, without decoding.
     pub fn copy(&mut self, path: &Path) -> Result<(), EmbeddingsError> {
         let bytes = Buffer::from(fs::read(path).map_err(EmbeddingsError::io(path))?);
         let metadata = guarded(path, || Ok(read_metadata(&mut Cursor::new(bytes.as_slice()))?))?;
@@ -232,7 +232,7 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Writes the footer and gives the file its name. Its size in bytes.
+    /// Writes the footer and renames the file into place. Returns its size in bytes.
     pub fn finish(self) -> Result<u64, EmbeddingsError> {
         let size = self.writer.finish().map_err(|told| self.refusal.explain(&self.path, told))?;
         self.file.commit().map_err(EmbeddingsError::io(&self.path))?;
@@ -240,7 +240,7 @@ impl FrameWriter {
     }
 }
 
-/// Writes a table that is no file of its own: to standard output.
+/// Writes a table that does not become a file of its own: to standard output.
 pub(crate) fn write_frame<W: Write>(
     frame: &pl::DataFrame,
     kind: &str,
@@ -259,7 +259,8 @@ fn writer<W: Write>(
     provenance: &Provenance,
 ) -> pl::PolarsResult<BatchedWriter<W>> {
     key_values.extend(provenance.to_key_values());
-    // Else the library puts its own there, by which pyarrow takes text for `string_view`, and can neither filter nor sort nor join.
+    // Otherwise the library adds its own, which makes pyarrow read text as `string_view`, which it can neither filter
+    // nor sort nor join.
     let types = schema_to_metadata_key(&frame::arrow_schema(schema, ArrowDataType::Utf8));
     key_values.push((types.key, types.value.unwrap_or_default()));
     ParquetWriter::new(to)
@@ -278,7 +279,7 @@ fn write_groups<W: Write>(writer: &mut BatchedWriter<W>, frame: &pl::DataFrame) 
     Ok(())
 }
 
-/// The pages of a column of a row group. All rows hold equally many values.
+/// The pages of a column of a row group. All rows hold the same number of values.
 fn pages(file: &Buffer<u8>, num_rows: usize, column: &ColumnChunkMetadata) -> pl::PolarsResult<Vec<CompressedPage>> {
     let range = column.byte_range();
     let stored = file.clone().sliced(range.start as usize..range.end as usize);
@@ -286,7 +287,7 @@ fn pages(file: &Buffer<u8>, num_rows: usize, column: &ColumnChunkMetadata) -> pl
     let page = |page: Result<CompressedPage, _>| {
         let mut page = page?;
         if let CompressedPage::Data(data) = &mut page {
-            // What a page header does not say, and the writer wants to know.
+            // Missing from page headers, but needed by the writer.
             data.num_rows = Some(data.num_values() / width.max(1));
         }
         Ok(page)
@@ -294,7 +295,7 @@ fn pages(file: &Buffer<u8>, num_rows: usize, column: &ColumnChunkMetadata) -> pl
     PageReader::new(Cursor::new(stored), column, vec![], usize::MAX).map(page).collect()
 }
 
-/// A Parquet file begins and ends with `PAR1`. Its size.
+/// Checks that a Parquet file begins and ends with `PAR1`. Returns its size.
 fn check_magic(file: &mut File, path: &Path) -> Result<u64, EmbeddingsError> {
     const MAGIC: [u8; 4] = *b"PAR1";
     let not = |reason: String| EmbeddingsError::NotParquet { path: path.into(), reason };

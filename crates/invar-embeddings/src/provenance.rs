@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Version of the Parquet schema and of the directory layout. A reader refuses a file of another one.
+/// Version of the Parquet schema and of the directory layout. A reader rejects a file of another version.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Who made a file, from what, and how. Stored as Parquet key-values `invar.<field>` and in the end marker.
@@ -30,8 +30,8 @@ pub struct Provenance {
     /// Precision of its values.
     #[serde(default)]
     pub precision: Precision,
-    /// How well the embedding ignores the symmetries of the instrument, by figure ("strand_gap_max"). Known at the
-    /// end of a run only.
+    /// How invariant the embedding is to the symmetries of the instrument, by figure ("strand_gap_max"). Only known at
+    /// the end of a run.
     #[serde(default)]
     pub invariance: BTreeMap<String, f64>,
     /// Whatever else belongs to the run.
@@ -39,32 +39,32 @@ pub struct Provenance {
     pub extra: BTreeMap<String, Value>,
 }
 
-/// In how many bits the values of an embedding are stored.
+/// Number of bits per stored value of an embedding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32, `f32`.
     #[default]
     Single,
-    /// 16, `f16` (IEEE 754): half of the space, three digits.
+    /// 16, `f16` (IEEE 754): half the space, three digits.
     Half,
 }
 
 /// An instrument file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputChecksum {
-    /// As the user gave it.
+    /// As given by the user.
     pub path: String,
     /// SHA-256 of the stored bytes, hexadecimal.
     pub sha256: String,
 }
 
 const PREFIX: &str = "invar.";
-/// Fields that are stored as they are; all others are JSON.
+/// Fields that are stored as plain text; all others are JSON.
 const PLAIN: [&str; 3] = ["tool_version", "recipe", "model_sha256"];
 
 impl Provenance {
-    /// The least that must be known.
+    /// A provenance with the minimum of information.
     pub fn new(tool_version: impl Into<String>, dim: usize) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -89,7 +89,7 @@ impl Provenance {
         self.fields().into_iter().map(text).collect()
     }
 
-    /// From Parquet key-values. `Ok(None)` where there are none of ours.
+    /// From Parquet key-values. `Ok(None)` if there are none of ours.
     ///
     /// # Errors
     /// What is wrong with them: `(field, expected, found)`.
@@ -115,8 +115,8 @@ impl Provenance {
             .map_err(|error| ("provenance".into(), "the fields of schema version 1".into(), error.to_string()))
     }
 
-    /// The first field in which a run that began with `self` differs from `other`: `(field, self's, other's)`.
-    /// What is known at the end only does not count.
+    /// The first field in which a run that began with `self` differs from `other`: `(field, self's, other's)`. Fields
+    /// only known at the end do not count.
     pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let (ours, theirs) = (self.fields(), other.fields());
         if let (Some(ours), Some(theirs)) = (&self.recipe, &other.recipe)
@@ -140,14 +140,14 @@ impl Provenance {
     }
 }
 
-/// The first line in which two texts differ: its number, 1-based, and both.
+/// The first line in which two texts differ: its number, 1-based, and both lines.
 fn first_other_line(a: &str, b: &str) -> Option<(usize, String, String)> {
     let line = |text: &str, index: usize| text.lines().nth(index).map_or("none".into(), |line| format!("`{line}`"));
     let same = a.lines().zip(b.lines()).take_while(|(a, b)| a == b).count();
     (a != b).then(|| (same + 1, line(a, same), line(b, same)))
 }
 
-/// A value that fits on a line.
+/// A value shortened to fit on a line.
 fn shortened(value: String) -> String {
     const MOST: usize = 120;
     if value.chars().count() <= MOST { value } else { value.chars().take(MOST).chain("...".chars()).collect() }

@@ -13,11 +13,11 @@ mod statement;
 pub use self::condition::rows_where;
 use self::{mistake::Mistake, statement::Statement};
 
-/// SQL over Parquet files and directories of parts, each a table.
+/// SQL over Parquet files and directories of parts, each of which is a table.
 ///
-/// Files are read when the query needs them, and only the columns it names. In SQL the embedding is a list: `embedding[1]` is
-/// its first value, `ARRAY_SUM(embedding)` and the like work, and `cosine(a, b)` is the cosine of two lists of numbers: columns,
-/// a literal (`[0.1, 0.2]`), or a query in parentheses that gives one value, as
+/// Files are read when the query needs them, and only the columns it names. In SQL the embedding is a list:
+/// `embedding[1]` is its first value, `ARRAY_SUM(embedding)` and the like work, and `cosine(a, b)` is the cosine of two
+/// lists of numbers: columns, a literal (`[0.1, 0.2]`), or a query in parentheses that returns one value, as in
 /// `cosine(embedding, (SELECT embedding FROM emb WHERE key = 7))`.
 #[derive(Default)]
 pub struct Query {
@@ -35,22 +35,23 @@ pub(crate) struct NamedTable {
     pub embedding: Option<(usize, Option<Provenance>)>,
 }
 
-/// The other name of the first table.
+/// The alias of the first table.
 const FIRST: &str = "self";
 
 impl Query {
-    /// Opens the EMB (or any Parquet file) at `path` as the table [`table_name`] says.
+    /// Opens the EMB (or any Parquet file) at `path` as a table named by [`table_name`].
     ///
     /// # Errors
-    /// When it is incomplete or damaged.
+    /// If it is incomplete or damaged.
     pub fn new(path: &Path) -> Result<Self, EmbeddingsError> {
         Self::default().with_table(&table_name(path), path)
     }
 
-    /// Adds the file or directory at `path` as table `name`, instead of another of that name. The first table is `self`, too.
+    /// Adds the file or directory at `path` as table `name`, replacing another of that name. The first table is also
+    /// called `self`.
     ///
     /// # Errors
-    /// When it is incomplete or damaged.
+    /// If it is incomplete or damaged.
     pub fn with_table(mut self, name: &str, path: &Path) -> Result<Self, EmbeddingsError> {
         let whole = Whole::open(path)?;
         let first = &whole.parts[0];
@@ -72,13 +73,14 @@ impl Query {
     /// Runs one statement.
     ///
     /// # Errors
-    /// When the SQL is wrong, or names what is not there: [`EmbeddingsError::Sql`], which shows the word where that is known.
+    /// If the SQL is wrong, or names something that does not exist: [`EmbeddingsError::Sql`], which marks the word if
+    /// it is known.
     pub fn run(&self, sql: &str) -> Result<Table, EmbeddingsError> {
         let frame = self.answer(sql).map_err(|mistake| self.explained(mistake, sql))?;
         Ok(Table::new(frame, self.tables.iter().filter_map(|table| table.embedding.clone()).collect()))
     }
 
-    /// What a file that was read is to blame for, before what the query is.
+    /// Reports damage found in a file, or else the mistake in the query.
     fn explained(&self, mistake: Mistake, sql: &str) -> EmbeddingsError {
         self.damage.take().unwrap_or_else(|| mistake.in_query(sql, &self.tables))
     }
@@ -90,13 +92,13 @@ impl Query {
     }
 
     fn execute(&self, sql: &str) -> Result<pl::DataFrame, Mistake> {
-        // A statement that is refused leaves its aliases behind.
+        // A rejected statement leaves its aliases behind.
         let mut context = self.context.clone();
         unpanicked(|| context.execute(sql)?.collect()).map_err(Mistake::Told)
     }
 }
 
-/// What a query in parentheses stands for.
+/// The value of a query in parentheses.
 fn one_value(answer: &pl::DataFrame, sql: &str) -> Result<Expr, Mistake> {
     let wrong = |found: String| Mistake::Said(format!("({sql}) gives {found}, one value is wanted"));
     let (rows, columns) = (answer.height(), answer.width());
@@ -108,12 +110,12 @@ fn one_value(answer: &pl::DataFrame, sql: &str) -> Result<Expr, Mistake> {
     statement::literal(&value).ok_or_else(|| wrong(format!("what SQL has no word for ({value})")))
 }
 
-/// What the file or directory at `path` is called in SQL: its name without the ending, `_` for what is no letter, digit or
-/// underscore, and before a digit.
+/// The SQL name of the file or directory at `path`: its name without the extension, with `_` for anything but letters,
+/// digits and underscores, and before a leading digit.
 #[must_use]
 pub fn table_name(path: &Path) -> String {
     let stem = path.canonicalize().ok();
-    // A directory has no ending: `run.1` is not `run`.
+    // A directory has no extension: `run.1` is not `run`.
     let name = if path.is_dir() { stem.as_deref().unwrap_or(path).file_name() } else { path.file_stem() };
     let name = name.unwrap_or_default().to_string_lossy();
     let valid = |c: char| if c.is_alphanumeric() || c == '_' { c } else { '_' };

@@ -12,31 +12,31 @@ use crate::{
     parquet::{self, Footer},
 };
 
-/// All embeddings of an EMB, in memory: `4 D` bytes a row, the ids and the keys.
+/// All embeddings of an EMB, in memory: `4 D` bytes per row, plus the ids and the keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embeddings {
-    /// Name of each row; names may repeat, as those of mates do.
+    /// Name of each row; names may repeat, for example those of mates.
     pub ids: Vec<String>,
-    /// Key of each row, which no other has; `None` in a file without that column (of an older version, or not of Invar).
+    /// Unique key of each row; `None` in a file without that column (from an older version, or not Invar's).
     pub keys: Option<Vec<i64>>,
     /// Dimension.
     pub dim: usize,
-    /// `[n, D]`, row-major, as they are stored; all finite.
+    /// `[n, D]`, row-major, as stored; all finite.
     pub values: Vec<f32>,
     /// Who made it; `None` in a file that Invar did not write.
     pub provenance: Option<Provenance>,
-    /// Rows of the file that are not here, because they hold no vector; only where [`Vectors::drop_bad_rows`] asked for it.
+    /// Rows of the file that are omitted, because they hold no vector; only with [`Vectors::drop_bad_rows`].
     pub dropped: Vec<usize>,
     path: PathBuf,
 }
 
-/// Which column holds the vectors, and what is done with rows that hold none.
+/// Which column holds the vectors, and what to do with rows that hold none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vectors {
-    /// Name of the column: lists, of fixed size or not, of single, double or half precision, all of one length. By default
-    /// [`EMBEDDING`].
+    /// Name of the column: lists, of fixed size or not, of single, double or half precision, all of one length.
+    /// [`EMBEDDING`] by default.
     pub column: Option<String>,
-    /// Leave out rows whose vector is null, or has a null, NaN or infinite value, instead of refusing the file.
+    /// Leave out rows whose vector is null, or contains a null, NaN or infinite value, instead of rejecting the file.
     pub drop_bad_rows: bool,
 }
 
@@ -49,11 +49,12 @@ impl Embeddings {
         Self::read_as(path, &Vectors::default())
     }
 
-    /// Reads the vectors of an EMB, or of any Parquet file. Where that is not of Invar, rows without a column `id` are called by
-    /// their number, and names that are numbers become text.
+    /// Reads the vectors of an EMB, or of any Parquet file. If it is not Invar's, rows without a column `id` are named
+    /// by their number, and numeric names become text.
     ///
     /// # Errors
-    /// When it is incomplete or damaged, or lacks the column or `id`, or these hold what is no vector or no name; the row is named.
+    /// If it is incomplete or damaged, or lacks the column or `id`, or a value is not a vector or a name; the row is
+    /// named.
     pub fn read_as(path: &Path, vectors: &Vectors) -> Result<Self, EmbeddingsError> {
         let whole = Whole::open(path)?;
         let name = vectors.column.as_deref().unwrap_or(EMBEDDING);
@@ -121,7 +122,7 @@ impl Embeddings {
     /// Row `index`, `[D]`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.dim..][..self.dim]
     }
@@ -129,17 +130,17 @@ impl Embeddings {
     /// Names of all columns.
     ///
     /// # Errors
-    /// When the file is not what it was any more.
+    /// If the file has changed in the meantime.
     pub fn column_names(&self) -> Result<Vec<String>, EmbeddingsError> {
         let whole = Whole::open(&self.path)?;
         let of_first = whole.parts.first().map(|part| part.columns.iter().map(|(name, _)| name.clone()).collect());
         Ok(of_first.unwrap_or_default())
     }
 
-    /// Reads another column from the file, one value a row.
+    /// Reads another column from the file, one value per row.
     ///
     /// # Errors
-    /// When there is no such column, or it is no text, boolean, integer or float.
+    /// If there is no such column, or it is not text, boolean, integer or float.
     pub fn column(&self, name: &str) -> Result<Column, EmbeddingsError> {
         let mut column = column(&self.path, name)?;
         if !self.dropped.is_empty() {
@@ -157,10 +158,10 @@ impl Embeddings {
     }
 }
 
-/// Reads one column of the EMB at `path` and nothing else, one value a row.
+/// Reads a single column of the EMB at `path`, one value per row.
 ///
 /// # Errors
-/// When there is no such column, or it is no text, boolean, integer or float.
+/// If there is no such column, or it is not text, boolean, integer or float.
 pub fn column(path: &Path, name: &str) -> Result<Column, EmbeddingsError> {
     let whole = Whole::open(path)?;
     let mut all: Option<Column> = None;
@@ -191,7 +192,7 @@ pub(crate) fn wrong_type(part: &Footer, name: &str, expected: &str, found: &pl::
 /// Whether the parts hold vectors in column `name`, and names of rows.
 ///
 /// # Errors
-/// When a column is not there, or of another type.
+/// If a column is missing, or has another type.
 fn check_columns(whole: &Whole, name: &str) -> Result<bool, EmbeddingsError> {
     let has_ids = check_ids(whole)?;
     for part in &whole.parts {
@@ -215,7 +216,7 @@ fn check_columns(whole: &Whole, name: &str) -> Result<bool, EmbeddingsError> {
     Ok(has_ids)
 }
 
-/// Whether Invar wrote it as embeddings; an answer to a query may hold anything.
+/// Whether Invar wrote it as embeddings; the answer to a query may hold anything.
 pub(crate) fn is_emb(whole: &Whole) -> bool {
     whole.parts[0].kind.as_deref() == Some(crate::writer::KIND)
 }
@@ -224,7 +225,7 @@ fn is_vector(dtype: &pl::DataType) -> bool {
     matches!(dtype, pl::DataType::Array(inner, _) | pl::DataType::List(inner) if inner.is_float())
 }
 
-/// The vectors of the parts read so far, without the rows that hold none.
+/// The vectors of the parts read so far, without rows that hold none.
 struct VectorRows<'a> {
     name: &'a str,
     dim: Option<usize>,
@@ -239,7 +240,7 @@ struct BadRow {
 }
 
 impl VectorRows<'_> {
-    /// Adds those of a part, of `num_rows` altogether.
+    /// Adds those of a part, of `num_rows` in total.
     fn push(&mut self, column: &pl::Column, path: &Path, num_rows: usize) -> Result<(), EmbeddingsError> {
         let first = self.values.len() / self.dim.unwrap_or(1) + self.bad.len();
         let lists = Lists::of(column).map_err(EmbeddingsError::parquet(path))?;
@@ -297,7 +298,7 @@ impl Lists {
         (!lists.is_null(row)).then(|| lists.offsets().start_end(row))
     }
 
-    /// The first of these values that is no finite number, counted from the first.
+    /// The first of these values that is not a finite number, with its offset.
     fn first_bad(&self, start: usize, end: usize) -> Option<(usize, String)> {
         let values = self.lists.downcast_as_array().values();
         let is_null = |at| values.null_count() > 0 && values.is_null(at);
@@ -306,7 +307,7 @@ impl Lists {
     }
 }
 
-/// Removes the values of some rows, in ascending order.
+/// Removes the values of some rows, given in ascending order.
 fn leave_out<T>(values: &mut Vec<T>, rows: &[usize]) {
     let (mut row, mut left) = (0, rows.iter().peekable());
     values.retain(|_| {

@@ -1,5 +1,5 @@
-//! An EMB as a table of polars' lazy engine: a query reads the columns that it names, 65,536 rows at a time, and keeps the
-//! rows that pass its filter.
+//! An EMB as a table for polars' lazy engine: a query reads the columns that it names, 65,536 rows at a time, and keeps
+//! the rows that pass its filter.
 
 use std::{
     any::Any,
@@ -18,20 +18,21 @@ use crate::{
 /// The EMB or Parquet file as a table.
 ///
 /// # Errors
-/// When polars refuses its columns.
+/// If polars rejects its columns.
 pub(crate) fn table(whole: Whole, damage: Damage) -> pl::PolarsResult<pl::LazyFrame> {
     let arguments = pl::ScanArgsAnonymous { name: "EMB", ..Default::default() };
     pl::LazyFrame::anonymous_scan(Arc::new(Parts { parts: whole.parts, damage }), arguments)
 }
 
-/// The first error of a file that a query reads: polars passes on its text alone, and it is the file's, not the query's.
+/// The first error of a file that a query reads: polars only passes on its text, and it is the file's error, not the
+/// query's.
 #[derive(Clone, Default)]
 pub(crate) struct Damage {
     first: Arc<Mutex<Option<EmbeddingsError>>>,
 }
 
 impl Damage {
-    /// What was found since it was last asked.
+    /// The error found since the last call.
     pub fn take(&self) -> Option<EmbeddingsError> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -133,8 +134,9 @@ impl Piece<'_> {
     }
 }
 
-/// The filter without what the planner adds where only the first rows of a sorted table are wanted: a bound that it learns on
-/// the way, which an expression can only show (`Expr::Display`). Rows that it would leave out are left out later, too.
+/// The filter without what the planner adds if only the first rows of a sorted table are wanted: a bound that it learns
+/// on the way, which an expression can only display (`Expr::Display`). Rows that it would exclude are excluded later
+/// anyway.
 fn without_hints(filter: pl::Expr) -> Option<pl::Expr> {
     match filter {
         pl::Expr::Display { .. } => None,
@@ -149,7 +151,7 @@ fn without_hints(filter: pl::Expr) -> Option<pl::Expr> {
     }
 }
 
-/// The functions of SQL are for lists, not for arrays of fixed size.
+/// The functions of SQL take lists, not arrays of fixed size.
 fn as_list(name: &str, dtype: &pl::DataType) -> Option<pl::DataType> {
     match dtype {
         pl::DataType::Array(inner, _) if name == EMBEDDING => Some(pl::DataType::List(inner.clone())),

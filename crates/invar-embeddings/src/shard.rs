@@ -2,11 +2,11 @@ use std::{fmt, ops::Range, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Most shards of an EMB, so that its parts by name are in the order of the rows.
+/// Maximum number of shards of an EMB, so that its parts sort by name in the order of the rows.
 const MOST: usize = 9_999;
 
-/// Which part of the work a task does: number 3 of 16. The tasks of all numbers, wherever and whenever they run, write one EMB
-/// together.
+/// Which part of the work a task does: for example number 3 of 16. The tasks of all numbers, wherever and whenever they
+/// run, write one EMB together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shard {
     count: usize,
@@ -14,7 +14,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Number `number`, from 1 on, of `count`; `None` where there is no such shard, or of more than 9,999.
+    /// Number `number`, 1-based, of `count`; `None` if there is no such shard, or more than 9,999.
     pub fn new(number: usize, count: usize) -> Option<Self> {
         (1 <= number && number <= count && count <= MOST).then_some(Self { count, number })
     }
@@ -29,12 +29,12 @@ impl Shard {
         self.count
     }
 
-    /// Whether no shard comes after it.
+    /// Whether it is the last shard.
     pub fn is_last(self) -> bool {
         self.number == self.count
     }
 
-    /// Its share of `total` things in order; those of all shards follow each other and differ by one at most.
+    /// Its part of `total` things in order; the parts of all shards are consecutive and differ in size by at most one.
     pub fn of(self, total: usize) -> Range<usize> {
         let until = |number: usize| (total as u128 * number as u128 / self.count as u128) as usize;
         until(self.number - 1)..until(self.number)
@@ -59,7 +59,7 @@ impl FromStr for Shard {
     }
 }
 
-/// The rows of an EMB that a shard holds. Kept in the footer of each of its parts.
+/// The rows of an EMB that a shard holds. Stored in the footer of each of its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShardRows {
     pub shard: Shard,

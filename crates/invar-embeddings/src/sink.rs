@@ -9,7 +9,7 @@ use polars::prelude::PolarsError;
 
 use crate::EmbeddingsError;
 
-/// Where the Parquet library writes to. It turns the system's refusals into texts, or loses them ("File out of
+/// Where the Parquet library writes to. It turns the system's errors into texts, or loses them ("File out of
 /// specification", "transport error"); so the first is kept here.
 pub(crate) struct Sink<W> {
     to: W,
@@ -23,7 +23,7 @@ pub(crate) struct Refusal {
 }
 
 impl Sink<File> {
-    /// Writes over a file that is there.
+    /// Writes over an existing file.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::new(File::options().write(true).open(path)?))
     }
@@ -34,14 +34,14 @@ impl<W> Sink<W> {
         Self { to, refusal: Refusal::default() }
     }
 
-    /// Knows the sink's first error, also when the sink is the library's.
+    /// A handle on the sink's first error, even when the library owns the sink.
     pub fn refusal(&self) -> Refusal {
         self.refusal.clone()
     }
 }
 
 impl Refusal {
-    /// What is to be told of a library's error: the system's, where that was at its root.
+    /// The error to report for one of the library's: the system's, if that was the cause.
     pub fn explain(&self, path: &Path, told: PolarsError) -> EmbeddingsError {
         match self.take() {
             Some(source) => EmbeddingsError::Io { path: path.into(), source },
@@ -59,7 +59,7 @@ impl Refusal {
             if error.kind() == io::ErrorKind::Interrupted {
                 return error;
             }
-            // An I/O error cannot be copied: the library gets one of its kind.
+            // An I/O error cannot be copied: the library gets one of the same kind.
             let copy = io::Error::new(error.kind(), error.to_string());
             self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             copy
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this many bytes.
     struct Full(usize);
 
     impl Write for Full {

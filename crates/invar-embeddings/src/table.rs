@@ -24,23 +24,23 @@ const KIND: &str = "query";
 #[derive(Clone, Debug)]
 pub struct Table {
     frame: pl::DataFrame,
-    /// Dimensions and makers of the embeddings that were asked.
+    /// Dimensions and makers of the embeddings that were queried.
     asked: Vec<(usize, Option<Provenance>)>,
 }
 
-/// How a table is written.
+/// The format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// For people, see [`Table::to_text`].
     Text {
-        /// Characters of a line; 0 is no limit.
+        /// Characters per line; 0 for no limit.
         width: usize,
     },
-    /// RFC 4180, a line of names first; nulls are empty, lists are JSON.
+    /// RFC 4180, with a header line; nulls are empty, lists are JSON.
     Csv,
     /// An array of objects. NaN and infinities are null: JSON has none.
     Json,
-    /// One such object a line.
+    /// One such object per line.
     Ndjson,
     /// Arrow's IPC file, also called Feather (version 2): text as `large_utf8`.
     Arrow,
@@ -50,7 +50,7 @@ pub enum Form {
 
 impl Table {
     pub(crate) fn new(mut frame: pl::DataFrame, asked: Vec<(usize, Option<Provenance>)>) -> Self {
-        // In SQL it is a list; it stays an embedding where all are of one of the dimensions.
+        // In SQL it is a list; it remains an embedding if all lists have one of these dimensions.
         for &(dim, _) in &asked {
             let array = pl::DataType::Array(Box::new(pl::DataType::Float32), dim);
             if let Ok(column) = frame.column(EMBEDDING)
@@ -73,16 +73,16 @@ impl Table {
         self.frame.columns().iter().map(|column| column.name().to_string()).collect()
     }
 
-    /// Who made the embeddings in it, where it has such: its dimension is then theirs, its precision single.
+    /// The maker of the embeddings in it, if it has any: with their dimension, and single precision.
     pub fn provenance(&self) -> Option<Provenance> {
         let pl::DataType::Array(_, dim) = self.frame.column(EMBEDDING).ok()?.dtype() else { return None };
         let provenance = self.asked.iter().find(|(of, _)| of == dim)?.1.clone()?;
         Some(Provenance { precision: Precision::Single, ..provenance })
     }
 
-    /// For people: a line of names, a rule, a line a row; numbers to the right with at most 6 digits, lists
-    /// shortened to their first values. Columns that are too wide together for `width` characters are cut, the widest
-    /// first; `width` 0 cuts nothing.
+    /// For people: a header, a rule, one line per row; numbers right-aligned with at most 6 digits, lists shortened to
+    /// their first values. Columns that are together too wide for `width` characters are cut, widest first; `width` 0
+    /// cuts nothing.
     pub fn to_text(&self, width: usize) -> String {
         self.to_string_of(Form::Text { width })
     }
@@ -103,10 +103,10 @@ impl Table {
         String::from_utf8(bytes).expect("this form is text")
     }
 
-    /// Writes it; `provenance` is for the forms that can keep it.
+    /// Writes it; `provenance` is for the formats that can store it.
     ///
     /// # Errors
-    /// What writing to `to` gives, or what the library says of a type that the form has not.
+    /// Errors from writing to `to`, or the library's for a type that the format does not support.
     pub fn write(&self, form: Form, provenance: &Provenance, to: &mut dyn Write) -> io::Result<()> {
         match form {
             Form::Text { width } => text::write(&self.frame, width, to),
@@ -118,7 +118,8 @@ impl Table {
         }
     }
 
-    /// Writes it to a file that was begun, so that nobody else writes it while the query runs. Its size in bytes.
+    /// Writes it to a file that was already begun, so that nobody else writes it while the query runs. Returns its size
+    /// in bytes.
     ///
     /// # Errors
     /// As [`Table::write`].
@@ -134,17 +135,17 @@ impl Table {
         write().map_err(EmbeddingsError::io(path))
     }
 
-    /// Writes it as Parquet, atomically. The answer to `SELECT *` of an EMB is an EMB. Its size in bytes.
+    /// Writes it as Parquet, atomically. The answer to `SELECT *` from an EMB is an EMB. Returns its size in bytes.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn write_parquet(&self, path: &Path, provenance: &Provenance) -> Result<u64, EmbeddingsError> {
         let file = AtomicFile::create(path).map_err(EmbeddingsError::io(path))?;
         self.write_to(file, Form::Parquet, provenance)
     }
 
     fn write_arrow(&self, to: impl Write) -> pl::PolarsResult<()> {
-        // Text as every reader of Arrow knows it, not as views.
+        // Text in the type that every Arrow reader knows, not as views.
         let level = CompatLevel::oldest();
         let mut frame = self.frame.clone();
         let batches = frame.align_chunks_par().iter_chunks(level, true);
@@ -157,7 +158,7 @@ impl Table {
     }
 }
 
-/// Lets a library write, which loses the system's errors on its way.
+/// Runs a library's writer, which loses the system's errors.
 fn by_library<'a>(
     to: &'a mut dyn Write,
     write: impl FnOnce(Sink<&'a mut dyn Write>) -> pl::PolarsResult<()>,

@@ -16,17 +16,17 @@ use crate::{
     shard::ShardRows,
 };
 
-/// Most rows of a part.
+/// Maximum number of rows per part.
 const MAX_PART_ROWS: usize = 65_536;
-/// Most values of the embeddings of a part: 64 MiB.
+/// Maximum number of embedding values per part: 64 MiB.
 const MAX_PART_VALUES: usize = 1 << 24;
 
 pub(crate) const KIND: &str = "embeddings";
 
-/// Streams rows into an EMB: a single file where the path ends in `.parquet`, else a directory of parts.
+/// Streams rows into an EMB: a single file if the path ends in `.parquet`, else a directory of parts.
 ///
-/// Memory: one part (65,536 rows, fewer where the embedding has more than 256 dimensions), whatever the number of
-/// rows. The bytes depend only on the rows, not on how they were split over calls, nor on the number of threads.
+/// Memory: one part (65,536 rows, fewer if the embedding has more than 256 dimensions), whatever the number of rows.
+/// The bytes depend only on the rows, not on how they were split over calls, nor on the number of threads.
 #[derive(Debug)]
 pub struct EmbeddingWriter {
     path: PathBuf,
@@ -39,11 +39,11 @@ pub struct EmbeddingWriter {
     columns: Vec<Column>,
     embeddings: Vec<f32>,
     parts: Vec<Part>,
-    /// Of what all tasks write together, what this one does.
+    /// This task's part of what all tasks write together.
     shard: Option<ShardRows>,
-    /// Rows of an output that was already whole.
+    /// Summary of an output that was already complete.
     whole: Option<Summary>,
-    /// Whether the parts are made beside a whole directory that they will replace.
+    /// Whether the parts are written next to a complete directory that they will replace.
     is_beside: bool,
     /// Keeps others from writing there.
     lock: Option<Lock>,
@@ -52,11 +52,11 @@ pub struct EmbeddingWriter {
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Rows.
+    /// Number of rows.
     pub num_rows: u64,
-    /// Part files; 1 for a single file.
+    /// Number of part files; 1 for a single file.
     pub num_parts: usize,
-    /// Size of all parts.
+    /// Total size of all parts.
     pub size_bytes: u64,
 }
 
@@ -64,7 +64,7 @@ impl EmbeddingWriter {
     /// Starts a new EMB at `path`; its parent directory must exist.
     ///
     /// # Errors
-    /// When there is one already, whole or half-written.
+    /// If there is one already, complete or half written.
     pub fn create(path: &Path, provenance: Provenance) -> Result<Self, EmbeddingsError> {
         let (writer, rows) = Self::resume(path, provenance)?;
         if rows > 0 || writer.whole.is_some() {
@@ -73,12 +73,12 @@ impl EmbeddingWriter {
         Ok(writer)
     }
 
-    /// Continues the EMB at `path`, or starts it. Returns the number of rows that are there already: the caller goes
-    /// on with the next one. Where the EMB is whole, that is all of them, and the writer takes no more.
+    /// Continues the EMB at `path`, or starts it. Returns the number of rows that already exist: the caller continues
+    /// with the next one. If the EMB is complete, that is all of them, and the writer accepts no more.
     ///
     /// # Errors
-    /// When what is there has another provenance (but for the invariance figures), or is damaged; when the directory holds
-    /// something else.
+    /// If the existing parts have another provenance (except for the invariance figures), or are damaged; if the
+    /// directory contains something else.
     pub fn resume(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
         let mut writer = Self::new(path, provenance)?;
         if !layout::is_single_file(path) {
@@ -100,13 +100,13 @@ impl EmbeddingWriter {
         Ok((writer, rows))
     }
 
-    /// Continues a shard of the EMB at `path`, a directory, or starts it: rows `rows` of `total_rows`. Tasks write all shards at
-    /// the same time or one after the other, each without waiting for others; the EMB is whole when the last of them is.
-    /// Returns the number of rows of the shard that are there already.
+    /// Continues a shard of the EMB at `path`, a directory, or starts it: rows `rows` of `total_rows`. Tasks can write
+    /// the shards at the same time or one after the other, without waiting for each other; the EMB is complete when the
+    /// last of them is. Returns the number of rows of the shard that already exist.
     ///
     /// # Errors
-    /// As [`EmbeddingWriter::resume`], and where the directory holds embeddings in one piece or in another number of shards, or
-    /// another shard is of another provenance.
+    /// As [`EmbeddingWriter::resume`], and if the directory holds undivided embeddings or another number of shards, or
+    /// another shard has another provenance.
     pub fn resume_shard(
         path: &Path,
         shard: Shard,
@@ -135,16 +135,17 @@ impl EmbeddingWriter {
         Ok((writer, rows))
     }
 
-    /// Writes a new EMB that takes the place of a whole one at `path` when it is whole itself. What a killed replacement, or
-    /// an EMB that was never whole, left of the same provenance is continued, anything else of theirs begun anew. Returns the
-    /// number of rows that are there already.
+    /// Writes a new EMB that replaces a complete one at `path` once it is complete itself. What a killed replacement,
+    /// or an EMB that was never completed, left with the same provenance is continued; anything else of theirs is
+    /// restarted. Returns the number of rows that already exist.
     ///
     /// # Errors
-    /// When the directory holds something else, or the system refuses.
+    /// If the directory contains something else, or the system fails.
     pub fn replace(path: &Path, provenance: Provenance) -> Result<(Self, u64), EmbeddingsError> {
         let mut writer = Self::new(path, provenance)?;
         let has_parts = !layout::is_single_file(path) && !layout::files(path)?.is_empty();
-        // Damaged parts may have been whole: they stay as well, and so do shards, which may have been hours of several tasks.
+        // Damaged parts may have been complete: they stay too, and so do shards, which may be hours of work by several
+        // tasks.
         let is_divided = has_parts && layout::names(path)?.iter().any(|name| name.shard.is_some());
         if is_divided || has_parts && layout::Whole::is_at(path).unwrap_or(true) {
             writer.parts_dir = layout::next_parts(path);
@@ -186,7 +187,7 @@ impl EmbeddingWriter {
         })
     }
 
-    /// Goes on after the parts that are there.
+    /// Continues after the existing parts.
     fn take_up_parts(&mut self) -> Result<(), EmbeddingsError> {
         let locked = if layout::is_single_file(&self.path) { &self.parts_dir } else { &self.path };
         if self.lock.is_none() {
@@ -201,10 +202,10 @@ impl EmbeddingWriter {
         Ok(())
     }
 
-    /// Fixes the rows of a part, which otherwise follow from the dimension.
+    /// Sets the number of rows per part, which otherwise follows from the dimension.
     ///
     /// # Panics
-    /// When `rows` is 0.
+    /// If `rows` is 0.
     #[must_use]
     pub fn with_rows_per_part(mut self, rows: usize) -> Self {
         assert!(rows > 0, "a part holds at least one row");
@@ -212,22 +213,22 @@ impl EmbeddingWriter {
         self
     }
 
-    /// Rows written so far, those of an earlier run counted.
+    /// Rows written so far, including those of an earlier run.
     pub fn rows_written(&self) -> u64 {
         let parts = self.parts.iter().map(|part| part.num_rows).sum::<u64>();
         self.whole.map_or(parts + (self.embeddings.len() / self.provenance.dim) as u64, |whole| whole.num_rows)
     }
 
-    /// Whether the EMB, or the shard, was whole when it was resumed.
+    /// Whether the EMB, or the shard, was complete when it was resumed.
     pub fn is_whole(&self) -> bool {
         self.whole.is_some()
     }
 
-    /// Adds rows: `columns` of one length, `id` (text, no nulls) first and the same ones in every call, and as many
-    /// `embeddings`, `[rows, D]` row-major. No rows at all fix the columns of an empty EMB.
+    /// Adds rows: `columns` of one length, `id` (text, no nulls) first and the same ones in every call, and the same
+    /// number of `embeddings`, `[rows, D]` row-major. A call without rows determines the columns of an empty EMB.
     ///
     /// # Errors
-    /// When the lengths, names or types do not fit, or the disk is full.
+    /// If the lengths, names or types do not fit, or the disk is full.
     pub fn write(&mut self, columns: &[Column], embeddings: &[f32]) -> Result<(), EmbeddingsError> {
         if self.whole.is_some() {
             return Err(EmbeddingsError::Exists { path: self.path.clone() });
@@ -243,10 +244,10 @@ impl EmbeddingWriter {
         Ok(())
     }
 
-    /// Writes what is left and makes the EMB whole, with the figures that are known now only.
+    /// Writes the remaining rows and completes the EMB, with the figures that are only known now.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// If the disk is full.
     pub fn finish(mut self, invariance: &BTreeMap<String, f64>) -> Result<Summary, EmbeddingsError> {
         if let Some(whole) = self.whole {
             return Ok(whole);
@@ -265,7 +266,7 @@ impl EmbeddingWriter {
         {
             return Err(misfit("rows of the shard", rows.end_row - rows.first_row, self.rows_written()));
         }
-        // The last part is the end marker; those before it know no more than those of a run that was killed.
+        // The last part is the end marker; those before it are the same as those of a run that was killed.
         if self.embeddings.is_empty() && !self.parts.is_empty() {
             self.reopen_last()?;
         }
@@ -312,7 +313,7 @@ impl EmbeddingWriter {
         Ok(())
     }
 
-    /// Writes the first `rows` rows that wait as the next part, or as the last.
+    /// Writes the first `rows` waiting rows as the next part, or as the last.
     fn write_part(&mut self, rows: usize, is_last: bool) -> Result<(), EmbeddingsError> {
         let frame = self.take_rows(rows)?;
         fs::create_dir_all(&self.parts_dir).map_err(EmbeddingsError::io(&self.parts_dir))?;
@@ -338,8 +339,8 @@ impl EmbeddingWriter {
         frame::with_embedding(&columns, embeddings, dim, precision).map_err(EmbeddingsError::parquet(&self.path))
     }
 
-    /// Copies the hidden parts and the rows that wait into the single file, in row groups of the same rows whether
-    /// the run was killed or not.
+    /// Copies the hidden parts and the waiting rows into the single file, in row groups of the same rows whether the
+    /// run was killed or not.
     fn merge(mut self) -> Result<Summary, EmbeddingsError> {
         let last = self.take_rows(self.embeddings.len() / self.provenance.dim)?;
         let mut writer = FrameWriter::create(&self.path, last.schema(), KIND, &self.provenance)?;
@@ -386,7 +387,7 @@ impl EmbeddingWriter {
     }
 
     /// Takes the rows of the last part back into memory, because more may follow them or because the part was not
-    /// written as the last. It stays on disk until it is written anew.
+    /// written as the last. It stays on disk until it is rewritten.
     fn reopen_last(&mut self) -> Result<(), EmbeddingsError> {
         let part = self.parts.pop().expect("a last part");
         let path = self.parts_dir.join(&part.file);

@@ -9,14 +9,14 @@ pub enum ReportError {
     /// The file could not be written.
     #[error("writing the report")]
     Io(#[from] io::Error),
-    /// A column has not a value a sample.
+    /// A column does not have one value per sample.
     #[error("column {column:?}: expected {expected} values, found {found}")]
     Rows {
         /// Its name.
         column: String,
-        /// Samples of the report.
+        /// Number of samples in the report.
         expected: usize,
-        /// Values of the column.
+        /// Number of values in the column.
         found: usize,
     },
     /// A sample has no place in the plane.
@@ -29,12 +29,12 @@ pub enum ReportError {
         /// Second coordinate.
         y: f32,
     },
-    /// More samples than a browser can be asked to show.
+    /// More samples than a browser can be expected to show.
     #[error("expected at most {most} samples, found {found}")]
     TooMany {
         /// [`MAX_POINTS`](crate::MAX_POINTS).
         most: usize,
-        /// Samples.
+        /// Number of samples.
         found: usize,
     },
 }

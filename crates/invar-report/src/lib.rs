@@ -1,4 +1,4 @@
-//! A report of clusters as one HTML page: opened from disk, without a network, by any browser of the last years.
+//! A report of clusters as one HTML page: opened from disk, without a network, in any recent browser.
 //!
 //! ```text
 //! page.html        <head> title, Content-Security-Policy, the style sheet </head>
@@ -9,9 +9,9 @@
 //!                         <script>   the viewer: the files of src/page/, one after the other
 //! ```
 //!
-//! The page runs one script and one style sheet, both named by their SHA-256 in its policy, and may fetch nothing: what a
-//! sample, file or column is called can only ever be text. The viewer is plain JavaScript on WebGL 2, without a library and
-//! without a build step. Columns are typed arrays that nothing parses, so that a million samples open in seconds.
+//! The page runs one script and one style sheet, both named by their SHA-256 in its policy, and may fetch nothing: the
+//! name of a sample, file or column can only ever be text. The viewer is plain JavaScript on WebGL 2, without a library
+//! and without a build step. Columns are typed arrays that need no parsing, so a million samples open in seconds.
 //!
 //! ```
 //! use invar_dataset::{Column, ColumnData};
@@ -35,8 +35,8 @@ pub use contents::{Chart, Contents, Section, Series, Table};
 pub use error::ReportError;
 pub use writer::{ReportWriter, Thumbnails};
 
-/// Samples of one report; of more a part is to be drawn before.
+/// Maximum number of samples in a report; of more, the caller draws a part first.
 pub const MAX_POINTS: usize = 1_000_000;
 
-/// Samples above which places are stored in 16 bits, and numbers with four digits.
+/// Number of samples above which places are stored in 16 bits, and numbers with four digits.
 pub const ROUNDED_ABOVE: usize = 200_000;

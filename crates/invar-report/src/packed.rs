@@ -1,7 +1,7 @@
 //! Columns as bytes that a browser turns into typed arrays.
 //!
-//! A column is its values in little-endian order, *by planes*: the first bytes of all values, then the second bytes, and so on.
-//! Bytes of one significance are alike, so deflate makes less of them than of values in a row.
+//! A column is its values in little-endian order, *by planes*: the first bytes of all values, then the second bytes,
+//! and so on. Bytes of the same significance are similar, so deflate compresses them better than consecutive values.
 //!
 //! ```text
 //! numbers          planes of n values of the type; then, where there are nulls, a byte a value: 1 is null
@@ -17,7 +17,7 @@ use serde::Serialize;
 
 /// Integers beyond this are not exact in JavaScript.
 const MAX_EXACT: i64 = 1 << 53;
-/// The length of a text that is not there.
+/// The length of a missing text.
 const NULL: u32 = u32::MAX;
 
 /// A column as it is stored.
@@ -27,14 +27,14 @@ pub struct Packed {
     pub bytes: Vec<u8>,
 }
 
-/// What must be known to unpack a column.
+/// What is needed to unpack a column.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Header {
     pub kind: Kind,
-    /// Of numbers and differences the values, of a dictionary the codes.
+    /// The type of the values of numbers and differences, or of the codes of a dictionary.
     #[serde(rename = "type")]
     pub value: Value,
-    /// Whether a byte a value says which are null.
+    /// Whether there is one byte per value to mark nulls.
     pub nulls: bool,
 }
 
@@ -77,7 +77,7 @@ pub fn column(data: &ColumnData, rounded: bool) -> Packed {
     }
 }
 
-/// Places between the least and the largest as `u16`, or as they are.
+/// Places as `u16` between the smallest and the largest, or unchanged.
 pub fn places(values: &[f32], rounded: bool) -> (Packed, [f32; 2]) {
     let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
     if !rounded {
@@ -89,7 +89,7 @@ pub fn places(values: &[f32], rounded: bool) -> (Packed, [f32; 2]) {
     (packed(Kind::Number, Value::U16, &values.iter().map(code).collect::<Vec<_>>(), None), [low, high])
 }
 
-/// Numbers of samples.
+/// Indices of samples.
 pub fn rows(rows: &[u32]) -> Packed {
     integers(&rows.iter().map(|&row| Some(i64::from(row))).collect::<Vec<_>>())
 }
@@ -134,7 +134,7 @@ fn integers(values: &[Option<i64>]) -> Packed {
 fn floats(values: impl Iterator<Item = f32>, rounded: bool) -> Packed {
     let bytes = |value: f32| {
         let bits = value.to_bits();
-        // Half of the last byte up, then without it: 15 bits of the fraction stay. An infinity must not become NaN.
+        // Rounds the last byte, then drops it: 15 bits of the fraction stay. An infinity must not become NaN.
         let bits = if rounded && value.is_finite() { (bits + 0x80) & !0xff } else { bits };
         bits.to_le_bytes()
     };
@@ -164,7 +164,7 @@ fn lengths<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Vec<u8> {
     planes(&texts.map(length).collect::<Vec<_>>())
 }
 
-/// Of texts that repeat: half as many different ones as there are rows, and at most 65,535. Null is a word of its own.
+/// For texts that repeat: at most half as many different ones as rows, and at most 65,535. Null is a word of its own.
 fn dictionary(values: &[Option<&str>]) -> Option<Packed> {
     let most = (values.len() / 2).clamp(1, usize::from(u16::MAX));
     let mut codes: HashMap<Option<&str>, u16> = HashMap::new();

@@ -14,7 +14,7 @@ use crate::{
 const STYLE: &str = concat!(include_str!("page/page.css"), include_str!("page/parts.css"));
 /// The frame of the page, with `TITLE` where its title goes.
 const FRAME: &str = include_str!("page/page.html");
-/// The viewer, one function: what one file defines the next ones know, and nobody else.
+/// The viewer, one function: what one file defines is visible to the next ones, and to nothing else.
 const SCRIPT: &str = concat!(
     "(() => {\n\"use strict\";\n",
     include_str!("page/columns.js"),
@@ -45,13 +45,13 @@ pub struct ReportWriter<W> {
 
 /// Pictures of samples.
 pub struct Thumbnails<'a> {
-    /// Side of one, pixels.
+    /// Side of one picture, in pixels.
     pub side_px: u32,
-    /// How many stand in a row of a sprite.
+    /// Number of pictures per sprite row.
     pub across: u32,
-    /// The sample that each is of, in order.
+    /// The sample of each picture, in order.
     pub rows: &'a [u32],
-    /// JPEG files of `across` x `across` pictures each, row by row; the last may be less high.
+    /// JPEG files of `across` x `across` pictures each, row by row; the last may be shorter.
     pub sprites: &'a [Vec<u8>],
 }
 
@@ -76,7 +76,7 @@ impl<W: Write> ReportWriter<W> {
     /// Begins a page about `num_points` samples.
     ///
     /// # Errors
-    /// When there are more than [`MAX_POINTS`], or `out` cannot be written.
+    /// If there are more than [`MAX_POINTS`], or `out` cannot be written.
     pub fn begin(mut out: W, title: &str, num_points: usize) -> Result<Self, ReportError> {
         if num_points > MAX_POINTS {
             return Err(ReportError::TooMany { most: MAX_POINTS, found: num_points });
@@ -100,10 +100,11 @@ impl<W: Write> ReportWriter<W> {
         Ok(Self { out, num_points, bounds, columns, sprites: None, num_blocks: 0 })
     }
 
-    /// The places of the samples in the plane. Above [`ROUNDED_ABOVE`] samples they are stored to a 65,535th of the width.
+    /// The places of the samples in the plane. With more than [`ROUNDED_ABOVE`] samples they are stored to a 65,535th
+    /// of the width.
     ///
     /// # Errors
-    /// When there is not one a sample, or one is not finite.
+    /// If there is not one per sample, or one is not finite.
     pub fn points(&mut self, x: &[f32], y: &[f32]) -> Result<(), ReportError> {
         self.check("x", x.len())?;
         self.check("y", y.len())?;
@@ -119,11 +120,11 @@ impl<W: Write> ReportWriter<W> {
         Ok(())
     }
 
-    /// A column of facts. The first is the name of the samples. Numbers have the digits of single precision, above
-    /// [`ROUNDED_ABOVE`] samples four; integers are exact.
+    /// A column of metadata. The first is the name of the samples. Numbers have the digits of single precision, or four
+    /// with more than [`ROUNDED_ABOVE`] samples; integers are exact.
     ///
     /// # Errors
-    /// When there is not a value a sample, or the page cannot be written.
+    /// If there is not one value per sample, or the page cannot be written.
     pub fn column(&mut self, column: &Column) -> Result<(), ReportError> {
         self.check(&column.name, column.data.len())?;
         let named = self.stored(&column.name, &packed::column(&column.data, self.is_rounded()))?;
@@ -134,7 +135,7 @@ impl<W: Write> ReportWriter<W> {
     /// Pictures of some or all samples.
     ///
     /// # Errors
-    /// When the page cannot be written.
+    /// If the page cannot be written.
     pub fn thumbnails(&mut self, of: &Thumbnails<'_>) -> Result<(), ReportError> {
         let rows = self.stored("thumbnails", &packed::rows(of.rows))?;
         let blocks = of.sprites.iter().map(|sprite| self.block(sprite)).collect::<Result<_, _>>()?;
@@ -142,10 +143,10 @@ impl<W: Write> ReportWriter<W> {
         Ok(())
     }
 
-    /// Ends the page and gives back what it was written to.
+    /// Ends the page and returns the writer.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn finish(mut self, contents: &Contents) -> Result<W, ReportError> {
         let header = json!({
             "num_points": self.num_points, "bounds": self.bounds, "rounded": self.is_rounded(),
@@ -187,7 +188,7 @@ impl<W: Write> ReportWriter<W> {
     }
 }
 
-/// A source of the policy: the hash of the text of an element.
+/// A source in the policy: the hash of the text of an element.
 fn source_hash(text: &str) -> String {
     format!("'sha256-{}'", base64::encode(&Sha256::digest(text.as_bytes())))
 }

@@ -1,5 +1,5 @@
-//! Directories of Parquet files that another program wrote, as polars, DuckDB and Spark do: one table, in the order of names,
-//! without an end marker.
+//! Directories of Parquet files written by another program, such as polars, DuckDB or Spark: one table, in the order of
+//! names, without an end marker.
 
 use std::{
     fs,
@@ -8,12 +8,13 @@ use std::{
 
 use crate::{EmbeddingsError, parquet::Footer};
 
-/// The parts of such a directory; `None` where it has no file of that kind.
+/// The parts of such a directory; `None` if it has no Parquet file.
 ///
-/// Files whose names begin with `.` or `_` are passed over, as other readers do: checksums and markers of the writer.
+/// Files whose names begin with `.` or `_` are skipped, as in other readers: they are checksums and markers of the
+/// writer.
 ///
 /// # Errors
-/// When there is anything else, a part is damaged, Invar wrote one, or the columns of two differ.
+/// If there is anything else, a part is damaged, Invar wrote one, or the columns of two differ.
 pub(super) fn parts(dir: &Path) -> Result<Option<Vec<Footer>>, EmbeddingsError> {
     let (paths, other) = listed(dir)?;
     if paths.is_empty() {
@@ -41,7 +42,7 @@ pub(super) fn parts(dir: &Path) -> Result<Option<Vec<Footer>>, EmbeddingsError> 
     Ok(Some(parts))
 }
 
-/// The Parquet files of a directory by name, and something else that is there.
+/// The Parquet files of a directory by name, and anything else that is there.
 fn listed(dir: &Path) -> Result<(Vec<PathBuf>, Option<String>), EmbeddingsError> {
     let (mut paths, mut others) = (vec![], vec![]);
     for entry in fs::read_dir(dir).map_err(EmbeddingsError::io(dir))? {

@@ -1,10 +1,10 @@
-//! How the parts of a directory are called: in the order of their rows, by name too.
+//! The names of the parts of a directory, which sort in the order of their rows.
 
 use std::{fmt, fs, io, path::Path};
 
 use crate::{EmbeddingsError, Shard};
 
-/// The name of a part file: `part-00012.parquet`, or of a shard `part-0003-of-0016-00012.parquet`.
+/// The name of a part file: `part-00012.parquet`, or for a shard `part-0003-of-0016-00012.parquet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartName {
     pub shard: Option<Shard>,
@@ -12,7 +12,7 @@ pub(crate) struct PartName {
 }
 
 impl PartName {
-    /// What `name` is the name of.
+    /// Parses the name of a part.
     pub fn of(name: &str) -> Option<Self> {
         let numbers = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
         let found = match numbers.split_once("-of-") {
@@ -26,7 +26,7 @@ impl PartName {
         (found.to_string() == name).then_some(found)
     }
 
-    /// Into how many shards the rows are divided.
+    /// The number of shards that the rows are divided into.
     fn division(self) -> Option<usize> {
         self.shard.map(Shard::count)
     }
@@ -43,10 +43,10 @@ impl fmt::Display for PartName {
     }
 }
 
-/// The whole parts in `dir`, in order.
+/// The complete parts in `dir`, in order.
 ///
 /// # Errors
-/// When it cannot be listed; a directory that is not there has none.
+/// If it cannot be listed; a directory that does not exist has none.
 pub(crate) fn names(dir: &Path) -> Result<Vec<PartName>, EmbeddingsError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -61,7 +61,7 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<PartName>, EmbeddingsError> {
     Ok(names)
 }
 
-/// Refuses a directory with a part of another division than that of `shard`, or than the undivided.
+/// Refuses a directory with a part of a division other than that of `shard`, or of no division.
 ///
 /// # Errors
 /// [`EmbeddingsError::OtherDivision`].
@@ -77,10 +77,10 @@ pub(crate) fn refuse_other_division(dir: &Path, shard: Option<Shard>) -> Result<
     }
 }
 
-/// The one division of these parts.
+/// The common division of these parts.
 ///
 /// # Errors
-/// When there are two.
+/// If there are two.
 pub(super) fn division(dir: &Path, names: &[PartName]) -> Result<Option<usize>, EmbeddingsError> {
     let Some(first) = names.first() else { return Ok(None) };
     match names.iter().find(|name| name.division() != first.division()) {

@@ -8,7 +8,7 @@ use crate::{EmbeddingsError, Provenance, Shard, parquet::Footer, shard::ShardRow
 /// The parts of all `count` shards in the order of the rows.
 ///
 /// # Errors
-/// [`EmbeddingsError::MissingShards`]; when a part is missing or damaged, or two shards do not fit together.
+/// [`EmbeddingsError::MissingShards`]; if a part is missing or damaged, or two shards do not fit together.
 pub(super) fn parts(dir: &Path, names: &[PartName], count: usize) -> Result<Vec<Footer>, EmbeddingsError> {
     let (mut parts, mut missing) = (Vec::with_capacity(names.len()), vec![]);
     for number in 1..=count {
@@ -30,7 +30,7 @@ pub(super) fn last(names: &[PartName], shard: Shard) -> Option<PartName> {
     names.iter().rfind(|name| name.shard == Some(shard)).copied()
 }
 
-/// Whether the shards have one maker, and the rows of each follow on those of the one before it.
+/// Checks that the shards have the same maker, and that the rows of each follow those of the previous one.
 fn fit_together(parts: &[Footer]) -> Result<(), EmbeddingsError> {
     let first = &parts[0];
     let corrupt = |part: &Footer, what: String, expected: String, found: String| {
@@ -38,7 +38,7 @@ fn fit_together(parts: &[Footer]) -> Result<(), EmbeddingsError> {
         EmbeddingsError::Corrupt { path: part.path.clone(), what, expected, found }
     };
     let total = first.shard.as_ref().map_or(0, |rows| rows.total_rows);
-    // Rows so far: those that shards tell of, and those that are there.
+    // Rows so far: as stated by the shards, and as found.
     let (mut told, mut there) = (0, 0);
     for (at, part) in parts.iter().enumerate() {
         if let (Some(expected), Some(found)) = (&first.provenance, &part.provenance)
@@ -67,10 +67,10 @@ fn fit_together(parts: &[Footer]) -> Result<(), EmbeddingsError> {
     Ok(())
 }
 
-/// Whether what was begun of a shard fits into the directory: its own parts hold the same rows.
+/// Checks that existing parts of a shard fit into the directory: they hold the same rows.
 ///
 /// # Errors
-/// When another command line divided other rows.
+/// If another command line divided other rows.
 pub(crate) fn same_rows(part: &Footer, rows: Option<&ShardRows>) -> Result<(), EmbeddingsError> {
     if part.shard.as_ref() == rows {
         return Ok(());

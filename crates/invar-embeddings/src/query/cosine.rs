@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 pub(super) const NAME: &str = "cosine";
 
-/// Rows that a thread takes at least.
+/// Minimum number of rows per thread.
 const ROWS_OF_A_TASK: usize = 1024;
 
 /// The functions that the SQL of polars lacks.
@@ -41,7 +41,7 @@ impl FunctionRegistry for Functions {
     }
 }
 
-/// Refuses what is not two lists of numbers.
+/// Rejects anything but two lists of numbers.
 fn check<'a>(arguments: impl ExactSizeIterator<Item = (&'a str, &'a pl::DataType)>) -> pl::PolarsResult<()> {
     if arguments.len() != 2 {
         return Err(misuse(format!("{NAME} is of two lists of numbers, here are {}", arguments.len())));
@@ -60,8 +60,8 @@ fn misuse(text: String) -> pl::PolarsError {
     pl::PolarsError::InvalidOperation(text.into())
 }
 
-/// The cosine of the lists of two columns, row by row, in double precision. A column of one row is compared with all of the
-/// other. Null where a list is null, has a null or is zero, which has no direction.
+/// The cosine of the lists of two columns, row by row, in double precision. A column of one row is compared with all
+/// rows of the other. Null if a list is null, contains a null, or is zero and so has no direction.
 fn cosine(columns: &mut [pl::Column]) -> pl::PolarsResult<pl::Column> {
     check(columns.iter().map(|column| (column.name().as_str(), column.dtype())))?;
     let (a, b) = (Vectors::of(&columns[0])?, Vectors::of(&columns[1])?);
@@ -95,13 +95,13 @@ fn cosine(columns: &mut [pl::Column]) -> pl::PolarsResult<pl::Column> {
 /// The lists of a column as rows of numbers.
 pub(super) struct Vectors {
     lists: pl::ListChunked,
-    /// Whether one row stands for all.
+    /// Whether one row is used for all.
     is_one: bool,
 }
 
 impl Vectors {
     /// # Errors
-    /// When it does not hold lists of numbers.
+    /// If it does not hold lists of numbers.
     pub fn of(column: &pl::Column) -> pl::PolarsResult<Self> {
         let series = match column.as_scalar_column() {
             Some(scalar) => scalar.as_single_value_series(),
@@ -117,7 +117,7 @@ impl Vectors {
         Ok(Self { is_one: series.len() == 1, lists: series.list()?.clone() })
     }
 
-    /// Reads the list of a row; whether it has one, and a number in each place.
+    /// Reads the list of a row; returns whether it has one, without missing numbers.
     pub fn read(&self, row: usize, into: &mut Vec<f64>) -> bool {
         let lists = self.lists.downcast_as_array();
         let row = if self.is_one { 0 } else { row };

@@ -1,4 +1,4 @@
-//! What is wrong with a query, and where: the word in it, and the name that was meant.
+//! What is wrong with a query, and where: the word in it, and the name that was probably meant.
 
 use std::ops::Range;
 
@@ -13,21 +13,21 @@ use crate::EmbeddingsError;
 
 /// What went wrong with a query.
 pub(super) enum Mistake {
-    /// The parser's words.
+    /// The parser's message.
     Syntax(String),
-    /// What polars said.
+    /// The error from polars.
     Told(pl::PolarsError),
-    /// Words of our own.
+    /// Our own message.
     Said(String),
 }
 
-/// Names that are this alike may have been meant.
+/// Similarity above which a name may have been meant.
 const ALIKE: f64 = 0.5;
-/// Names that an error lists at most.
+/// Maximum number of names listed in an error.
 const MAX_LISTED: usize = 20;
 
 impl Mistake {
-    /// With the place in the query, and the nearest of the names that there are.
+    /// Adds the place in the query, and the most similar existing name.
     pub fn in_query(self, sql: &str, tables: &[NamedTable]) -> EmbeddingsError {
         let of_tables: Vec<&str> = tables.iter().map(|table| table.name.as_str()).chain([FIRST]).collect();
         let (reason, word) = match self {
@@ -60,7 +60,7 @@ impl Mistake {
     }
 }
 
-/// The first line of what polars says: the rest is its query plan.
+/// The first line of polars' message: the rest is its query plan.
 fn first_line(error: &pl::PolarsError) -> String {
     let told = match error {
         pl::PolarsError::Context { error, .. } => return first_line(error),
@@ -76,14 +76,14 @@ fn lower(text: &str) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// The name in quotes that a text begins with.
+/// The quoted name at the beginning of a text.
 fn quoted(text: &str) -> Option<String> {
     let (_, rest) = text.split_once(['"', '\''])?;
     let (name, _) = rest.split_once(['"', '\''])?;
     Some(name.to_owned())
 }
 
-/// The nearest of the names that there are, or all of them.
+/// The most similar existing name, or all of them.
 fn meant(name: &str, names: &[&str], what: &str) -> String {
     let likeness = |other: &str| strsim::normalized_levenshtein(&name.to_lowercase(), &other.to_lowercase());
     let near = names.iter().map(|other| (likeness(other), other)).max_by(|a, b| a.0.total_cmp(&b.0));
@@ -98,10 +98,10 @@ fn meant(name: &str, names: &[&str], what: &str) -> String {
     }
 }
 
-/// Splits off where the parser says that it stopped: `... at Line: 1, Column: 8`.
+/// Splits off the parser's position: `... at Line: 1, Column: 8`.
 fn place<'a>(told: &'a str, sql: &str) -> (&'a str, Option<Range<usize>>) {
     let Some((reason, at)) = told.rsplit_once(" at Line: ") else {
-        // Where the query ends too early.
+        // The query ends too early.
         let end = sql.trim_end().len();
         return (told, told.ends_with("EOF").then_some(end..end));
     };
@@ -117,7 +117,8 @@ fn place<'a>(told: &'a str, sql: &str) -> (&'a str, Option<Range<usize>>) {
     (reason, token)
 }
 
-/// The bytes of the first word of the query that is the name. Names of polars may have a table's in front.
+/// The byte range of the first word of the query that matches the name. Names from polars may be prefixed with a
+/// table's.
 fn find(sql: &str, name: &str) -> Option<Range<usize>> {
     let tokens = Tokenizer::new(&GenericDialect, sql).tokenize_with_location().ok()?;
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -130,7 +131,7 @@ fn find(sql: &str, name: &str) -> Option<Range<usize>> {
     Some(offset(sql, token.span.start)?..offset(sql, token.span.end)?)
 }
 
-/// The byte of a place that is counted in lines and characters, both from 1.
+/// The byte offset of a position given in lines and characters, both 1-based.
 fn offset(sql: &str, at: Location) -> Option<usize> {
     let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
     let start = if line == 0 { 0 } else { sql.match_indices('\n').nth(line - 1)?.0 + 1 };

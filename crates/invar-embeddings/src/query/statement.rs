@@ -1,4 +1,4 @@
-//! A statement before the SQL of polars sees it.
+//! Prepares a statement before polars' SQL sees it.
 
 use std::ops::ControlFlow;
 
@@ -12,15 +12,15 @@ use sqlparser::{
 
 use super::{cosine, mistake::Mistake};
 
-/// One statement, parsed as polars does.
+/// One statement, parsed as in polars.
 pub(super) struct Statement {
     statement: ast::Statement,
 }
 
-/// Parses what stands after `WHERE`.
+/// Parses the text after `WHERE`.
 ///
 /// # Errors
-/// When it is no expression, or something follows it.
+/// If it is not an expression, or something follows it.
 pub(super) fn check_condition(condition: &str) -> Result<(), Mistake> {
     let syntax = |error: ParserError| Mistake::Syntax(error.to_string());
     let mut parser = Parser::new(&GenericDialect).try_with_sql(condition).map_err(syntax)?;
@@ -40,7 +40,7 @@ pub(super) fn check_condition(condition: &str) -> Result<(), Mistake> {
 
 impl Statement {
     /// # Errors
-    /// When it is no SQL, or not one statement.
+    /// If it is not SQL, or not a single statement.
     pub fn parse(sql: &str) -> Result<Self, Mistake> {
         let options = ParserOptions { trailing_commas: true, ..Default::default() };
         let parser = Parser::new(&GenericDialect).with_options(options);
@@ -56,14 +56,14 @@ impl Statement {
         }
     }
 
-    /// Puts the value of each query in parentheses that stands for one (`length_bp > (SELECT AVG(length_bp) FROM reads)`) in its
-    /// place: polars knows them after `IN` and `EXISTS` only. `value_of` runs one. Also makes what polars would stumble over or
-    /// misname what it is meant to be.
+    /// Replaces each query in parentheses that stands for a value (`length_bp > (SELECT AVG(length_bp) FROM reads)`) by
+    /// that value: polars supports them only after `IN` and `EXISTS`. `value_of` runs one. Also rewrites what polars
+    /// would reject or misname.
     ///
     /// # Errors
-    /// Whatever `value_of` finds.
+    /// The errors of `value_of`.
     pub fn fill_in(&mut self, mut value_of: impl FnMut(&str) -> Result<Expr, Mistake>) -> Result<(), Mistake> {
-        // The names that `WITH` gives are known inside, too.
+        // The names defined by `WITH` are visible inside, too.
         let with = match &self.statement {
             ast::Statement::Query(query) => query.with.clone(),
             _ => None,
@@ -98,7 +98,7 @@ impl Statement {
     }
 }
 
-/// Writes whole numbers beside others as those, `[1.5, 2]` as `[1.5, 2.0]`: a list of polars is of one type.
+/// Converts integers in a list with other numbers, `[1.5, 2]` to `[1.5, 2.0]`: a list in polars has a single type.
 fn of_one_type(elements: &mut [Expr]) {
     fn digits(element: &mut Expr) -> Option<&mut String> {
         match element {
@@ -115,7 +115,7 @@ fn of_one_type(elements: &mut [Expr]) {
     }
 }
 
-/// Names columns that are nothing but a cosine, which would be called after its first argument.
+/// Names columns that consist of a cosine alone, which would otherwise be named after its first argument.
 struct Names;
 
 impl ast::VisitorMut for Names {
@@ -134,7 +134,7 @@ impl ast::VisitorMut for Names {
     }
 }
 
-/// A value as it is written in SQL; `None` of types that are not, and of what is no number.
+/// A value as an SQL literal; `None` for types without literals, and for NaN.
 pub(super) fn literal(value: &pl::AnyValue<'_>) -> Option<Expr> {
     use pl::AnyValue;
     let number = |text: String| Some(Expr::value(ast::Value::Number(text, false)));

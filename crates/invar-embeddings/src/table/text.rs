@@ -1,4 +1,4 @@
-//! A table as people read it.
+//! A table for people to read.
 
 use std::io::{self, Write};
 
@@ -6,10 +6,10 @@ use polars::prelude as pl;
 
 use super::values;
 
-/// Values of a list that are shown.
+/// Number of values of a list that are shown.
 const SHOWN_VALUES: usize = 3;
 
-/// A line of names, a rule, a line a row; see [`super::Table::to_text`].
+/// A header, a rule, one line per row; see [`super::Table::to_text`].
 pub(super) fn write(frame: &pl::DataFrame, width: usize, to: &mut dyn Write) -> io::Result<()> {
     let columns: Vec<TextColumn> = frame.columns().iter().map(TextColumn::new).collect();
     let mut widths: Vec<usize> = columns.iter().map(TextColumn::width).collect();
@@ -68,7 +68,7 @@ fn shown(value: &pl::AnyValue<'_>) -> String {
     }
 }
 
-/// At most 6 significant digits, no needless zeros.
+/// At most 6 significant digits, no trailing zeros.
 fn number(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
@@ -81,7 +81,7 @@ fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Cuts the widest columns until they fit, two spaces between them; none below 8 characters.
+/// Cuts the widest columns until they fit, with two spaces between them; none below 8 characters.
 fn shrink(widths: &mut [usize], width: usize) {
     const LEAST: usize = 8;
     while width > 0 && widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1) > width {

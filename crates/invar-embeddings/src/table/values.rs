@@ -1,4 +1,4 @@
-//! A table as programs read it: CSV and JSON.
+//! A table for programs to read: CSV and JSON.
 
 use std::{
     fmt::Write as _,
@@ -8,7 +8,7 @@ use std::{
 use polars::prelude as pl;
 use serde_json::Value;
 
-/// RFC 4180, a line of names first; nulls are empty, lists are JSON.
+/// RFC 4180, with a header line; nulls are empty, lists are JSON.
 pub(super) fn write_csv(frame: &pl::DataFrame, to: &mut dyn Write) -> io::Result<()> {
     let names = frame.columns().iter().map(|column| quoted(column.name().as_str()));
     writeln!(to, "{}", names.collect::<Vec<_>>().join(","))?;
@@ -24,7 +24,7 @@ pub(super) fn write_csv(frame: &pl::DataFrame, to: &mut dyn Write) -> io::Result
     Ok(())
 }
 
-/// One JSON object a line. NaN and infinities are null: JSON has none.
+/// One JSON object per line. NaN and infinities are null: JSON has none.
 pub(super) fn write_ndjson(frame: &pl::DataFrame, to: &mut dyn Write) -> io::Result<()> {
     for row in 0..frame.height() {
         writeln!(to, "{}", object(frame, row))?;
