@@ -5,7 +5,7 @@ use toml_edit::DocumentMut;
 /// A recipe of `pipelines/`.
 #[derive(Debug)]
 pub struct Builtin {
-    /// As it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
     /// The TOML.
     pub text: &'static str,
@@ -45,7 +45,7 @@ To write a recipe of your own, start from `recipe.toml` of a finished run: it ho
 }
 
 impl Builtin {
-    /// What it is for, in a sentence; empty where it does not say.
+    /// Its purpose, in a sentence; empty if it has none.
     pub fn description(&self) -> String {
         let document = self.text.parse::<DocumentMut>().ok();
         let sentence = document.as_ref().and_then(|d| d.get("description")).and_then(|item| item.as_str());

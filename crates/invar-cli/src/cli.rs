@@ -51,16 +51,16 @@ pub struct Common {
     /// Print a machine-readable summary on stdout
     #[arg(long, global = true, help_heading = "Common")]
     pub json: bool,
-    /// Add a line of JSON for each stage to a file: seconds, peak memory, rows, bytes in and out, how it ended
+    /// Add one line of JSON per stage to a file: seconds, peak memory, rows, bytes in and out, how it ended
     #[arg(long, global = true, value_name = "JSONL", help_heading = "Common")]
     pub log: Option<PathBuf>,
-    /// Say more
+    /// Print more
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common")]
     pub verbose: u8,
-    /// Say only warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common")]
     pub quiet: bool,
-    /// Replace an output that exists, when the new one is whole; files of others are left alone
+    /// Replace an existing output when the new one is complete; other files are left alone
     #[arg(long, global = true, help_heading = "Common")]
     pub force: bool,
 }
@@ -71,9 +71,9 @@ pub enum Command {
     /// Read instrument files into a dataset directory
     #[command(subcommand)]
     Ingest(Ingest),
-    /// Show pairs: what a network that is trained by a recipe is told is the same
+    /// Show pairs: what a network trained with a recipe learns to see as the same
     Views(Views),
-    /// Train an encoder on the pairs that a recipe describes; resumes by itself
+    /// Train an encoder on the pairs that a recipe describes; resumes automatically
     Train(Train),
     /// Write the embedding of every sample to Parquet
     Embed(Embed),
@@ -85,17 +85,17 @@ pub enum Command {
     Gallery(Gallery),
     /// Paint the clusters back over the images
     Paint(Paint),
-    /// Write what is in each cluster, as it came: reads in files of their own, grains cut out
+    /// Write the content of each cluster in its original form: reads in separate files, grains cut out
     Extract(Extract),
-    /// Ask SQL of the Parquet files
+    /// Query the Parquet files with SQL
     Query(Query),
-    /// The samples that are most like some: of the same embeddings, or of new files
+    /// Find the samples most similar to others: in the same embeddings, or in new files
     Search(Search),
-    /// One page to look at, search and show around: map, clusters, curves, provenance
+    /// Write one page to look at, search and show around: map, clusters, curves, provenance
     Report(Report),
     /// Every stage in order, skipping the finished ones
     Run(Run),
-    /// What is this file or directory, who made it, is it whole
+    /// What this file or directory is, who made it, and whether it is intact
     Info(Info),
 }
 
@@ -106,7 +106,7 @@ pub enum Command {
   invar views data --recipe reads/quickstart --number 5
 Pictures become a contact sheet, the views of a pair side by side; reads become text.")]
 pub struct Views {
-    /// Dataset directories; several are drawn from as one
+    /// Dataset directories; several are combined into one
     #[arg(required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// A recipe file, or the name of a built-in one (`invar run --help` lists them)
@@ -115,7 +115,7 @@ pub struct Views {
     /// The file to write: .png for pictures [default: text goes to stdout]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How many pairs
+    /// Number of pairs
     #[arg(short, long, default_value_t = 24, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub number: u32,
     /// Override a key of the recipe
@@ -140,20 +140,20 @@ torchrun, by srun, or by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PO
 pub struct Train {
     /// A recipe file, or the name of a built-in one (`invar run --help` lists them)
     pub recipe: String,
-    /// Dataset directory; several are trained on as one
+    /// Dataset directory; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
-    /// The run directory to make or continue
+    /// The run directory to create or continue
     #[arg(long, value_name = "RUN", required_unless_present = "dry_run")]
     pub out: Option<PathBuf>,
     /// Override a key of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Train nothing: say what the network, its memory and the speed of the data would be, and on which device
+    /// Do not train: report the network, its memory, the speed of the data, and the device
     #[arg(long)]
     pub dry_run: bool,
-    /// Tab-separated table with columns `id` and a label: held-out samples are asked for their neighbours' labels.
-    /// A column `source` or `key` tells samples of one name apart
+    /// Tab-separated table with columns `id` and a label: held-out samples are scored by their neighbours' labels. A
+    /// column `source` or `key` distinguishes samples with the same name
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
     /// The column of --labels [default: the first that is not `id`, `source` or `key`]
@@ -181,29 +181,30 @@ pub struct Embed {
     /// The run directory of a trained model
     #[arg(long, value_name = "RUN")]
     pub model: PathBuf,
-    /// Dataset directory; several are embedded as one
+    /// Dataset directory; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// A directory of part files, or a file ending in .parquet
     #[arg(long, value_name = "EMB")]
     pub out: PathBuf,
-    /// Samples on which the invariance is measured and written beside the embeddings, each under every symmetry; 0 for
-    /// none [default: as many, each under two symmetries drawn at random, as take a quarter of the work of embedding, at
+    /// Number of samples on which the invariance is measured and stored with the embeddings, each under every symmetry;
+    /// 0 for none [default: as many, each under two random symmetries, as take a quarter of the work of embedding, at
     /// most 1,000]
     #[arg(long, value_name = "N")]
     pub probe: Option<usize>,
-    /// Move every sample by a random one of its symmetries first (rotate the image, turn the read round), so that
-    /// clusters and neighbours can be measured on samples that lie at random
+    /// First transform every sample by a random one of its symmetries (rotate the image, reverse-complement the read),
+    /// so that clusters and neighbours can be measured on randomly oriented samples
     #[arg(long)]
     pub moved: bool,
-    /// What of the network is embedded [default: what the model was trained to embed, embed.features of its recipe]
+    /// Which features of the network to embed with [default: what the model was trained for, embed.features of its
+    /// recipe]
     #[arg(long, value_enum, value_name = "FEATURES")]
     pub features: Option<Features>,
-    /// Embed one of N equal shares of the samples, from 1/N to N/N, into an EMB that N tasks write together
+    /// Embed one of N equal parts of the samples, from 1/N to N/N, into an EMB that N tasks write together
     #[arg(long, value_name = "NUMBER/N", conflicts_with = "force")]
     pub shard: Option<Shard>,
-    /// In how many bits each value is stored; float16 takes half of the space [default: embed.dtype of the model's recipe,
-    /// float32 where that does not say]
+    /// Number of bits per stored value; float16 takes half the space [default: embed.dtype of the model's recipe, or
+    /// else float32]
     #[arg(long, value_enum, value_name = "DTYPE")]
     pub dtype: Option<Dtype>,
 }
@@ -219,21 +220,21 @@ pub enum Dtype {
     Float16,
 }
 
-/// What of a network is an embedding.
+/// Which output of a network is the embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Features {
-    /// What its last layer makes, which is what training compares
+    /// The output of its last layer, which is what training compares
     Projected,
-    /// What its last layer is given, which knows more than pairs share
+    /// The input of its last layer, which holds more than what pairs share
     Pooled,
-    /// Both side by side, of equal weight
+    /// Both, concatenated with equal weight
     Both,
 }
 
 /// How to cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// k-means or Leiden, whichever has the clusters that lie furthest apart and are found again
+    /// k-means or Leiden, whichever has the best separated and most reproducible clusters
     Auto,
     /// k-means++ with restarts
     Kmeans,
@@ -243,19 +244,19 @@ pub enum Method {
     Leiden,
 }
 
-/// What Leiden makes large.
+/// The quality function that Leiden maximises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Quality {
-    /// Edges within clusters beyond those of chance
+    /// Edges within clusters beyond those expected by chance
     Modularity,
-    /// Edges within clusters beyond a density, the same for all: the constant Potts model
+    /// Edges within clusters beyond a fixed density: the constant Potts model
     Cpm,
 }
 
-/// How to put samples on the plane.
+/// How to map samples to the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Projection {
-    /// What is alike lies near; how far groups lie from one another means little
+    /// Similar samples are close together; distances between groups mean little
     Umap,
     /// The two directions in which the embeddings differ most
     Pca,
@@ -282,59 +283,59 @@ pub struct Cluster {
     /// The Parquet file to write: id, key, cluster (-1 is noise), probability, distance, x, y
     #[arg(long, value_name = "CLUSTERS")]
     pub out: PathBuf,
-    /// Do not look for clusters: give each sample its place in these, that `invar cluster` made of other samples through
-    /// the same model, or in none of them (-1)
+    /// Do not search for clusters: assign each sample to one of these, which `invar cluster` found for other samples
+    /// with the same model, or to none (-1)
     #[arg(long, value_name = "CLUSTERS", conflicts_with_all = ["method", "k", "restarts", "min_cluster_size", "min_samples",
         "resolution", "quality", "together", "apart", "sample", "projection"])]
     pub assign: Option<PathBuf>,
-    /// The embeddings that the clusters of --assign are of [default: where they were when they were clustered]
+    /// The embeddings that the clusters of --assign belong to [default: where they were when they were clustered]
     #[arg(long, value_name = "EMB", requires = "assign")]
     pub of: Option<PathBuf>,
-    /// Share of a cluster's own members that --assign would take into it; a sample that is farther from them is in none
+    /// Fraction of a cluster's own members that --assign would accept; a sample farther away than those belongs to none
     #[arg(long, value_name = "SHARE", default_value_t = 0.95, requires = "assign")]
     pub gate: f64,
-    /// How [default: what the other options are of, else auto]
+    /// Clustering method [default: the one the other options belong to, else auto]
     #[arg(long, value_enum)]
     pub method: Option<Method>,
     /// Number of clusters for k-means, or `auto` [default: auto]
     #[arg(long, value_name = "K")]
     pub k: Option<String>,
-    /// Restarts of k-means, the best of which is kept [default: 10]
+    /// Restarts of k-means; the best is kept [default: 10]
     #[arg(long, value_name = "N")]
     pub restarts: Option<usize>,
     /// Smallest group that HDBSCAN calls a cluster
     #[arg(long, value_name = "N")]
     pub min_cluster_size: Option<usize>,
-    /// Neighbours that make a point dense for HDBSCAN [default: the smallest cluster]
+    /// Number of neighbours that determine the density for HDBSCAN [default: the smallest cluster]
     #[arg(long, value_name = "N")]
     pub min_samples: Option<usize>,
-    /// How finely Leiden divides (1 and above: many clusters; 0.05: few), or `auto`: the one of twenty whose clusters lie
-    /// apart and are found again in halves of the rows [default: auto]
+    /// How finely Leiden divides (1 and above: many clusters; 0.05: few), or `auto`: the one of twenty whose clusters
+    /// are best separated and most reproducible in halves of the rows [default: auto]
     #[arg(long, value_name = "R")]
     pub resolution: Option<String>,
-    /// What Leiden makes large: modularity, or the constant Potts model, from which large graphs hide no small clusters
+    /// What Leiden maximises: modularity, or the constant Potts model, which finds small clusters even in large graphs
     /// [default: modularity]
     #[arg(long, value_enum)]
     pub quality: Option<Quality>,
-    /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that. Of --assign, those that
-    /// vote [default: 15]
+    /// Neighbours of a row in the graph that Leiden divides; a cluster has more rows than that. With --assign, the
+    /// number of neighbours that vote [default: 15]
     #[arg(long, value_name = "N")]
     pub neighbors: Option<usize>,
-    /// Column of EMB, of integers: Leiden never parts rows that have one value in it
+    /// Column of integers in EMB: Leiden never separates rows with the same value in it
     #[arg(long, value_name = "COLUMN")]
     pub together: Option<String>,
-    /// Column of EMB, of text: values of the column of --together, a blank between them, that the row's own is like but not
-    /// one with (sister species); Leiden joins them by nothing that lies near
+    /// Column of text in EMB: values of the --together column, separated by spaces, that are similar to the row's own
+    /// but distinct from it (sister species); Leiden never joins them directly
     #[arg(long, value_name = "COLUMN", requires = "together")]
     pub apart: Option<String>,
-    /// Rows that Leiden looks at, drawn at random; the others join the nearest [default: 200,000]
+    /// Number of rows that Leiden clusters, drawn at random; the others join the nearest [default: 200,000]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
-    /// The table of the clusters to write: members, confidence, the nearest other and what else is known, tab-separated
-    /// [default: CLUSTERS with the ending .tsv]
+    /// The table of clusters to write: members, confidence, nearest other cluster and more, tab-separated [default:
+    /// CLUSTERS with the extension .tsv]
     #[arg(long, value_name = "TSV")]
     pub groups: Option<PathBuf>,
-    /// What the columns x and y, and the plot, are
+    /// The projection for the columns x and y, and for the plot
     #[arg(long, value_enum, default_value = "umap")]
     pub projection: Projection,
     /// Also draw the 2-D projection, coloured by cluster
@@ -360,8 +361,8 @@ pub struct Evaluate {
     /// Which column they are in.
     #[command(flatten)]
     pub vectors: Vectors,
-    /// Tab-separated table with a header: one column `id`, one of labels. A column `source` or `key`, as in the
-    /// embeddings, tells samples of one name apart
+    /// Tab-separated table with a header: a column `id` and one of labels. A column `source` or `key`, as in the
+    /// embeddings, distinguishes samples with the same name
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
     /// The column of labels [default: the first of --labels that is not `id`, `source` or `key`]; without --labels a column of EMB
@@ -370,16 +371,16 @@ pub struct Evaluate {
     /// Score these clusters too
     #[arg(long, value_name = "CLUSTERS", requires = "truth")]
     pub clusters: Option<PathBuf>,
-    /// Other embeddings of the same samples, such as those of `embed --moved`: is each found by its own?
+    /// Other embeddings of the same samples, such as those of `embed --moved`: does each sample find itself?
     #[arg(long, value_name = "EMB2")]
     pub against: Option<PathBuf>,
-    /// Columns of EMB to be told from the embedding, instead of the usual ones; may be given again
+    /// Columns of EMB to predict from the embedding, instead of the usual ones; can be repeated
     #[arg(long, value_name = "COLUMN")]
     pub probe: Vec<String>,
     /// Do not probe
     #[arg(long, conflicts_with = "probe")]
     pub no_probe: bool,
-    /// Runs of k-means with the true number of labels, each from a seed of its own
+    /// Runs of k-means with the true number of labels, each with its own seed
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub kmeans_runs: usize,
 }
@@ -391,19 +392,19 @@ pub struct Evaluate {
   invar gallery clusters.parquet --data data --out gallery.png --each 10 --cell 64
 Under each picture: the width of the window.")]
 pub struct Gallery {
-    /// Clusters of grains, as `invar cluster` wrote them
+    /// Clusters of grains, as written by `invar cluster`
     #[arg(value_name = "CLUSTERS")]
     pub clusters: PathBuf,
-    /// The dataset directory that the grains are in; several as one
+    /// The dataset directory that contains the grains; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// The picture to write
     #[arg(long, value_name = "PNG")]
     pub out: PathBuf,
-    /// Grains shown from either end of a cluster
+    /// Number of grains shown from each end of a cluster
     #[arg(long, default_value_t = 6, value_name = "N")]
     pub each: usize,
-    /// Side of the picture of a grain, pixels
+    /// Side of each grain's picture, in pixels
     #[arg(long, default_value_t = 96, value_name = "PX")]
     pub cell: u32,
 }
@@ -416,16 +417,16 @@ Writes for each image NAME.png, the clusters over the image with a legend, and N
 napari opens: cluster + 1, and 0 for background and noise. With --force what was painted before is replaced, and nothing
 else in the directory.")]
 pub struct Paint {
-    /// Clusters of grains, as `invar cluster` wrote them
+    /// Clusters of grains, as written by `invar cluster`
     #[arg(value_name = "CLUSTERS")]
     pub clusters: PathBuf,
-    /// The dataset directory that the grains are in; several as one
+    /// The dataset directory that contains the grains; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
-    /// The directory to make
+    /// The directory to create
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Most pixels of a side of the PNG; larger images are shown smaller. The TIFF is always of the image's size
+    /// Maximum side of the PNG in pixels; larger images are reduced. The TIFF always has the image's size
     #[arg(long, default_value_t = 4096, value_name = "PX")]
     pub max_side: u32,
 }
@@ -447,16 +448,16 @@ to the current directory, as they were at the ingest.
 Of grains: group_000_IMAGE_LABEL.tif and so on, the window of a grain with its pixels as they came, and IMAGE_labels.tif, a map
 of 32-bit labels, those of grains.parquet, of the grains that were cut out. invar paint and invar gallery show them.")]
 pub struct Extract {
-    /// Clusters of reads or grains, as `invar cluster` wrote them
+    /// Clusters of reads or grains, as written by `invar cluster`
     #[arg(value_name = "CLUSTERS")]
     pub clusters: PathBuf,
-    /// The dataset directory that they are in; several as one
+    /// The dataset directory that contains them; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
-    /// The directory to make
+    /// The directory to create
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Only these clusters; -1 are those in none [default: all]
+    /// Only these clusters; -1 for samples in none [default: all]
     #[arg(long, value_name = "N", num_args = 1.., allow_negative_numbers = true)]
     pub cluster: Vec<i32>,
 }
@@ -470,7 +471,7 @@ pub struct Run {
     /// Instrument files
     #[arg(long, required_unless_present = "sample_sheet", num_args = 1.., value_name = "FILE")]
     pub input: Vec<PathBuf>,
-    /// CSV or TSV that names the files, or of micrographs says more of them, as for `invar ingest`: source.sample_sheet of the
+    /// CSV or TSV that names the files, or describes micrographs, as for `invar ingest`: source.sample_sheet of the
     /// recipe
     #[arg(long, value_name = "CSV")]
     pub sample_sheet: Option<PathBuf>,
@@ -480,11 +481,11 @@ pub struct Run {
     /// Tab-separated table of true labels, to measure the result against
     #[arg(long, value_name = "TSV")]
     pub labels: Option<PathBuf>,
-    /// The column of labels [default: the first of --labels that is not `id`, `source` or `key`]; without --labels one of the
-    /// samples' own
+    /// The column of labels [default: the first of --labels that is not `id`, `source` or `key`]; without --labels, a
+    /// column of the samples themselves
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
-    /// Samples on which the invariance is measured, as for `invar embed`
+    /// Number of samples on which the invariance is measured, as for `invar embed`
     #[arg(long, value_name = "N")]
     pub probe: Option<usize>,
     /// Override a key of the recipe
@@ -503,7 +504,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether it is asked about the run directory of a training, which what can read its recipe describes.
+    /// Whether it is about the run directory of a training, which must be described by whatever can read its recipe.
     pub fn is_run(&self) -> bool {
         RunDir::new(&self.path).is_run()
     }

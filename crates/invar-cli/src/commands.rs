@@ -1,4 +1,4 @@
-//! One file a subcommand.
+//! One file per subcommand.
 
 pub mod cluster;
 mod clustered;
@@ -26,10 +26,10 @@ use crate::{
     ui::{Summary, Ui},
 };
 
-/// Does what the command line asks, or hands it over to the program that has LibTorch.
+/// Runs the command, or hands over to the program that has LibTorch.
 ///
 /// # Errors
-/// Whatever goes wrong, as a chain that [`crate::exit`] turns into an exit code.
+/// Any error, as a chain that [`crate::exit`] turns into an exit code.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
     let common = &cli.common;
     match cli.command {

@@ -2,7 +2,7 @@
 
 use crate::exit::{ClassOf, class_of};
 
-/// Their errors, each of which says whose it is.
+/// Their errors, each of which knows what is at fault.
 pub const FAULTS: &[ClassOf] = &[
     class_of::<invar_reads::Error>,
     class_of::<invar_reads::PairsError>,

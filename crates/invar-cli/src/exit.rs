@@ -10,12 +10,12 @@ use thiserror::Error;
 
 use crate::domains;
 
-/// The command was understood but asks for something that cannot be.
+/// The command was understood but requests something impossible.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// The data that a user gave do not fit together: a label for no sample, two labels for one.
+/// The user's data do not fit together: a label for no sample, two labels for one.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct BadInput(pub String);
@@ -43,10 +43,10 @@ impl Fault for Interrupted {
     }
 }
 
-/// One of the errors that led to an error.
+/// One of the causes of an error.
 pub type Cause = dyn std::error::Error + 'static;
 
-/// Asks a cause for its class, where it is of the type that this knows.
+/// Returns the class of a cause, if it is of a type that the function knows.
 pub type ClassOf = fn(&Cause) -> Option<FaultClass>;
 
 /// The class of a cause that is an `E`.
@@ -66,8 +66,8 @@ const FAULTS: &[ClassOf] = &[
     class_of::<io::Error>,
 ];
 
-/// Whose an error is: the first cause that says more than "failed" decides. `more` knows errors of crates that this one
-/// does not.
+/// What is at fault for an error: the first cause that is more specific than "failed" decides. `more` classifies errors
+/// of crates that this one does not know.
 pub fn class(error: &anyhow::Error, more: &[ClassOf]) -> FaultClass {
     let ask = |cause: &Cause| {
         let all = more.iter().chain(domains::FAULTS).chain(FAULTS);

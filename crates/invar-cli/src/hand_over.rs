@@ -1,4 +1,4 @@
-//! From `invar` to `invar-learn`, the same program with LibTorch, which lies beside it.
+//! From `invar` to `invar-learn`, the same program with LibTorch, which is installed next to it.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ const LEARN: &str = "invar-learn";
 /// Becomes `invar-learn` with the same arguments, in the same process: signals and exit code are its own.
 ///
 /// # Errors
-/// When it is not there, or cannot be started. (When it can, this does not return.)
+/// If it is not there, or cannot be started. (On success, this does not return.)
 pub fn to_learn() -> Result<Infallible> {
     let own = env::current_exe().context("finding this program")?;
     let learn = beside(&own);

@@ -1,8 +1,8 @@
-//! The command line of Invar: its grammar, how it talks to people and ends, and every command that does without LibTorch.
+//! The command line of Invar: its grammar, its output and exit codes, and every command that works without LibTorch.
 //!
-//! Two programs are made of it. `invar` is what a person types: it reads, clusters, measures and draws by itself, and hands
-//! what needs networks over to `invar-learn`, which is `invar` with LibTorch. Loading LibTorch takes a quarter of a second and
-//! 150 MB before a program's first line, whatever the program then does.
+//! Two programs are built from it. `invar` is what the user types: it reads, clusters, measures and draws by itself,
+//! and hands over whatever needs networks to `invar-learn`, which is `invar` with LibTorch. Loading LibTorch takes a
+//! quarter of a second and 150 MB before a program's first line, whatever the program then does.
 //!
 //! ```
 //! use clap::Parser;
@@ -41,9 +41,9 @@ use cli::Cli;
 use stage_log::{Ended, StageLog};
 use ui::{Summary, Ui};
 
-/// Reads the command line, does what `run` makes of it, and says how it went: the whole of a program.
+/// Parses the command line, passes it to `run`, and reports the result: the whole of a program.
 ///
-/// `faults` knows errors that this crate does not; see [`exit::class`].
+/// `faults` classifies errors that this crate does not know; see [`exit::class`].
 pub fn execute(run: impl FnOnce(Cli, &Ui) -> Result<Summary>, faults: &[exit::ClassOf]) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -57,7 +57,7 @@ pub fn execute(run: impl FnOnce(Cli, &Ui) -> Result<Summary>, faults: &[exit::Cl
         let done = start_workers(threads).and_then(|()| run(cli, &ui));
         if let Some(log) = log {
             let ended = match &done {
-                // Of a process that leaves the talking to another, and of stages that have their own lines.
+                // From a process that leaves the output to another, or stages with their own lines.
                 Ok(summary) if summary.json.is_null() || stage == "run" => return done,
                 Ok(summary) => summary.into(),
                 Err(error) => Ended::Failed { error, exit_code: exit::code(error, faults) },
@@ -75,7 +75,7 @@ pub fn execute(run: impl FnOnce(Cli, &Ui) -> Result<Summary>, faults: &[exit::Cl
     }
 }
 
-/// What clap has to tell: help and version, which were asked for, or what is wrong with the command line.
+/// Prints clap's output: help and version, on request, or what is wrong with the command line.
 fn help_or_usage(told: &clap::Error) -> ExitCode {
     match ui::written(told.print()) {
         Ok(()) if told.use_stderr() => ExitCode::from(2),

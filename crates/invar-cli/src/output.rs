@@ -1,4 +1,4 @@
-//! What may be written where, looked at before the work.
+//! Checks what may be written where, before the work.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{cli::Common, exit::Usage};
 
-/// Whether a file may be written to `out`: its directory is there, and the file may be as [`check_free`] has it.
+/// Checks that a file may be written to `out`: its directory exists, and the file is allowed by [`check_free`].
 ///
 /// # Errors
 /// [`Usage`], naming the path.
@@ -18,7 +18,7 @@ pub fn check_file(out: &Path, common: &Common, inputs: &[&Path]) -> Result<()> {
     check_free(out, common, inputs)
 }
 
-/// Whether a file may get the name `out`: nothing is there, or with `--force` a file that is none of the command's
+/// Checks that a file may be called `out`: nothing is there, or with `--force` a file that is not one of the command's
 /// `inputs`.
 ///
 /// # Errors

@@ -3,14 +3,14 @@
 /// A colour, `[red, green, blue]`.
 pub type Rgb = [u8; 3];
 
-/// What belongs to no cluster.
+/// Colour of what belongs to no cluster.
 pub const NOISE: Rgb = [150, 150, 150];
 
-/// Okabe and Ito, *Color Universal Design* (2008): told apart also by the colour-blind. Black is left out.
+/// Okabe and Ito, *Color Universal Design* (2008): distinguishable with colour blindness, too. Black is left out.
 const HUES: [Rgb; 7] =
     [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]];
 
-/// The colour of a cluster, -1 (noise) in grey: seven hues, then these darker, then lighter. After 21 they come again.
+/// The colour of a cluster, with -1 (noise) in grey: seven hues, then these darker, then lighter. After 21 they repeat.
 pub fn colour(cluster: i32) -> Rgb {
     let Ok(cluster) = usize::try_from(cluster) else { return NOISE };
     let hue = HUES[cluster % HUES.len()];
@@ -21,7 +21,7 @@ pub fn colour(cluster: i32) -> Rgb {
     }
 }
 
-/// `share` of `other` in `colour`.
+/// Mixes a fraction `share` of `other` into `colour`.
 pub fn mixed(colour: Rgb, other: Rgb, share: f32) -> Rgb {
     let mix = |a: u8, b: u8| (f32::from(a) * (1.0 - share) + f32::from(b) * share).round() as u8;
     [mix(colour[0], other[0]), mix(colour[1], other[1]), mix(colour[2], other[2])]

@@ -1,4 +1,4 @@
-//! A picture of pixels: rectangles, text, and looks at a micrograph.
+//! A picture made of pixels: rectangles, text, and views of a micrograph.
 
 use std::path::Path;
 
@@ -13,19 +13,19 @@ use invar_micrographs::{ImageRef, Levels, PixelsRef, StoredImage, sign_png};
 
 use crate::palette::Rgb;
 
-/// Side of a letter, pixels.
+/// Side of a letter, in pixels.
 pub const LETTER_PX: u32 = 8;
 
-/// Of 100: what a person sees of a texture stays.
+/// Out of 100: keeps what a person sees of a texture.
 const JPEG_QUALITY: u8 = 80;
 
-/// A picture that is being drawn. What falls outside is left out.
+/// A picture being drawn. Whatever falls outside is ignored.
 pub struct Picture {
     pixels: RgbImage,
 }
 
 impl Picture {
-    /// Of one colour.
+    /// A picture of one colour.
     pub fn new(width: u32, height: u32, background: Rgb) -> Self {
         Self { pixels: RgbImage::from_pixel(width.max(1), height.max(1), image::Rgb(background)) }
     }
@@ -60,8 +60,8 @@ impl Picture {
         }
     }
 
-    /// Writes one line, its upper left corner at `(x, y)`, letters of 8 x 8 pixels. A letter that the font lacks is a
-    /// question mark.
+    /// Writes one line with its upper left corner at `(x, y)`, in letters of 8 x 8 pixels. A letter that the font lacks
+    /// becomes a question mark.
     pub fn text(&mut self, x: u32, y: u32, text: &str, colour: Rgb) {
         for (number, letter) in text.chars().enumerate() {
             let glyph = font8x8::BASIC_FONTS
@@ -80,12 +80,12 @@ impl Picture {
     /// Writes it as PNG, atomically.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         self.write_png_to(AtomicFile::create(path).with_context(|| path.display().to_string())?)
     }
 
-    /// The same, to a file that was begun.
+    /// The same, to a file that was already started.
     ///
     /// # Errors
     /// As [`Picture::write_png`].
@@ -102,7 +102,7 @@ impl Picture {
     /// As JPEG, small enough to be one of many in a page.
     ///
     /// # Errors
-    /// When it is larger than JPEG can be.
+    /// If it is larger than JPEG allows.
     pub fn to_jpeg(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let (width, height) = self.pixels.dimensions();
@@ -113,23 +113,23 @@ impl Picture {
     }
 }
 
-/// An image as a person sees it: its levels become black and white, three channels become colours.
+/// An image as shown to people: its levels become black and white, three channels become colours.
 pub struct Look<'a> {
     image: ImageRef<'a>,
     levels: Levels,
 }
 
-/// Most points a side that an average is taken of.
+/// Maximum number of points per side that are averaged.
 const MAX_POINTS: u32 = 8;
 
 impl<'a> Look<'a> {
-    /// At an image.
+    /// A view of an image.
     pub fn at_image(image: &'a StoredImage) -> Self {
         Self { image: image.pixels(), levels: image.levels }
     }
 
-    /// The colour of a square of side `extent` around the place `(x, y)`, all in pixels of the image, pixel centres at
-    /// halves: the average of a large one, by straight line between pixels for a small one. `None` outside of the image.
+    /// The colour of a square of side `extent` around `(x, y)`, all in pixels of the image, with pixel centres at
+    /// halves: the average of a large one, linearly interpolated for a small one. `None` outside of the image.
     pub fn colour(&self, x: f64, y: f64, extent: f64) -> Option<Rgb> {
         let (width, height) = (self.image.width as f64, self.image.height as f64);
         if x < 0.0 || y < 0.0 || x >= width || y >= height {
@@ -162,7 +162,7 @@ impl<'a> Look<'a> {
         row(0) * (1.0 - fy) + row(1) * fy
     }
 
-    /// From 0 (black) to 1 (white); places outside have the value of the nearest pixel.
+    /// From 0 (black) to 1 (white); places outside get the value of the nearest pixel.
     fn value(&self, channel: usize, column: i64, row: i64) -> f32 {
         let column = column.clamp(0, self.image.width as i64 - 1) as usize;
         let row = row.clamp(0, self.image.height as i64 - 1) as usize;
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_look_averages_and_interpolates() {
-        // 0 and 255 in columns: levels are 0 and 255.
+        // 0 and 255 in alternate columns: levels are 0 and 255.
         let pixels = Pixels::U8((0..64).map(|at| if at % 2 == 0 { 0 } else { 255 }).collect());
         let image = MemoryImage { name: "a".into(), size: [1, 8, 8], pixels, labels: None, pixel_size: None };
         let dataset = GrainDataset::from_images(vec![image]);

@@ -5,13 +5,13 @@ use plotters::prelude::*;
 
 use crate::palette;
 
-/// Points beyond this number are thinned evenly: a picture of more is only a blot, and a slow one.
+/// Above this number, points are thinned evenly: a picture of more is a blot, and slow.
 const MAX_POINTS: usize = 6_000;
 
-/// Draws points `(x, y)` coloured by `group`, -1 (noise) in grey, as an SVG text. The axes are called `axis` 1 and 2.
+/// Draws points `(x, y)` coloured by `group`, -1 (noise) in grey, as SVG text. The axes are labelled `axis` 1 and 2.
 ///
 /// # Errors
-/// When the drawing library refuses.
+/// If the drawing library fails.
 pub fn scatter(title: &str, axis: &str, xy: &[(f32, f32)], groups: &[i32]) -> Result<String> {
     let mut svg = String::new();
     let fail = |error: &dyn std::fmt::Display| anyhow!("drawing the projection: {error}");
@@ -60,7 +60,7 @@ pub fn scatter(title: &str, axis: &str, xy: &[(f32, f32)], groups: &[i32]) -> Re
     Ok(svg)
 }
 
-/// As in every other picture.
+/// The same colours as in every other picture.
 fn colour(group: i32) -> RGBAColor {
     let [red, green, blue] = palette::colour(group);
     RGBColor(red, green, blue).mix(if group < 0 { 0.5 } else { 0.75 })

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::exit::Usage;
 
-/// What is called how in the directory of a whole run.
+/// The names in the directory of a whole run.
 ///
 /// ```text
 /// data/                the dataset
@@ -37,7 +37,7 @@ const GALLERY: &str = "gallery.png";
 const PAINTED: &str = "painted";
 
 impl ResultDir {
-    /// The results at `path`, which need not be there.
+    /// The results at `path`, which need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -77,12 +77,12 @@ impl ResultDir {
         self.path.join(PLOT)
     }
 
-    /// What was measured.
+    /// The evaluation.
     pub fn evaluation(&self) -> PathBuf {
         self.path.join(EVALUATION)
     }
 
-    /// The page of all of it.
+    /// The report page.
     pub fn report(&self) -> PathBuf {
         self.path.join(REPORT)
     }
@@ -102,7 +102,8 @@ impl ResultDir {
         self.path.join(PAINTED)
     }
 
-    /// Whether a run may write here: where no dataset says that one did before, nothing has the name of a result.
+    /// Checks that a run may write here: unless a dataset shows that an earlier run did, nothing may have the name of a
+    /// result.
     ///
     /// # Errors
     /// [`Usage`], naming what is in the way.

@@ -1,5 +1,4 @@
-//! A line of JSON for each stage, for whoever runs many of them: how long it took, how much memory, what went in and came out, and
-//! how it ended.
+//! One line of JSON per stage, for those who run many of them: time, memory, input and output, and how it ended.
 
 use std::{
     fs::{self, OpenOptions},
@@ -40,17 +39,17 @@ pub struct Traffic {
 }
 
 impl StageLog {
-    /// Adds to `file` what is measured from now on.
+    /// Appends measurements to `file` from now on.
     ///
     /// # Errors
-    /// When it cannot be opened: better now than after an hour's work.
+    /// If it cannot be opened: better now than after an hour's work.
     pub fn open(file: &Path) -> Result<Self> {
         let opened = OpenOptions::new().append(true).create(true).open(file);
         opened.with_context(|| file.display().to_string())?;
         Ok(Self { file: file.into(), started: Started::now() })
     }
 
-    /// Measures the next stage from here on, its memory too.
+    /// Measures the next stage from here on, including its memory.
     pub fn begin(&mut self) {
         forget_peak_memory();
         self.started = Started::now();
@@ -59,7 +58,7 @@ impl StageLog {
     /// Writes the line of a stage that has ended.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn end(&self, stage: &str, traffic: &Traffic, ended: Ended) -> Result<()> {
         let started = self.started;
         let mut line = json!({
@@ -87,7 +86,7 @@ impl StageLog {
                 line["exit_code"] = exit_code.into();
             }
         }
-        // One write of a whole line, so that stages that end at one time do not mix theirs.
+        // One write for the whole line, so that stages ending at the same time do not mix theirs.
         let file = OpenOptions::new().append(true).create(true).open(&self.file);
         let written = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
         written.with_context(|| self.file.display().to_string())
@@ -103,7 +102,7 @@ pub enum Ended<'a> {
     Failed {
         /// What went wrong.
         error: &'a anyhow::Error,
-        /// Of the command.
+        /// Exit code of the command.
         exit_code: u8,
     },
 }
@@ -126,7 +125,7 @@ impl Traffic {
         Self { inputs: inputs.into_iter().cloned().collect(), out: Some(out.into()) }
     }
 
-    /// Sizes of what was read. Of a dataset those of its inputs: a sheet or a pattern does not say which there were.
+    /// Sizes of what was read. For a dataset those of its inputs: a sheet or a pattern does not list the files.
     fn bytes_in(&self) -> u64 {
         let read = self.out.as_deref().and_then(|out| Manifest::read(out).ok());
         match read {
@@ -136,7 +135,7 @@ impl Traffic {
     }
 }
 
-/// Size of a file, or of all files below a directory; 0 of what is not there.
+/// Size of a file, or of all files below a directory; 0 if it does not exist.
 fn size_bytes(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path).and_then(|_| fs::metadata(path)) else { return 0 };
     if !metadata.is_dir() {
@@ -147,7 +146,7 @@ fn size_bytes(path: &Path) -> u64 {
     below.map(|entry| size_bytes(&entry.path())).sum()
 }
 
-/// The name of the stage that a command line asks for, and what it reads and writes.
+/// The name of the stage that a command line requests, and what it reads and writes.
 pub fn of(cli: &Cli) -> (&'static str, Traffic) {
     let to = |inputs: &[&PathBuf], out: Option<&PathBuf>| Traffic {
         inputs: inputs.iter().map(|&input| input.clone()).collect(),

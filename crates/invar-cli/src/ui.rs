@@ -1,4 +1,4 @@
-//! Everything a person sees: data to stdout, words and progress to stderr.
+//! Everything the user sees: data on stdout, messages and progress on stderr.
 
 use std::{
     fmt::Display,
@@ -21,19 +21,19 @@ use crate::{
 
 /// Whether the user asked to stop.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
-/// How many pieces of work look whether he did: the bars that are there.
+/// How many pieces of work check for that: the existing bars.
 static WATCHERS: AtomicUsize = AtomicUsize::new(0);
-/// How long a command that was asked to stop may do what nobody watches: tidy up, write the last file.
+/// How long a command that was asked to stop may do unmonitored work: tidy up, write the last file.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How a command talks.
+/// How a command communicates.
 pub struct Ui {
     json: bool,
     quiet: bool,
     verbose: bool,
 }
 
-/// What a command found or made: for a person, and for a program.
+/// The result of a command: for people, and for programs.
 pub struct Summary {
     /// Printed on stdout by default.
     pub text: String,
@@ -41,21 +41,21 @@ pub struct Summary {
     pub json: Value,
 }
 
-/// What a stage says in place of its figures where its output was there already.
+/// Printed instead of a stage's figures if its output already existed.
 pub const DONE_BEFORE: &str = "done before, from the same inputs; nothing was written";
 
 impl Summary {
-    /// Of a process that leaves the talking to another.
+    /// For a process that leaves the output to another.
     pub fn nothing() -> Self {
         Self { text: String::new(), json: Value::Null }
     }
 }
 
 impl Ui {
-    /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly where something looks for it, and else
-    /// ends it; the second ends it at once.
+    /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly if something is checking for it,
+    /// and otherwise ends it; the second ends it at once.
     pub fn new(common: &Common) -> Self {
-        // Fails only where a handler is set already, which is nowhere.
+        // Fails only if a handler is already set, which never happens.
         let _ = ctrlc::set_handler(|| {
             if CANCELLED.swap(true, Ordering::Relaxed) || WATCHERS.load(Ordering::Relaxed) == 0 {
                 end_now();
@@ -65,26 +65,26 @@ impl Ui {
         Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0 }
     }
 
-    /// The same, but it says only warnings and errors.
+    /// The same, but printing only warnings and errors.
     pub fn muted(&self) -> Self {
         Self { json: self.json, quiet: true, verbose: false }
     }
 
-    /// Said unless `--quiet`.
+    /// Printed unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             say(text);
         }
     }
 
-    /// Said with `--verbose`.
+    /// Printed with `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {
             say(text);
         }
     }
 
-    /// Always said.
+    /// Always printed.
     pub fn warn(&self, text: &str) {
         say(format_args!("{} {text}", paint("warning:", "33")));
     }
@@ -92,7 +92,7 @@ impl Ui {
     /// The result of the command, on stdout.
     ///
     /// # Errors
-    /// When it cannot be written: what a program reads there must be whole.
+    /// If it cannot be written: what a program reads there must be complete.
     pub fn summary(&self, summary: &Summary) -> Result<()> {
         if summary.text.is_empty() && summary.json.is_null() {
             return Ok(());
@@ -106,19 +106,19 @@ impl Ui {
         written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
     }
 
-    /// Data that a command writes to stdout bit by bit, whatever `--json` says.
+    /// Data that a command streams to stdout, regardless of `--json`.
     ///
     /// # Errors
     /// As [`Ui::summary`].
     pub fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let result = write(&mut stdout).and_then(|()| stdout.flush());
-        // What is left would be written once more, and fail once more, when it is dropped.
+        // What is left would be written again, and fail again, when it is dropped.
         let (_, _) = stdout.into_parts();
         written(result)
     }
 
-    /// A progress bar of `unit`s: on a terminal only, gone when finished.
+    /// A progress bar of `unit`s: only on a terminal, removed when finished.
     pub fn bar(&self, title: &str, unit: Unit) -> Bar {
         let target = if self.quiet || !io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
@@ -158,12 +158,12 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// Does something that prints while the bar is out of the way.
+    /// Runs something that prints, with the bar out of the way.
     pub fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }
 
-    /// Whether nobody sees it.
+    /// Whether it is not shown.
     pub fn is_hidden(&self) -> bool {
         self.bar.is_hidden()
     }
@@ -199,7 +199,7 @@ fn is_cancelled() -> bool {
     CANCELLED.load(Ordering::Relaxed)
 }
 
-/// Stops between two pieces of work, where the user asked to.
+/// Stops between two pieces of work, if the user asked to.
 ///
 /// # Errors
 /// [`Interrupted`].
@@ -207,7 +207,8 @@ pub fn check_cancelled() -> Result<()> {
     if is_cancelled() { Err(Interrupted.into()) } else { Ok(()) }
 }
 
-/// Ends the command, asked to stop, when nothing has looked for that for a while. What was not whole has not got its name.
+/// Ends the command, asked to stop, if nothing has checked for that for a while. Unfinished files have not been renamed
+/// into place.
 fn end_unwatched() {
     let mut unwatched = Duration::ZERO;
     while unwatched < GRACE {
@@ -236,12 +237,12 @@ pub fn error(error: &anyhow::Error) {
     }
 }
 
-/// A line on stderr. Where that is closed or full there is nobody to tell.
+/// Prints a line on stderr. If that is closed or full, nothing can be done.
 fn say(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// What came of writing to stdout. A closed pipe (`invar query ... | head`) is the reader's choice, not a failure.
+/// The result of writing to stdout. A closed pipe (`invar query ... | head`) is the reader's choice, not a failure.
 pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -249,7 +250,7 @@ pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     }
 }
 
-/// A count for a person: `12,345`.
+/// A count for people: `12,345`.
 pub fn thousands(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 /// The domains that can be ingested.
 #[derive(Debug, Subcommand)]
 pub enum Ingest {
-    /// FASTQ, FASTA (plain, gzip, BGZF, zstd), BAM and CRAM; told apart by content
+    /// FASTQ, FASTA (plain, gzip, BGZF, zstd), BAM and CRAM; recognised by content
     Reads(IngestReads),
     /// TIFF, OME-TIFF, PNG, JPEG, MRC and DM3/DM4; divided into grains, particles or tiles
     Micrographs(IngestMicrographs),
@@ -29,11 +29,12 @@ pub struct IngestReads {
     /// Files, in order; `-` is standard input
     #[arg(required_unless_present = "sample_sheet", value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
-    /// The dataset directory to make
+    /// The dataset directory to create
     #[arg(long, value_name = "DATA")]
     pub out: PathBuf,
-    /// CSV or TSV that names the files: columns `sample`, `fastq_1` (or `file`) and, of pairs, `fastq_2`, relative to the sheet.
-    /// Rows of one sample differ in `run` or `lane`. `sample` and all other columns become columns of the reads
+    /// CSV or TSV that names the files: columns `sample`, `fastq_1` (or `file`) and, for pairs, `fastq_2`, relative to
+    /// the sheet. Rows of one sample differ in `run` or `lane`. `sample` and all other columns become columns of the
+    /// reads
     #[arg(long, value_name = "CSV", conflicts_with_all = ["inputs", "mates"])]
     pub sample_sheet: Option<PathBuf>,
     /// Only these samples of the sheet [default: all]
@@ -45,14 +46,14 @@ pub struct IngestReads {
     /// Mates follow each other in every input
     #[arg(long, conflicts_with = "mates")]
     pub interleaved: bool,
-    /// Mates are the records in the same place, whatever their names (with --mates or --interleaved)
+    /// Mates are the records at the same position, whatever their names (with --mates or --interleaved)
     #[arg(long)]
     pub mates_by_order: bool,
-    /// How FASTQ writes qualities: auto is phred33 (every current instrument), unless a file's first records can only be
-    /// phred64 or solexa, which is said
+    /// How FASTQ encodes qualities: auto is phred33 (every current instrument), unless a file's first records can only
+    /// be phred64 or solexa, which is reported
     #[arg(long, value_enum, default_value = "auto")]
     pub quality_encoding: QualityEncoding,
-    /// Reference genome (FASTA) of CRAM input
+    /// Reference genome (FASTA) for CRAM input
     #[arg(long, value_name = "FASTA")]
     pub reference: Option<PathBuf>,
     /// Drop shorter reads
@@ -70,15 +71,15 @@ pub struct IngestReads {
     /// Count and list bad records instead of stopping at the first
     #[arg(long)]
     pub skip_bad_records: bool,
-    /// Memory for BAM and CRAM records whose mate has not come yet; more wait on disk, in DATA [default: 67108864]
+    /// Memory for BAM and CRAM records whose mate has not been read yet; more wait on disk, in DATA [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     pub pending_mates_bytes: Option<u64>,
 }
 
-/// How the qualities of FASTQ are written.
+/// How the qualities of FASTQ are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum QualityEncoding {
-    /// Told from the first records
+    /// Recognised from the first records
     Auto,
     /// `!` is 0: Sanger, Illumina since 1.8, nanopore, PacBio
     Phred33,
@@ -99,18 +100,18 @@ impl From<QualityEncoding> for invar_reads::QualityEncoding {
     }
 }
 
-/// How grains are found on an image.
+/// How grains are found in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Segment {
-    /// Chosen on each image, and said: particles, lines or steps
+    /// Chosen for each image, and reported: particles, lines or steps
     Auto,
-    /// Grains parted by lines, dark or bright, as etching leaves
+    /// Grains separated by lines, dark or bright, as left by etching
     Lines,
-    /// Grains parted by steps of brightness
+    /// Grains separated by steps of brightness
     Steps,
-    /// Particles on one ground
+    /// Particles on a common background
     Particles,
-    /// Grains parted by what a small network takes for boundaries, lines and steps alike
+    /// Grains separated by what a small network recognises as boundaries, lines and steps alike
     Learned,
     /// Grains by a watershed of the gradient, to a fixed depth
     Watershed,
@@ -118,7 +119,7 @@ pub enum Segment {
     Otsu,
 }
 
-/// Whether lines or particles are darker or brighter than what is around them.
+/// Whether lines or particles are darker or brighter than their surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Polarity {
     /// Darker
@@ -127,10 +128,10 @@ pub enum Polarity {
     Bright,
 }
 
-/// What the values of a mask are.
+/// What the values of a mask mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MaskKind {
-    /// Decided for each mask by how its values hang together
+    /// Decided for each mask from how its values are connected
     Auto,
     /// Each value is a grain
     Instances,
@@ -151,38 +152,41 @@ DATA also gets segmented/NAME.png (look at them), labels/NAME.tif (napari opens 
 grains.parquet and neighbors.parquet:
   invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
 pub struct IngestMicrographs {
-    /// Files, directories (all images below; no masks, no results of Invar) and patterns; every page of a file is an image
+    /// Files, directories (all images below; no masks, no results of Invar) and patterns; every page of a file is an
+    /// image
     #[arg(value_name = "INPUT", required_unless_present = "sample_sheet")]
     pub inputs: Vec<PathBuf>,
-    /// The dataset directory to make
+    /// The dataset directory to create
     #[arg(long, value_name = "DATA")]
     pub out: PathBuf,
     /// How grains are found
     #[arg(long, value_enum, default_value = "auto", group = "how")]
     pub segment: Segment,
-    /// Whether lines (or particles) are darker or brighter than what is around them [default: decided on each image, and said]
+    /// Whether lines (or particles) are darker or brighter than their surroundings [default: decided for each image,
+    /// and reported]
     #[arg(long, value_enum, value_name = "DARK|BRIGHT")]
     pub boundaries: Option<Polarity>,
-    /// Half the width of the lines, or the blur of the steps, that part grains: sigma of a Gaussian [default: measured on each
-    /// image]
+    /// Half the width of the lines, or the blur of the steps, that separate grains: sigma of a Gaussian [default:
+    /// measured on each image]
     #[arg(long, value_name = "PX")]
     pub sigma: Option<f32>,
-    /// Draw the grains found over the image, for so many images, as segmented/NAME.png
+    /// Draw the grains found over the image, for this many images, as segmented/NAME.png
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub pictures: usize,
-    /// Masks made elsewhere: a directory, pattern or file; found by the image's name (also NAME_mask, NAME_cp_masks,
-    /// NAME_Simple Segmentation, ...). Each label is a grain; in a mask of black and white, and of few classes, each connected
-    /// part is one
+    /// Masks made elsewhere: a directory, pattern or file; matched by the image's name (also NAME_mask, NAME_cp_masks,
+    /// NAME_Simple Segmentation, ...). Each label is a grain; in a black-and-white mask, or one with few classes, each
+    /// connected part is one
     #[arg(long, value_name = "MASKS", group = "how")]
     pub labels: Option<PathBuf>,
-    /// What the values of masks are: a grain each, or a class each, of which every connected part is a grain [default: decided
-    /// for each mask, and said]
+    /// What the values of masks mean: one grain each, or one class each, of which every connected part is a grain
+    /// [default: decided for each mask, and reported]
     #[arg(long, value_enum, value_name = "KIND")]
     pub mask_kind: Option<MaskKind>,
-    /// Values of masks that are no grains, with commas [default: 0, and what surrounds the grains of a class mask]
+    /// Values of masks that are not grains, separated by commas [default: 0, and what surrounds the grains of a class
+    /// mask]
     #[arg(long, value_delimiter = ',', value_name = "VALUE")]
     pub mask_background: Vec<u32>,
-    /// Class maps (phases, annotations), found likewise: each grain gets the class of most of its pixels
+    /// Class maps (phases, annotations), matched likewise: each grain gets the class of most of its pixels
     #[arg(long, value_name = "MAPS")]
     pub classes: Option<PathBuf>,
     /// Square tiles of this side instead of grains
@@ -191,26 +195,26 @@ pub struct IngestMicrographs {
     /// How far tiles overlap [default: 0]
     #[arg(long, value_name = "PX", requires = "tiles")]
     pub overlap: Option<u32>,
-    /// Each image as a whole
+    /// Treat each image as a whole
     #[arg(long, group = "how")]
     pub whole_image: bool,
     /// Leave out smaller regions
     #[arg(long, value_name = "PX")]
     pub min_area: Option<u64>,
-    /// Cut off so many rows at the bottom of every image
+    /// Cut off this many rows at the bottom of every image
     #[arg(long, value_name = "PX")]
     pub crop_bottom: Option<u32>,
     /// Do not look for a data bar at the bottom to cut off
     #[arg(long)]
     pub no_banner: bool,
-    /// Physical size of a pixel [default: what the sample sheet or the file says]
+    /// Physical size of a pixel [default: from the sample sheet or the file]
     #[arg(long, value_name = "NM")]
     pub pixel_size: Option<f64>,
     /// CSV or TSV with a column `image` or `file`; `mask` (or `labels`), `mask_kind`, `classes`, `pixel_size_nm` are used, all
     /// others kept as columns
     #[arg(long, value_name = "CSV")]
     pub sample_sheet: Option<PathBuf>,
-    /// Only rows of the sheet with one of these in the column `sample` [default: all]
+    /// Only rows of the sheet with one of these values in the column `sample` [default: all]
     #[arg(long, value_name = "NAME", requires = "sample_sheet")]
     pub sample: Vec<String>,
     /// List images that cannot be read instead of stopping at the first

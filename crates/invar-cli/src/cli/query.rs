@@ -4,16 +4,16 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
-/// How a table is written.
+/// The format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For reading
+    /// For people to read
     Table,
     /// Comma-separated values with a header
     Csv,
     /// An array of objects
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
     /// Arrow IPC file (Feather)
     Arrow,
@@ -36,18 +36,18 @@ Names (`id`) may repeat, as those of mates do; `key` never does. Where two table
 `cosine` takes columns, literals (`[0.1, 0.2]`) and a SELECT in parentheses that gives one value."
 )]
 pub struct Query {
-    /// Parquet files or directories of parts, and last one SELECT (the SQL of polars). Each file is a table called after it
-    /// (`clusters` of clusters.parquet), or NAME=PATH; the first is `self`, too
-    // One list, because options may stand between its parts.
+    /// Parquet files or directories of parts, then one SELECT (polars SQL). Each file is a table named after it
+    /// (`clusters` for clusters.parquet), or NAME=PATH; the first is also called `self`
+    // One list, because options may stand between its elements.
     #[arg(required = true, value_name = "FILE... SQL")]
     pub files_and_sql: Vec<OsString>,
-    /// How the answer is written [default: by the ending of --out, else table]
+    /// Format of the answer [default: by the extension of --out, else table]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Write the answer to this file: .parquet, .arrow, .csv, .json, .ndjson or .txt
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// End the query where it takes more memory than this [default: nine tenths of the machine's]
+    /// Stop the query if it takes more memory than this [default: nine tenths of the machine's]
     #[arg(long, value_name = "BYTES")]
     pub memory_bytes: Option<usize>,
 }

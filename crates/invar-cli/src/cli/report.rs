@@ -13,8 +13,8 @@ clusters with pictures of their grains, the curves of the training, how far the 
 where it all came from. What RESULT does not hold is left out, and said.
 Of more than 1,000,000 samples as many are drawn at random.")]
 pub struct Report {
-    /// A result of `invar run`: a directory that holds clusters.parquet, and what else there is of embeddings/, clusters.tsv,
-    /// data/, run/ and evaluation.json (`invar evaluate --json`)
+    /// A result of `invar run`: a directory that holds clusters.parquet, and whatever exists of embeddings/,
+    /// clusters.tsv, data/, run/ and evaluation.json (`invar evaluate --json`)
     #[arg(value_name = "RESULT")]
     pub result: PathBuf,
     /// The page to write

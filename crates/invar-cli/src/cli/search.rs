@@ -24,53 +24,54 @@ pub struct Search {
     /// Embeddings to search: a Parquet file or a directory of part files
     #[arg(value_name = "EMB")]
     pub embeddings: PathBuf,
-    /// What is like these samples of EMB: their names. Of a name that several have, as mates do, all are asked
+    /// Find what is similar to these samples of EMB, by name. If several share a name, as mates do, all are queries
     #[arg(long, num_args = 1.., value_name = "ID")]
     pub like: Vec<String>,
-    /// The same by `key`, which no two samples share; with --like: only those of the samples so named
+    /// The same by `key`, which is unique; with --like: only those of the samples so named
     #[arg(long, num_args = 1.., value_name = "N")]
     pub key: Vec<i64>,
-    /// What is like the samples in these files
+    /// Find what is similar to the samples in these files
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub query: Vec<PathBuf>,
-    /// Those of EMB and of files of embeddings in --query
+    /// The vectors of EMB and of files of embeddings in --query
     #[command(flatten)]
     pub vectors: Vectors,
-    /// Only samples of EMB that this is true of: an SQL condition on its columns
+    /// Only samples of EMB that satisfy an SQL condition on its columns
     #[arg(long = "where", value_name = "CONDITION")]
     pub condition: Option<String>,
-    /// How many are wanted for each query
+    /// Number of answers per query
     #[arg(short = 'k', long, default_value_t = 10, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub top: u32,
-    /// Compare with every row, and neither use nor make an index
+    /// Compare with every row, and neither use nor create an index
     #[arg(long)]
     pub exact: bool,
-    /// A sample of EMB may be its own answer
+    /// Allow a sample of EMB to be its own answer
     #[arg(long)]
     pub itself: bool,
-    /// Say what share of the nearest was found, by searching exactly for up to 1,000 of the queries
+    /// Report what fraction of the nearest was found, by searching exactly for up to 1,000 of the queries
     #[arg(long)]
     pub recall: bool,
-    /// How to write what was found [default: by the ending of --out, else table]
+    /// Format of the answers [default: by the extension of --out, else table]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Write query, query_key, rank, id, key and cosine to a file instead: .parquet, .arrow, .csv, .json, .ndjson or .txt
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// The run directory of the model that made EMB [default: `run` beside EMB]
+    /// The run directory of the model that made EMB [default: `run` next to EMB]
     #[arg(long, value_name = "RUN", requires = "query")]
     pub model: Option<PathBuf>,
 }
 
 impl Search {
-    /// The queries that are no embeddings yet.
+    /// The queries that are not embeddings yet.
     pub fn to_be_embedded(&self) -> Vec<PathBuf> {
         self.query.iter().filter(|path| !is_embeddings(path)).cloned().collect()
     }
 }
 
-/// Whether a path looks like embeddings, whole or not: a Parquet file, or a directory of such that is no dataset.
+/// Whether a path looks like embeddings, complete or not: a Parquet file, or a directory of such files that is not a
+/// dataset.
 fn is_embeddings(path: &PathBuf) -> bool {
     let has_parts = |path: &PathBuf| {
         let parts = std::fs::read_dir(path).into_iter().flatten().flatten();

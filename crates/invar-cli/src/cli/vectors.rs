@@ -5,10 +5,11 @@ use clap::Args;
 /// Which column of a Parquet file holds the vectors.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Vectors {
-    /// The column of the vectors in a Parquet file of another program: lists of numbers, all of one length [default: embedding]
+    /// The column of the vectors in a Parquet file from another program: lists of numbers, all of one length [default:
+    /// embedding]
     #[arg(long, value_name = "NAME")]
     pub column: Option<String>,
-    /// Leave out rows whose vector is missing, or has a value that is missing, NaN or infinite, instead of refusing the file
+    /// Leave out rows whose vector is missing, or has a missing, NaN or infinite value, instead of rejecting the file
     #[arg(long)]
     pub drop_bad_rows: bool,
 }
@@ -19,7 +20,7 @@ impl Vectors {
         self.column.as_deref().unwrap_or(invar_embeddings::EMBEDDING)
     }
 
-    /// As the reader has it.
+    /// The reader's form of it.
     pub fn to_reader(&self) -> invar_embeddings::Vectors {
         invar_embeddings::Vectors { column: self.column.clone(), drop_bad_rows: self.drop_bad_rows }
     }

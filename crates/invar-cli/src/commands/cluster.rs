@@ -42,7 +42,7 @@ pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
     cluster(&args.embeddings, &args.vectors.to_reader(), &output, &config, &projection, ui)
 }
 
-/// Where a clustering goes.
+/// The output files of a clustering.
 pub struct Output {
     /// The table of the samples.
     pub clusters: PathBuf,
@@ -53,7 +53,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// As the command names it; nothing may be there that is an input or not to be replaced.
+    /// As named by the command; none may be an input, or an existing file that must not be replaced.
     fn checked(args: &Cluster, common: &Common, inputs: &[&Path]) -> Result<Self> {
         let groups = match &args.groups {
             Some(groups) => groups.clone(),
@@ -72,21 +72,21 @@ impl Output {
         Ok(output)
     }
 
-    /// Begins the files. From here on nobody else writes them.
+    /// Starts the files. From here on nobody else can write them.
     fn begin(&self) -> Result<Files<'_>> {
         let begin = |path: &Path| AtomicFile::create(path).with_context(|| path.display().to_string());
         let (clusters, groups) = (begin(&self.clusters)?, begin(&self.groups)?);
         Ok(Files { output: self, clusters, groups, plot: self.plot.as_deref().map(begin).transpose()? })
     }
 
-    /// The EMB `of` as a path from where the table is.
+    /// The EMB `of` as a path relative to the table.
     fn way_to(&self, of: &Path) -> Result<String> {
         let directory = self.clusters.parent().unwrap_or(Path::new(""));
         Ok(path::text(&path::relative(directory, of).with_context(|| of.display().to_string())?))
     }
 }
 
-/// The files of a clustering, begun.
+/// The output files of a clustering, started.
 struct Files<'a> {
     output: &'a Output,
     clusters: AtomicFile,
@@ -95,7 +95,7 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Writes all of them; `axis` is what an axis of the plane is called.
+    /// Writes all of them; `axis` is the name of an axis of the plane.
     fn finish(mut self, table: &ClusterTable, groups: &GroupTable, axis: &str) -> Result<()> {
         let failed = |file: &AtomicFile| file.path().display().to_string();
         let text = groups.to_tsv(&table.ids, table.keys.as_deref());
@@ -207,7 +207,7 @@ pub fn cluster(
     Ok(Summary { text, json })
 }
 
-/// Says which rows were left out.
+/// Reports which rows were left out.
 fn warn_of_dropped(embeddings: &Embeddings, path: &Path, ui: &Ui) {
     if let Some(first) = embeddings.dropped.first() {
         let number = counted(embeddings.dropped.len() as u64, "row");
@@ -215,20 +215,20 @@ fn warn_of_dropped(embeddings: &Embeddings, path: &Path, ui: &Ui) {
     }
 }
 
-/// Members of each cluster, and rows in none.
+/// Number of members of each cluster, and of rows in none.
 fn sizes(labels: &[i32], num_clusters: usize) -> (Vec<u64>, u64) {
     let mut sizes = vec![0; num_clusters];
     labels.iter().filter(|&&label| label >= 0).for_each(|&label| sizes[label as usize] += 1);
     (sizes, labels.iter().filter(|&&label| label < 0).count() as u64)
 }
 
-/// The first of the sizes.
+/// The first of the sizes, as text.
 fn shown(sizes: &[u64]) -> String {
     let shown: Vec<String> = sizes.iter().take(20).map(|&size| thousands(size)).collect();
     shown.join(", ") + if sizes.len() > 20 { ", ..." } else { "" }
 }
 
-/// What was written beside the table of the samples.
+/// The files written besides the table of the samples, as text.
 fn beside(output: &Output) -> String {
     let mut text = format!("\n{}: a line for each cluster", output.groups.display());
     if let Some(svg) = &output.plot {
@@ -237,7 +237,7 @@ fn beside(output: &Output) -> String {
     text
 }
 
-/// What an axis of the plane is called.
+/// The name of an axis of the plane.
 fn axis(projection: &ProjectionConfig) -> &'static str {
     match projection {
         ProjectionConfig::Umap(_) => "UMAP",
@@ -245,7 +245,7 @@ fn axis(projection: &ProjectionConfig) -> &'static str {
     }
 }
 
-/// Everything that fixes a clustering and its places in the plane, as it is stored beside them.
+/// Everything that determines a clustering and its places in the plane, as stored with them.
 pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Value {
     let mut parameters = serde_json::to_value(config).expect("a configuration has string keys");
     parameters["seed"] = json!(config.seed());
@@ -268,7 +268,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         ("--sample", args.sample.is_some(), &[auto, leiden]),
     ];
     let given = || options.iter().filter(|(_, is_given, _)| *is_given);
-    // An option that one method alone has says which is meant.
+    // An option that belongs to a single method implies it.
     let method = args.method.unwrap_or_else(|| match given().find(|(_, _, methods)| methods.len() == 1) {
         Some((_, _, methods)) => methods[0],
         None => auto,
@@ -338,8 +338,8 @@ fn parsed<T: FromStr<Err = ClusterError>>(option: &str, text: Option<&str>) -> R
     text.map(|text| text.parse().map_err(|reason| Usage(format!("{option} {text}: {reason}")))).transpose()
 }
 
-/// The values of the column that says which rows must stay together, and what there is to say of it; without the column
-/// every row is by itself.
+/// The values of the column that determines which rows must stay together, and a remark about them; without the column
+/// every row is on its own.
 fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<Vec<Option<i64>>>, String)> {
     if !embeddings.column_names()?.iter().any(|there| there == column) {
         return Ok((None, format!("no column {column:?} says which samples stay together: each is by itself")));
@@ -362,7 +362,7 @@ fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<
     Ok((Some(values), format!("{rows} samples stay together by {column:?}, as {distinct} pieces")))
 }
 
-/// Reads the column of what rows are alike but not one with, where there is one.
+/// Reads the column of what rows are similar to but distinct from, if there is one.
 fn keep_apart(column: &str, of: &Path, embeddings: &Embeddings, ties: &mut Ties) -> Result<()> {
     if !embeddings.column_names()?.iter().any(|there| there == column) {
         return Ok(());
@@ -372,7 +372,7 @@ fn keep_apart(column: &str, of: &Path, embeddings: &Embeddings, ties: &mut Ties)
     };
     let ColumnData::Str(values) = embeddings.column(column)?.data else { return Err(bad("another type").into()) };
     let own: Vec<Option<i64>> = ties.together().to_vec();
-    // Rows of one value have one text.
+    // Rows with the same value have the same text.
     let distinct: HashSet<(i64, &str)> =
         own.iter().zip(&values).filter_map(|(own, text)| Some(((*own)?, text.as_deref()?))).collect();
     for (own, text) in distinct {

@@ -1,4 +1,4 @@
-//! A clustering beside the grains that it is of.
+//! A clustering together with its grains.
 
 use std::{
     collections::HashMap,
@@ -16,19 +16,19 @@ use crate::exit::BadInput;
 pub struct Clustered {
     /// The grains.
     pub dataset: GrainDataset,
-    /// One a grain: -1 is noise, `None` a grain that was not clustered.
+    /// One per grain: -1 is noise, `None` a grain that was not clustered.
     pub clusters: Vec<Option<i32>>,
-    /// Distance to the centre of its cluster, one a grain; 0 where it was not clustered.
+    /// Distance to the centre of its cluster, one per grain; 0 if it was not clustered.
     pub distance: Vec<f32>,
-    /// The clusters that occur with the number of their grains, the largest first and noise last.
+    /// The clusters that occur, with the number of their grains, largest first and noise last.
     pub sizes: Vec<(i32, usize)>,
 }
 
 impl Clustered {
-    /// Reads a table of clusters and opens the datasets that it is of.
+    /// Reads a table of clusters and opens the datasets it belongs to.
     ///
     /// # Errors
-    /// When a dataset is not of micrographs, or a row names no grain of theirs.
+    /// If a dataset is not of micrographs, or a row names none of its grains.
     pub fn open(clusters: &Path, data: &[PathBuf]) -> Result<Self> {
         let table = ClusterTable::read(clusters)?;
         let dataset = GrainDataset::open(data)?;
@@ -41,7 +41,7 @@ impl Clustered {
         Ok(Self::new(clustered.dataset, clustered.clusters, clustered.distance))
     }
 
-    /// Of clusters known grain by grain; without any, none is clustered.
+    /// For clusters known grain by grain; with an empty list, no grain is clustered.
     pub fn new(dataset: GrainDataset, mut clusters: Vec<Option<i32>>, mut distance: Vec<f32>) -> Self {
         clusters.resize(dataset.len(), None);
         distance.resize(dataset.len(), 0.0);
@@ -52,16 +52,16 @@ impl Clustered {
         Self { dataset, clusters, distance, sizes }
     }
 
-    /// Grains that were clustered, noise counted.
+    /// Number of clustered grains, including noise.
     pub fn num_clustered(&self) -> usize {
         self.sizes.iter().map(|&(_, size)| size).sum()
     }
 }
 
-/// The number of the grain that each row of a table is of; `path` is where the table is.
+/// The index of the grain of each row of a table; `path` is that of the table.
 ///
 /// # Errors
-/// When a row names no grain of the dataset.
+/// If a row does not name a grain of the dataset.
 pub fn grains(table: &ClusterTable, dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
     match &table.keys {
         Some(keys) => grains_of_keys(&table.ids, keys, dataset, path),
@@ -74,16 +74,16 @@ pub fn name(cluster: i32) -> String {
     if cluster < 0 { "noise".into() } else { cluster.to_string() }
 }
 
-/// The number of the grain that each key is of.
+/// The index of the grain of each key.
 fn grains_of_keys(ids: &[String], keys: &[i64], dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
     let by_key = (0..dataset.len()).map(|grain| (dataset.key(grain), grain)).collect();
     samples_of_keys(ids, keys, &by_key, |grain| Ok(dataset.grain(grain).id()), "grain", path)
 }
 
-/// The number of the sample that each key is of, whose name must be that of the row. `noun` is what a sample is called.
+/// The index of the sample of each key, whose name must be that of the row. `noun` is what a sample is called.
 ///
 /// # Errors
-/// When a key is of no sample, or of one with another name: the clusters are of other data.
+/// If a key belongs to no sample, or to one with another name: the clusters are of other data.
 pub fn samples_of_keys(
     ids: &[String],
     keys: &[i64],
@@ -107,7 +107,7 @@ pub fn samples_of_keys(
     ids.iter().zip(keys).map(find).collect()
 }
 
-/// The number of the grain that each id names, of a table without keys. Rows in the order of the dataset need no names.
+/// The index of the grain of each id, for a table without keys. Rows in the order of the dataset need no unique names.
 fn grains_of(ids: &[String], dataset: &GrainDataset, path: &Path) -> Result<Vec<usize>> {
     if ids.len() == dataset.len() && ids.iter().enumerate().all(|(at, id)| *id == dataset.grain(at).id()) {
         return Ok((0..ids.len()).collect());

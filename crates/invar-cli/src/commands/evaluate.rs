@@ -23,11 +23,11 @@ use crate::{
 
 pub use shortcuts::SHORTCUTS;
 
-/// What the provenance of embeddings says of samples that were moved first: the names of their symmetries.
+/// The provenance key for embeddings of samples that were transformed first: the names of their symmetries.
 pub const MOVED: &str = "moved";
-/// The figure that says on how many samples the others were measured.
+/// The figure for the number of samples on which the others were measured.
 pub const NUM_PROBED: &str = "invariance_samples";
-/// What the names of figures of one symmetry each begin with: the mean cosine of the samples that were moved by it. They make a
+/// Prefix of the figures with one value per symmetry: the mean cosine of the samples transformed by it. They make a
 /// curve, not a list to read.
 pub const COSINE_OF: &str = "symmetry_cosine: ";
 
@@ -56,7 +56,7 @@ pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
     evaluate(&args.embeddings, &questions)
 }
 
-/// What is asked of the embeddings.
+/// What to measure on the embeddings.
 #[derive(Default)]
 pub struct Questions {
     /// Which column they are in.
@@ -67,11 +67,11 @@ pub struct Questions {
     pub clusters: Option<PathBuf>,
     /// Other embeddings of the same samples.
     pub against: Option<PathBuf>,
-    /// Columns that are told from the embedding.
+    /// Columns to predict from the embedding.
     pub probes: Probes,
-    /// Runs of k-means against the labels.
+    /// Number of k-means runs against the labels.
     pub kmeans_runs: usize,
-    /// Of everything random.
+    /// Seed of everything random.
     pub seed: u64,
 }
 
@@ -79,7 +79,7 @@ pub struct Questions {
 pub enum LabelSource {
     /// In a table.
     Table(Labels),
-    /// In a column of the embeddings' own.
+    /// In a column of the embeddings.
     Column(String),
 }
 
@@ -146,7 +146,7 @@ pub fn evaluate(path: &Path, questions: &Questions) -> Result<Summary> {
     Ok(Summary { text: format!("{}\n{}", path.display(), report.text), json: Value::Object(report.json) })
 }
 
-/// The labels in a column of the embeddings' own.
+/// The labels in a column of the embeddings.
 fn labels_in(embeddings: &Embeddings, path: &Path, name: &str) -> Result<Vec<Option<String>>> {
     let columns = invar_embeddings::info(path)?.columns;
     if !columns.iter().any(|column| column.name == name) {

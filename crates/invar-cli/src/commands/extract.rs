@@ -1,4 +1,4 @@
-//! `invar extract`: what is in each cluster, as it came, for other programs.
+//! `invar extract`: the content of each cluster in its original form, for other programs.
 
 mod micrographs;
 mod reads;
@@ -15,7 +15,7 @@ use crate::{
     ui::{Summary, Ui},
 };
 
-/// The directories that hold samples by cluster.
+/// The output directories with samples by cluster.
 const EXTRACTED: Listed = Listed { command: "invar extract", list: "extracted.json" };
 
 /// What was written.
@@ -39,7 +39,7 @@ pub fn run(args: &Extract, common: &Common, ui: &Ui) -> Result<Summary> {
     Ok(Summary { text: format!("{}: {text}", args.out.display()), json })
 }
 
-/// The domain that all of the data is of.
+/// The domain of all of the data.
 fn domain(args: &Extract) -> Result<String> {
     let mut known: Option<String> = None;
     for directory in &args.data {
@@ -52,7 +52,7 @@ fn domain(args: &Extract) -> Result<String> {
     Ok(known.unwrap_or_default())
 }
 
-/// Whether there are the clusters that were asked for.
+/// Checks that the requested clusters exist.
 fn check_clusters(table: &ClusterTable, args: &Extract) -> Result<()> {
     let num = table.clusters.iter().max().map_or(0, |&most| most + 1);
     match args.cluster.iter().find(|&&cluster| !(-1..num).contains(&cluster)) {

@@ -15,15 +15,15 @@ use crate::{
     ui::{Summary, Ui, counted, thousands},
 };
 
-/// Clusters of one sheet, the largest.
+/// Maximum number of clusters per sheet, largest first.
 const MAX_CLUSTERS: usize = 60;
 
 const PAPER: Rgb = [255, 255, 255];
 const INK: Rgb = [20, 20, 20];
-/// Where a window reaches beyond its image.
+/// Colour where a window extends beyond its image.
 const OUTSIDE: Rgb = [60, 60, 60];
 
-/// Width of the column of names, between cells, and around the sheet, pixels.
+/// Width of the column of names, of the gaps between cells, and of the margin, in pixels.
 const NAMES_PX: u32 = 136;
 const GAP_PX: u32 = 4;
 const MARGIN_PX: u32 = 12;
@@ -57,8 +57,8 @@ pub fn run(args: &Gallery, common: &Common, _: &Ui) -> Result<Summary> {
     Ok(Summary { text, json })
 }
 
-/// A row a cluster: its name and share, the `each` grains nearest to its centre, the `each` farthest, the farthest last.
-/// Reads only the pixels that it shows.
+/// One row per cluster: its name and share, the `each` grains nearest to its centre, then the `each` farthest, farthest
+/// last. Reads only the pixels that it shows.
 pub fn sheet(clustered: &Clustered, each: usize, cell_px: u32) -> Picture {
     let shown = &clustered.sizes[..clustered.sizes.len().min(MAX_CLUSTERS)];
     let (pitch, row_px) = (cell_px + GAP_PX, cell_px + LETTER_PX + 3 * GAP_PX);
@@ -90,7 +90,7 @@ pub fn sheet(clustered: &Clustered, each: usize, cell_px: u32) -> Picture {
     picture
 }
 
-/// The `each` grains nearest to the centre, and of the others the `each` farthest, the farthest last.
+/// The `each` grains nearest to the centre, and of the others the `each` farthest, farthest last.
 fn ends(clustered: &Clustered, cluster: i32, each: usize) -> (Vec<usize>, Vec<usize>) {
     let of_cluster = |&grain: &usize| clustered.clusters[grain] == Some(cluster);
     let mut grains: Vec<usize> = (0..clustered.clusters.len()).filter(of_cluster).collect();
@@ -100,8 +100,8 @@ fn ends(clustered: &Clustered, cluster: i32, each: usize) -> (Vec<usize>, Vec<us
     (nearest, farthest)
 }
 
-/// Draws the grain in a window of its image that is square on the specimen, its outline in the colour of the cluster, with the
-/// upper left at `[x, y]`, and says how wide the window is.
+/// Draws the grain in a window of its image that is square on the specimen, with its outline in the colour of the
+/// cluster and its upper left corner at `[x, y]`, and returns how wide the window is.
 pub fn thumbnail(picture: &mut Picture, [x, y]: [u32; 2], cell_px: u32, grain: &Grain, colour: Rgb) -> String {
     let [top, left, bottom, right] = grain.region().bbox_px.map(f64::from);
     let mask = grain.mask();
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_nearest_and_the_farthest_are_shown_once() {
         let mut clustered = squares();
-        // Grains 0, 2, 4, ... are of cluster 0, and farther from its centre the later they come.
+        // Grains 0, 2, 4, ... are in cluster 0, and each is farther from its centre than the one before.
         clustered.distance = (0..clustered.clusters.len()).map(|at| at as f32).collect();
         assert_eq!(ends(&clustered, 0, 2), (vec![0, 2], vec![12, 14]));
         assert_eq!(ends(&clustered, 0, 5), (vec![0, 2, 4, 6, 8], vec![10, 12, 14]));
@@ -170,7 +170,7 @@ mod tests {
             let outline = cell.clone().filter(|&(x, y)| picture.at(x, y) == palette::colour(cluster)).count();
             // The outline of a square of 8 pixels at 32 / 10 the size: about 4 * 25.
             assert!((80..130).contains(&outline), "{outline}");
-            // The grain itself is white, what is around it black.
+            // The grain itself is white, its surroundings black.
             assert!(cell.clone().any(|(x, y)| picture.at(x, y) == [255; 3]));
         }
     }

@@ -1,4 +1,4 @@
-//! What groups of reads say of genomes, in plain words.
+//! What groups of reads suggest about genomes, in plain words.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use invar_cluster::groups::{Group, GroupTable};
 use super::cluster::groups::{NamedGroups, share};
 use crate::ui::thousands;
 
-/// Reads from which a group is called a genome.
+/// Number of reads from which a group is called a genome.
 const LEAST_READS: usize = 50;
-/// Depth from which an assembler makes more than pieces of a genome.
+/// Depth from which an assembler produces more than fragments of a genome.
 const ASSEMBLED_DEPTH: f64 = 10.0;
 
-/// How many genomes, how deep, what is in doubt and why, and what can be done next with the results of a run: the tables
-/// `clusters`, the dataset `data`, and `out`, which is not there yet.
+/// How many genomes, how deep, what is in doubt and why, and what can be done next with the results of a run: the
+/// tables `clusters`, the dataset `data`, and `out`, which does not exist yet.
 pub fn in_words(table: &GroupTable, clusters: &Path, data: &Path, out: &Path) -> String {
     let total: usize = table.groups.iter().map(|group| group.members).sum();
     let (genomes, rest): (Vec<&Group>, Vec<&Group>) =
@@ -52,7 +52,7 @@ fn reads_of(groups: &[&Group]) -> usize {
     groups.iter().map(|group| group.members).sum()
 }
 
-/// How deep they are and how large, where overlaps say so.
+/// Their depth and size, if known from overlaps.
 fn depths(table: &GroupTable, genomes: &[&Group]) -> String {
     let figures = |name: &str| -> Vec<f64> { genomes.iter().filter_map(|group| table.figure(group, name)).collect() };
     let (depths, sizes) = (figures("depth"), figures("genome_bp"));

@@ -29,7 +29,7 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     if path.is_dir() || is_parquet(path)? {
         return parquet(path);
     }
-    // What is no image may still be reads; what is an image but a bad one is told as such.
+    // A file that is not an image may still be reads; a bad image is reported as an image.
     match invar_micrographs::open(path) {
         Ok(file) => return Ok(image(path, &file)),
         Err(invar_micrographs::Error::NotAnImage { .. }) => {}
@@ -85,7 +85,7 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
     Ok(Summary { text, json })
 }
 
-/// Whether overlaps of the reads as they are now are kept with them, every byte right.
+/// Whether overlaps of the reads as they are now are stored with them, intact.
 fn has_overlaps(path: &Path, manifest: &Manifest) -> Result<bool> {
     if manifest.domain != invar_reads::DOMAIN {
         return Ok(false);
@@ -139,7 +139,7 @@ fn sentences(notes: &[Note]) -> Vec<String> {
     notes.iter().map(Note::to_string).collect()
 }
 
-/// Pages that are printed.
+/// Maximum number of pages that are printed.
 const LISTED_PAGES: usize = 12;
 
 fn parquet(path: &Path) -> Result<Summary> {
@@ -182,10 +182,10 @@ fn parquet(path: &Path) -> Result<Summary> {
     Ok(Summary { text, json })
 }
 
-/// Whether a file begins as Parquet does.
+/// Whether a file begins like Parquet.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// If it cannot be opened.
 pub fn is_parquet(path: &Path) -> Result<bool> {
     use std::io::Read;
     let mut magic = [0; 4];

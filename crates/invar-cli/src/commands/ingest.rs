@@ -54,10 +54,10 @@ pub fn reads(args: &IngestReads, common: &Common, ui: &Ui) -> Result<Summary> {
     take_in_reads(&inputs, &args.out, &config, ui)
 }
 
-/// The files that a sheet names. Pairs are found as the sheet says, else by `pairing`.
+/// The files named in a sheet. They are paired as the sheet says, else by `pairing`.
 ///
 /// # Errors
-/// All that is wrong with the sheet; where its files are in pairs and are said to be interleaved too.
+/// All errors in the sheet; also if its files are in pairs but declared to be interleaved.
 pub fn of_sheet(sheet: &Path, samples: &[String], pairing: Pairing) -> Result<Inputs> {
     let inputs = Inputs::of_sheet(sheet, samples)?;
     match (inputs.pairing, pairing) {
@@ -76,10 +76,10 @@ pub fn of_sheet(sheet: &Path, samples: &[String], pairing: Pairing) -> Result<In
     }
 }
 
-/// Reads into a dataset directory.
+/// Ingests reads into a dataset directory.
 ///
 /// # Errors
-/// Those of the domain.
+/// As the domain.
 pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
     let summary = {
         let bar = ui.bar("ingest", Unit::Bytes);
@@ -90,7 +90,7 @@ pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui
     Ok(describe(&summary, out))
 }
 
-/// A dataset of nothing is what was asked for, but hardly what was meant.
+/// Warns of an empty dataset, which is what was requested, but hardly what was meant.
 fn warn_of_nothing(manifest: &Manifest, out: &Path, sample: &str, ui: &Ui) {
     if manifest.num_rows() == 0 {
         ui.warn(&format!("{}: not one {sample} was kept; the counts say why", out.display()));

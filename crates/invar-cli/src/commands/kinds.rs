@@ -1,4 +1,4 @@
-//! What groups of grains say of the specimens, in plain words.
+//! What groups of grains suggest about the specimens, in plain words.
 
 use anyhow::Result;
 use invar_cluster::{
@@ -17,16 +17,16 @@ use crate::{
     ui::{counted, thousands},
 };
 
-/// Groups of which it is said what sets them apart.
+/// Maximum number of groups whose distinguishing features are described.
 const DESCRIBED: usize = 8;
-/// Images that are named.
+/// Maximum number of images that are named.
 const NAMED: usize = 5;
 
-/// How many kinds of grains, how sure, what is in doubt and why, and what to look at next. `found` is what the clustering
-/// tried, `evaluation` what was measured afterwards.
+/// How many kinds of grains, how certain, what is in doubt and why, and what to look at next. `found` is what the
+/// clustering tried, `evaluation` what was measured afterwards.
 ///
 /// # Errors
-/// When the dataset's manifest cannot be read.
+/// If the dataset's manifest cannot be read.
 pub fn in_words(table: &GroupTable, found: &Value, evaluation: &Value, results: &ResultDir) -> Result<String> {
     let manifest = Manifest::read(&results.data())?;
     let doubtful = doubtful_images(&manifest.facts["images"]);
@@ -113,7 +113,7 @@ fn words(
     text
 }
 
-/// The next best number of groups, where it is close.
+/// The next best number of groups, if it is close.
 fn runner_up(found: &Value) -> String {
     let tried: Vec<Candidate> = serde_json::from_value(found["candidates"].clone()).unwrap_or_default();
     let Some(taken) = tried.iter().find(|one| one.chosen) else { return String::new() };
@@ -126,7 +126,7 @@ fn runner_up(found: &Value) -> String {
     format!("\n  the next best number is {number}, {words} (score {theirs:.2} to {ours:.2})")
 }
 
-/// Share of the best score from which another is close.
+/// Fraction of the best score from which another is close.
 const CLOSE: f64 = 0.9;
 
 fn score(one: &Candidate) -> f64 {

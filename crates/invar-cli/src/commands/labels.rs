@@ -12,7 +12,7 @@ use invar_embeddings::KEY;
 
 use crate::exit::BadInput;
 
-/// The column of names, and the one that tells samples of one name apart.
+/// The column of names, and the ones that distinguish samples with the same name.
 const ID: &str = "id";
 const SOURCE: &str = "source";
 
@@ -25,27 +25,27 @@ pub struct Labels {
     rows: Rows,
 }
 
-/// By what the rows of a table name samples.
+/// How the rows of a table identify samples.
 #[derive(Clone)]
 enum Rows {
-    /// Labels by source and name; the source is empty where the table has none.
+    /// Labels by source and name; the source is empty if the table has none.
     ByName { has_source: bool, labels: HashMap<String, HashMap<String, String>> },
-    /// Name (empty where the table has none) and label by key.
+    /// Name (empty if the table has none) and label by key.
     ByKey(HashMap<u64, (String, String)>),
 }
 
-/// A sample, as a table can name it.
+/// A sample, with everything a table can identify it by.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
-    /// What a person calls it.
+    /// Its human-readable name.
     pub id: &'a str,
-    /// The file that it came from, where that is known.
+    /// The file it came from, if known.
     pub source: Option<&'a str>,
-    /// The number of that file, likewise.
+    /// The number of that file, if known.
     pub source_number: Option<u64>,
-    /// Its key, likewise.
+    /// Its key, if known.
     pub key: Option<u64>,
-    /// Of a second mate, the number of the first among the samples: they are of one fragment, and share a label.
+    /// For a second mate, the index of the first among the samples: they are of one fragment, and share a label.
     pub first_mate: Option<usize>,
 }
 
@@ -61,7 +61,7 @@ impl<'a> From<&'a SampleName> for Named<'a> {
     }
 }
 
-/// A column as labels, a text each: what numbers and flags say when they are printed.
+/// A column as labels, one text each: numbers and flags as printed.
 pub fn as_labels(column: &Column) -> Vec<Option<String>> {
     fn texts<T: ToString>(values: &[Option<T>]) -> Vec<Option<String>> {
         values.iter().map(|value| value.as_ref().map(T::to_string)).collect()
@@ -78,12 +78,12 @@ pub fn as_labels(column: &Column) -> Vec<Option<String>> {
 }
 
 impl Labels {
-    /// Reads a tab-separated table with a header. Its rows name samples by the column `key`; or by `id`, and by `source`
-    /// too where it is there. The labels are in `column`, by default the first that is none of these. Empty labels are
-    /// left out.
+    /// Reads a tab-separated table with a header. Its rows identify samples by the column `key`; or by `id`, and also
+    /// by `source` if it exists. The labels are in `column`, by default the first that is none of these. Empty labels
+    /// are left out.
     ///
     /// # Errors
-    /// When a column is missing, a row has another number of fields, a key is no number, or a sample has two different
+    /// If a column is missing, a row has another number of fields, a key is not a number, or a sample has two different
     /// labels.
     pub fn read(path: &Path, column: Option<&str>) -> Result<Self> {
         let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -142,11 +142,11 @@ impl Labels {
         Ok(Self { column: header[label_at].clone(), path: path.into(), rows })
     }
 
-    /// The label of each sample, `None` where the table has none.
+    /// The label of each sample, `None` if the table has none.
     ///
     /// # Errors
-    /// When not one sample has a label (the table is of others), when a row fits samples of several files, or when the
-    /// name that goes with a key is not that of the sample.
+    /// If no sample has a label (the table is for others), if a row fits samples of several files, or if the name that
+    /// goes with a key is not that of the sample.
     pub fn of<'a>(&'a self, samples: &[Named]) -> Result<Vec<Option<&'a str>>> {
         let mut labels = Vec::with_capacity(samples.len());
         let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
@@ -193,7 +193,7 @@ impl Labels {
         }
     }
 
-    /// Refuses that one row is of samples of two files.
+    /// Rejects a row that fits samples of two files.
     fn one_place(&self, first: &Named, second: &Named) -> Result<()> {
         if first.source == second.source && first.source_number == second.source_number {
             return Ok(());
@@ -263,7 +263,7 @@ mod tests {
         Named { id, source: Some(source), source_number: Some(number), key: Some(key), first_mate: None }
     }
 
-    /// A sample of which nothing but the name is known.
+    /// A sample of which only the name is known.
     fn bare(id: &str) -> Named<'_> {
         Named { id, source: None, source_number: None, key: None, first_mate: None }
     }
@@ -274,7 +274,7 @@ mod tests {
         let samples = [bare("a"), bare("b")];
         assert_eq!(read(text, None).unwrap().of(&samples).unwrap(), [Some("E. coli"), None]);
         assert_eq!(read(text, Some("strand")).unwrap().of(&samples).unwrap(), [Some("+"), Some("-")]);
-        // A column that names samples can be the labels.
+        // A column that usually identifies samples can be the labels.
         let text = "id\tsource\na\tx\nb\ty\n";
         assert_eq!(read(text, Some("source")).unwrap().of(&samples).unwrap(), [Some("x"), Some("y")]);
         assert!(read(text, None).err().unwrap().to_string().ends_with("expected a column of labels, found id, source"));
@@ -307,12 +307,12 @@ mod tests {
         assert_eq!(read(by_source, None).unwrap().of(&contigs).unwrap(), [Some("E. coli"), Some("B. subtilis")]);
         let by_key = "key\tspecies\n50\tB. subtilis\n";
         assert_eq!(read(by_key, None).unwrap().of(&contigs).unwrap(), [None, Some("B. subtilis")]);
-        // Two files of one path, ingested in two places.
+        // Two files with the same path, ingested in two places.
         let images = [sample("a#1", "img/a.png", 10, 10), sample("a#1", "img/a.png", 50, 50)];
         let by_source = read("id\tsource\tphase\na#1\timg/a.png\tferrite\n", None).unwrap();
         let error = by_source.of(&images).unwrap_err().to_string();
         assert!(error.contains("img/a.png (key 10) and one of img/a.png (key 50): a column `key`"), "{error}");
-        // Reads of one name in one file cannot be told apart by a person either.
+        // Reads with the same name in one file are indistinguishable to a person, too.
         let reads = [sample("r", "x.fq", 10, 10), sample("r", "x.fq", 10, 11)];
         assert_eq!(read("id\tx\nr\t1\n", None).unwrap().of(&reads).unwrap(), [Some("1"), Some("1")]);
     }

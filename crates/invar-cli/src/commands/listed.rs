@@ -1,4 +1,4 @@
-//! A directory of files that a command writes, and which of them are Invar's: those that its list names.
+//! A directory of files that a command writes, with a list of those that are Invar's.
 
 use std::{
     fs, io,
@@ -17,19 +17,19 @@ use crate::{
 /// The directories of one command.
 #[derive(Clone, Copy)]
 pub struct Listed {
-    /// The command, as it is typed.
+    /// The command, as typed.
     pub command: &'static str,
-    /// Name of the list of the files; written last.
+    /// Name of the file that lists the others; written last.
     pub list: &'static str,
 }
 
-/// A directory that one of these commands holds, from its start to its end.
+/// A directory held by one of these commands, from its start to its end.
 pub struct Held<'a> {
     listed: Listed,
     out: &'a Path,
-    /// What is replaced: paths inside it.
+    /// What will be replaced: paths inside it.
     old: Vec<PathBuf>,
-    /// None where a file is in its place.
+    /// `None` if a file is in its place.
     _lock: Option<Lock>,
 }
 
@@ -40,11 +40,11 @@ struct List {
 }
 
 impl Listed {
-    /// Holds `out`, into which files may be written.
+    /// Holds `out`, for writing files into it.
     ///
     /// # Errors
-    /// [`Usage`] where the command wrote there already, unless that is to be replaced, or there is anything that it did not
-    /// write; when another command holds it.
+    /// [`Usage`] if the command has already written there, unless that is to be replaced, or there is anything that it
+    /// did not write; if another command holds it.
     pub fn hold<'a>(self, out: &'a Path, common: &Common) -> Result<Held<'a>> {
         let lock = || Lock::directory(out).with_context(|| out.display().to_string());
         let lock = (out.is_dir() || !out.exists()).then(lock).transpose()?;
@@ -76,7 +76,7 @@ impl Listed {
         }
         let list: List =
             serde_json::from_slice(&text).map_err(|error| BadInput(format!("{}: {error}", path.display())))?;
-        // Only what lies in the directory itself was written.
+        // Only files directly in the directory can be ours.
         let is_name = |file: &PathBuf| matches!(file.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
         let mut files: Vec<PathBuf> = list.files.into_iter().map(PathBuf::from).filter(is_name).collect();
         files.push(self.list.into());
@@ -85,11 +85,11 @@ impl Listed {
 }
 
 impl Held<'_> {
-    /// Writes by `fill` into a directory beside, lists what is there, and puts it in the place of the old files. What was begun
-    /// is removed where that fails.
+    /// Lets `fill` write into a temporary directory, lists the files, and replaces the old files by them. If that
+    /// fails, everything begun is removed.
     ///
     /// # Errors
-    /// Those of `fill`; when the system refuses, or a new file has the name of one that is not Invar's.
+    /// As `fill`; if the system fails, or a new file has the name of one that is not Invar's.
     pub fn write<T>(self, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let replacement = Replacement::of(self.out);
         let written =
@@ -100,7 +100,7 @@ impl Held<'_> {
                 },
             );
         written.inspect_err(|_| {
-            // What cannot be removed will be when the command is given again.
+            // What cannot be removed now will be when the command is repeated.
             let _ = replacement.discard();
         })
     }

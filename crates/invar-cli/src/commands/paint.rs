@@ -19,9 +19,9 @@ use crate::{
     ui::{Summary, Ui, Unit, counted},
 };
 
-/// The directories that hold paintings.
+/// The output directories with painted images.
 const PAINTED: Listed = Listed { command: "invar paint", list: "painted.json" };
-/// How much of the cluster's colour covers the image.
+/// Opacity of the cluster's colour over the image.
 const OPACITY: f32 = 0.4;
 const PAPER: Rgb = [255, 255, 255];
 const INK: Rgb = [20, 20, 20];
@@ -46,7 +46,7 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     Ok(Summary { text, json })
 }
 
-/// One image after the other, so that the memory is that of one.
+/// One image at a time, so that only one is in memory.
 fn paint_all(clustered: &Clustered, out: &Path, max_side: u32, ui: &Ui) -> Result<usize> {
     let bar = ui.bar("paint", Unit::Items);
     let num_images = clustered.dataset.num_images();
@@ -67,21 +67,21 @@ fn paint_all(clustered: &Clustered, out: &Path, max_side: u32, ui: &Ui) -> Resul
     Ok(num_images)
 }
 
-/// Which grain each pixel of an image shows: 4 bytes a pixel.
+/// Which grain each pixel of an image shows: 4 bytes per pixel.
 pub struct Painting<'a> {
     width: usize,
     height: usize,
-    /// Number of the grain + 1; 0 is background. `[height, width]`.
+    /// Index of the grain + 1; 0 is background. `[height, width]`.
     owners: Vec<u32>,
     clusters: &'a [Option<i32>],
 }
 
 impl<'a> Painting<'a> {
-    /// Of the image's grains, whose clusters these are. Where tiles overlap, a pixel shows the one whose centre is
+    /// For the image's grains, which have these clusters. Where tiles overlap, a pixel shows the one whose centre is
     /// nearest.
     ///
     /// # Panics
-    /// When there are not as many clusters as grains.
+    /// If the numbers of clusters and grains differ.
     pub fn new(image: &Arc<StoredImage>, clusters: &'a [Option<i32>]) -> Self {
         assert_eq!(clusters.len(), image.regions().len(), "clusters of the image's grains");
         let pixels = image.pixels();
@@ -106,8 +106,8 @@ impl<'a> Painting<'a> {
         LabelMap { width: self.width, height: self.height, labels }
     }
 
-    /// The label of the grain that every pixel shows, as the image's own table of grains has it; 0 where there is none, or it
-    /// was not clustered. In place.
+    /// The label of the grain that every pixel shows, as in the image's own table of grains; 0 where there is none, or
+    /// it was not clustered. In place.
     pub fn into_instances(mut self, image: &StoredImage) -> LabelMap {
         let mut labels = std::mem::take(&mut self.owners);
         for owner in &mut labels {
@@ -121,7 +121,7 @@ impl<'a> Painting<'a> {
         self.clusters.get((owner as usize).checked_sub(1)?).copied().flatten()
     }
 
-    /// The image under its clusters: a translucent fill, the outlines of the grains solid, the legend below. At most
+    /// The image under its clusters: a translucent fill, solid outlines of the grains, and the legend below. At most
     /// about `max_side` pixels wide and high.
     pub fn overlay(&self, image: &StoredImage, sizes: &[(i32, usize)], max_side: u32) -> Picture {
         let look = Look::at_image(image);
@@ -143,7 +143,7 @@ impl<'a> Painting<'a> {
                     continue;
                 };
                 let colour = palette::colour(cluster);
-                // The upper and the left edge of an image are no outline.
+                // The upper and the left edge of an image are not outlines.
                 let is_outline = x > 0 && owner(x - 1, y) != own
                     || y > 0 && owner(x, y - 1) != own
                     || x + 1 < width && owner(x + 1, y) == 0
@@ -156,8 +156,8 @@ impl<'a> Painting<'a> {
     }
 }
 
-/// Gives the pixels of box `number` that belong to its grain to it, but for those nearer to the centre of another grain
-/// that has them already.
+/// Assigns the pixels of box `number` that belong to its grain to it, except those nearer to the centre of another
+/// grain that already has them.
 fn cover(owners: &mut [u32], width: usize, boxes: &[[u32; 4]], number: usize, belongs: impl Fn(u32, u32) -> bool) {
     let [top, left, bottom, right] = boxes[number];
     for row in top..bottom {
@@ -214,7 +214,7 @@ impl Legend {
     }
 }
 
-/// A name for the files of an image: without directories, and its own.
+/// A unique name for the files of an image, without directories.
 pub fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
     let plain = name.replace(['/', '\\'], "_");
     let mut candidate = plain.clone();

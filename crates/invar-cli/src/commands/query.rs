@@ -34,7 +34,7 @@ pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
         let inputs: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         output::check_file(out, common, &inputs)?;
     }
-    // From here on nobody else writes it.
+    // From here on nobody else can write it.
     let begin = |path: &PathBuf| AtomicFile::create(path).with_context(|| path.display().to_string());
     let file = args.out.as_ref().map(begin).transpose()?;
     memory::limit(args.memory_bytes);
@@ -58,17 +58,17 @@ pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
     Ok(Summary::nothing())
 }
 
-/// Where the answer holds embeddings, it is an EMB of the model that made them; else a table that a query made.
+/// If the answer contains embeddings, it is an EMB of the model that made them; otherwise a table made by a query.
 fn provenance(table: &Table, sql: &str) -> Provenance {
     let mut provenance = table.provenance().unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), 0));
     provenance.extra.insert("query".into(), json!(sql));
     provenance
 }
 
-/// The form that is asked for, by name or by the ending of the output.
+/// The requested format, by name or by the extension of the output.
 ///
 /// # Errors
-/// When the ending says nothing, or a terminal cannot show it.
+/// If the extension is unknown, or a terminal cannot show the format.
 pub(super) fn form(format: Option<Format>, out: Option<&Path>) -> Result<Form> {
     let format = match (format, out) {
         (Some(format), _) => format,
@@ -104,7 +104,7 @@ fn by_ending(out: &Path) -> Option<Format> {
     })
 }
 
-/// Says where a query is about keys and a file has none.
+/// Adds a hint if a query is about keys and a file has none.
 fn with_hint(error: EmbeddingsError, files: &[NamedFile]) -> anyhow::Error {
     let lacks_keys = |file: &&NamedFile| {
         let info = invar_embeddings::info(&file.path);
@@ -120,7 +120,7 @@ fn with_hint(error: EmbeddingsError, files: &[NamedFile]) -> anyhow::Error {
     }
 }
 
-/// Characters of a line: what the terminal has, and no limit into a pipe.
+/// Characters per line: those of the terminal, without limit into a pipe.
 fn width() -> usize {
     if std::io::stdout().is_terminal() { usize::from(console::Term::stdout().size().1) } else { 0 }
 }

@@ -28,10 +28,10 @@ use crate::{
     ui::{Summary, Ui, counted, thousands},
 };
 
-/// Memory that a sample takes at the most, measured: the table of clusters, a column, and both as they are read.
+/// Maximum memory per sample, measured: the table of clusters, a column, and both while they are read.
 const BYTES_A_ROW: usize = 400;
 
-/// Colours before they come again; see [`palette::colour`].
+/// Number of colours before they repeat; see [`palette::colour`].
 const NUM_COLOURS: i32 = 21;
 
 /// `invar report`
@@ -47,12 +47,13 @@ pub fn run(args: &Report, common: &Common, ui: &Ui) -> Result<Summary> {
     write(&results, &args.out, args.title.as_deref(), ui)
 }
 
-/// Writes the report of `results` to `out`, whatever is there. What the results lack is left out, and said in its place.
+/// Writes the report of `results` to `out`, replacing any file. What is missing in the results is left out, and noted
+/// in its place.
 ///
 /// # Errors
-/// When a file of the results is damaged, or of others, or the page cannot be written.
+/// If a file of the results is damaged, or of other results, or the page cannot be written.
 pub fn write(results: &ResultDir, out: &Path, title: Option<&str>, ui: &Ui) -> Result<Summary> {
-    // From here on nobody else writes it.
+    // From here on nobody else can write it.
     let file = AtomicFile::create(out).with_context(|| out.display().to_string())?;
     let num_rows = invar_embeddings::info(&results.clusters())?.num_rows;
     check_memory(
@@ -96,7 +97,7 @@ pub fn write(results: &ResultDir, out: &Path, title: Option<&str>, ui: &Ui) -> R
     Ok(Summary { text, json })
 }
 
-/// The rows that are shown: all, or as many as there may be, drawn at random, in order.
+/// The rows that are shown: all, or as many as allowed, drawn at random, in order.
 fn chosen(num_rows: usize) -> Vec<usize> {
     if num_rows <= MAX_POINTS {
         return (0..num_rows).collect();
@@ -107,7 +108,7 @@ fn chosen(num_rows: usize) -> Vec<usize> {
     rows
 }
 
-/// The directory's name; of `.` that of where it is.
+/// The directory's name; for `.`, that of the actual directory.
 fn title_of(directory: &Path) -> String {
     let resolved = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
     resolved.file_name().map_or_else(|| "Report".into(), |name| path::text(Path::new(name)))
@@ -127,7 +128,7 @@ pub(super) fn noun(provenance: &Provenance) -> String {
     noun.unwrap_or("samples").to_owned()
 }
 
-/// The columns that the domain makes figures of groups of.
+/// The columns from which the domain computes figures of groups.
 fn telling(provenance: &Provenance) -> Vec<String> {
     let said = provenance.extra.get(groups::GROUP_FIGURES);
     let asked: GroupFigures = said.and_then(|said| serde_json::from_value(said.clone()).ok()).unwrap_or_default();
@@ -174,7 +175,7 @@ fn headline(table: &ClusterTable, noun: &str) -> String {
     )
 }
 
-/// How sure the clusters are, in words.
+/// How reliable the clusters are, in words.
 fn doubts(clusters: &Table, table: &ClusterTable, noun: &str) -> Vec<String> {
     let column = |name: &str| clusters.columns.iter().position(|column| column == name);
     let mut sentences = vec![];
@@ -198,7 +199,7 @@ fn doubts(clusters: &Table, table: &ClusterTable, noun: &str) -> Vec<String> {
     sentences
 }
 
-/// The table of the clusters as it was written, where it is there.
+/// The table of the clusters as written, if it exists.
 fn cluster_rows(path: &PathBuf) -> Result<Option<Table>> {
     if !path.is_file() {
         return Ok(None);
@@ -233,7 +234,7 @@ fn cluster_rows(path: &PathBuf) -> Result<Option<Table>> {
     Ok(Some(Table { caption: String::new(), columns: kept(&columns), rows }))
 }
 
-/// Words of a name in a column or key.
+/// The words of a column name or key.
 pub(super) fn words(name: &str) -> String {
     name.replace('_', " ")
 }

@@ -1,4 +1,4 @@
-//! Whether one network made two embeddings.
+//! Checks that two embeddings were made by the same network.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::exit::BadInput;
 /// Checks that the embeddings at `path` can be compared with those at `of`.
 ///
 /// # Errors
-/// When another network made them, another part of it was embedded, or one of the two cannot be read.
+/// If they were made by different networks or from different features, or one of the two cannot be read.
 pub fn check(of: &Path, path: &Path) -> Result<()> {
     let (old, new) = (invar_embeddings::info(of)?, invar_embeddings::info(path)?);
     let model = |one: &Info| one.provenance.as_ref().and_then(|made| made.model_sha256.clone());

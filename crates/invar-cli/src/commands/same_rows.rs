@@ -1,4 +1,4 @@
-//! Whether a table of clusters is of some embeddings.
+//! Checks that a table of clusters belongs to some embeddings.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use invar_embeddings::{ClusterTable, Embeddings, KEY};
 
 use crate::exit::BadInput;
 
-/// Checks that the clusters are of the embeddings at `path`, row by row.
+/// Checks that the clusters belong to the embeddings at `path`, row by row.
 ///
 /// # Errors
-/// When they are of others, or the embeddings cannot be read.
+/// If they belong to others, or the embeddings cannot be read.
 pub fn check(path: &Path, table: &ClusterTable) -> Result<()> {
     let bad = |reason: String| BadInput(format!("{}: {reason}", path.display()));
     let has_keys = invar_embeddings::info(path)?.columns.iter().any(|column| column.name == KEY);
@@ -32,10 +32,10 @@ pub fn check(path: &Path, table: &ClusterTable) -> Result<()> {
     said(compared, path, table)
 }
 
-/// The same, of embeddings that were read from `path`.
+/// The same, for embeddings that were read from `path`.
 ///
 /// # Errors
-/// When the clusters are of others.
+/// If the clusters belong to others.
 pub fn check_read(embeddings: &Embeddings, path: &Path, table: &ClusterTable) -> Result<()> {
     let compared = match (&table.keys, &embeddings.keys) {
         (Some(keys), Some(found)) => differing(keys, found, |a, b| a == b),

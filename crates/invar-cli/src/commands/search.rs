@@ -27,39 +27,39 @@ use crate::{
     ui::{Summary, Ui, Unit, check_cancelled, counted, thousands},
 };
 
-/// Queries whose answers are looked at by `--recall`.
+/// Maximum number of queries used by `--recall`.
 const JUDGED: usize = 1_000;
 
-/// `invar search`, where every query is embedded.
+/// `invar search`, if every query is embedded.
 pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
     check_output(args, common)?;
     search(args, &args.query, common, ui)
 }
 
-/// Whether the answers may be written where they are to be, looked at before the work.
+/// Checks, before the work, whether the answers may be written to the output.
 ///
 /// # Errors
-/// When a file is there, or is an input.
+/// If a file exists there, or is an input.
 pub fn check_output(args: &Search, common: &Common) -> Result<()> {
     let Some(out) = &args.out else { return Ok(()) };
     let inputs: Vec<&Path> = args.query.iter().chain([&args.embeddings]).map(PathBuf::as_path).collect();
     output::check_file(out, common, &inputs)
 }
 
-/// Searches for what `files`, embeddings all of them, and the rest of the command line name.
+/// Searches for what `files`, all of them embeddings, and the rest of the command line name.
 ///
 /// # Errors
-/// When something is damaged or does not fit.
+/// If something is damaged or does not fit.
 pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Result<Summary> {
     let form = query::form(args.format, args.out.as_deref())?;
-    // From here on nobody else writes it.
+    // From here on nobody else can write it.
     let begin = |path: &PathBuf| AtomicFile::create(path).with_context(|| path.display().to_string());
     let file = args.out.as_ref().map(begin).transpose()?;
-    // Asked to stop while something is read, the command ends after that, and leaves nothing behind.
+    // If it is asked to stop while something is being read, the command ends after that, and leaves nothing behind.
     let _watched = ui.bar("read", Unit::Items);
     let queries = Queries::named(args, files)?;
     let plan = Plan { condition: args.condition.as_deref(), exact: args.exact, num_queries: queries.num() };
-    // A wrong condition is told before anything is read.
+    // A wrong condition is reported before anything is read.
     let kept = plan.condition.map(|condition| invar_embeddings::rows_where(&args.embeddings, condition)).transpose()?;
     let base = Base::open(&args.embeddings, &args.vectors.to_reader(), &plan, ui)?;
     check_cancelled()?;
@@ -102,7 +102,7 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
     Ok(Summary::nothing())
 }
 
-/// What was found, an answer a row.
+/// The search results, one answer per row.
 fn answers(ids: Vec<String>, keys: Vec<Option<i64>>, found: &Neighbors, number: impl Fn(u32) -> u32) -> Answers {
     let k = found.k;
     let each = |at: usize| std::iter::repeat_n(at, k);
@@ -115,7 +115,7 @@ fn answers(ids: Vec<String>, keys: Vec<Option<i64>>, found: &Neighbors, number: 
     }
 }
 
-/// Who made a file of answers, and of what.
+/// The provenance of a file of answers.
 fn provenance(args: &Search, found: &Value) -> Result<Provenance> {
     let of_embeddings = invar_embeddings::info(&args.embeddings)?.provenance;
     let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
@@ -138,7 +138,8 @@ impl Base {
         Ok(self.index.search(Rows::new(values, self.index.dim())?, &Request { k, own, exact }, &bar)?)
     }
 
-    /// The share of the answers that exact search gives too, over some of the queries, and how many these are.
+    /// The fraction of the answers that exact search finds too, over some of the queries, and how many queries were
+    /// used.
     fn measured_recall(&self, values: &[f32], own: &[Option<u32>], found: &Neighbors, ui: &Ui) -> Result<(f64, usize)> {
         let dim = self.index.dim();
         let num = values.len() / dim;
@@ -161,8 +162,8 @@ fn queries_of(num: usize) -> String {
     if num == 1 { "1 query".into() } else { format!("{} queries", thousands(num as u64)) }
 }
 
-/// Columns of EMB that say something of a sample to a person: those that figures of groups are made of, and those that
-/// say how it was taken. All of them where EMB does not say.
+/// Columns of EMB that are informative to a person: those used for figures of groups, and those that describe how the
+/// sample was taken. All of them if EMB does not define any.
 fn telling(embeddings: &Path) -> Result<Facts> {
     let info = invar_embeddings::info(embeddings)?;
     let extra = |name: &str| info.provenance.as_ref().and_then(|provenance| provenance.extra.get(name).cloned());
@@ -173,7 +174,7 @@ fn telling(embeddings: &Path) -> Result<Facts> {
     Ok(Facts::Telling(Some(of_figures.chain(shortcuts.suspects).collect())))
 }
 
-/// How many rows are searched, for a person.
+/// How many rows are searched, as text.
 fn rows(num: usize) -> String {
     format!("{} rows", thousands(num as u64))
 }

@@ -1,4 +1,4 @@
-//! `invar cluster --assign`: new samples into old clusters, or into none of them.
+//! `invar cluster --assign`: assigns new samples to old clusters, or to none of them.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ use crate::{
     ui::{Summary, Ui, Unit, counted, thousands},
 };
 
-/// Name of the method, as it is stored.
+/// Name of the method, as stored.
 const METHOD: &str = "assigned";
-/// Share of the samples in no cluster from which that is a warning.
+/// Fraction of the samples in no cluster from which there is a warning.
 const MANY: f64 = 0.5;
 
 /// `invar cluster EMB --assign CLUSTERS`
@@ -99,7 +99,7 @@ pub fn run(args: &Cluster, clusters: &Path, common: &Common, ui: &Ui) -> Result<
     Ok(Summary { text, json })
 }
 
-/// The embeddings that the clusters are of: as the user says, else where they were.
+/// The embeddings that the clusters belong to: as given by the user, or else where they were.
 fn clustered_embeddings(args: &Cluster, clusters: &Path, table: &ClusterTable) -> Result<PathBuf> {
     if let Some(of) = &args.of {
         return Ok(of.clone());
@@ -115,7 +115,7 @@ fn clustered_embeddings(args: &Cluster, clusters: &Path, table: &ClusterTable) -
     Ok(of)
 }
 
-/// What an axis of the old map is called.
+/// The name of an axis of the old map.
 fn axis(table: &ClusterTable) -> &'static str {
     match table.parameters["projection"]["method"].as_str() {
         Some("pca") => "principal component",

@@ -1,13 +1,14 @@
-//! How the number of clusters was chosen, in a table.
+//! How the number of clusters was chosen, as a table.
 
 use std::collections::BTreeMap;
 
 use invar_cluster::Candidate;
 
-/// Numbers of clusters that are listed; all that was tried is in CLUSTERS.
+/// Number of candidates that are listed; everything that was tried is in CLUSTERS.
 const LISTED: usize = 8;
 
-/// The best of each number of clusters, best first, one line each; `num_clusters` is what all samples came to.
+/// The best candidate for each number of clusters, best first, one line each; `num_clusters` is the number found for
+/// all samples.
 pub fn in_words(tried: &[Candidate], num_clusters: usize) -> String {
     let is_better = |a: &Candidate, b: &Candidate| (a.chosen, a.score) > (b.chosen, b.score);
     let mut of_numbers: BTreeMap<usize, &Candidate> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What is known of each cluster, beyond who is in it.
+//! What is known of each cluster, besides its members.
 
 use std::{
     fmt::{self, Display},
@@ -19,23 +19,23 @@ use serde_json::Value;
 
 use crate::{exit::Usage, ui::thousands};
 
-/// The key of the provenance under which [`GroupFigures`] are: what the domain said when the embeddings were made.
+/// The provenance key of the [`GroupFigures`], as defined by the domain when the embeddings were made.
 pub const GROUP_FIGURES: &str = "group_figures";
 
-/// Below which clusters are said not to be found again, and the names of what lies above (Hennig 2007).
+/// The confidence below which clusters count as not reproducible, and the names of the bands above (Hennig 2007).
 const BANDS: [(f32, &str); 4] = [
     (0.85, "found again as they are"),
     (0.75, "found again by and large"),
     (0.6, "found again in outline, their members in doubt"),
     (0.0, "NOT found again in halves of the samples: pieces or mixtures"),
 ];
-/// Clusters of a band that are named.
+/// Number of clusters named per band.
 const NAMED: usize = 12;
 
-/// Where the table goes that nobody named: beside CLUSTERS, with the ending `.tsv`.
+/// The default path of the table: next to CLUSTERS, with the extension `.tsv`.
 ///
 /// # Errors
-/// [`Usage`] where a file is there that is no such table, so that `--force` replaces none that was not meant.
+/// [`Usage`] if there is a file that is not such a table, so that `--force` never replaces an unintended one.
 pub fn beside(clusters: &Path) -> Result<PathBuf> {
     let path = clusters.with_extension("tsv");
     let first = b"cluster\t";
@@ -48,13 +48,13 @@ pub fn beside(clusters: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Columns that are no facts about the samples.
+/// Columns that are not facts about the samples.
 const NO_FACTS: [&str; 3] = ["id", KEY, EMBEDDING];
 
-/// The table of clusters of embeddings, and what sets each apart in the columns of theirs.
+/// The table of clusters of embeddings, and what sets each apart in the embeddings' columns.
 ///
 /// # Errors
-/// When a column of theirs cannot be read.
+/// If a column cannot be read.
 pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Result<GroupTable> {
     let said = embeddings.provenance.as_ref().and_then(|provenance| provenance.extra.get(GROUP_FIGURES));
     let asked: GroupFigures = said.and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default();
@@ -66,12 +66,12 @@ pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Resul
     let columns = known.into_iter().map(|name| embeddings.column(name)).collect::<Result<Vec<_>, _>>()?;
     let mut table = GroupTable::new(rows, of, &asked, &columns)?;
     drop(columns);
-    // What is only asked whether it is there may be a name.
+    // A column used only to see whether it has a value may be a name.
     let measures = asked.figures.iter().filter(|figure| !matches!(figure.rule, FigureRule::Missing { .. }));
     let telling: Vec<&str> = measures.flat_map(|figure| figure.columns()).collect();
     let mut contrasts = Contrasts::new(of.labels, &telling);
     for name in there.iter().filter(|name| !NO_FACTS.contains(&name.as_str())) {
-        // A type that is none of facts (a list) has no contrast.
+        // Other types (a list) have no contrasts.
         if let Ok(column) = embeddings.column(name) {
             contrasts.add(&column)?;
         }
@@ -80,10 +80,10 @@ pub fn table(embeddings: &Embeddings, rows: Rows<'_>, of: Labelled<'_>) -> Resul
     Ok(table)
 }
 
-/// The same, of tables that were written, and what the clustering found beside the clusters.
+/// The same, from tables that were written, and what the clustering found besides the clusters.
 ///
 /// # Errors
-/// When a table cannot be read, or they are not of each other.
+/// If a table cannot be read, or they do not belong together.
 pub fn read(embeddings: &Path, clusters: &Path) -> Result<(GroupTable, Value)> {
     let clustered = ClusterTable::read(clusters)?;
     let embeddings_of = Embeddings::read(embeddings)?;
@@ -100,7 +100,7 @@ pub fn read(embeddings: &Path, clusters: &Path) -> Result<(GroupTable, Value)> {
     Ok((table, clustered.found))
 }
 
-/// How sure the clusters are, where that is known: a line a band of confidence, and one for the doubtful members.
+/// How reliable the clusters are, if known: one line per band of confidence, and one for the doubtful members.
 pub fn in_words(table: &GroupTable) -> String {
     let known: Vec<(i32, f32)> =
         table.groups.iter().filter_map(|group| Some((group.cluster, group.confidence?))).collect();
@@ -115,7 +115,7 @@ pub fn in_words(table: &GroupTable) -> String {
     text
 }
 
-/// Some groups by their numbers; of many the first.
+/// Some groups by their numbers; if there are many, the first ones.
 pub struct NamedGroups {
     /// How many there are.
     pub number: usize,
@@ -123,7 +123,7 @@ pub struct NamedGroups {
 }
 
 impl NamedGroups {
-    /// Those whose confidence is in the last band, if any.
+    /// Those whose confidence is in the lowest band, if any.
     pub fn not_found_again<'a>(groups: impl Iterator<Item = &'a Group>) -> Option<Self> {
         let least = BANDS[BANDS.len() - 2].0;
         let unsure = groups.filter(|group| group.confidence.is_some_and(|confidence| confidence < least));
@@ -144,16 +144,16 @@ impl Display for NamedGroups {
     }
 }
 
-/// A part in per cent of the whole.
+/// A part as a percentage of the whole.
 pub fn share(part: usize, whole: usize) -> String {
     let percent = 100.0 * part as f64 / whole.max(1) as f64;
     if part > 0 && percent < 1.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
-/// For each band of confidence that there is, how many clusters are in it and which: `(cluster, confidence)`.
+/// For each band of confidence that occurs, how many clusters are in it and which: `(cluster, confidence)`.
 pub fn bands(known: &[(i32, f32)]) -> Vec<String> {
     let mut said = vec![];
-    // All of the rows are all of any half.
+    // A single cluster of all rows is trivially found in any half.
     if known.len() < 2 {
         return said;
     }

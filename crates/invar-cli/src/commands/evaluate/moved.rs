@@ -1,4 +1,4 @@
-//! Two embeddings of the same samples, as they lie and moved: is each sample found by its own?
+//! Two embeddings of the same samples, untransformed and transformed: does each sample find itself?
 
 use std::{collections::HashMap, path::Path};
 
@@ -14,11 +14,11 @@ use crate::{
     ui::{Significant, thousands},
 };
 
-/// Samples that are looked for, drawn at random where there are more. They are looked for among all.
+/// Maximum number of queries, drawn at random if there are more. They are searched for among all samples.
 const MAX_QUERIES: usize = 10_000;
 
-/// Looks for the embeddings at `other` among `embeddings`, and the other way round; with labels also whether the nearest
-/// other sample is of the same label.
+/// Searches for the embeddings at `other` among `embeddings`, and vice versa; with labels, also whether the nearest
+/// other sample has the same label.
 pub fn compare(
     report: &mut Report,
     embeddings: &Embeddings,
@@ -72,7 +72,7 @@ pub fn compare(
     Ok(())
 }
 
-/// Where each of `keys` is among `all`.
+/// The index of each of `keys` in `all`.
 fn rows_of_keys(keys: &[i64], all: &[i64], path: &Path) -> Result<Vec<usize>> {
     let rows: HashMap<i64, usize> = all.iter().enumerate().map(|(row, &key)| (key, row)).collect();
     let find = |key: &i64| {
@@ -82,7 +82,7 @@ fn rows_of_keys(keys: &[i64], all: &[i64], path: &Path) -> Result<Vec<usize>> {
     Ok(keys.iter().map(find).collect::<Result<_, _>>()?)
 }
 
-/// Where each of `ids` is among `all`, of embeddings without keys.
+/// The index of each of `ids` in `all`, for embeddings without keys.
 fn own_rows(ids: &[String], all: &[String], path: &Path) -> Result<Vec<usize>> {
     if ids == all {
         return Ok((0..ids.len()).collect());
@@ -133,7 +133,7 @@ mod tests {
     fn rows_are_matched_by_name() {
         let path = Path::new("b.parquet");
         assert_eq!(own_rows(&names("c a"), &names("a b c"), path).unwrap(), [2, 0]);
-        // Mates have one name; in the same order they are told apart.
+        // Mates share a name; in the same order they can be distinguished.
         assert_eq!(own_rows(&names("a a"), &names("a a"), path).unwrap(), [0, 1]);
         let error = own_rows(&names("a"), &names("a a"), path).unwrap_err().to_string();
         assert!(error.contains("\"a\" is given twice"), "{error}");

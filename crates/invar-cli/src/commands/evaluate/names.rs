@@ -1,4 +1,4 @@
-//! The samples of embeddings, as a table of labels names them.
+//! The samples of embeddings, as named in a table of labels.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use invar_embeddings::Embeddings;
 
 use crate::commands::labels::Named;
 
-/// What embeddings know of each sample beside its place in the sphere.
+/// What embeddings know of each sample besides its vector.
 pub struct Names<'a> {
     embeddings: &'a Embeddings,
     sources: Option<Vec<Option<String>>>,
@@ -18,10 +18,10 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Reads the columns `source` and `mate` of the embeddings at `path`, where they are there.
+    /// Reads the columns `source` and `mate` of the embeddings at `path`, if they exist.
     ///
     /// # Errors
-    /// When the file is damaged.
+    /// If the file is damaged.
     pub fn of(embeddings: &'a Embeddings, path: &Path) -> Result<Self> {
         let there = invar_embeddings::info(path)?.columns;
         let column = |name: &str| match there.iter().any(|column| column.name == name) {
@@ -36,7 +36,7 @@ impl<'a> Names<'a> {
         Ok(Self { embeddings, sources, mates, source_numbers })
     }
 
-    /// One a row.
+    /// One per row.
     pub fn named(&self) -> Vec<Named<'_>> {
         let keys = self.embeddings.keys.as_ref();
         let named = |(row, id): (usize, &'a String)| {
@@ -44,7 +44,7 @@ impl<'a> Names<'a> {
             Named {
                 id,
                 source: self.sources.as_ref().and_then(|sources| sources[row].as_deref()),
-                // The last that begins at or before the key.
+                // The last one that starts at or before the key.
                 source_number: key.and_then(|key| {
                     let after = self.source_numbers.partition_point(|&number| number <= key);
                     self.source_numbers.get(after.checked_sub(1)?).copied()
@@ -56,7 +56,7 @@ impl<'a> Names<'a> {
         self.embeddings.ids.iter().enumerate().map(named).collect()
     }
 
-    /// Mates are neighbours, the first one first.
+    /// Mates are neighbours, first mate first.
     fn first_mate(&self, row: usize) -> Option<usize> {
         let (mates, first) = (self.mates.as_ref()?, row.checked_sub(1)?);
         (mates[row] == Some(2) && mates[first] == Some(1)).then_some(first)

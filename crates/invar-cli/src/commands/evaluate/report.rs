@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::ui::{Significant, thousands};
 
-/// What a command found, for a person and for a program.
+/// The results of a command, for people and for programs.
 #[derive(Default)]
 pub struct Report {
     /// Lines.
@@ -25,7 +25,7 @@ impl Report {
         self.json.insert(key.into(), value);
     }
 
-    /// What the next figures are of.
+    /// Starts a group of figures under a heading.
     pub fn heading(&mut self, text: &str) {
         self.text += &format!("\n{text}\n");
     }
@@ -33,7 +33,7 @@ impl Report {
     /// Means over runs; accuracy is that of the best one-to-one assignment of clusters to labels.
     pub fn scores(&mut self, heading: &str, key: &str, runs: &[Scores]) {
         let mean = |of: fn(&Scores) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
-        // Not known above a thousand labels.
+        // Not computed above a thousand labels.
         let accuracy = mean(|s| s.hungarian_accuracy.unwrap_or(f64::NAN));
         let figures = [
             ("accuracy", "accuracy", accuracy),

@@ -1,4 +1,4 @@
-//! Shortcuts: what the embedding gives away that it should not know.
+//! Shortcuts: what the embedding reveals but should not know.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use super::{Probes, Questions, report::Report};
 use crate::{commands::labels::as_labels, exit::Usage};
 
-/// The key of the provenance under which [`Shortcuts`] are: what the domain said when the embeddings were made.
+/// The provenance key of the [`Shortcuts`], as defined by the domain when the embeddings were made.
 pub const SHORTCUTS: &str = "shortcuts";
 
-/// Distinct numbers up to which a column of them is one of classes.
+/// Number of distinct values up to which a numeric column is treated as classes.
 const MAX_NUMBER_CLASSES: usize = 10;
 
-/// Probes columns of the embeddings at `path`, but for the column of labels, which is meant to be told.
+/// Probes columns of the embeddings at `path`, except for the column of labels, which should be predictable.
 pub fn probe(
     report: &mut Report,
     path: &Path,
@@ -46,7 +46,7 @@ pub fn probe(
     let groups = Groups::of(embeddings, &shortcuts.group, &there)?;
     let mut found = vec![];
     for name in names {
-        // A type that is none of facts (a list) cannot be probed.
+        // Other types (a list) cannot be probed.
         let Ok(column) = embeddings.column(&name) else { continue };
         let score = score(rows, &column, groups.for_column(&name), questions.seed)?;
         if named || score.is_some() {
@@ -57,7 +57,7 @@ pub fn probe(
     Ok(())
 }
 
-/// What the domain said of the columns; of embeddings that were not made by `invar embed`, what any of them may have.
+/// The columns as classified by the domain; for embeddings not made by `invar embed`, those that any may have.
 fn shortcuts(embeddings: &Embeddings, there: &[String]) -> Shortcuts {
     let said = embeddings.provenance.as_ref().and_then(|provenance| provenance.extra.get(SHORTCUTS));
     let said = said.and_then(|value| serde_json::from_value(value.clone()).ok());
@@ -68,7 +68,7 @@ fn shortcuts(embeddings: &Embeddings, there: &[String]) -> Shortcuts {
     })
 }
 
-/// The suspects that are there, in the order of the columns.
+/// The suspect columns that exist, in the order of the columns.
 fn usual(shortcuts: &Shortcuts, there: &[String], label_column: Option<&str>) -> Vec<String> {
     let is_usual = |name: &&String| shortcuts.suspects.contains(name) && Some(name.as_str()) != label_column;
     there.iter().filter(is_usual).cloned().collect()

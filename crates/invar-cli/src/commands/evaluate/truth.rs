@@ -1,4 +1,4 @@
-//! What known labels say of the embeddings.
+//! Agreement of the embeddings with known labels.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,14 +18,14 @@ use serde_json::json;
 use super::{Questions, report::Report};
 use crate::{exit::BadInput, ui::thousands};
 
-/// Labels above which the table of labels and clusters is left out: nobody reads it.
+/// Number of labels above which the table of labels and clusters is omitted: nobody would read it.
 const MAX_TABLE_LABELS: usize = 40;
 
 /// The true label of each row, and where they came from.
 pub struct Truth<'a> {
     /// Name of the column.
     pub column: &'a str,
-    /// One a row.
+    /// One per row.
     pub labels: Vec<Option<&'a str>>,
 }
 
@@ -92,7 +92,7 @@ fn clusters_of(path: &Path, embeddings: &Embeddings) -> Result<Vec<i32>> {
     let table = ClusterTable::read(path)?;
     let same_keys = match (&table.keys, &embeddings.keys) {
         (Some(found), Some(expected)) => found == expected,
-        // Of an older version: the names, in their order, must do.
+        // From an older version: the names, in their order, must suffice.
         _ => true,
     };
     if table.ids != embeddings.ids || !same_keys {
@@ -107,7 +107,7 @@ fn clusters_of(path: &Path, embeddings: &Embeddings) -> Result<Vec<i32>> {
     Ok(table.clusters)
 }
 
-/// For each label, which clusters its samples are in.
+/// For each label, the clusters of its samples.
 fn composition(classes: &[&str], clusters: &[i32]) -> String {
     let mut counts: BTreeMap<&str, HashMap<i32, usize>> = BTreeMap::new();
     for (class, cluster) in classes.iter().zip(clusters) {

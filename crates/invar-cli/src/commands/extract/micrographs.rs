@@ -1,4 +1,4 @@
-//! The grains of each cluster cut out, and label maps of those that were.
+//! The grains of each cluster cut out, and label maps of the cut-out grains.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,10 +21,10 @@ use crate::{
     ui::{Ui, Unit, counted, thousands},
 };
 
-/// Clusters that the summary names.
+/// Number of clusters named in the summary.
 const NAMED: usize = 20;
 
-/// Writes all files into `out`, one image after the other, so that the memory is that of one.
+/// Writes all files into `out`, one image at a time, so that only one is in memory.
 pub fn write(args: &Extract, out: &Path, ui: &Ui) -> Result<Extracted> {
     let clustered = Clustered::open(&args.clusters, &args.data)?;
     let dataset = &clustered.dataset;

@@ -1,4 +1,4 @@
-//! The reads of each cluster in a file of their own, as they came.
+//! The reads of each cluster in a separate file, in their original form.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ use crate::{
     ui::{Ui, Unit, counted, thousands},
 };
 
-/// Files that the summary names.
+/// Number of files named in the summary.
 const NAMED: usize = 20;
 
 /// Writes all files into `out`.
@@ -48,11 +48,11 @@ pub fn write(table: &ClusterTable, args: &Extract, out: &Path, ui: &Ui) -> Resul
     Ok(Extracted { text, json })
 }
 
-/// The reads of the dataset directories, and the cluster of each: `None` where it was not clustered.
+/// The reads of the dataset directories, and the cluster of each: `None` if it was not clustered.
 struct Clusters {
     dataset: ReadDataset,
     clusters: Vec<Option<i32>>,
-    /// The directories and the number of their first read.
+    /// The directories and the index of their first read.
     directories: Vec<(PathBuf, usize)>,
 }
 
@@ -60,7 +60,7 @@ impl Clusters {
     /// Opens them.
     ///
     /// # Errors
-    /// When a row of the table names no read of theirs.
+    /// If a row of the table does not name one of their reads.
     fn open(table: &ClusterTable, args: &Extract) -> Result<Self> {
         let mut directories = vec![];
         let mut first = 0;
@@ -82,7 +82,7 @@ impl Clusters {
         Ok(Self { dataset, clusters, directories })
     }
 
-    /// Name of the file that a read goes to, but for its format; `None` where it goes nowhere.
+    /// Name of the file for a read, without the format; `None` if it goes into none.
     fn stem(&self, read: usize, wanted: &[i32]) -> Option<String> {
         let cluster = self.clusters[read].filter(|cluster| wanted.is_empty() || wanted.contains(cluster))?;
         let group = if cluster < 0 { "ungrouped".into() } else { format!("group_{cluster:03}") };
@@ -95,7 +95,7 @@ impl Clusters {
     }
 }
 
-/// Writes all files; how many reads there are in each.
+/// Writes all files; returns the number of reads in each.
 fn write_files(reads: &Clusters, args: &Extract, out: &Path, ui: &Ui) -> Result<BTreeMap<String, u64>> {
     let mut counts = BTreeMap::new();
     let mut files = BgzfFiles::new(out);

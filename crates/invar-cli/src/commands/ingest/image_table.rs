@@ -1,12 +1,12 @@
-//! The table of images: a row an image, what it was taken for and what came of it.
+//! The table of images: one row per image, how it was segmented and the results.
 
 use invar_dataset::{Column, ColumnData};
 use invar_micrographs::{GrainFacts, GrainSizes, ImageFacts};
 
-/// `image`, `source`, `page`, `width_px`, `height_px`, `grains`, `border_grains`, `mean_area_px`, `mean_area_um2`, `pixel_size_nm`
-/// (of pixels that are not square, the side of the square of their area); `segmented_as`, `reason`, `sigma_px`, `threshold`,
-/// `exponent` and `doubts` of the segmentation; ASTM grain-size numbers `e112_intercept`, the same with the threshold over and
-/// times 1.25, and `e112_planimetric`. What is not known is null.
+/// `image`, `source`, `page`, `width_px`, `height_px`, `grains`, `border_grains`, `mean_area_px`, `mean_area_um2`,
+/// `pixel_size_nm` (for non-square pixels, the side of the square of equal area); `segmented_as`, `reason`, `sigma_px`,
+/// `threshold`, `exponent` and `doubts` of the segmentation; ASTM grain-size numbers `e112_intercept`, the same with
+/// the threshold divided and multiplied by 1.25, and `e112_planimetric`. Unknown values are null.
 pub fn columns(images: &[&ImageFacts]) -> Vec<Column> {
     let text = |name: &str, of: &dyn Fn(&ImageFacts) -> Option<String>| Column {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! `invar ingest micrographs`: the dataset, and the tables of grains and of touching grains beside it.
+//! `invar ingest micrographs`: the dataset, and the tables of grains and of touching grains in it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,9 +19,9 @@ use crate::{
     ui::{DONE_BEFORE, Summary, Ui, Unit, counted, thousands},
 };
 
-/// Rows of a table that are in memory at once.
+/// Rows of a table in memory at a time.
 const BLOCK_ROWS: usize = 65_536;
-/// Images that are listed one by one.
+/// Maximum number of images that are listed individually.
 const LISTED_IMAGES: usize = 12;
 
 /// `invar ingest micrographs`
@@ -46,10 +46,10 @@ pub fn micrographs(args: &IngestMicrographs, common: &Common, ui: &Ui) -> Result
     ingest_images(&inputs, &args.out, &config, ui)
 }
 
-/// Images into a dataset directory, with the tables beside the shards.
+/// Ingests images into a dataset directory, with the tables next to the shards.
 ///
 /// # Errors
-/// Those of the domain, and of writing the tables.
+/// As the domain, and errors in writing the tables.
 pub fn ingest_images(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
     let mut has_tables = true;
     let summary = {
@@ -71,7 +71,7 @@ pub fn ingest_images(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui
 /// Writes the grains and the neighbours of a dataset directory to Parquet files in it.
 ///
 /// # Errors
-/// When the dataset is damaged or the disk is full.
+/// If the dataset is damaged or the disk is full.
 fn write_tables(out: &Path) -> Result<()> {
     let dataset = GrainDataset::open(&[PathBuf::from(out)])?;
     let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
@@ -105,7 +105,7 @@ fn write_tables(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A line for each of the first images.
+/// One line for each of the first images.
 pub fn images(facts: &DatasetFacts) -> String {
     let mut text = String::new();
     for image in facts.images.iter().take(LISTED_IMAGES) {
@@ -152,7 +152,7 @@ fn grain_size(method: &str, size: Option<&GrainSize>) -> String {
     format!(", E112 {method} G {:.2}{interval}", size.number)
 }
 
-/// ` (8.40 and 8.05 with the threshold over and times 1.25)`
+/// ` (8.40 and 8.05 with the threshold divided and multiplied by 1.25)`
 fn moved(sizes: &GrainSizes) -> String {
     match sizes.intercept_numbers_moved {
         Some([over, times]) => format!(" ({over:.2} and {times:.2} with the threshold over and times 1.25)"),

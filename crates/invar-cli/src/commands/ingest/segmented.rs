@@ -1,4 +1,5 @@
-//! Pictures of what was found: the outlines of the grains over the image, what it was taken for, and how many there are.
+//! Pictures of the segmentation: the outlines of the grains over the image, how it was segmented, and how many there
+//! are.
 
 use std::{
     fs,
@@ -13,20 +14,20 @@ use crate::{
     picture::{LETTER_PX, Look, Picture},
 };
 
-/// Longest side of a picture, pixels; larger images are reduced.
+/// Longest side of a picture, in pixels; larger images are reduced.
 const MAX_SIDE: usize = 1600;
 const PAPER: Rgb = [255, 255, 255];
 const INK: Rgb = [20, 20, 20];
-/// Of what is not to be trusted.
+/// Colour of what is not to be trusted.
 const WARNING: Rgb = [190, 30, 30];
 const OUTLINE: Rgb = [255, 60, 40];
 const LINE_PX: u32 = LETTER_PX + 4;
 const MARGIN_PX: u32 = 4;
 
-/// Draws the pictures that the manifest of a dataset directory lists and that are not there, one after the other.
+/// Draws the pictures that the manifest of a dataset directory lists and that are missing, one after the other.
 ///
 /// # Errors
-/// When the dataset is damaged or the disk is full.
+/// If the dataset is damaged or the disk is full.
 pub fn draw_missing(directory: &Path) -> Result<()> {
     let dataset = GrainDataset::open(&[PathBuf::from(directory)])?;
     let listed = dataset.manifests().flat_map(|(_, manifest)| manifest.files.clone());
@@ -47,12 +48,13 @@ pub fn draw_missing(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The image with outlines, and the words below. A reduced picture has an outline where its pixel holds one.
+/// The image with outlines, and text below. A pixel of a reduced picture is outline if the pixels it stands for contain
+/// one.
 fn draw(image: &StoredImage, map: &LabelMap, facts: &ImageFacts) -> Picture {
     let step = map.width.max(map.height).div_ceil(MAX_SIDE).max(1);
     let (width, height) = (map.width.div_ceil(step) as u32, map.height.div_ceil(step) as u32);
     let words = words(facts);
-    // Wide enough for words even where the image is not.
+    // Wide enough for text even if the image is not.
     let paper_width = width.max(320);
     let lines: Vec<(String, Rgb)> = words
         .into_iter()
@@ -77,7 +79,8 @@ fn draw(image: &StoredImage, map: &LabelMap, facts: &ImageFacts) -> Picture {
     picture
 }
 
-/// Whether the label changes, to the right or downwards, in a square of side `step`. Ground beside ground is no change.
+/// Whether the label changes, to the right or downwards, in a square of side `step`. Between two background pixels
+/// there is no change.
 fn is_outline(map: &LabelMap, left: usize, top: usize, step: usize) -> bool {
     let label = |x: usize, y: usize| map.labels[y * map.width + x];
     (top..(top + step).min(map.height)).any(|y| {
@@ -98,7 +101,7 @@ fn words(facts: &ImageFacts) -> Vec<(String, Rgb)> {
     words
 }
 
-/// Lines of whole words that fit into `width_px`; a word that does not fit has a line of its own.
+/// Lines of whole words that fit into `width_px`; a word that does not fit gets a line of its own.
 fn wrapped(text: &str, width_px: u32) -> Vec<String> {
     let most = ((width_px - 2 * MARGIN_PX) / LETTER_PX) as usize;
     let mut lines = vec![String::new()];

@@ -1,4 +1,5 @@
-//! What a query may take: a join can be of more rows than fit into any memory, and nothing says so before it is done.
+//! Limits the memory of a query: a join can have more rows than fit into any memory, and nothing announces it
+//! beforehand.
 
 use std::{thread, time::Duration};
 
@@ -7,13 +8,13 @@ use invar_dataset::{host_memory, process_memory};
 
 use crate::ui::{self, thousands};
 
-/// How often is looked.
+/// Interval between checks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What is said where the system refuses memory at once, and nothing can be allocated any more.
+/// The message when the system refuses memory at once, and nothing more can be allocated.
 const REFUSED: &[u8] = b"error: the query takes more memory than this machine gives; join or select less\n";
 
-/// Ends the process with code 1 and both figures where it takes more than `limit` bytes, by default nine tenths of what there
-/// is, or where it asks for more at once than the system gives.
+/// Ends the process with code 1 and both figures if it takes more than `limit` bytes, by default nine tenths of the
+/// machine's memory, or if it requests more at once than the system provides.
 pub(super) fn limit(limit: Option<usize>) {
     trap_refusal();
     let Some(available) = limit.or_else(|| Some(host_memory()? / 10 * 9)) else { return };
@@ -32,7 +33,8 @@ pub(super) fn limit(limit: Option<usize>) {
     });
 }
 
-/// An allocation that the system refuses aborts the program, which is neither an exit code nor an error in words.
+/// An allocation that the system refuses aborts the program, which gives neither a proper exit code nor an error
+/// message.
 #[cfg(unix)]
 fn trap_refusal() {
     extern "C" fn end(_: libc::c_int) {
@@ -42,7 +44,7 @@ fn trap_refusal() {
             libc::_exit(1);
         }
     }
-    // SAFETY: the handler does nothing that a signal handler may not.
+    // SAFETY: the handler does nothing that a signal handler must not do.
     unsafe { libc::signal(libc::SIGABRT, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
 }
 

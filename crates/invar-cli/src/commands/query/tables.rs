@@ -1,4 +1,4 @@
-//! What the files of a query are called in SQL.
+//! The SQL names of the files of a query.
 
 use std::{
     ffi::OsString,
@@ -18,7 +18,7 @@ pub(super) struct NamedFile {
 }
 
 impl NamedFile {
-    /// From `PATH`, or `NAME=PATH` where nothing is called so.
+    /// From `PATH`, or `NAME=PATH` if no file has that name.
     fn parse(argument: &Path) -> Self {
         let is_name = |name: &str| {
             let letter = |c: char| c.is_alphabetic() || c == '_';
@@ -32,10 +32,10 @@ impl NamedFile {
     }
 }
 
-/// The tables of the files in their order.
+/// The tables of the files, in order.
 ///
 /// # Errors
-/// [`Usage`] where two have one name.
+/// [`Usage`] if two share a name.
 pub(super) fn named(arguments: &[OsString]) -> Result<Vec<NamedFile>> {
     let mut files: Vec<NamedFile> = vec![];
     for argument in arguments {

@@ -1,4 +1,4 @@
-//! The columns of a report: those of the clusters, and what the embeddings know of each sample.
+//! The columns of a report: those of the clusters, and the metadata of the embeddings.
 
 use std::{io::Write, path::PathBuf};
 
@@ -9,11 +9,12 @@ use invar_report::ReportWriter;
 
 use crate::{commands::same_rows, result_dir::ResultDir};
 
-/// Bytes of text of one column, other than the names, above which it is left out: descriptions of a million reads would be most
-/// of the page.
+/// Bytes of text in one column, other than the names, above which it is omitted: descriptions of a million reads would
+/// be most of the page.
 const MOST_TEXT: usize = 8_000_000;
 
-/// Writes the names, the clusters, and every column of the embeddings that tells samples apart. What is left out is told.
+/// Writes the names, the clusters, and every column of the embeddings whose values differ between samples. Reports what
+/// is left out.
 pub fn write<W: Write>(
     writer: &mut ReportWriter<W>,
     results: &ResultDir,
@@ -55,7 +56,7 @@ fn of_embeddings<W: Write>(
     let own = ["id", KEY, EMBEDDING, "cluster", "probability", "distance", "x", "y"];
     let (mut empty, mut constant, mut long) = (vec![], vec![], vec![]);
     for name in names.iter().filter(|name| !own.contains(&name.as_str())) {
-        // A type that is none of facts (a list) is not shown.
+        // Other types (a list) are not shown.
         let Ok(column) = invar_embeddings::column(path, name) else { continue };
         let data = picked(&column.data, rows);
         match the_only(&data) {
@@ -99,7 +100,7 @@ fn text_bytes(data: &ColumnData) -> usize {
     }
 }
 
-/// Whether all samples have one value.
+/// Whether all samples have the same value.
 enum Only {
     Nothing,
     Value(String),

@@ -1,4 +1,4 @@
-//! What a training and an evaluation wrote down.
+//! The records of a training and an evaluation.
 
 use std::{fs, path::Path};
 
@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use crate::exit::BadInput;
 
-/// A value a step, by name.
+/// Values by name, one record per step.
 #[derive(Default)]
 pub struct Training {
     /// Of training steps.
     pub steps: Vec<Value>,
     /// Of validations.
     pub validations: Vec<Value>,
-    /// The step of each warning and its words.
+    /// The step of each warning and its text.
     pub warnings: Vec<(u64, String)>,
 }
 
-/// The metrics of the training in `run`; `None` where there are none.
+/// The metrics of the training in `run`; `None` if there are none.
 ///
 /// # Errors
-/// When a line is not of them.
+/// If a line is not a record of metrics.
 pub fn training(run: &Path) -> Result<Option<Training>> {
     let path = RunDir::new(run).metrics();
     if !path.is_file() {
@@ -48,10 +48,10 @@ pub fn training(run: &Path) -> Result<Option<Training>> {
     Ok(Some(training))
 }
 
-/// What `invar evaluate --json` found; `None` where that was not kept.
+/// The output of `invar evaluate --json`; `None` if it was not kept.
 ///
 /// # Errors
-/// When it is not of an evaluation.
+/// If it is not an evaluation.
 pub fn evaluation(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The parts of the page below the clusters, in words, curves and tables.
+//! The parts of the page below the clusters, as text, curves and tables.
 
 use anyhow::Result;
 use invar_dataset::manifest::Manifest;
@@ -13,11 +13,11 @@ use crate::{
     ui::{Significant, thousands},
 };
 
-/// Values of a curve; of more, every so many-th is taken.
+/// Maximum number of values per curve; longer ones are thinned.
 const MOST_VALUES: usize = 1000;
-/// Values up to which each is a dot.
+/// Number of values up to which each gets a dot.
 const DOTS: usize = 60;
-/// Warnings of a training that are listed.
+/// Maximum number of training warnings listed.
 const MOST_WARNINGS: usize = 20;
 
 fn section(heading: &str) -> Section {
@@ -47,7 +47,7 @@ pub fn how_many(found: &Value) -> Section {
         );
     }
     let number = |one: &Value| one["num_clusters"].as_f64().or(one["k"].as_f64());
-    // Several methods and settings come to one number: the one taken, else the best of them, stands for it.
+    // Several methods and settings give the same number: the chosen one, or else the best of them, represents it.
     let rank = |one: &Value| (one["chosen"] == Value::Bool(true), one["score"].as_f64().unwrap_or(f64::NEG_INFINITY));
     let mut sorted = candidates;
     sorted.sort_by(|a, b| {
@@ -102,7 +102,7 @@ pub fn how_many(found: &Value) -> Section {
         columns: names.iter().map(|name| words(name)).collect(),
         rows: candidates.iter().map(|one| names.iter().map(|name| cell(&one[name.as_str()])).collect()).collect(),
     };
-    // One candidate is no curve.
+    // A single candidate does not make a curve.
     let charts = if candidates.len() > 1 { vec![chart] } else { vec![] };
     Section { sentences, charts, tables: vec![table], ..section(HEADING) }
 }
@@ -171,7 +171,7 @@ pub fn training(training: Option<Training>) -> Section {
     Section { sentences, charts: charts.into_iter().flatten().collect(), ..section(HEADING) }
 }
 
-/// How far the embedding ignores what an instrument does by accident.
+/// How invariant the embedding is to what an instrument does by accident.
 pub fn invariance(provenance: &Provenance, noun: &str) -> Section {
     const HEADING: &str = "Invariance";
     let figures: &Figures = &provenance.invariance;
@@ -201,7 +201,7 @@ pub fn invariance(provenance: &Provenance, noun: &str) -> Section {
     Section { sentences, charts: against_angle(figures), tables: vec![table], ..section(HEADING) }
 }
 
-/// The cosine of what was turned by each angle ("rotated by 15 degrees"), where there are such symmetries.
+/// The cosine by rotation angle ("rotated by 15 degrees"), if there are such symmetries.
 fn against_angle(figures: &Figures) -> Vec<Chart> {
     let angle =
         |name: &str| name.strip_prefix(COSINE_OF)?.strip_prefix("rotated by ")?.strip_suffix(" degrees")?.parse().ok();
@@ -229,13 +229,13 @@ fn symmetries(noun: &str) -> &'static str {
     }
 }
 
-/// For each column that the embedding gives away, in words, how far.
+/// For each column that the embedding reveals, how far, in words.
 pub fn telling(evaluation: &Value) -> Vec<String> {
     let probes = evaluation["probes"].as_object().into_iter().flat_map(|probes| probes.values());
     probes.filter_map(|probe| probe["words"].as_str()).map(str::to_owned).collect()
 }
 
-/// What the embedding gives away of how the samples were taken.
+/// What the embedding reveals about how the samples were taken.
 pub fn shortcuts(evaluation: Option<&Value>) -> Section {
     const HEADING: &str = "Shortcuts";
     let Some(evaluation) = evaluation else {

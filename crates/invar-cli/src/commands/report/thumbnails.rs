@@ -19,16 +19,16 @@ use crate::{
 
 /// The domain whose samples have pictures.
 const DOMAIN: &str = "micrographs";
-/// Side of a picture, pixels.
+/// Side of a picture, in pixels.
 const SIDE_PX: u32 = 64;
 /// Pictures in a row of a sprite.
 const ACROSS: u32 = 32;
-/// Grains up to which each has a picture.
+/// Number of grains up to which each gets a picture.
 const MOST: usize = 10_000;
-/// Of more grains, those nearest to the middle of a cluster that have one, and as many of the farthest.
+/// For more grains, the number per cluster nearest to the centre that get one, and of the farthest.
 const EACH_END: usize = 32;
 
-/// Writes pictures of the grains of `rows`, where these are grains and their images are there, and how many.
+/// Writes pictures of the grains of `rows`, if these are grains and their images exist, and returns how many.
 pub fn write<W: Write>(
     writer: &mut ReportWriter<W>,
     results: &ResultDir,
@@ -64,7 +64,7 @@ pub fn write<W: Write>(
     Ok(shown.len())
 }
 
-/// Which of `rows` have a picture, in order: all, or of each cluster the nearest and the farthest.
+/// Which of `rows` get a picture, in order: all, or the nearest and the farthest of each cluster.
 fn exemplars(table: &ClusterTable, rows: &[usize]) -> Vec<u32> {
     let mut all: Vec<u32> = (0..rows.len() as u32).collect();
     if all.len() <= MOST {

@@ -10,13 +10,13 @@ use invar_embeddings::{EMBEDDING, Embeddings, Vectors};
 use super::{rows, stored::Stored};
 use crate::ui::{Ui, Unit};
 
-/// What decides how to search.
+/// What determines how to search.
 pub struct Plan<'a> {
-    /// Which rows only.
+    /// Restricts the rows.
     pub condition: Option<&'a str>,
-    /// Whether every row is looked at.
+    /// Whether every row is searched.
     pub exact: bool,
-    /// How many queries there are.
+    /// Number of queries.
     pub num_queries: usize,
 }
 
@@ -24,24 +24,24 @@ pub struct Plan<'a> {
 pub struct Base {
     /// The rows.
     pub index: Index,
-    /// Their numbers in EMB, rising, where they are not all.
+    /// Their indices in EMB, ascending, if they are not all of it.
     kept: Option<Vec<u32>>,
 }
 
-/// Rows as they are read.
+/// Rows as read.
 struct Read {
     /// `[n, dim]`.
     values: Vec<f32>,
     dim: usize,
-    /// Rows of EMB that are left out, because they hold no vector.
+    /// Rows of EMB that are left out because they hold no vector.
     dropped: Vec<u32>,
 }
 
 impl Base {
-    /// All rows of the EMB at `path`: from the index beside it, which is made where that pays, or from EMB itself.
+    /// All rows of the EMB at `path`: from the index next to it, which is created if that pays off, or from EMB itself.
     ///
     /// # Errors
-    /// When EMB is damaged, or does not fit into memory.
+    /// If EMB is damaged, or does not fit into memory.
     pub fn open(path: &Path, vectors: &Vectors, plan: &Plan<'_>, ui: &Ui) -> Result<Self> {
         let info = invar_embeddings::info(path)?;
         let column = vectors.column.as_deref().unwrap_or(EMBEDDING);
@@ -55,7 +55,7 @@ impl Base {
         if let Some((index, dropped)) = stored.read(vectors.drop_bad_rows, ui)? {
             return Ok(Self::of(index, &dropped));
         }
-        // A part of the rows has an index of its own, or none.
+        // A part of the rows gets a temporary index, or none.
         if plan.exact || plan.condition.is_some() {
             return Self::flat(Read::of(path, vectors)?);
         }
@@ -88,7 +88,7 @@ impl Base {
         Ok(Self::of(Index::flat(values, dim)?, &dropped))
     }
 
-    /// The rows of EMB but for some.
+    /// The rows of EMB, except for some.
     fn of(index: Index, dropped: &[u32]) -> Self {
         if dropped.is_empty() {
             return Self { index, kept: None };
@@ -98,10 +98,10 @@ impl Base {
         Self { index, kept: Some(kept) }
     }
 
-    /// Of these rows alone, where some are given, and where the queries' own rows are among them.
+    /// Restricted to these rows, if given, and the places of the queries' own rows among them.
     ///
     /// # Errors
-    /// When what is left does not fit into memory.
+    /// If the remainder does not fit into memory.
     pub fn narrowed(
         self,
         wanted: Option<Vec<u32>>,
@@ -129,12 +129,12 @@ impl Base {
         Ok(Self { index, kept: Some(kept) })
     }
 
-    /// The number in EMB of a row that was found.
+    /// The index in EMB of a row that was found.
     pub fn number(&self, row: u32) -> u32 {
         self.kept.as_ref().map_or(row, |kept| kept[row as usize])
     }
 
-    /// Where a row of EMB is; `None` where it is not searched.
+    /// The place of a row of EMB; `None` if it is not searched.
     pub fn place(&self, row: u32) -> Option<u32> {
         match &self.kept {
             Some(kept) => kept.binary_search(&row).ok().map(|at| at as u32),

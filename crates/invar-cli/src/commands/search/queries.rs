@@ -1,4 +1,4 @@
-//! What is searched for.
+//! The queries of a search.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -14,18 +14,18 @@ use crate::{
     exit::{BadInput, Usage},
 };
 
-/// Names that are listed where none was meant.
+/// Number of names listed if none is similar.
 const LISTED: usize = 3;
-/// Names that are this alike may have been meant.
+/// Similarity above which a name may have been meant.
 const ALIKE: f64 = 0.8;
 
 /// The queries, before their values are read.
 pub struct Queries<'a> {
     args: &'a Search,
     files: &'a [PathBuf],
-    /// Rows of EMB that are asked for.
+    /// Rows of EMB that are queries.
     rows: Vec<u32>,
-    /// Names and keys of EMB, where they are needed.
+    /// Names and keys of EMB, if they are needed.
     ids: Vec<String>,
     keys: Option<HashMap<i64, u32>>,
     num_in_files: usize,
@@ -35,19 +35,19 @@ pub struct Queries<'a> {
 pub struct Asked {
     /// Names.
     pub ids: Vec<String>,
-    /// Keys, where they have any.
+    /// Keys, if they have any.
     pub keys: Vec<Option<i64>>,
-    /// The rows of EMB that they are, and must not find.
+    /// The row of EMB that each query is, and must not find.
     pub own: Vec<Option<u32>>,
     /// `[n, dim]`.
     pub values: Vec<f32>,
 }
 
 impl<'a> Queries<'a> {
-    /// Looks up names and keys, and whether the files are of the model of EMB.
+    /// Looks up names and keys, and checks that the files are from EMB's model.
     ///
     /// # Errors
-    /// When there is no such sample, or a file does not fit.
+    /// If there is no such sample, or a file does not fit.
     pub fn named(args: &'a Search, files: &'a [PathBuf]) -> Result<Self> {
         let info = invar_embeddings::info(&args.embeddings)?;
         let has_keys = info.columns.iter().any(|column| column.name == KEY && column.data_type == "i64");
@@ -70,15 +70,15 @@ impl<'a> Queries<'a> {
         Ok(queries)
     }
 
-    /// How many.
+    /// Number of queries.
     pub fn num(&self) -> usize {
         self.rows.len() + self.num_in_files
     }
 
-    /// Their values: those of samples of EMB from `base`, all of its rows that hold a vector.
+    /// Reads their values: those of samples of EMB from `base`, all of its rows that hold a vector.
     ///
     /// # Errors
-    /// When a file is damaged, or holds what is no number, or a sample of EMB that is asked for has no vector.
+    /// If a file is damaged, or holds something that is not a number, or a requested sample of EMB has no vector.
     pub fn read(self, base: &Base, itself: bool) -> Result<Asked> {
         let place = |&row: &u32| {
             let (path, name) = (self.args.embeddings.display(), &self.ids[row as usize]);
@@ -114,7 +114,7 @@ impl<'a> Queries<'a> {
         Ok(asked)
     }
 
-    /// The rows that --like and --key name: each once, by rising number.
+    /// The rows that --like and --key name: each once, ascending.
     fn rows_of_names(&self) -> Result<Vec<u32>> {
         let path = self.args.embeddings.display();
         let mut rows = vec![];
@@ -166,7 +166,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// The names that are most like one that there is not.
+    /// The names most similar to one that does not exist.
     fn meant(&self, name: &str) -> String {
         let mut alike: Vec<(f64, &str)> =
             self.ids.iter().map(|id| (strsim::jaro_winkler(name, id), id.as_str())).collect();

@@ -1,4 +1,4 @@
-//! The index beside an EMB.
+//! The index next to an EMB.
 
 use std::{
     ffi::OsString,
@@ -23,26 +23,26 @@ use crate::{
     ui::{Summary, Ui, counted, thousands},
 };
 
-/// `EMB.index`: what it holds is that of the EMB whose name it has.
+/// `EMB.index`: it belongs to the EMB whose name it has.
 pub struct Stored {
     embeddings: PathBuf,
-    /// Of the vectors.
+    /// The column of the vectors.
     column: String,
     path: PathBuf,
-    /// Whether a file of that name is somebody else's.
+    /// Whether a file of that name is not ours.
     is_foreign: std::cell::Cell<bool>,
 }
 
-/// What an index was made of.
+/// What an index was built from.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct MadeOf {
     tool_version: String,
     model_sha256: Option<String>,
-    /// Which column of them holds the vectors.
+    /// The column that holds the vectors.
     column: String,
-    /// Their rows that are not in it, because they hold no vector, rising.
+    /// Rows that are not in it because they hold no vector, ascending.
     dropped: Vec<u32>,
-    /// The files of the EMB, by their names.
+    /// The files of the EMB, by name.
     parts: Vec<Input>,
 }
 
@@ -55,10 +55,10 @@ impl MadeOf {
 }
 
 impl Stored {
-    /// The index of the vectors in `column` of the EMB at `embeddings`, which need not be there.
+    /// The index of the vectors in `column` of the EMB at `embeddings`, which need not exist.
     ///
     /// # Errors
-    /// When the EMB has no name.
+    /// If the EMB has no name.
     pub fn beside(embeddings: &Path, column: &str) -> Result<Self> {
         let named = if embeddings.file_name().is_some() { embeddings.to_owned() } else { embeddings.canonicalize()? };
         let mut name = named.file_name().map_or_else(OsString::new, OsString::from);
@@ -73,11 +73,11 @@ impl Stored {
         &self.path
     }
 
-    /// The index, and the rows that it was made without, where there is one of the EMB as it is now. Why one that is there is not
-    /// used is said. `may_drop` tells whether rows may be missing.
+    /// The index, and the rows that it was built without, if there is one for the EMB as it is now. Reports why an
+    /// existing one is not used. `may_drop` allows rows to be missing.
     ///
     /// # Errors
-    /// When the EMB cannot be read.
+    /// If the EMB cannot be read.
     pub fn read(&self, may_drop: bool, ui: &Ui) -> Result<Option<(Index, Vec<u32>)>> {
         let anew = |reason: &str| ui.note(&format!("{}: {reason}: it is made anew", self.path.display()));
         let dropped = match self.open() {
@@ -123,7 +123,7 @@ impl Stored {
         Ok((head, made_of))
     }
 
-    /// In what the EMB differs from that which the index was made of, in words.
+    /// How the EMB differs from the one that the index was built from, in words.
     fn difference(&self, made_of: &MadeOf, may_drop: bool) -> Result<Option<String>> {
         if made_of.column != self.column {
             return Ok(Some(format!("made of column {:?}, now of {:?}", made_of.column, self.column)));
@@ -159,7 +159,7 @@ impl Stored {
         Ok(None)
     }
 
-    /// Begins the file, so that nobody else writes it.
+    /// Starts the file, so that nobody else writes it.
     ///
     /// # Errors
     /// Why it cannot be written.
@@ -170,10 +170,10 @@ impl Stored {
         AtomicFile::create(&self.path)
     }
 
-    /// The EMB as it is, before it is read: if it changes meanwhile, the index is not taken for its own.
+    /// The EMB as it is, before it is read: if it changes in the meantime, the index will not match it.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn made_of(&self) -> Result<MadeOf> {
         let part = |file: PathBuf| -> Result<Input> {
             let identity = InputIdentity::of(&file)?;
@@ -191,7 +191,7 @@ impl Stored {
     /// Writes it.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// If the disk is full.
     pub fn write(&self, mut file: AtomicFile, index: &Index, made_of: &MadeOf) -> io::Result<()> {
         let note = serde_json::to_string(made_of).expect("what it is made of has string keys only");
         index.write(&note, &mut file)?;
@@ -203,7 +203,7 @@ fn name(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Whether a file begins as an index does; of one without a byte nothing is lost.
+/// Whether a file begins like an index; an empty file is nobody's loss.
 pub fn is_index(path: &Path) -> bool {
     use std::io::Read;
     let mut start = Vec::new();
@@ -211,10 +211,10 @@ pub fn is_index(path: &Path) -> bool {
     read.is_ok() && (Head::is_of(&start) || start.is_empty() && path.is_file())
 }
 
-/// What `invar info` says of the index at `path`, where it is one; `verify` reads all of it.
+/// The output of `invar info` for the index at `path`, if it is one; `verify` reads all of it.
 ///
 /// # Errors
-/// When it is damaged.
+/// If it is damaged.
 pub fn info(path: &Path, verify: bool) -> Result<Option<Summary>> {
     if path.is_dir() || !is_index(path) {
         return Ok(None);
