@@ -1,7 +1,7 @@
-//! Gives what runs LibTorch the linker argument with which it finds it: the program, the examples, and the tests.
+//! Passes whatever runs LibTorch the linker argument it needs to find it: the program, the examples, and the tests.
 
 fn main() {
-    // Worked out in invar-torch/build.rs; absent without the feature `torch`.
+    // Computed in invar-torch/build.rs; absent without the feature `torch`.
     if let Ok(arg) = std::env::var("DEP_INVAR_TORCH_LINK_ARG") {
         println!("cargo::rustc-link-arg-bin=invar-learn={arg}");
         println!("cargo::rustc-link-arg-examples={arg}");

@@ -4,8 +4,8 @@
 //! cargo run --release --locked -p invar --example train_boundaries -- OUT [--steps N] [--seed S] [--threads N]
 //! ```
 //!
-//! OUT is a file of weights, as `invar_micrographs::learned::BoundaryNetwork` reads it; it is written every 250 steps too, so that
-//! a run that is ended early leaves what it has. The same seed and number of threads give the same weights on the same machine.
+//! OUT is a file of weights, as read by `invar_micrographs::learned::BoundaryNetwork`; it is also written every 250 steps,
+//! so that a run that is ended early keeps what it has. The same seed and number of threads give the same weights on the same machine.
 #![allow(clippy::print_stdout)]
 
 use std::{path::PathBuf, time::Instant};
@@ -21,18 +21,18 @@ use tch::{
     nn::{self, OptimizerConfig},
 };
 
-/// Channels of the levels, the finest first.
+/// Channels of the levels, finest first.
 const CHANNELS: [i64; 5] = [8, 16, 32, 48, 64];
-/// Side of a synthetic picture, and of the part of it that is learned from at a time, pixels.
+/// Side of a synthetic picture, and of the part of it that is trained on at a time, in pixels.
 const SIDE: usize = 192;
 const CROP: usize = 128;
 const BATCH: usize = 6;
-/// Pictures that are at hand; each step draws some anew.
+/// Number of pictures in the pool; each step replaces some.
 const POOL: usize = 240;
 const FRESH: usize = 1;
 const LEARNING_RATE: f64 = 3e-3;
 const WARM_UP: usize = 50;
-/// Decay of the running mean of the weights, which is what is kept.
+/// Decay of the running mean of the weights, which is what is saved.
 const MEAN_DECAY: f64 = 0.995;
 const NUM_HELD_OUT: u64 = 60;
 
@@ -105,14 +105,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Up to the learning rate in the first steps, then down to 2 % of it as half a cosine.
+/// Rises to the learning rate in the first steps, then falls to 2 % of it along half a cosine.
 fn learning_rate(step: usize, steps: usize) -> f64 {
     let done = step as f64 / steps.max(1) as f64;
     let warm = ((step + 1) as f64 / WARM_UP as f64).min(1.0);
     LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()))
 }
 
-/// Lets the mean follow the weights, and the running means of the norms; at first quickly.
+/// Lets the mean follow the weights and the running means of the norms; quickly at first.
 fn follow(store: &nn::VarStore, mean: &nn::VarStore, step: usize) {
     let decay = MEAN_DECAY.min((1.0 + step as f64) / (10.0 + step as f64));
     let mut means = mean.variables();
@@ -136,7 +136,7 @@ fn exported(network: &UNet) -> Result<BoundaryNetwork, Box<dyn std::error::Error
 struct Picture {
     /// `[2, side, side]`.
     inputs: Tensor,
-    /// `[2, side, side]`: 1 on boundaries; how much a pixel counts.
+    /// `[2, side, side]`: 1 on boundaries; the weight of each pixel.
     truth: Tensor,
 }
 
@@ -146,7 +146,7 @@ impl Picture {
         let side = picture.side_px;
         let size = [2, side as i64, side as i64];
         let target = picture.is_boundary.iter().map(|&boundary| f32::from(u8::from(boundary)));
-        // Where neither a line nor a step is, nothing is to be learned; a gap in a line is to be bridged.
+        // Where there is neither a line nor a step, there is nothing to learn; a gap in a line should be bridged.
         let weight = picture.plainness.iter().map(|plain| 0.1 + 0.9 * plain);
         let truth: Vec<f32> = target.chain(weight).collect();
         Self {
@@ -156,7 +156,7 @@ impl Picture {
     }
 }
 
-/// Grey in shares of the levels, which are the 1st and the 99th percentile, as pictures are taken in.
+/// Grey values as fractions of the levels, which are the 1st and the 99th percentile, as when pictures are ingested.
 fn stretched(grey: &[f32]) -> Vec<f32> {
     let mut sorted = grey.to_vec();
     sorted.sort_by(f32::total_cmp);
@@ -166,7 +166,7 @@ fn stretched(grey: &[f32]) -> Vec<f32> {
     grey.iter().map(|value| (value - low) * scale).collect()
 }
 
-/// Inputs `[B, 2, crop, crop]`, targets and weights `[B, crop, crop]`: parts of pictures, turned and mirrored.
+/// Inputs `[B, 2, crop, crop]`, targets and weights `[B, crop, crop]`: parts of pictures, rotated and mirrored.
 fn batch(pool: &[Picture], rng: &mut Rng) -> [Tensor; 3] {
     let (mut xs, mut truths) = (Vec::new(), Vec::new());
     for _ in 0..BATCH {
@@ -184,7 +184,7 @@ fn batch(pool: &[Picture], rng: &mut Rng) -> [Tensor; 3] {
     [Tensor::stack(&xs, 0), truth.select(1, 0), truth.select(1, 1)]
 }
 
-/// Cross-entropy, and half of the Dice loss (Milletari, Navab and Ahmadi 2016), of logits `[B, H, W]`.
+/// Cross-entropy plus half of the Dice loss (Milletari, Navab and Ahmadi 2016), from logits `[B, H, W]`.
 fn loss(logits: &Tensor, target: &Tensor, weight: &Tensor) -> Tensor {
     let entropy = logits.binary_cross_entropy_with_logits(target, Some(weight), None, Reduction::Mean);
     let probability = logits.sigmoid() * weight;
@@ -194,7 +194,7 @@ fn loss(logits: &Tensor, target: &Tensor, weight: &Tensor) -> Tensor {
     entropy + dice.mean(Kind::Float) * 0.5
 }
 
-/// Precision and recall of pixels above one half on pictures that were not learned from, each counting as it does in the loss.
+/// Precision and recall of pixels above one half on pictures that were not trained on, weighted as in the loss.
 fn quality(network: &UNet, pictures: &[Picture]) -> String {
     let mut sums = [0.0; 3];
     let _guard = tch::no_grad_guard();

@@ -1,4 +1,4 @@
-//! The `invar` that a person types; see [`invar_cli`].
+//! The `invar` that the user types; see [`invar_cli`].
 
 use std::process::ExitCode;
 

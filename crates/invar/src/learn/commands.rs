@@ -1,4 +1,4 @@
-//! One file a subcommand.
+//! One file per subcommand.
 
 mod embed;
 mod pictures;
@@ -13,10 +13,10 @@ use invar_cli::{
     ui::{Summary, Ui},
 };
 
-/// Does what the command line asks.
+/// Runs the command.
 ///
 /// # Errors
-/// Whatever goes wrong, as a chain that [`invar_cli::exit`] turns into an exit code.
+/// Any error, as a chain that [`invar_cli::exit`] turns into an exit code.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
     let common = &cli.common;
     match &cli.command {

@@ -6,26 +6,26 @@ use anyhow::Result;
 use image::{ImageFormat, Rgb, RgbImage, imageops};
 use invar_dataset::{Pair, View};
 
-/// Views are enlarged by a whole factor until they have as many pixels a side.
+/// Views are enlarged by an integer factor until they have at least this many pixels per side.
 const LEAST_PX: usize = 112;
-/// Between the views of a pair.
+/// Gap between the views of a pair.
 const THIN_PX: u32 = 2;
-/// Between pairs.
+/// Gap between pairs.
 const WIDE_PX: u32 = 14;
 const BACKGROUND: Rgb<u8> = Rgb([24, 24, 32]);
 
-/// The views of each pair side by side, as a PNG file. Values 0 to 1 become black to white; three planes are colours, of
-/// any other number the first is shown.
+/// The views of each pair side by side, as a PNG file. Values 0 to 1 become black to white; three planes are colours,
+/// of any other number the first is shown.
 ///
 /// # Errors
-/// When the sheet is larger than a PNG file can be.
+/// If the sheet is larger than a PNG file can be.
 pub fn png(pairs: &[Pair], [channels, height, width]: [usize; 3]) -> Result<Vec<u8>> {
     let scale = LEAST_PX.div_ceil(height.min(width).max(1)).max(1) as u32;
     let [height, width] = [height as u32, width as u32];
     let views_a_pair = pairs.iter().map(|pair| pair.views.len()).max().unwrap_or(1) as u32;
     let pair_width = views_a_pair * (width * scale + THIN_PX) - THIN_PX + WIDE_PX;
     let pair_height = height * scale + WIDE_PX;
-    // As wide as four thirds of the height, about.
+    // Width about four thirds of the height.
     let columns = (f64::from(pair_height) * pairs.len() as f64 * 4.0 / 3.0 / f64::from(pair_width)).sqrt();
     let columns = (columns.round() as u32).clamp(1, pairs.len().max(1) as u32);
     let rows = (pairs.len() as u32).div_ceil(columns);
@@ -70,7 +70,7 @@ mod tests {
     fn both_views_of_every_pair_are_on_the_sheet() {
         let pairs = [pair([0.0, 1.0], 1), pair([0.5, 2.0], 1), pair([0.25, -1.0], 1)];
         let sheet = image::load_from_memory(&png(&pairs, [1, 10, 10]).unwrap()).unwrap().to_rgb8();
-        // By hand: tiles of 120 px, a pair of 242 with 14 beside it; three are as wide as high in one column.
+        // By hand: tiles of 120 px, a pair of 242 with 14 next to it; three are as wide as high in one column.
         assert_eq!(sheet.dimensions(), (256 + 14, 3 * 134 + 14));
         let at = |x, y| sheet.get_pixel(x, y).0[0];
         assert_eq!([at(14, 14), at(133, 133), at(136, 14), at(255, 133)], [0, 0, 255, 255]);

@@ -1,4 +1,4 @@
-//! `invar-learn`: the commands that need LibTorch, one file each under `commands/`. `invar` hands them over to it.
+//! `invar-learn`: the commands that need LibTorch, one file each under `commands/`. `invar` hands over to it.
 
 mod commands;
 mod contact_sheet;

@@ -1,4 +1,4 @@
-//! Recipes: complete, named training jobs as TOML, checked so that a slip is told with its line and the remedy.
+//! Recipes: complete, named training jobs as TOML, checked so that a mistake is reported with its line and the remedy.
 
 use std::fs;
 
@@ -13,13 +13,13 @@ use toml_edit::{DocumentMut, InlineTable, Item, TableLike};
 
 use crate::source::SourceConfig;
 
-/// Everything that fixes a result, except the data.
+/// Everything that determines a result, except the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it is for, in a sentence.
+    /// Its purpose, in a sentence.
     #[serde(default)]
     pub description: String,
     /// Seed of everything random.
@@ -29,22 +29,22 @@ pub struct Recipe {
     pub source: SourceConfig,
     /// The network.
     pub encoder: EncoderConfig,
-    /// What the network is asked to do.
+    /// The training objective.
     #[serde(default)]
     pub loss: LossTables,
-    /// How long and how.
+    /// The training loop.
     #[serde(default)]
     pub train: TrainConfig,
-    /// What of the network is embedded.
+    /// Which features of the network to embed with.
     #[serde(default)]
     pub embed: EmbedSettings,
     /// How the embeddings are grouped.
     #[serde(default)]
     pub cluster: invar_cluster::ClusterConfig,
-    /// How they are put on the plane.
+    /// How they are mapped to the plane.
     #[serde(default)]
     pub projection: invar_cluster::ProjectionConfig,
-    /// What a run of it should come to, for a person and for the tests.
+    /// The expected results of a run, for people and for the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
 }
@@ -53,21 +53,21 @@ pub struct Recipe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedSettings {
-    /// Which of what the encoder makes of a view is its embedding.
+    /// Which output of the encoder is the embedding of a view.
     pub features: Features,
-    /// In how many bits each value is stored.
+    /// Number of bits per stored value.
     pub dtype: Dtype,
 }
 
-/// What a run of a recipe should come to on the data it names.
+/// The expected results of a recipe on the data it names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
     /// The data: a directory of the project with `reads.fastq.gz` and `truth.tsv`.
     pub data: String,
-    /// Least adjusted Rand index of k-means with the true number of labels.
+    /// Minimum adjusted Rand index of k-means with the true number of labels.
     pub min_ari: f64,
-    /// Least accuracy of the nearest neighbour.
+    /// Minimum accuracy of the nearest neighbour.
     pub min_nearest_neighbour: f64,
 }
 
@@ -75,7 +75,7 @@ impl Recipe {
     /// Reads a recipe file, or a built-in one of that name, and applies `key=value` overrides.
     ///
     /// # Errors
-    /// When there is none, it is not TOML, or a key or a value is wrong; the message names the line.
+    /// If there is none, it is not TOML, or a key or a value is wrong; the message names the line.
     pub fn load(name_or_path: &str, overrides: &[String], seed: Option<u64>) -> Result<Self> {
         let builtin = BUILTIN.iter().find(|b| b.name == name_or_path);
         let mut recipe = match builtin {
@@ -98,7 +98,7 @@ impl Recipe {
     /// Reads the resolved recipe of a run directory.
     ///
     /// # Errors
-    /// When the directory holds none.
+    /// If the directory contains none.
     pub fn of_run(run: &RunDir) -> Result<Self> {
         let path = run.recipe();
         let text = fs::read_to_string(&path)
@@ -106,7 +106,7 @@ impl Recipe {
         parse(&path.display().to_string(), &text, &[])
     }
 
-    /// The recipe with every default written out.
+    /// The recipe with all defaults.
     pub fn to_toml(&self) -> String {
         toml_edit::ser::to_string_pretty(self).expect("a recipe has string keys and plain values")
     }
@@ -142,7 +142,7 @@ fn apply(document: &mut DocumentMut, assignment: &str) -> Result<()> {
     let last = path.pop().filter(|k| !k.is_empty()).ok_or_else(|| bad("the key is empty"))?;
     let mut table: &mut dyn TableLike = document.as_table_mut();
     for part in path {
-        // What is missing is written so that it can stand anywhere, also in `{ .. }`.
+        // Missing tables are written inline, so that they can stand anywhere, even in `{ .. }`.
         let item = table.entry(part).or_insert_with(|| Item::Value(InlineTable::new().into()));
         table = item.as_table_like_mut().ok_or_else(|| bad(&format!("{part:?} is not a table")))?;
     }
@@ -150,7 +150,7 @@ fn apply(document: &mut DocumentMut, assignment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Turns serde's complaint into file, line, key, and the nearest valid key.
+/// Turns serde's error into file, line, key, and the most similar valid key.
 fn explain(name: &str, text: &str, error: &toml_edit::de::Error) -> String {
     let message = error.message();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -170,7 +170,7 @@ fn explain(name: &str, text: &str, error: &toml_edit::de::Error) -> String {
     format!("{name}{line}: unknown {what} `{unknown}`{remedy} (valid here: {})", valid.join(", "))
 }
 
-/// The 1-based line on which a key is assigned or a table of that name opens, or a value stands.
+/// The 1-based line on which a key is assigned, a table of that name opens, or a value appears.
 fn find_word(text: &str, word: &str, what: &str) -> Option<usize> {
     let is_it = |line: &str| {
         let line = line.split('#').next().unwrap_or("").trim();

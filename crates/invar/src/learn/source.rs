@@ -1,4 +1,4 @@
-//! The domains, as the command line sees them: the one place that knows which there are.
+//! The domains, as the command line sees them: the one place that lists them.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -40,16 +40,16 @@ pub enum SourceConfig {
 pub struct ReadsSource {
     /// How mates are recognised when `invar run` ingests.
     pub pairing: Pairing,
-    /// Reference genome of CRAM inputs.
+    /// Reference genome for CRAM inputs.
     pub reference: Option<PathBuf>,
-    /// Table that names the files, instead of the command line, with what is known of each sample.
+    /// Table that names the files, instead of the command line, with metadata of each sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_sheet: Option<PathBuf>,
     /// What is kept.
     pub ingest: invar_reads::IngestConfig,
-    /// What the encoder is shown of a read; by default what it needs.
+    /// How a read is represented for the encoder; by default as the encoder needs.
     pub view: Option<Representation>,
-    /// Which two views are called the same.
+    /// Which two views are considered the same.
     pub pairs: ReadPairsConfig,
     /// Which views make up the embedding of a read.
     pub embed: invar_reads::EmbedConfig,
@@ -59,33 +59,33 @@ pub struct ReadsSource {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MicrographsSource {
-    /// Table of images with what is known of each.
+    /// Table of images with metadata of each.
     pub sample_sheet: Option<PathBuf>,
     /// How grains are found.
     pub ingest: invar_micrographs::IngestConfig,
-    /// What the brightness and contrast of an image say: decides where `view.levels` does not.
+    /// Whether the brightness and contrast of an image are meaningful: used if `view.levels` is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub light: Option<Light>,
     /// What the encoder is shown of a grain.
     pub view: ViewConfig,
-    /// Which two views are called the same.
+    /// Which two views are considered the same.
     pub pairs: GrainPairsConfig,
     /// Which views make up the embedding of a grain.
     pub embed: invar_micrographs::EmbedConfig,
 }
 
-/// What brightness and contrast of an image say.
+/// Whether the brightness and contrast of an image are meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Light {
     /// All images were taken under one light, with one exposure: their brightness is a property of the specimen.
     Same,
-    /// Light or exposure vary from image to image: brightness and contrast say nothing of the specimen.
+    /// Light or exposure vary from image to image: brightness and contrast are not properties of the specimen.
     Varies,
 }
 
 impl MicrographsSource {
-    /// What the encoder is shown of a grain, with the levels that the light asks for.
+    /// What the encoder is shown of a grain, with the levels appropriate for the light.
     fn view(&self) -> ViewConfig {
         let levels = self.view.levels.or(self.light.map(Light::levels)).unwrap_or_default();
         ViewConfig { levels: Some(levels), ..self.view.clone() }
@@ -93,7 +93,7 @@ impl MicrographsSource {
 }
 
 impl Light {
-    /// What is called black and white then.
+    /// What counts as black and white then.
     fn levels(self) -> LevelsFrom {
         match self {
             Self::Same => LevelsFrom::Type,
@@ -102,7 +102,7 @@ impl Light {
     }
 }
 
-/// Samples ready to be embedded: their views, and the facts about them.
+/// Samples ready to be embedded: their views, and their metadata.
 pub struct Samples {
     /// The views.
     pub views: Box<dyn ViewSource>,
@@ -110,7 +110,7 @@ pub struct Samples {
     pub table: Arc<dyn SampleTable>,
 }
 
-/// Pairs that can also be told in words.
+/// Pairs that can also be described in words.
 pub trait ShownPairs: PairSource {
     /// What `pair(index, seed)` draws.
     ///
@@ -118,7 +118,7 @@ pub trait ShownPairs: PairSource {
     /// As `pair`.
     fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError>;
 
-    /// Of how many samples each kind of pair can be drawn, where there are several kinds.
+    /// For how many samples each kind of pair can be drawn, if there are several kinds.
     fn kinds(&self) -> Option<String> {
         None
     }
@@ -138,7 +138,7 @@ impl ShownPairs for ReadPairs {
     }
 }
 
-/// How many reads have partners beyond themselves, in words.
+/// How many reads have partners other than themselves, in words.
 fn partners(overlaps: &Overlaps) -> String {
     let share = 100.0 * overlaps.num_joined() as f64 / overlaps.num_reads().max(1) as f64;
     let components = thousands(overlaps.num_components() as u64);
@@ -158,7 +158,7 @@ impl ShownPairs for GrainPairs {
 }
 
 impl SourceConfig {
-    /// Writes out what follows from the encoder, and checks that it can see what this source shows.
+    /// Fills in what follows from the encoder, and checks that it can read what this source provides.
     ///
     /// # Errors
     /// A sentence that names both.
@@ -203,10 +203,10 @@ impl SourceConfig {
         }
     }
 
-    /// Reads instrument files into a dataset directory, and says what came of it.
+    /// Reads instrument files into a dataset directory, and returns a summary.
     ///
     /// # Errors
-    /// Those of the domain.
+    /// As the domain.
     pub fn ingest(&self, files: &[PathBuf], out: &Path, force: bool, ui: &Ui) -> Result<Summary> {
         match self {
             Self::Reads(reads) => {
@@ -231,7 +231,7 @@ impl SourceConfig {
         }
     }
 
-    /// The same for other files than it was made for: what was known of those is not known of these.
+    /// The same for files other than it was made for: metadata of those do not apply to these.
     #[must_use]
     pub fn of_other_files(&self) -> Self {
         let mut other = self.clone();
@@ -245,7 +245,7 @@ impl SourceConfig {
         other
     }
 
-    /// Takes what is known of the samples from another table.
+    /// Takes the metadata of the samples from another table.
     pub fn set_sample_sheet(&mut self, sheet: &Path) {
         let sheet = Some(sheet.to_path_buf());
         match self {
@@ -254,11 +254,11 @@ impl SourceConfig {
         }
     }
 
-    /// What the clusters of a run say, in the domain's own words, and what can be done next. `found` is what the clustering
-    /// tried, `evaluation` what was measured afterwards.
+    /// What the clusters of a run mean, in the domain's own words, and what can be done next. `found` is what the
+    /// clustering tried, `evaluation` what was measured afterwards.
     ///
     /// # Errors
-    /// When what is asked of the results cannot be read.
+    /// If the results needed for this cannot be read.
     pub fn in_words(
         &self,
         groups: &GroupTable,
@@ -279,7 +279,7 @@ impl SourceConfig {
     }
 }
 
-/// The dataset directories of a command: opened when they are first asked for, and once.
+/// The dataset directories of a command: opened when they are first needed, and only once.
 pub struct Datasets<'a> {
     source: &'a SourceConfig,
     dirs: &'a [PathBuf],
@@ -295,7 +295,7 @@ enum Opened {
 }
 
 impl<'a> Datasets<'a> {
-    /// Opens nothing yet. What is not kept, or cannot be read, is said.
+    /// Opens nothing yet. Reports what cannot be kept or read.
     pub fn new(source: &'a SourceConfig, dirs: &'a [PathBuf], ui: &'a Ui) -> Self {
         Self { source, dirs, ui, opened: OnceCell::new(), overlaps: OnceCell::new(), pairs: RefCell::default() }
     }
@@ -305,10 +305,10 @@ impl<'a> Datasets<'a> {
         self.dirs
     }
 
-    /// What pairs are drawn from. Made once, and kept until [`Datasets::forget_pairs`].
+    /// What pairs are drawn from. Created once, and kept until [`Datasets::forget_pairs`].
     ///
     /// # Errors
-    /// When a directory is no whole dataset, or the pairs that the recipe asks for cannot be drawn from it.
+    /// If a directory is not a complete dataset, or the recipe's pairs cannot be drawn from it.
     pub fn pairs(&self) -> Result<Arc<dyn ShownPairs>> {
         if let Some(pairs) = &*self.pairs.borrow() {
             return Ok(Arc::clone(pairs));
@@ -326,15 +326,15 @@ impl<'a> Datasets<'a> {
         Ok(Arc::clone(self.pairs.borrow_mut().insert(pairs)))
     }
 
-    /// Gives the memory of [`Datasets::pairs`] back, where nobody else holds them.
+    /// Releases the memory of [`Datasets::pairs`], unless someone else still holds them.
     pub fn forget_pairs(&self) {
         self.pairs.take();
     }
 
-    /// Every sample, to be embedded.
+    /// All samples, ready to be embedded.
     ///
     /// # Errors
-    /// When a directory is no whole dataset.
+    /// If a directory is not a complete dataset.
     pub fn samples(&self) -> Result<Samples> {
         Ok(match (self.source, self.opened()?) {
             (SourceConfig::Reads(reads), Opened::Reads(dataset)) => {
@@ -350,7 +350,8 @@ impl<'a> Datasets<'a> {
         })
     }
 
-    /// The overlaps of all reads, for the pairs and for the columns: those that are kept with the data, or found here and kept.
+    /// The overlaps of all reads, for the pairs and for the columns: those stored with the data, or computed here and
+    /// stored.
     fn overlaps(&self, reads: &ReadDataset) -> Result<Arc<Overlaps>> {
         if let Some(overlaps) = self.overlaps.get() {
             return Ok(Arc::clone(overlaps));
@@ -390,7 +391,7 @@ impl<'a> Datasets<'a> {
     }
 }
 
-/// Fields that an encoder takes a view apart into.
+/// Number of fields that an encoder splits a view into.
 fn scales(encoder: &EncoderConfig) -> usize {
     match encoder {
         EncoderConfig::Resnet(net) | EncoderConfig::ResnetC4(net) | EncoderConfig::ResnetC8(net) => net.scales,

@@ -30,7 +30,7 @@ pub fn run(args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
     embed(&recipe, &Datasets::new(&recipe.source, &args.data, ui), args, common, ui)
 }
 
-/// Embeds every sample, or goes on after the parts that are there.
+/// Embeds every sample, or continues after the existing parts.
 pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
     let file = RunDir::new(&args.model).model();
     if !file.is_file() {
@@ -85,8 +85,8 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
         });
     }
     let first = (rows.start + usize::try_from(done)?).min(rows.end);
-    // First, so that what pairs are drawn from is not in memory while everything is embedded. Once for all shards: by the last,
-    // where the figures of the whole are kept.
+    // First, so that the pairs' indexes are not in memory while everything is embedded. Once for all shards: by the
+    // last one, which stores the figures of the whole.
     let figures = if args.shard.is_none_or(Shard::is_last) {
         let probe = Probe { model: &model, views: samples.views.as_ref(), config: &config, seed: recipe.seed, ui };
         probe.measure(args.probe, data)?
@@ -130,14 +130,14 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     Ok(Summary { text, json })
 }
 
-/// The samples of a shard: whole blocks, of which none is embedded twice.
+/// The samples of a shard: whole blocks, none of which is embedded twice.
 fn share(shard: Shard, views: &dyn ViewSource, config: &EmbedConfig) -> Range<usize> {
     let block = invar_train::block_samples(views, config);
     let blocks = shard.of(views.len().div_ceil(block));
     (blocks.start * block).min(views.len())..(blocks.end * block).min(views.len())
 }
 
-/// As the command line has it.
+/// Converts the command line's choice.
 fn chosen(features: cli::Features) -> Features {
     match features {
         cli::Features::Projected => Features::Projected,
@@ -146,7 +146,7 @@ fn chosen(features: cli::Features) -> Features {
     }
 }
 
-/// The samples as `--moved` embeds them.
+/// The samples as transformed by `--moved`.
 fn moved(views: &dyn ViewSource, seed: u64) -> Result<Moved<'_>> {
     let none = || Usage("--moved: these samples have no symmetry to be moved by".into());
     Ok(Moved::new(views, Stream::Moves.seed(seed)).ok_or_else(none)?)

@@ -1,4 +1,4 @@
-//! The pictures that a run ends with, where samples can be looked at.
+//! The pictures at the end of a run, which show samples.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,11 @@ use invar_cli::{
 use super::views;
 use crate::recipe::Recipe;
 
-/// Draws what the network was told is the same, the clusters as a contact sheet, and the clusters over the images, and
-/// gives their paths.
+/// Draws what the network learned to see as the same, the clusters as a contact sheet, and the clusters over the
+/// images, and returns their paths.
 ///
 /// # Errors
-/// When the dataset cannot be read or a picture not be written.
+/// If the dataset cannot be read or a picture cannot be written.
 pub fn draw(recipe: &Recipe, results: &ResultDir, common: &Common, ui: &Ui) -> Result<Vec<(&'static str, PathBuf)>> {
     let common = Common { force: true, ..common.clone() };
     let (data, clusters) = (vec![results.data()], results.clusters());
@@ -30,5 +30,5 @@ pub fn draw(recipe: &Recipe, results: &ResultDir, common: &Common, ui: &Ui) -> R
     Ok(vec![("pairs", pairs), ("gallery", sheet), ("painted", painted)])
 }
 
-/// Pairs on the sheet.
+/// Number of pairs on the sheet.
 const VIEWS: u32 = 24;

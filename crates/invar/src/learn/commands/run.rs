@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::{embed, pictures, train};
 use crate::{recipe::Recipe, source::Datasets};
 
-/// Runs of k-means against the labels.
+/// Number of k-means runs against the labels.
 const KMEANS_RUNS: usize = 5;
 
 /// `invar run`
@@ -39,7 +39,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     if let Some(sheet) = &args.sample_sheet {
         recipe.source.set_sample_sheet(sheet);
     }
-    // Training judges held-out samples by the same table.
+    // Training scores held-out samples with the same table.
     let table = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
     let labels = match (&table, &args.label_column) {
         (Some(table), _) => Some(LabelSource::Table(table.clone())),
@@ -51,7 +51,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let (data, model, embeddings) = (results.data(), results.run(), results.embeddings());
     let log = common.log.as_deref().map(StageLog::open).transpose()?;
     let mut stages = Stages { ui, log, json: serde_json::Map::new() };
-    // Where it was made for this and nothing came of it, it goes away again.
+    // If it was created for this run and nothing is written, it is removed again.
     let _lock = Lock::directory(results.path()).with_context(|| results.path().display().to_string())?;
     stages.add(
         "ingest",
@@ -69,7 +69,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
         shard: None,
         dtype: None,
     };
-    // Both stages draw pairs from what is opened and indexed once.
+    // Both stages draw pairs from data that are opened and indexed once.
     let datasets = Datasets::new(&recipe.source, &request.data, ui);
     stages.add(
         "train",
@@ -130,7 +130,7 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// Tells of a stage that is done, and stops there where the user asked for it.
+    /// Reports a stage that is done, and stops there if the user asked for it.
     fn add(&mut self, name: &str, traffic: &Traffic, summary: Summary) -> Result<()> {
         if let Some(log) = &mut self.log {
             log.end(name, traffic, Ended::from(&summary))?;
@@ -142,7 +142,7 @@ impl Stages<'_> {
     }
 }
 
-/// The clustering that is there, where it is of these embeddings and by this method.
+/// The existing clustering, if it is of these embeddings and by this method.
 fn done_before(recipe: &Recipe, output: &Output, embeddings: &std::path::Path, common: &Common) -> Option<Summary> {
     let is_file = |path: &PathBuf| path.is_file();
     if common.force || !is_file(&output.groups) || !output.plot.as_ref().is_some_and(is_file) {

@@ -1,4 +1,4 @@
-//! `invar search` for what is in files of an instrument: they are embedded first, as what is searched was.
+//! `invar search` for samples in instrument files: they are first embedded in the same way as those being searched.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use invar_dataset::{
 use super::embed;
 use crate::{recipe::Recipe, source::Datasets};
 
-/// `invar search`, where some of the queries are no embeddings yet.
+/// `invar search`, if some of the queries are not embeddings yet.
 pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
     let to_be_embedded = args.to_be_embedded();
     search::check_output(args, common)?;
@@ -27,7 +27,7 @@ pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
     }
     let (model, features) = model(args)?;
     let recipe = Recipe::of_run(&model)?;
-    // Removed with everything in it, whatever comes of the search.
+    // Removed with everything in it, whatever the search returns.
     let directory = tempfile::Builder::new().prefix("invar-search-").tempdir().context("a temporary directory")?;
     let (mut data, files): (Vec<PathBuf>, Vec<PathBuf>) =
         to_be_embedded.iter().cloned().partition(|path| Manifest::exists(path));
@@ -50,7 +50,7 @@ pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
         shard: None,
         dtype: Some(Dtype::Float32),
     };
-    // Another --force is meant for the answers.
+    // The user's --force is meant for the answers.
     let own = Common { force: false, ..common.clone() };
     embed::embed(&recipe, &Datasets::new(&recipe.source, &request.data, ui), &request, &own, ui)?;
     let embedded = args.query.iter().filter(|path| !to_be_embedded.contains(path)).cloned();
@@ -58,7 +58,7 @@ pub fn run(args: &Search, common: &Common, ui: &Ui) -> Result<Summary> {
     search::search(args, &files, common, ui)
 }
 
-/// The run directory of the model that made the embeddings, and what of it was embedded.
+/// The run directory of the model that made the embeddings, and the features that were embedded.
 fn model(args: &Search) -> Result<(RunDir, Option<Features>)> {
     let path = args.embeddings.display();
     let provenance = invar_embeddings::info(&args.embeddings)?.provenance;

@@ -30,9 +30,9 @@ use serde_json::{Value, json};
 use self::output::{Output, Stored};
 use crate::{recipe::Recipe, source::Datasets};
 
-/// What `invar train` is asked beside recipe, data and place.
+/// Options of `invar train` besides recipe, data and place.
 pub struct Options {
-    /// True labels by sample id, by which held-out samples are judged.
+    /// True labels by sample id, used to score held-out samples.
     pub labels: Option<Labels>,
     /// How long a process waits for another.
     pub peer_timeout: Duration,
@@ -56,7 +56,7 @@ pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
     train(&recipe, &Datasets::new(&recipe.source, &args.data, ui), out, options, common, ui)
 }
 
-/// Trains into `out`, or goes on there. Of several processes the first alone reads and writes `out`, and talks.
+/// Trains into `out`, or continues there. With several processes, only the first reads and writes `out` and prints.
 pub fn train(
     recipe: &Recipe,
     data: &Datasets,
@@ -83,10 +83,10 @@ pub fn train(
         data: data_identity(recipe, data.dirs())?,
     };
     let output = Output::new(out, common.force);
-    // Nobody else trains there meanwhile.
+    // Nobody else can train there in the meantime.
     let lock = group.is_first().then(|| Lock::directory(out).with_context(|| out.display().to_string())).transpose()?;
     let done = if group.is_first() { output.prepare(&settings)? } else { None };
-    // Only the first one knows: on the others `done` is none.
+    // Only the first one knows: in the others `done` is `None`.
     if group.any(done.is_some())? {
         return Ok(done.map_or_else(Summary::nothing, |done| done_before(out, &done)));
     }
@@ -108,7 +108,7 @@ pub fn train(
         Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: AtomicU64::new(0) };
     let is_first = group.is_first();
     let place = Place { device, group: Rc::new(group) };
-    // Looks at everything and writes nothing.
+    // Checks everything and writes nothing.
     let mut trainer = Trainer::new(&settings, pairs, place, output.path(), &watch)?;
     if is_first {
         output.begin(recipe)?;
@@ -152,7 +152,7 @@ pub fn describe(path: &Path) -> Result<Summary> {
     Ok(Summary { text, json })
 }
 
-/// The device that the user asked for; says which it is.
+/// The device that the user asked for; prints which it is.
 pub fn device(common: &Common, ui: &Ui) -> Result<tch::Device> {
     let choice: DeviceChoice =
         common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;
@@ -161,7 +161,7 @@ pub fn device(common: &Common, ui: &Ui) -> Result<tch::Device> {
     Ok(chosen.device)
 }
 
-/// The samples and how pairs are drawn from them: a run is not resumed when it changed.
+/// The samples and how pairs are drawn from them: a run is not resumed if this has changed.
 fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<Value> {
     let digests = |dir: &PathBuf| -> Result<Vec<String>> {
         Ok(Manifest::read(dir)?.shards.into_iter().map(|shard| shard.sha256).collect())
@@ -170,7 +170,7 @@ fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<Value> {
     Ok(json!({"shards": shards, "source": recipe.source.drawing()}))
 }
 
-/// What is said of a run that was finished before.
+/// The summary of a run that had already finished.
 fn done_before(out: &Path, done: &Stored) -> Summary {
     let mut summary = describe_summary(out, done, None);
     summary.text += &format!(", {DONE_BEFORE}");
@@ -196,16 +196,16 @@ fn describe_summary(out: &Path, stored: &Stored, fresh: Option<&TrainSummary>) -
     Summary { text, json }
 }
 
-/// Draws the bar, or says a line now and then where there is no terminal.
+/// Draws the bar, or prints a line now and then if there is no terminal.
 struct Watch<'a> {
     bar: Bar,
     ui: &'a Ui,
     said: Mutex<Instant>,
-    /// In all.
+    /// Total number.
     steps: AtomicU64,
 }
 
-/// Between two lines without a terminal.
+/// Interval between two lines without a terminal.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress for Watch<'_> {

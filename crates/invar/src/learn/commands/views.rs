@@ -29,7 +29,7 @@ pub fn run(args: &Views, common: &Common, ui: &Ui) -> Result<Summary> {
 /// Draws `number` pairs of `recipe` into a file that may exist.
 ///
 /// # Errors
-/// When no pairs can be drawn from the data, or the file cannot be written.
+/// If no pairs can be drawn from the data, or the file cannot be written.
 pub fn draw(recipe: &Recipe, data: &[PathBuf], out: &Path, number: u32, ui: &Ui) -> Result<Summary> {
     show(recipe, data, Some(out), number, ui)
 }
@@ -41,7 +41,7 @@ fn show(recipe: &Recipe, data: &[PathBuf], out: Option<&Path>, number: u32, ui: 
         _ => None,
     };
     check_extension(out, picture.is_some())?;
-    // Any samples, but the same ones whenever the seed is the same.
+    // Any samples, but the same ones for the same seed.
     let order = Permutation::new(pairs.len() as u64, recipe.seed);
     let choose = |number: u64| (order.get(number % pairs.len() as u64) as usize, seed::mix(recipe.seed, number));
     let chosen: Vec<(usize, u64)> = (0..u64::from(number)).map(choose).collect();

@@ -1,4 +1,4 @@
-//! How invariant embeddings are, measured on some samples beside them.
+//! How invariant embeddings are, measured on some samples alongside them.
 
 use std::collections::BTreeMap;
 
@@ -13,33 +13,33 @@ use invar_train::{EmbedConfig, Model, Moves, Orbits, orbits, pair_quality};
 
 use crate::source::Datasets;
 
-/// Most samples that are looked at unless more are asked for.
+/// Maximum number of samples unless more are requested.
 const MOST: usize = 1000;
 
-/// One part in so many of the work of embedding is what measuring may add to it unless more is asked for. Work is counted in
-/// samples that go through the network, so that figures do not depend on the machine.
+/// Measuring may add one part in this many to the work of embedding unless more is requested. Work is counted in
+/// samples that pass through the network, so that figures do not depend on the machine.
 const SHARE: usize = 4;
 
-/// A pair of views takes no more than the views of two samples.
+/// A pair of views takes no more work than the views of two samples.
 const SAMPLES_PER_PAIR: usize = 2;
 
-/// What is measured, and with what.
+/// What to measure, and with what.
 pub struct Probe<'a> {
     pub model: &'a Model,
     pub views: &'a dyn ViewSource,
     pub config: &'a EmbedConfig,
-    /// Of the recipe.
+    /// Seed of the recipe.
     pub seed: u64,
     pub ui: &'a Ui,
 }
 
 impl Probe<'_> {
-    /// Measures on some samples, as they lie, how far the symmetries of the instrument move the embedding, and how near the
-    /// two views of a pair are: on `asked` samples under every symmetry, or on as many, under two symmetries each, as take a
-    /// quarter of the work of embedding them all.
+    /// Measures on some samples how far the symmetries of the instrument move their embeddings, and how close the two
+    /// views of a pair are: on `asked` samples under every symmetry, or on as many, under two symmetries each, as take
+    /// a quarter of the work of embedding them all.
     ///
     /// # Errors
-    /// When a sample cannot be read, or the user cancels.
+    /// If a sample cannot be read, or the user cancels.
     pub fn measure(&self, asked: Option<usize>, data: &Datasets) -> Result<BTreeMap<String, f64>> {
         let mut figures = BTreeMap::new();
         let total = self.views.len();
@@ -62,7 +62,7 @@ impl Probe<'_> {
         let bar = self.ui.bar("invariance", Unit::Items);
         figures.extend(of_orbits(&orbits(self.model, self.views, &chosen, moves, self.config, &bar)?, self.seed)?);
         drop(bar);
-        // Data without the pairs of the recipe (reads without mates, say) can be embedded, but have no alignment.
+        // Data without the recipe's pairs (reads without mates, say) can be embedded, but have no alignment.
         match data.pairs() {
             Ok(pairs) => {
                 let chosen = some(pairs.len(), number, self.seed);
@@ -76,7 +76,7 @@ impl Probe<'_> {
     }
 }
 
-/// The figures for a person, of `total` samples.
+/// The figures as text, for `total` samples.
 pub fn describe(figures: &BTreeMap<String, f64>, total: usize) -> String {
     let Some(number) = figures.get(NUM_PROBED) else { return String::new() };
     let mut text = format!("\n  measured on {} of {} samples:", thousands(*number as u64), thousands(total as u64));
@@ -86,7 +86,7 @@ pub fn describe(figures: &BTreeMap<String, f64>, total: usize) -> String {
     text
 }
 
-/// How many of `total` samples are looked at, and how each is moved.
+/// How many of `total` samples are measured, and how each is transformed.
 fn plan(total: usize, asked: Option<usize>, num_symmetries: usize, seed: u64) -> (usize, Moves) {
     match asked {
         Some(number) => (number.min(total), Moves::All),
@@ -97,7 +97,7 @@ fn plan(total: usize, asked: Option<usize>, num_symmetries: usize, seed: u64) ->
     }
 }
 
-/// How far the symmetries move the embeddings, and whether a moved sample is still found among the others.
+/// How far the symmetries move the embeddings, and whether a transformed sample is still found among the others.
 fn of_orbits(orbits: &Orbits, seed: u64) -> Result<BTreeMap<String, f64>> {
     let mut figures = BTreeMap::new();
     let Some(moved) = orbits.one_at_random(Stream::Moves.seed(seed)) else { return Ok(figures) };

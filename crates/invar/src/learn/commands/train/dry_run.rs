@@ -15,7 +15,7 @@ use serde_json::json;
 use super::processes;
 use crate::{recipe::Recipe, source::Datasets};
 
-/// Says what training would be, and writes nothing.
+/// Reports what training would do, and writes nothing.
 pub fn dry_run(recipe: &Recipe, data: &[PathBuf], common: &Common, ui: &Ui) -> Result<Summary> {
     let choice: DeviceChoice =
         common.device.parse().map_err(|error| Usage(format!("--device {}: {error}", common.device)))?;

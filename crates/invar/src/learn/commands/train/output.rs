@@ -1,4 +1,4 @@
-//! Where a training goes: the run directory, or beside the run that it will replace.
+//! Where a training writes: its run directory, or a place next to the run that it will replace.
 
 use std::{
     fs, io,
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::recipe::Recipe;
 
-/// What a finished run says of itself; nothing in it tells the time, so it is the same after a resume.
+/// The summary stored by a finished run; it contains no times, so it is the same after a resume.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub struct Stored {
     outcome: invar_train::Outcome,
@@ -21,12 +21,12 @@ pub struct Stored {
     pub model_step: u64,
     pub best_validation_loss: Option<f64>,
     model_sha256: String,
-    /// All that fixed the weights: recipe, shards trained on, how pairs were drawn from them.
+    /// Everything that determined the weights: recipe, shards trained on, how pairs were drawn from them.
     fixed_by: Value,
 }
 
 impl Stored {
-    /// Of a training that has come to its end.
+    /// The summary of a training that has finished.
     pub fn of(summary: &TrainSummary, fixed_by: Value) -> Self {
         Self {
             outcome: summary.outcome,
@@ -38,10 +38,10 @@ impl Stored {
         }
     }
 
-    /// Of a finished run; `None` of one that is not.
+    /// The summary of a finished run; `None` for an unfinished one.
     ///
     /// # Errors
-    /// When it cannot be read, or is not what a training wrote.
+    /// If it cannot be read, or was not written by a training.
     pub fn read(run: &RunDir) -> Result<Option<Self>> {
         let path = run.summary();
         match fs::read(&path) {
@@ -55,38 +55,38 @@ impl Stored {
     }
 }
 
-/// The run directory that is written, and the one that it is in the end.
+/// The run directory being written, and its final place.
 pub struct Output {
     run: RunDir,
-    /// Where `run` will replace another.
+    /// Present if `run` will replace another.
     replacement: Option<Replacement>,
     out: PathBuf,
 }
 
 impl Output {
-    /// Into `out`. One that is to be replaced stays as it is until the new one is finished.
+    /// Writes into `out`. A run that is to be replaced stays as it is until the new one is finished.
     pub fn new(out: &Path, force: bool) -> Self {
         let replacement = force.then(|| Replacement::of(out));
         let run = RunDir::new(replacement.as_ref().map_or(out, Replacement::path));
         Self { run, replacement, out: out.into() }
     }
 
-    /// Where the training writes.
+    /// The directory the training writes to.
     pub fn path(&self) -> &Path {
         self.run.path()
     }
 
-    /// Looks whether the training may go here, before the data are opened; writes nothing. What a finished run says of
-    /// itself, where this one is done already.
+    /// Checks that the training may run here, before the data are opened; writes nothing. Returns the summary of a
+    /// finished run if this one is already done.
     ///
     /// # Errors
-    /// When another recipe or other data were trained here, or the directory holds files of a run's names that no training
-    /// wrote.
+    /// If another recipe or other data were trained here, or the directory contains files with a run's names that no
+    /// training wrote.
     pub fn prepare(&self, settings: &invar_train::TrainingJob) -> Result<Option<Stored>> {
         Replacement::of(&self.out).recover(RunDir::end_marker()).with_context(|| self.out.display().to_string())?;
         refuse_foreign(&RunDir::new(&self.out))?;
         let Some(replacement) = &self.replacement else { return self.done_or_resumed(settings) };
-        // A replacement that was killed goes on; one by another recipe never was anybody's result.
+        // A replacement that was killed continues; one by another recipe was never anybody's result.
         match self.done_or_resumed(settings) {
             Ok(Some(done)) => {
                 self.commit(replacement)?;
@@ -101,23 +101,23 @@ impl Output {
         }
     }
 
-    /// Writes down the recipe: from here on the directory is that of a run.
+    /// Writes the recipe: from here on the directory is a run directory.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn begin(&self, recipe: &Recipe) -> Result<()> {
         fs::create_dir_all(self.path()).with_context(|| self.path().display().to_string())?;
         let path = self.run.recipe();
         atomic::write(&path, recipe.to_toml().as_bytes()).with_context(|| path.display().to_string())
     }
 
-    /// Removes what a training that failed left, where that is nothing to go on from: the corrected command finds the
-    /// place free. What the machine broke off is left to be looked at.
+    /// Removes what a failed training left if it cannot be continued: the corrected command finds the place free. What
+    /// a machine failure interrupted is left for inspection.
     pub fn tidy(&self, error: &invar_train::Error) {
         if error.class() != FaultClass::Failed
             && self.run.list_checkpoints().is_ok_and(|checkpoints| checkpoints.is_empty())
         {
-            // What cannot be removed is in nobody's way: without a checkpoint any recipe goes on here.
+            // What cannot be removed is in nobody's way: without a checkpoint any recipe can run here.
             let _ = match &self.replacement {
                 Some(replacement) => replacement.discard(),
                 None => self.run.clear(),
@@ -125,10 +125,10 @@ impl Output {
         }
     }
 
-    /// Finishes the run, and puts it in its place.
+    /// Finishes the run, and puts it in place.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn finish(&self, stored: &Stored) -> Result<()> {
         let path = self.run.summary();
         let json = serde_json::to_vec_pretty(stored)?;
@@ -155,7 +155,7 @@ fn is_failed(error: &anyhow::Error) -> bool {
     error.downcast_ref::<invar_train::Error>().is_some_and(|error| error.class() == FaultClass::Failed)
 }
 
-/// Refuses a directory whose files of a run's names no training wrote.
+/// Refuses a directory with files of a run's names that no training wrote.
 fn refuse_foreign(run: &RunDir) -> Result<()> {
     let refuse = |name: &Path| {
         let name = name.strip_prefix(run.path()).unwrap_or(name).display();
@@ -168,7 +168,7 @@ fn refuse_foreign(run: &RunDir) -> Result<()> {
     }
     if run.is_run() {
         let is_begun = run.summary().exists() || !run.list_checkpoints()?.is_empty();
-        // The recipe of a person is not written as a training writes it: with every default, in one order.
+        // A hand-written recipe differs from one written by a training, which has every default, in a fixed order.
         let text = fs::read_to_string(run.recipe()).unwrap_or_default();
         let is_ours = || Recipe::of_run(run).is_ok_and(|recipe| recipe.to_toml() == text);
         return if is_begun || is_ours() { Ok(()) } else { refuse(&run.recipe()) };

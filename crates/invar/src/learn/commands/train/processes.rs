@@ -1,4 +1,4 @@
-//! Training in several processes, as torchrun, srun or the environment start them.
+//! Training in several processes, as started by torchrun, srun or the environment.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use invar_nn::DeviceChoice;
 use invar_torch::{Backend, ProcessGroup, Rendezvous};
 use tch::Device;
 
-/// What the launcher says; `None` for a process on its own.
+/// What the launcher set up; `None` for a single process.
 pub fn launched() -> Result<Option<Rendezvous>> {
     Rendezvous::from_env().map_err(|error| Usage(error.to_string()).into())
 }
 
-/// Chooses this process's device, and meets the others.
+/// Chooses this process's device, and connects to the others.
 pub fn join(rendezvous: &Rendezvous, timeout: Duration, common: &Common, ui: &Ui) -> Result<(Device, ProcessGroup)> {
     let local = DeviceChoice::Cuda(rendezvous.local_rank);
     let choice = match common.device.as_str() {
