@@ -79,6 +79,8 @@ fn what_does_not_fit_is_refused_before_anything_is_embedded() {
     assert!(model.contains("cannot be continued: line") && model.contains("learning_rate"), "{model}");
     let force = bench.fails(2, &[EMBED, &["emb", "--shard", "2/3", "--force"]].concat());
     assert!(force.contains("--shard") && force.contains("--force"), "{force}");
+    let file = bench.fails(2, &[EMBED, &["emb.parquet", "--shard", "2/3"]].concat());
+    assert!(file.contains("name of a file"), "{file}");
     for shard in ["0/3", "4/3", "x", "3"] {
         let usage = bench.fails(2, &[EMBED, &["emb", "--shard", shard]].concat());
         assert!(usage.contains("1/16 to 16/16"), "{usage}");

@@ -36,6 +36,10 @@ pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui
     if !file.is_file() {
         return Err(Usage(format!("{}: not there: the training has not come to its end", file.display())).into());
     }
+    if args.shard.is_some() && args.out.extension().is_some_and(|ending| ending == "parquet") {
+        let text = "tasks write parts into a directory, and this is the name of a file";
+        return Err(Usage(format!("--shard: {}: {text}", args.out.display())).into());
+    }
     let samples = data.samples()?;
     let device = train::device(common, ui)?;
     let mut model = Model::load(&file, device)?;
