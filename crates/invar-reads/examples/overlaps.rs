@@ -1,8 +1,9 @@
-//! How good the overlaps of simulated reads are:
+//! Measures the quality of the overlaps of simulated reads:
 //! `cargo run --release -p invar-reads --example overlaps -- READS.fastq.gz [TRUTH.tsv]`.
 //!
-//! The truth has a line a read: id, species, genome, sequence, start, end, strand (as `benches/quality/make_mixture.py`
-//! writes it). An overlap is wrong between two species, and misplaced where two reads of one genome do not touch in it.
+//! The truth has one line per read: id, species, genome, sequence, start, end, strand (as written by
+//! `benches/quality/make_mixture.py`). An overlap is wrong if it is between two species, and misplaced if it is between
+//! two reads of one genome that do not touch in it.
 #![allow(clippy::print_stdout)]
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use invar_dataset::NoProgress;
 use invar_reads::{IngestConfig, Inputs, Overlaps, OverlapsConfig, ReadDataset, Reads, ingest};
 
-/// Bases that reads may lie apart and overlap all the same: insertions and deletions move their ends.
+/// Maximum distance in bases at which reads still count as overlapping: insertions and deletions move their ends.
 const SLACK_BP: i64 = 300;
 
 #[derive(Clone, Default)]
@@ -122,7 +123,7 @@ fn score(reads: &ReadDataset, overlaps: &Overlaps, path: &str) -> Result<(), Box
     Ok(())
 }
 
-/// Seconds of CPU that this process has used.
+/// Seconds of CPU time used by this process.
 fn cpu_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Many compressed files that are written side by side, in BGZF (SAM specification, section 4.1): gzip that every program
-//! reads, in blocks that can be compressed in parallel and found again.
+//! Many compressed files written side by side, in BGZF (SAM specification, section 4.1): gzip that every program can
+//! read, in blocks that can be compressed in parallel and located again.
 
 use std::{
     collections::BTreeMap,
@@ -15,27 +15,27 @@ use crate::Error;
 
 /// Bytes that a thread compresses at a time.
 const PIECE_BYTES: usize = 1 << 20;
-/// Bytes that wait to be compressed, over all files.
+/// Bytes waiting to be compressed, over all files.
 const WAITING_BYTES: usize = 64 << 20;
-/// Files of one directory. What is pushed waits in memory, at most 64 MiB of it and one record, and is then compressed by all
-/// threads; where blocks end depends on what was pushed alone.
+/// The files of one directory. What is pushed waits in memory, at most 64 MiB plus one record, and is then compressed
+/// by all threads; block boundaries depend only on what was pushed.
 pub struct BgzfFiles {
     directory: PathBuf,
-    /// By name, what waits.
+    /// The waiting bytes, by name.
     waiting: BTreeMap<String, Vec<u8>>,
     num_waiting: usize,
 }
 
 impl BgzfFiles {
-    /// No files yet, in a directory that is there.
+    /// No files yet, in an existing directory.
     pub fn new(directory: &Path) -> Self {
         Self { directory: directory.into(), waiting: BTreeMap::new(), num_waiting: 0 }
     }
 
-    /// Appends to the file `name`, which begins to exist.
+    /// Appends to the file `name`, creating it if necessary.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// If a file cannot be written.
     pub fn push(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         match self.waiting.get_mut(name) {
             Some(waiting) => waiting.extend_from_slice(bytes),
@@ -47,10 +47,10 @@ impl BgzfFiles {
         if self.num_waiting >= WAITING_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what waits, and the end of every file.
+    /// Writes the waiting bytes, and the end of every file.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// If a file cannot be written.
     pub fn finish(mut self) -> Result<(), Error> {
         self.flush()?;
         let end = bgzf::io::Writer::new(Vec::new()).finish().map_err(Error::io(&self.directory))?;
@@ -79,7 +79,7 @@ impl BgzfFiles {
     }
 }
 
-/// Bytes as blocks, without the end of a file.
+/// Compresses bytes into blocks, without the end-of-file block.
 fn blocks(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut writer = bgzf::io::Writer::new(Vec::new());
     writer.write_all(bytes)?;
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that do not compress: the worst case of a block.
+    /// Incompressible bytes: the worst case for a block.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1u64;
         (0..len)

@@ -5,34 +5,36 @@ use serde_json::Value;
 
 use crate::{Error, QualityEncoding};
 
-/// What becomes of the reads on their way into the dataset (`[ingest]` in a recipe).
+/// How reads are filtered and stored in the dataset (`[ingest]` in a recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
-    /// Reads of fewer bases are dropped (`too_short`). Reads without any base are always dropped (`empty`).
+    /// Reads with fewer bases are dropped (`too_short`). Reads without any base are always dropped (`empty`).
     pub min_length_bp: u32,
-    /// Reads of more bases are dropped (`too_long`). No limit by default.
+    /// Reads with more bases are dropped (`too_long`). No limit by default.
     pub max_length_bp: Option<u32>,
-    /// Reads of a lower mean quality (Phred) are dropped (`low_quality`). The mean is that of the error
-    /// probabilities, `-10 log10(mean(10^(-q/10)))`, as basecallers and NanoFilt compute it, not that of the
-    /// Phred values. Reads without qualities pass.
+    /// Reads with a lower mean quality (Phred) are dropped (`low_quality`). The mean is taken over the error
+    /// probabilities, `-10 log10(mean(10^(-q/10)))`, as basecallers and NanoFilt compute it, not over the Phred values.
+    /// Reads without qualities pass.
     pub min_mean_quality: Option<f32>,
     /// Whether secondary and supplementary alignments of BAM and CRAM are dropped (`not_primary`).
     pub primary_only: bool,
-    /// Whether a record that cannot be read is counted, listed and left out instead of ending the ingest.
+    /// Whether a record that cannot be read is counted, listed and skipped instead of ending the ingest.
     pub skip_bad_records: bool,
     /// A shard is closed when it holds this many bases.
     pub shard_bp: u64,
     /// A shard is closed when it holds this many reads.
     pub shard_rows: u32,
-    /// Bytes of BAM or CRAM records that wait in memory for their mate. The older half of more is put into a nameless file in
-    /// the output directory until the input ends; all mates are found, those last. Less than 64 KiB counts as that.
+    /// Bytes of BAM or CRAM records that wait in memory for their mate. Beyond that, the older half is moved to an
+    /// unnamed file in the output directory until the input ends; all mates are found, those last. Values below 64 KiB
+    /// count as that.
     pub pending_mates_bytes: u64,
-    /// How the qualities of FASTQ are written.
+    /// How the qualities of FASTQ are encoded.
     pub quality_encoding: QualityEncoding,
-    /// Whether the records in the same place of two files of mates, or of an interleaved one, are mates whatever their names.
+    /// Whether the records at the same position in two mate files, or in an interleaved one, are mates whatever their
+    /// names.
     pub mates_by_order: bool,
-    /// Whether an existing dataset at the output is replaced. Not a property of the dataset: never stored.
+    /// Whether to replace an existing dataset at the output. Not a property of the dataset: never stored.
     #[serde(skip)]
     pub force: bool,
 }
@@ -56,7 +58,7 @@ impl Default for IngestConfig {
 }
 
 impl IngestConfig {
-    /// Checks that the values can hold together.
+    /// Checks that the values are consistent.
     ///
     /// # Errors
     /// [`Error::Config`], naming the field, what is allowed and what was given.
@@ -86,7 +88,7 @@ impl IngestConfig {
 /// Offsets in a shard are 32 bits, and a shard may exceed its target by one record.
 const MAX_SHARD_BP: u64 = 1 << 30;
 
-/// Which files are read, and how their records belong together.
+/// Which files are read, and how their records are paired.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
@@ -98,7 +100,7 @@ pub struct Inputs {
     /// FASTA (plain, gzip, BGZF or zstd) with the sequences that CRAM files were compressed against.
     #[serde(default)]
     pub reference: Option<PathBuf>,
-    /// What a sample sheet says of each file, by column; empty without one. See [`Inputs::of_sheet`].
+    /// Metadata of each file from a sample sheet, by column; empty without one. See [`Inputs::of_sheet`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<BTreeMap<String, Value>>,
 }
@@ -112,7 +114,7 @@ impl Inputs {
 }
 
 /// How the two reads of one fragment are recognised. Mates become adjacent rows, R1 then R2. Filters act on the
-/// fragment: where one mate is dropped, so is the other (`mate_dropped`).
+/// fragment: if one mate is dropped, so is the other (`mate_dropped`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pairing {

@@ -3,11 +3,11 @@ use std::fmt::Display;
 use invar_dataset::{Fault, FaultClass};
 use thiserror::Error;
 
-/// A setting of a recipe whose value cannot be.
+/// A setting of a recipe with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{setting} = {found}: {reason}")]
 pub struct ConfigError {
-    /// The setting, as the recipe spells it.
+    /// The setting, as named in the recipe.
     pub setting: String,
     /// Its value.
     pub found: String,
@@ -26,7 +26,7 @@ impl ConfigError {
         Self { setting: setting.into(), found: found.to_string(), reason: reason.into() }
     }
 
-    /// The same complaint about a setting inside `outer`.
+    /// The same error for a setting inside `outer`.
     pub(crate) fn within(mut self, outer: &str) -> Self {
         self.setting = format!("{outer}.{}", self.setting);
         self

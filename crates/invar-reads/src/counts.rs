@@ -1,4 +1,4 @@
-//! What became of the records of an input.
+//! How many records of an input were kept or dropped, and why.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub(crate) enum Reason {
     TooShort,
     TooLong,
     LowQuality,
-    /// Not one base is known.
+    /// No known base.
     NoAcgt,
     /// A secondary or supplementary alignment.
     NotPrimary,
@@ -36,12 +36,12 @@ const NAMES: [&str; 9] = [
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Records met.
+    /// Records read.
     pub records: u64,
     /// Rows written, and their bases.
     pub kept: u64,
     pub kept_bp: u64,
-    /// Paired records of BAM and CRAM whose mate was not there.
+    /// Paired records of BAM and CRAM whose mate was missing.
     pub singletons: u64,
     dropped: [u64; NAMES.len()],
 }
@@ -61,7 +61,7 @@ impl Counts {
         }
     }
 
-    /// By name: `records`, `kept` and `kept_bp` always, the others where they are not 0.
+    /// By name: `records`, `kept` and `kept_bp` always, the others only if they are not 0.
     pub fn to_map(&self) -> BTreeMap<String, u64> {
         let always = [("records", self.records), ("kept", self.kept), ("kept_bp", self.kept_bp)];
         let dropped = NAMES.into_iter().zip(self.dropped);

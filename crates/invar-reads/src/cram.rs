@@ -1,8 +1,8 @@
-//! CRAM (specification 3.0 and 3.1), decoded by noodles and handed on as decompressed BAM, so that there is one way
-//! from alignment records to rows.
+//! CRAM (specification 3.0 and 3.1), decoded by noodles and passed on as decompressed BAM, so that there is a single
+//! path from alignment records to rows.
 //!
-//! The decoder is given one container at a time (see [`container`]), so that what it does otherwise than samtools can be put
-//! right, and an error says at which record it is.
+//! The decoder is given one container at a time (see [`container`]), so that its differences from samtools can be
+//! corrected, and an error can name the record.
 
 use std::{borrow::Cow, io, path::Path};
 
@@ -28,16 +28,17 @@ use container::{Container, SliceReference};
 use reference::Complaint;
 pub(crate) use reference::Reference;
 
-/// Decompressed bytes in a block.
+/// Decompressed bytes per block.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// By how much a read may hang over the end of its reference: memory for so many bases is spent on each sequence.
+/// How far a read may extend past the end of its reference: this much memory is spent on each sequence.
 const MAX_OVERHANG_BP: usize = 1 << 26;
 
-/// The same where the bases of the reference are not needed, so that reads "hang over" from its first base on.
+/// The same if the bases of the reference are not needed, in which case reads extend past its end from the first base
+/// on.
 const MAX_UNNEEDED_BP: usize = 1 << 22;
 
-/// A source of the records of a CRAM file; `start` are the bytes that were taken from `source` already.
+/// A source of the records of a CRAM file; `start` are the bytes already taken from `source`.
 pub(crate) fn convert(source: InputStream, start: Vec<u8>, reference: Reference) -> InputStream {
     let path = source.path().to_path_buf();
     InputStream::generate(&path, move |outlet| {
@@ -56,7 +57,7 @@ enum Failure {
     Read(io::Error),
     /// The decoder panicked.
     Decoder(String),
-    /// The file ends without the container that marks the end.
+    /// The file ends without the end-of-file container.
     NoEnd,
 }
 
@@ -66,13 +67,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Where the conversion of a file stands.
+/// The state of the conversion of a file.
 struct Conversion<'a> {
     reference: &'a Reference,
     outlet: &'a Outlet,
-    /// Records that were sent.
+    /// Number of records sent.
     num_records: u64,
-    /// The name of the next one, where it could be read.
+    /// The name of the next one, if it could be read.
     name: Option<String>,
 }
 
@@ -130,7 +131,7 @@ impl Conversion<'_> {
                 let records = guarded(|| slice.records(repository, header, &compression_header, &core, &external));
                 let records = records.map_err(Failure::Decoder)??;
                 let overhang = match &reference {
-                    // The decoder asks for no sequence.
+                    // The decoder requests no sequence.
                     Some(reference) if !is_needed && reference.embedded.is_none() => 0,
                     reference => self.overhang(header, &records, reference.as_ref(), &external),
                 };
@@ -149,7 +150,7 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    /// By how many bases the records hang over the end of their reference, at most.
+    /// The maximum number of bases by which records extend past the end of their reference.
     fn overhang(
         &self,
         header: &sam::Header,
@@ -181,7 +182,7 @@ impl Conversion<'_> {
             self.name = record.name().map(ToString::to_string);
             let record = guarded(|| RecordBuf::try_from_alignment_record(header, record)).map_err(Failure::Decoder)?;
             let mut record = record?;
-            // The decoder gives zeros for qualities that are not there, of which htslib makes none.
+            // The decoder returns zeros for missing qualities, for which htslib returns none.
             let qualities = record.quality_scores_mut().as_mut();
             if qualities.iter().all(|&quality| quality == 0) {
                 qualities.clear();
@@ -196,7 +197,7 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    /// Turns what went wrong into an error of ours.
+    /// Converts a failure into an error of ours.
     fn explain(&self, failure: Failure, stored: &mut InputReader) -> Error {
         let path = stored.source().path();
         let place = Place { record: Some(self.num_records + 1), name: self.name.clone(), ..Place::file(path) };
@@ -230,10 +231,10 @@ impl Conversion<'_> {
     }
 }
 
-/// A block of a slice beside its core: number and bytes.
+/// An external block of a slice: number and bytes.
 type External<'a> = (i32, Cow<'a, [u8]>);
 
-/// Puts `N`s after the bases of the reference that a slice carries.
+/// Appends `N`s to the bases of the reference that a slice carries.
 fn pad_embedded(reference: &SliceReference, external: &mut [External<'_>], padding_bp: usize) {
     let block = external.iter_mut().find(|(block, _)| Some(*block) == reference.embedded);
     if let Some((_, bases)) = block.filter(|_| padding_bp > 0) {
@@ -242,7 +243,7 @@ fn pad_embedded(reference: &SliceReference, external: &mut [External<'_>], paddi
     }
 }
 
-/// Opens the reference of CRAM files.
+/// Opens the reference for CRAM files.
 pub(crate) fn open_reference(
     path: Option<&Path>,
     open: impl FnOnce(&Path) -> Result<InputStream, Error>,

@@ -21,11 +21,12 @@ use crate::{
 };
 use blocks::{Blocks, Origin};
 
-/// Reads in one or more dataset directories, memory-mapped: opening is quick and takes little memory, whatever the size.
+/// Reads in one or more dataset directories, memory-mapped: opening is quick and takes little memory, whatever the
+/// size.
 ///
-/// The reads of the directories follow each other in the order in which these are given, those of one directory in the
-/// order of its inputs. References of the same name are one, also across directories. Every read has a
-/// [key](invar_dataset::keys) of its own; names need not be unique.
+/// The directories' reads are concatenated in the order given, those of one directory in the order of its inputs.
+/// References with the same name are the same, even across directories. Every read has a [key](invar_dataset::keys) of
+/// its own; names need not be unique.
 pub struct ReadDataset {
     shards: Vec<Shard>,
     /// Rows in shards `0..=s`.
@@ -39,14 +40,14 @@ pub struct ReadDataset {
 struct Shard {
     file: ShardFile,
     directory: usize,
-    /// Numbers of the shard's references in the dataset.
+    /// Indices of the shard's references in the dataset.
     references: Vec<u32>,
 }
 
 struct Directory {
     path: PathBuf,
     manifest: Manifest,
-    /// What a sample sheet says of each input.
+    /// Metadata of each input from a sample sheet.
     columns: Vec<BTreeMap<String, Value>>,
 }
 
@@ -54,8 +55,8 @@ impl ReadDataset {
     /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
     ///
     /// # Errors
-    /// When a directory holds no finished dataset of reads, a file is not what the manifest says, a directory is given
-    /// twice, or two of them were made from one file.
+    /// If a directory does not hold a finished dataset of reads, a file does not match the manifest, a directory is
+    /// given twice, or two of them were made from one file.
     pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
         let mut dataset = Self {
             shards: vec![],
@@ -91,7 +92,7 @@ impl ReadDataset {
         self.directories.iter().map(|directory| (directory.path.as_path(), &directory.manifest))
     }
 
-    /// Names of the reference sequences that reads lie on, by number.
+    /// Names of the reference sequences that reads are aligned to, by index.
     pub fn references(&self) -> &[String] {
         &self.references
     }
@@ -99,7 +100,7 @@ impl ReadDataset {
     /// The key of read `index`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn key(&self, index: usize) -> u64 {
         self.origin(index).key
     }
@@ -107,7 +108,7 @@ impl ReadDataset {
     /// Number of bases of read `index`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn length_bp(&self, index: usize) -> u32 {
         let (shard, row) = self.locate(index);
         shard.file.length_bp(row)
@@ -129,7 +130,7 @@ impl ReadDataset {
         Ok(of_shard)
     }
 
-    /// Adds the columns of the sample sheets to others, after all of them.
+    /// Appends the columns of the sample sheets to others.
     pub(crate) fn add_sheet(&self, columns: &mut Vec<Column>, range: Range<usize>) {
         let of_input = |index| {
             let (shard, _) = self.locate(index);
@@ -138,7 +139,7 @@ impl ReadDataset {
         self.sheet.add_to(columns, range.map(of_input));
     }
 
-    /// What a sample sheet calls its columns beside these.
+    /// The names of the sample sheets' columns next to these.
     pub(crate) fn sheet_names(&self, others: &[Column]) -> Vec<String> {
         self.sheet.names(others)
     }
@@ -153,7 +154,7 @@ impl ReadDataset {
     }
 }
 
-/// What a sample sheet says of each input of reads, as the manifest has it.
+/// The sample sheet's metadata for each input of reads, from the manifest.
 fn sheet_columns(directory: &Path, manifest: &Manifest) -> Result<Vec<BTreeMap<String, Value>>, DatasetError> {
     match manifest.parameters.get(SHEET_COLUMNS) {
         None => Ok(vec![]),
@@ -195,7 +196,7 @@ impl Shard {
         })
     }
 
-    /// The alignment of a row; an error where its reference is not in the dictionary.
+    /// The alignment of a row; an error if its reference is not in the dictionary.
     fn alignment(&self, row: usize) -> Result<Option<Alignment>, DatasetError> {
         let Some(stored) = self.file.alignment(row) else { return Ok(None) };
         let num_references = self.references.len();
@@ -241,7 +242,7 @@ impl Reads for ReadDataset {
     fn are_one_molecule(&self, a: usize, b: usize) -> bool {
         let same_name = || match (self.name(a), self.name(b)) {
             (Ok(a), Ok(b)) => a == b,
-            // What cannot be read is an error where it is.
+            // Unreadable values are reported where they are needed.
             _ => false,
         };
         self.mate_of(a) == Some(b) || (self.origin(a).block == self.origin(b).block && same_name())
@@ -286,8 +287,8 @@ impl Dataset for ReadDataset {
 }
 
 impl ReadDataset {
-    /// `id`, `source`, `key`, `description` (null where empty), `length_bp`, `mean_quality`, `gc`, `mate`, and from BAM and CRAM
-    /// `reference`, `position` (1-based), `mapping_quality`, `is_reverse`.
+    /// `id`, `source`, `key`, `description` (null if empty), `length_bp`, `mean_quality`, `gc`, `mate`, and from BAM
+    /// and CRAM `reference`, `position` (1-based), `mapping_quality`, `is_reverse`.
     pub(crate) fn own_columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let mut columns = Columns::default();
         for index in range {
@@ -313,7 +314,7 @@ impl ReadDataset {
 }
 
 impl SampleTable for ReadDataset {
-    /// Those of the reads, then those of the sample sheets.
+    /// The reads' columns, then those of the sample sheets.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let mut columns = self.own_columns(range.clone())?;
         self.add_sheet(&mut columns, range);
@@ -338,7 +339,7 @@ impl SampleTable for ReadDataset {
 }
 
 impl ReadDataset {
-    /// The input of a row; an error where the shard and the counts of the manifest do not agree on it.
+    /// The input of a row; an error if the shard and the counts of the manifest disagree about it.
     fn source(&self, shard: &Shard, row: usize, origin: Origin) -> Result<&str, DatasetError> {
         let number = shard.file.source(row);
         match self.directories[shard.directory].manifest.inputs.get(number as usize) {

@@ -1,4 +1,4 @@
-//! What the workers do: look inside the records that were cut, filter them and turn them into rows.
+//! The work of the workers: parse the records that were cut, filter them and turn them into rows.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,7 +21,7 @@ pub(crate) use evidence::Evidence;
 pub(crate) use mates::{MateNames, Mismatch};
 pub(crate) use originals::Originals;
 
-/// What the first records of a text input told about all of them.
+/// Conventions recognised from the first records of a text input, which apply to all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Customs {
     pub encoding: Encoding,
@@ -36,12 +36,12 @@ pub(crate) enum Work {
     Interleaved(Slab, Customs),
     /// Records with the same number are mates; both hold equally many.
     Mates(Slab, Slab, Customs),
-    /// BAM records, mates joined already.
+    /// BAM records, with mates already joined.
     Bam(BamSlab),
 }
 
 impl Work {
-    /// Memory it takes.
+    /// Memory used, in bytes.
     pub fn num_bytes(&self) -> usize {
         match self {
             Self::Single(slab, _) | Self::Interleaved(slab, _) => slab.text.len(),
@@ -51,42 +51,42 @@ impl Work {
     }
 }
 
-/// What became of the records of one piece of work.
+/// The result of one piece of work.
 #[derive(Default)]
 pub(crate) struct Decoded {
     pub rows: Rows,
-    /// The records that the rows were made from, where these are kept.
+    /// The records that the rows were made from, if they are kept.
     pub originals: Originals,
-    /// By number of the input.
+    /// By index of the input.
     pub counts: Vec<(u32, Counts)>,
-    /// What only all records together can tell.
+    /// Observations that only make sense over all records together.
     pub evidence: Evidence,
-    /// Bad records that were left out, for a person; at most [`MAX_LISTED`].
+    /// Bad records that were skipped, as text; at most [`MAX_LISTED`].
     pub skipped: Vec<String>,
-    /// Why the ingest must end here.
+    /// Why the ingest must stop here.
     pub error: Option<Error>,
 }
 
-/// Bad records that are listed.
+/// Maximum number of bad records listed.
 pub(crate) const MAX_LISTED: usize = 100;
 
-/// A record that was looked at.
+/// The result for one record.
 type Outcome = Result<Option<Reason>, Box<Error>>;
 
 /// Turns records into rows.
 #[derive(Clone)]
 pub(crate) struct Decoder {
     pub config: Arc<IngestConfig>,
-    /// Names of the inputs, by number.
+    /// Paths of the inputs, by index.
     pub paths: Arc<Vec<PathBuf>>,
-    /// Where the text goes when it was looked at.
+    /// Where the text buffers are returned.
     pub buffers: Arc<Buffers>,
-    /// Whether the records are handed on beside the rows, as they came.
+    /// Whether the original records are passed on along with the rows.
     pub keeps_originals: bool,
 }
 
 impl Decoder {
-    /// Looks at all records of `work`, up to the first bad one unless those are skipped.
+    /// Decodes all records of `work`, up to the first bad one unless those are skipped.
     pub fn decode(&self, work: Work) -> Decoded {
         let mut batch = Decoded::default();
         let result = match work {
@@ -116,7 +116,7 @@ impl Decoder {
         batch
     }
 
-    /// Settles a fragment of one or two records, whose rows (those of the kept ones) begin at `first_row`.
+    /// Finishes a fragment of one or two records, whose rows (those of the kept ones) begin at `first_row`.
     fn settle<const N: usize>(
         &self,
         batch: &mut Decoded,
@@ -157,7 +157,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The filters that need no look at the bases, and the mean error probability.
+    /// The filters that do not need the bases, and the mean error probability.
     fn filter(&self, length_bp: usize, mean_error: impl FnOnce() -> Option<f32>) -> (Option<Reason>, Option<f32>) {
         if length_bp == 0 {
             return (Some(Reason::Empty), None);

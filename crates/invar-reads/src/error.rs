@@ -4,10 +4,10 @@ use invar_dataset::{DatasetError, Fault, FaultClass};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Where in an input something is wrong.
+/// The location of a problem in an input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The input as the user named it; `-` for standard input.
+    /// The input as named by the user; `-` for standard input.
     pub path: PathBuf,
     /// Record number, 1-based.
     pub record: Option<u64>,
@@ -20,7 +20,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The whole of a file.
+    /// A whole file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..Self::default() }
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What two records that should be first and second mate say they are.
+/// What is wrong with two records that should be first and second mate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MateProblem {
     /// Two first mates.
@@ -69,7 +69,7 @@ impl fmt::Display for MateProblem {
     }
 }
 
-/// What the encoding is called, where it is not the usual one.
+/// The name of the encoding, if it is not the usual one.
 fn of(encoding: &str, lowest: char) -> String {
     if lowest == '!' { String::new() } else { format!(" (as {encoding}; --quality-encoding chooses another)") }
 }
@@ -78,26 +78,26 @@ fn by_order(is_first: bool) -> &'static str {
     if is_first { " (--mates-by-order takes records in the same place for mates, whatever their names)" } else { "" }
 }
 
-/// What went wrong while reads were taken in.
+/// What can go wrong when reads are ingested.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The first bytes are of no format that holds reads.
+    /// The first bytes do not match any format for reads.
     #[error("{}: expected FASTQ, FASTA, BAM or CRAM, found {found}", path.display())]
     NotAReadFile {
         /// The input.
         path: PathBuf,
-        /// What it looks like, with the repair where there is one.
+        /// What it looks like, and how to repair it if possible.
         found: String,
     },
-    /// There is not one record in the input.
+    /// The input contains no records.
     #[error("{}: expected at least one read, found {found}", path.display())]
     Empty {
         /// The input.
@@ -105,12 +105,12 @@ pub enum Error {
         /// "an empty file", or "a BAM header without records".
         found: String,
     },
-    /// The input ends in the middle of something.
+    /// The input ends unexpectedly.
     #[error("{place}: the file is cut off: expected {expected}, found {found}")]
     Truncated {
         /// Where it ends.
         place: Box<Place>,
-        /// What should have come.
+        /// What was expected next.
         expected: String,
         /// What was left.
         found: String,
@@ -125,7 +125,7 @@ pub enum Error {
         /// Number of quality values.
         quality: usize,
     },
-    /// A line does not begin with the character that its format asks for.
+    /// A line does not begin with the character required by its format.
     #[error("{place}: expected a line that begins with {expected:?}, found {found:?}")]
     BadMarker {
         /// The line.
@@ -135,7 +135,7 @@ pub enum Error {
         /// The beginning of the line.
         found: String,
     },
-    /// A byte of a sequence is no letter of the nucleotide alphabet.
+    /// A byte of a sequence is not in the nucleotide alphabet.
     #[error("{place}: expected a nucleotide (IUPAC letter) at base {position}, found {found:?}")]
     BadBase {
         /// The record.
@@ -145,7 +145,7 @@ pub enum Error {
         /// The character.
         found: char,
     },
-    /// A byte of a quality string is no quality in the encoding of the file.
+    /// A byte of a quality string is not a quality in the encoding of the file.
     #[error("{place}: expected a quality from {lowest:?} to '~' at base {position}, found {found:?}{}", of(encoding, *lowest))]
     BadQuality {
         /// The record.
@@ -154,7 +154,7 @@ pub enum Error {
         position: usize,
         /// The character of the lowest quality.
         lowest: char,
-        /// The encoding that was given, or told from the first records.
+        /// The encoding, given or recognised from the first records.
         encoding: &'static str,
         /// The character.
         found: char,
@@ -168,19 +168,19 @@ pub enum Error {
         mate_path: PathBuf,
         /// The name of the second.
         mate: String,
-        /// Whether they are the first pair, so that the way of naming is to blame rather than the order.
+        /// Whether they are the first pair, so that the naming is at fault rather than the order.
         is_first: bool,
     },
-    /// Two records of one fragment say that they are not first and second mate.
+    /// Two records of one fragment are marked as something other than first and second mate.
     #[error("{place}: {head:?} and its mate {mate_head:?} in {} {problem}", mate_path.display())]
     MateMark {
         /// The first mate.
         place: Box<Place>,
-        /// Its whole head.
+        /// Its full head line.
         head: String,
         /// The file of the second.
         mate_path: PathBuf,
-        /// The whole head of the second.
+        /// The full head line of the second.
         mate_head: String,
         /// What is wrong.
         problem: MateProblem,
@@ -193,12 +193,12 @@ pub enum Error {
         /// The file of the second.
         mate_path: PathBuf,
     },
-    /// Two mate files, or the two halves of an interleaved one, do not hold the same number of records.
+    /// Two mate files, or the two halves of an interleaved one, differ in their number of records.
     #[error("{}: {count} first mates, but {mate_count} second mates in {}", path.display(), mate_path.display())]
     MateCountMismatch {
         /// The first file.
         path: PathBuf,
-        /// Its first mates (at least so many, where the other file ended first).
+        /// Its first mates (at least this many, if the other file ended first).
         count: u64,
         /// The second file.
         mate_path: PathBuf,
@@ -215,19 +215,19 @@ pub enum Error {
         /// "no --reference", or the FASTA that lacks it.
         found: String,
     },
-    /// Stored bytes that cannot be right.
+    /// Stored bytes that are invalid.
     #[error("{place}: {what}: expected {expected}, found {found}")]
     Corrupt {
         /// Where.
         place: Box<Place>,
         /// What was read.
         what: String,
-        /// What it should be.
+        /// The expected value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// A record that is larger than Invar holds in memory.
+    /// A record that is too large to hold in memory.
     #[error("{place}: expected a record of at most {limit_bytes} bytes, found more than that")]
     TooLong {
         /// The record.
@@ -243,7 +243,7 @@ pub enum Error {
         /// What is there, and what can be done.
         reason: String,
     },
-    /// The parameters contradict themselves or the inputs.
+    /// The parameters are inconsistent or do not fit the inputs.
     #[error("{what}: expected {expected}, found {found}")]
     Config {
         /// The parameter.
@@ -253,7 +253,7 @@ pub enum Error {
         /// What was given.
         found: String,
     },
-    /// The user asked to stop. Finished shards stay, and the next run goes on from them.
+    /// The user asked to stop. Finished shards stay, and the next run resumes from them.
     #[error("{}: interrupted; run the same command again to go on", path.display())]
     Interrupted {
         /// The output directory.
@@ -264,7 +264,7 @@ pub enum Error {
     Dataset(DatasetError),
 }
 
-/// The kinds of [`enum@Error`], by name: what a test or a script asks about.
+/// The kinds of [`enum@Error`], by name, for tests and scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -362,7 +362,7 @@ impl Error {
         }
     }
 
-    /// Whether the input is to blame, rather than the machine or the caller: the command line then exits with 3.
+    /// Whether the input is at fault, rather than the machine or the caller: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
         self.class() == FaultClass::BadInput
     }

@@ -1,8 +1,8 @@
 //! Sequencing errors: substitutions, insertions and deletions, independent and uniform along the read.
 //!
-//! Every base of the input meets at most one event: with probability `substitution` it becomes one of the three
-//! other bases, with `insertion` a random base is put before it, with `deletion` it is left out. Each base drawn is
-//! uniform. The distance to the next event is drawn (geometric), not the fate of every base: the cost follows the
+//! Every base of the input has at most one event: with probability `substitution` it becomes one of the three other
+//! bases, with `insertion` a random base is inserted before it, with `deletion` it is left out. Each base drawn is
+//! uniform. The distance to the next event is drawn (geometric), not the fate of every base: the cost depends on the
 //! number of errors.
 //!
 //! ```
@@ -18,26 +18,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, packed::CODE_N};
 
-/// Which errors a sequencer makes, per base of the molecule.
+/// The errors a sequencer makes, per base of the molecule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ErrorModelConfig {
     /// No errors.
     None {},
-    /// 0.11 % substitutions, 5e-6 insertions, 5e-6 deletions. Substitutions: the median NovaSeq 6000 run of Stoler
-    /// and Nekrutenko 2021 (NAR Genom. Bioinform. 3:lqab019). Indels: the order of magnitude of Schirmer et al. 2016
-    /// (BMC Bioinformatics 17:125).
+    /// 0.11 % substitutions, 5e-6 insertions, 5e-6 deletions. Substitutions: the median NovaSeq 6000 run of Stoler and
+    /// Nekrutenko 2021 (NAR Genom. Bioinform. 3:lqab019). Indels: the order of magnitude of Schirmer et al. 2016 (BMC
+    /// Bioinformatics 17:125).
     Illumina {},
-    /// 5 % in all, substitutions : insertions : deletions 39 : 24 : 36. Total: between R9.4 (6 %, Delahaye and Nicolas
-    /// 2021, PLoS ONE 16:e0257521) and later chemistries. Ratio: PBSIM3 for ONT (Ono et al. 2022, NAR Genom.
+    /// 5 % in total, substitutions : insertions : deletions 39 : 24 : 36. Total: between R9.4 (6 %, Delahaye and
+    /// Nicolas 2021, PLoS ONE 16:e0257521) and later chemistries. Ratio: PBSIM3 for ONT (Ono et al. 2022, NAR Genom.
     /// Bioinform. 4:lqac092).
     Ont {},
-    /// 15 % in all, 10 : 60 : 30: PacBio continuous long reads, defaults of PBSIM (Ono et al. 2013, Bioinformatics
+    /// 15 % in total, 10 : 60 : 30: PacBio continuous long reads, defaults of PBSIM (Ono et al. 2013, Bioinformatics
     /// 29:119).
     PacbioClr {},
-    /// 0.2 % in all (Wenger et al. 2019, Nat. Biotechnol. 37:1155), 6 : 21 : 73 (PBSIM for circular consensus reads).
+    /// 0.2 % in total (Wenger et al. 2019, Nat. Biotechnol. 37:1155), 6 : 21 : 73 (PBSIM for circular consensus reads).
     Hifi {},
-    /// Rates of your own.
+    /// Custom rates.
     Custom {
         /// Probability that a base is replaced by another one.
         #[serde(default)]
@@ -69,14 +69,14 @@ pub struct ErrorRates {
 }
 
 impl ErrorRates {
-    /// Probability that something happens at a base.
+    /// Probability of any event at a base.
     pub fn total(&self) -> f64 {
         self.substitution + self.insertion + self.deletion
     }
 }
 
 impl ErrorModelConfig {
-    /// The rates that the name stands for.
+    /// The rates of the named sequencer.
     pub fn rates(&self) -> ErrorRates {
         let split = |total: f64, [s, i, d]: [f64; 3]| {
             let unit = total / (s + i + d);
@@ -93,23 +93,24 @@ impl ErrorModelConfig {
     }
 }
 
-/// How many errors were put into a sequence.
+/// Number of errors introduced into a sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorCounts {
     /// Bases replaced by another one.
     pub substitutions: u32,
-    /// Bases put in.
+    /// Bases inserted.
     pub insertions: u32,
     /// Bases left out.
     pub deletions: u32,
 }
 
-/// Puts errors into sequences.
+/// Introduces errors into sequences.
 #[derive(Clone, Debug)]
 pub struct ErrorModel {
-    /// `None` where there are no errors.
+    /// `None` if there are no errors.
     gaps: Option<GapSampler>,
-    /// An event is a substitution below the first limit, an insertion below the second, else a deletion; all of 2^32.
+    /// An event is a substitution below the first limit, an insertion below the second, otherwise a deletion; out of
+    /// 2^32.
     limits: [u64; 2],
 }
 
@@ -117,7 +118,7 @@ impl ErrorModel {
     /// Prepares the tables.
     ///
     /// # Errors
-    /// When a rate is negative or no number, or they sum up to more than 0.5.
+    /// If a rate is negative or not a number, or they sum to more than 0.5.
     pub fn new(config: &ErrorModelConfig) -> Result<Self, ConfigError> {
         let rates = config.rates();
         let named =
@@ -137,13 +138,12 @@ impl ErrorModel {
         Ok(Self { gaps: (total > 0.0).then(|| GapSampler::new(total)), limits })
     }
 
-    /// Whether it never changes anything, and draws nothing.
+    /// Whether it never changes or draws anything.
     pub fn is_none(&self) -> bool {
         self.gaps.is_none()
     }
 
-    /// Writes `codes` (0 to 3, 4 for N) with errors into `output`, replacing what is there. An N that meets a
-    /// substitution stays N.
+    /// Writes `codes` (0 to 3, 4 for N) with errors to `output`, replacing its content. Substituting an N leaves it N.
     pub fn apply(&self, codes: &[u8], rng: &mut impl Rng, output: &mut Vec<u8>) -> ErrorCounts {
         output.clear();
         let mut counts = ErrorCounts::default();
@@ -178,14 +178,14 @@ impl ErrorModel {
 
 const TABLE: usize = 256;
 
-/// Draws how many bases come before the next event, when every base has one with probability `p`: geometric,
-/// `P(gap >= g) = (1 - p)^g`, by inversion in a table. A draw beyond the table starts again from its end, for the
-/// geometric distribution has no memory. No logarithm, so the same gaps on every platform.
+/// Draws how many bases precede the next event, if every base has one with probability `p`: geometric, `P(gap >= g) =
+/// (1 - p)^g`, by inversion in a table. A draw beyond the table starts again from its end, since the geometric
+/// distribution is memoryless. No logarithm, so the gaps are the same on every platform.
 #[derive(Clone, Debug)]
 struct GapSampler {
     /// `below[g]` of 2^64 draws give a gap of `g` or less.
     below: Box<[u64; TABLE]>,
-    /// The smallest gap that a draw with this high byte can give.
+    /// The smallest gap possible for a draw with this high byte.
     guide: Box<[u16; TABLE]>,
 }
 
@@ -204,7 +204,7 @@ impl GapSampler {
         Self { below, guide }
     }
 
-    /// A gap, or `most` where it would be that or longer.
+    /// A gap, or `most` if it would be at least that.
     #[inline]
     fn draw(&self, rng: &mut impl Rng, most: usize) -> usize {
         let mut gap = 0;
@@ -234,7 +234,8 @@ mod tests {
         ErrorModelConfig::Hifi {},
     ];
 
-    /// Number of trials within five standard deviations of its binomial mean: by chance outside once in 1.7 million.
+    /// The number of trials is within five standard deviations of its binomial mean: by chance outside once in 1.7
+    /// million.
     fn assert_binomial(what: &str, hits: u32, trials: usize, p: f64) {
         let (mean, deviation) = (trials as f64 * p, (trials as f64 * p * (1.0 - p)).sqrt());
         assert!((f64::from(hits) - mean).abs() <= 5.0 * deviation, "{what}: {hits} hits, {mean} +- {deviation}");
@@ -272,7 +273,7 @@ mod tests {
         }
     }
 
-    // Closed form: gaps are geometric, P(gap = g) = p (1 - p)^g, also across the end of the table.
+    // Closed form: gaps are geometric, P(gap = g) = p (1 - p)^g, even across the end of the table.
     #[test]
     fn gaps_are_geometric() {
         for p in [0.3, 0.02, 0.001] {
@@ -285,7 +286,7 @@ mod tests {
         }
     }
 
-    /// The fate of every base drawn on its own would need as many words as there are bases.
+    /// Drawing the fate of every base separately would need as many words as there are bases.
     #[test]
     fn cost_follows_the_number_of_errors() {
         struct Counted(seed::Rng, usize);
@@ -326,7 +327,7 @@ mod tests {
             let (output, counts) = run(seed);
             prop_assert_eq!(&run(seed), &(output.clone(), counts));
             prop_assert!(output.iter().all(|&code| code < 5));
-            // Nothing but deletions takes an N away.
+            // Only deletions can remove an N.
             let num_n = |codes: &[u8]| codes.iter().filter(|&&code| code == CODE_N).count();
             prop_assert!(num_n(&output) <= num_n(&codes));
             prop_assert!(num_n(&output) + counts.deletions as usize >= num_n(&codes));

@@ -1,7 +1,7 @@
-//! Cuts the text of FASTQ and FASTA into records, one after the other; workers then look inside.
+//! Cuts the text of FASTQ and FASTA into records, one after the other; workers then parse them.
 //!
-//! All that depends on what came before happens here (where a record begins, its number and line, what follows a bad
-//! one), and only memory searches are spent on it, so that one thread can feed many workers.
+//! Everything that depends on what came before happens here (where a record begins, its number and line, what follows a
+//! bad one), using only memory searches, so that one thread can feed many workers.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,53 +19,52 @@ mod mates;
 mod spill;
 mod wrapped;
 
-/// Text that is given to one worker, unless a record is longer.
+/// Text given to one worker at a time, unless a record is longer.
 const SLAB_BYTES: usize = 1 << 20;
 
-/// The longest record that is held in memory.
+/// Size of the longest record that is held in memory.
 pub(crate) const MAX_RECORD_BYTES: usize = 256 << 20;
 
-/// Where the parts of a record are in its slab. Line ends are not part of them, except inside a FASTA sequence and where
-/// FASTQ is broken over lines.
+/// The parts of a record in its slab. Line ends are not included, except inside a FASTA sequence and in wrapped FASTQ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// The line after its marker.
+    /// The head line without its marker.
     pub head: (u32, u32),
-    /// The bases; in FASTA with the ends of the lines between them.
+    /// The bases; in FASTA with the line ends between them.
     pub sequence: (u32, u32),
     /// The qualities; empty in FASTA.
     pub quality: (u32, u32),
     /// Line of the head, 1-based.
     pub line: u64,
-    /// Whether sequence and qualities hold line ends.
+    /// Whether sequence and qualities contain line ends.
     pub is_wrapped: bool,
 }
 
-/// Whole records of one input.
+/// Complete records of one input.
 pub(crate) struct Slab {
     pub text: Arc<Vec<u8>>,
     pub records: Vec<Result<Span, Box<Error>>>,
     pub format: Format,
-    /// Number of the input.
+    /// Index of the input.
     pub input: u32,
     /// Number of the first record in its input, 0-based.
     pub first_record: u64,
 }
 
 impl Slab {
-    /// The head of a record, if that could be read.
+    /// The head of a record, if it could be read.
     pub fn head(&self, record: usize) -> Option<&[u8]> {
         let span = self.records.get(record)?.as_ref().ok()?;
         Some(&self.text[span.head.0 as usize..span.head.1 as usize])
     }
 
-    /// The qualities of all records, with the line ends that are in them.
+    /// The qualities of all records, including any line ends.
     pub fn qualities(&self) -> impl Iterator<Item = &[u8]> {
         let spans = self.records.iter().filter_map(|record| record.as_ref().ok());
         spans.map(|span| &self.text[span.quality.0 as usize..span.quality.1 as usize])
     }
 
-    /// Takes the first `n` records off.
+    /// Removes and returns the first `n` records.
     pub fn split_off_front(&mut self, n: usize) -> Self {
         let rest = self.records.split_off(n);
         let records = std::mem::replace(&mut self.records, rest);
@@ -75,25 +74,25 @@ impl Slab {
     }
 }
 
-/// What a format finds at a position of the text.
+/// The result of scanning a format at a position of the text.
 enum Scan {
-    /// The record goes on past the end of the buffer.
+    /// The record continues past the end of the buffer.
     More,
-    /// Only blank lines are left.
+    /// Only blank lines remain.
     End,
     /// A record, the position after it, and the number of lines up to there.
     Record(Span, usize, u64),
-    /// A bad record, and where to go on.
+    /// A bad record, and where to continue.
     Bad(Box<Error>, usize, u64),
 }
 
-/// The text that is scanned.
+/// The text being scanned.
 struct Window<'a> {
     path: &'a Path,
     text: &'a [u8],
-    /// Whether nothing comes after it.
+    /// Whether it is the end of the input.
     is_last: bool,
-    /// Whether the reading goes on after a bad record.
+    /// Whether to continue after a bad record.
     goes_on: bool,
 }
 
@@ -118,10 +117,10 @@ pub(crate) struct TextFramer {
     buffers: Arc<Buffers>,
     format: Format,
     input: u32,
-    /// Whether slabs hold whole pairs of records.
+    /// Whether slabs contain whole pairs of records.
     interleaved: bool,
     goes_on: bool,
-    /// Begins with a record.
+    /// Starts at the beginning of a record.
     buffer: Vec<u8>,
     is_last: bool,
     /// Lines before the buffer.
@@ -132,7 +131,7 @@ pub(crate) struct TextFramer {
 }
 
 impl TextFramer {
-    /// Frames what the source holds; the bytes beside it were taken from it already.
+    /// Frames the content of the source; `start` holds the bytes already taken from it.
     pub fn new(
         (source, start): (InputStream, Vec<u8>),
         buffers: Arc<Buffers>,
@@ -169,8 +168,8 @@ impl TextFramer {
     /// The next records; `None` at the end.
     ///
     /// # Errors
-    /// What the source fails with, after all whole records before it; a pair without its second half. A bad record is
-    /// no error here, but the last one of its slab unless the reading goes on.
+    /// The source's error, after all complete records before it; a pair without its second half. A bad record is not an
+    /// error here, but ends its slab unless the reading continues.
     pub fn next_slab(&mut self) -> Result<Option<Slab>, Error> {
         let mut wanted = SLAB_BYTES;
         while !self.finished {
@@ -191,7 +190,7 @@ impl TextFramer {
                 self.finished = true;
                 return Err(error);
             }
-            // More by a share each time, so that a long record is not searched again and again.
+            // Grows in proportion, so that a long record is not searched again and again.
             wanted = self.buffer.len() + SLAB_BYTES.max(self.buffer.len() / 4);
             if self.buffer.len() > MAX_RECORD_BYTES {
                 self.finished = true;
@@ -230,14 +229,14 @@ impl TextFramer {
         !self.goes_on && matches!(slab.records.last(), Some(Err(_)))
     }
 
-    /// Takes the whole records off the buffer.
+    /// Takes the complete records off the buffer.
     fn scan(&mut self) -> Slab {
         let text = std::mem::take(&mut self.buffer);
         let window = Window { path: self.source.path(), text: &text, is_last: self.is_last, goes_on: self.goes_on };
         let first_record = self.num_records;
         let mut records = Vec::new();
         let (mut position, mut num_lines) = (0, self.num_lines);
-        // Where the last record begins, to give it back when its mate is not here yet.
+        // Where the last record begins, to put it back if its mate has not been read yet.
         let mut last_start = (0, num_lines);
         let more = loop {
             let number = first_record + records.len() as u64 + 1;
@@ -277,8 +276,8 @@ impl TextFramer {
     }
 }
 
-/// The line that begins at `start`: its end without the line end, and where the next one begins. `None` when the line
-/// end is not in the text (the last line may lack it).
+/// The line that begins at `start`: its end without the line end, and where the next one begins. `None` if the line end
+/// is not in the text (the last line may lack it).
 fn line(window: &Window<'_>, start: usize) -> Option<(usize, usize)> {
     match memchr::memchr(b'\n', &window.text[start..]) {
         Some(len) => Some((trim_return(window.text, start, start + len), start + len + 1)),
@@ -291,7 +290,7 @@ fn trim_return(text: &[u8], start: usize, end: usize) -> usize {
     if end > start && text[end - 1] == b'\r' { end - 1 } else { end }
 }
 
-/// The position after blank lines, and how many there were; `None` when more of them may come.
+/// The position after blank lines, and how many there were; `None` if more of them may follow.
 fn skip_blank_lines(window: &Window<'_>, mut position: usize) -> (usize, u64) {
     let mut lines = 0;
     loop {

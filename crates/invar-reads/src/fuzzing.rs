@@ -1,4 +1,4 @@
-//! What the fuzz targets call (`fuzz/`): the readers without threads and files. Not for other use.
+//! The entry points of the fuzz targets (`fuzz/`): the readers without threads and files. Not for other use.
 
 use std::{cell::Cell, path::Path, sync::Arc};
 
@@ -24,7 +24,7 @@ pub enum Text {
     Fasta,
 }
 
-/// Reads FASTQ or FASTA text. The first byte says how the text arrives and what is done about bad records.
+/// Reads FASTQ or FASTA text. The first byte determines how the text arrives and how bad records are treated.
 pub fn text(bytes: &[u8], format: Text) {
     let Some((&how, text)) = bytes.split_first() else { return };
     let format = match format {
@@ -43,7 +43,7 @@ pub fn text(bytes: &[u8], format: Text) {
     }
 }
 
-/// Reads decompressed BAM. The first byte says how it arrives and whether mates can wait.
+/// Reads decompressed BAM. The first byte determines how it arrives and whether mates can wait.
 pub fn bam(bytes: &[u8]) {
     let Some((&how, stream)) = bytes.split_first() else { return };
     let source = InputStream::of_blocks(Path::new("x"), stream.chunks(usize::from(how / 4) + 1));
@@ -56,13 +56,13 @@ pub fn cram(bytes: &[u8]) {
     alignments(cram::convert(source, Vec::new(), Reference::none()), 1 << 20);
 }
 
-/// Reads a compressed input as it is stored.
+/// Reads a compressed input.
 pub fn stored(bytes: &[u8]) {
     let mut source = InputStream::of(Path::new("x"), Box::new(std::io::Cursor::new(bytes.to_vec())), &workers());
     while let Ok(Some(_)) = source.next_block() {}
 }
 
-/// Pairs two heads, apart by a line end.
+/// Pairs two heads, separated by a line end.
 pub fn mates(bytes: &[u8]) {
     let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else { return };
     let (first, second) = (&bytes[..end], &bytes[end + 1..]);
@@ -72,15 +72,15 @@ pub fn mates(bytes: &[u8]) {
         let (name, comment) = split_head(head);
         names.stored(name, comment).0
     });
-    // Whoever is a mate by the ending of his name is stored under the same name.
+    // Mates recognised by the ending of their names are stored under the same name.
     let share_name = !matches!(names, MateNames::Ending(_)) || result.is_err() || stored[0] == stored[1];
     assert!(share_name, "{names:?} {stored:?}");
-    // The other way round they are no mates, unless nothing tells them apart.
+    // The other way round they are not mates, unless nothing distinguishes them.
     let turned = MateNames::of(second, first).check(second, first);
     assert!(names == MateNames::Alike || result.is_err() || turned == Err(Mismatch::Swapped), "{names:?} {turned:?}");
 }
 
-/// Opens a shard and reads all that is in it.
+/// Opens a shard and reads everything in it.
 pub fn shard(bytes: &[u8]) {
     thread_local! {
         static DIRECTORY: Cell<Option<tempfile::TempDir>> = const { Cell::new(None) };
@@ -94,7 +94,8 @@ pub fn shard(bytes: &[u8]) {
     DIRECTORY.set(Some(directory));
 }
 
-/// Reads bytes as stored overlaps: as they are, which the checksum seldom lets through, and with the right one behind them.
+/// Reads bytes as stored overlaps: once as they are, which the checksum seldom accepts, and once with a correct
+/// checksum appended.
 pub fn overlaps(bytes: &[u8]) {
     let digest = Sha256::digest(bytes);
     for bytes in [bytes, &[bytes, &digest[..]].concat()] {

@@ -6,7 +6,7 @@ use crate::{
     source::{InputStream, Workers},
 };
 
-/// What a file of reads is, by its content: "FASTQ in BGZF".
+/// What kind of file of reads it is, by its content: "FASTQ in BGZF".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     format: Format,
@@ -16,7 +16,7 @@ pub struct Identity {
 /// Looks at the first bytes of a file of reads.
 ///
 /// # Errors
-/// When it cannot be opened, is empty, or is of no format that holds reads.
+/// If it cannot be opened, is empty, or is not in a format for reads.
 pub fn identify(path: &Path) -> Result<Identity, Error> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = threads.map_err(|error| Error::Io { path: path.into(), source: std::io::Error::other(error) })?;
@@ -31,7 +31,7 @@ pub fn identify(path: &Path) -> Result<Identity, Error> {
 }
 
 impl Identity {
-    /// Whether its records say themselves who their mate is.
+    /// Whether its records themselves identify their mates.
     pub(crate) fn is_alignments(self) -> bool {
         matches!(self.format, Format::Bam | Format::Cram)
     }

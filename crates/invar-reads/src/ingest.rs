@@ -7,8 +7,8 @@
 //! calling thread        collect rows into shards   a shard closes after a fixed number of bases or rows
 //! writing thread        write, sync, journal
 //! ```
-//! Every queue is bounded, so memory does not grow with the input. Where a shard closes depends only on the rows, so the
-//! bytes do not depend on the number of threads.
+//! Every queue is bounded, so memory does not grow with the input. Where a shard closes depends only on the rows, so
+//! the bytes do not depend on the number of threads.
 
 use std::{
     cell::OnceCell,
@@ -48,22 +48,22 @@ mod warning;
 
 pub use originals::originals;
 
-/// What an ingest did.
+/// The result of an ingest.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The manifest of the dataset, with the counts.
     pub manifest: Manifest,
-    /// Whether the dataset was there already, from the same inputs and parameters; nothing was written.
+    /// Whether the dataset already existed, from the same inputs and parameters; nothing was written.
     pub already_done: bool,
-    /// Shards that an interrupted ingest had finished, and that were kept.
+    /// Number of shards finished by an interrupted ingest and kept.
     pub resumed_shards: usize,
 }
 
-/// The fact in the manifest that holds the warnings.
+/// The key in the manifest's facts for the warnings.
 const WARNINGS: &str = "warnings";
 
 impl Summary {
-    /// What looked wrong with the inputs although they could be read, in words; also of a dataset that was there already.
+    /// What looked wrong with the inputs although they could be read, as text; also for a dataset that already existed.
     pub fn warnings(&self) -> Vec<&str> {
         let texts = self.manifest.facts.get(WARNINGS).and_then(|warnings| warnings.as_array());
         texts.into_iter().flatten().filter_map(|text| text.as_str()).collect()
@@ -73,24 +73,24 @@ impl Summary {
 /// Name of the domain in the manifest.
 pub const DOMAIN: &str = "reads";
 
-/// The parameter that holds what a sample sheet says of each file of reads.
+/// The parameter for a sample sheet's metadata of each file of reads.
 pub(crate) const SHEET_COLUMNS: &str = "columns";
 
-/// Pieces of work between the feeding and the collecting thread.
+/// Pieces of work queued between the feeding and the collecting thread.
 const WORK_AHEAD: usize = 32;
 
-/// How often the user's wish to stop is looked at, and progress told.
+/// How often cancellation is checked and progress reported.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Reads all `inputs` and writes the dataset directory `out`.
 ///
-/// Runs on as many threads as the current rayon pool has; the result does not depend on them. Where `out` holds the
-/// same dataset, nothing is done; where it holds an unfinished ingest of the same inputs and parameters, its shards are
-/// kept. Read names need not be unique.
+/// Uses as many threads as the current rayon pool has; the result does not depend on them. If `out` holds the same
+/// dataset, nothing is done; if it holds an unfinished ingest of the same inputs and parameters, its shards are kept.
+/// Read names need not be unique.
 ///
 /// # Errors
-/// The first thing that is wrong in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had
-/// been written), an output that holds something else, or the system's refusal.
+/// The first problem in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had been
+/// written), an output that holds something else, or a system error.
 pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn Progress) -> Result<Summary, Error> {
     config.validate()?;
     let units = units(inputs)?;
@@ -113,7 +113,7 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
     }
 }
 
-/// Opens every file once, so that a slip in the last is told before the first is read and anything is written.
+/// Opens every file once, so that a mistake in the last is reported before the first is read and anything is written.
 fn look_at(inputs: &Inputs) -> Result<(), Error> {
     for path in inputs.files.iter().chain(&inputs.reference).filter(|path| path.is_file()) {
         std::fs::File::open(path).map_err(Error::io(path))?;
@@ -122,7 +122,7 @@ fn look_at(inputs: &Inputs) -> Result<(), Error> {
         return Ok(());
     }
     for path in inputs.files.iter().filter(|path| path.is_file()) {
-        // What is wrong with its first bytes is told when its turn comes.
+        // Problems with its first bytes are reported when its turn comes.
         if identify(path).is_ok_and(|identity| identity.is_alignments()) {
             return Err(alignments_are_paired(path));
         }
@@ -130,7 +130,7 @@ fn look_at(inputs: &Inputs) -> Result<(), Error> {
     Ok(())
 }
 
-/// For `--mates` and `--interleaved` of alignment records.
+/// The error for `--mates` and `--interleaved` with alignment records.
 fn alignments_are_paired(path: &Path) -> Error {
     Error::Config {
         what: "mates or interleaved".into(),
@@ -139,19 +139,19 @@ fn alignments_are_paired(path: &Path) -> Error {
     }
 }
 
-/// Inputs that are read from their beginning.
+/// Inputs that are read from the beginning.
 struct Reading<'a> {
     inputs: &'a Inputs,
     config: &'a IngestConfig,
-    /// A directory for nameless files.
+    /// A directory for unnamed files.
     scratch: &'a Path,
-    /// Whether records are handed on beside the rows, as they came.
+    /// Whether the original records are passed on along with the rows.
     keeps_originals: bool,
 }
 
 impl Reading<'_> {
-    /// Starts the threads that read, cut and decode. What they send comes in the order of the units; beside it the number of
-    /// stored bytes read so far.
+    /// Starts the threads that read, cut and decode. Their messages arrive in the order of the units; also returns the
+    /// number of stored bytes read so far.
     fn start(&self, units: Vec<Unit>) -> Result<(Receiver<Message>, Arc<AtomicU64>), Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(rayon::current_num_threads())

@@ -1,4 +1,4 @@
-//! Canonical k-mer profiles: what a stretch of DNA is made of, whichever strand was read.
+//! Canonical k-mer profiles: the composition of a stretch of DNA, whichever strand was read.
 //!
 //! A k-mer and its reverse complement are one feature, counted together; a k-mer that is its own reverse complement
 //! counts once. Features are in lexicographic order of the smaller of the two (`AAAAAA` first). Windows that touch an
@@ -39,8 +39,8 @@ pub const MAX_K: u8 = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KmerConfig {
-    /// The values of k, 1 to 8 each. More than one: their profiles side by side, each with the same share of the
-    /// vector.
+    /// The values of k, 1 to 8 each. With more than one, their profiles are concatenated, each with the same share of
+    /// the vector.
     pub ks: Vec<u8>,
     /// How counts become features.
     pub transform: KmerTransform,
@@ -54,11 +54,11 @@ impl Default for KmerConfig {
 
 /// How the counts `c` of one k become features; `n` is their sum and `m` the number of ks.
 ///
-/// A sequence without any k-mer (too short, or nothing but N) has a profile of zeros under each of them.
+/// A sequence without any k-mer (too short, or only N) has an all-zero profile with each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KmerTransform {
-    /// `c / (n m)`: the vector sums up to 1.
+    /// `c / (n m)`: the vector sums to 1.
     Frequency,
     /// `sqrt(c / (n m))`: the vector has length 1, and the distance of two is their Hellinger distance.
     #[default]
@@ -79,7 +79,7 @@ impl KmerProfiler {
     /// Prepares the tables.
     ///
     /// # Errors
-    /// When there is no k, one is not 1 to 8, or one comes twice.
+    /// If there is no k, one is not 1 to 8, or one is repeated.
     pub fn new(config: &KmerConfig) -> Result<Self, ConfigError> {
         let refuse = |reason: &str| Err(ConfigError::new("ks", format!("{:?}", config.ks), reason));
         if config.ks.is_empty() {
@@ -103,7 +103,7 @@ impl KmerProfiler {
         self.num_features
     }
 
-    /// The k-mer that each feature counts: the smaller of the two strands.
+    /// The k-mer counted by each feature: the smaller of the two strands.
     pub fn feature_names(&self) -> Vec<String> {
         self.ks.iter().flat_map(CanonicalKmers::names).collect()
     }
@@ -111,7 +111,7 @@ impl KmerProfiler {
     /// The profile of the bases in `range`: `[num_features]`.
     ///
     /// # Panics
-    /// When `range` leaves the sequence.
+    /// If `range` exceeds the sequence.
     pub fn profile(&self, sequence: PackedSlice<'_>, range: Range<usize>) -> Vec<f32> {
         assert!(range.start <= range.end && range.end <= sequence.len(), "{range:?} of {} bases", sequence.len());
         SCRATCH.with_borrow_mut(|Scratch { counter, .. }| self.profile_with(counter, sequence, range))
@@ -120,7 +120,7 @@ impl KmerProfiler {
     /// The profile of codes (0 to 3, 4 for N): `[num_features]`.
     ///
     /// # Panics
-    /// When a code is above 4, or there are more than 2^32 - 1.
+    /// If a code is above 4, or there are more than 2^32 - 1.
     pub fn profile_codes(&self, codes: &[u8]) -> Vec<f32> {
         SCRATCH.with_borrow_mut(|Scratch { counter, bytes, n_runs }| {
             bytes.clear();
@@ -146,7 +146,7 @@ impl KmerProfiler {
         features
     }
 
-    /// What the counts of one k, whose sum is `total`, become.
+    /// Converts the counts of one k, whose sum is `total`, into features.
     fn add_features<T: Count>(&self, counts: &[T], total: u64, features: &mut Vec<f32>) {
         if total == 0 {
             features.resize(features.len() + counts.len(), 0.0);
@@ -169,7 +169,8 @@ impl KmerProfiler {
     }
 }
 
-/// `ln(c + 0.5)` of every count of 16 bits: a look-up takes a tenth of the time of a logarithm, and few entries are ever seen.
+/// `ln(c + 0.5)` for every count of 16 bits: a look-up takes a tenth of the time of a logarithm, and few entries are
+/// ever used.
 static LOGS: LazyLock<Box<[f32; 1 << 16]>> = LazyLock::new(|| {
     let logs: Box<[f32]> = (0..1 << 16).map(|count| (f64::from(count) + 0.5).ln() as f32).collect();
     logs.try_into().unwrap_or_else(|_| unreachable!("so many entries"))
@@ -194,7 +195,7 @@ impl Count for u32 {
     }
 }
 
-/// Takes off the mean, summed in an order that lets additions overlap.
+/// Subtracts the mean, summed in an order that lets additions overlap.
 #[multiversion(targets("x86_64+avx2"))]
 fn centre(values: &mut [f32]) {
     const LANES: usize = 16;
@@ -214,7 +215,7 @@ pub const fn num_canonical(k: u8) -> usize {
     ((1 << (2 * k)) + palindromes) / 2
 }
 
-/// The canonical k-mers of one k. An *index* has the first base in its lowest bits, as the packed bytes have.
+/// The canonical k-mers of one k. An *index* has the first base in its lowest bits, like the packed bytes.
 #[derive(Clone, Debug)]
 struct CanonicalKmers {
     k: u8,
@@ -228,8 +229,8 @@ impl CanonicalKmers {
     fn new(k: u8) -> Self {
         let mut kmers = Self { k, forward: Vec::new(), features: vec![0; 1 << (2 * k)] };
         let mask = ((1u32 << (2 * k)) - 1) as u16;
-        // A code has the first base in its highest bits: numeric order is lexicographic order. The bases of a code
-        // read from the other end are its index, so the complement of a code is the index of the reverse complement.
+        // A code has the first base in its highest bits: numeric order is lexicographic order. The bases of a code read
+        // from the other end are its index, so the complement of a code is the index of the reverse complement.
         for code in 0..=mask {
             let index = reverse_bases(code, k);
             let (reverse_index, reverse_code) = (!code & mask, !index & mask);
@@ -269,19 +270,19 @@ thread_local! {
         RefCell::new(Scratch { counter: Counter::new(), bytes: Vec::new(), n_runs: Vec::new() });
 }
 
-/// As many entries as 16 bits have values, so that no feature is out of bounds.
+/// One entry per 16-bit value, so that no feature is out of bounds.
 type Table = [u16; 1 << (2 * MAX_K)];
 
 struct Counter {
     /// Counts by feature; zero between two profiles.
     table: Box<Table>,
-    /// The same, of stretches in which 16 bits are not enough.
+    /// The same, for stretches in which 16 bits are not enough.
     sums: Vec<u32>,
 }
 
 /// Counts of the canonical k-mers of a stretch, by feature.
 enum Counts<'a> {
-    /// To be filled with zeros after use.
+    /// To be reset to zeros after use.
     Short(&'a mut [u16]),
     Long(&'a [u32]),
 }
@@ -327,7 +328,7 @@ impl Counter {
         counts.fill(0);
     }
 
-    /// Counts the `num_kmers` k-mers that begin at base `start` and the ones after it; none of them touches an N.
+    /// Counts the `num_kmers` k-mers that begin at base `start` and after it; none of them contains an N.
     fn count_kmers(&mut self, kmers: &CanonicalKmers, bytes: &[u8], start: usize, num_kmers: usize) {
         let bytes = &bytes[start / 4..packed_len(start + num_kmers + usize::from(kmers.k) - 1)];
         let count = match kmers.k {

@@ -1,7 +1,7 @@
 //! Sequencing reads: FASTQ, FASTA, BAM and CRAM to shards, and positive pairs of reads.
 //!
-//! A sequencer reads a fragment of DNA from one end (a *read*), or from both (two *mates*), on a strand that is left to
-//! chance. What it writes is a name, the bases and, for each base, how probable it is that it is wrong:
+//! A sequencer reads a fragment of DNA from one end (a *read*), or from both (two *mates*), on a random strand. It
+//! writes a name, the bases and, for each base, the probability that it is wrong:
 //!
 //! ```text
 //! FASTQ   @name comment        FASTA   >name comment       a quality is a character: Q = -10 log10(error) is its code
@@ -13,10 +13,11 @@
 //! CRAM    the same, less the bases that the reference has already
 //! ```
 //!
-//! [`ingest()`] reads any of them once into *shards*: columns in memory-mapped files, bases at 2 bits each. A [`ReadDataset`]
-//! is one or more directories of shards; whatever needs reads takes a `&dyn` [`Reads`]. [`ReadPairs`] then draws two views
-//! that are called the same (two windows of a read, the two mates, reads that overlap: [`Overlaps`]), and [`ReadViews`] the views
-//! of every read, with its reverse complement as the symmetry that an embedding must ignore.
+//! [`ingest()`] reads any of them once into *shards*: columns in memory-mapped files, bases at 2 bits each. A
+//! [`ReadDataset`] is one or more directories of shards; whatever needs reads takes a `&dyn` [`Reads`]. [`ReadPairs`]
+//! then draws two views that count as the same (two windows of a read, the two mates, reads that overlap:
+//! [`Overlaps`]), and [`ReadViews`] provides the views of every read, with its reverse complement as the symmetry that
+//! an embedding must ignore.
 //!
 //! ```
 //! use invar_dataset::NoProgress;

@@ -1,19 +1,20 @@
-//! Which reads overlap, without an alignment and without a setting: what genomes are put together from.
+//! Finds which reads overlap, without an alignment and without settings: the basis for assembling genomes.
 //!
-//! Two reads over one stretch of one genome share k-mers, of one orientation and at one distance; two reads of different
-//! genomes share none, or few, or only where the genomes are alike. From reads to overlaps:
+//! Two reads over the same stretch of a genome share k-mers, in one orientation and at a constant distance; two reads
+//! of different genomes share none, or few, or only where the genomes are similar. From reads to overlaps:
 //!
-//! 1. A *sketch* of each read: of its canonical k-mers those of a small hash, with their positions and strands.
-//! 2. *Matches*: of the k-mers that two reads share, the most that lie on one diagonal.
-//! 3. *Overlaps*: matches that reach the end of a read on either side (dovetails and containments), in which about as many
-//!    k-mers are shared as in the other overlaps of this sample. So one rule serves reads of any error rate, and reads of
-//!    species that differ by some per cent, or of two copies of a repeat, do not overlap.
-//! 4. Overlaps that longer ones contradict are dropped (repeats), and reads that are of two pieces (chimeras).
-//! 5. *Components*: the reads that overlaps join. Each is of one genome; a genome that is covered some ten times is one.
-//! 6. Components of one composition and depth that share no k-mers are made one: pieces of a genome that no overlap joins, see
-//!    `links.rs`. Those that share k-mers everywhere are of sister species, see `homology.rs`.
+//! 1. A *sketch* of each read: those of its canonical k-mers with a small hash, with their positions and strands.
+//! 2. *Matches*: of the k-mers that two reads share, the largest set on one diagonal.
+//! 3. *Overlaps*: matches that reach the end of a read on either side (dovetails and containments) and share about as
+//! many k-mers as the other overlaps of this sample. So one rule serves reads of any error rate, and reads of species
+//! that differ by a few per cent, or of two copies of a repeat, do not overlap.
+//! 4. Overlaps contradicted by longer ones are dropped (repeats), and so are reads made of two pieces (chimeras).
+//! 5. *Components*: the reads that overlaps join. Each belongs to one genome; a genome covered about ten times is a
+//! single component.
+//! 6. Components of the same composition and depth that share no k-mers are merged: pieces of a genome that no overlap
+//! joins, see `links.rs`. Those that share k-mers everywhere belong to sister species, see `homology.rs`.
 //!
-//! Genomes that differ by less than about 1.5 % are not told apart.
+//! Genomes that differ by less than about 1.5 % are not distinguished.
 
 mod components;
 mod graph;
@@ -42,21 +43,22 @@ use shared::SharedKmers;
 use sketch::{MAX_K, Sampling, Sketches};
 pub use stored::KeptOverlaps;
 
-/// Most overlaps remembered of a read.
+/// Maximum number of overlaps stored per read.
 const MAX_NEIGHBOURS: usize = 32;
-/// Of so many k-mers one is looked at where reads are long, and about so many k-mers of a read where they are short.
+/// One in this many k-mers is used if reads are long; about this many per read if they are short.
 const MAX_EVERY: u32 = 16;
 const KMERS_OF_READ: f64 = 256.0;
-/// Usual share of shared k-mers below which shorter k-mers are tried: 8 % of errors, with 16 bases.
+/// Usual fraction of shared k-mers below which shorter k-mers are tried: 8 % of errors, with 16 bases.
 const FEW_SHARED: f64 = 0.07;
-/// Bytes that a k-mer of the sketches takes while its like are sought.
+/// Bytes per k-mer of the sketches while matching ones are searched for.
 const BYTES_OF_KMER: u64 = 32;
 
-/// How overlaps are sought.
+/// How overlaps are searched for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverlapsConfig {
-    /// Most k-mers of all sketches together, at 32 bytes each while overlaps are sought. Of more, fewer k-mers of each read
-    /// are looked at, down to one of 64, and then every second (third, ...) read only: the others are alone.
+    /// Maximum number of k-mers in all sketches together, at 32 bytes each during the search. Beyond that, fewer k-mers
+    /// of each read are used, down to one in 64, and then only every second (third, ...) read: the others have no
+    /// overlaps.
     pub max_kmers: usize,
 }
 
@@ -69,27 +71,28 @@ impl Default for OverlapsConfig {
 /// The overlaps of reads, and what follows from them.
 #[derive(Debug, Default)]
 pub struct Overlaps {
-    /// [`ALONE`] where there is none.
+    /// [`ALONE`] if there is none.
     component_of: Vec<u32>,
     members: Lists,
     neighbours: Lists,
     depths: Vec<f32>,
-    /// Components that are alike but not one, each with those that it is alike with, ascending.
+    /// Components that are similar but distinct, for each component, ascending.
     homologs: Vec<Vec<u32>>,
-    /// Of each component the one that it is probably of one genome with: most often itself.
+    /// For each component the one with which it probably shares a genome: most often itself.
     genomes: Vec<u32>,
     usual_share: Option<f64>,
     k: u32,
 }
 
-/// The component of a read that nothing overlaps.
+/// The component of a read without overlaps.
 const ALONE: u32 = u32::MAX;
 
 impl Overlaps {
-    /// Finds the overlaps of all reads, each of which is read once or twice. The same at any number of threads.
+    /// Finds the overlaps of all reads, each of which is read once or twice. The result does not depend on the number
+    /// of threads.
     ///
     /// # Errors
-    /// When a read is damaged, or there are more than 2^32 - 1.
+    /// If a read is damaged, or there are more than 2^32 - 1.
     pub fn find(reads: &dyn Reads, config: &OverlapsConfig) -> Result<Self, DatasetError> {
         index_bound("finding overlaps", reads.len())?;
         let mut num_bases = 0;
@@ -98,7 +101,7 @@ impl Overlaps {
         }
         let mut found = Found::new(reads, sampling(reads.len(), num_bases, MAX_K, MAX_EVERY, config))?;
         if found.usual_share.is_none_or(|share| share < FEW_SHARED) {
-            // More errors, or nothing that overlaps.
+            // More errors, or no overlaps.
             let k = short_k(num_bases);
             let other = Found::new(reads, sampling(reads.len(), num_bases, k, MAX_EVERY / 2, config))?;
             if other.num_joined() > found.num_joined() {
@@ -108,12 +111,12 @@ impl Overlaps {
         found.overlaps(reads).related(reads)
     }
 
-    /// With the components of one genome made one, and those of sister species known.
+    /// Merges the components of one genome, and records those of sister species.
     fn related(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
         let members: Vec<&[u32]> = (0..self.num_components() as u32).map(|component| self.members(component)).collect();
         let homology = Homology::new(reads, &members, &self.depths)?;
         let firsts: Vec<u32> = members.iter().map(|reads| reads[0]).collect();
-        // Of each component the genome that it is of, as a number of `genomes`.
+        // The genome of each component, as an index into `genomes`.
         let Links { mut genomes, probable } = links::links(reads, &self, &homology)?;
         let is_linked: HashSet<u32> = genomes.iter().flatten().copied().collect();
         genomes.extend((0..self.num_components() as u32).filter(|c| !is_linked.contains(c)).map(|c| vec![c]));
@@ -129,7 +132,7 @@ impl Overlaps {
         couples.sort_unstable();
         couples.dedup();
         couples.retain(|&(a, b)| homology.of(&genomes[a], &genomes[b]) == Kinship::Homologous);
-        // A read of each, as they are renumbered.
+        // One read of each, since they are renumbered.
         let first = |genome: usize| firsts[genomes[genome][0] as usize];
         let couples: Vec<(u32, u32)> = couples.into_iter().map(|(a, b)| (first(a), first(b))).collect();
         if !is_linked.is_empty() {
@@ -165,8 +168,8 @@ impl Overlaps {
         }
     }
 
-    /// Memory that [`Overlaps::find`] takes for so many reads and bases, in bytes: an upper bound but for reads each of
-    /// which overlaps hundreds of others.
+    /// Memory that [`Overlaps::find`] needs for the given number of reads and bases, in bytes: an upper bound, except
+    /// if every read overlaps hundreds of others.
     pub fn memory_bytes(num_reads: usize, num_bases: u64, config: &OverlapsConfig) -> u64 {
         let sampling = sampling(num_reads, num_bases, MAX_K, MAX_EVERY / 2, config);
         let num_kmers = num_bases / u64::from(sampling.every) / sampling.every_read as u64;
@@ -180,52 +183,52 @@ impl Overlaps {
         self.component_of.len()
     }
 
-    /// Number of components. They are numbered by descending size, those of one size by their first read.
+    /// Number of components. They are numbered by descending size, and by their first read within one size.
     pub fn num_components(&self) -> usize {
         self.members.len()
     }
 
-    /// The component that a read is in, 0-based; `None` where it overlaps no other one. The mates of a fragment, and all
-    /// else that is known to be one molecule by its name and lies side by side, are in one.
+    /// The component of a read, 0-based; `None` if it overlaps no other. The mates of a fragment, and adjacent reads
+    /// known by name to be of one molecule, are in the same one.
     ///
     /// # Panics
-    /// When there is no such read, as below.
+    /// If there is no such read; likewise below.
     pub fn component(&self, read: usize) -> Option<u32> {
         Some(self.component_of[read]).filter(|&component| component != ALONE)
     }
 
-    /// The reads of a component, ascending; two at least.
+    /// The reads of a component, ascending; at least two.
     ///
     /// # Panics
-    /// When there is no such component.
+    /// If there is no such component.
     pub fn members(&self, component: u32) -> &[u32] {
         self.members.get(component as usize)
     }
 
-    /// Components of genomes that are like that of this one, but not the same, ascending: sister species.
+    /// Components of genomes that are similar to that of this one, but distinct, ascending: sister species.
     ///
     /// # Panics
-    /// When there is no such component.
+    /// If there is no such component.
     pub fn homologs(&self, component: u32) -> &[u32] {
         &self.homologs[component as usize]
     }
 
-    /// The component of the genome that this one is probably of: a large one of its composition and about its depth, beside which
-    /// there is no other; else itself. Not as certain as being one component is.
+    /// The component of the genome to which this one probably belongs: a large one of its composition and about its
+    /// depth, if there is no other; otherwise itself. Less certain than belonging to one component.
     ///
     /// # Panics
-    /// When there is no such component.
+    /// If there is no such component.
     pub fn probable_genome(&self, component: u32) -> u32 {
         self.genomes[component as usize]
     }
 
-    /// Reads that overlap this one, ascending: all of them, or 32 that are evenly spread over them where they are more.
+    /// Reads that overlap this one, ascending: all of them, or 32 spread evenly over them if there are more.
     pub fn neighbours(&self, read: usize) -> &[u32] {
         self.neighbours.get(read)
     }
 
-    /// Number of reads, this one included, that cover a base of this read, on average over its bases: 1 where it is alone.
-    /// Overlaps shorter than a tenth of the read are not seen, so it is some per cent too low.
+    /// Number of reads, including this one, that cover a base of this read, averaged over its bases: 1 if it is alone.
+    /// Overlaps shorter than a tenth of the read are not detected, so it is a few per cent too low.
     pub fn depth(&self, read: usize) -> f32 {
         self.depths[read]
     }
@@ -235,14 +238,14 @@ impl Overlaps {
         self.members.items.len()
     }
 
-    /// Error rate of a base of this sample, from the share of k-mers that overlapping reads usually share, `(1 - e)^(2k)`;
-    /// `None` where no reads overlap.
+    /// Error rate per base of this sample, from the fraction of k-mers that overlapping reads usually share, `(1 -
+    /// e)^(2k)`; `None` if no reads overlap.
     pub fn error_rate(&self) -> Option<f64> {
         self.usual_share.map(|share| 1.0 - share.powf(0.5 / f64::from(self.k)))
     }
 
-    /// The read at the end of a random walk of 1 to `max_steps` overlaps from `read`, or as many as there are, that is
-    /// accepted; `None` where no overlap leads to one.
+    /// The accepted read at the end of a random walk of 1 to `max_steps` overlaps from `read`, or as many as there are;
+    /// `None` if no overlap leads to one.
     pub(crate) fn walk(
         &self,
         read: usize,
@@ -262,15 +265,15 @@ impl Overlaps {
         end
     }
 
-    /// Any other read of the component of `read` that is accepted, each equally likely.
+    /// Any other accepted read of the component of `read`, with equal probability.
     pub(crate) fn companion(&self, read: usize, accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
         one_of(self.members(self.component(read)?), |other| other != read && accept(other), rng)
     }
 }
 
-/// One of some reads that is accepted.
+/// An accepted one of some reads.
 fn one_of(reads: &[u32], accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
-    /// Most are, so that a few tries find one nearly always.
+    /// Most are accepted, so a few tries nearly always find one.
     const TRIES: usize = 8;
     if reads.is_empty() {
         return None;
@@ -282,7 +285,7 @@ fn one_of(reads: &[u32], accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Optio
     })
 }
 
-/// Which k-mers are looked at: more where reads are short, fewer where there would be too many.
+/// Which k-mers to use: more if reads are short, fewer if there would be too many.
 fn sampling(num_reads: usize, num_bases: u64, k: u32, max_every: u32, config: &OverlapsConfig) -> Sampling {
     let max_kmers = config.max_kmers.max(1) as u64;
     let mean_length = num_bases as f64 / num_reads.max(1) as f64;
@@ -293,12 +296,12 @@ fn sampling(num_reads: usize, num_bases: u64, k: u32, max_every: u32, config: &O
     Sampling { k, every, every_read }
 }
 
-/// The shortest k-mers of which one is in about one place by chance, given so many bases.
+/// The shortest k-mers that each occur by chance about once in the given number of bases.
 fn short_k(num_bases: u64) -> u32 {
     (12..MAX_K).find(|&k| num_bases <= 1 << (2 * k - 1)).unwrap_or(MAX_K)
 }
 
-/// Overlaps by the numbers of the sketches.
+/// Overlaps by sketch index.
 struct Found {
     sketches: Sketches,
     graph: OverlapGraph,
@@ -353,7 +356,7 @@ impl Found {
             kept.sort_unstable();
             neighbours[read as usize] = kept;
         }
-        // Mates are of one molecule; but two that nothing else overlaps are one fragment on its own.
+        // Mates are of one molecule; but two without any other overlap are an isolated fragment.
         let is_joined = |read: usize| !neighbours[read].is_empty();
         for read in 0..reads.len() {
             if let Some(mate) = reads.mate_of(read).filter(|&mate| mate > read && (is_joined(read) || is_joined(mate)))
@@ -374,7 +377,7 @@ impl Found {
     }
 }
 
-/// Lists of numbers, one behind the other.
+/// Lists of numbers, concatenated.
 #[derive(Debug)]
 struct Lists {
     /// 0, then where each list ends.

@@ -1,4 +1,4 @@
-//! Sequences at two bits a base.
+//! Sequences at two bits per base.
 //!
 //! ```text
 //! code      A=0  C=1  G=2  T=3                     the complement of a code is 3 - code
@@ -6,8 +6,8 @@
 //! N runs    (start, len), sorted, disjoint         a base that is not known is stored as 0 and listed here
 //! ```
 //!
-//! Lower case counts as upper case and U as T. The other IUPAC letters (`RYSWKMBDHVN`; Cornish-Bowden 1985) name no
-//! single base and count as N. Unused high bits of the last byte are 0, so that equal sequences have equal bytes.
+//! Lower case counts as upper case and U as T. The other IUPAC letters (`RYSWKMBDHVN`; Cornish-Bowden 1985) do not name
+//! a single base and count as N. Unused high bits of the last byte are 0, so that equal sequences have equal bytes.
 //!
 //! ```
 //! use invar_reads::packed::PackedSequence;
@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-/// The code of a base that is not known, in vectors of codes: A, C, G and T are 0 to 3.
+/// The code of an unknown base, in vectors of codes: A, C, G and T are 0 to 3.
 pub const CODE_N: u8 = 4;
 
 /// Number of different codes, [`CODE_N`] included.
@@ -29,10 +29,10 @@ pub const NUM_CODES: usize = 5;
 /// What a sequence cannot hold, or a stored one must not.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PackedError {
-    /// A byte that is no IUPAC nucleotide letter.
+    /// A byte that is not an IUPAC nucleotide letter.
     #[error("base {}: byte {byte:#04x} ({:?}) is no nucleotide letter", .position + 1, char::from(*byte))]
     BadBase {
-        /// Where, 0-based in the sequence (the message counts from 1).
+        /// Its position, 0-based in the sequence (the message counts from 1).
         position: usize,
         /// The byte.
         byte: u8,
@@ -48,12 +48,12 @@ pub enum PackedError {
     WrongSize {
         /// Stored number of bases.
         num_bases: usize,
-        /// Bytes that many bases take.
+        /// Bytes needed for that many bases.
         expected: usize,
-        /// Bytes there are.
+        /// Actual number of bytes.
         found: usize,
     },
-    /// A stored run of N that is empty, overlaps the one before it or leaves the sequence.
+    /// A stored run of N that is empty, overlaps the previous one or exceeds the sequence.
     #[error("run of N number {index} ({start}, {len}) does not fit between base {previous_end} and {num_bases}")]
     BadRun {
         /// Which run, 0-based.
@@ -62,14 +62,14 @@ pub enum PackedError {
         start: u32,
         /// Its length.
         len: u32,
-        /// Where the run before it ends.
+        /// Where the previous run ends.
         previous_end: u32,
         /// Length of the sequence.
         num_bases: usize,
     },
 }
 
-/// A run of bases that are not known.
+/// A run of unknown bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct NRun {
@@ -85,8 +85,8 @@ impl NRun {
         self.start.saturating_add(self.len)
     }
 
-    /// Reads runs in place from the bytes of a little-endian file: `start` and `len`, 4 bytes each. `None` when the
-    /// bytes are not aligned to 4, are no whole number of runs, or the machine is big-endian.
+    /// Reads runs in place from the bytes of a little-endian file: `start` and `len`, 4 bytes each. `None` if the bytes
+    /// are not aligned to 4, are not a whole number of runs, or the machine is big-endian.
     pub fn slice_from_bytes(bytes: &[u8]) -> Option<&[Self]> {
         // SAFETY: every bit pattern is a valid pair of u32, and the type has no padding.
         let (head, runs, tail) = unsafe { bytes.align_to::<Self>() };
@@ -94,7 +94,7 @@ impl NRun {
     }
 }
 
-/// Bytes that `num_bases` bases take.
+/// Number of bytes for `num_bases` bases.
 pub const fn packed_len(num_bases: usize) -> usize {
     num_bases.div_ceil(4)
 }
@@ -103,7 +103,7 @@ pub const fn packed_len(num_bases: usize) -> usize {
 /// whose positions count from the first of `letters`.
 ///
 /// # Errors
-/// [`PackedError::BadBase`] or [`PackedError::TooLong`]; both vectors are then as they were.
+/// [`PackedError::BadBase`] or [`PackedError::TooLong`]; both vectors are then unchanged.
 pub fn pack_into(letters: &[u8], bytes: &mut Vec<u8>, n_runs: &mut Vec<NRun>) -> Result<(), PackedError> {
     append(letters, bytes, n_runs, pack_block, |letter| match LETTER_CODES[usize::from(letter)] {
         INVALID => None,
@@ -119,7 +119,7 @@ pub fn pack_codes_into(codes: &[u8], bytes: &mut Vec<u8>, n_runs: &mut Vec<NRun>
     append(codes, bytes, n_runs, pack_code_block, |code| (code <= CODE_N).then_some(code))
 }
 
-/// A sequence in borrowed memory (a memory-mapped shard), checked to be one.
+/// A validated sequence in borrowed memory (a memory-mapped shard).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackedSlice<'a> {
     bytes: &'a [u8],
@@ -128,10 +128,10 @@ pub struct PackedSlice<'a> {
 }
 
 impl<'a> PackedSlice<'a> {
-    /// Takes stored bytes for a sequence.
+    /// Interprets stored bytes as a sequence.
     ///
     /// # Errors
-    /// When they do not fit its length, or the runs are not sorted, disjoint and inside it.
+    /// If they do not match its length, or the runs are not sorted, disjoint and inside it.
     pub fn new(bytes: &'a [u8], num_bases: usize, n_runs: &'a [NRun]) -> Result<Self, PackedError> {
         let expected = packed_len(num_bases);
         if bytes.len() != expected {
@@ -160,22 +160,22 @@ impl<'a> PackedSlice<'a> {
         self.num_bases == 0
     }
 
-    /// The packed bases, 4 a byte.
+    /// The packed bases, 4 per byte.
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Where the bases are not known.
+    /// The runs of unknown bases.
     pub fn n_runs(self) -> &'a [NRun] {
         self.n_runs
     }
 
-    /// Number of bases that are not known.
+    /// Number of unknown bases.
     pub fn num_n(self) -> usize {
         self.n_runs.iter().map(|run| run.len as usize).sum()
     }
 
-    /// The runs of N that touch `range`, cut to it, as ranges of positions in the sequence.
+    /// The runs of N that overlap `range`, clipped to it, as ranges of positions in the sequence.
     pub fn n_runs_in(self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> + 'a {
         let first = self.n_runs.partition_point(|run| run.end() as usize <= range.start);
         self.n_runs[first..]
@@ -187,7 +187,7 @@ impl<'a> PackedSlice<'a> {
     /// Replaces `codes` by the codes of the bases in `range`: 0 to 3, and [`CODE_N`].
     ///
     /// # Panics
-    /// When `range` leaves the sequence.
+    /// If `range` exceeds the sequence.
     pub fn unpack_codes(self, range: Range<usize>, codes: &mut Vec<u8>) {
         assert!(range.start <= range.end && range.end <= self.num_bases, "{range:?} of {} bases", self.num_bases);
         codes.clear();
@@ -219,13 +219,13 @@ impl<'a> PackedSlice<'a> {
         PackedSequence::from_codes(&codes).expect("codes of a sequence make a sequence")
     }
 
-    /// A copy that owns its memory.
+    /// An owned copy.
     pub fn to_owned(self) -> PackedSequence {
         PackedSequence { bytes: self.bytes.into(), num_bases: self.num_bases, n_runs: self.n_runs.into() }
     }
 }
 
-/// A sequence that owns its memory.
+/// An owned sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackedSequence {
     bytes: Vec<u8>,
@@ -237,7 +237,7 @@ impl PackedSequence {
     /// Packs letters.
     ///
     /// # Errors
-    /// When one is no nucleotide letter, or there are more than 2^32 - 1.
+    /// If one is not a nucleotide letter, or there are more than 2^32 - 1.
     pub fn from_ascii(letters: &[u8]) -> Result<Self, PackedError> {
         let mut sequence = Self { num_bases: letters.len(), ..Self::default() };
         pack_into(letters, &mut sequence.bytes, &mut sequence.n_runs)?;
@@ -247,7 +247,7 @@ impl PackedSequence {
     /// Packs codes (0 to 4).
     ///
     /// # Errors
-    /// When one is above 4, or there are more than 2^32 - 1.
+    /// If one is above 4, or there are more than 2^32 - 1.
     pub fn from_codes(codes: &[u8]) -> Result<Self, PackedError> {
         let mut sequence = Self { num_bases: codes.len(), ..Self::default() };
         pack_codes_into(codes, &mut sequence.bytes, &mut sequence.n_runs)?;
@@ -273,14 +273,14 @@ impl PackedSequence {
 /// Turns codes into upper-case letters, in place.
 ///
 /// # Panics
-/// When a code is above 4.
+/// If a code is above 4.
 pub fn codes_to_ascii(codes: &mut [u8]) {
     for code in codes {
         *code = b"ACGTN"[usize::from(*code)];
     }
 }
 
-/// Turns a vector of codes into that of the other strand, in place. N stays N.
+/// Reverse-complements a vector of codes, in place. N stays N.
 pub fn reverse_complement_codes(codes: &mut [u8]) {
     codes.reverse();
     for code in codes {
@@ -310,7 +310,7 @@ const fn letter_codes() -> [u8; 256] {
     codes
 }
 
-/// Symbols in a block of the fast path.
+/// Symbols per block of the fast path.
 const BLOCK: usize = 32;
 
 /// The loop of both packers: whole blocks of plain bases through `fast`, the rest symbol by symbol.
@@ -368,9 +368,9 @@ fn pack_slowly(
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 
-/// Packs 32 letters that are all of `ACGTUacgtu`, else gives `None`. Bits of the letters, case removed:
-/// A 0100_0001, C 0100_0011, G 0100_0111, T 0101_0100, U 0101_0101. Bits 1 and 2 tell the four apart and say what the
-/// others must be, so eight letters are checked and coded at a time without a table.
+/// Packs 32 letters that are all of `ACGTUacgtu`, otherwise returns `None`. Bits of the letters, case removed: A
+/// 0100_0001, C 0100_0011, G 0100_0111, T 0101_0100, U 0101_0101. Bits 1 and 2 distinguish the four and determine what
+/// the others must be, so eight letters are checked and coded at a time without a table.
 #[inline(always)]
 fn pack_block(block: &[u8; BLOCK]) -> Option<[u8; BLOCK / 4]> {
     let mut wrong = 0;
@@ -379,7 +379,7 @@ fn pack_block(block: &[u8; BLOCK]) -> Option<[u8; BLOCK / 4]> {
         let letters = u64::from_le_bytes(*letters) & (0xdf * ONES);
         let is_t = (letters >> 2) & !(letters >> 1) & ONES;
         let expected = ((letters & (0x06 * ONES)) | (0x41 * ONES)) ^ (is_t | (is_t << 4));
-        // Bit 0 is free in T: it is what makes the letter U.
+        // Bit 0 is free in T: it makes the letter U.
         wrong |= (letters ^ expected) & !is_t;
         let bits = (letters >> 1) & (0x03 * ONES); // A 0, C 1, T 2, G 3
         *code = bits ^ ((bits >> 1) & ONES);
@@ -387,7 +387,7 @@ fn pack_block(block: &[u8; BLOCK]) -> Option<[u8; BLOCK / 4]> {
     (wrong == 0).then(|| squeeze(codes))
 }
 
-/// Packs 32 codes that are all below 4, else gives `None`.
+/// Packs 32 codes that are all below 4, otherwise returns `None`.
 #[inline(always)]
 fn pack_code_block(block: &[u8; BLOCK]) -> Option<[u8; BLOCK / 4]> {
     let mut codes = [0; BLOCK / 8];
@@ -411,7 +411,7 @@ fn squeeze(codes: [u64; BLOCK / 8]) -> [u8; BLOCK / 4] {
     packed
 }
 
-/// Writes the two-bit codes of `codes.len()` bases from base `start` on, runs of N not looked at.
+/// Writes the two-bit codes of `codes.len()` bases from base `start` on, ignoring runs of N.
 fn unpack_bases(bytes: &[u8], start: usize, codes: &mut [u8]) {
     let code_at = |position: usize| (bytes[position / 4] >> (2 * (position % 4))) & 3;
     let head = (start.next_multiple_of(4) - start).min(codes.len());

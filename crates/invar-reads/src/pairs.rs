@@ -1,4 +1,4 @@
-//! Positive pairs of reads: two views that the encoder is to call the same.
+//! Positive pairs of reads: two views that the encoder should recognise as the same.
 //!
 //! | kind | the two views |
 //! |---|---|
@@ -9,23 +9,23 @@
 //! | `overlap-component` | windows of two reads of one component of overlaps, found without an alignment ([`Overlaps`]) |
 //! | `overlap-walk` | windows of two reads that a chain of such overlaps joins |
 //!
-//! The recipe mixes kinds by weight. Views are of a random strand (the two of a `strand` pair of opposite ones) and
-//! go through a model of sequencing errors. A sample is a fragment: two mates are one. A sample that cannot give the
-//! kind that was drawn (too short, no mate, nothing that overlaps) gives the next one of
+//! The recipe mixes kinds by weight. Views are on a random strand (the two of a `strand` pair on opposite ones) and pass
+//! through a model of sequencing errors. A sample is a fragment: two mates are one. A sample that cannot provide the kind
+//! that was drawn (too short, no mate, no overlaps) provides the next kind of
 //!
 //! ```text
 //! overlap -> overlap-component -> overlap-walk -> mates -> windows -> strand
 //! ```
 //!
-//! that the recipe names, and at last a strand pair, with the window and the errors of the kind that was drawn if the
-//! recipe names no `strand`. A kind that no sample can give is an error when the source is made, but for
-//! `overlap-component` and `overlap-walk` beside another kind: of a thin sample no two reads may overlap.
+//! that the recipe names, and as a last resort a strand pair, with the window and the errors of the kind that was drawn
+//! if the recipe names no `strand`. A kind that no sample can provide is an error when the source is created, except
+//! for `overlap-component` and `overlap-walk` next to another kind: in a thin sample no two reads may overlap.
 //!
-//! Reads of different samples may overlap: of the three `overlap` kinds, the partner can lie in the other part of a split
-//! into training and validation. Each view carries the id of the fragment that it was drawn from, so that the partner's other
-//! views in a batch are no negatives of it. Where the recipe names `overlap-component`, every pair whose reads are of one
-//! component carries that as its group, of whichever kind it is; a component that is probably of the genome of a larger one
-//! carries that one's ([`Overlaps::probable_genome`]).
+//! Reads of different samples may overlap: for the three `overlap` kinds, the partner can lie in the other part of a
+//! split into training and validation. Each view carries the id of the fragment that it was drawn from, so that the
+//! partner's other views in a batch are not negatives of it. If the recipe names `overlap-component`, every pair whose
+//! reads are in one component carries that as its group, whichever kind it is; a component that probably belongs to the
+//! genome of a larger one carries the larger one's ([`Overlaps::probable_genome`]).
 
 mod config;
 mod describe;
@@ -104,17 +104,17 @@ impl PairKindConfig {
 /// Draws pairs from reads.
 pub struct ReadPairs {
     reads: Arc<dyn Reads>,
-    /// First read of each fragment; `None` where every read is a fragment of its own.
+    /// First read of each fragment; `None` if every read is a separate fragment.
     fragments: Option<Vec<u32>>,
     kinds: Vec<Kind>,
-    /// Sums of the weights up to each kind.
+    /// Running sums of the weights of the kinds.
     cumulated_weights: Vec<f64>,
     maker: ViewMaker,
-    /// Where a kind of the recipe needs them.
+    /// Present if a kind of the recipe needs them.
     overlaps: Option<Arc<Overlaps>>,
     /// Whether pairs carry the component of their reads.
     has_groups: bool,
-    /// Share of the bases that are hidden.
+    /// Fraction of the bases that are hidden.
     masked: f64,
 }
 
@@ -127,7 +127,7 @@ struct Kind {
     num_able: usize,
 }
 
-/// Where a view comes from.
+/// The origin of a view.
 struct Region {
     read: usize,
     range: Range<usize>,
@@ -139,7 +139,7 @@ struct DrawnView {
     read: usize,
     range: Range<usize>,
     is_reverse: bool,
-    /// What the sequencer says; none where it is the range of the read, whichever strand.
+    /// The bases as sequenced; empty if they are the range of the read, on whichever strand.
     codes: Vec<u8>,
     errors: ErrorCounts,
 }
@@ -147,22 +147,22 @@ struct DrawnView {
 /// What a view is drawn for.
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
-    /// To be the encoder's input.
+    /// As the encoder's input.
     Input,
-    /// To be shown: with its bases in any case.
+    /// To be displayed: always with its bases.
     Show,
 }
 
 #[derive(Debug, PartialEq)]
 struct DrawnPair {
     kind: PairKind,
-    /// The kind that was drawn before any falling back.
+    /// The kind that was drawn before any fallback.
     asked: PairKind,
     views: [DrawnView; 2],
 }
 
 impl ReadPairs {
-    /// As [`Self::with_overlaps`], of overlaps found here if a kind of the recipe needs them.
+    /// As [`Self::with_overlaps`], with overlaps found here if a kind of the recipe needs them.
     ///
     /// # Errors
     /// As [`Self::with_overlaps`].
@@ -180,15 +180,16 @@ impl ReadPairs {
         Self::with_overlaps(reads, overlaps, config, representation)
     }
 
-    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is asked for (16 bytes a read), and counts
-    /// which samples can give which kind. Without `overlaps` no sample can give `overlap-component` or `overlap-walk`.
+    /// Prepares to draw: finds the fragments, indexes the alignments if `overlap` is requested (16 bytes per read), and
+    /// counts which samples can provide which kind. Without `overlaps` no sample can provide `overlap-component` or
+    /// `overlap-walk`.
     ///
     /// # Errors
-    /// When a setting cannot be, there are no reads or 2^32 and more, or none of them can give a kind that the recipe gives a
-    /// weight.
+    /// If a setting is invalid, there are no reads or at least 2^32, or none of them can provide a kind that the recipe
+    /// gives a weight.
     ///
     /// # Panics
-    /// When `overlaps` are not those of as many reads.
+    /// If `overlaps` are those of another number of reads.
     pub fn with_overlaps(
         reads: Arc<dyn Reads>,
         overlaps: Option<Arc<Overlaps>>,
@@ -238,12 +239,12 @@ impl ReadPairs {
         Ok(source)
     }
 
-    /// The kinds of the recipe, in its order, and how many samples can give each: the others fall back.
+    /// The kinds of the recipe, in its order, and how many samples can provide each: the others fall back.
     pub fn able(&self) -> Vec<(PairKind, usize)> {
         self.kinds.iter().map(|kind| (kind.config.kind(), kind.num_able)).collect()
     }
 
-    /// The overlaps of the reads, where a kind of the recipe needs them.
+    /// The overlaps of the reads, if a kind of the recipe needs them.
     pub fn overlaps(&self) -> Option<&Arc<Overlaps>> {
         self.overlaps.as_ref()
     }
@@ -327,7 +328,7 @@ impl ReadPairs {
         }
     }
 
-    /// The two regions of a pair of this kind, or `None` where the sample can give none.
+    /// The two regions of a pair of this kind, or `None` if the sample cannot provide one.
     fn regions(&self, kind: &Kind, sample: usize, rng: &mut Rng) -> Result<Option<[Region; 2]>, DatasetError> {
         match &kind.config {
             PairKindConfig::Strand(config) => self.strand_regions(config.window_bp, sample, rng),
@@ -378,7 +379,7 @@ impl ReadPairs {
         }
     }
 
-    /// A window each of a read and of another one of another molecule that `partner` finds among the overlaps.
+    /// One window each from a read and from another one, of another molecule, that `partner` finds among the overlaps.
     fn joined_regions(
         &self,
         window: WindowLength,
@@ -399,15 +400,15 @@ impl ReadPairs {
         Ok(None)
     }
 
-    /// The component that both views are of, where pairs carry it.
+    /// The component that both views belong to, if pairs carry it.
     fn component(&self, views: &[DrawnView; 2]) -> Option<u32> {
         let overlaps = self.overlaps.as_ref().filter(|_| self.has_groups)?;
         let [first, second] = views.each_ref().map(|view| overlaps.component(view.read));
         first.filter(|_| first == second)
     }
 
-    /// The group of the reads of a component: those of one genome, also where they only probably are, because the pieces of
-    /// one would be driven apart otherwise.
+    /// The group of the reads of a component: shared within one genome, even if that is only probable, because
+    /// otherwise the pieces of one would be driven apart.
     fn group(&self, component: u32) -> Option<GroupId> {
         let overlaps = self.overlaps.as_ref()?;
         let genome = overlaps.probable_genome(component);
@@ -431,7 +432,7 @@ impl ReadPairs {
         Ok(None)
     }
 
-    /// Reads the two regions as a sequencer would: a strand each, with errors.
+    /// Reads the two regions as a sequencer would: a strand for each, with errors.
     fn sequence(
         &self,
         regions: [Region; 2],
@@ -474,7 +475,7 @@ impl ReadPairs {
         let mut codes = Vec::new();
         let mut errors = model.apply(&truth, rng, &mut codes);
         if codes.is_empty() {
-            // Every base of a tiny window deleted: a view has at least one base.
+            // Every base of a tiny window was deleted: a view has at least one base.
             (codes, errors) = (truth, ErrorCounts::default());
         }
         Ok(DrawnView { read, range, is_reverse, codes, errors })

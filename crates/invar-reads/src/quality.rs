@@ -1,24 +1,24 @@
 //! Mean quality of a read.
 //!
-//! The mean is that of the error probabilities, `Q = -10 log10(mean(10^(-q/10)))`, as basecallers and NanoFilt
-//! compute it: one base of Q3 costs more than a hundred of Q40 can mend. (De Coster 2017, "Averaging basecall quality
-//! scores the right way".)
+//! The mean is taken over the error probabilities, `Q = -10 log10(mean(10^(-q/10)))`, as basecallers and NanoFilt
+//! compute it: a hundred bases of Q40 cannot make up for one of Q3. (De Coster 2017, "Averaging basecall quality scores
+//! the right way".)
 
 mod encoding;
 
 pub use encoding::QualityEncoding;
 pub(crate) use encoding::{Encoding, QualityRange};
 
-/// Error probabilities are summed as integers of this scale, so that the sum does not depend on the order: a read and
-/// its reverse complement have the same mean to the last bit. Fine enough that Q93, the highest that FASTQ can write,
-/// is off by less than a `f32` can tell.
+/// Error probabilities are summed as integers on this scale, so that the sum does not depend on the order: a read and
+/// its reverse complement have the same mean to the last bit. Fine enough that the error for Q93, the highest that
+/// FASTQ can express, is below the resolution of an `f32`.
 const SCALE: f64 = (1u64 << 52) as f64;
 
-/// Values that are summed before the sum moves to 128 bits: each of four sums gets a quarter of them, at most `SCALE`
-/// (of Solexa: less) each.
+/// Values summed before the sum moves to 128 bits: each of four sums gets a quarter of them, at most `SCALE` (less for
+/// Solexa) each.
 const CHUNK: usize = 4096;
 
-/// Mean error probability of the stored bytes. `None` where there are none.
+/// Mean error probability of the stored bytes. `None` if there are none.
 pub(crate) fn mean_error(values: &[u8], encoding: Encoding) -> Option<f32> {
     if values.is_empty() {
         return None;
@@ -43,11 +43,11 @@ pub(crate) fn mean_error(values: &[u8], encoding: Encoding) -> Option<f32> {
 
 /// The Phred value of an error probability.
 pub(crate) fn phred(error: f32) -> f32 {
-    // Not -0 for an error that is certain.
+    // Not -0 for a certain error.
     (-10.0 * f64::from(error).log10()) as f32 + 0.0
 }
 
-/// Position (0-based) of the first byte that is no quality in this encoding: from its lowest value to `~`.
+/// Position (0-based) of the first byte that is not a quality in this encoding: from its lowest value to `~`.
 pub(crate) fn first_bad(values: &[u8], encoding: Encoding) -> Option<usize> {
     let lowest = encoding.lowest_byte();
     let is_bad = |value: u8| value.wrapping_sub(lowest) > b'~' - lowest;
@@ -81,7 +81,7 @@ mod tests {
         for phred in 0..=93u8 {
             for length in [1, 3, 150, 20_001] {
                 let mean = mean_quality(&vec![phred + 33; length], Encoding::Phred33).unwrap();
-                // As near as a probability of 32 bits can be.
+                // As close as a 32-bit probability can be.
                 assert!((mean - f32::from(phred)).abs() < 8e-6, "{length} values of Q{phred}: {mean}");
             }
         }

@@ -1,4 +1,4 @@
-//! What the rest of the crate needs to know of a collection of reads, wherever it is stored.
+//! What the rest of the crate needs from a collection of reads, however it is stored.
 
 use invar_dataset::{Dataset, DatasetError, SampleId, SampleName};
 
@@ -7,7 +7,7 @@ use crate::packed::{PackedSequence, PackedSlice};
 /// Where a read lies on a reference, in the coordinates of its forward strand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alignment {
-    /// Number of the reference sequence, 0-based.
+    /// Index of the reference sequence, 0-based.
     pub reference: u32,
     /// First aligned base of the reference, 1-based.
     pub position: u32,
@@ -15,7 +15,7 @@ pub struct Alignment {
     pub span_bp: u32,
     /// Whether the sequencer read the other strand.
     pub is_reverse: bool,
-    /// Phred-scaled probability that the position is wrong; `None` where the aligner gave none (255).
+    /// Phred-scaled probability that the position is wrong; `None` if the aligner gave none (255).
     pub mapping_quality: Option<u8>,
 }
 
@@ -31,21 +31,22 @@ impl Alignment {
 pub struct Read {
     /// Name up to the first space or tab.
     pub name: String,
-    /// The rest of the name line, empty where there is none.
+    /// The rest of the name line, empty if there is none.
     pub description: String,
-    /// Bases in the order in which the sequencer read them, also where the alignment is on the reverse strand.
+    /// Bases in the order in which the sequencer read them, even if the alignment is on the reverse strand.
     pub sequence: PackedSequence,
-    /// Phred quality of the mean error probability; `None` where the file has no qualities.
+    /// Phred quality of the mean error probability; `None` if the file has no qualities.
     pub mean_quality: Option<f32>,
-    /// 1 or 2 for the mates of a pair whose other mate is there too.
+    /// 1 or 2 for the mates of a pair if both are present.
     pub mate: Option<u8>,
     /// Where it lies on a reference, if aligned.
     pub alignment: Option<Alignment>,
 }
 
-/// Random access to reads. Indices are 0-based and below [`Reads::len`]; a larger one is the caller's bug and panics.
+/// Random access to reads. Indices are 0-based and below [`Reads::len`]; a larger one is a bug of the caller and
+/// panics.
 ///
-/// Sequences are in the sequencer's orientation: a BAM record with the reverse flag is turned back at ingest.
+/// Sequences are in the sequencer's orientation: a BAM record with the reverse flag is reversed again at ingest.
 pub trait Reads: Send + Sync {
     /// Number of reads; each mate is one.
     fn len(&self) -> usize;
@@ -58,39 +59,40 @@ pub trait Reads: Send + Sync {
     /// Name of read `index`, up to the first space or tab.
     ///
     /// # Errors
-    /// When the stored bytes are damaged.
+    /// If the stored bytes are damaged.
     fn name(&self, index: usize) -> Result<&str, DatasetError>;
 
     /// Bases of read `index`.
     ///
     /// # Errors
-    /// When the stored bytes are damaged.
+    /// If the stored bytes are damaged.
     fn sequence(&self, index: usize) -> Result<PackedSlice<'_>, DatasetError>;
 
-    /// Identity of the fragment that read `index` is of: [`SampleId::of_name`] of its first mate. Mates share it, and so do
-    /// reads of one name in one input: further alignments of a read, mates too far apart in a BAM to have found each other.
+    /// Identity of the fragment of read `index`: [`SampleId::of_name`] of its first mate. Mates share it, and so do
+    /// reads of one name in one input: further alignments of a read, and mates too far apart in a BAM to have been
+    /// joined.
     ///
     /// # Errors
-    /// When the stored bytes are damaged.
+    /// If the stored bytes are damaged.
     fn sample_id(&self, index: usize) -> Result<SampleId, DatasetError>;
 
-    /// How outputs name read `index`.
+    /// The name of read `index` in outputs.
     ///
     /// # Errors
-    /// When the stored bytes are damaged.
+    /// If the stored bytes are damaged.
     fn sample_name(&self, index: usize) -> Result<SampleName, DatasetError>;
 
-    /// Whether two reads are known to be of one molecule: whether they have one [`Reads::sample_id`]. What is damaged is
-    /// known to be of none.
+    /// Whether two reads are known to be of one molecule, i.e. share their [`Reads::sample_id`]. False for damaged
+    /// reads.
     fn are_one_molecule(&self, a: usize, b: usize) -> bool;
 
-    /// The other mate of the pair that read `index` is of, if it is here: `mate_of(mate_of(i)) == i`.
+    /// The other mate of the pair of read `index`, if it is present: `mate_of(mate_of(i)) == i`.
     fn mate_of(&self, index: usize) -> Option<usize>;
 
     /// Where read `index` lies on a reference, if it is aligned.
     fn alignment(&self, index: usize) -> Option<Alignment>;
 
-    /// Name of a reference sequence, where it is known.
+    /// Name of a reference sequence, if it is known.
     fn reference_name(&self, reference: u32) -> Option<&str> {
         let _ = reference;
         None
@@ -104,7 +106,7 @@ pub struct MemoryReads {
 }
 
 impl MemoryReads {
-    /// Holds `reads`. A read with mate number 1 and the read with mate number 2 right after it are a pair.
+    /// Holds `reads`. A read with mate number 1 and a read with mate number 2 right after it are a pair.
     pub fn new(reads: Vec<Read>) -> Self {
         Self { reads }
     }
@@ -178,7 +180,7 @@ mod tests {
         let mates_of = |reads: MemoryReads| (0..reads.reads.len()).map(|i| reads.mate_of(i)).collect::<Vec<_>>();
         let pairs = with_mates(&[Some(1), Some(2), None, Some(1), Some(2)]);
         assert_eq!(mates_of(pairs), [Some(1), Some(0), None, Some(4), Some(3)]);
-        // A mate without its other half has none.
+        // A mate without its other half is not paired.
         assert_eq!(mates_of(with_mates(&[Some(2), Some(1)])), [None, None]);
         assert_eq!(mates_of(with_mates(&[Some(1), None, Some(2)])), [None, None, None]);
     }

@@ -14,7 +14,7 @@ pub(crate) const FLAG_REVERSE: u8 = 0b1000;
 /// Mapping quality of a row without one (SAM specification, section 1.4: 255).
 pub(crate) const NO_MAPPING_QUALITY: u8 = 255;
 
-/// Where a read lies; `reference` counts in the dictionary of the owner of the rows.
+/// Where a read lies; `reference` is an index into the dictionary of the owner of the rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Placement {
     pub reference: u32,
@@ -33,16 +33,16 @@ pub(crate) struct Rows {
     pub n_run_ends: Vec<u32>,
     /// Mean error probability; NaN for none.
     pub mean_errors: Vec<f32>,
-    /// Share of G and C among the known bases.
+    /// Fraction of G and C among the known bases.
     pub gcs: Vec<f32>,
     pub flags: Vec<u8>,
     pub names: Vec<u8>,
     pub name_ends: Vec<u32>,
     pub descriptions: Vec<u8>,
     pub description_ends: Vec<u32>,
-    /// Number of the input.
+    /// Index of the input.
     pub sources: Vec<u32>,
-    /// Zeros in rows without [`FLAG_ALIGNED`], and so in the columns below.
+    /// Zero in rows without [`FLAG_ALIGNED`], as in the columns below.
     pub references: Vec<u32>,
     /// 1-based.
     pub positions: Vec<u32>,
@@ -58,7 +58,7 @@ impl Rows {
         self.lengths_bp.len()
     }
 
-    /// Makes room for so many rows more, of so many bytes of names and packed bases in all.
+    /// Reserves space for `num_rows` more rows, with the given total bytes of names and packed bases.
     pub fn reserve(&mut self, num_rows: usize, num_name_bytes: usize, num_packed_bytes: usize) {
         self.names.reserve(num_name_bytes);
         self.packed.reserve(num_packed_bytes);
@@ -107,7 +107,7 @@ impl Rows {
         self.mapping_qualities.push(placement.mapping_quality);
     }
 
-    /// Forgets rows `len..` and whatever was appended for an unfinished one.
+    /// Drops rows `len..` and whatever was appended for an unfinished one.
     pub fn truncate(&mut self, len: usize) {
         let end = |ends: &[u32]| if len == 0 { 0 } else { ends[len - 1] as usize };
         self.packed.truncate(end(&self.packed_ends));
@@ -159,7 +159,7 @@ pub(crate) struct Row<'a> {
     pub placement: Option<Placement>,
 }
 
-/// Names that are not UTF-8 are taken for Latin-1, in which every byte is a letter, so that nothing is lost.
+/// Names that are not UTF-8 are read as Latin-1, in which every byte is a character, so that nothing is lost.
 fn push_text(blob: &mut Vec<u8>, text: &[u8]) {
     if text.is_ascii() || std::str::from_utf8(text).is_ok() {
         blob.extend_from_slice(text);

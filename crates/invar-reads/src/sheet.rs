@@ -1,4 +1,4 @@
-//! The sample sheet: files of reads by sample, with nf-core's names of columns.
+//! The sample sheet: files of reads by sample, with nf-core's column names.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use crate::{Error, Inputs, Pairing};
 
-/// The file of a row, or of its first mates; any format that is read.
+/// The file of a row, or of its first mates; any supported format.
 const FIRST: [&str; 2] = ["fastq_1", "file"];
 /// The file of its second mates.
 const SECOND: [&str; 1] = ["fastq_2"];
-/// What tells rows of one sample apart.
+/// What distinguishes rows of one sample.
 const REPEATS: [&str; 2] = ["run", "lane"];
 
 impl Inputs {
-    /// What a sample sheet names, in the order of its rows; of it the rows of `samples` where any are named. Its columns are
-    /// `sample`, `fastq_1` (or `file`: also FASTA, BAM, CRAM) and, of pairs, `fastq_2`; every other one, and `sample`, becomes a
-    /// column of the reads. Rows of one sample differ in `run` or `lane`.
+    /// The files that a sample sheet names, in the order of its rows; only the rows of `samples` if any are given. Its
+    /// columns are `sample`, `fastq_1` (or `file`: also FASTA, BAM, CRAM) and, for pairs, `fastq_2`; every other one,
+    /// and `sample`, becomes a column of the reads. Rows of one sample differ in `run` or `lane`.
     ///
     /// # Errors
-    /// All that is wrong with its rows: a file that is not there or there twice, a sample that is, mates in some rows only, an
-    /// empty cell. A table that cannot be read, or has no such sample.
+    /// Everything that is wrong with its rows: a file that is missing or listed twice, a repeated sample, mates in some
+    /// rows only, an empty cell. A table that cannot be read, or has no such sample.
     pub fn of_sheet(path: &Path, samples: &[String]) -> Result<Self, Error> {
         let mut sheet = Sheet::read(path, &[&[SAMPLE], &FIRST])?;
         let (mut files, mut columns, mut names) = (vec![], vec![], vec![]);
@@ -62,7 +62,7 @@ impl Inputs {
             }
         }
         sheet.make_numbers(&mut columns.iter_mut().collect::<Vec<_>>());
-        // A name is a name, also where all of them are numbers.
+        // A name is a name, even if all of them are numbers.
         for (columns, name) in columns.iter_mut().zip(names) {
             columns.insert(SAMPLE.into(), Value::from(name));
         }

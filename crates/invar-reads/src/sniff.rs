@@ -1,4 +1,4 @@
-//! What a file is, told from its first bytes and never from its name.
+//! Recognises a file by its first bytes, never by its name.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub(crate) const COMPRESSION_PREFIX: usize = 18;
 /// Bytes that [`format`] needs to see, past blank lines.
 pub(crate) const FORMAT_PREFIX: usize = 16;
 
-/// Tells the compression from the first bytes (fewer than [`COMPRESSION_PREFIX`] only where the file is shorter).
+/// Recognises the compression from the first bytes (fewer than [`COMPRESSION_PREFIX`] only if the file is shorter).
 pub(crate) fn compression(prefix: &[u8]) -> Compression {
     match prefix {
         [0x1f, 0x8b, 8, flags, _, _, _, _, _, _, _, _, b'B', b'C', 2, 0, ..] if flags & 4 != 0 => Compression::Bgzf,
@@ -43,7 +43,7 @@ pub(crate) fn compression(prefix: &[u8]) -> Compression {
     }
 }
 
-/// Tells the format from the first decompressed bytes; blank lines before the first record are passed over.
+/// Recognises the format from the first decompressed bytes; blank lines before the first record are skipped.
 ///
 /// # Errors
 /// [`Error::NotAReadFile`], naming what it looks like instead.
@@ -78,7 +78,7 @@ pub(crate) fn format(path: &Path, prefix: &[u8]) -> Result<Format, Error> {
 /// The mark that some editors put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Takes a byte order mark off the beginning of an input.
+/// Removes a byte order mark from the beginning of an input.
 pub(crate) fn strip_byte_order_mark(start: &mut Vec<u8>) {
     if start.starts_with(BYTE_ORDER_MARK) {
         start.drain(..BYTE_ORDER_MARK.len());

@@ -1,8 +1,8 @@
 //! Inputs as ordered blocks of decompressed bytes, read and inflated ahead of their use.
 //!
-//! Each source has a thread that reads the stored bytes, counts them and feeds their SHA-256. Gzip and zstd, which can
-//! only be decompressed in one piece, are inflated in that thread too; the blocks of BGZF are inflated by the workers,
-//! also where they stand among members of plain gzip.
+//! Each source has a thread that reads the stored bytes, counts them and updates their SHA-256. Gzip and zstd, which
+//! can only be decompressed sequentially, are inflated in that thread too; the blocks of BGZF are inflated by the
+//! workers, even if they are among members of plain gzip.
 
 use std::{
     fs::File,
@@ -33,13 +33,13 @@ mod stored;
 pub(crate) use buffers::Buffers;
 use stored::Stored;
 
-/// Decompressed bytes in a block.
+/// Decompressed bytes per block.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Blocks that wait to be used.
+/// Number of blocks waiting to be used.
 const BLOCKS_AHEAD: usize = 4;
 
-/// Size and checksum of an input as it is stored, and what is odd about its end.
+/// Size and checksum of a stored input, and anything odd about its end.
 #[derive(Clone, Debug)]
 pub(crate) struct InputDigest {
     pub size_bytes: u64,
@@ -47,12 +47,12 @@ pub(crate) struct InputDigest {
     pub oddities: Vec<Oddity>,
 }
 
-/// What is odd about the end of a compressed input. Whether it is an error depends on what the input holds.
+/// Something odd at the end of a compressed input. Whether it is an error depends on the content of the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {
-    /// The BGZF block that marks the end is missing, so that nothing tells whether more blocks once followed.
+    /// The BGZF end-of-file block is missing, so it is unknown whether more blocks once followed.
     NoEndBlock,
-    /// Bytes after the last gzip member that are none themselves, nor zeros.
+    /// Bytes after the last gzip member that are neither another member nor zeros.
     Garbage { offset: u64, size_bytes: u64 },
 }
 
@@ -86,7 +86,7 @@ impl InputStream {
     /// Opens `path` (`-` is standard input) and starts to read it.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open(path: &Path, workers: &Workers) -> Result<Self, Error> {
         let stored: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(io::stdin())
@@ -96,7 +96,7 @@ impl InputStream {
         Ok(Self::of(path, stored, workers))
     }
 
-    /// Starts to read what `stored` gives.
+    /// Starts to read from `stored`.
     pub fn of(path: &Path, stored: Box<dyn Read + Send>, workers: &Workers) -> Self {
         let metered = Metered {
             inner: stored,
@@ -114,7 +114,7 @@ impl InputStream {
         Self { path: path.into(), blocks, digest: None }
     }
 
-    /// A source whose blocks are made by `make` in a thread of its own.
+    /// A source whose blocks are produced by `make` in a separate thread.
     pub fn generate(path: &Path, make: impl FnOnce(&Outlet) -> Result<InputDigest, Stop> + Send + 'static) -> Self {
         let (outlet, blocks) = Outlet::new();
         spawn("invar-convert", move || {
@@ -138,7 +138,7 @@ impl InputStream {
         Self { path: path.into(), blocks: receiver, digest: None }
     }
 
-    /// The input as the user named it.
+    /// The input as named by the user.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -146,7 +146,7 @@ impl InputStream {
     /// The next decompressed bytes, never an empty block; `None` at the end.
     ///
     /// # Errors
-    /// What the reading thread met.
+    /// Errors of the reading thread.
     pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, Error> {
         while self.digest.is_none() {
             let bytes = match self.blocks.recv() {
@@ -166,7 +166,7 @@ impl InputStream {
         Ok(None)
     }
 
-    /// Size and checksum, once the end was reached.
+    /// Size and checksum, once the end has been reached.
     pub fn digest(&self) -> Option<&InputDigest> {
         self.digest.as_ref()
     }
@@ -181,12 +181,12 @@ pub(crate) struct InputReader {
     source: InputStream,
     block: Vec<u8>,
     used: usize,
-    /// What the source failed with: `io::Error` cannot carry it.
+    /// The error of the source, which `io::Error` cannot carry.
     pub failure: Option<Error>,
 }
 
 impl InputReader {
-    /// Goes on after `block`, which was taken from `source` already.
+    /// Continues after `block`, which was already taken from `source`.
     pub fn new(source: InputStream, block: Vec<u8>) -> Self {
         Self { source, block, used: 0, failure: None }
     }
@@ -220,7 +220,7 @@ impl Read for InputReader {
 /// Why a reading thread ends early.
 pub(crate) enum Stop {
     Failed(Error),
-    /// Nobody listens any more.
+    /// Nobody is listening any more.
     Unwanted,
 }
 
@@ -230,7 +230,7 @@ impl From<Error> for Stop {
     }
 }
 
-/// Where a reading thread puts its blocks.
+/// Where a reading thread sends its blocks.
 pub(crate) struct Outlet(Sender<Block>);
 
 impl Outlet {
@@ -301,14 +301,14 @@ fn read_input(stored: Metered, path: &Path, workers: &Workers, outlet: &Outlet) 
     outlet.send(Block::End(InputDigest { oddities, ..stored.into_inner().finish() }))
 }
 
-/// The first `len` bytes, or all where there are fewer.
+/// The first `len` bytes, or all if there are fewer.
 fn peek(stored: &mut impl BufRead, len: usize) -> io::Result<Vec<u8>> {
     let mut prefix = Vec::with_capacity(len);
     stored.take(len as u64).read_to_end(&mut prefix)?;
     Ok(prefix)
 }
 
-/// Fills blocks from a stream, or from several that follow each other, and sends the full ones.
+/// Fills blocks from a stream, or from several consecutive ones, and sends the full ones.
 struct Filler<'a> {
     workers: &'a Workers,
     outlet: &'a Outlet,
@@ -337,8 +337,8 @@ impl<'a> Filler<'a> {
         }
     }
 
-    /// Sends what is there. What could be read goes before an error, so that an earlier error in it is the one that is
-    /// reported.
+    /// Sends the current content. What could be read is sent before an error, so that an earlier error in it is the one
+    /// that is reported.
     fn flush(&mut self) -> Result<(), Stop> {
         let mut block = std::mem::take(&mut self.block);
         block.truncate(self.filled);
@@ -347,7 +347,7 @@ impl<'a> Filler<'a> {
     }
 }
 
-/// Sorts what a decoder says into cut off, damaged, and the system's own errors.
+/// Classifies a decoder's error: truncated, damaged, or the system's own error.
 fn decompression_error(path: &Path, offset: u64, error: io::Error) -> Error {
     let place = Place { offset: Some(offset), ..Place::file(path) };
     match error.kind() {

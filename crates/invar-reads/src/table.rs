@@ -1,4 +1,4 @@
-//! The facts about reads that stand beside their embeddings.
+//! The metadata of reads that accompany their embeddings.
 
 use std::{ops::Range, sync::Arc};
 
@@ -6,17 +6,17 @@ use invar_dataset::{Column, ColumnData, DatasetError, FigureRule, GroupFigure, G
 
 use crate::{Overlaps, ReadDataset, Reads};
 
-/// The columns of a [`ReadDataset`], and what its overlaps say of each read.
+/// The columns of a [`ReadDataset`], and those from its overlaps.
 pub struct ReadTable {
     reads: Arc<ReadDataset>,
     overlaps: Arc<Overlaps>,
 }
 
 impl ReadTable {
-    /// Of reads and their overlaps.
+    /// The table of reads and their overlaps.
     ///
     /// # Panics
-    /// When the overlaps are not those of as many reads.
+    /// If the overlaps are those of another number of reads.
     pub fn new(reads: Arc<ReadDataset>, overlaps: Arc<Overlaps>) -> Self {
         assert_eq!(overlaps.num_reads(), reads.len(), "overlaps of other reads");
         Self { reads, overlaps }
@@ -24,8 +24,8 @@ impl ReadTable {
 }
 
 impl SampleTable for ReadTable {
-    /// Those of [`ReadDataset`], then `component` (null where a read overlaps no other one), `homologs` (the components
-    /// that it is alike but not one with) and `depth`; then those of the sample sheets.
+    /// Those of [`ReadDataset`], then `component` (null if a read overlaps no other one), `homologs` (the components
+    /// that it is similar to but distinct from) and `depth`; then those of the sample sheets.
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let mut columns = self.reads.own_columns(range.clone())?;
         let component: Vec<Option<u32>> = range.clone().map(|read| self.overlaps.component(read)).collect();
@@ -46,8 +46,8 @@ impl SampleTable for ReadTable {
         Shortcuts { suspects: [vec!["source".into()], of_sheet].concat(), group: "source".into() }
     }
 
-    /// Bases, N50 and GC; from the overlaps depth, the size of the genome that was read at this depth, and the share of reads
-    /// that overlap no other.
+    /// Bases, N50 and GC; from the overlaps depth, the size of the genome sequenced at this depth, and the fraction of
+    /// reads that overlap no other.
     fn group_figures(&self) -> GroupFigures {
         let mut of = self.reads.group_figures();
         let depth = FigureRule::Mean { column: "depth".into(), weight: Some("length_bp".into()) };

@@ -1,7 +1,7 @@
 //! The views of a read as it is embedded: the whole read, or windows whose embeddings are averaged.
 //!
-//! Windows are evenly spaced and lie symmetrically about the middle of the read, so those of the reverse complement
-//! are the same stretches of DNA and their mean is the same:
+//! Windows are evenly spaced and symmetric about the middle of the read, so those of the reverse complement are the
+//! same stretches of DNA and their mean is the same:
 //!
 //! ```text
 //! read      |---------------------------------------|
@@ -21,18 +21,18 @@ use crate::{
     packed::{CODE_N, NUM_CODES, PackedSlice, reverse_complement_codes},
 };
 
-/// What an encoder of reads is fed.
+/// The input of an encoder of reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "TaggedRepresentation", into = "TaggedRepresentation")]
 pub enum Representation {
-    /// Canonical k-mer profiles: [`View::Dense`] `[num_features]`. They have no strand.
+    /// Canonical k-mer profiles: [`View::Dense`] `[num_features]`. They do not depend on the strand.
     Kmers(KmerConfig),
-    /// One token a base, A C G T N = 0 to 4: [`View::Tokens`]. The strand is the encoder's to ignore.
+    /// One token per base, A C G T N = 0 to 4: [`View::Tokens`]. Ignoring the strand is up to the encoder.
     Tokens,
 }
 
-/// How a recipe spells it: `{ type = "kmers", ks = [6] }`, `{ type = "tokens" }`. The braces of `Tokens` make serde
-/// refuse keys that it does not know; beside a unit variant it would ignore them.
+/// Its form in a recipe: `{ type = "kmers", ks = [6] }`, `{ type = "tokens" }`. The braces of `Tokens` make serde
+/// reject unknown keys; with a unit variant it would ignore them.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 enum TaggedRepresentation {
@@ -75,7 +75,7 @@ impl ViewMaker {
     /// Prepares the tables.
     ///
     /// # Errors
-    /// When the k-mer setting cannot be.
+    /// If the k-mer setting is invalid.
     pub fn new(representation: &Representation) -> Result<Self, ConfigError> {
         let profiler = match representation {
             Representation::Kmers(config) => Some(KmerProfiler::new(config)?),
@@ -84,7 +84,7 @@ impl ViewMaker {
         Ok(Self { profiler })
     }
 
-    /// What every view looks like.
+    /// The shape of every view.
     pub fn shape(&self) -> ViewShape {
         match &self.profiler {
             Some(profiler) => ViewShape::Dense(vec![profiler.num_features()]),
@@ -97,11 +97,11 @@ impl ViewMaker {
         self.profiler.is_none()
     }
 
-    /// The view of a vector of codes (0 to 3, 4 for N). No codes at all are seen as a single N, so that no encoder
-    /// meets a sequence without tokens.
+    /// The view of a vector of codes (0 to 3, 4 for N). An empty vector is treated as a single N, so that no encoder
+    /// receives a sequence without tokens.
     ///
     /// # Panics
-    /// When a code is above 4.
+    /// If a code is above 4.
     pub fn of_codes(&self, codes: &[u8]) -> View {
         match &self.profiler {
             Some(profiler) => View::features(profiler.profile_codes(codes)),
@@ -110,10 +110,10 @@ impl ViewMaker {
         }
     }
 
-    /// As [`Self::of_codes`] of the bases in `range`, without unpacking them where that is not needed.
+    /// As [`Self::of_codes`] for the bases in `range`, without unpacking them unless necessary.
     ///
     /// # Panics
-    /// When `range` leaves the sequence.
+    /// If `range` exceeds the sequence.
     pub fn of_sequence(&self, sequence: PackedSlice<'_>, range: Range<usize>) -> View {
         if let Some(profiler) = &self.profiler {
             return View::features(profiler.profile(sequence, range));
@@ -128,12 +128,12 @@ impl ViewMaker {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedConfig {
-    /// Length of a window, in bases; without it the read is seen whole. A read that is not longer is seen whole too.
+    /// Length of a window, in bases; by default the whole read. A read that is not longer is also used whole.
     pub window_bp: Option<u32>,
-    /// Largest distance between the starts of two windows, in bases; without it `window_bp`, so that every base is
-    /// seen and few are seen twice.
+    /// Maximum distance between the starts of two windows, in bases; by default `window_bp`, so that every base is
+    /// covered and few are covered twice.
     pub stride_bp: Option<u32>,
-    /// Most windows of a read; a longer one is seen through so many windows, evenly spaced. Without it, no limit.
+    /// Maximum number of windows per read; a longer one gets this many windows, evenly spaced. No limit by default.
     pub max_windows: Option<u32>,
 }
 
@@ -141,7 +141,7 @@ impl EmbedConfig {
     /// Checks the settings.
     ///
     /// # Errors
-    /// When a length or a number is 0, the stride leaves gaps, or one is set that needs `window_bp`.
+    /// If a length or a number is 0, the stride leaves gaps, or a setting requires `window_bp`.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let named = [("window_bp", self.window_bp), ("stride_bp", self.stride_bp), ("max_windows", self.max_windows)];
         for (name, value) in named {
@@ -161,9 +161,8 @@ impl EmbedConfig {
         }
     }
 
-    /// The windows of a read of `num_bases` bases, from left to right: at least one, mirror images of each other
-    /// about the middle of the read. The middle one of an odd number is one base longer where it could not lie in
-    /// the middle otherwise.
+    /// The windows of a read of `num_bases` bases, from left to right: at least one, mirror images of each other about
+    /// the middle of the read. The middle one of an odd number is one base longer if it could not be centred otherwise.
     pub fn windows(&self, num_bases: usize) -> Vec<Range<usize>> {
         let window = match self.window_bp {
             Some(window) if (window as usize) < num_bases => window as usize,
@@ -172,7 +171,7 @@ impl EmbedConfig {
         let stride = self.stride_bp.map_or(window, |stride| stride as usize).max(1);
         let slack = num_bases - window;
         let number = (1 + slack.div_ceil(stride)).min(self.max_windows.map_or(usize::MAX, |most| most as usize));
-        // Rounded to the nearest base; of a mirror image, the same amount the other way.
+        // Rounded to the nearest base; for a mirror image, by the same amount the other way.
         let start = |i: usize| {
             let (steps, total) = (2 * (number as u128 - 1), 2 * i as u128 * slack as u128);
             ((total + steps / 2) / steps) as usize
@@ -189,7 +188,7 @@ impl EmbedConfig {
     }
 }
 
-/// The views of reads for embedding. Every read is a sample of its own, also where it is a mate.
+/// The views of reads for embedding. Every read is a separate sample, even if it is a mate.
 pub struct ReadViews {
     reads: Arc<dyn Reads>,
     config: EmbedConfig,
@@ -197,10 +196,10 @@ pub struct ReadViews {
 }
 
 impl ReadViews {
-    /// Views of `reads`.
+    /// The views of `reads`.
     ///
     /// # Errors
-    /// When a setting cannot be.
+    /// If a setting is invalid.
     pub fn new(
         reads: Arc<dyn Reads>,
         config: EmbedConfig,
@@ -230,8 +229,8 @@ impl ViewSource for ReadViews {
         vec!["reverse complement".into()]
     }
 
-    /// The windows of the reverse complement come in the order in which their mirror images come in
-    /// [`Self::views`], so that means over them are rounded alike.
+    /// The windows of the reverse complement are in the order of their mirror images in [`Self::views`], so that means
+    /// over them are rounded alike.
     fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError> {
         assert_eq!(symmetry, 0, "reads have one symmetry");
         let mut codes = self.reads.sequence(index)?.to_codes();
@@ -277,7 +276,7 @@ mod tests {
             match config.max_windows {
                 Some(most) => prop_assert!(windows.len() <= most as usize),
                 None => {
-                    // Every base is seen, and starts are no further apart than asked.
+                    // Every base is covered, and starts are no further apart than requested.
                     prop_assert_eq!((windows[0].start, windows[windows.len() - 1].end), (0, num_bases));
                     let stride = config.stride_bp.unwrap_or(window as u32) as usize;
                     for pair in windows.windows(2) {
@@ -312,7 +311,7 @@ mod tests {
         }
     }
 
-    // By hand: 25 bases in windows of 10, stride 10: slack 15 in 2 steps, the middle window takes one base more.
+    // By hand: 25 bases in windows of 10, stride 10: slack 15 in 2 steps, the middle window takes one more base.
     #[test]
     fn windows_by_hand() {
         let config = |stride_bp, max_windows| EmbedConfig { window_bp: Some(10), stride_bp, max_windows };

@@ -1,43 +1,43 @@
 //! The containers of a CRAM file (specification 3, sections 7 and 8), cut out for the decoder.
 //!
-//! Two things are done here that the decoder does otherwise than samtools. A container that marks the end may stand
-//! anywhere, as `samtools cat` and `reheader` leave them; only the last must be one. And the checksum of the reference in a
-//! slice covers the bases that the reference has, although a read may hang over its end.
+//! Two things are handled here in which the decoder differs from samtools. An end-of-file container may occur anywhere,
+//! as left by `samtools cat` and `reheader`; only the last container must be one. And the checksum of the reference in
+//! a slice covers the bases that the reference has, even if a read extends past its end.
 
 use std::io::{self, Read};
 
 use flate2::Crc;
 
-/// A container, whole.
+/// A complete container.
 #[derive(Debug, Default)]
 pub(super) struct Container {
     /// Its header and its blocks.
     pub bytes: Vec<u8>,
     header_bytes: usize,
-    /// Where its slices begin, after the header.
+    /// Offsets of its slices, after the header.
     landmarks: Vec<usize>,
-    /// Whether it is the one that marks the end.
+    /// Whether it is the end-of-file container.
     pub marks_end: bool,
 }
 
-/// What a slice says of the reference that it was written against.
+/// A slice's description of the reference that it was written against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SliceReference {
-    /// Number of the sequence in the header.
+    /// Index of the sequence in the header.
     pub number: usize,
-    /// First base, 1-based, and number of bases, some perhaps past the end of the sequence.
+    /// First base, 1-based, and number of bases, possibly past the end of the sequence.
     pub start: usize,
     pub span: usize,
-    /// MD5 of these bases; `None` where there is none to compare.
+    /// MD5 of these bases; `None` if there is nothing to compare with.
     pub md5: Option<[u8; 16]>,
-    /// The block that holds the bases, where the file carries them.
+    /// The block that holds the bases, if the file carries them.
     pub embedded: Option<i32>,
 }
 
 /// Reads the next container; `None` at the end of the file.
 ///
 /// # Errors
-/// When it is cut off, or cannot be read.
+/// If it is truncated, or cannot be read.
 pub(super) fn read(stored: &mut impl Read) -> io::Result<Option<Container>> {
     let mut bytes = Vec::with_capacity(64);
     if stored.take(4).read_to_end(&mut bytes)? == 0 {
@@ -56,38 +56,38 @@ pub(super) fn read(stored: &mut impl Read) -> io::Result<Option<Container>> {
     for _ in 0..num_slices {
         landmarks.push(usize::try_from(header.itf8()?).map_err(|_| invalid("a slice before its container"))?);
     }
-    // The CRC, which the decoder compares.
+    // The CRC, which the decoder checks.
     header.take(4)?;
     let mut bytes = header.bytes;
     let header_bytes = bytes.len();
     if stored.take(u64::from(length)).read_to_end(&mut bytes)? < length as usize {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    // Section 9: an empty container of unmapped reads at a place that spells EOF.
+    // Section 9: an empty container of unmapped reads at a position that spells EOF.
     let marks_end = num_records == 0 && num_blocks <= 1 && (reference, start) == (-1, 0x45_4f46);
     Ok(Some(Container { bytes, header_bytes, landmarks, marks_end }))
 }
 
 impl Container {
-    /// Whether there is nothing in it to decode.
+    /// Whether it contains nothing to decode.
     pub fn is_empty(&self) -> bool {
         self.marks_end || self.bytes.len() == self.header_bytes || self.landmarks.is_empty()
     }
 
-    /// What each slice says of its reference; `None` for slices without one, of several sequences, and those that cannot be
-    /// understood, which are left to the decoder. Checksums are taken out of the bytes: they are compared elsewhere.
+    /// The reference of each slice; `None` for slices without one, of several sequences, and those that cannot be
+    /// parsed, which are left to the decoder. Checksums are removed from the bytes: they are checked elsewhere.
     pub fn take_references(&mut self) -> Vec<Option<SliceReference>> {
         let starts: Vec<_> = self.landmarks.iter().map(|&landmark| self.header_bytes + landmark).collect();
         starts.into_iter().map(|start| take_reference(self.bytes.get_mut(start..)?)).collect()
     }
 
-    /// Whether its records need the reference (`RR`, section 8.4): `false` where all bases are in the file.
+    /// Whether its records need the reference (`RR`, section 8.4): `false` if all bases are in the file.
     pub fn needs_reference(&self) -> bool {
         preservation(&self.bytes[self.header_bytes..]).unwrap_or(true)
     }
 }
 
-/// A block's header and where its data lies: method, size of the header, size of the data.
+/// A block's header and the location of its data: method, size of the header, size of the data.
 fn block(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let mut fields = Fields { bytes, position: 2 };
     fields.itf8()?;
@@ -123,7 +123,7 @@ fn take_reference(slice: &mut [u8]) -> Option<SliceReference> {
     Some(SliceReference { number, start, span, md5, embedded })
 }
 
-/// The entry `RR` of the preservation map in a compression header; `None` where that is compressed or lacks it.
+/// The entry `RR` of the preservation map in a compression header; `None` if it is compressed or lacks the entry.
 fn preservation(header: &[u8]) -> Option<bool> {
     let (method, start, size) = block(header)?;
     if method != 0 {
@@ -151,7 +151,7 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Bytes that are read one field after the other.
+/// Bytes that are read field by field.
 struct Fields<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -174,7 +174,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A stream of which everything that is read is kept.
+/// A stream that records everything that is read.
 struct Recorded<'a, R> {
     stored: &'a mut R,
     bytes: Vec<u8>,
@@ -204,11 +204,11 @@ impl<R: Read> Recorded<'_, R> {
     }
 }
 
-/// A number of 32 bits (section 2.3): the leading ones of the first byte say how many more there are.
+/// A 32-bit number (section 2.3): the leading ones of the first byte tell how many more bytes there are.
 fn itf8(mut byte: impl FnMut() -> Option<u8>) -> Option<i32> {
     let first = byte()?;
     let more = first.leading_ones().min(4);
-    // Of a number of five bytes, the first and the last have four bits.
+    // In a number of five bytes, the first and the last contribute four bits.
     let mut value = u32::from(first) & if more == 4 { 15 } else { 0x7f >> more };
     for number in 1..=more {
         let next = u32::from(byte()?);
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(of(&[0x7f]), (Some(0x7f), 1));
         assert_eq!(of(&[0x80, 0x80]), (Some(0x80), 2));
         assert_eq!(of(&[0xe0, 0x45, 0x4f, 0x46]), (Some(0x45_4f46), 4));
-        // -1 and -2, from the container that marks the end and from slices of several sequences.
+        // -1 and -2, from the end-of-file container and from slices of several sequences.
         assert_eq!(of(&[0xff, 0xff, 0xff, 0xff, 0x0f]), (Some(-1), 5));
         assert_eq!(of(&[0xff, 0xff, 0xff, 0xff, 0x0e]), (Some(-2), 5));
         assert_eq!(of(&[0xe0, 0x45]).0, None);

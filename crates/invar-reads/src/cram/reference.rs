@@ -19,10 +19,10 @@ use noodles::{
 use super::container::SliceReference;
 use crate::{Error, error::Place, frame::split_head, sniff, source::InputReader};
 
-/// Bases of the reference that are kept in memory before all are forgotten and read again as needed.
+/// Bases of the reference cached in memory; beyond that, all are dropped and read again as needed.
 const CACHED_BP: u64 = 64_000_000;
 
-/// The sequences that CRAM files were compressed against. Cheap to clone; clones share what was read.
+/// The sequences that CRAM files were compressed against. Cheap to clone; clones share the cache.
 #[derive(Clone)]
 pub(crate) struct Reference {
     repository: fasta::Repository,
@@ -38,7 +38,7 @@ fn refuse(state: &State, complaint: Complaint) -> io::Error {
 /// Why a sequence could not be given to the decoder.
 #[derive(Clone, Debug)]
 pub(crate) enum Complaint {
-    /// It is not here; what is here instead.
+    /// It is missing; what is there instead.
     Missing { name: String, found: String },
     /// It is not the one that the file was written against: what differs (MD5 or length), and both values.
     Another { what: String, expected: String, found: String },
@@ -48,16 +48,16 @@ pub(crate) enum Complaint {
 struct State {
     cached_bp: AtomicU64,
     complaint: Mutex<Option<Complaint>>,
-    /// What the header of the current file says of its sequences.
+    /// What the header of the current file states about its sequences.
     expected: Mutex<HashMap<Vec<u8>, Expected>>,
-    /// `N`s that are put after every sequence, for reads that hang over its end.
+    /// Number of `N`s appended to every sequence, for reads that extend past its end.
     padding_bp: AtomicUsize,
-    /// Whether the records that are decoded hold all of their bases: then the decoder, which asks for a sequence all the
-    /// same, is given one of nothing but padding.
+    /// Whether the records being decoded contain all of their bases: then the decoder, which requests a sequence all
+    /// the same, is given one of nothing but padding.
     is_idle: AtomicBool,
 }
 
-/// What a sequence must be.
+/// The required properties of a sequence.
 #[derive(Clone, Debug)]
 struct Expected {
     length_bp: usize,
@@ -65,7 +65,7 @@ struct Expected {
     md5: Option<String>,
 }
 
-/// What a mutex guards, also when a thread that held it died.
+/// The content of a mutex, even if a thread that held it panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -76,8 +76,9 @@ impl Reference {
         Self::new(None)
     }
 
-    /// Indexes the FASTA that `stored` gives. Its sequences go without line ends to a nameless file in `scratch`, so
-    /// that each can be read at once, also when the FASTA was compressed, came through a pipe or has uneven lines.
+    /// Indexes the FASTA read from `stored`. Its sequences are written without line ends to an unnamed file in
+    /// `scratch`, so that each can be read at once, even if the FASTA was compressed, came through a pipe or has uneven
+    /// lines.
     pub fn read(stored: InputReader, path: &Path, scratch: &Path) -> Result<Self, Error> {
         let mut stored = BufReader::with_capacity(1 << 16, stored);
         let mut spool = BufWriter::new(tempfile::tempfile_in(scratch).map_err(Error::io(scratch))?);
@@ -135,7 +136,7 @@ impl Reference {
         self.repository.clone()
     }
 
-    /// Frees the cached sequences when they have grown large.
+    /// Frees the cached sequences once they have grown large.
     pub fn forget_old(&self) {
         if self.state.cached_bp.load(Ordering::Relaxed) > CACHED_BP {
             self.repository.clear();
@@ -143,8 +144,8 @@ impl Reference {
         }
     }
 
-    /// Takes what a file's header says of its sequences for what they must be. What was read for an earlier file is
-    /// forgotten, so that it is compared anew.
+    /// Sets what a file's header requires of its sequences. The cache of an earlier file is dropped, so that it is
+    /// checked again.
     pub fn expect(&self, header: &sam::Header) {
         let expected = header.reference_sequences().iter().map(|(name, map)| {
             let md5 = map.other_fields().get(&sam_header::tag::MD5_CHECKSUM);
@@ -156,34 +157,34 @@ impl Reference {
         self.repository.clear();
     }
 
-    /// Says whether the records that come need their sequences.
+    /// Sets whether the following records need their sequences.
     pub fn set_needed(&self, is_needed: bool) {
         if self.state.is_idle.swap(!is_needed, Ordering::Relaxed) == is_needed {
             self.repository.clear();
         }
     }
 
-    /// Number of bases of a sequence that the decoder was given, without the padding.
+    /// Number of bases of a sequence given to the decoder, without the padding.
     pub fn length_bp(&self, name: &[u8]) -> usize {
         let is_idle = self.state.is_idle.load(Ordering::Relaxed);
         if is_idle { 0 } else { lock(&self.state.expected).get(name).map_or(0, |expected| expected.length_bp) }
     }
 
-    /// Bases that may be read past the end of a sequence, as `N`.
+    /// Number of bases that may be read past the end of a sequence, as `N`.
     pub fn padding_bp(&self) -> usize {
         self.state.padding_bp.load(Ordering::Relaxed)
     }
 
-    /// Makes room for reads that hang over the end of a sequence by so much.
+    /// Makes room for reads that extend this far past the end of a sequence.
     pub fn pad(&self, padding_bp: usize) {
         self.state.padding_bp.store(padding_bp, Ordering::Relaxed);
         self.repository.clear();
     }
 
-    /// Compares the bases that a slice was written against with its checksum, as far as the sequence goes.
+    /// Compares the bases that a slice was written against with its checksum, up to the end of the sequence.
     ///
     /// # Errors
-    /// When they differ (see [`Self::complaint`]).
+    /// If they differ (see [`Self::complaint`]).
     pub(super) fn check_slice(&self, header: &sam::Header, slice: &SliceReference) -> io::Result<()> {
         let Some(md5) = slice.md5.filter(|_| slice.embedded.is_none()) else { return Ok(()) };
         let Some((name, _)) = header.reference_sequences().get_index(slice.number) else { return Ok(()) };
@@ -200,7 +201,7 @@ impl Reference {
         Err(refuse(&self.state, Complaint::Another { what, expected, found: self.found_in(&found) }))
     }
 
-    /// A value, and the FASTA that it was found in.
+    /// A value, and the FASTA it was found in.
     fn found_in(&self, value: &str) -> String {
         match &self.path {
             Some(path) => format!("{value} in {}", path.display()),
@@ -208,7 +209,7 @@ impl Reference {
         }
     }
 
-    /// The first thing that was wrong with a sequence that was asked for.
+    /// The first problem with a requested sequence.
     pub fn complaint(&self) -> Option<Complaint> {
         lock(&self.state.complaint).clone()
     }
@@ -222,7 +223,7 @@ struct Spool {
     path: PathBuf,
 }
 
-/// Fetches sequences for the decoder, which panics when one is simply absent.
+/// Fetches sequences for the decoder, which panics if one is simply absent.
 struct Sequences {
     file: Option<Spool>,
     state: Arc<State>,
@@ -233,7 +234,7 @@ impl Sequences {
         refuse(&self.state, Complaint::Missing { name: String::from_utf8_lossy(name).into_owned(), found })
     }
 
-    /// Compares the sequence with what the header says of it.
+    /// Checks the sequence against the header.
     fn check(&self, name: &[u8], letters: &[u8], path: &Path) -> io::Result<()> {
         let Some(expected) = lock(&self.state.expected).get(name).cloned() else { return Ok(()) };
         let another = |what: &str, expected: String, found: String| {

@@ -1,4 +1,4 @@
-//! Which input each row is of, and which of its rows: what the keys are made of.
+//! The input of each row, and the row's number in it: what keys are made from.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(super) struct Blocks {
 /// Rows of one file, or of two files of mates, whose rows alternate.
 #[derive(Debug)]
 struct Block {
-    /// Number of the (first) file in its manifest.
+    /// Index of the (first) file in its manifest.
     input: u32,
     keys: [KeyRange; 2],
     is_paired: bool,
@@ -31,19 +31,19 @@ struct Block {
 /// Where a row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// Number of the input in the manifest of its directory.
+    /// Index of the input in the manifest of its directory.
     pub input: u32,
     pub source_number: u64,
     pub key: u64,
-    /// Number of the block: reads of one name in one block are of one molecule.
+    /// Index of the block: reads with the same name in one block are of one molecule.
     pub block: usize,
 }
 
 impl Blocks {
-    /// Of the directories in the order of their rows.
+    /// The blocks of the directories in the order of their rows.
     ///
     /// # Errors
-    /// When the counts of a manifest do not fit its shards, or as [`keys::key_ranges`].
+    /// If the counts of a manifest do not match its shards, or as [`keys::key_ranges`].
     pub fn new(directories: &[(&Path, &Manifest)]) -> Result<Self, DatasetError> {
         let open = |&(path, manifest)| Ok(Opened { path, manifest, num_samples: rows_of_inputs(path, manifest)? });
         let opened: Vec<Opened> = directories.iter().map(open).collect::<Result<_, DatasetError>>()?;
@@ -66,7 +66,7 @@ impl Blocks {
     /// Where row `row` comes from.
     ///
     /// # Panics
-    /// When there are not as many rows.
+    /// If there are fewer rows.
     pub fn origin(&self, row: u64) -> Origin {
         let (number, row) = manifest::locate(&self.ends, row);
         let block = &self.blocks[number];
@@ -85,7 +85,7 @@ fn is_paired(manifest: &Manifest) -> bool {
     manifest.parameters["pairing"] == serde_json::json!(Pairing::Files)
 }
 
-/// What the manifest says of each input, checked.
+/// The number of rows of each input from the manifest, checked.
 fn rows_of_inputs(path: &Path, manifest: &Manifest) -> Result<Vec<u64>, DatasetError> {
     let rows: Vec<u64> = manifest.inputs.iter().map(|input| input.counts.get("kept").copied().unwrap_or(0)).collect();
     let manifest_path = manifest::path(path);

@@ -11,19 +11,19 @@ use crate::{
     rows::{FLAG_ALIGNED, FLAG_REVERSE, Placement, Row},
 };
 
-/// Letters of the 4-bit codes; IUPAC codes for several bases are N to us.
+/// Letters of the 4-bit codes; IUPAC codes for several bases are treated as N.
 const LETTERS: &[u8; 16] = b"=ACNGNNNTNNNNNNN";
 
 /// First quality of a record without qualities.
 const NO_QUALITY: u8 = 0xff;
 
-/// Set in a pair of codes of which one is no plain base.
+/// Set for a pair of codes in which one is not a plain base.
 const NOT_PLAIN: u8 = 0x80;
 
-/// The two bases of each byte at 2 bits a base (see [`crate::packed`]).
+/// The two bases of each byte at 2 bits per base (see [`crate::packed`]).
 const FORWARD: [u8; 256] = pairs(false);
 
-/// The same on the other strand, in reverse.
+/// The same on the other strand, reversed.
 const REVERSED: [u8; 256] = pairs(true);
 
 const fn pairs(is_reverse: bool) -> [u8; 256] {
@@ -49,7 +49,7 @@ const fn code(nibble: usize) -> Option<u8> {
     }
 }
 
-/// The 4-bit code of A, to fill a pair.
+/// The 4-bit code of A, used to fill a pair.
 const A: u8 = 1;
 
 const fn complement(letter: u8) -> u8 {
@@ -65,7 +65,8 @@ const fn complement(letter: u8) -> u8 {
 impl Decoder {
     pub(super) fn alignments(&self, slab: &BamSlab, batch: &mut Decoded) -> Result<(), Box<Error>> {
         let mut letters = Vec::new();
-        // A record has at least its fixed part, half a byte and a quality a base: at most a sixth of it is packed bases.
+        // A record has at least its fixed part, half a byte and a quality per base: at most a sixth of it is packed
+        // bases.
         let num_records: usize = slab.fragments.iter().map(|fragment| 1 + usize::from(fragment.second.is_some())).sum();
         let num_fixed = num_records * bam::FIXED_BYTES;
         let num_packed = slab.num_bytes().saturating_sub(num_fixed) / 6;
@@ -154,7 +155,7 @@ impl Decoder {
     }
 }
 
-/// Where a record is aligned; `None` for an unmapped one, also where it is placed beside its mate.
+/// Where a record is aligned; `None` for an unmapped one, even if it is placed next to its mate.
 fn placement(
     fixed: &Fixed,
     record: &[u8],
@@ -179,7 +180,7 @@ fn placement(
     Ok(Some(Placement { reference, position: position + 1, span_bp, mapping_quality }))
 }
 
-/// Bases of the reference that the operations M, D, N, = and X cover. A CIGAR of more than 65,535 operations is in the
+/// Bases of the reference covered by the operations M, D, N, = and X. A CIGAR of more than 65,535 operations is in the
 /// tag CG, and the two operations here are `<length>S<span>N` (section 4.2.2), which give the same sum.
 fn reference_span(cigar: &[u8]) -> u64 {
     let (operations, _) = cigar.as_chunks::<4>();
@@ -191,10 +192,10 @@ fn reference_span(cigar: &[u8]) -> u64 {
         .sum()
 }
 
-/// Packs 4-bit bases in the order in which the sequencer read them, if all are plain; else `packed` stays as it was.
+/// Packs 4-bit bases in the order in which the sequencer read them, if all are plain; otherwise `packed` is unchanged.
 fn pack_plain(bases: &[u8], length_bp: usize, is_reverse: bool, packed: &mut Vec<u8>) -> bool {
     let first_byte = packed.len();
-    // The unused half of the last byte is no base.
+    // The unused half of the last byte is not a base.
     let (pairs, single) = match bases.split_last() {
         Some((last, pairs)) if length_bp % 2 == 1 => (pairs, Some(last >> 4)),
         _ => (bases, None),
@@ -246,13 +247,13 @@ fn sixteen(bases: u64) -> (u32, bool) {
     (codes as u32, a + c + g + t == ONES)
 }
 
-/// Gathers codes to whole bytes.
+/// Collects codes into whole bytes.
 struct Packer<'a> {
     packed: &'a mut Vec<u8>,
     bits: u64,
-    /// Below 8 between two calls.
+    /// Below 8 between calls.
     num_bits: u32,
-    /// All pairs so far, for [`NOT_PLAIN`].
+    /// The union of all pairs so far, to check for [`NOT_PLAIN`].
     seen: u8,
 }
 
@@ -279,7 +280,7 @@ impl Packer<'_> {
         self.bits >>= 32;
     }
 
-    /// Writes the last bits; whether all bases were plain.
+    /// Writes the last bits; returns whether all bases were plain.
     fn finish(self) -> bool {
         if self.num_bits > 0 {
             self.packed.push(self.bits as u8);

@@ -1,21 +1,22 @@
 use crate::quality::QualityRange;
 
-/// What is wrong with an input is often seen only in all of its records: gathered from each, looked at in the end.
+/// Many problems of an input only show in all of its records together: collected from each, evaluated at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
-    /// Quality characters; numbers (BAM) as the characters that Phred+33 writes.
+    /// Quality characters; BAM's numbers as the corresponding Phred+33 characters.
     pub qualities: QualityRange,
     /// Pairs of mates in FASTQ and FASTA.
     pub num_pairs: u64,
-    /// Those of which both mates have the same sequence.
+    /// Those whose mates have the same sequence.
     pub num_equal_pairs: u64,
 }
 
-/// Of how many records the qualities of one are looked at, past the first ones of each piece of work.
+/// One in this many records has its qualities sampled, after the first ones of each piece of work.
 const SAMPLED: usize = 16;
 
 impl Evidence {
-    /// Whether the qualities of a record with this place in its piece of work are looked at: a part of them tells as much as
+    /// Whether to sample the qualities of the record at this index in its piece of work: a part is as informative as
+    /// all, and costs less.
     /// all, and costs less.
     pub fn samples(index: usize) -> bool {
         index < 4 * SAMPLED || index.is_multiple_of(SAMPLED)

@@ -1,4 +1,4 @@
-//! Who is whose mate, by the names in two files, or in one in which mates take turns.
+//! Checks which records are mates, by the names in two files, or in an interleaved one.
 //!
 //! ```text
 //! name          name                 equal; the comment may say which mate it is (1:N:0, 2:N:0)
@@ -7,25 +7,25 @@
 //! name.1        name.2               sequence archives; also with _ - : # for the point
 //! name_R1       name_R2              and name_F name_R, name_f name_r, name_fwd name_rev
 //! ```
-//! The first pair decides which of these a file follows; all others must follow it too.
+//! The first pair decides which convention a file follows; all others must follow it too.
 
 use crate::frame::split_head;
 
 /// Endings of the names of first and second mates, without the separator before them.
 const ENDINGS: [(&[u8], &[u8]); 5] = [(b"1", b"2"), (b"R1", b"R2"), (b"F", b"R"), (b"f", b"r"), (b"fwd", b"rev")];
 
-/// What parts a name from its ending.
+/// What separates a name from its ending.
 const SEPARATORS: &[u8] = b"_./-:#";
 
 /// How the names of mates differ in one input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum MateNames {
-    /// Not at all, or in `/1` and `/2`.
+    /// Not at all, or by `/1` and `/2`.
     #[default]
     Alike,
-    /// In these endings.
+    /// By these endings.
     Ending(Ending),
-    /// They are not looked at: the order of the records says who is whose mate.
+    /// Names are ignored: mates are determined by the order of the records.
     Unread,
 }
 
@@ -39,10 +39,10 @@ pub(crate) struct Ending {
     has_tail: bool,
 }
 
-/// What is wrong with two records that should be mates.
+/// Why two records are not the mates they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// They are of two fragments.
+    /// They belong to two fragments.
     Names,
     /// Both are first mates.
     BothFirst,
@@ -53,7 +53,7 @@ pub(crate) enum Mismatch {
 }
 
 impl MateNames {
-    /// How the names differ in an input whose first mates have these heads.
+    /// The convention of an input whose first mates have these heads.
     pub fn of(first: &[u8], second: &[u8]) -> Self {
         let names = [first, second].map(|head| split_head(head).0);
         if fragment_name(names[0]) == fragment_name(names[1]) {
@@ -62,10 +62,10 @@ impl MateNames {
         Ending::all().find(|ending| ending.parts(names[0], names[1])).map_or(Self::Alike, Self::Ending)
     }
 
-    /// Whether two records with these heads are the mates of a fragment, the first one first.
+    /// Checks that two records with these heads are the mates of a fragment, first mate first.
     ///
     /// # Errors
-    /// What is wrong instead.
+    /// What is wrong.
     pub fn check(self, first: &[u8], second: &[u8]) -> Result<(), Mismatch> {
         let ((first_name, first_comment), (second_name, second_comment)) = (split_head(first), split_head(second));
         match self {
@@ -86,7 +86,8 @@ impl MateNames {
         }
     }
 
-    /// The name that both mates are stored under, and the comment. `/1` and `/2` stay, as every tool knows them.
+    /// The name under which both mates are stored, and the comment. `/1` and `/2` are kept, since every tool knows
+    /// them.
     pub fn stored<'a>(self, name: &'a [u8], comment: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         let Self::Ending(ending) = self else { return (name, comment) };
         let marked = if ending.has_tail { without_tail(name).unwrap_or(name) } else { name };
@@ -135,8 +136,8 @@ fn without_tail(name: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Which mate a record says it is: by `/1` at the end of its name, by a comment that begins as Casava's (`1:N:0`), or by
-/// the instrument's name in an archive's comment (`EAS139_45:5:1:2:111/1`).
+/// Which mate a record is according to itself: from `/1` at the end of its name, from a comment that begins like
+/// Casava's (`1:N:0`), or from the instrument's name in an archive's comment (`EAS139_45:5:1:2:111/1`).
 fn mark(name: &[u8], comment: &[u8]) -> Option<u8> {
     let number = |digit: u8| matches!(digit, b'1' | b'2').then(|| digit - b'0');
     if let [_, .., b'/', digit] = name
@@ -161,7 +162,7 @@ fn casava_mark(name: &[u8]) -> Option<u8> {
     }
 }
 
-/// A read's name without the `/1` or `/2` that tells mates apart.
+/// A read's name without the `/1` or `/2` that distinguishes mates.
 pub(crate) fn fragment_name(name: &[u8]) -> &[u8] {
     match name {
         [fragment @ .., b'/', b'1' | b'2'] => fragment,
@@ -180,7 +181,7 @@ mod tests {
         }
     }
 
-    /// What the first pair of a file comes to.
+    /// The result for the first pair of a file.
     fn first_pair(one: &str, two: &str) -> Result<(), Mismatch> {
         MateNames::of(one.as_bytes(), two.as_bytes()).check(one.as_bytes(), two.as_bytes())
     }
@@ -236,7 +237,7 @@ mod tests {
         for (one, two, problem) in cases {
             assert_eq!(first_pair(one, two), Err(problem), "{one} {two}");
         }
-        // Names that end in a number are no marks where they are equal, and a comment may hold fractions.
+        // Names that end in a number are not marks if they are equal, and a comment may contain fractions.
         for (one, two) in [("read_1", "read_1"), ("read.2", "read.2"), ("a part 1/1", "a part 1/1"), ("a 1/2", "a 1/2")]
         {
             assert_eq!(first_pair(one, two), Ok(()), "{one} {two}");
@@ -247,7 +248,7 @@ mod tests {
     fn all_pairs_follow_the_first() {
         let names = MateNames::of(b"x.1", b"x.2");
         assert_eq!(names.check(b"y.1", b"y.2"), Ok(()));
-        // Files of numbered reads of which one lacks the first: only the first pair looked right.
+        // Files of numbered reads, one of which lacks the first: only the first pair looked right.
         assert_eq!(names.check(b"x.2", b"x.3"), Err(Mismatch::Names));
         assert_eq!(names.check(b"y_1", b"y_2"), Err(Mismatch::Names));
         assert_eq!(MateNames::Alike.check(b"y_1", b"y_2"), Err(Mismatch::Names));

@@ -1,5 +1,4 @@
-//! Records as they came, for whoever wants them back: name, description and qualities are not changed, and neither is a
-//! letter of the sequence.
+//! Records in their original form: name, description, qualities and every letter of the sequence are unchanged.
 
 use super::Decoded;
 use crate::frame::bam::{self, Fixed};
@@ -10,7 +9,7 @@ const LETTERS: &[u8; 16] = b"=ACMGRSVTWYHKDBN";
 /// Their complements: the four bits stand for A, C, G and T, whose complements are T, G, C and A.
 const COMPLEMENTS: &[u8; 16] = b"=TGKCYSBAWRDMHVN";
 
-/// The records of a batch's rows as text, one after the other; none unless the decoder keeps them.
+/// The records of a batch's rows as text, concatenated; empty unless the decoder keeps them.
 #[derive(Default)]
 pub(crate) struct Originals {
     text: Vec<u8>,
@@ -18,19 +17,19 @@ pub(crate) struct Originals {
 }
 
 impl Originals {
-    /// The record of a row: four lines of FASTQ, or of FASTA as many as it had.
+    /// The record of a row: four lines of FASTQ, or FASTA with its original number of lines.
     pub fn get(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.text[start..self.ends[row]]
     }
 
-    /// Forgets the records of rows `len..`.
+    /// Drops the records of rows `len..`.
     pub fn truncate(&mut self, len: usize) {
         self.ends.truncate(len);
         self.text.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    /// Adds a record of FASTQ.
+    /// Adds a FASTQ record.
     pub fn push_fastq(&mut self, head: &[u8], sequence: &[u8], qualities: &[u8]) {
         for part in [b"@", head, b"\n", sequence, b"\n+\n", qualities, b"\n"] {
             self.text.extend_from_slice(part);
@@ -38,7 +37,7 @@ impl Originals {
         self.ends.push(self.text.len());
     }
 
-    /// Adds a record of FASTA.
+    /// Adds a FASTA record.
     pub fn push_fasta<'a>(&mut self, head: &[u8], lines: impl Iterator<Item = &'a [u8]>) {
         self.text.push(b'>');
         self.text.extend_from_slice(head);
@@ -50,7 +49,7 @@ impl Originals {
         self.ends.push(self.text.len());
     }
 
-    /// Adds a record of BAM in the order in which the sequencer read it; one without qualities as FASTA.
+    /// Adds a BAM record in the order in which the sequencer read it; one without qualities as FASTA.
     pub fn push_bam(&mut self, record: &[u8], qualities: &[u8]) {
         let fixed = Fixed::of(record);
         let is_reverse = fixed.flags & bam::REVERSE != 0;
@@ -72,7 +71,7 @@ impl Originals {
 }
 
 impl Decoded {
-    /// Forgets rows `len..`, with the records that they were made from.
+    /// Drops rows `len..`, with the records that they were made from.
     pub(super) fn truncate(&mut self, len: usize) {
         self.rows.truncate(len);
         self.originals.truncate(len);
@@ -85,7 +84,7 @@ mod tests {
 
     #[test]
     fn codes_are_complemented_bit_by_bit() {
-        // Bit 1 is A, 2 is C, 4 is G, 8 is T: a code's complement has its bits in reverse. "=" (0) stays.
+        // Bit 1 is A, 2 is C, 4 is G, 8 is T: the complement of a code has its bits reversed. "=" (0) stays.
         for code in 0..16u8 {
             let reversed = (0..4).filter(|bit| code >> bit & 1 == 1).map(|bit| 8u8 >> bit).sum::<u8>();
             assert_eq!(COMPLEMENTS[usize::from(code)], LETTERS[usize::from(reversed)], "{code}");

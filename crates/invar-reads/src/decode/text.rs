@@ -14,7 +14,7 @@ use crate::{
     sniff::Format,
 };
 
-/// Letters of a FASTA sequence that are packed at a time: a whole number of bytes.
+/// Letters of a FASTA sequence packed at a time: a whole number of bytes.
 const PIECE_BP: usize = 1 << 14;
 
 /// A pair of records that should be mates: slab and index of each.
@@ -35,7 +35,7 @@ impl Decoder {
             let first_row = batch.rows.len();
             let first = self.push_record(slab, index, 1, customs, batch);
             if index + 1 == slab.records.len() {
-                // Only a bad record ends the text in the middle of a pair.
+                // Only a bad record can end the text in the middle of a pair.
                 return self.settle(batch, first_row, [slab.input], [first]);
             }
             let second = self.push_record(slab, index + 1, 2, customs, batch);
@@ -64,7 +64,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Appends a record's row, if it is to be kept.
+    /// Appends a record's row, if it is kept.
     fn push_record(&self, slab: &mut Slab, index: usize, mate: u8, customs: Customs, batch: &mut Decoded) -> Outcome {
         let span = match &mut slab.records[index] {
             Ok(span) => *span,
@@ -133,7 +133,7 @@ impl Decoder {
         Ok((num_n == length_bp).then_some(Reason::NoAcgt))
     }
 
-    /// Whether two whole records are the mates of one fragment.
+    /// Checks that two complete records are the mates of one fragment.
     fn check_mates(&self, pair: Pair<'_>, customs: Customs, batch: &mut Decoded) -> Result<(), Box<Error>> {
         let [(one, first_index), (two, second_index)] = pair;
         let (Ok(first), Ok(second)) = (&one.records[first_index], &two.records[second_index]) else { return Ok(()) };
@@ -148,7 +148,7 @@ impl Decoder {
             let problem = match mismatch {
                 Mismatch::Names => {
                     let mate = text(split_head(second_head).0);
-                    // At the first pair it is the way of naming that is strange, later it is the order.
+                    // At the first pair the naming is at fault, later the order.
                     let is_first = one.first_record == 0 && first_index == 0;
                     return Box::new(Error::MateMismatch { place, mate_path, mate, is_first });
                 }
@@ -176,7 +176,7 @@ impl Decoder {
         }
     }
 
-    /// The place of the character with this position in a part of the record, with the line that it is in.
+    /// The place of the character at this position in a part of the record, with its line.
     fn place_of_base(&self, slab: &Slab, index: usize, span: Span, part: (u32, u32), position: usize) -> Box<Place> {
         let mut line = span.line + line_ends(&slab.text[span.head.0 as usize..part.0 as usize]);
         let mut left = position;
@@ -199,13 +199,13 @@ fn slice(text: &[u8], (start, end): (u32, u32)) -> &[u8] {
     &text[start as usize..end as usize]
 }
 
-/// A part of a record without the ends of the lines in it.
+/// A part of a record without the line ends in it.
 fn part(text: &[u8], range: (u32, u32), is_wrapped: bool) -> Cow<'_, [u8]> {
     let part = slice(text, range);
     if is_wrapped { lines(part).collect::<Vec<_>>().concat().into() } else { part.into() }
 }
 
-/// The lines of a text, without the blanks at their ends.
+/// The lines of a text, without trailing blanks.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = memchr::memchr_iter(b'\n', text).chain([text.len()]);
     ends.scan(0, |start, end| {
@@ -215,7 +215,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Packs a sequence that is broken over lines, a piece at a time.
+/// Packs a wrapped sequence, a piece at a time.
 fn pack_lines(text: &[u8], packed: &mut Vec<u8>, n_runs: &mut Vec<NRun>) -> Result<(), PackedError> {
     let first_run = n_runs.len();
     let mut piece = Vec::with_capacity(PIECE_BP);
@@ -251,7 +251,7 @@ fn pack_piece(
     for run in &mut n_runs[seam..] {
         run.start += done_bp as u32;
     }
-    // A run that goes on over the seam is one run.
+    // A run that continues over the seam is a single run.
     if seam > first_run && seam < n_runs.len() && n_runs[seam - 1].end() == n_runs[seam].start {
         n_runs[seam - 1].len += n_runs[seam].len;
         n_runs.remove(seam);

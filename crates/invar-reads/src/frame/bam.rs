@@ -1,7 +1,8 @@
 //! Cuts a decompressed BAM stream into records (SAM specification, section 4.2) and joins mates by name.
 //!
-//! Written here rather than taken from noodles, whose reader copies each record into one of its own: here the workers
-//! decode a whole buffer of records in place, an error names the record and its byte, and mates join before decoding.
+//! Written here rather than taken from noodles, whose reader copies every record into a type of its own: here the
+//! workers decode a whole buffer of records in place, an error names the record and its byte, and mates are joined
+//! before decoding.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,7 +13,7 @@ use crate::{
     source::{InputStream, Workers},
 };
 
-/// Records that waited for their mate that are given to one worker, unless one is longer.
+/// Bytes of records that waited for their mate given to one worker at a time, unless one is longer.
 const SLAB_BYTES: usize = 1 << 20;
 
 /// Bytes of the fixed part of a record, after its size.
@@ -46,14 +47,14 @@ pub(crate) struct Fragment {
     pub is_singleton: bool,
 }
 
-/// Whole records, each long enough for what its fixed part says.
+/// Complete records, each long enough for what its fixed part states.
 pub(crate) struct BamSlab {
     /// A part of the stream.
     bytes: Vec<u8>,
-    /// Records of earlier parts, which waited for their mate.
+    /// Records from earlier parts that waited for their mate.
     waited: Vec<u8>,
     pub fragments: Vec<Fragment>,
-    /// Number of the input.
+    /// Index of the input.
     pub input: u32,
     /// Number of reference sequences in the header.
     pub num_references: u32,
@@ -66,12 +67,12 @@ impl BamSlab {
         &bytes[span.start as usize..][..span.len as usize]
     }
 
-    /// Memory it takes.
+    /// Memory used, in bytes.
     pub fn num_bytes(&self) -> usize {
         self.bytes.len() + self.waited.len()
     }
 
-    /// The buffers, for their memory.
+    /// The buffer, for reuse.
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
@@ -84,7 +85,7 @@ impl BamSlab {
     }
 }
 
-/// The fields of a record that are needed to find the others.
+/// The fields of a record that are needed to locate the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fixed {
     pub reference: i32,
@@ -151,17 +152,17 @@ pub(crate) struct BamFramer {
     buffer_offset: u64,
     num_records: u64,
     waiting: Waiting,
-    /// Fragments of the last slab: about as many will be in the next.
+    /// Number of fragments in the last slab: the next will have about as many.
     num_fragments: usize,
     finished: bool,
 }
 
 impl BamFramer {
-    /// Reads the header of what `source` holds; `start` are the bytes that were taken from it already. Records of at most
-    /// `waiting_bytes` wait in memory for their mate, others in a nameless file in directory `scratch`.
+    /// Reads the header from `source`; `start` are the bytes already taken from it. Records of at most `waiting_bytes`
+    /// wait in memory for their mate, others in an unnamed file in directory `scratch`.
     ///
     /// # Errors
-    /// When the header is cut off or contradicts itself.
+    /// If the header is truncated or inconsistent.
     pub fn new(
         source: InputStream,
         start: Vec<u8>,
@@ -203,7 +204,7 @@ impl BamFramer {
     /// The next records; `None` at the end.
     ///
     /// # Errors
-    /// When the stream is cut off or a record contradicts itself.
+    /// If the stream is truncated or a record is inconsistent.
     pub fn next_slab(&mut self) -> Result<Option<BamSlab>, Error> {
         let mut slab = BamSlab {
             bytes: Vec::new(),
@@ -212,7 +213,7 @@ impl BamFramer {
             input: self.input,
             num_references: self.references.len() as u32,
         };
-        // What is in the buffer now, at least one record, becomes the slab.
+        // The current content of the buffer, at least one record, becomes the slab.
         let mut is_first = true;
         while !self.finished && slab.waited.len() < SLAB_BYTES {
             let Some(size) = self.next_record_size(is_first)? else { break };
@@ -234,8 +235,8 @@ impl BamFramer {
         Ok((!slab.fragments.is_empty() || !self.finished).then_some(slab))
     }
 
-    /// Size of the next record, which is in the buffer with all that its fixed part promises. `None` at the end, and
-    /// when it is not in the buffer and `may_read` is not set.
+    /// Size of the next record, once it is in the buffer with everything its fixed part announces. `None` at the end,
+    /// or if it is not in the buffer and `may_read` is not set.
     fn next_record_size(&mut self, may_read: bool) -> Result<Option<usize>, Error> {
         let left = self.buffer.len() - self.position;
         if !may_read && (left < 4 || left < 4 + self.word(0) as usize) {
@@ -284,7 +285,7 @@ impl BamFramer {
         Ok(references)
     }
 
-    /// Passes over bytes that follow their own number.
+    /// Skips bytes that are preceded by their number.
     fn skip_sized(&mut self, what: &str) -> Result<Vec<u8>, Error> {
         self.require(4, what)?;
         let len = self.word(0);
@@ -302,7 +303,7 @@ impl BamFramer {
         u32::from_le_bytes(self.buffer[start..start + 4].try_into().expect("four bytes"))
     }
 
-    /// Reads until `len` bytes follow the position; `false` where the stream ends before the first of them.
+    /// Reads until `len` bytes follow the position; `false` if the stream ends before the first of them.
     fn need(&mut self, len: usize) -> Result<bool, Error> {
         while self.buffer.len() - self.position < len {
             let Some(block) = self.source.next_block()? else { return Ok(self.buffer.len() > self.position) };

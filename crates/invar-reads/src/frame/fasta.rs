@@ -3,7 +3,7 @@
 use super::{Scan, Span, Window, excerpt, line, skip_blank_lines};
 use crate::Error;
 
-/// Looks at the record that begins at `start`. It is number `record`, and `lines_before` lines precede it.
+/// Scans the record that begins at `start`. It is number `record`, and `lines_before` lines precede it.
 pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before: u64) -> Scan {
     let text = window.text;
     let (head_start, blank_lines) = skip_blank_lines(window, start);
@@ -17,7 +17,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
         None if window.is_last => text.len(),
         None => return Scan::More,
     };
-    // The lines of a record are counted, which costs little beside finding its end.
+    // Counting the lines of a record costs little compared with finding its end.
     let lines = blank_lines + memchr::memchr_iter(b'\n', &text[head_start..next]).count() as u64;
     if text[head_start] != b'>' {
         let place = window.place(record, None, first_line);
@@ -34,7 +34,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
     Scan::Record(span, next, lines)
 }
 
-/// Where the next line with `>` begins in text that begins with a line.
+/// Where the next line with `>` begins, in text that starts at the beginning of a line.
 fn next_record(text: &[u8]) -> Option<usize> {
     if text.first() == Some(&b'>') {
         return Some(0);

@@ -1,5 +1,5 @@
-//! FASTQ (Cock et al. 2010) in four lines a record, as every current instrument writes it; where the third is no line with
-//! '+', see [`super::wrapped`].
+//! FASTQ (Cock et al. 2010) with four lines per record, as written by every current instrument; if the third line does
+//! not begin with '+', see [`super::wrapped`].
 //!
 //! ```text
 //! @name description
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::Error;
 
-/// Looks at the record that begins at `start`. It is number `record`, and `lines_before` lines precede it.
+/// Scans the record that begins at `start`. It is number `record`, and `lines_before` lines precede it.
 pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before: u64) -> Scan {
     let text = window.text;
     let (head_start, blank_lines) = skip_blank_lines(window, start);
@@ -85,7 +85,7 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
             let place = window.place(record, Some(head), first_line);
             Error::LengthMismatch { place: place.into(), sequence: num_bases, quality: num_values }
         };
-        // Where a line is missing, the next head was taken for the qualities.
+        // If a line is missing, the next head was taken for the qualities.
         return bad(error, if text.get(quality_start) == Some(&b'@') { quality_start } else { next });
     }
     let span = Span {
@@ -98,8 +98,8 @@ pub(super) fn scan(window: &Window<'_>, start: usize, record: u64, lines_before:
     Scan::Record(span, next, blank_lines + 4)
 }
 
-/// As [`line`], but looks first where the line must end. (Should a line end lie before that, it is found among the
-/// qualities, as a byte that is none.)
+/// As [`line`], but first checks where the line should end. (If a line end comes before that, it is found among the
+/// qualities, as an invalid byte.)
 fn quality_line(window: &Window<'_>, start: usize, num_bases: usize) -> Option<(usize, usize)> {
     let end = start + num_bases;
     if !window.goes_on {
@@ -112,8 +112,8 @@ fn quality_line(window: &Window<'_>, start: usize, num_bases: usize) -> Option<(
     line(window, start)
 }
 
-/// After a bad record, the reading goes on where the next record seems to begin: at a line with `@`, then one or more lines
-/// before one with `+`, from position `from` (the beginning of a line after the bad record's head) on.
+/// After a bad record, reading continues where the next record seems to begin: at a line with `@`, then one or more
+/// lines before one with `+`, from position `from` on (the beginning of a line after the bad record's head).
 fn go_on(window: &Window<'_>, error: Error, head_start: usize, from: usize, blank_lines: u64) -> Scan {
     let mut candidate = from;
     if window.goes_on {

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::Error;
 
-/// First mates that wait for the second. A paired record leaves together with its mate. Where too much is waiting, the
-/// older half goes to a file, and those of it whose mates came later leave in the end.
+/// First mates waiting for the second. A paired record leaves together with its mate. If too much is waiting, the older
+/// half goes to a file, and those of it whose mates came later leave at the end.
 pub(super) struct Waiting {
     by_name: HashMap<Box<[u8]>, u64>,
     records: BTreeMap<u64, Vec<u8>>,
@@ -20,17 +20,17 @@ pub(super) struct Waiting {
     limit_bytes: u64,
     scratch: PathBuf,
     spill: Option<Spill>,
-    /// Set when all records were taken.
+    /// Set once all records have been taken.
     merge: Option<Merge>,
     /// The last record of the merge, which may be the mate of the next.
     held: Option<Numbered>,
 }
 
-/// What a waiting record takes beside its own bytes and its name.
+/// Overhead of a waiting record besides its own bytes and its name.
 const OVERHEAD_BYTES: u64 = 128;
 
 impl Waiting {
-    /// Lets records of at most so many bytes wait in memory, others in a nameless file in `scratch`.
+    /// Lets records of at most `limit_bytes` wait in memory, others in an unnamed file in `scratch`.
     pub fn new(limit_bytes: u64, scratch: &Path) -> Self {
         Self {
             by_name: HashMap::new(),
@@ -47,7 +47,7 @@ impl Waiting {
     /// Puts `record` into the slab, alone or with its mate, or lets it wait.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn take(&mut self, record: &[u8], span: BamSpan, slab: &mut BamSlab) -> Result<(), Error> {
         let flags = Fixed::of(record).flags;
         if flags & PAIRED == 0 || flags & NOT_PRIMARY != 0 {
@@ -86,7 +86,7 @@ impl Waiting {
         Some((number, record))
     }
 
-    /// The oldest record, which leaves.
+    /// Removes the oldest record.
     fn pop(&mut self) -> Option<Numbered> {
         let (number, record) = self.records.pop_first()?;
         self.by_name.remove(name(&record));
@@ -94,7 +94,7 @@ impl Waiting {
         Some((number, record))
     }
 
-    /// Puts the oldest records into the file, until the others take no more than `left_bytes`.
+    /// Moves the oldest records to the file, until the others take no more than `left_bytes`.
     fn spill(&mut self, left_bytes: u64) -> Result<(), Error> {
         let mut run = Vec::new();
         while self.num_bytes > left_bytes {
@@ -107,10 +107,10 @@ impl Waiting {
         spill.put(run)
     }
 
-    /// After the last record was taken: lets the next fragment of those that still wait go; `false` when there is none.
+    /// After the last record was taken: releases the next fragment of those that still wait; `false` if there is none.
     ///
     /// # Errors
-    /// When the file cannot be written or read.
+    /// If the file cannot be written or read.
     pub fn release(&mut self, slab: &mut BamSlab) -> Result<bool, Error> {
         if self.spill.is_some() && self.num_bytes > 0 {
             self.spill(0)?;
@@ -119,7 +119,7 @@ impl Waiting {
             self.merge = Some(spill.merge(self.limit_bytes)?);
         }
         let Some(merge) = &mut self.merge else {
-            // Nothing was ever put into the file: what is left has no mate in this input.
+            // The file was never used: what is left has no mate in this input.
             let Some((number, record)) = self.pop() else { return Ok(false) };
             let record = slab.push_waited(&record, number);
             slab.fragments.push(single(record));
@@ -159,7 +159,8 @@ fn sides_differ(one: u16, two: u16) -> bool {
     matches!((one, two), (FIRST, LAST) | (LAST, FIRST))
 }
 
-/// Two records of one name as a fragment, R1 first; `None` where they are no R1 and R2, so that the earlier one has no mate.
+/// Two records of one name as a fragment, R1 first; `None` if they are not R1 and R2, so that the earlier one has no
+/// mate.
 fn pair((one_side, one): (u16, BamSpan), (two_side, two): (u16, BamSpan)) -> Option<Fragment> {
     let (first, second) = if one_side == FIRST { (one, two) } else { (two, one) };
     sides_differ(one_side, two_side).then_some(Fragment { first, second: Some(second), is_singleton: false })

@@ -1,7 +1,7 @@
-//! Records that wait for their mate outside memory.
+//! Records that wait for their mate on disk.
 //!
-//! They go to a nameless file in runs, each sorted by name. In the end the runs are merged, where mates meet: all pairs are
-//! found, however far apart they are, in memory for a part of each run.
+//! They are written to an unnamed file in runs, each sorted by name. At the end the runs are merged, which brings mates
+//! together: all pairs are found, however far apart, with only a part of each run in memory.
 
 use std::{
     cmp::Reverse,
@@ -20,10 +20,10 @@ pub(super) type Numbered = (u64, Vec<u8>);
 /// Bytes before a record: its length and its number.
 const PREFIX_BYTES: usize = 12;
 
-/// The least that is read of a run at a time.
+/// Minimum number of bytes read from a run at a time.
 const MIN_READ_BYTES: u64 = 1 << 12;
 
-/// The file, while records are put there.
+/// The file, while records are being written.
 pub(super) struct Spill {
     scratch: PathBuf,
     file: File,
@@ -32,19 +32,19 @@ pub(super) struct Spill {
 }
 
 impl Spill {
-    /// Opens a nameless file in directory `scratch`.
+    /// Opens an unnamed file in directory `scratch`.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system fails.
     pub fn new(scratch: &Path) -> Result<Self, Error> {
         let file = tempfile::tempfile_in(scratch).map_err(Error::io(scratch))?;
         Ok(Self { scratch: scratch.into(), file, ends: Vec::new() })
     }
 
-    /// Puts a run of records there.
+    /// Writes a run of records.
     ///
     /// # Errors
-    /// When the disk is full, or otherwise refuses.
+    /// If the disk is full, or writing fails otherwise.
     pub fn put(&mut self, mut records: Vec<Numbered>) -> Result<(), Error> {
         records.sort_unstable_by(|one, two| key(one).cmp(&key(two)));
         let mut end = self.ends.last().copied().unwrap_or(0);
@@ -64,10 +64,10 @@ impl Spill {
         Ok(())
     }
 
-    /// All records, by name and then by number. Their reading takes about `memory_bytes`.
+    /// All records, by name and then by number. Reading them takes about `memory_bytes`.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn merge(self, memory_bytes: u64) -> Result<Merge, Error> {
         let read_bytes = (memory_bytes / self.ends.len().max(1) as u64).clamp(MIN_READ_BYTES, 1 << 20) as usize;
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
@@ -80,12 +80,12 @@ impl Spill {
     }
 }
 
-/// Name and number, by which records are sorted.
+/// Name and number, the sort key of records.
 fn key((number, record): &Numbered) -> (&[u8], u64) {
     (name(record), *number)
 }
 
-/// A record up to its tags, of which nothing is kept.
+/// A record up to its tags, which are not needed.
 fn without_tags(record: &[u8]) -> &[u8] {
     &record[..Fixed::of(record).end()]
 }
@@ -99,9 +99,9 @@ pub(super) struct Merge {
     heads: BinaryHeap<Reverse<Head>>,
 }
 
-/// What is left of a run.
+/// The remainder of a run.
 struct Run {
-    /// Of the first byte that is not in the buffer.
+    /// Offset of the first byte that is not in the buffer.
     offset: u64,
     end: u64,
     buffer: Vec<u8>,
@@ -131,7 +131,7 @@ impl Merge {
     /// The next record.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn next(&mut self) -> Result<Option<Numbered>, Error> {
         let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
         self.push_head(head.run)?;

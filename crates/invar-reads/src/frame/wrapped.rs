@@ -1,27 +1,30 @@
-//! FASTQ records whose sequence and qualities are broken over lines (Cock et al. 2010), as old Sanger files have them.
+//! FASTQ records whose sequence and qualities are wrapped over several lines (Cock et al. 2010), as in old Sanger
+//! files.
 //!
-//! Qualities may begin with `@`, so that only their number tells where a record ends: as many as there are bases. A record
-//! counts as broken only where its sequence is, so that a quality line too short is never filled up from the next record.
+//! Qualities may begin with `@`, so only their number tells where a record ends: there are as many as bases. A record
+//! counts as wrapped only if its sequence is, so that a quality line that is too short is never filled up from the next
+//! record.
 
 use super::{Window, line};
 
-/// What stands after a head.
+/// What follows a head.
 pub(super) enum Wrapped {
-    /// It goes on past the end of the buffer.
+    /// It continues past the end of the buffer.
     More,
-    /// Sequence and qualities (with the ends of their lines), where the next record begins, and lines without the head.
+    /// Sequence and qualities (with their line ends), where the next record begins, and the number of lines without the
+    /// head.
     Record { sequence: (u32, u32), quality: (u32, u32), next: usize, lines: u64 },
     /// The input ends before the line with `+`.
     CutInSequence { lines: u64 },
     /// The input ends before the last quality.
     CutInQuality { lines: u64, num_bases: usize, num_values: usize },
-    /// The lines of qualities do not end where the bases do.
+    /// The quality lines do not end at the number of bases.
     Mismatch { num_bases: usize, num_values: usize },
-    /// Some line before the one with `+` cannot be of a sequence.
+    /// Some line before the one with `+` cannot be part of a sequence.
     No,
 }
 
-/// Looks at the lines from `start`, the beginning of a sequence, on.
+/// Scans the lines from `start`, the beginning of a sequence, on.
 pub(super) fn look(window: &Window<'_>, start: usize) -> Wrapped {
     let text = window.text;
     let (mut position, mut lines, mut num_bases) = (start, 0, 0);
@@ -68,7 +71,7 @@ pub(super) fn look(window: &Window<'_>, start: usize) -> Wrapped {
     Wrapped::Record { sequence, quality, next: position, lines }
 }
 
-/// Whether one line of any kind, or several of bases, come before a line with `+`; `None` where more must be read to tell.
+/// Whether one line of any kind, or several of bases, precede a line with `+`; `None` if more must be read to decide.
 pub(super) fn is_before_plus(window: &Window<'_>, start: usize) -> Option<bool> {
     let (mut position, mut is_first) = (start.min(window.text.len()), true);
     loop {
@@ -83,7 +86,7 @@ pub(super) fn is_before_plus(window: &Window<'_>, start: usize) -> Option<bool> 
         if !is_first && !is_sequence {
             return Some(false);
         }
-        // A first line that is no sequence may only be followed by the one with '+'.
+        // A first line that is not a sequence may only be followed by the one with '+'.
         if is_first && !is_sequence {
             let is_plus = window.text.get(next) == Some(&b'+');
             return if next == window.text.len() && !window.is_last { None } else { Some(is_plus) };
@@ -92,7 +95,7 @@ pub(super) fn is_before_plus(window: &Window<'_>, start: usize) -> Option<bool> 
     }
 }
 
-/// Number of bases in a line, if it can be of a sequence: letters, and the marks of gaps and unknown bases.
+/// Number of bases in a line, if it can be part of a sequence: letters, and the marks for gaps and unknown bases.
 fn bases(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end();
     let is_base = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'*' | b'.');

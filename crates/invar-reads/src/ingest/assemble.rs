@@ -1,4 +1,4 @@
-//! Collects decoded rows into shards, in order, and has these written by a thread of its own.
+//! Collects decoded rows into shards, in order, and has them written by a separate thread.
 
 use std::{
     collections::BTreeMap,
@@ -24,17 +24,17 @@ use crate::{
     shard::{self, References},
 };
 
-/// Names and descriptions in a shard, in bytes, after which it is closed.
+/// Size of names and descriptions in a shard, in bytes, at which it is closed.
 const SHARD_TEXT_BYTES: usize = 64 << 20;
 
-/// Runs of N in a shard after which it is closed.
+/// Number of runs of N in a shard at which it is closed.
 const SHARD_RUNS: usize = 4 << 20;
 
-/// What a finished dataset was made of.
+/// What a finished dataset was made from.
 pub(super) struct Finished {
     pub shards: Vec<Shard>,
     pub inputs: Vec<Input>,
-    /// Bad records that were left out.
+    /// Bad records that were skipped.
     pub skipped: Vec<String>,
     /// What looked wrong with the inputs.
     pub warnings: Vec<String>,
@@ -58,16 +58,16 @@ pub(super) struct Assembler<'scope, 'env> {
     units: &'env [Unit],
     rows: Rows,
     references: References,
-    /// Names of the references of the current input, and their numbers in `references`.
+    /// Names of the references of the current input, and their indices in `references`.
     dictionary: Arc<Vec<String>>,
     numbers: Vec<Option<u32>>,
     num_shards: usize,
     finished_units: usize,
     rows_of_unit: u64,
-    /// Rows of the current unit that finished shards hold already.
+    /// Rows of the current unit that finished shards already contain.
     rows_to_skip: u64,
     counts: BTreeMap<u32, Counts>,
-    /// Of the finished units.
+    /// Inputs of the finished units.
     inputs: Vec<Input>,
     skipped: Vec<String>,
     skipped_of_unit: Vec<String>,
@@ -75,13 +75,13 @@ pub(super) struct Assembler<'scope, 'env> {
     warnings: Vec<String>,
     bytes_resumed: u64,
     closed: Option<Sender<ClosedShard>>,
-    /// Rows that were written, emptied for their memory.
+    /// Rows that were written, emptied for reuse of their memory.
     written: Receiver<Rows>,
     writer: Option<ScopedJoinHandle<'scope, Result<Vec<Shard>, Error>>>,
 }
 
 impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
-    /// Starts where `output` stands.
+    /// Resumes where `output` stands.
     pub fn start(
         scope: &'scope Scope<'scope, 'env>,
         output: &'env Output,
@@ -91,7 +91,7 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
     ) -> Self {
         let last = output.checkpoints().last().cloned();
         let num_shards = output.checkpoints().len();
-        // Without room: at most one closed shard waits, beside the one that is written and the one that is filled.
+        // Without buffer: at most one closed shard waits, besides the one being written and the one being filled.
         let (closed, receiver) = bounded(0);
         let (emptied, written) = bounded(1);
         let writer = scope.spawn(move || write_shards(output, &receiver, &emptied));
@@ -121,15 +121,15 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         }
     }
 
-    /// Stored bytes of the inputs that an earlier run finished.
+    /// Stored bytes of the inputs finished by an earlier run.
     pub fn bytes_resumed(&self) -> u64 {
         self.bytes_resumed
     }
 
-    /// The next thing in the order of the inputs.
+    /// Takes the next message in the order of the inputs.
     ///
     /// # Errors
-    /// What the feeding thread, a worker or the writing thread met.
+    /// Errors of the feeding thread, a worker or the writing thread.
     pub fn take(&mut self, fed: Message) -> Result<(), Error> {
         match fed {
             Message::Records(decoded, _permit) => {
@@ -151,10 +151,10 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         }
     }
 
-    /// Closes the last shard and waits until all are on the disk.
+    /// Closes the last shard and waits until all are on disk.
     ///
     /// # Errors
-    /// What the writing thread met.
+    /// Errors of the writing thread.
     pub fn finish(mut self) -> Result<Finished, Error> {
         if self.rows.len() > 0 {
             self.close_shard()?;
@@ -186,7 +186,7 @@ impl<'scope, 'env: 'scope> Assembler<'scope, 'env> {
         batch.error.map_or(Ok(()), Err)
     }
 
-    /// The rows from `start` on that go into the current shard, and whether they fill it. Mates stay together.
+    /// The rows from `start` on that fit into the current shard, and whether they fill it. Mates stay together.
     fn fitting(&self, rows: &Rows, start: usize) -> (usize, bool) {
         let mut num_bp = self.rows.total_bp;
         let text_before = |row: usize| {

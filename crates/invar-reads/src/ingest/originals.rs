@@ -1,5 +1,5 @@
-//! The records that a dataset was made from, read again: shards keep bases and the mean of the qualities, and an assembler
-//! wants what the sequencer wrote.
+//! Reads the records that a dataset was made from again: shards only keep bases and the mean of the qualities, but an
+//! assembler wants what the sequencer wrote.
 
 use std::path::{Path, PathBuf};
 
@@ -16,16 +16,17 @@ use std::sync::atomic::Ordering;
 use super::{Reading, SHEET_COLUMNS, TICK, reader::Message, units::units};
 use crate::{Error, IngestConfig, Inputs, Pairing, ReadDataset, Reads};
 
-/// Hands over the record of every read of `directory`, in the order of the dataset: the number of the read in the directory, and
-/// the record as text, FASTQ in four lines or FASTA (of BAM and CRAM as the sequencer read it, FASTA without qualities). Name,
-/// description, letters and qualities are as they came; what follows the plus of FASTQ is left out.
+/// Passes the record of every read of `directory` to `each`, in the order of the dataset: the index of the read in the
+/// directory, and the record as text, FASTQ in four lines or FASTA (BAM and CRAM as the sequencer read them, FASTA
+/// without qualities). Name, description, letters and qualities are unchanged; what follows the plus of FASTQ is left
+/// out.
 ///
-/// The inputs are those that the manifest names, relative to the current directory; they must be the same files, byte for
-/// byte. `scratch` is a directory for nameless files.
+/// The inputs are those that the manifest names, relative to the current directory; they must be the same files, byte
+/// for byte. `scratch` is a directory for unnamed files.
 ///
 /// # Errors
-/// When an input is not there, has changed or came through a pipe, does not give the reads that are in the dataset; whatever
-/// `each` returns; when the user cancels.
+/// If an input is missing, has changed or came through a pipe, or does not give the reads that are in the dataset;
+/// whatever `each` returns; if the user cancels.
 pub fn originals(
     directory: &Path,
     scratch: &Path,
@@ -71,7 +72,7 @@ pub fn originals(
             return Err(Error::Interrupted { path: scratch.into() });
         }
     }
-    // They may have changed while they were read.
+    // They may have changed while being read.
     for ((input, path), digest) in read.iter().zip(&inputs.files).zip(&digests) {
         if digest.sha256 != input.sha256 {
             return Err(changed(path, directory, "SHA-256", &input.sha256, &digest.sha256));
@@ -83,7 +84,7 @@ pub fn originals(
     Ok(())
 }
 
-/// What a dataset was made from, as its manifest says.
+/// What a dataset was made from, according to its manifest.
 struct Made<'a> {
     config: IngestConfig,
     inputs: Inputs,
@@ -131,7 +132,7 @@ fn check_unchanged(input: &Input, path: &Path, directory: &Path) -> Result<(), E
     }
 }
 
-/// The read must be the one that is in the dataset.
+/// Checks that the read is the one in the dataset.
 fn check_row(
     dataset: &ReadDataset,
     index: usize,

@@ -1,4 +1,4 @@
-//! What a dataset of reads is made of: its shards, and what it is made from.
+//! What a dataset of reads consists of: its shards, and what it is made from.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::{DOMAIN, SHEET_COLUMNS};
 use crate::{Error, IngestConfig, Inputs};
 
-/// A finished shard, and where the ingest stood when it was closed.
+/// A finished shard, and the state of the ingest when it was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     pub shard: Shard,
-    /// Files (or pairs of files) that were read to their end before.
+    /// Number of files (or pairs of files) read to their end before.
     pub finished_units: usize,
-    /// Rows of the next file in this shard and those before.
+    /// Number of rows of the next file in this shard and those before.
     pub rows_of_unit: u64,
     /// The files that were finished.
     pub inputs: Vec<Input>,
@@ -39,7 +39,7 @@ impl ingest::Checkpoint for Checkpoint {
         Some(&self.shard)
     }
 
-    /// Those up to the first whose shard is not whole: each stands on the ones before.
+    /// Those up to the first whose shard is not intact: each builds on the ones before.
     fn kept(finished: Vec<Self>, is_whole: &dyn Fn(&Self) -> bool) -> Vec<Self> {
         let is_next = |(number, checkpoint): &(usize, Self)| checkpoint.shard.file == shard_file(*number);
         let in_order = finished.into_iter().enumerate().take_while(is_next).map(|(_, checkpoint)| checkpoint);
@@ -65,7 +65,7 @@ pub(super) fn key(inputs: &Inputs, config: &IngestConfig) -> Result<Key, Error> 
     Ok(Key { tool_version: env!("CARGO_PKG_VERSION").into(), parameters, inputs })
 }
 
-/// The reference as the manifest lists it. One that came through a pipe cannot be read again.
+/// The reference as listed in the manifest. One that came through a pipe cannot be read again.
 pub(super) fn reference(path: &Path) -> Result<Input, Error> {
     let (size_bytes, sha256) = match InputIdentity::of(path)?.file {
         Some(_) => manifest::file_digest(path)?,

@@ -1,4 +1,4 @@
-//! The thread that opens the inputs one after the other, cuts them into records and hands these to the workers.
+//! The thread that opens the inputs one after the other, cuts them into records and passes these to the workers.
 
 use std::{
     cell::OnceCell,
@@ -21,41 +21,41 @@ use crate::{
     source::{InputDigest, InputStream, Workers},
 };
 
-/// Bytes of records that are with the workers or wait to be collected, unless a single piece is larger.
+/// Bytes of records being decoded or waiting to be collected, unless a single piece is larger.
 const BYTES_AHEAD: usize = 48 << 20;
 
-/// Less would cut the records that wait for their mates into too many pieces.
+/// Less would cut the records waiting for their mates into too many pieces.
 const MIN_PENDING_BYTES: u64 = 1 << 16;
 
-/// What the feeding thread sends, in the order of the inputs.
+/// The messages of the feeding thread, in the order of the inputs.
 pub(super) enum Message {
     /// Decoded records, when they are ready.
     Records(Receiver<Decoded>, Permit),
     /// Names of the reference sequences of the input whose records follow.
     References(Arc<Vec<String>>),
-    /// All records of a unit were sent.
+    /// All records of a unit have been sent.
     UnitEnd(UnitEnd),
-    /// The inputs end here.
+    /// The inputs end here, with an error.
     Failed(Error),
-    /// All units were sent.
+    /// All units have been sent.
     End,
 }
 
-/// All that the feeding thread needs.
+/// Everything the feeding thread needs.
 pub(super) struct Reader {
     pub units: Vec<Unit>,
     pub inputs: Inputs,
     pub decoder: Decoder,
     pub workers: Workers,
-    /// A directory for nameless files.
+    /// A directory for unnamed files.
     pub scratch: PathBuf,
     pub reference: OnceCell<cram::Reference>,
 }
 
-/// Why the feeding ends early.
+/// Why feeding ends early.
 enum Stop {
     Failed(Error),
-    /// Nobody listens any more.
+    /// Nobody is listening any more.
     Unwanted,
 }
 
@@ -132,7 +132,7 @@ impl Reader {
         Ok(UnitEnd { digests: vec![digest], encoding: Encoding::Raw, warnings })
     }
 
-    /// What the first records of a unit tell about all of it; `pairs` are the heads of those that should be mates.
+    /// The conventions that the first records of a unit show; `pairs` are the heads of those that should be mates.
     fn customs<'a>(
         &self,
         slabs: &[&Slab],
@@ -154,7 +154,7 @@ impl Reader {
         if let Some(reference) = self.reference.get() {
             return Ok(reference.clone());
         }
-        // Its bytes are not among those of the inputs.
+        // Its bytes do not count as bytes of the inputs.
         let workers = Workers { bytes_read: Arc::default(), ..self.workers.clone() };
         let open = |path: &Path| InputStream::open(path, &workers);
         let reference = cram::open_reference(self.inputs.reference.as_deref(), open, &self.scratch)?;
@@ -202,7 +202,7 @@ impl Reader {
         self.text_end(&[first, second], customs, digests)
     }
 
-    /// The end of text files, with what is odd about them.
+    /// The end of text files, with any oddities.
     fn text_end(
         &self,
         inputs: &[u32],
@@ -235,7 +235,7 @@ impl Reader {
         TextFramer::new((opened.source, opened.start), buffers, opened.format, input, interleaved, goes_on)
     }
 
-    /// Opens an input and looks at its first bytes.
+    /// Opens an input and inspects its first bytes.
     fn open(&self, input: u32) -> Result<Opened, Error> {
         let path = &self.inputs.files[input as usize];
         let mut source = InputStream::open(path, &self.workers)?;
@@ -273,7 +273,7 @@ struct Opened {
     format: Format,
 }
 
-/// The checksum of an input that was read to its end, if anything was in it.
+/// The checksum of an input that was read to its end, if it contained anything.
 fn digest_of(source: &InputStream, num_records: u64, otherwise: &str) -> Result<InputDigest, Stop> {
     if num_records == 0 {
         return Err(Error::Empty { path: source.path().into(), found: otherwise.into() }.into());
@@ -282,7 +282,7 @@ fn digest_of(source: &InputStream, num_records: u64, otherwise: &str) -> Result<
     source.digest().cloned().ok_or_else(missing).map_err(Stop::Failed)
 }
 
-/// The way to the collecting thread.
+/// The channel to the collecting thread.
 struct Line {
     sender: Sender<Message>,
     budget: Arc<Budget>,
@@ -294,21 +294,21 @@ impl Line {
     }
 }
 
-/// Bytes under way.
+/// The budget for bytes in flight.
 #[derive(Default)]
 struct Budget {
     taken: Mutex<usize>,
     freed: Condvar,
 }
 
-/// A share of the bytes under way, given back when dropped.
+/// A part of the budget, returned when dropped.
 pub(super) struct Permit {
     budget: Arc<Budget>,
     num_bytes: usize,
 }
 
 impl Permit {
-    /// Waits until there is room, or nothing else is under way.
+    /// Waits until there is room, or nothing else is in flight.
     fn new(budget: &Arc<Budget>, num_bytes: usize) -> Self {
         let is_full = |taken: &mut usize| *taken > 0 && *taken + num_bytes > BYTES_AHEAD;
         let taken = budget.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, path::Path};
 
 use crate::{Error, Inputs, Pairing};
 
-/// Inputs that are read together, by number.
+/// Inputs that are read together, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     One(u32),
@@ -13,7 +13,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// The numbers of its inputs.
+    /// The indices of its inputs.
     pub fn inputs(self) -> Vec<u32> {
         match self {
             Self::One(input) => vec![input],
@@ -25,7 +25,7 @@ impl Unit {
 /// Which inputs are read together.
 ///
 /// # Errors
-/// [`Error::Config`] where there are none, an odd number of mate files, or one file twice.
+/// [`Error::Config`] if there are none, an odd number of mate files, or one file twice.
 pub(super) fn units(inputs: &Inputs) -> Result<Vec<Unit>, Error> {
     let num_files = inputs.files.len() as u32;
     if num_files == 0 {
@@ -44,7 +44,7 @@ pub(super) fn units(inputs: &Inputs) -> Result<Vec<Unit>, Error> {
     Ok((0..num_files).step_by(2).map(|first| Unit::Two(first, first + 1)).collect())
 }
 
-/// Paths differ where a file has several names; device and inode do not. Copies have other ones: see their checksums.
+/// Paths differ if a file has several names; device and inode do not. Copies differ in both: see their checksums.
 fn refuse_one_file_twice(inputs: &Inputs) -> Result<(), Error> {
     let mut seen = HashMap::new();
     for path in inputs.files.iter().chain(&inputs.reference) {
@@ -57,8 +57,8 @@ fn refuse_one_file_twice(inputs: &Inputs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Device and inode of a file or pipe; `None` for devices (`/dev/null` may be given twice), and for what cannot be looked
-/// at, which is said when it is opened.
+/// Device and inode of a file or pipe; `None` for devices (`/dev/null` may be given twice), and for what cannot be
+/// inspected, which is reported when it is opened.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};

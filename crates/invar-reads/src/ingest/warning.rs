@@ -1,4 +1,4 @@
-//! What is said of inputs that are read, but look as if something were wrong with them.
+//! Warnings about inputs that can be read, but look as if something were wrong with them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::{
     source::{InputDigest, Oddity},
 };
 
-/// What is known when all records of a unit were read.
+/// What is known once all records of a unit have been read.
 pub(super) struct UnitEnd {
     /// The checksums of its files.
     pub digests: Vec<InputDigest>,
@@ -21,10 +21,10 @@ pub(super) struct UnitEnd {
     pub warnings: Vec<String>,
 }
 
-/// About the end of a compressed file.
+/// Warns about the end of a compressed file.
 ///
 /// # Errors
-/// What only text may be followed by: bytes that are no gzip.
+/// Problems that are only tolerable after text: trailing bytes that are not gzip.
 pub(super) fn of_end(path: &Path, digest: &InputDigest, is_bam: bool) -> Result<Vec<String>, Error> {
     let in_words = |oddity: &Oddity| match *oddity {
         Oddity::NoEndBlock => Ok(format!(
@@ -43,7 +43,7 @@ pub(super) fn of_end(path: &Path, digest: &InputDigest, is_bam: bool) -> Result<
     digest.oddities.iter().map(in_words).collect()
 }
 
-/// About qualities that were told to be in another encoding than usual.
+/// Warns about qualities that were recognised as being in an unusual encoding.
 pub(super) fn read_as(paths: &[&Path], encoding: Encoding, range: &QualityRange) -> String {
     format!(
         "{}: qualities were read as {}, not as Phred+33: the first ones are {} (--quality-encoding chooses another)",
@@ -53,7 +53,7 @@ pub(super) fn read_as(paths: &[&Path], encoding: Encoding, range: &QualityRange)
     )
 }
 
-/// About what only all records of a unit tell.
+/// Warns about what only shows in all records of a unit together.
 pub(super) fn of_evidence(
     paths: &[&Path],
     evidence: &Evidence,
@@ -88,7 +88,7 @@ pub(super) fn of_evidence(
     warnings
 }
 
-/// About inputs that are copies of each other.
+/// Warns about inputs that are copies of each other.
 pub(super) fn of_copies(inputs: &[Input]) -> Vec<String> {
     let copy = |(number, input): (usize, &Input)| {
         let first = inputs[..number].iter().find(|before| before.sha256 == input.sha256)?;

@@ -1,7 +1,7 @@
-//! Reads that overlaps join, directly or by way of others.
+//! Reads joined by overlaps, directly or through others.
 
-/// Sets of numbers that grow together (Tarjan 1975, *Efficiency of a good but not linear set union algorithm*). Each set is
-/// known by its least number.
+/// Sets of numbers that can be merged (Tarjan 1975, *Efficiency of a good but not linear set union algorithm*). Each
+/// set is represented by its smallest number.
 #[derive(Debug)]
 pub(super) struct Sets {
     parents: Vec<u32>,
@@ -27,7 +27,7 @@ impl Sets {
         number
     }
 
-    /// The sets of two numbers and more, by descending size, those of one size by their least number; each ascending.
+    /// The sets of at least two numbers, by descending size, then by their smallest number; each ascending.
     pub fn groups(mut self) -> Vec<Vec<u32>> {
         let mut members = vec![Vec::new(); self.parents.len()];
         for number in 0..self.parents.len() as u32 {

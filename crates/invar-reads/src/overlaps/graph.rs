@@ -1,4 +1,4 @@
-//! The overlaps of each read, and which of them the others speak against.
+//! The overlaps of each read, and which of them the others contradict.
 
 use std::ops::Range;
 
@@ -6,33 +6,34 @@ use rayon::prelude::*;
 
 use super::{matches::Match, rule::Rule};
 
-/// Overlaps asked whether they go with one, at most, of how many that are looked at, and fewest for the answer to count.
+/// Overlaps consulted about one: the maximum out of how many candidates, and the minimum for the answer to count.
 const ASKED: usize = 8;
 const LOOKED_AT: usize = 64;
-/// A read of more overlaps, which is one of those that a deep genome is held together by, is not asked but by its neighbours.
+/// A read with more overlaps, one of those that hold a deep genome together, is not consulted itself, only its
+/// neighbours.
 const MANY: usize = 128;
 const MIN_ASKED: usize = 2;
-/// How much shorter an overlap may be and still be asked about the way that the reads go on.
+/// How much shorter an overlap may be and still be consulted about the direction in which the reads continue.
 const AS_LONG: f64 = 0.9;
-/// Share of those asked that find two reads unlike from which on they are not of one genome, and how often all are asked: those
-/// that are gone are not asked again.
+/// Fraction of the consulted overlaps that find two reads unlike above which they are not of one genome, and the number
+/// of rounds: dropped overlaps are not consulted again.
 const MAX_UNLIKE: f64 = 0.35;
 const ROUNDS: usize = 3;
-/// How much of an overlap another one must cover to be asked whether the reads are alike.
+/// How much of an overlap another one must cover to be consulted on whether the reads are alike.
 const ALONG: f64 = 0.5;
-/// Reads that part from a read at one place for that to be the end of a repeat.
+/// Number of reads that diverge from a read at one place for that to be the end of a repeat.
 const MIN_PARTING: usize = 2;
-/// Bases at the ends of an overlap that do not count as covered, as a share of the read.
+/// Bases at the ends of an overlap that do not count as covered, as a fraction of the read.
 const MARGIN_SHARE: f64 = 0.02;
 
-/// An overlap as one of its reads sees it.
+/// An overlap from the perspective of one of its reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Neighbour {
     pub read: u32,
-    /// The bases of this read that the other one covers.
+    /// The bases of this read covered by the other.
     pub start: u32,
     pub end: u32,
-    /// Where the other read begins and ends on this one, were this one long enough.
+    /// Where the other read begins and ends on this one, if this one were long enough.
     from: i64,
     to: i64,
 }
@@ -45,7 +46,7 @@ pub(super) struct OverlapGraph {
 }
 
 impl OverlapGraph {
-    /// Of the matches that are overlaps, each pair of reads once.
+    /// The graph of the matches that are overlaps, each pair of reads once.
     pub fn new(matches: &[Match], lengths: &[u32]) -> Self {
         let mut ends = vec![0; lengths.len() + 1];
         for m in matches {
@@ -91,7 +92,7 @@ impl OverlapGraph {
         self.of(a as usize).binary_search_by_key(&b, |neighbour| neighbour.read).is_ok()
     }
 
-    /// The graph without the overlaps for which `keep` is false, seen from either read.
+    /// The graph without the overlaps for which `keep` is false from either read.
     fn filtered(&self, keep: impl Fn(u32, &Neighbour) -> bool + Sync) -> Self {
         let kept: Vec<Vec<Neighbour>> = (0..self.num_reads())
             .into_par_iter()
@@ -106,14 +107,14 @@ impl OverlapGraph {
         graph
     }
 
-    /// Without the overlaps that contradict longer ones.
+    /// Removes the overlaps that contradict longer ones.
     ///
-    /// What overlaps this read over the same bases, and goes on in the same direction, overlaps the other read as well, unless
-    /// one of the two is of another copy of a repeat, or of another genome. The longer one is right more often (the *best
-    /// overlap* of Miller et al. 2008, *Aggressive assembly of pyrosequencing reads with mates*).
+    /// Whatever overlaps this read over the same bases, and continues in the same direction, also overlaps the other
+    /// read, unless one of the two is from another copy of a repeat, or from another genome. The longer one is right
+    /// more often (the *best overlap* of Miller et al. 2008, *Aggressive assembly of pyrosequencing reads with mates*).
     ///
-    /// `akin` are the matches that would be overlaps if they were more alike: they agree about the way. `sought_below[read]`: the
-    /// reads below are those that overlaps of the read were sought with.
+    /// `akin` are the matches that would be overlaps if they were more alike: they agree about the direction.
+    /// `sought_below[read]`: reads below this index were compared with the read.
     pub fn without_contradicted(&self, akin: &Self, sought_below: &[u32]) -> Self {
         let was_sought = |a: u32, b: u32| a.min(b) < sought_below[a as usize].min(sought_below[b as usize]);
         self.filtered(|read, other| {
@@ -135,11 +136,11 @@ impl OverlapGraph {
         })
     }
 
-    /// Without the overlaps of reads that look alike by chance.
+    /// Removes the overlaps of reads that look alike by chance.
     ///
-    /// Where two genomes differ by little more than is taken for one, some of their reads are as like as overlaps are, and
-    /// some are not: the neighbours of a read, which are of its genome, find the other read unlike. `unlike` are the matches
-    /// that would be overlaps but for that.
+    /// If two genomes differ by little more than the tolerance, some of their reads are as alike as overlaps are, and
+    /// some are not: the neighbours of a read, which are from its genome, find the other read unlike. `unlike` are the
+    /// matches that would be overlaps otherwise.
     pub fn without_unlike(mut self, unlike: &Self, sought_below: &[u32]) -> Self {
         let was_sought = |a: u32, b: u32| a.min(b) < sought_below[a as usize].min(sought_below[b as usize]);
         for _ in 0..ROUNDS {
@@ -158,7 +159,7 @@ impl OverlapGraph {
                 if num_unlike < MIN_ASKED {
                     return true;
                 }
-                // So many that are alike outweigh them.
+                // This many alike ones outweigh them.
                 let enough = (num_unlike as f64 * (1.0 / MAX_UNLIKE - 1.0)).ceil() as usize;
                 let may_be_alike = own.iter().filter(|n| lies_along(n) && was_sought(n.read, other.read));
                 may_be_alike.filter(|n| self.are_neighbours(other.read, n.read)).take(enough).count() == enough
@@ -167,7 +168,7 @@ impl OverlapGraph {
         self
     }
 
-    /// Without the overlaps that lie within a repeat: other reads are the same there, and part from this one at one place
+    /// Removes the overlaps within a repeat: other reads are the same there, and diverge from this one at one place
     /// beyond it.
     pub fn without_repeats(&self, partings: &Partings) -> Self {
         self.filtered(|read, other| {
@@ -187,9 +188,9 @@ impl OverlapGraph {
         })
     }
 
-    /// Without the overlaps of reads that are made of two pieces: a place that no overlap goes across, and up to which
-    /// another read is the same and then goes on in another way. Without the other read it is a place that happens to be
-    /// covered once.
+    /// Removes the overlaps of reads made of two pieces: there is a place that no overlap spans, up to which another
+    /// read is the same and then continues differently. Without the other read it is a place that happens to be covered
+    /// once.
     pub fn without_chimeras(&self, partings: &Partings, lengths: &[u32]) -> Self {
         let is_chimera: Vec<bool> = (0..self.num_reads())
             .into_par_iter()
@@ -219,7 +220,7 @@ fn is_chimera(neighbours: &[Neighbour], partings: &[Parting], length: u32) -> bo
         return false;
     }
     let margin = (f64::from(length) * MARGIN_SHARE) as u32;
-    // What an overlap covers for certain: less a margin where it ends within the read.
+    // What an overlap certainly covers: minus a margin if it ends within the read.
     let covered = |n: &Neighbour| {
         let start = if n.start == 0 { 0 } else { n.start + margin };
         start..if n.end == length { length } else { n.end.saturating_sub(margin) }
@@ -239,19 +240,19 @@ fn is_chimera(neighbours: &[Neighbour], partings: &[Parting], length: u32) -> bo
     false
 }
 
-/// A stretch of a read that another one shares until they part, although both go on.
+/// A stretch of a read shared with another one until they diverge, although both continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Parting {
     start: u32,
     end: u32,
-    /// Whether they part before the stretch, and behind it.
+    /// Whether they diverge before the stretch, and after it.
     before: bool,
     behind: bool,
     /// The other read.
     read: u32,
 }
 
-/// Where each read parts from others.
+/// Where each read diverges from others.
 #[derive(Debug)]
 pub(super) struct Partings {
     ends: Vec<usize>,

@@ -1,41 +1,41 @@
-//! Which components are alike but not one: those of sister species.
+//! Finds components that are similar but distinct: those of sister species.
 //!
-//! Two pieces of one genome that no overlap joins (replicons, contigs with a gap between them) share next to no k-mers of
-//! [`K`] bases, but for those of repeats, which lie in few reads. Genomes of one genus share some in nearly every read:
-//! `ANI^K` of them, 1 % at 80 %, of which those without an error are found.
+//! Two pieces of one genome that no overlap joins (replicons, contigs with a gap between them) share next to no k-mers
+//! of [`K`] bases, except those of repeats, which are in few reads. Genomes of one genus share some in nearly every
+//! read: `ANI^K` of them, 1 % at 80 %, of which those without an error are found.
 
 use invar_dataset::{DatasetError, seed};
 use rayon::prelude::*;
 
 use crate::Reads;
 
-/// Bases of a k-mer: so many that none is in two genomes by chance.
+/// Bases per k-mer: long enough that none is in two genomes by chance.
 const K: u32 = 20;
-/// Fewest reads of a component that is looked at.
+/// Minimum number of reads of a component to be considered.
 const MIN_READS: usize = 25;
-/// Reads of a component that are looked for in the others.
+/// Number of reads of a component that are searched for in the others.
 const ASKED: usize = 48;
-/// K-mers of a read that are looked at, about.
+/// Approximate number of k-mers used per read.
 const KMERS_OF_READ: f64 = 1250.0;
-/// Most bases between two k-mers that are looked at.
+/// Maximum distance in bases between two k-mers used.
 const MAX_EVERY: u64 = 8;
-/// How many times over the k-mers of a genome are kept.
+/// To which coverage the k-mers of a genome are kept.
 const KEPT_DEPTH: f64 = 2.0;
-/// Most k-mers that are kept, 8 bytes each.
+/// Maximum number of k-mers kept, 8 bytes each.
 const MAX_KEPT: usize = 1 << 25;
-/// Bytes of those, twice while they are put together.
+/// Bytes for those, twice while they are combined.
 pub(super) const MAX_BYTES: u64 = 16 * MAX_KEPT as u64;
-/// The k-mers of a read that are in the other component, at least, of half of the reads asked, where the two are homologous.
+/// Minimum number of a read's k-mers in the other component, for half of the sampled reads, if the two are homologous.
 const MIN_SHARED: u32 = 2;
-/// Share of the reads asked that have one such k-mer, at most, where the two are certainly not.
+/// Maximum fraction of the sampled reads with one such k-mer, if the two are certainly not homologous.
 const MAX_UNLIKE: f64 = 0.4;
 /// Low bits of a kept k-mer: its component.
 const COMPONENT_BITS: u32 = 20;
 
-/// Entries between two places of the index, about.
+/// Approximate number of entries between two places of the index.
 const ENTRIES_OF_START: usize = 8;
 
-/// What is known of two sets of components.
+/// The relationship of two sets of components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kinship {
     /// Sister species, or strains.
@@ -46,15 +46,17 @@ pub(super) enum Kinship {
     Unclear,
 }
 
-/// Where the k-mers of some reads of each large component are found.
+/// Where the k-mers of sampled reads of each large component are found.
 #[derive(Debug, Default)]
 pub(super) struct Homology {
-    /// Of each component, for each of its reads that was asked, the other components that have k-mers of it, and how many.
+    /// For each component and each of its sampled reads, the other components that contain some of its k-mers, and how
+    /// many.
     found: Vec<Vec<Vec<(u32, u32)>>>,
 }
 
 impl Homology {
-    /// Looks for reads of each large component in all others. `members` are by descending size; `depths` are of the reads.
+    /// Searches for reads of each large component in all others. `members` are by descending size; `depths` are those
+    /// of the reads.
     pub fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32]) -> Result<Self, DatasetError> {
         let large = members.iter().take_while(|reads| reads.len() >= MIN_READS).count().min(1 << COMPONENT_BITS);
         let members = &members[..large];
@@ -86,7 +88,7 @@ impl Homology {
         Ok(Self { found })
     }
 
-    /// What two sets of components are to each other, each ascending.
+    /// The relationship of two sets of components, each ascending.
     pub fn of(&self, a: &[u32], b: &[u32]) -> Kinship {
         match (self.seen(a, b), self.seen(b, a)) {
             (Kinship::Homologous, Kinship::Homologous) => Kinship::Homologous,
@@ -95,7 +97,7 @@ impl Homology {
         }
     }
 
-    /// Components that k-mers of reads of this one were found in, ascending.
+    /// Components that contain k-mers of this one's reads, ascending.
     pub fn touched(&self, component: u32) -> Vec<u32> {
         let found = self.found.get(component as usize).into_iter().flatten().flatten();
         let mut touched: Vec<u32> = found.map(|&(other, _)| other).collect();
@@ -104,7 +106,7 @@ impl Homology {
         touched
     }
 
-    /// What the reads of one set that were asked say of another one.
+    /// The relationship of one set to another, judged by its sampled reads.
     fn seen(&self, of: &[u32], others: &[u32]) -> Kinship {
         let (mut asked, mut any, mut enough) = (0, 0, 0);
         for found in of.iter().filter_map(|&component| self.found.get(component as usize)).flatten() {
@@ -124,7 +126,7 @@ impl Homology {
     }
 }
 
-/// Of so many k-mers one is looked at: fewer where reads are short.
+/// One in how many k-mers is used: fewer are skipped if reads are short.
 fn sampling(reads: &dyn Reads, members: &[&[u32]]) -> Result<u64, DatasetError> {
     let (mut num_bases, mut num_reads) = (0u64, 0u64);
     for &read in members.iter().flat_map(|all| all.iter().take(ASKED)) {
@@ -136,15 +138,15 @@ fn sampling(reads: &dyn Reads, members: &[&[u32]]) -> Result<u64, DatasetError> 
 
 /// K-mers of the components.
 struct Kept {
-    /// K-mers, each with the number of its component in the low bits, ascending.
+    /// K-mers, each with the index of its component in the low bits, ascending.
     entries: Vec<u64>,
-    /// Where the entries begin whose upper bits are each number.
+    /// Where the entries with each value of the upper bits begin.
     starts: Vec<u32>,
     shift: u32,
 }
 
 impl Kept {
-    /// Of so many reads that a genome is covered [`KEPT_DEPTH`] times.
+    /// From enough reads to cover a genome [`KEPT_DEPTH`] times.
     fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], every: u64) -> Result<Self, DatasetError> {
         let mean_depth =
             |all: &[u32]| all.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / all.len() as f64;
@@ -212,7 +214,7 @@ fn kmers(reads: &dyn Reads, read: u32, every: u64, codes: &mut Vec<u8>) -> Resul
         if known >= K {
             let hash = seed::mix(HASH, forward.min(reverse));
             if hash <= u64::MAX / every {
-                // Spread over all numbers again.
+                // Spread over the whole range again.
                 found.push(hash.wrapping_mul(every) >> COMPONENT_BITS << COMPONENT_BITS);
             }
         }
@@ -220,5 +222,5 @@ fn kmers(reads: &dyn Reads, read: u32, every: u64, codes: &mut Vec<u8>) -> Resul
     Ok(found)
 }
 
-/// Of what k-mers are hashed with.
+/// Seed of the k-mer hash.
 const HASH: u64 = 0x686f_6d6f_6c6f_6779;

@@ -1,8 +1,9 @@
-//! Large components that are of one genome although no overlap joins them: replicons, and pieces with a gap in coverage
-//! between them. They have one composition, one depth, and no k-mers in common.
+//! Links large components that belong to one genome although no overlap joins them: replicons, and pieces separated by
+//! a gap in coverage. They have the same composition, the same depth, and no k-mers in common.
 //!
-//! Genomes grow from their largest component, which is known best: what is smaller joins the one that it is most like. So k-mers
-//! are sought in as much of a genome as is known, and tell it from a sister species of the same composition.
+//! Genomes grow from their largest component, which is known best: a smaller one joins the genome it is most similar
+//! to. So k-mers are searched for in as much of a genome as is known, which distinguishes it from a sister species of
+//! the same composition.
 
 use std::collections::VecDeque;
 
@@ -15,28 +16,28 @@ use super::{
 };
 use crate::Reads;
 
-/// Fewest reads of a component that is linked.
+/// Minimum number of reads of a component to be linked.
 const MIN_READS: usize = 25;
-/// Fewest bases of its reads, on average: in shorter ones too few k-mers are found to know sister species by.
+/// Minimum mean length of its reads in bases: shorter ones contain too few k-mers to recognise sister species.
 const MIN_READ_BP: usize = 5_000;
-/// Pieces that the variation along a genome is measured by.
+/// Number of pieces used to measure the variation along a genome.
 const BLOCKS: usize = 8;
-/// Largest distance of two compositions, as a share of the variation along the genomes. Of one genome it was 0.4 to 0.8, of
-/// species that are not sisters 5 and more.
+/// Largest distance of two compositions, as a fraction of the variation along the genomes. Within one genome it was 0.4
+/// to 0.8, between species that are not sisters 5 and more.
 const MAX_DISTANCE: f64 = 1.0;
-/// The same where a component is only probably of a genome, and no other one is as near.
+/// The same if a component only probably belongs to a genome, and no other one is as near.
 const PROBABLE_DISTANCE: f64 = 1.5;
 const PROBABLE_DEPTHS: f64 = 2.0;
-/// Fewest reads of a component whose own composition speaks for the genome.
+/// Minimum number of reads of a component whose own composition represents the genome.
 const WELL_KNOWN: usize = 100;
-/// Largest ratio of two depths: of twenty reads it is not known better.
+/// Largest ratio of two depths: twenty reads do not determine it any better.
 const MAX_DEPTHS: f64 = 1.4;
-/// How much further off a sister species must be than the genome that a component joins.
+/// How much further away a sister species must be than the genome that a component joins.
 const CLEARLY: f64 = 1.5;
 /// Largest error rate at which sister species are recognised by their k-mers.
 const MAX_ERROR_RATE: f64 = 0.08;
-/// Variance along a genome from which on its composition is known, as a share of what counts of independent bases would give
-/// did they not overlap: of random sequences it was 0.3 to 0.83.
+/// Variance along a genome above which its composition is informative, as a fraction of that of counts of independent
+/// bases if they did not overlap: for random sequences it was 0.3 to 0.83.
 const MIN_STRUCTURE: f64 = 0.87;
 /// Canonical 4-mers.
 const TETRAMERS: usize = 136;
@@ -48,23 +49,24 @@ struct Composition {
     centre: [f64; TETRAMERS],
     /// Root of the summed variances of the blocks of its largest component.
     spread: f64,
-    /// Whether that is more than counting gives. Of a sequence without any structure it is not: its composition says nothing of
-    /// the genome that it is of.
+    /// Whether that exceeds the counting noise. It does not for a sequence without any structure, whose composition
+    /// says nothing about its genome.
     is_known: bool,
     depth: f64,
     num_reads: usize,
 }
 
-/// Components that are taken for one genome, ascending.
+/// Components considered to be one genome, ascending.
 struct Genome {
     components: Vec<u32>,
     composition: Composition,
-    /// Those of its components that are known well.
+    /// Those of its components that are well known.
     parts: Vec<Composition>,
 }
 
 impl Genome {
-    /// How far its composition is from that of a smaller one: as far as what is nearest in it, for it varies along a genome.
+    /// The distance of its composition from that of a smaller one: that of its nearest part, since composition varies
+    /// along a genome.
     fn distance(&self, smaller: &Composition) -> f64 {
         let apart = self.parts.iter().map(|part| distance(part, smaller));
         apart.fold(distance(&self.composition, smaller), f64::min)
@@ -83,16 +85,16 @@ impl Genome {
     }
 }
 
-/// Which components are of one genome.
+/// Which components belong to one genome.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    /// Those that are, of two and more, ascending.
+    /// Certain groups, of two and more, ascending.
     pub genomes: Vec<Vec<u32>>,
-    /// Components that probably are, each with a component of the genome.
+    /// Components that probably do, each with a component of the genome.
     pub probable: Vec<(u32, u32)>,
 }
 
-/// Looks for them among all components of some reads.
+/// Searches for them among all components of some reads.
 pub(super) fn links(reads: &dyn Reads, overlaps: &Overlaps, homology: &Homology) -> Result<Links, DatasetError> {
     if overlaps.error_rate().is_none_or(|rate| rate > MAX_ERROR_RATE) {
         return Ok(Links::default());
@@ -133,7 +135,8 @@ pub(super) fn links(reads: &dyn Reads, overlaps: &Overlaps, homology: &Homology)
     Ok(Links { genomes: genomes.filter(|components| components.len() > 1).collect(), probable })
 }
 
-/// A component of the genome that some are probably of: the only one of about their composition that shares no k-mers with them.
+/// A component of the genome that some probably belong to: the only one of about their composition that shares no
+/// k-mers with them.
 fn probable(genome: &Genome, heads: &[Genome], homology: &Homology) -> Option<u32> {
     let own = &genome.composition;
     let mut near: Vec<(f64, &Genome)> = heads
@@ -151,7 +154,7 @@ fn probable(genome: &Genome, heads: &[Genome], homology: &Homology) -> Option<u3
     (is_alike && is_only).then(|| head.components[0])
 }
 
-/// The genomes, each of which joined the larger one that it is most like, if any.
+/// The genomes, each merged into the most similar larger one, if any.
 fn joined(mut genomes: Vec<Genome>, homology: &Homology) -> Vec<Genome> {
     genomes.sort_by_key(|genome| (std::cmp::Reverse(genome.composition.num_reads), genome.components[0]));
     let mut whole: Vec<Genome> = Vec::new();
@@ -215,7 +218,7 @@ fn composition(
     let depth =
         members.iter().map(|&read| f64::from(overlaps.depth(read as usize))).sum::<f64>() / members.len() as f64;
     let spread = (0..TETRAMERS).map(variance).sum::<f64>();
-    // Of counts of independent bases, each of which is counted `depth` times.
+    // From counts of independent bases, each of which is counted `depth` times.
     let by_counting: f64 = total.iter().map(|&number| depth * BLOCKS as f64 / (number as f64 + 0.5)).sum();
     Ok(Composition {
         centre: log_ratios(&total),
@@ -234,14 +237,14 @@ fn log_ratios(counts: &[u64; TETRAMERS]) -> [f64; TETRAMERS] {
     logarithms.map(|value| value - mean)
 }
 
-/// The reads of a component in an order along the genome: by the number of overlaps from one that is far from others.
+/// The reads of a component ordered along the genome: by the number of overlaps from one that is far from others.
 fn along(overlaps: &Overlaps, component: u32) -> Vec<u32> {
     let members = overlaps.members(component);
     let far = breadth_first(overlaps, members, members[0]).last().copied().unwrap_or(members[0]);
     breadth_first(overlaps, members, far)
 }
 
-/// All members, ascending by their distance from `first`; those that are not reached last.
+/// All members, ascending by their distance from `first`; unreachable ones last.
 fn breadth_first(overlaps: &Overlaps, members: &[u32], first: u32) -> Vec<u32> {
     let place = |read: u32| members.binary_search(&read).ok();
     let mut is_met = vec![false; members.len()];
@@ -259,7 +262,7 @@ fn breadth_first(overlaps: &Overlaps, members: &[u32], first: u32) -> Vec<u32> {
     order
 }
 
-/// The number of the canonical 4-mer of each 4-mer.
+/// The index of the canonical 4-mer of each 4-mer.
 fn tetramers() -> [u8; 256] {
     let mut numbers = [u8::MAX; 256];
     let mut next = 0;
@@ -299,7 +302,7 @@ mod tests {
     fn a_tetramer_and_its_reverse_complement_are_counted_together() {
         let numbers = tetramers();
         assert_eq!(numbers.iter().max(), Some(&(TETRAMERS as u8 - 1)));
-        // AAAA, TTTT; ACGT is its own; CATG too.
+        // AAAA, TTTT; ACGT is its own reverse complement; so is CATG.
         let number = |kmer: [u8; 4]| numbers[kmer.iter().fold(0, |all, &base| all << 2 | usize::from(base))];
         assert_eq!(number([0; 4]), number([3; 4]));
         assert_eq!(number([0, 0, 0, 1]), number([2, 3, 3, 3]));

@@ -1,8 +1,8 @@
-//! Where two reads lie on each other, by the k-mers that they share.
+//! Where two reads match, by the k-mers that they share.
 //!
-//! Shared k-mers of an overlap lie on one diagonal: the difference of their positions in the two reads (of opposite strands
-//! the sum) is the same, but for insertions and deletions. The most that lie within a band are the match of the two reads; it
-//! goes on along the diagonal until one of the reads ends.
+//! Shared k-mers of an overlap lie on one diagonal: the difference of their positions in the two reads (for opposite
+//! strands the sum) is constant, except for insertions and deletions. The largest set within a band is the match of the
+//! two reads; it continues along the diagonal until one of the reads ends.
 
 use rayon::prelude::*;
 
@@ -11,18 +11,19 @@ use super::{
     sketch::{Sketches, Spot},
 };
 
-/// Of a k-mer of more reads the first ones are looked at, which are the same for all k-mers of a locus: a random choice that
-/// still covers it many times.
+/// If more reads share a k-mer, only the first ones are used, which are the same for all k-mers of a locus: a random
+/// choice that still covers it many times.
 pub(super) const FIRST: usize = 32;
-/// Shared k-mers looked at for one read; of a read that has more, those with the least hashes.
+/// Shared k-mers used per read; if there are more, those with the smallest hashes.
 const MAX_HITS: usize = 2_048;
-/// Fewest shared k-mers of a match.
+/// Minimum number of shared k-mers in a match.
 pub(super) const MIN_HITS: usize = 4;
-/// How far from a diagonal insertions and deletions move a k-mer, at most: so many bases, and this share of the shorter read.
+/// Maximum distance of a k-mer from a diagonal due to insertions and deletions: this many bases, plus this fraction of
+/// the shorter read.
 const BAND_BP: u32 = 50;
 const BAND_SHARE: f64 = 0.04;
 
-/// How one read lies on another of a lower number.
+/// How one read matches another with a smaller index.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Match {
     pub reads: [u32; 2],
@@ -30,18 +31,19 @@ pub(super) struct Match {
     pub core: [[u32; 2]; 2],
     /// Whether the reads are of opposite strands.
     pub is_reverse: bool,
-    /// Shared k-mers.
+    /// Number of shared k-mers.
     pub num_shared: u16,
-    /// K-mers of the first read that would be shared if neither read had an error: within the whole overlap, and within the
-    /// core.
+    /// Number of k-mers of the first read that would be shared if neither read had errors: within the whole overlap,
+    /// and within the core.
     pub num_expected: u16,
     pub num_in_core: u16,
-    /// Of so many bases about one k-mer was looked at.
+    /// About one k-mer was used per this many bases.
     pub every_bp: f32,
 }
 
 impl Match {
-    /// Bases of both reads before and behind the core, in the direction of the first, up to where the first of the two ends.
+    /// Bases of both reads before and after the core, in the direction of the first, up to where the first of the two
+    /// ends.
     pub fn unmatched(&self, lengths: &[u32]) -> [u32; 2] {
         let [a, b] = [0, 1].map(|i| {
             let [start, end] = self.core[i];
@@ -51,7 +53,8 @@ impl Match {
         [a[0].min(b[0]), a[1].min(b[1])]
     }
 
-    /// The overlap on read `i` of the two: the core, and what is before and behind it up to where one of the reads ends.
+    /// The overlap on read `i` of the two: the core, and what precedes and follows it up to where one of the reads
+    /// ends.
     pub fn extent(&self, i: usize, lengths: &[u32]) -> [u32; 2] {
         let [before, behind] = self.unmatched(lengths);
         let [before, behind] = if i == 1 && self.is_reverse { [behind, before] } else { [before, behind] };
@@ -63,9 +66,9 @@ impl Match {
 /// The matches of all reads.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
-    /// Each pair of reads once, by the first read and then the second.
+    /// Each pair of reads once, ordered by the first read and then the second.
     pub matches: Vec<Match>,
-    /// Of each read: matches were sought with the reads below this one, and some of those above; `u32::MAX`: with all.
+    /// For each read: it was compared with the reads below this index, and some of those above; `u32::MAX`: with all.
     pub sought_below: Vec<u32>,
 }
 
@@ -81,12 +84,13 @@ impl Matches {
     }
 }
 
-/// A k-mer that two reads share: its diagonal and, of opposite strands, [`REVERSE`]; and where it lies in the first read.
+/// A k-mer shared by two reads: its diagonal and, for opposite strands, [`REVERSE`]; and its position in the first
+/// read.
 type Hit = (u64, u32);
 
-/// Of the reads of opposite strands. A diagonal takes the 33 bits below.
+/// Marks reads of opposite strands. A diagonal takes the 33 bits below.
 const REVERSE: u64 = 1 << 33;
-/// What is added to a diagonal, so that none is negative.
+/// Added to a diagonal, so that none is negative.
 const ZERO: i64 = 1 << 31;
 
 fn hit(here: Spot, there: Spot) -> Hit {
@@ -96,21 +100,21 @@ fn hit(here: Spot, there: Spot) -> Hit {
     (if is_reverse { diagonal | REVERSE } else { diagonal }, here.position())
 }
 
-/// Where it lies in the other read.
+/// Its position in the other read.
 fn other_position((diagonal, position): Hit) -> u32 {
     let (is_reverse, diagonal) = (diagonal & REVERSE > 0, (diagonal & !REVERSE) as i64 - ZERO);
     let position = i64::from(position);
     (if is_reverse { diagonal - position } else { position - diagonal }) as u32
 }
 
-/// What a thread finds matches with.
+/// The working memory of a thread for finding matches.
 struct Finder {
-    /// Of each read, how many k-mers the read at hand shares with it; then where the next of its hits is put.
+    /// For each read, how many k-mers the current read shares with it; then where its next hit is placed.
     counts: Vec<u32>,
     hits: Vec<Hit>,
-    /// Reads that share so many k-mers that they may match, and where their hits end.
+    /// Reads that share enough k-mers to match, and where their hits end.
     others: Vec<(u32, usize)>,
-    /// Of each k-mer of the read at hand, how many of those before it are looked at.
+    /// For each k-mer of the current read, how many of those before it are used.
     looked_at: Vec<u32>,
 }
 
@@ -119,12 +123,12 @@ impl Finder {
         Self { counts: vec![0; num_reads], hits: Vec::new(), others: Vec::new(), looked_at: Vec::new() }
     }
 
-    /// The matches of a read with those of lower numbers, and up to where these were sought.
+    /// The matches of a read with those of smaller indices, and up to where these were compared.
     fn matches_of(&mut self, shared: &SharedKmers, read: u32) -> (Vec<Match>, u32) {
         let sketches = &shared.sketches;
         let own = sketches.range(read as usize);
         let (hashes, spots) = (&sketches.hashes[own.clone()], &sketches.spots[own.clone()]);
-        // Of each k-mer that others have: its number in the read, and the places that are looked at.
+        // For each k-mer that others share: its index in the read, and the places used.
         let mut lists: Vec<(usize, &[(u32, Spot)])> = Vec::new();
         let mut ends = Vec::new();
         for (number, entry) in own.enumerate() {
@@ -151,7 +155,7 @@ impl Finder {
             }
         }
         self.others.sort_unstable();
-        // Reads that share too little have a count still, less than any of the others.
+        // Reads that share too little still have a count, smaller than any of the others.
         let mut end = MIN_HITS;
         for (other, ends) in &mut self.others {
             let count = std::mem::replace(&mut self.counts[*other as usize], end as u32);
@@ -171,7 +175,7 @@ impl Finder {
         (self.matches(sketches, read, limit), sought_below)
     }
 
-    /// The matches of the hits of a read.
+    /// The matches from the hits of a read.
     fn matches(&mut self, sketches: &Sketches, read: u32, limit: u32) -> Vec<Match> {
         let own = sketches.range(read as usize);
         let (hashes, spots) = (&sketches.hashes[own.clone()], &sketches.spots[own]);
@@ -223,7 +227,7 @@ impl Finder {
     }
 }
 
-/// The largest hash of a read's k-mers that are looked at, so that they are of [`MAX_HITS`] places at most.
+/// The largest hash of a read's k-mers to use, so that they have at most [`MAX_HITS`] places.
 fn limit(hashes: &[u32], lists: &[(usize, &[(u32, Spot)])]) -> u32 {
     if lists.iter().map(|(_, list)| list.len()).sum::<usize>() <= MAX_HITS {
         return u32::MAX;
@@ -238,7 +242,7 @@ fn limit(hashes: &[u32], lists: &[(usize, &[(u32, Spot)])]) -> u32 {
     by_hash[beyond.unwrap_or(by_hash.len()).max(1) - 1].0
 }
 
-/// The most hits, in the order of their diagonals, that lie within a band: the first ones of several. Both strands are far
+/// The largest set of hits, in diagonal order, within a band: the first if there are several. The two strands are far
 /// apart.
 fn densest(hits: &[Hit], band: u64) -> &[Hit] {
     let (mut best, mut start) = (0..0, 0);
@@ -253,7 +257,7 @@ fn densest(hits: &[Hit], band: u64) -> &[Hit] {
     &hits[best]
 }
 
-/// Number of other reads that share a k-mer of this read, on average over its k-mers.
+/// Number of other reads that share a k-mer of this read, averaged over its k-mers.
 pub(super) fn sharing(shared: &SharedKmers, read: usize) -> f32 {
     let entries = shared.sketches.range(read).filter(|&entry| shared.sketches.hashes[entry] != REPEATED);
     let (total, number) =

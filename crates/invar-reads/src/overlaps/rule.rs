@@ -1,42 +1,44 @@
-//! Which matches are overlaps: of two reads over one stretch of one genome.
+//! Decides which matches are overlaps: of two reads over the same stretch of one genome.
 //!
-//! An overlap is a dovetail or a containment: the match goes on until one of the reads ends, but for what is missing at the
-//! ends because no k-mer happened to be without error there. And as many k-mers are shared as in other overlaps of the same
-//! sample: two reads of one place differ by the errors of the sequencer alone, two species, or two copies of a repeat, by more.
+//! An overlap is a dovetail or a containment: the match continues until one of the reads ends, except for what is
+//! missing at the ends because no k-mer happened to be error-free there. And as many k-mers are shared as in other
+//! overlaps of the same sample: two reads of one place differ only by sequencing errors, two species, or two copies of
+//! a repeat, by more.
 
 use rayon::prelude::*;
 
 use super::matches::{MIN_HITS, Match};
 
-/// Least share of the k-mers that are shared, relative to what overlaps of the sample usually have. With k-mers of 16 bases
-/// 0.8 is a difference of 1.4 %.
+/// Minimum fraction of shared k-mers, relative to the usual one for overlaps of the sample. With k-mers of 16 bases 0.8
+/// is a difference of 1.4 %.
 const MIN_RELATIVE: f64 = 0.8;
-/// The same of two genomes that differ by 5 % where species begin to differ (`0.95^16`): by chance no match of theirs is to
-/// have as many as an overlap, so many standard deviations above.
+/// The same for two genomes that differ by 5 %, where species begin to differ (`0.95^16`): no match of theirs should
+/// reach an overlap's fraction by chance, hence this many standard deviations above.
 const SISTER_RELATIVE: f64 = 0.44;
 const DEVIATIONS: f64 = 3.0;
-/// Longest unmatched end: this share of the overlap, and so many times the usual distance of shared k-mers.
+/// Longest unmatched end: this fraction of the overlap, and this many times the usual distance of shared k-mers.
 const END_SHARE: f64 = 0.05;
 const END_DISTANCES: f64 = 5.0;
-/// Shortest overlap, relative to the shorter read.
+/// Minimum length of an overlap, relative to the shorter read.
 const MIN_LENGTH_SHARE: f64 = 0.1;
-/// Shared k-mers that an overlap would usually have, for fewer to mean that the reads are unlike.
+/// Number of shared k-mers that an overlap would usually have, for fewer to mean that the reads are unlike.
 const ENOUGH: f64 = 20.0;
 const UNLIKE_DEVIATIONS: f64 = 1.0;
-/// How often the usual share is found anew from the overlaps that it tells apart from others.
+/// How often the usual fraction is recomputed from the overlaps that it selects.
 const ROUNDS: usize = 5;
 
-/// What overlaps of this sample are like.
+/// The properties of overlaps in this sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
-    /// Share of the k-mers of one read that the other one shares, where they overlap: `(1 - e)^(2k)` for an error rate `e`.
+    /// Fraction of the k-mers of one read shared by the other, where they overlap: `(1 - e)^(2k)` for an error rate
+    /// `e`.
     pub usual_share: f64,
 }
 
 impl Rule {
-    /// Of the matches of a sample; `None` where there is none that could be an overlap.
+    /// Derived from the matches of a sample; `None` if none could be an overlap.
     pub fn new(matches: &[Match], lengths: &[u32]) -> Option<Self> {
-        // Where a match begins and ends is judged by its own share first, the usual one not being known yet.
+        // Where a match begins and ends is first judged by its own fraction, since the usual one is not known yet.
         let is_candidate =
             |m: &&Match| is_dovetail(m, lengths, f64::from(m.num_shared) / f64::from(m.num_in_core.max(1)));
         let mut found: Vec<(u32, f64)> = matches
@@ -51,8 +53,8 @@ impl Rule {
         let mut shares: Vec<f64> =
             found.iter().filter(|(length, _)| *length >= long).map(|(_, share)| *share).collect();
         shares.sort_unstable_by(f64::total_cmp);
-        // The median of those that are like overlaps. Of sister species half of all matches can be between the two, which are
-        // of another kind: hence not the median of all, but what it becomes from the upper quartile on.
+        // The median of those that are like overlaps. With sister species half of all matches can be between the two,
+        // which are of another kind: hence not the median of all, but what it converges to from the upper quartile.
         let mut usual_share = shares[shares.len() * 3 / 4];
         for _ in 0..ROUNDS {
             let like = &shares[shares.partition_point(|&share| share < MIN_RELATIVE * usual_share)..];
@@ -66,18 +68,18 @@ impl Rule {
         self.has_usual_share(m.num_shared, m.num_expected) && is_dovetail(m, lengths, self.usual_share)
     }
 
-    /// Whether a match would be an overlap, were it more alike.
+    /// Whether a match would be an overlap if it were more alike.
     pub fn is_akin(&self, m: &Match, lengths: &[u32]) -> bool {
         !self.has_usual_share(m.num_shared, m.num_expected) && is_dovetail(m, lengths, self.usual_share)
     }
 
-    /// Whether the reads of a match differ by more than chance makes the reads of an overlap differ.
+    /// Whether the reads of a match differ by more than those of an overlap can by chance.
     pub fn is_unlike(&self, m: &Match) -> bool {
         let usual = self.usual_share * f64::from(m.num_expected);
         usual >= ENOUGH && f64::from(m.num_shared) < MIN_RELATIVE * usual - UNLIKE_DEVIATIONS * usual.sqrt()
     }
 
-    /// Whether reads match as overlaps do, but only in their middle: both go on, to where the other does not.
+    /// Whether reads match as overlaps do, but only in the middle: both continue, and differently.
     pub fn parts(&self, m: &Match, lengths: &[u32]) -> bool {
         self.has_usual_share(m.num_shared, m.num_in_core) && !is_dovetail(m, lengths, self.usual_share)
     }
@@ -95,7 +97,7 @@ impl Rule {
     }
 }
 
-/// Length of the overlap, on the read on which it is shorter.
+/// Length of the overlap, on the read where it is shorter.
 pub(super) fn overlap_bp(m: &Match, lengths: &[u32]) -> u32 {
     let length = |i| {
         let [start, end] = m.extent(i, lengths);

@@ -1,21 +1,21 @@
-//! Which k-mers are of several reads, and where in them they lie.
+//! Which k-mers occur in several reads, and where.
 
 use super::sketch::{Sketches, Spot};
 
-/// The hash of a k-mer that a read has twice: it says neither where nor how often, and is not looked at.
+/// The hash of a k-mer that a read has twice: it is not informative about position or number, and is not used.
 pub(super) const REPEATED: u32 = u32::MAX;
-/// The list of a k-mer that one read has.
+/// The list of a k-mer that only one read has.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// The k-mers of sketches, and which other reads have them: 16 bytes each, and 8 more for each that several reads have.
+/// The k-mers of sketches, and which other reads have them: 16 bytes each, and 8 more for each shared by several reads.
 #[derive(Debug)]
 pub(super) struct SharedKmers {
     pub sketches: Sketches,
-    /// Of each k-mer of the sketches its list, or [`NONE`].
+    /// The list of each k-mer of the sketches, or [`NONE`].
     lists: Vec<u32>,
     /// 0, then where each list ends.
     ends: Vec<u32>,
-    /// Reads and where the k-mer lies in them, by ascending read.
+    /// Reads and the position of the k-mer in them, by ascending read.
     places: Vec<(u32, Spot)>,
 }
 
@@ -51,7 +51,7 @@ impl SharedKmers {
         shared
     }
 
-    /// The reads that have k-mer `entry` of the sketches, by ascending number, and where; none where it is of one read alone.
+    /// The reads that have k-mer `entry` of the sketches, ascending, and where; empty if only one read has it.
     pub fn of(&self, entry: usize) -> &[(u32, Spot)] {
         match self.lists[entry] {
             NONE => &[],
@@ -60,8 +60,8 @@ impl SharedKmers {
     }
 }
 
-/// The numbers of hashes in their lower halves, by ascending hash (in the upper halves), and of one hash ascending: sorted by
-/// 11 bits at a time, which is stable, and several times faster than by comparing.
+/// The indices of hashes in the lower halves, by ascending hash (in the upper halves), and ascending within one hash:
+/// sorted by 11 bits at a time, which is stable, and several times faster than comparing.
 fn by_hash(hashes: &[u32]) -> Vec<u64> {
     const BITS: u32 = 11;
     let mut sorted: Vec<u64> = hashes.iter().enumerate().map(|(i, &hash)| u64::from(hash) << 32 | i as u64).collect();
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_kmer_is_listed_where_several_reads_have_it_and_none_has_it_twice() {
         let (a, b, c) = (codes(300, 1), codes(300, 2), codes(300, 3));
-        // The last read has what the first ones share twice.
+        // The last read has twice what the first ones share.
         let sequences = [[a.clone(), b.clone()].concat(), [b.clone(), c.clone()].concat(), [c.clone(), c].concat()];
         let sampling = Sampling { k: 16, every: 4, every_read: 1 };
         let shared = SharedKmers::new(Sketches::new(&reads(&sequences), sampling).unwrap());
@@ -115,7 +115,7 @@ mod tests {
             let range = shared.sketches.range(number(read));
             range.map(|i| (shared.sketches.spots[i].position(), !shared.of(i).is_empty())).collect()
         };
-        // A k-mer across the border of two parts is of one read alone.
+        // A k-mer across the border of two parts occurs in one read alone.
         let in_first = |&(position, is_listed): &(u32, bool)| is_listed == (position >= 300);
         assert!(listed(0).iter().all(in_first) && listed(0).iter().any(|&(_, is_listed)| is_listed));
         assert!(listed(1).iter().all(|&(position, is_listed)| is_listed == (position + 16 <= 300)));

@@ -1,8 +1,8 @@
-//! The k-mers that a read is known by.
+//! The k-mers that represent a read.
 //!
-//! The sketch of a read are its canonical k-mers whose hash is below `2^32 / every` (FracMinHash: Irber et al. 2022,
-//! *Lightweight compositional analysis of metagenomes with FracMinHash and minimum metagenome covers*), about one of `every`,
-//! the same ones in every read over the same bases.
+//! The sketch of a read consists of its canonical k-mers whose hash is below `2^32 / every` (FracMinHash: Irber et al.
+//! 2022, *Lightweight compositional analysis of metagenomes with FracMinHash and minimum metagenome covers*), about one
+//! in `every`, the same ones in every read over the same bases.
 
 use std::ops::Range;
 
@@ -19,28 +19,28 @@ pub(super) const MAX_K: u32 = 16;
 const CHUNK: usize = 256;
 /// Bases hashed at a time.
 const BLOCK: usize = 1024;
-/// K-mers looked through for one of the sketch at a time.
+/// K-mers searched at a time for one of the sketch.
 const FEW_KMERS: usize = 32;
 /// The code of an unknown base.
 const N: u8 = 4;
 
-/// Which k-mers of a read are looked at.
+/// Which k-mers of a read are used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sampling {
-    /// Length of a k-mer, [`MAX_K`] at most.
+    /// Length of a k-mer, at most [`MAX_K`].
     pub k: u32,
-    /// Of so many k-mers about one is looked at.
+    /// About one in this many k-mers is used.
     pub every: u32,
-    /// Of so many reads one is looked at.
+    /// One in this many reads is used.
     pub every_read: usize,
 }
 
-/// Where a k-mer lies: its first base, and whether the canonical one is that of the other strand.
+/// Position of a k-mer: its first base, and whether the canonical one is that of the other strand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot(u32);
 
 impl Spot {
-    /// Positions from here on do not fit, and are not looked at.
+    /// Positions from here on do not fit, and are not used.
     const END: usize = 1 << 31;
 
     pub fn new(position: usize, is_reverse: bool) -> Self {
@@ -56,13 +56,13 @@ impl Spot {
     }
 }
 
-/// The k-mers of all sketches, read by read, in the order in which they lie in it: 8 bytes each.
+/// The k-mers of all sketches, read by read, in order of position: 8 bytes each.
 ///
-/// The reads are numbered anew, in an order that has nothing to do with theirs, so that the first ones over a locus are a
-/// random choice of those over it.
+/// The reads are renumbered in an order unrelated to their own, so that the first ones over a locus are a random choice
+/// of those over it.
 #[derive(Debug, Default)]
 pub(super) struct Sketches {
-    /// The read that each number stands for.
+    /// The read that each index stands for.
     pub reads: Vec<u32>,
     /// Length of a k-mer.
     pub k: u32,
@@ -75,7 +75,7 @@ pub(super) struct Sketches {
 }
 
 impl Sketches {
-    /// Sketches reads. There are `u32::MAX` at most, and as many k-mers are kept.
+    /// Sketches reads. There are at most `u32::MAX` reads, and at most as many k-mers are kept.
     pub fn new(reads: &dyn Reads, sampling: Sampling) -> Result<Self, DatasetError> {
         let every = sampling.every_read;
         let chunks: Vec<Range<usize>> = (0..reads.len())
@@ -115,21 +115,21 @@ impl Sketches {
         self.reads.len()
     }
 
-    /// Where the k-mers of a read are.
+    /// The range of a read's k-mers.
     pub fn range(&self, read: usize) -> Range<usize> {
         self.ends[read] as usize..self.ends[read + 1] as usize
     }
 }
 
-/// Of what the order of the reads is shuffled by.
+/// Seed for shuffling the reads.
 const SHUFFLE: u64 = 0x6f76_6572_6c61_7073;
 
-/// Gives the sketch of a sequence, its codes 0 to 3, 4 for N: hashes and where they lie, from left to right.
+/// Computes the sketch of a sequence, with codes 0 to 3, 4 for N: hashes and positions, from left to right.
 fn sketch(codes: &[u8], sampling: Sampling, mut found: impl FnMut(u32, Spot)) {
     let k = sampling.k;
     let mask = u32::MAX >> (32 - 2 * k);
     let limit = u32::MAX / sampling.every;
-    // The complement of a base, where the other strand begins.
+    // The complement of a base, at the position where the other strand begins.
     let complements = [3, 2, 1, 0].map(|base| base << (2 * k - 2));
     let mut kmers = [0; BLOCK];
     let mut start = 0;
@@ -160,20 +160,20 @@ fn sketch(codes: &[u8], sampling: Sampling, mut found: impl FnMut(u32, Spot)) {
     }
 }
 
-/// Whether the reverse complement of a k-mer comes before it, and is the canonical one of the two.
+/// Whether the reverse complement of a k-mer precedes it, and so is the canonical one of the two.
 fn is_reverse(codes: &[u8]) -> bool {
     let complements = codes.iter().rev().map(|&base| 3 - base);
     codes.iter().copied().zip(complements).find(|(base, other)| base != other).is_some_and(|(base, other)| other < base)
 }
 
-/// The least of some numbers, of which there are some.
+/// The smallest of some numbers, of which there must be at least one.
 #[multiversion(targets("x86_64+avx2"))]
 fn least(numbers: &[u32]) -> u32 {
     numbers.iter().fold(u32::MAX, |least, &number| least.min(number))
 }
 
-/// Each code's hash, the finalizer of MurmurHash3 (Appleby, `fmix32`): one to one, so that two k-mers never have one hash. A
-/// run of one base has the code 0 and would have the hash 0, hence the sum.
+/// The hash of each code, the finalizer of MurmurHash3 (Appleby, `fmix32`): one to one, so that no two k-mers share a
+/// hash. A run of one base has the code 0 and would have the hash 0, hence the sum.
 #[multiversion(targets("x86_64+avx2"))]
 fn mix(codes: &mut [u32]) {
     for code in codes {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     proptest! {
-        // Second implementation: every window packed anew, of both strands.
+        // Second implementation: every window packed anew, on both strands.
         #[test]
         fn a_sketch_has_the_canonical_kmers_below_the_limit(
             codes in prop::collection::vec(prop_oneof![9 => 0u8..4, 1 => Just(4u8)], 0..300), k in 8u32..=16, every in 1u32..9,

@@ -1,4 +1,4 @@
-//! Overlaps kept with the dataset that they are of, so that each command need not find them anew.
+//! Overlaps stored with their dataset, so that not every command has to find them anew.
 //!
 //! ```text
 //! "INVAROVL" | version u32 | k u32 | usual share f64 (0: none) | reads u64 | components u64
@@ -9,7 +9,7 @@
 //! homologs u32
 //! SHA-256 of all this
 //! ```
-//! All of it is little-endian. The same overlaps are the same bytes.
+//! Everything is little-endian. The same overlaps give the same bytes.
 
 use std::{
     fs::File,
@@ -29,13 +29,13 @@ use crate::ReadDataset;
 /// File name inside the (first) dataset directory.
 const FILE_NAME: &str = "overlaps.bin";
 const MAGIC: &[u8; 8] = b"INVAROVL";
-/// Of this layout, and of the rules by which overlaps are found: overlaps of another version are made anew. A test says where it
-/// has to change.
+/// Version of this layout, and of the rules by which overlaps are found: overlaps of another version are recomputed. A
+/// test shows when it has to change.
 pub(super) const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 56 + DIGEST_BYTES;
 const DIGEST_BYTES: usize = 32;
 
-/// The file in which the overlaps of a dataset are kept: in its directory, the first of several.
+/// The file that stores the overlaps of a dataset: in its directory, or the first of several.
 #[derive(Debug)]
 pub struct KeptOverlaps {
     path: PathBuf,
@@ -43,10 +43,10 @@ pub struct KeptOverlaps {
 }
 
 impl KeptOverlaps {
-    /// Of these reads, found by this configuration. The file need not be there.
+    /// The file for these reads and this configuration. It need not exist.
     ///
     /// # Panics
-    /// When the reads are those of no directory.
+    /// If the reads are those of no directory.
     pub fn of(reads: &ReadDataset, config: &OverlapsConfig) -> Self {
         let (directory, _) = reads.manifests().next().expect("reads of a directory");
         let made_of = made_of(reads.manifests().map(|(_, manifest)| manifest), config);
@@ -58,14 +58,14 @@ impl KeptOverlaps {
         &self.path
     }
 
-    /// The overlaps that are kept; `None` where there are none, or they are of other reads, or found by other rules.
+    /// The stored overlaps; `None` if there are none, or they are of other reads, or found by other rules.
     ///
     /// # Errors
-    /// When the file is damaged, or none that Invar wrote, or cannot be read.
+    /// If the file is damaged, not written by Invar, or cannot be read.
     pub fn read(&self) -> Result<Option<Overlaps>, DatasetError> {
         let mut bytes = Vec::new();
         let read = File::open(&self.path).and_then(|mut file| {
-            // What is of other reads need not be read to its end.
+            // A file for other reads need not be read to its end.
             file.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
             let is_current = bytes.len() < HEADER_BYTES || !has_magic(&bytes) || self.is_current(&bytes);
             if is_current {
@@ -81,10 +81,10 @@ impl KeptOverlaps {
         }
     }
 
-    /// Keeps overlaps: the file is whole or as it was.
+    /// Stores overlaps, atomically.
     ///
     /// # Errors
-    /// When it cannot be written, or there is a file of its name that Invar did not write.
+    /// If it cannot be written, or a file of its name exists that Invar did not write.
     pub fn write(&self, overlaps: &Overlaps) -> io::Result<()> {
         let mut start = [0; MAGIC.len()];
         if let Ok(mut there) = File::open(&self.path)
@@ -101,7 +101,7 @@ impl KeptOverlaps {
     }
 }
 
-/// What overlaps depend on: every base of the reads, their order, and how they are sought.
+/// What overlaps depend on: every base of the reads, their order, and how they are searched for.
 fn made_of<'a>(manifests: impl Iterator<Item = &'a Manifest>, config: &OverlapsConfig) -> [u8; DIGEST_BYTES] {
     let OverlapsConfig { max_kmers } = config;
     let mut hasher = Sha256::new();
@@ -116,7 +116,7 @@ fn made_of<'a>(manifests: impl Iterator<Item = &'a Manifest>, config: &OverlapsC
     hasher.finalize().into()
 }
 
-/// In what bytes are no overlaps.
+/// Why bytes are not valid overlaps.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     what: &'static str,
@@ -160,7 +160,7 @@ pub(crate) fn to_bytes(overlaps: &Overlaps, made_of: &[u8; DIGEST_BYTES]) -> Vec
     bytes
 }
 
-/// With what they were made of.
+/// Also returns what they were made from.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Overlaps, [u8; DIGEST_BYTES]), Wrong> {
     if !has_magic(bytes) {
         let found = String::from_utf8_lossy(&bytes[..bytes.len().min(MAGIC.len())]).into_owned();
@@ -196,7 +196,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Overlaps, [u8; DIGEST_BYTES]),
         return Err(Wrong::new("bytes of the lists", words, found));
     }
     let mut rest = &body[HEADER_BYTES..];
-    // As many as there are bytes.
+    // No more than there are bytes.
     let mut take = |count: u64| -> Vec<u32> {
         let (words, behind) = rest.split_at(4 * count as usize);
         rest = behind;

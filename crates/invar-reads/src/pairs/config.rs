@@ -1,4 +1,4 @@
-//! The recipe of a pair source, and its checks.
+//! The configuration of a pair source, and its checks.
 
 use std::fmt;
 
@@ -27,10 +27,10 @@ use crate::{ConfigError, error_model::ErrorModelConfig};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReadPairsConfig {
-    /// Sequencing errors put into every view whose kind names no other model.
+    /// Sequencing errors introduced into every view whose kind names no other model.
     pub error_model: ErrorModelConfig,
-    /// Share of the bases of a view that are hidden, for a loss that is to tell them from the rest (`masked-token`); views must
-    /// be tokens.
+    /// Fraction of the bases of a view that are hidden, for a loss that predicts them from the rest (`masked-token`);
+    /// views must be tokens.
     #[serde(skip_serializing_if = "is_zero")]
     pub masked: f64,
     /// The kinds of pairs, mixed by weight.
@@ -75,9 +75,9 @@ pub enum PairKindConfig {
 pub struct StrandConfig {
     /// How often this kind is drawn, relative to the others.
     pub weight: f64,
-    /// Length of the window, in bases; without it the whole read. A shorter read is taken whole.
+    /// Length of the window, in bases; by default the whole read. A shorter read is used whole.
     pub window_bp: Option<WindowLength>,
-    /// Errors of this kind's views, where they are not those of all kinds.
+    /// Errors of this kind's views, if they differ from those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
@@ -93,16 +93,16 @@ impl Default for StrandConfig {
 pub struct WindowsConfig {
     /// How often this kind is drawn, relative to the others.
     pub weight: f64,
-    /// Length of a window, in bases; of a range, each window has a length of its own, shorter where the read would
-    /// not hold two of them otherwise.
+    /// Length of a window, in bases; with a range, each window has its own length, shorter if the read would not hold
+    /// two of them otherwise.
     pub window_bp: WindowLength,
-    /// Fewest bases between the two windows.
+    /// Minimum number of bases between the two windows.
     pub min_gap_bp: u32,
-    /// Most bases between the two windows; without it, as many as the read has.
+    /// Maximum number of bases between the two windows; by default as many as the read has.
     pub max_gap_bp: Option<u32>,
-    /// Most bases that the two windows may share; 0 keeps them apart.
+    /// Maximum number of bases that the two windows may share; 0 keeps them apart.
     pub max_overlap_bp: u32,
-    /// Errors of this kind's views, where they are not those of all kinds.
+    /// Errors of this kind's views, if they differ from those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
@@ -120,7 +120,8 @@ impl Default for WindowsConfig {
 }
 
 impl WindowsConfig {
-    /// Fewest bases from the end of the first window to the start of the second; negative where they may overlap.
+    /// Minimum number of bases from the end of the first window to the start of the second; negative if they may
+    /// overlap.
     pub(super) fn min_distance(&self) -> i64 {
         i64::from(self.min_gap_bp) - i64::from(self.max_overlap_bp)
     }
@@ -132,9 +133,9 @@ impl WindowsConfig {
 pub struct MatesConfig {
     /// How often this kind is drawn, relative to the others.
     pub weight: f64,
-    /// Length of the window of each mate, in bases; without it the whole mate.
+    /// Length of the window of each mate, in bases; by default the whole mate.
     pub window_bp: Option<WindowLength>,
-    /// Errors of this kind's views, where they are not those of all kinds.
+    /// Errors of this kind's views, if they differ from those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
@@ -150,15 +151,15 @@ impl Default for MatesConfig {
 pub struct OverlapConfig {
     /// How often this kind is drawn, relative to the others.
     pub weight: f64,
-    /// Fewest bases of the reference that both reads span.
+    /// Minimum number of bases of the reference that both reads span.
     pub min_overlap_bp: u32,
     /// Reads of lower mapping quality are not used; those without one are.
     pub min_mapping_quality: u8,
-    /// Length of the windows, in bases, cut from both reads at the locus that they share; without it the whole reads.
-    /// A base of the reference is found in a read by proportion, without looking at its CIGAR string: indels and soft
-    /// clips move a window by their length at most.
+    /// Length of the windows, in bases, cut from both reads at their common locus; by default the whole reads. A base
+    /// of the reference is located in a read by proportion, ignoring its CIGAR string: indels and soft clips shift a
+    /// window by at most their length.
     pub window_bp: Option<WindowLength>,
-    /// Errors of this kind's views, where they are not those of all kinds.
+    /// Errors of this kind's views, if they differ from those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
@@ -174,9 +175,9 @@ impl Default for OverlapConfig {
 pub struct OverlapComponentConfig {
     /// How often this kind is drawn, relative to the others.
     pub weight: f64,
-    /// Length of a window, anywhere in its read, in bases. A shorter read is taken whole.
+    /// Length of a window, anywhere in its read, in bases. A shorter read is used whole.
     pub window_bp: WindowLength,
-    /// Errors of this kind's views, where they are not those of all kinds.
+    /// Errors of this kind's views, if they differ from those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
@@ -192,11 +193,11 @@ impl Default for OverlapComponentConfig {
 pub struct OverlapWalkConfig {
     /// How often this kind is drawn, relative to the others.
     pub weight: f64,
-    /// Length of a window, anywhere in its read, in bases. A shorter read is taken whole.
+    /// Length of a window, anywhere in its read, in bases. A shorter read is used whole.
     pub window_bp: WindowLength,
-    /// Most overlaps from the first read to the second: a walk has 1 to so many.
+    /// Maximum number of overlaps from the first read to the second: a walk has between 1 and this many.
     pub max_steps: u32,
-    /// Errors of this kind's views, where they are not those of all kinds.
+    /// Errors of this kind's views, if they differ from those of all kinds.
     pub error_model: Option<ErrorModelConfig>,
 }
 
@@ -207,7 +208,7 @@ impl Default for OverlapWalkConfig {
 }
 
 impl ReadPairsConfig {
-    /// Whether a kind draws from overlaps that are found without an alignment.
+    /// Whether a kind draws from overlaps found without an alignment.
     pub fn needs_overlaps(&self) -> bool {
         let needs = |kind: &PairKindConfig| {
             matches!(kind, PairKindConfig::OverlapComponent(_) | PairKindConfig::OverlapWalk(_))
@@ -218,7 +219,7 @@ impl ReadPairsConfig {
     /// Checks the settings that do not depend on the reads.
     ///
     /// # Errors
-    /// When no kind has a weight, or a weight, a window or a gap cannot be.
+    /// If no kind has a weight, or a weight, a window or a gap is invalid.
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (i, kind) in self.kinds.iter().enumerate() {
             kind.validate().map_err(|error| error.within(&format!("kinds[{i}]")))?;
@@ -246,7 +247,7 @@ impl PairKindConfig {
         }
     }
 
-    /// The errors of its views, where they are not those of all kinds.
+    /// The errors of its views, if they differ from those of all kinds.
     pub fn error_model(&self) -> Option<ErrorModelConfig> {
         match self {
             Self::Strand(config) => config.error_model,
@@ -310,7 +311,7 @@ impl WindowsConfig {
     }
 }
 
-/// Length of a window, in bases: a number, or `[shortest, longest]` between which it is drawn log-uniformly.
+/// Length of a window, in bases: a number, or a range `[shortest, longest]` from which it is drawn log-uniformly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLength {
     /// Shortest.
@@ -439,7 +440,7 @@ mod tests {
             ],
         };
         assert_eq!(config, expected);
-        // The resolved recipe, every default written out, says the same.
+        // The resolved recipe, with all defaults, parses to the same.
         assert_eq!(parse(&toml::to_string(&config).unwrap()).unwrap(), config);
         assert_eq!(parse("").unwrap(), ReadPairsConfig::default());
     }

@@ -1,4 +1,4 @@
-//! A pair in words, for a person who wants to see what is drawn.
+//! Describes a pair in words, to show what is drawn.
 
 use std::fmt::Write as _;
 
@@ -7,19 +7,19 @@ use invar_dataset::DatasetError;
 use super::{DrawnPair, DrawnView, Purpose, ReadPairs};
 use crate::packed::codes_to_ascii;
 
-/// Bases shown of a view.
+/// Number of bases shown per view.
 const SHOWN: usize = 60;
 
 impl ReadPairs {
-    /// The pair that [`PairSource::pair`](invar_dataset::PairSource::pair) gives for `(index, seed)`, as text: the
-    /// kind, and of each view the read, where the window lies (1-based, inclusive), the strand, the errors put in and
-    /// the first bases.
+    /// The pair that [`PairSource::pair`](invar_dataset::PairSource::pair) returns for `(index, seed)`, as text: the
+    /// kind, and for each view the read, the position of the window (1-based, inclusive), the strand, the errors
+    /// introduced and the first bases.
     ///
     /// # Errors
     /// As `pair`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
         let pair = self.draw(index, seed, Purpose::Show)?;
         let name = self.reads.name(self.first_read(index))?;

@@ -1,4 +1,4 @@
-//! Where windows are put in a read: all in whole numbers, so the same on every platform.
+//! Where windows are placed in a read: entirely in integers, so the same on every platform.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use rand::{Rng as _, RngExt};
 
 use super::config::{WindowLength, WindowsConfig};
 
-/// A window of a read of `num_bases` bases, anywhere in it: the whole read where it is shorter or `window` is `None`.
+/// A window of a read of `num_bases` bases, anywhere in it: the whole read if it is shorter or `window` is `None`.
 pub(super) fn window(num_bases: usize, window: Option<WindowLength>, rng: &mut Rng) -> Range<usize> {
     let len = window.map_or(num_bases, |window| length_up_to(num_bases, window, rng));
     let start = rng.random_range(0..=num_bases - len);
     start..start + len
 }
 
-/// A length of `window`, and `limit` at most.
+/// A length from `window`, but at most `limit`.
 pub(super) fn length_up_to(limit: usize, window: WindowLength, rng: &mut Rng) -> usize {
     if limit <= window.min as usize {
         return limit;
@@ -28,8 +28,8 @@ pub(super) fn holds_two_windows(num_bases: usize, config: &WindowsConfig) -> boo
     num_bases as i64 >= min.max(2 * min + config.min_distance())
 }
 
-/// Two windows of a read of `num_bases` bases, the first one starting first; `None` where it does not hold two. Of
-/// the distances that the settings and the read allow, each is as likely, and so is then each place.
+/// Two windows of a read of `num_bases` bases, the first one starting first; `None` if it does not hold two. Each
+/// distance allowed by the settings and the read is equally likely, and then each position.
 pub(super) fn two_windows(num_bases: usize, config: &WindowsConfig, rng: &mut Rng) -> Option<[Range<usize>; 2]> {
     if !holds_two_windows(num_bases, config) {
         return None;
@@ -47,8 +47,8 @@ pub(super) fn two_windows(num_bases: usize, config: &WindowsConfig, rng: &mut Rn
     Some([range(first, first_len), range(second, second_len)])
 }
 
-/// A number from `min` to `max`, `x` with a probability in proportion to `1 / x`: an octave, a number in it, and
-/// another try with probability `1 - start of the octave / x`, or where it is beyond `max`.
+/// A number from `min` to `max`, `x` with probability proportional to `1 / x`: draws an octave, then a number in it,
+/// and tries again with probability `1 - start of the octave / x`, or if it is beyond `max`.
 fn log_uniform(min: usize, max: usize, rng: &mut Rng) -> usize {
     let (min, max) = (min as u64, max as u64);
     if min == max {

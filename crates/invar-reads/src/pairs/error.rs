@@ -7,26 +7,26 @@ use crate::ConfigError;
 /// Why no pairs can be drawn.
 #[derive(Debug, Error)]
 pub enum PairsError {
-    /// The recipe asks for what cannot be.
+    /// The recipe contains an invalid setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The reads cannot be read, or there are none.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The recipe asks for a kind of pair that none of the reads can give.
+    /// The recipe requests a kind of pair that none of the reads can provide.
     #[error("no {kind} pair can be drawn from these {num_samples} samples: {reason}")]
     Impossible {
         /// The kind.
         kind: PairKind,
         /// Number of samples (a pair of mates is one).
         num_samples: usize,
-        /// What they lack, the wanted value and the one met.
+        /// What they lack, with the required and the actual value.
         reason: String,
     },
 }
 
 impl PairsError {
-    /// Whether the reads are to blame, rather than the recipe or the machine.
+    /// Whether the reads are at fault, rather than the recipe or the machine.
     pub fn is_bad_input(&self) -> bool {
         self.class() == FaultClass::BadInput
     }

@@ -1,4 +1,4 @@
-//! Bases that are hidden, for a loss that tells them from the rest of the view.
+//! Hides bases, for a loss that predicts them from the rest of the view.
 
 use invar_dataset::{
     View,
@@ -7,16 +7,17 @@ use invar_dataset::{
 
 use crate::packed::CODE_N;
 
-/// Names the random stream of what is hidden.
+/// Names the random stream for hiding.
 const MASKED: u64 = 0x6d61_736b_6564;
 
-/// Hides about this share of the bases of views of tokens, those of pair `index` drawn under `pair_seed`.
+/// Hides about this fraction of the bases of token views, those of pair `index` drawn under `pair_seed`.
 pub(super) fn hide<'a>(views: impl Iterator<Item = &'a mut View>, share: f64, pair_seed: u64, index: usize) {
     let mut rng = seed::rng(seed::mix(pair_seed, MASKED), index as u64);
     views.for_each(|view| hide_in(view, share, &mut rng));
 }
 
-/// Hides about this share of the bases of a view of tokens, as N, and makes them its targets. What is N already is asked of nobody.
+/// Hides about this fraction of the bases of a token view, as N, and makes them its targets. Bases that are already N
+/// are not targets.
 fn hide_in(view: &mut View, share: f64, rng: &mut Rng) {
     let View::Tokens { ids, targets } = view else { return };
     let asked = ids.iter_mut().map(|id| {

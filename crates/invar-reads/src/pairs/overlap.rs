@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Alignment, Reads};
 
-/// Aligned reads by reference and position: 16 bytes a read.
+/// Aligned reads by reference and position: 16 bytes per read.
 #[derive(Debug)]
 pub(super) struct OverlapIndex {
     /// Sorted by (reference, position, read).
@@ -28,20 +28,20 @@ struct Entry {
     position: u32,
     /// The base after the last one.
     end: u32,
-    /// The reference until the entries are sorted; then the largest `end` of this and the entries before it on the
-    /// same reference: it never falls, so the entries that end before a place can be skipped by bisection.
+    /// The reference until the entries are sorted; then the largest `end` of this and the preceding entries on the same
+    /// reference: it never decreases, so the entries that end before a position can be skipped by bisection.
     reference_or_max_end: u32,
     read: u32,
 }
 
-/// Tries before the search for a partner goes through the candidates one by one, and how many of them it looks at. A
-/// candidate is a read that starts before the wanted overlap would end, and not before all that have ended by its
-/// start: nearly always a partner, but for reads with introns among reads without.
+/// Number of tries before the search for a partner goes through the candidates one by one, and how many of them it
+/// inspects. A candidate is a read that starts before the required overlap would end, and not before all that have
+/// ended by its start: nearly always a partner, except for reads with introns among reads without.
 const RANDOM_TRIES: usize = 32;
 const SCANNED: usize = 4096;
 
 impl OverlapIndex {
-    /// Reads are `u32::MAX` at most.
+    /// There can be at most `u32::MAX` reads.
     pub(super) fn new(reads: &dyn Reads, config: &OverlapConfig) -> Self {
         let mut index = Self {
             entries: Vec::new(),
@@ -70,7 +70,7 @@ impl OverlapIndex {
         index
     }
 
-    /// Number of reads that can be partners: aligned, long and certain enough.
+    /// Number of reads that can be partners: aligned, and long and reliable enough.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -119,9 +119,8 @@ impl OverlapIndex {
     }
 }
 
-/// The windows of two reads of `num_bases` bases at the locus that they share, in the sequencer's orientation of each:
-/// a random stretch of the shared bases of the reference, or around their middle where they are fewer than a window
-/// has.
+/// The windows of two reads of `num_bases` bases at their common locus, in the sequencer's orientation of each: a
+/// random stretch of the shared bases of the reference, or around their middle if there are fewer than a window has.
 pub(super) fn windows_at_locus(
     places: [Alignment; 2],
     num_bases: [usize; 2],
@@ -169,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        // Second implementation: every pair of reads looked at.
+        // Second implementation: every pair of reads is checked.
         #[test]
         fn partners_are_those_of_the_naive_search(
             places in proptest::collection::vec(place_strategy(), 0..60), min_overlap in 1u32..30, seed: u64,

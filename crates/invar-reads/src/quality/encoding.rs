@@ -1,4 +1,4 @@
-//! How quality values are written as characters (Cock et al. 2010, table 1), and how that is told from the characters.
+//! How quality values are written as characters (Cock et al. 2010, table 1), and how the encoding is recognised.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SCALE;
 
-/// How the qualities of FASTQ are written (`--quality-encoding`). BAM and CRAM store the numbers themselves.
+/// How the qualities of FASTQ are encoded (`--quality-encoding`). BAM and CRAM store the numbers themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QualityEncoding {
@@ -17,11 +17,11 @@ pub enum QualityEncoding {
     Phred33,
     /// `@` is 0: Illumina 1.3 to 1.7.
     Phred64,
-    /// `@` is 0 and `;` is -5, in Solexa's scale of odds: Solexa, Illumina before 1.3.
+    /// `@` is 0 and `;` is -5, on Solexa's scale of odds: Solexa, Illumina before 1.3.
     Solexa,
 }
 
-/// What the stored bytes of qualities mean.
+/// The meaning of the stored bytes of qualities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// The Phred value itself (BAM).
@@ -72,22 +72,22 @@ impl Encoding {
     }
 }
 
-/// Which quality characters were met, of many reads.
+/// The range of quality characters seen in many reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QualityRange {
-    /// Reads with qualities.
+    /// Number of reads with qualities.
     num_reads: u64,
     num_bases: u64,
-    /// Reads with a quality above [`HIGHEST_PLAIN`].
+    /// Number of reads with a quality above [`HIGHEST_PLAIN`].
     num_high: u64,
     lowest: u8,
     highest: u8,
 }
 
-/// `K`, Q42 in Phred+33: instruments of short reads do not write more.
+/// `K`, Q42 in Phred+33: short-read instruments do not write higher ones.
 const HIGHEST_PLAIN: u8 = b'K';
 
-/// `j`, Q42 in Phred+64. What is above it can only be Phred+33, of long reads or consensus sequences.
+/// `j`, Q42 in Phred+64. Anything above can only be Phred+33, from long reads or consensus sequences.
 const HIGHEST_64: u8 = b'j';
 
 impl Default for QualityRange {
@@ -97,14 +97,14 @@ impl Default for QualityRange {
 }
 
 impl QualityRange {
-    /// Takes in the qualities of a read, as characters. Line ends among them are passed over.
+    /// Adds the qualities of a read, as characters. Line ends among them are skipped.
     pub fn add(&mut self, values: &[u8]) {
         let lowest = values.iter().fold(u8::MAX, |low, &value| low.min(if value < b'!' { u8::MAX } else { value }));
         let highest = values.iter().fold(0, |high: u8, &value| high.max(value));
         self.push(values.len(), lowest, highest);
     }
 
-    /// As [`Self::add`], of the numbers themselves.
+    /// As [`Self::add`], for the numbers themselves.
     pub fn add_raw(&mut self, values: &[u8]) {
         let lowest = values.iter().fold(u8::MAX, |low, &value| low.min(value));
         let highest = values.iter().fold(0, |high: u8, &value| high.max(value));
@@ -129,8 +129,8 @@ impl QualityRange {
         self.highest = self.highest.max(other.highest);
     }
 
-    /// The encoding that these qualities are in where they are not in Phred+33: none is below Q26 of that, and most
-    /// reads have values above Q42, but none above Q73.
+    /// The encoding of these qualities if it does not seem to be Phred+33: none is below Q26 in that, and most reads
+    /// have values above Q42, but none above Q73.
     pub fn suspected(&self) -> Option<Encoding> {
         let fits = self.lowest >= Encoding::Solexa.lowest_byte() && self.highest <= HIGHEST_64;
         if self.num_reads < 10 || !fits || 2 * self.num_high < self.num_reads {
@@ -139,19 +139,20 @@ impl QualityRange {
         Some(if self.lowest >= Encoding::Phred64.lowest_byte() { Encoding::Phred64 } else { Encoding::Solexa })
     }
 
-    /// The same, where there are so many that it is certain.
+    /// The same, if there are enough reads to be certain.
     pub fn certain(&self) -> Option<Encoding> {
         self.suspected().filter(|_| self.num_reads >= 50 && self.num_bases >= 2_000)
     }
 
-    /// The lowest and the highest character, for a person.
+    /// The lowest and the highest character, as text.
     pub fn in_words(&self) -> String {
         format!("{:?} to {:?} in {} reads", char::from(self.lowest), char::from(self.highest), self.num_reads)
     }
 }
 
 impl QualityEncoding {
-    /// The encoding to read a file in whose first records have qualities in this range, and whether it was told from them.
+    /// The encoding for a file whose first records have qualities in this range, and whether it was recognised from
+    /// them.
     pub(crate) fn decide(self, first: &QualityRange) -> (Encoding, bool) {
         match self {
             Self::Auto => first.certain().map_or((Encoding::Phred33, false), |encoding| (encoding, true)),

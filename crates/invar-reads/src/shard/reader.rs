@@ -14,7 +14,7 @@ use crate::{
     rows::{FLAG_ALIGNED, FLAG_MATE, FLAG_REVERSE, NO_MAPPING_QUALITY},
 };
 
-/// Sections with a fixed number of bytes a row.
+/// Sections with a fixed number of bytes per row.
 const COLUMNS: [(Section, usize); 13] = [
     (Section::LengthBp, 4),
     (Section::PackedEnds, 4),
@@ -31,15 +31,15 @@ const COLUMNS: [(Section, usize); 13] = [
     (Section::MappingQuality, 1),
 ];
 
-/// Sections of ends that are empty where what they divide is.
+/// Sections of ends that are empty if what they divide is.
 const MAY_LACK: [(Section, Section); 2] =
     [(Section::NRunEnds, Section::NRuns), (Section::DescriptionEnds, Section::Descriptions)];
 
-/// A shard, memory-mapped. Nothing in the file is trusted: what is fixed for the whole file is checked at opening, what
-/// belongs to a row when the row is read.
+/// A shard, memory-mapped. Nothing in the file is trusted: what concerns the whole file is checked at opening, what
+/// concerns a row when the row is read.
 ///
 /// # Panics
-/// All methods that take a row number panic when it is at or past [`ShardFile::num_rows`].
+/// All methods that take a row number panic if it is not below [`ShardFile::num_rows`].
 pub(crate) struct ShardFile {
     path: PathBuf,
     map: Mmap,
@@ -47,7 +47,7 @@ pub(crate) struct ShardFile {
     num_rows: usize,
 }
 
-/// The alignment columns of a row; `reference` counts in the dictionary of the shard.
+/// The alignment columns of a row; `reference` is an index into the dictionary of the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShardAlignment {
     pub reference: u32,
@@ -61,7 +61,7 @@ impl ShardFile {
     /// Maps the file and checks its layout.
     ///
     /// # Errors
-    /// When it cannot be mapped or is no shard of this version.
+    /// If it cannot be mapped or is not a shard of this version.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
         let file = File::open(path).map_err(DatasetError::stored(path))?;
         // SAFETY: shards are written once, under a temporary name, and never changed; should another program change the
@@ -198,7 +198,7 @@ impl ShardFile {
         Ok(())
     }
 
-    /// The bytes of a section; none where the file lacks it.
+    /// The bytes of a section; empty if the file lacks it.
     fn section(&self, section: Section) -> &[u8] {
         self.sections[section as usize].as_ref().map_or(&[], |range| &self.map[range.clone()])
     }
@@ -211,7 +211,7 @@ impl ShardFile {
         self.section(section)[row]
     }
 
-    /// What lies between two ends, which count units of `unit_bytes`.
+    /// The bytes between two ends, which count units of `unit_bytes`.
     fn item(&self, section: Section, ends: Section, row: usize, unit_bytes: usize) -> Result<&[u8], DatasetError> {
         if self.section(ends).is_empty() {
             return Ok(&[]);

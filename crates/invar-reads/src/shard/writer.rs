@@ -18,7 +18,7 @@ use crate::{
     rows::{FLAG_ALIGNED, Rows},
 };
 
-/// Names of the reference sequences that the rows of one shard lie on, in the order of their first use.
+/// Names of the reference sequences that the rows of one shard are aligned to, in the order of their first use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct References {
     names: Vec<String>,
@@ -26,7 +26,7 @@ pub(crate) struct References {
 }
 
 impl References {
-    /// Number of a name in this dictionary.
+    /// Index of a name in this dictionary.
     pub fn number(&mut self, name: &str) -> u32 {
         if let Some(&number) = self.numbers.get(name) {
             return number;
@@ -38,7 +38,7 @@ impl References {
     }
 }
 
-/// Writes shard `file` of `directory`, whole or not at all.
+/// Writes shard `file` of `directory`, completely or not at all.
 pub(crate) fn write(directory: &Path, file: &str, rows: &Rows, references: &References) -> Result<Shard, Error> {
     let path = directory.join(file);
     let sections = sections(rows, references);
@@ -131,7 +131,7 @@ fn ends<'a, T>(items: &[T], ends: &'a [u32]) -> Cow<'a, [u8]> {
     words(if items.is_empty() { &[] } else { ends })
 }
 
-/// A number or a pair of numbers of 32 bits.
+/// A 32-bit number, or a pair of them.
 trait Word: Copy {
     fn to_le_bytes(self) -> impl IntoIterator<Item = u8>;
 }
@@ -157,7 +157,7 @@ impl Word for NRun {
 /// The little-endian bytes of numbers: on most machines those in memory.
 fn words<T: Word>(values: &[T]) -> Cow<'_, [u8]> {
     if cfg!(target_endian = "little") {
-        // SAFETY: the three types consist of numbers of 32 bits without padding, so that every byte is initialised.
+        // SAFETY: the three types consist of 32-bit numbers without padding, so every byte is initialised.
         let (head, bytes, tail) = unsafe { values.align_to::<u8>() };
         debug_assert!(head.is_empty() && tail.is_empty());
         Cow::from(bytes)

@@ -1,8 +1,8 @@
 //! BGZF (SAM specification, section 4.1): gzip members of at most 64 KiB that state their own size, so that they can be
-//! handed to workers unread. The last one is empty and marks that the file is whole.
+//! passed to workers unparsed. The last one is empty and shows that the file is complete.
 //!
-//! Written here rather than taken from noodles, whose threads read a whole file of BGZF: here blocks may stand among other
-//! members, one pool of workers serves all inputs, and an error names the block.
+//! Written here rather than taken from noodles, whose threads read a whole file of BGZF: here blocks may occur among
+//! other members, one pool of workers serves all inputs, and an error names the block.
 
 use std::{
     cell::RefCell,
@@ -39,13 +39,13 @@ struct Group {
     inflated_bytes: usize,
 }
 
-/// Gathers blocks and hands them to the workers.
+/// Collects blocks and passes them to the workers.
 pub(super) struct Blocks<'a> {
     path: &'a Path,
     workers: &'a Workers,
     outlet: &'a Outlet,
     group: Group,
-    /// Inflated size of the last block; `None` before the first. The one that marks the end is empty.
+    /// Inflated size of the last block; `None` before the first. The end-of-file block is empty.
     pub last_size: Option<usize>,
 }
 
@@ -54,10 +54,10 @@ impl<'a> Blocks<'a> {
         Self { path, workers, outlet, group: Group::default(), last_size: None }
     }
 
-    /// Takes the block of `size` bytes whose `header` was taken from `stored` already.
+    /// Reads the block of `size` bytes whose `header` was already taken from `stored`.
     ///
     /// # Errors
-    /// When it is cut off or contradicts itself.
+    /// If it is truncated or inconsistent.
     pub fn take(&mut self, stored: &mut Stored, header: &[u8], size: usize) -> Result<(), Stop> {
         let offset = stored.offset() - header.len() as u64;
         let place = || Place { offset: Some(offset), ..Place::file(self.path) };
@@ -90,7 +90,7 @@ impl<'a> Blocks<'a> {
         if group.bytes.len() >= GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over what is there.
+    /// Passes on the collected blocks.
     pub fn flush(&mut self) -> Result<(), Stop> {
         if self.group.ends.is_empty() {
             return Ok(());

@@ -1,22 +1,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Buffers that wait to be used again: memory fresh from the system costs a page fault every 4 KiB.
+/// Buffers for reuse: memory fresh from the system costs a page fault every 4 KiB.
 #[derive(Default)]
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
-/// Buffers that are kept, and the largest of them.
+/// Maximum number of buffers kept, and their maximum size.
 const MAX_KEPT: usize = 32;
 const MAX_KEPT_BYTES: usize = 4 << 20;
 
 impl Buffers {
-    /// A buffer of `len` bytes, whatever they are.
+    /// A buffer of `len` bytes with arbitrary content.
     pub fn take(&self, len: usize) -> Vec<u8> {
         let mut buffer = self.any();
         buffer.resize(len, 0);
         buffer
     }
 
-    /// A buffer with these bytes.
+    /// A buffer with a copy of these bytes.
     pub fn copy_of(&self, bytes: &[u8]) -> Vec<u8> {
         let mut buffer = self.any();
         buffer.clear();
@@ -24,7 +24,7 @@ impl Buffers {
         buffer
     }
 
-    /// Gives a buffer back.
+    /// Returns a buffer.
     pub fn put(&self, buffer: Vec<u8>) {
         if (1..=MAX_KEPT_BYTES).contains(&buffer.capacity()) {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +34,7 @@ impl Buffers {
         }
     }
 
-    /// Gives a buffer back if nobody else has it.
+    /// Returns a buffer unless someone else holds it.
     pub fn put_shared(&self, buffer: Arc<Vec<u8>>) {
         if let Ok(buffer) = Arc::try_unwrap(buffer) {
             self.put(buffer);

@@ -1,7 +1,7 @@
-//! Gzip (RFC 1952): members that follow each other. Those of BGZF say how long they are and go to the workers, the others
-//! are inflated here; a file may hold both, as `cat` makes of the lanes of two instruments.
+//! Gzip (RFC 1952): a sequence of members. Those of BGZF state their size and go to the workers, the others are
+//! inflated here; a file may contain both, for example after `cat` of the lanes of two instruments.
 //!
-//! What follows the last member is taken as gzip takes it: zeros are padding, other bytes are passed over with a warning.
+//! What follows the last member is treated as gzip does: zeros are padding, other bytes are skipped with a warning.
 
 use std::{
     io::{self, Cursor, Read},
@@ -13,7 +13,7 @@ use flate2::bufread::GzDecoder;
 use super::{Filler, Oddity, Outlet, Stop, Stored, Workers, bgzf, decompression_error};
 use crate::{Error, error::Place};
 
-/// Bytes of a member's header up to and with XLEN. A member is longer.
+/// Bytes of a member's header up to and including XLEN. A member is longer.
 const HEADER_BYTES: usize = 12;
 
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -21,11 +21,11 @@ const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 /// Flag of a header that has extra fields.
 const HAS_EXTRA: u8 = 4;
 
-/// The beginning of a BGZF header; the bytes between are a time and two numbers.
+/// The beginning of a BGZF header; the bytes in between are a time and two numbers.
 const BGZF_START: [u8; 4] = [0x1f, 0x8b, 8, 4];
 const BGZF_FIELD: (usize, &[u8]) = (12, b"BC\x02\0");
 
-/// Sends what the members of `stored` hold, up to its end.
+/// Sends the contents of the members of `stored`, up to its end.
 pub(super) fn send_members(
     stored: &mut Stored,
     path: &Path,
@@ -60,20 +60,20 @@ pub(super) fn send_members(
             }
         }
     };
-    // What came before an error goes first.
+    // Send what came before an error first.
     plain.flush()?;
     blocks.flush()?;
     let no_end = blocks.last_size.is_some_and(|size| size > 0).then_some(Oddity::NoEndBlock);
     Ok(no_end.into_iter().chain(result?).collect())
 }
 
-/// What stands where a member may begin.
+/// What is found where a member may begin.
 enum Header {
     /// The header of a BGZF block, with its extra fields, and the size of the whole block.
     Bgzf { header: Vec<u8>, size: usize },
     /// The first bytes of a member.
     Plain(Vec<u8>),
-    /// Bytes that are no header.
+    /// Bytes that are not a header.
     None(Vec<u8>),
 }
 
@@ -114,7 +114,7 @@ fn append(stored: &mut Stored, bytes: &mut Vec<u8>, len: usize) -> io::Result<us
     stored.take(len as u64).read_to_end(bytes)
 }
 
-/// Reads what follows the last member to its end. `follows_bgzf` says whether that was a block of BGZF: where another one
+/// Reads what follows the last member to its end. `follows_bgzf` tells whether that was a block of BGZF: if another one
 /// comes later, what is between them was one too before it was damaged.
 fn skip_rest(stored: &mut Stored, first: Vec<u8>, path: &Path, follows_bgzf: bool) -> Result<Option<Oddity>, Error> {
     let offset = stored.offset() - first.len() as u64;
@@ -126,7 +126,7 @@ fn skip_rest(stored: &mut Stored, first: Vec<u8>, path: &Path, follows_bgzf: boo
             let place = Place { offset: Some(offset), ..Place::file(path) };
             return Err(Error::corrupt(place, "BGZF block", "1f 8b 08 04", excerpt));
         }
-        // A header may lie across two pieces.
+        // A header may span two pieces.
         let kept = rest.len().min(BGZF_FIELD.0 + BGZF_FIELD.1.len() - 1);
         size_bytes += (rest.len() - kept) as u64;
         rest.drain(..rest.len() - kept);

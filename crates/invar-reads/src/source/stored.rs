@@ -2,19 +2,19 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use super::Metered;
 
-/// The bytes of an input as they are stored, from its beginning, and how many of them were used.
+/// The stored bytes of an input, from its beginning, and how many of them have been used.
 pub(super) struct Stored {
     inner: Chain<Cursor<Vec<u8>>, BufReader<Metered>>,
     offset: u64,
 }
 
 impl Stored {
-    /// Puts `prefix`, which was taken from `rest`, before it again.
+    /// Puts `prefix`, which was taken from `rest`, back in front of it.
     pub fn new(prefix: Vec<u8>, rest: BufReader<Metered>) -> Self {
         Self { inner: Cursor::new(prefix).chain(rest), offset: 0 }
     }
 
-    /// Bytes used so far.
+    /// Number of bytes used so far.
     pub fn offset(&self) -> u64 {
         self.offset
     }
