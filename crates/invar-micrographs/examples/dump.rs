@@ -1,5 +1,5 @@
-//! Prints what is in image files, a line of JSON a page: shape, number type, SHA-256 of the little-endian values, pixel
-//! size. Compared with other readers by `benches/quality/readers.py`.
+//! Prints the content of image files, one line of JSON per page: shape, number type, SHA-256 of the little-endian
+//! values, pixel size. Compared with other readers by `benches/quality/readers.py`.
 //!
 //! ```text
 //! dump FILE...           metadata and checksum

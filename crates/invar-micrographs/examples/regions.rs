@@ -1,5 +1,6 @@
-//! The grain table of a label mask as tab-separated text: `regions MASK [IMAGE] [--repeat N]`. The image is a TIFF or PNG that
-//! the crate `image` reads; with `--repeat` the best time goes to stderr. For benches/quality/regionprops.py.
+//! The grain table of a label mask as tab-separated text: `regions MASK [IMAGE] [--repeat N]`. The image is a TIFF or
+//! PNG readable by the crate `image`; with `--repeat` the best time is printed on stderr. For
+//! benches/quality/regionprops.py.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::time::Instant;

@@ -1,6 +1,6 @@
-//! Segments images: `segment CONFIG.json OUT_DIR IMAGE... [--repeat N]`. CONFIG.json is a `[segment]` table as JSON. Writes
-//! OUT_DIR/NAME.tif, a label map, for each image, and to stdout its name, the number of grains, and the best times of
-//! segmentation and grain table in seconds. For benches/quality/segmentation.py and benches/segment.py.
+//! Segments images: `segment CONFIG.json OUT_DIR IMAGE... [--repeat N]`. CONFIG.json is a `[segment]` table as JSON.
+//! Writes OUT_DIR/NAME.tif, a label map, for each image, and prints its name, the number of grains, and the best times
+//! of segmentation and grain table in seconds. For benches/quality/segmentation.py and benches/segment.py.
 #![allow(clippy::print_stdout)]
 
 use std::{path::Path, time::Instant};

@@ -1,8 +1,9 @@
-//! Writes synthetic micrographs whose grains are known: `synthesize OUT [--training] [--count N] [--side PX] [--seed S]`.
+//! Writes synthetic micrographs with known grains: `synthesize OUT [--training] [--count N] [--side PX] [--seed S]`.
 //!
-//! By default 200 pictures of 384 x 384 of the kinds that the boundary network was not trained on, in turn; with `--training` of
-//! those that it is. OUT/images/KIND-NUMBER.png and OUT/labels/KIND-NUMBER.tif (0 nowhere, grains from 1), and OUT/index.tsv: name,
-//! kind, what parts the grains, number of grains. The same seed writes the same files.
+//! By default 200 pictures of 384 x 384, in turn of the kinds that the boundary network was not trained on; with
+//! `--training` of those that it was. Writes OUT/images/KIND-NUMBER.png and OUT/labels/KIND-NUMBER.tif (0 outside
+//! grains, grains from 1), and OUT/index.tsv: name, kind, what separates the grains, number of grains. The same seed
+//! writes the same files.
 #![allow(clippy::print_stdout)]
 
 use std::{fmt::Write as _, fs, path::PathBuf};

@@ -7,13 +7,13 @@ use crate::{ImageRef, Levels, PixelsRef, parts::Parts};
 pub struct Banner {
     /// Rows to crop.
     pub rows_px: u32,
-    /// What was seen, in words.
+    /// What was seen, as text.
     pub reason: String,
 }
 
 /// Looks for a data bar: a band of at least 8 rows and at most a quarter of the image at its bottom, across its whole
-/// width, of one grey value with lines of writing on it, above which the picture begins abruptly. Says no where in doubt: a
-/// picture that ends in a uniform band without writing, or whose band fades in, is left whole.
+/// width, of a single grey value with lines of writing on it, above which the picture begins abruptly. Returns `None`
+/// if in doubt: a picture that ends in a uniform band without writing, or whose band fades in, is left whole.
 pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
     let (width, height) = (image.width, image.height);
     if width < 64 || height < 32 || image.channels == 0 {
@@ -21,15 +21,16 @@ pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
     }
     let tolerance = TOLERANCE * (levels.high - levels.low);
     let most = height / 4;
-    // A row at a time: of an image of many gigabytes a quarter is too much to hold.
+    // One row at a time: a quarter of an image of many gigabytes is too much to hold.
     let (num_rows, top) = (most + 1, height - most - 1);
     let row = |number: usize| Row::of(image, top + number);
-    // The value of most of the bottom: that of the band, if there is one.
+    // The most common value of the bottom: that of the band, if there is one.
     let mut values: Vec<f32> = (num_rows - MIN_ROWS..num_rows).flat_map(|number| row(number).values).collect();
     let middle = values.len() / 2;
     let background = *values.select_nth_unstable_by(middle, f32::total_cmp).1;
     let share = |number: usize| row(number).share(background, tolerance);
-    // The band: rows from the bottom in which the background has its share, letters and frames taking the rest.
+    // The band: rows from the bottom in which the background has its usual fraction, and letters and frames take the
+    // rest.
     let mut shares: Vec<f32> = (0..num_rows).rev().map(share).take_while(|&share| share >= 0.3).collect();
     shares.reverse();
     let band = shares.len();
@@ -47,7 +48,7 @@ pub fn find_banner(image: ImageRef<'_>, levels: Levels) -> Option<Banner> {
         && shares[..2].iter().any(|&share| share >= 0.9)
         && (0.005..0.4).contains(&ink)
         && above.iter().all(|&share| share < 0.15);
-    // Writing stands on lines; specks of dust on a flat ground do not.
+    // Writing stands on lines; specks of dust on a flat background do not.
     let is_ink = |number: usize| -> Vec<u32> {
         let beyond = |value: &f32| u32::from((value - background).abs() > 0.4 * (levels.high - levels.low));
         row(number).values.iter().map(beyond).collect()
@@ -74,7 +75,8 @@ fn is_writing(ink: &Parts, band_px: u32, width_px: u32) -> bool {
     letters.iter().for_each(|letter| marks[letter[2] as usize] += 1);
     let (num_rows, reach) = (marks.len(), (band_px as usize / 40).max(1));
     let mut standing = 0;
-    // So many letters at least, so much of them on as many lines: marks at random places reach about half of that.
+    // Minimum number of letters, and the fraction of them on this many lines: marks at random places reach about half
+    // of that.
     [(4, if letters.len() < 16 { 0.7 } else { 0.5 }), (10, 0.75), (16, 0.8), (24, 0.85)].into_iter().any(
         |(least, share)| {
             let around = |line: usize| line.saturating_sub(reach)..(line + reach + 1).min(num_rows);
@@ -88,7 +90,7 @@ fn is_writing(ink: &Parts, band_px: u32, width_px: u32) -> bool {
 }
 
 const MIN_ROWS: usize = 8;
-/// How far pixels of a uniform band stray, as a share of the levels: lossy compression.
+/// How far pixels of a uniform band may deviate, as a fraction of the levels: lossy compression.
 const TOLERANCE: f32 = 0.02;
 
 /// Means of the channels.
@@ -126,7 +128,7 @@ mod tests {
 
     const LEVELS: Levels = Levels { low: 0.0, high: 255.0 };
 
-    /// A noisy picture over a bar of `bar` rows of `paper`, with writing of `ink` in its middle.
+    /// A noisy picture over a bar of `bar` rows of value `paper`, with writing of value `ink` in its middle.
     fn picture(width: usize, height: usize, bar: usize, paper: u8, ink: u8) -> Vec<u8> {
         let noise = |i: usize| 60 + ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57) as u8;
         let mut pixels: Vec<u8> = (0..width * height).map(noise).collect();
@@ -184,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Letters of 5 x 7 px in `lines` lines, on a bar that is parted in three by upright lines.
+    /// Letters of 5 x 7 px in `lines` lines, on a bar divided into three by vertical lines.
     #[test]
     fn several_lines_of_writing_are_a_bar() {
         for lines in 1..=4 {
@@ -194,7 +196,7 @@ mod tests {
             for (row, column) in (300 - bar..300).flat_map(|row| (0..400).map(move |column| (row, column))) {
                 let (down, across) = (row + bar - 300, column % 8);
                 let (line, within) = (down.saturating_sub(3) / 12, down.saturating_sub(3) % 12);
-                // Some letters hang below their line.
+                // Some letters descend below their line.
                 let height = if column / 8 % 7 == 3 { 9 } else { 7 };
                 let is_letter =
                     down >= 3 && line < lines && within < height && (1..6).contains(&across) && column < 360;
@@ -214,7 +216,7 @@ mod tests {
         assert_eq!(rows_of(&picture(256, 256, 5, 0, 255), 256), None, "too thin");
         assert_eq!(rows_of(&[7; 256 * 256], 256), None, "all one value");
         assert_eq!(rows_of(&[7], 1), None, "one pixel");
-        // Dark ground with bright particles everywhere, as at the bottom.
+        // Dark background with bright particles everywhere, including the bottom.
         let dots: Vec<u8> = (0..256 * 256).map(|i| if (i % 256 / 8 + i / 2048) % 5 == 0 { 250 } else { 3 }).collect();
         assert_eq!(rows_of(&dots, 256), None, "particles on a uniform ground");
     }

@@ -4,49 +4,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, GrainsConfig, Segmentation};
 
-/// What becomes of the images on their way into the dataset (`[source.ingest]` in a recipe).
+/// How images are processed into the dataset (`[source.ingest]` in a recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
-    /// How grains are found. Not used where there are masks.
+    /// How grains are found. Not used for images with masks.
     pub segment: Segmentation,
-    /// Where masks are (integer images, 0 is background): a directory, a pattern, or a file. The mask of an image has its
-    /// name, or its name and `_mask`, `_cp_masks`, `_labels`, `_Simple Segmentation` or another of the customary words; capitals
-    /// and the kind of gap make no difference.
+    /// Where masks are (integer images, 0 is background): a directory, a pattern, or a file. The mask of an image has
+    /// its name, or its name and `_mask`, `_cp_masks`, `_labels`, `_Simple Segmentation` or another of the usual
+    /// suffixes; capitals and the kind of separator make no difference.
     #[serde(with = "invar_dataset::path::option")]
     pub labels: Option<PathBuf>,
-    /// What the values of masks are.
+    /// What the values of masks mean.
     pub mask_kind: MaskKind,
-    /// Values of masks that are no grains, in place of 0 and of what is found to be background; empty to look.
+    /// Values of masks that are not grains, instead of 0 and what is detected as background; empty to detect them.
     pub mask_background: Vec<u32>,
     /// Where class maps are (integer images, 0 is unknown): phase maps, annotations; a directory, a pattern, or a file,
-    /// found as masks are. Each grain is given the class that most of its pixels have, as column `class`.
+    /// matched like masks. Each grain gets the class of most of its pixels, as column `class`.
     #[serde(with = "invar_dataset::path::option")]
     pub classes: Option<PathBuf>,
-    /// Rows that are cut off at the bottom of every image.
+    /// Rows to cut off at the bottom of every image.
     pub crop_bottom_px: u32,
-    /// Whether a burnt-in data bar at the bottom is looked for and cut off. Not where `crop_bottom_px` says what to cut.
+    /// Whether to look for a burnt-in data bar at the bottom and cut it off. Not used if `crop_bottom_px` is set.
     pub detect_banner: bool,
-    /// Physical size of a pixel of every image, nanometres; overrides what files and the sample sheet say.
+    /// Physical size of a pixel of every image, in nanometres; overrides files and the sample sheet.
     pub pixel_size_nm: Option<f64>,
-    /// Percentiles of the whole image that views call 0 and 1.
+    /// Percentiles of the whole image that become 0 and 1 in views.
     pub percentiles: [f64; 2],
-    /// Regions of fewer pixels are left out.
+    /// Regions with fewer pixels are left out.
     pub min_area_px: u64,
-    /// Of how many images, the first, a picture of the grains found is drawn: outlines over the image.
+    /// For how many images, from the first, a picture of the grains found is drawn: outlines over the image.
     pub segmented_pictures: usize,
-    /// Whether an image that cannot be read is listed and left out instead of ending the ingest.
+    /// Whether an image that cannot be read is listed and skipped instead of ending the ingest.
     pub skip_bad_images: bool,
-    /// Whether an existing dataset at the output is replaced. Not a property of the dataset: never stored.
+    /// Whether to replace an existing dataset at the output. Not a property of the dataset: never stored.
     #[serde(skip)]
     pub force: bool,
 }
 
-/// What the values of a mask are.
+/// What the values of a mask mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskKind {
-    /// Decided for each mask by how its values hang together, and said in the facts of the image.
+    /// Decided for each mask from how its values are connected, and recorded in the facts of the image.
     #[default]
     Auto,
     /// Each value is a grain, in however many parts.
@@ -56,7 +56,7 @@ pub enum MaskKind {
 }
 
 impl MaskKind {
-    /// By its name in a recipe.
+    /// Parses its name in a recipe.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "auto" => Some(Self::Auto),
@@ -88,7 +88,7 @@ impl Default for IngestConfig {
 }
 
 impl IngestConfig {
-    /// Checks that the values can hold together.
+    /// Checks that the values are consistent.
     ///
     /// # Errors
     /// [`Error::Config`], naming the field, what is allowed and what was given.
@@ -111,13 +111,13 @@ impl IngestConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
-    /// Files, directories (all image files below) and patterns (`*`, `?`, `**`). May be empty where there is a sheet.
+    /// Files, directories (all image files below) and patterns (`*`, `?`, `**`). May be empty if there is a sheet.
     pub paths: Vec<PathBuf>,
-    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and if wanted `mask` (or
-    /// `labels`), `mask_kind`, `classes`, `pixel_size_nm` and any others, which become columns of the tables.
+    /// Sample sheet: CSV (or TSV) with a header; column `image` or `file`, relative to the sheet, and optionally `mask`
+    /// (or `labels`), `mask_kind`, `classes`, `pixel_size_nm` and any others, which become columns of the tables.
     #[serde(default)]
     pub sheet: Option<PathBuf>,
-    /// Of the sheet only rows with one of these in the column `sample`; empty: all.
+    /// Only rows of the sheet with one of these values in the column `sample`; empty for all.
     #[serde(default)]
     pub samples: Vec<String>,
 }

@@ -17,9 +17,9 @@ use tiff::{
 
 use crate::{Error, Grain, ImageRef, PixelsRef, label_map::into_io};
 
-/// Writes the window of the grain, its pixels as they came, as TIFF: 8 and 16 bits and single precision, three channels as
-/// RGB, of any other number a page each; deflate. The resolution is that of the image, where it is known. The file appears
-/// whole or not at all.
+/// Writes the window of the grain, with its original pixels, as TIFF: 8 and 16 bits and single precision, three
+/// channels as RGB, any other number as one page each; deflate. The resolution is that of the image, if known. The file
+/// is written completely or not at all.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -85,7 +85,7 @@ impl<W: Write + Seek> Page<'_, W> {
     }
 }
 
-/// Pixels of this size in a centimetre, as a fraction of 32-bit numbers with as many digits as fit.
+/// Number of pixels of this size per centimetre, as a fraction of 32-bit numbers with as many digits as fit.
 fn per_centimetre(nm: f64) -> Rational {
     let pixels = 1e7 / nm;
     let d = (f64::from(u32::MAX) / pixels).floor().clamp(1.0, 1e6);

@@ -1,4 +1,4 @@
-//! Grains, with random access, as [`crate::ingest`] left them or from memory.
+//! Grains, with random access, as stored by [`crate::ingest`] or from memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,40 +24,40 @@ use crate::{
 mod columns;
 mod neighbor_table;
 
-/// The grains of one or several dataset directories. The pixels stay on the disk and are mapped; of each grain its
-/// [`Region`] is in memory (about 150 bytes), of each image its name and levels.
+/// The grains of one or several dataset directories. The pixels stay on disk and are mapped; for each grain its
+/// [`Region`] is in memory (about 150 bytes), for each image its name and levels.
 ///
-/// The images of the directories follow each other in the order in which these are given, those of one directory in the
-/// order of its inputs; the grains of an image by their labels. An image without grains is there, with none. Each image is
-/// a mapping of its own, of which Linux allows a process 65,530 by default. Every grain has a [key](invar_dataset::keys) of
-/// its own; names are unique in a directory only.
+/// The images of the directories are in the order given, those of one directory in the order of its inputs; the grains
+/// of an image are ordered by label. An image without grains is included. Each image is a separate mapping, of which
+/// Linux allows a process 65,530 by default. Every grain has a [key](invar_dataset::keys) of its own; names are unique
+/// only within a directory.
 pub struct GrainDataset {
     images: Vec<Arc<StoredImage>>,
     /// Grains in images `0..=i`.
     ends: Vec<u64>,
-    /// Of the grains of each image.
+    /// Keys of the grains of each image.
     keys: Vec<KeyRange>,
     directories: Vec<(PathBuf, Manifest)>,
     sheet: SheetColumns,
 }
 
-/// An image, cropped, with what is known of it.
+/// An image, cropped, with its metadata.
 pub struct StoredImage {
     /// Unique in its dataset directory; without the file's extension.
     pub name: String,
-    /// The file, as the user named it.
+    /// The file, as named by the user.
     pub source: String,
     /// Page of the file, 1-based.
     pub page: u32,
-    /// What views call 0 and 1.
+    /// The values that become 0 and 1 in views.
     pub levels: Levels,
-    /// Physical size of a pixel, where it is known.
+    /// Physical size of a pixel, if known.
     pub pixel_size: Option<PixelSize>,
-    /// What the sample sheet says of it, by column: text, a number, or null.
+    /// Metadata from the sample sheet, by column: text, a number, or null.
     pub columns: BTreeMap<String, serde_json::Value>,
-    /// What was measured on it at ingest; absent of an image in memory.
+    /// What was measured on it at ingest; absent for an image in memory.
     pub facts: Option<ImageFacts>,
-    /// What each grain is, where a class map said so; 0 where it is unknown.
+    /// The class of each grain from a class map; 0 if unknown.
     classes: Option<Vec<u32>>,
     /// By ascending label.
     regions: Vec<Region>,
@@ -70,7 +70,7 @@ enum Store {
     Memory { pixels: Pixels, size: [usize; 3], mask_bits: Vec<u8>, edges: Vec<Neighbors> },
 }
 
-/// Pixels in memory, plane after plane: `[channels, height, width]`.
+/// Pixels in memory, plane by plane: `[channels, height, width]`.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Pixels {
@@ -86,9 +86,9 @@ pub struct MemoryImage {
     pub name: String,
     /// `[channels, height, width]`.
     pub size: [usize; 3],
-    /// So many values.
+    /// As many values as the size requires.
     pub pixels: Pixels,
-    /// Which pixels are grains; of the image's size. `None` makes the whole image one grain.
+    /// Which pixels are grains, with the size of the image. `None` makes the whole image one grain.
     pub labels: Option<LabelMap>,
     /// Physical size of a pixel.
     pub pixel_size: Option<PixelSize>,
@@ -99,7 +99,7 @@ pub struct MemoryImage {
 pub struct Grain {
     /// Its image.
     pub image: Arc<StoredImage>,
-    /// Its number among the grains of the image, from 0.
+    /// Its index among the grains of the image, 0-based.
     pub index_in_image: usize,
 }
 
@@ -107,7 +107,7 @@ pub struct Grain {
 #[derive(Clone, Copy, Debug)]
 pub struct Mask<'a> {
     bbox_px: [u32; 4],
-    /// Row after row of the box, lowest bit first; `None` where the grain fills it.
+    /// Row by row of the box, lowest bit first; `None` if the grain fills it.
     bits: Option<&'a [u8]>,
 }
 
@@ -115,8 +115,8 @@ impl GrainDataset {
     /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
     ///
     /// # Errors
-    /// When a directory holds no finished dataset of micrographs, a file is not what the manifest says, a directory is given
-    /// twice, or two of them were made from one file.
+    /// If a directory does not hold a finished dataset of micrographs, a file does not match the manifest, a directory
+    /// is given twice, or two of them were made from one file.
     pub fn open(directories: &[PathBuf]) -> Result<Self, DatasetError> {
         let (mut images, mut opened) = (Vec::<Arc<StoredImage>>::new(), Vec::new());
         for path in directories {
@@ -133,11 +133,11 @@ impl GrainDataset {
         Ok(Self::of(images, keys, opened))
     }
 
-    /// A dataset in memory, for tests and for callers with images of their own. The levels are the 1st and 99th
+    /// A dataset in memory, for tests and for callers with their own images. The levels are the 1st and 99th
     /// percentile.
     ///
     /// # Panics
-    /// When the number of pixels or labels is not what the size says, or an image has no pixel.
+    /// If the number of pixels or labels does not match the size, or an image has no pixels.
     pub fn from_images(images: Vec<MemoryImage>) -> Self {
         let images: Vec<_> = images.into_iter().map(|image| Arc::new(StoredImage::from_memory(image))).collect();
         let mut next = KeyRange::default();
@@ -163,23 +163,23 @@ impl GrainDataset {
     /// Image `index`.
     ///
     /// # Panics
-    /// When `index >= num_images()`.
+    /// If `index >= num_images()`.
     pub fn image(&self, index: usize) -> &Arc<StoredImage> {
         &self.images[index]
     }
 
-    /// Number of the image that grain `index` is on.
+    /// Index of the image of grain `index`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn image_of(&self, index: usize) -> usize {
         manifest::locate(&self.ends, index as u64).0
     }
 
-    /// Numbers of the grains of image `index`.
+    /// Indices of the grains of image `index`.
     ///
     /// # Panics
-    /// When `index >= num_images()`.
+    /// If `index >= num_images()`.
     pub fn grains_of(&self, index: usize) -> std::ops::Range<usize> {
         let end = self.ends[index] as usize;
         end - self.images[index].regions.len()..end
@@ -188,7 +188,7 @@ impl GrainDataset {
     /// Grain `index`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn grain(&self, index: usize) -> Grain {
         let (image, index_in_image) = manifest::locate(&self.ends, index as u64);
         Grain { image: Arc::clone(&self.images[image]), index_in_image: index_in_image as usize }
@@ -197,7 +197,7 @@ impl GrainDataset {
     /// What must not be split between training and validation: the image of grain `index`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn group(&self, index: usize) -> SampleId {
         self.keys[self.image_of(index)].id(0)
     }
@@ -205,7 +205,7 @@ impl GrainDataset {
     /// The key of grain `index`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn key(&self, index: usize) -> u64 {
         let (image, index_in_image) = manifest::locate(&self.ends, index as u64);
         self.keys[image].key(index_in_image)
@@ -214,16 +214,16 @@ impl GrainDataset {
     /// The identity of grain `index` in training.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn sample_id(&self, index: usize) -> SampleId {
         let (image, index_in_image) = manifest::locate(&self.ends, index as u64);
         self.keys[image].id(index_in_image)
     }
 
-    /// How outputs name grain `index`.
+    /// The name of grain `index` in outputs.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn sample_name(&self, index: usize) -> SampleName {
         let grain = self.grain(index);
         let source_number = self.keys[self.image_of(index)].source_number();
@@ -276,24 +276,24 @@ impl StoredImage {
         }
     }
 
-    /// The class of its grain `index`, where a class map says so.
+    /// The class of its grain `index`, if there is a class map.
     pub fn class(&self, index: usize) -> Option<u32> {
         self.classes.as_ref()?.get(index).copied().filter(|&class| class > 0)
     }
 
-    /// Area of a pixel in square micrometres, where it is known.
+    /// Area of a pixel in square micrometres, if known.
     pub fn pixel_area_um2(&self) -> Option<f64> {
         self.pixel_size.map(|size| size.x_nm * size.y_nm * 1e-6)
     }
 
-    /// Side of the square of the area of a pixel in micrometres, where it is known: what lengths in no given direction are
-    /// measured with.
+    /// Side of a square with the area of a pixel, in micrometres, if known: the unit for lengths in no particular
+    /// direction.
     pub fn pixel_um(&self) -> Option<f64> {
         self.pixel_area_um2().map(f64::sqrt)
     }
 
-    /// Rows and columns that are as long on the specimen as the side of the square of a pixel's area: 1 and 1 where pixels are
-    /// square, or nothing is known.
+    /// Number of rows and columns that are as long on the specimen as the side of a square with a pixel's area: 1 and 1
+    /// if pixels are square, or nothing is known.
     pub fn aspect(&self) -> [f64; 2] {
         self.pixel_size.map_or([1.0; 2], |size| {
             let tall = (size.x_nm / size.y_nm).sqrt();
@@ -369,7 +369,7 @@ impl Pixels {
     /// As a picture `[channels, height, width]`.
     ///
     /// # Panics
-    /// When the number of values is another.
+    /// If the number of values differs.
     pub fn image(&self, [channels, height, width]: [usize; 3]) -> ImageRef<'_> {
         let (len, pixels) = match self {
             Self::U8(values) => (values.len(), PixelsRef::U8(values)),
@@ -417,7 +417,7 @@ impl Mask<'_> {
         self.bits.is_none()
     }
 
-    /// Whether the pixel belongs to the grain; image pixels, also outside of the box.
+    /// Whether the pixel belongs to the grain; in image pixels, also outside of the box.
     #[inline]
     pub fn contains(&self, row: u32, column: u32) -> bool {
         let [top, left, bottom, right] = self.bbox_px;
@@ -443,13 +443,13 @@ pub(crate) fn fuzz_open(file: ShardFile) -> Result<u64, DatasetError> {
     Ok(inside.sum())
 }
 
-/// The keys of the grains of each image: those of its file, in the order of its pages.
+/// The keys of the grains of each image: those of its file, in page order.
 fn keys_of_images(
     images: &[Arc<StoredImage>],
     directories: &[(PathBuf, Manifest)],
 ) -> Result<Vec<KeyRange>, DatasetError> {
     let mut rest = images;
-    // Of each image the number of its directory and that of its input there.
+    // For each image the index of its directory and of its input there.
     let (mut inputs_of_images, mut opened) = (Vec::new(), Vec::new());
     for (number, (path, manifest)) in directories.iter().enumerate() {
         let (own, others) = rest.split_at(manifest.shards.len());

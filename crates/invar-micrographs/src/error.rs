@@ -3,10 +3,10 @@ use std::{fmt, io, path::PathBuf};
 use invar_dataset::{DatasetError, Fault, FaultClass, sheet::SheetError};
 use thiserror::Error;
 
-/// Where in an input something is wrong.
+/// The location of a problem in an input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The input as the user named it.
+    /// The input as named by the user.
     pub path: PathBuf,
     /// Page of the file, 1-based.
     pub page: Option<u32>,
@@ -17,7 +17,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The whole of a file.
+    /// A whole file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..Self::default() }
     }
@@ -44,18 +44,18 @@ impl fmt::Display for Place {
     }
 }
 
-/// What went wrong while micrographs were taken in.
+/// What can go wrong when micrographs are ingested.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The first bytes are of no image format that is read.
+    /// The first bytes do not match any supported image format.
     #[error("{}: expected TIFF, PNG, JPEG, MRC, DM3 or DM4, found {found}", path.display())]
     NotAnImage {
         /// The input.
@@ -63,39 +63,39 @@ pub enum Error {
         /// What it looks like.
         found: String,
     },
-    /// The file ends in the middle of something.
+    /// The file ends unexpectedly.
     #[error("{place}: the file is cut off: expected {expected}, found {found}")]
     Truncated {
         /// Where.
         place: Box<Place>,
-        /// What should have come.
+        /// What was expected next.
         expected: String,
         /// What was there.
         found: String,
     },
-    /// The file contradicts itself or its format.
+    /// The file is inconsistent or violates its format.
     #[error("{place}: {what}: expected {expected}, found {found}")]
     Corrupt {
         /// Where.
         place: Box<Place>,
         /// What was read.
         what: String,
-        /// What may stand there.
+        /// The allowed values.
         expected: String,
-        /// What stands there.
+        /// The actual value.
         found: String,
     },
-    /// A well-formed file uses a feature of its format that is not read.
+    /// A valid file uses an unsupported feature of its format.
     #[error("{place}: {feature} is not supported{}", and(.remedy))]
     Unsupported {
         /// Where.
         place: Box<Place>,
-        /// The feature, as its specification calls it.
+        /// The feature, as named in its specification.
         feature: String,
-        /// What a user can do; empty where there is nothing.
+        /// What the user can do; empty if nothing.
         remedy: String,
     },
-    /// Pixels that are no number.
+    /// Pixels that are not finite.
     #[error("{place}: expected finite pixel values, found {found} ({count} of {total} pixels are not finite)")]
     NotFinite {
         /// The first of them.
@@ -104,7 +104,7 @@ pub enum Error {
         found: f64,
         /// How many there are.
         count: u64,
-        /// Of how many.
+        /// Total number of pixels.
         total: u64,
     },
     /// A label mask that does not fit its image.
@@ -122,21 +122,21 @@ pub enum Error {
     /// A row of the sample sheet, or a mask, that cannot be used.
     #[error("{}: {what}: expected {expected}, found {found}", path.display())]
     Sheet {
-        /// The sample sheet, or where masks were looked for.
+        /// The sample sheet, or the place where masks were looked for.
         path: PathBuf,
-        /// Which row or image.
+        /// The row or image.
         what: String,
-        /// What is needed.
+        /// What is required.
         expected: String,
         /// What is there.
         found: String,
     },
-    /// The output is there already, made otherwise.
+    /// The output already exists, made with other settings.
     #[error("{}: {reason}", path.display())]
     OutputExists {
         /// The dataset directory.
         path: PathBuf,
-        /// In what it differs.
+        /// How it differs.
         reason: String,
     },
     /// A setting is out of range.
@@ -171,7 +171,7 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
-    /// The kind of the error, by the name of the variant.
+    /// The kind of the error: the name of the variant.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Io { .. } => "Io",
@@ -189,7 +189,7 @@ impl Error {
         }
     }
 
-    /// Whether the data is to blame: the command line then exits with 3.
+    /// Whether the data are at fault: the command line then exits with 3.
     pub fn is_bad_input(&self) -> bool {
         self.class() == FaultClass::BadInput
     }

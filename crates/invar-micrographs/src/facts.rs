@@ -1,4 +1,4 @@
-//! What an ingest says of images and of a dataset: the `facts` of its manifest.
+//! What an ingest records about images and a dataset: the `facts` of its manifest.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,36 +16,36 @@ pub(crate) const DOMAIN: &str = "micrographs";
 pub struct ImageFacts {
     /// Its name, unique in the dataset.
     pub image: String,
-    /// The file, as the user named it.
+    /// The file, as named by the user.
     pub source: String,
     /// Page of the file, 1-based.
     pub page: u32,
-    /// Columns, pixels.
+    /// Width, in pixels.
     pub width_px: u32,
-    /// Rows that are left, pixels.
+    /// Remaining rows, in pixels.
     pub height_px: u32,
     /// Grains (particles, tiles).
     pub grains: u64,
-    /// Those that reach the edge of the image.
+    /// Those that touch the edge of the image.
     pub border_grains: u64,
-    /// Mean area of all grains, pixels; absent where there are none.
+    /// Mean area of all grains, in pixels; absent if there are none.
     pub mean_area_px: Option<f64>,
-    /// Mean area of all grains, square micrometres; absent where the pixel size is unknown too.
+    /// Mean area of all grains, in square micrometres; also absent if the pixel size is unknown.
     pub mean_area_um2: Option<f64>,
-    /// Mean area of the grains that do not reach the edge, pixels.
+    /// Mean area of the grains that do not touch the edge, in pixels.
     pub mean_area_of_inner_px: Option<f64>,
-    /// Physical size of a pixel, where it is known.
+    /// Physical size of a pixel, if known.
     pub pixel_size: Option<PixelSize>,
     /// Rows that were cut off at the bottom.
     pub crop_bottom_px: u32,
-    /// Why, where a data bar was found.
+    /// Why, if a data bar was found.
     pub banner: Option<String>,
-    /// ASTM grain-size numbers, where grains fill at least half of an image of known pixel size.
+    /// ASTM grain-size numbers, if grains fill at least half of an image of known pixel size.
     pub grain_size: Option<GrainSizes>,
-    /// How its mask was read, where it had one.
+    /// How its mask was read, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskFacts>,
-    /// What it was taken for and why, where that was decided on the image.
+    /// How it was segmented and why, if that was decided from the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<GrainFacts>,
 }
@@ -53,19 +53,19 @@ pub struct ImageFacts {
 /// How a mask was read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MaskFacts {
-    /// As what.
+    /// What its values were taken to be.
     pub reading: MaskReading,
-    /// Values that are no grains; 0 among them. Empty where each label but 0 is a grain.
+    /// Values that are not grains, including 0. Empty if each label except 0 is a grain.
     pub background: Vec<u32>,
-    /// Values that lie between grains, and are none.
+    /// Values that lie between grains, and are not grains.
     pub boundaries: Vec<u32>,
-    /// The grey level above which pixels are grains, where it had grey levels.
+    /// The grey level above which pixels are grains, if it had grey levels.
     pub threshold: Option<u32>,
-    /// What a person should look at, in words.
+    /// What a person should check, as text.
     pub notes: Vec<String>,
 }
 
-/// What the values of a mask were taken for.
+/// What the values of a mask were taken to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskReading {
@@ -76,7 +76,7 @@ pub enum MaskReading {
     BlackAndWhite,
     /// Each connected part of a value is a grain.
     Classes,
-    /// Grey levels, as compression leaves of black and white.
+    /// Grey levels, as left by compressing black and white.
     Grey,
 }
 
@@ -85,10 +85,10 @@ pub enum MaskReading {
 pub struct GrainSizes {
     /// By counting; absent without grains.
     pub planimetric: Option<GrainSize>,
-    /// By intercepts; absent where no test line crosses a boundary.
+    /// By intercepts; absent if no test line crosses a boundary.
     pub intercept: Option<GrainSize>,
-    /// G by intercepts where the threshold of the boundaries is divided and multiplied by 1.25; absent where there is none, and
-    /// where nothing is left to cross.
+    /// G by intercepts with the threshold of the boundaries divided and multiplied by 1.25; absent if there is no
+    /// threshold, or nothing is left to cross.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intercept_numbers_moved: Option<[f64; 2]>,
 }
@@ -96,19 +96,19 @@ pub struct GrainSizes {
 /// The facts of a dataset.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
-    /// Its images, in their order.
+    /// Its images, in order.
     #[serde(default)]
     pub images: Vec<ImageFacts>,
-    /// What a person should know before these images are compared with each other, in words.
+    /// What a person should know before comparing these images with each other, as text.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
 impl DatasetFacts {
-    /// Those of the manifest of the dataset directory `path`; none of another domain.
+    /// Reads them from the manifest of the dataset directory `path`; empty for another domain.
     ///
     /// # Errors
-    /// [`DatasetError::Corrupt`] where they are no facts of images.
+    /// [`DatasetError::Corrupt`] if they are not facts of images.
     pub fn of(path: &Path, manifest: &Manifest) -> Result<Self, DatasetError> {
         if manifest.domain != DOMAIN {
             return Ok(Self::default());
@@ -122,7 +122,7 @@ impl DatasetFacts {
         })
     }
 
-    /// As a manifest holds them.
+    /// In the form stored in a manifest.
     pub(crate) fn to_manifest(&self) -> BTreeMap<String, Value> {
         match serde_json::to_value(self).expect("facts are plain data") {
             Value::Object(facts) => facts.into_iter().collect(),

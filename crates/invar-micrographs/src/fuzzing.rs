@@ -1,4 +1,4 @@
-//! What the fuzz targets call (`fuzz/`): the readers on bytes in memory. Not for other use.
+//! The entry points of the fuzz targets (`fuzz/`): the readers on bytes in memory. Not for other use.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use crate::{
     shard::ShardFile,
 };
 
-/// Reads a TIFF. The first byte says its byte order, its kind, and how large the bands are.
+/// Reads a TIFF. The first byte determines its byte order, its kind, and the size of the bands.
 pub fn tiff(bytes: &[u8]) {
     let magic: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
     with_head(bytes, |how| magic[usize::from(how % 4)]);
@@ -29,12 +29,12 @@ pub fn mrc(bytes: &[u8]) {
     let _ = read::read_bytes(file, u64::from(how) + 1);
 }
 
-/// Reads a PNG; the first byte says how large the bands are.
+/// Reads a PNG; the first byte determines the size of the bands.
 pub fn png(bytes: &[u8]) {
     with_head(bytes, |_| b"\x89PNG\r\n\x1a\n");
 }
 
-/// Reads a JPEG: what is called whole is decoded without a panic.
+/// Reads a JPEG: whatever passes the check is decoded without a panic.
 pub fn jpeg(bytes: &[u8]) {
     with_head(bytes, |_| b"\xff\xd8\xff");
 }
@@ -48,12 +48,12 @@ pub fn ome(bytes: &[u8]) {
     }
 }
 
-/// Reads a text as each vendor's.
+/// Reads a text in each vendor's format.
 pub fn vendor(bytes: &[u8]) {
     read::any_vendor_text(bytes);
 }
 
-/// Opens a shard of these bytes and reads all that is in it: an error or values, never a panic.
+/// Opens a shard from these bytes and reads everything in it: an error or values, never a panic.
 pub fn shard(bytes: &[u8]) {
     thread_local! {
         static DIRECTORY: Cell<Option<tempfile::TempDir>> = const { Cell::new(None) };
@@ -73,7 +73,7 @@ pub fn sheet(bytes: &[u8]) {
     crate::ingest::fuzz_sheet(bytes);
 }
 
-/// Reads a mask, in each way: the first byte is its width, each other a label.
+/// Reads a mask, in each way: the first byte is its width, every other one a label.
 pub fn mask(bytes: &[u8]) {
     crate::ingest::fuzz_mask(bytes);
 }

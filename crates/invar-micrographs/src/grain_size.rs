@@ -1,9 +1,9 @@
 //! ASTM grain-size number G by E112-13, from label maps.
 //!
-//! Planimetric (Jeffries; section 11): grains a square millimetre, `G = 3.321928 log10(N_A) - 2.954`.
-//! Intercepts (Heyn, Hilliard, Abrams; sections 12 to 14): mean intercept length l in millimetres,
-//! `G = -6.643856 log10(l) - 3.288`. Statistics (section 15): the 95 % confidence interval of the mean of n fields is
-//! `t s / sqrt(n)`, the relative accuracy %RA that over the mean, in per cent.
+//! Planimetric (Jeffries; section 11): grains per square millimetre, `G = 3.321928 log10(N_A) - 2.954`. Intercepts
+//! (Heyn, Hilliard, Abrams; sections 12 to 14): mean intercept length l in millimetres, `G = -6.643856 log10(l) -
+//! 3.288`. Statistics (section 15): the 95 % confidence interval of the mean of n fields is `t s / sqrt(n)`, the
+//! relative accuracy %RA is that over the mean, in per cent.
 
 mod lines;
 mod planimetric;
@@ -18,21 +18,22 @@ use serde::{Deserialize, Serialize};
 pub struct GrainSize {
     /// ASTM grain-size number G.
     pub number: f64,
-    /// Lower end of the 95 % confidence interval of G, which is that of the measured mean, converted; absent of a single field.
+    /// Lower end of the 95 % confidence interval of G, converted from that of the measured mean; absent for a single
+    /// field.
     pub number_low: Option<f64>,
     /// Upper end.
     pub number_high: Option<f64>,
-    /// What was measured: grains a square millimetre, or mean intercept length in micrometres.
+    /// What was measured: grains per square millimetre, or mean intercept length in micrometres.
     pub mean: f64,
-    /// Standard deviation of `mean` over the fields; absent of a single field.
+    /// Standard deviation of `mean` over the fields; absent for a single field.
     pub standard_deviation: Option<f64>,
     /// Half the width of the 95 % confidence interval of `mean`.
     pub confidence_95: Option<f64>,
-    /// `confidence_95` in per cent of `mean`; E112 asks for 10 or less.
+    /// `confidence_95` in per cent of `mean`; E112 requires at most 10.
     pub relative_accuracy_percent: Option<f64>,
-    /// Fields, or test lines.
+    /// Number of fields, or test lines.
     pub num_fields: usize,
-    /// Grains, or intercepts, counted.
+    /// Number of grains, or intercepts, counted.
     pub count: f64,
 }
 
@@ -49,8 +50,8 @@ fn statistics(values: &[f64], weights: &[f64]) -> (f64, Option<(f64, f64)>) {
     (mean, Some((deviation, student_t_95(n - 1) * deviation / (n as f64).sqrt())))
 }
 
-/// Two-sided 95 % quantile of Student's t, to 0.001; beyond 10 degrees of freedom by the expansion of Cornish and Fisher
-/// (Abramowitz and Stegun 26.7.5).
+/// Two-sided 95 % quantile of Student's t, to 0.001; beyond 10 degrees of freedom by the expansion of Cornish and
+/// Fisher (Abramowitz and Stegun 26.7.5).
 fn student_t_95(freedom: usize) -> f64 {
     const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     if let Some(&t) = freedom.checked_sub(1).and_then(|index| TABLE.get(index)) {

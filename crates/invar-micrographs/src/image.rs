@@ -1,4 +1,4 @@
-//! What a picture is made of, on its way from a file to a view.
+//! What a picture consists of, on its way from a file to a view.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub enum SampleType {
     F64,
 }
 
-/// Pixel values as the file holds them, channels interleaved: `[rows, width, channels]`.
+/// Pixel values as stored in the file, channels interleaved: `[rows, width, channels]`.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Samples {
@@ -41,31 +41,32 @@ pub enum Samples {
     F64(Vec<f64>),
 }
 
-/// What a file says of one of its pictures.
+/// A description of one picture of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageInfo {
-    /// Name of the page, where the file gives one.
+    /// Name of the page, if the file gives one.
     pub name: Option<String>,
-    /// Columns, pixels.
+    /// Width, in pixels.
     pub width: u32,
-    /// Rows, pixels.
+    /// Height, in pixels.
     pub height: u32,
-    /// Values a pixel: 1 grey, 3 RGB; an alpha channel is dropped.
+    /// Values per pixel: 1 for grey, 3 for RGB; an alpha channel is dropped.
     pub channels: u16,
     /// Number type.
     pub sample_type: SampleType,
-    /// Physical size of a pixel, where the file states one. Never guessed.
+    /// Physical size of a pixel, if the file states one. Never guessed.
     pub pixel_size: Option<PixelSize>,
     /// Whether the compression changes values (JPEG): such a page cannot hold labels.
     pub is_lossy: bool,
-    /// How the file's rows and columns lie. Pixels are handed over upright; all other fields are of the upright picture.
+    /// How the file's rows and columns are oriented. Pixels are returned upright; all other fields describe the upright
+    /// picture.
     pub orientation: Orientation,
     /// What was decided in reading the page, where the file leaves a choice.
     pub notes: Vec<Note>,
 }
 
 impl PageInfo {
-    /// The page as it is handed over where its stored rows and columns lie so.
+    /// The page as returned if its stored rows and columns have this orientation.
     pub(crate) fn turned(mut self, orientation: Orientation) -> Self {
         if orientation.is_upright() {
             return self;
@@ -79,7 +80,7 @@ impl PageInfo {
         self
     }
 
-    /// `[rows, columns]` as they are stored.
+    /// `[rows, columns]` as stored.
     pub(crate) fn stored_size(&self) -> [u32; 2] {
         if self.orientation.is_transposed() { [self.width, self.height] } else { [self.height, self.width] }
     }
@@ -88,15 +89,15 @@ impl PageInfo {
 /// Physical size of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PixelSize {
-    /// Distance of neighbouring columns, nanometres.
+    /// Distance between neighbouring columns, in nanometres.
     pub x_nm: f64,
-    /// Distance of neighbouring rows, nanometres.
+    /// Distance between neighbouring rows, in nanometres.
     pub y_nm: f64,
-    /// Who says so.
+    /// Where it comes from.
     pub source: PixelSizeSource,
 }
 
-/// Where a pixel size was read.
+/// The source of a pixel size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PixelSizeSource {
@@ -120,7 +121,7 @@ pub enum PixelSizeSource {
     Metamorph,
     /// Aperio's description, `MPP`.
     Aperio,
-    /// TIFF's resolution tags or PNG's `pHYs`, where they are finer than anything printed.
+    /// TIFF's resolution tags or PNG's `pHYs`, if they are finer than anything printed.
     Resolution,
     /// MRC header, cell size over sampling.
     Mrc,
@@ -133,7 +134,7 @@ pub enum PixelSizeSource {
 }
 
 impl PixelSizeSource {
-    /// As the column `pixel_size_source` spells it.
+    /// Its name in the column `pixel_size_source`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ome => "ome",
@@ -164,11 +165,11 @@ pub struct ImageRef<'a> {
     pub height: usize,
     /// Planes.
     pub channels: usize,
-    /// Values, plane after plane: `[channels, height, width]`.
+    /// Values, plane by plane: `[channels, height, width]`.
     pub pixels: PixelsRef<'a>,
 }
 
-/// Stored pixels: 8 and 16 bits as they were, every other number type as single precision.
+/// Stored pixels: 8 and 16 bits unchanged, every other number type as single precision.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub enum PixelsRef<'a> {
@@ -177,12 +178,12 @@ pub enum PixelsRef<'a> {
     F32(&'a [f32]),
 }
 
-/// The values that a view calls 0 and 1: the 1st and 99th percentile of the whole image by default. One pair an image,
-/// so that no tile or grain is stretched by itself.
+/// The values that become 0 and 1 in views: the 1st and 99th percentile of the whole image by default. One pair per
+/// image, so that no tile or grain is stretched separately.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Levels {
     /// Becomes 0.
     pub low: f32,
-    /// Becomes 1; more than `low`, also where the image is all one value.
+    /// Becomes 1; greater than `low`, even if the image has a single value.
     pub high: f32,
 }

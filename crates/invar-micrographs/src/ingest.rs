@@ -5,10 +5,10 @@
 //! page     bands of rows -> pixels of the shard (on the disk) -> banner, levels, grains, label map -> shard whole
 //! output   journal of finished pages -> manifest, last
 //! ```
-//! Each page is a shard of its own, so its bytes depend on nothing else. Pages are taken in in parallel, those of more than
-//! 32 million pixels one after the other (and segmented in parallel inside). Reading needs the memory of a band, levels that
-//! of a table of counts, tiles and whole images no more; masks and segmentation hold the label map (4 bytes a pixel) and what
-//! [`Segmentation`](crate::Segmentation) says of itself.
+//! Each page is a separate shard, so its bytes depend on nothing else. Pages are processed in parallel, those of more
+//! than 32 million pixels one after the other (and segmented in parallel inside). Reading needs the memory of a band,
+//! levels that of a table of counts, tiles and whole images no more; masks and segmentation hold the label map (4 bytes
+//! per pixel) plus what [`Segmentation`](crate::Segmentation) documents.
 
 use std::{
     collections::BTreeMap,
@@ -44,52 +44,52 @@ mod warnings;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{inputs::fuzz_sheet, mask::fuzz_mask};
 
-/// The grain table, which the command line writes beside the shards.
+/// The grain table, which the command line writes next to the shards.
 pub const GRAINS_TABLE: &str = "grains.parquet";
 /// The table of touching grains, likewise.
 pub const NEIGHBORS_TABLE: &str = "neighbors.parquet";
 /// The table of images, likewise.
 pub const IMAGES_TABLE: &str = "images.parquet";
 const TABLES: [&str; 3] = [GRAINS_TABLE, NEIGHBORS_TABLE, IMAGES_TABLE];
-/// Where the pictures of what was found are inside a dataset directory: `NAME.png`. The manifest lists those that there are to
-/// be, and the command line draws them.
+/// The directory, inside a dataset directory, for pictures of the segmentation: `NAME.png`. The manifest lists those to
+/// be drawn, and the command line draws them.
 pub const SEGMENTED: &str = "segmented";
 
-/// Where the label maps are inside a dataset directory.
+/// The directory for label maps, inside a dataset directory.
 const LABELS: &str = "labels";
-/// Pixels of a band.
+/// Pixels per band.
 const BAND_PX: u64 = 1 << 22;
-/// Images of more pixels are taken in one after the other.
+/// Images with more pixels are processed one after the other.
 const LARGE_PX: u64 = 1 << 25;
 
-/// What an ingest did.
+/// The result of an ingest.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The manifest of the dataset.
     pub manifest: Manifest,
     /// Its facts.
     pub facts: DatasetFacts,
-    /// Whether the dataset was there already, from the same inputs and parameters; nothing was written.
+    /// Whether the dataset already existed, from the same inputs and parameters; nothing was written.
     pub already_done: bool,
-    /// Images that an interrupted ingest had finished, and that were kept.
+    /// Number of images finished by an interrupted ingest and kept.
     pub resumed_images: usize,
 }
 
 /// Reads all images and writes the dataset directory `out`.
 ///
-/// Runs on the current rayon pool; the result does not depend on the number of threads. Where `out` holds the same
-/// dataset, nothing is done; where it holds an unfinished ingest of the same inputs and parameters, its images are kept.
+/// Runs on the current rayon pool; the result does not depend on the number of threads. If `out` holds the same
+/// dataset, nothing is done; if it holds an unfinished ingest of the same inputs and parameters, its images are kept.
 ///
 /// # Errors
-/// The first thing that is wrong in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had
-/// been written), an output that holds something else, or the system's refusal.
+/// The first problem in the order of the inputs ([`Error::is_bad_input`]; `out` is then as if nothing had been
+/// written), an output that holds something else, or a system error.
 pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn Progress) -> Result<Summary, Error> {
     ingest_with(inputs, out, config, progress, |_| Ok(()))
 }
 
-/// The same, with what `write_tables` makes beside the shards: [`GRAINS_TABLE`], [`NEIGHBORS_TABLE`], [`IMAGES_TABLE`] and the
-/// pictures under [`SEGMENTED`] that the manifest lists, before the dataset takes the place of an old one. Also called where the
-/// dataset was there already.
+/// The same, with the files that `write_tables` writes next to the shards: [`GRAINS_TABLE`], [`NEIGHBORS_TABLE`],
+/// [`IMAGES_TABLE`] and the pictures under [`SEGMENTED`] that the manifest lists, before the dataset replaces an old
+/// one. Also called if the dataset already existed.
 ///
 /// # Errors
 /// As [`ingest`], and those of `write_tables`.
@@ -196,14 +196,14 @@ fn run(
     Ok((manifest, facts))
 }
 
-/// Of which images there is to be a picture: the first that were segmented here.
+/// The images for which there will be a picture: the first that were segmented here.
 fn pictures(done: &BTreeMap<usize, Checkpoint>, config: &IngestConfig) -> Vec<String> {
     let segmented = done.values().filter(|checkpoint| checkpoint.labels.is_some());
     let facts = segmented.filter_map(|checkpoint| checkpoint.facts.as_ref()).filter(|facts| facts.mask.is_none());
     facts.take(config.segmented_pictures).map(|facts| output::picture_file(&facts.image)).collect()
 }
 
-/// Opens every file to see which pages it has. With the pages, the files that were left out on request.
+/// Opens every file to see which pages it has. Also returns the files that were skipped on request.
 fn tasks<'a>(sources: &'a [ImageInput], config: &IngestConfig) -> Result<(Vec<Task<'a>>, Vec<String>), Error> {
     let open = |source: &ImageInput| -> Result<_, Error> {
         let file = read::open(&source.path)?;
@@ -230,7 +230,7 @@ fn tasks<'a>(sources: &'a [ImageInput], config: &IngestConfig) -> Result<(Vec<Ta
     Ok((tasks, skipped))
 }
 
-/// A page that cannot be read, where the user said to go on.
+/// Skips a page that cannot be read, if the user asked for that.
 fn leave_out(task: &Task<'_>, error: Error, config: &IngestConfig) -> Result<Checkpoint, Error> {
     if !(config.skip_bad_images && error.is_bad_input()) {
         return Err(error);
@@ -240,10 +240,10 @@ fn leave_out(task: &Task<'_>, error: Error, config: &IngestConfig) -> Result<Che
     Ok(Checkpoint { number: task.number, shard: None, skipped, inputs, facts: None, labels: None })
 }
 
-/// The error that comes first in the order of the pages, whichever happened first.
+/// The first error in the order of the pages, whichever happened first.
 #[derive(Default)]
 struct Failures {
-    /// One past its number; 0 for none.
+    /// Its index plus one; 0 for none.
     first: AtomicUsize,
     error: Mutex<Option<(usize, Error)>>,
 }

@@ -1,4 +1,4 @@
-//! Label masks in files: those of other tools are read, ours written.
+//! Label masks in files: reading those of other tools, and writing ours.
 
 mod read;
 
@@ -19,8 +19,9 @@ use tiff::{
 
 use crate::{Error, LabelMap, own_pictures::SOFTWARE};
 
-/// Writes `map` as a 32-bit TIFF that napari opens as labels: deflate with the horizontal predictor, which leaves the
-/// insides of grains as zeros; BigTIFF where the labels take more than 3 GiB. The file appears whole or not at all.
+/// Writes `map` as a 32-bit TIFF that napari opens as labels: deflate with the horizontal predictor, which turns the
+/// interior of grains into zeros; BigTIFF if the labels take more than 3 GiB. The file is written completely or not at
+/// all.
 ///
 /// # Errors
 /// [`Error::Io`], and [`Error::Config`] for a map without pixels, which TIFF cannot hold.
@@ -51,7 +52,7 @@ fn encode<W: Write + Seek, K: TiffKind>(encoder: TiffEncoder<W, K>, map: &LabelM
     image.write_data(&map.labels)
 }
 
-/// Pixels of a strip: 1 MiB, so that readers can skip, and a strip compresses well.
+/// Pixels per strip: 1 MiB, so that readers can skip, and a strip compresses well.
 const STRIP_PIXELS: usize = 1 << 18;
 
 pub(crate) fn into_io(error: TiffError) -> std::io::Error {

@@ -4,16 +4,16 @@ use rayon::prelude::*;
 
 use crate::{ImageRef, Levels, PixelsRef};
 
-/// Values a task counts.
+/// Values per task.
 const CHUNK: usize = 1 << 20;
 
 impl Levels {
-    /// The values at `percentiles` (0 to 100) over all planes of `image`, interpolated linearly as `numpy.percentile` does.
-    /// Where both are the same (a few bright specks on an even ground), the smallest and the largest value; where those
-    /// are the same too, `high` is above `low` by one or by its next number.
+    /// The values at `percentiles` (0 to 100) over all planes of `image`, interpolated linearly as in
+    /// `numpy.percentile`. If both are the same (a few bright specks on a uniform background), the smallest and the
+    /// largest value; if those are the same too, `high` exceeds `low` by one or by the next representable number.
     ///
-    /// 8 and 16 bits: one pass, a count for each value. Single precision: three passes over the bits, put in the order of
-    /// the values; they must be finite.
+    /// 8 and 16 bits: one pass, with a count for each value. Single precision: three passes over the bits, mapped to
+    /// the order of the values, which must be finite.
     pub fn of(image: ImageRef<'_>, percentiles: [f64; 2]) -> Self {
         let [low, high] = values_at(image.pixels, percentiles);
         let [low, high] = if low < high { [low, high] } else { values_at(image.pixels, [0.0, 100.0]) };
@@ -49,7 +49,7 @@ fn values_at(pixels: PixelsRef<'_>, percentiles: [f64; 2]) -> [f64; 2] {
     [between(found[0], found[1], places[0]), between(found[2], found[3], places[1])]
 }
 
-/// The values of four ranks among single-precision numbers: the upper half of their bits first, then the lower.
+/// The values of four ranks among single-precision numbers: first by the upper half of their bits, then by the lower.
 fn singles(values: &[f32], ranks: [u64; 4]) -> [f64; 4] {
     let upper = counts(values, 1 << 16, |value| Some((ordered(value) >> 16) as usize));
     of_ranks(&upper, ranks).map(|(half, rest)| {
@@ -63,7 +63,7 @@ fn singles(values: &[f32], ranks: [u64; 4]) -> [f64; 4] {
     })
 }
 
-/// The bits of a number such that they are ordered as the numbers are.
+/// The bits of a number, mapped so that they are ordered like the numbers.
 fn ordered(value: f32) -> u32 {
     let bits = value.to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
@@ -94,7 +94,7 @@ fn counts<T: Copy + Sync>(values: &[T], size: usize, index: impl Fn(T) -> Option
     values.par_chunks(CHUNK).map(of_chunk).fold(zero, add).reduce(zero, both)
 }
 
-/// The value that each rank has, and its rank among the equal ones.
+/// The value at each rank, and the rank among equal values.
 fn of_ranks<const N: usize>(counts: &[u64], ranks: [u64; N]) -> [(usize, u64); N] {
     ranks.map(|rank| {
         let mut below = 0;

@@ -4,14 +4,14 @@
 //! TIFF, PNG, JPEG, MRC, DM3/DM4  ->  Page  ->  Image  ->  Region  ->  Grain  ->  GrainPairs, GrainViews
 //! ```
 //!
-//! A *page* is one picture of a file (a TIFF may hold many), an *image* its pixels, a *region* what was found on it
-//! (a grain, a particle, a tile), in pixels; a *grain* is a region with the pixels around it and their physical size.
+//! A *page* is one picture of a file (a TIFF may hold many), an *image* its pixels, a *region* something found in it (a
+//! grain, a particle, a tile), in pixels; a *grain* is a region with the pixels around it and their physical size.
 //!
-//! A file may hold more than pictures, and leave choices open. What is handed over is what a person sees, at full resolution:
-//! pages are turned upright ([`Orientation`]), of a palette the colours are read, smaller copies of a page are left out
-//! ([`LeftOut`]). Every such choice is a [`Note`]. A label mask is opened with [`open_labels`], which keeps the numbers that
-//! are stored. A pixel has a width and a height, in nanometres, where the file states them ([`PixelSize`]); a length in
-//! micrometres always uses both.
+//! A file may hold more than pictures, and leave choices open. What is returned is what a person would see, at full
+//! resolution: pages are turned upright ([`Orientation`]), palettes are converted to colours, smaller copies of a page
+//! are left out ([`LeftOut`]). Every such choice is a [`Note`]. A label mask is opened with [`open_labels`], which
+//! keeps the stored numbers. A pixel has a width and a height, in nanometres, if the file states them ([`PixelSize`]);
+//! a length in micrometres always uses both.
 //!
 //! ```
 //! use invar_micrographs::{LabelMap, open, regions};
@@ -19,7 +19,7 @@
 //! # fn main() -> Result<(), invar_micrographs::Error> {
 //! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/micrographs/corpus/imagej.tif");
 //! # let path = std::path::Path::new(path);
-//! // A stack of three pictures of 11 x 13 pixels, each 0.25 x 0.5 µm.
+//! A stack of three pictures of 11 x 13 pixels, each 0.25 x 0.5 µm.
 //! let mut file = open(path)?;
 //! assert_eq!(file.pages().len(), 3);
 //! let page = &file.pages()[0];

@@ -1,11 +1,11 @@
-//! What is found on an image: regions, which pixels they have, and which of them touch.
+//! What is found on an image: regions, their pixels, and which of them touch.
 
 use crate::{ImageRef, LabelMap, Neighbors, Region, shard::Masks};
 
 /// Background pixels across which grains still touch: masks often draw boundaries as lines.
 const GAP_PX: usize = 1;
 
-/// Regions with all that a shard holds of them.
+/// Regions with everything that a shard stores about them.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     /// By ascending label.

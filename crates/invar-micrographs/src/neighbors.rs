@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use crate::{LabelMap, Neighbors, PixelSize, Region};
 
-/// Pairs of regions that touch, by label, and for how long: the number of neighbouring pixels of a row or a column
-/// that carry the two labels, which on a slanting boundary is its length in the city-block metric. With `gap_px` > 0 also
-/// across up to that many background pixels, as where a mask draws boundaries as lines.
+/// Pairs of regions that touch, by label, and for what length: the number of adjacent pixels in a row or a column that
+/// have the two labels, which on a slanted boundary is its length in the city-block metric. With `gap_px` > 0 also
+/// across up to that many background pixels, for masks that draw boundaries as lines.
 pub fn neighbors(map: &LabelMap, gap_px: usize) -> Vec<Neighbors> {
     let width = map.width;
     if map.labels.is_empty() {
@@ -37,14 +37,14 @@ pub fn neighbors(map: &LabelMap, gap_px: usize) -> Vec<Neighbors> {
 }
 
 impl Neighbors {
-    /// Length of the common boundary along the edges of pixels of `size`, micrometres.
+    /// Length of the common boundary along the edges of pixels of `size`, in micrometres.
     pub fn boundary_um(&self, size: PixelSize) -> f64 {
         let level_px = self.boundary_px.saturating_sub(self.upright_px);
         (self.upright_px as f64 * size.y_nm + level_px as f64 * size.x_nm) * 1e-3
     }
 }
 
-/// Writes into each region how many others it touches by `edges`. Regions are ordered by label.
+/// Sets in each region how many others it touches according to `edges`. Regions are ordered by label.
 pub fn count_neighbors(regions: &mut [Region], edges: &[Neighbors]) {
     regions.iter_mut().for_each(|region| region.num_neighbors = 0);
     for label in edges.iter().flat_map(|edge| [edge.a, edge.b]) {
@@ -54,7 +54,7 @@ pub fn count_neighbors(regions: &mut [Region], edges: &[Neighbors]) {
     }
 }
 
-/// Pairs found in `row`, each by its right or lower pixel, looking back over up to `gap` background pixels.
+/// Pairs found in `row`, each from its right or lower pixel, looking back over up to `gap` background pixels.
 fn count_row(map: &LabelMap, row: usize, gap: usize, counts: &mut Counts) {
     let start = row * map.width;
     for (column, &label) in map.labels[start..start + map.width].iter().enumerate() {
@@ -78,7 +78,7 @@ fn count_row(map: &LabelMap, row: usize, gap: usize, counts: &mut Counts) {
     }
 }
 
-/// Length of a boundary: pairs of pixels, and those of them that lie beside each other.
+/// Length of a boundary: pairs of pixels, and those of them that are horizontally adjacent.
 #[derive(Clone, Copy, Default)]
 struct Length {
     pairs: u64,

@@ -1,4 +1,4 @@
-//! Pictures that Invar draws say so, so that they are not taken for micrographs afterwards.
+//! Marks pictures drawn by Invar, so that they are not mistaken for micrographs later.
 
 use std::{
     fs::File,
@@ -8,13 +8,13 @@ use std::{
 
 use tiff::{decoder::Decoder, tags::Tag};
 
-/// As in the keyword `Software` of PNG and TIFF.
+/// The value of the keyword `Software` in PNG and TIFF.
 pub(crate) const SOFTWARE: &str = "invar";
 
 /// Signature and the chunk IHDR, which is first.
 const PNG_HEAD: usize = 8 + 12 + 13;
 
-/// Writes into a PNG that Invar drew it: a chunk `tEXt` after the header. What is no PNG stays as it is.
+/// Marks a PNG as drawn by Invar: a chunk `tEXt` after the header. Anything but a PNG is unchanged.
 pub fn sign_png(png: Vec<u8>) -> Vec<u8> {
     if png.len() < PNG_HEAD || !png.starts_with(b"\x89PNG\r\n\x1a\n") {
         return png;

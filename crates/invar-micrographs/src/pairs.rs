@@ -1,13 +1,13 @@
-//! Positive pairs of grains: two views that the encoder is to call the same.
+//! Positive pairs of grains: two views that the encoder should recognise as the same.
 //!
 //! | kind | the two views |
 //! |---|---|
 //! | `rotations` | one grain, tile or image, turned twice |
 //! | `crops` | two places of it, each turned: what they share is the texture |
 //!
-//! Both views are sampled from the full-resolution source, each at an angle of its own over the whole circle: a view that
-//! was interpolated and one that was not are told apart by their blur, and what tells two views of a pair apart from those
-//! of others, a network learns first. Each is then jittered in place, scale and intensity on its own.
+//! Both views are sampled from the full-resolution source, each at its own angle over the whole circle: an interpolated
+//! view could be distinguished by its blur from one that is not, and whatever distinguishes the two views of a pair
+//! from those of others is what a network learns first. Each is then jittered in place, scale and intensity separately.
 
 mod augment;
 mod config;
@@ -32,7 +32,7 @@ use crate::{
 pub struct GrainPairs {
     grains: Arc<GrainDataset>,
     config: GrainPairsConfig,
-    /// Sums of the weights up to each kind.
+    /// Running sums of the weights of the kinds.
     cumulated_weights: Vec<f64>,
     fields: Fields,
 }
@@ -41,7 +41,7 @@ pub struct GrainPairs {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct DrawnView {
     placement: Placement,
-    /// Of the detail, where one is shown.
+    /// Placement of the detail, if one is shown.
     detail: Option<Placement>,
     augmentation: Augmentation,
 }
@@ -50,8 +50,8 @@ impl GrainPairs {
     /// Prepares to draw.
     ///
     /// # Errors
-    /// When a setting cannot be, there are no grains, the images do not fit to the view (see [`crate::GrainViews::new`]), or
-    /// `crops` are asked for and the field fills every region.
+    /// If a setting is invalid, there are no grains, the images do not fit the view (see [`crate::GrainViews::new`]),
+    /// or `crops` are requested and the field fills every region.
     pub fn new(grains: Arc<GrainDataset>, config: &GrainPairsConfig, view: &ViewConfig) -> Result<Self, Error> {
         config.validate()?;
         let fields = Fields::new(&grains, view)?;
@@ -73,7 +73,7 @@ impl GrainPairs {
         Ok(source)
     }
 
-    /// In how many regions two of the smallest crops can lie apart by a quarter of their side.
+    /// Number of regions in which two of the smallest crops can be a quarter of their side apart.
     fn num_with_room(&self) -> Result<usize, DatasetError> {
         let mut num = 0;
         for index in 0..self.grains.len() {
@@ -121,7 +121,7 @@ impl GrainPairs {
         let look = Look { offset_px, scale, angle_deg, mirror };
         let augmentation = Augmentation::draw(&config.augment, rng);
         let detail = self.fields.detail().zip(detail).map(|(maker, frame)| {
-            // Jittered as the whole is, but about its own size; at any place, turned on its own.
+            // Jittered like the whole, but about its own size; at any place, and rotated separately.
             let scale = scale / (config.scale[0] * config.scale[1]).sqrt();
             let offset_px = draw::place(maker, grain, frame, maker.fitting_side(frame, scale), rng);
             let angle_deg = draw::between([-config.max_angle_deg, config.max_angle_deg], rng);
@@ -148,7 +148,7 @@ impl PairSource for GrainPairs {
             self.fields.view(&grain, |maker, _, field| {
                 let placement = if field == 0 { placement } else { detail.unwrap_or(placement) };
                 let mut values = maker.sample(&grain, &placement, augmentation.reach_px());
-                // One instrument: of the same strength for all that a view shows.
+                // One instrument: the same strength for everything that a view shows.
                 augmentation.apply(&mut values, maker.size(), &mut rng);
                 (placement, values)
             })
@@ -156,7 +156,7 @@ impl PairSource for GrainPairs {
         Ok(Pair::of(self.grains.sample_id(index), [first?, second?]))
     }
 
-    /// The image: its grains, and tiles that overlap, are never split.
+    /// The image: its grains, and overlapping tiles, are never split.
     fn split_key(&self, index: usize) -> SampleId {
         self.grains.group(index)
     }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::LabelMap;
 
-/// The connected parts of equal value of a map; those of value 0 too.
+/// The connected parts of equal value of a map; including those of value 0.
 pub(crate) struct Parts {
     runs: Vec<Run>,
     width: usize,
     num_pixels: usize,
     /// Part of each run; parts are numbered by their first pixels.
     part_of_run: Vec<u32>,
-    /// Pixels of each part.
+    /// Number of pixels of each part.
     areas: Vec<u64>,
     /// Value of each part.
     part_values: Vec<u32>,
@@ -27,7 +27,7 @@ struct Run {
     value: u32,
 }
 
-/// How the pixels of a value hang together.
+/// How the pixels of a value are connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Value {
     pub area_px: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    /// Number of parts of equal size that are as unlike one as these are: large parts count, specks do not (the inverse of
+    /// Number of parts of equal size with the same diversity as these: large parts count, specks do not (the inverse of
     /// Simpson's index).
     pub fn effective_parts(&self) -> f64 {
         (self.area_px as f64).powi(2) / self.squares
@@ -44,12 +44,12 @@ impl Value {
 }
 
 impl Parts {
-    /// Parts of pixels that have edges in common, or corners too where `has_diagonals`.
+    /// Parts of pixels that share edges, or also corners if `has_diagonals`.
     pub fn of(map: &LabelMap, has_diagonals: bool) -> Self {
         Self::of_rows(map.labels.chunks(map.width.max(1)), has_diagonals)
     }
 
-    /// The same of rows, all of one length. Memory: 24 bytes a run.
+    /// The same from rows, all of one length. Memory: 24 bytes per run.
     pub fn of_rows(rows: impl Iterator<Item: AsRef<[u32]>>, has_diagonals: bool) -> Self {
         let (mut runs, mut union) = (Vec::<Run>::new(), Union::default());
         let (mut above, mut width, mut num_pixels) = (0..0, 0, 0);
@@ -95,12 +95,12 @@ impl Parts {
         Self { runs, width, num_pixels, part_of_run, areas, part_values, of_values }
     }
 
-    /// All values, ascending; 0 too.
+    /// All values, ascending; including 0.
     pub fn values(&self) -> impl Iterator<Item = u32> {
         self.of_values.keys().copied()
     }
 
-    /// Number of values, 0 not counted.
+    /// Number of values, not counting 0.
     pub fn num_values(&self) -> usize {
         self.values().filter(|&value| value != 0).count()
     }
@@ -109,16 +109,16 @@ impl Parts {
         self.of_values.get(&value).copied().unwrap_or_default()
     }
 
-    /// All values with how they hang together, ascending.
+    /// All values with their connectivity, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Value)> {
         self.of_values.iter().map(|(&value, &of_value)| (value, of_value))
     }
 
     /// Whether the values are grey levels: many, most of them of scattered pixels.
     pub fn is_grey(&self) -> bool {
-        /// Values, the two most frequent not counted.
+        /// Minimum number of values, not counting the two most frequent.
         const MIN_LEVELS: usize = 5;
-        /// Pixels of a part, on average; the levels of a blurred edge are scattered along it.
+        /// Maximum mean number of pixels per part; the levels of a blurred edge are scattered along it.
         const MAX_MEAN_PX: f64 = 3.0;
         let mut values: Vec<Value> = self.of_values.values().copied().collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.area_px));
@@ -131,7 +131,7 @@ impl Parts {
             && effective >= 2.5 * levels.len() as f64
     }
 
-    /// Pixels of each part of the values that are asked for, ascending.
+    /// Number of pixels of each part of the selected values, ascending.
     pub fn areas(&self, is_asked: impl Fn(u32) -> bool) -> Vec<u64> {
         let parts = self.part_values.iter().zip(&self.areas);
         let mut areas: Vec<u64> = parts.filter(|&(&value, _)| is_asked(value)).map(|(_, &area)| area).collect();
@@ -149,8 +149,8 @@ impl Parts {
         boxes.into_iter().zip(&self.part_values).filter(|&(_, &of)| of == value).map(|(bbox, _)| bbox).collect()
     }
 
-    /// Labels `1..=n` for the parts that are kept, by first pixel, 0 elsewhere; `keep` is told the value of a part and its
-    /// pixels.
+    /// Labels `1..=n` for the parts that are kept, by first pixel, 0 elsewhere; `keep` receives the value and the size
+    /// of a part.
     pub fn labels(&self, keep: impl Fn(u32, u64) -> bool) -> Vec<u32> {
         let mut next = 0;
         let numbers: Vec<u32> = (self.part_values.iter().zip(&self.areas))
@@ -186,7 +186,7 @@ pub(crate) fn edges(map: &LabelMap) -> HashMap<(u32, u32), u64> {
     edges
 }
 
-/// Disjoint sets (Tarjan 1975), of which the first member leads.
+/// Disjoint sets (Tarjan 1975), represented by their first members.
 #[derive(Default)]
 struct Union(Vec<u32>);
 
@@ -208,7 +208,7 @@ impl Union {
         self.0[a.max(b)] = a.min(b) as u32;
     }
 
-    /// The number of the set of each member, by first member.
+    /// The index of each member's set, by first member.
     fn numbers(mut self) -> Vec<u32> {
         let mut numbers = vec![0; self.0.len()];
         let mut next = 0;

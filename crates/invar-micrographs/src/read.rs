@@ -1,8 +1,8 @@
-//! Image files to pixels: TIFF, OME-TIFF, PNG, JPEG, MRC, DM3 and DM4, told apart by content.
+//! Image files to pixels: TIFF, OME-TIFF, PNG, JPEG, MRC, DM3 and DM4, recognised by content.
 //!
-//! A file is opened once: every page is then known with its size, number type and pixel size, and every length that
-//! the headers claim has been held against the length of the file. Pixels come in bands from the top, so that a page
-//! of many GB needs the memory of a band.
+//! A file is opened once: then the size, number type and pixel size of every page are known, and every length that the
+//! headers claim has been checked against the length of the file. Pixels come in bands from the top, so that a page of
+//! many GB needs only the memory of a band.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ mod units;
 use palette::Purpose;
 use source::ByteSource;
 
-/// What a file is, by its content.
+/// The type of a file, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Format {
@@ -41,7 +41,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The name people know it by.
+    /// Its common name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiff => "TIFF",
@@ -61,12 +61,12 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// Rows of a page.
+/// Some rows of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Band {
-    /// The first of them, 0-based.
+    /// The first row, 0-based.
     pub first_row: u32,
-    /// How many.
+    /// Number of rows.
     pub num_rows: u32,
     /// Their pixels, `[num_rows, width, channels]`.
     pub samples: Samples,
@@ -83,7 +83,7 @@ pub struct ImageFile {
     pixels: Pixels,
 }
 
-/// Where the pixels of the pages lie.
+/// The location of the pixels of the pages.
 #[derive(Debug)]
 enum Pixels {
     Tiff(Vec<tiff::Layout>),
@@ -92,7 +92,7 @@ enum Pixels {
     Raw(Vec<raw::Plane>),
 }
 
-/// What a reader says of a file.
+/// What a reader finds out about a file.
 #[derive(Debug)]
 struct Opened {
     format: Format,
@@ -108,17 +108,17 @@ impl Opened {
     }
 }
 
-/// Opens an image file, whatever it is called, to look at: pages are upright, and of a palette the colours are handed over.
+/// Opens an image file, whatever its name, for viewing: pages are upright, and palettes are converted to colours.
 ///
 /// # Errors
-/// When it cannot be read, is no image that is read, contradicts itself or its own length, or uses a feature that is
-/// not read.
+/// If it cannot be read, is not a supported image, is inconsistent with itself or its own length, or uses an
+/// unsupported feature.
 pub fn open(path: &Path) -> Result<ImageFile, Error> {
     ImageFile::new(ByteSource::open(path)?, Purpose::Picture)
 }
 
-/// Opens an image file whose pixels are labels: as [`open`], but of a palette the indices are handed over, and grey of fewer
-/// than 8 bits as it is stored.
+/// Opens an image file whose pixels are labels: as [`open`], but for a palette the indices are returned, and grey
+/// values of fewer than 8 bits are unchanged.
 ///
 /// # Errors
 /// Those of [`open`].
@@ -143,7 +143,7 @@ impl ImageFile {
         Ok(Self { format, pages, left_out, notes, source, pixels })
     }
 
-    /// What it is.
+    /// Its format.
     pub fn format(&self) -> Format {
         self.format
     }
@@ -153,24 +153,24 @@ impl ImageFile {
         &self.pages
     }
 
-    /// Pages that are no pictures of their own: smaller copies, masks, labels of slides.
+    /// Pages that are not separate pictures: smaller copies, masks, labels of slides.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// What was decided in reading the file; of single pages, [`PageInfo::notes`] say it.
+    /// What was decided in reading the file; for single pages, see [`PageInfo::notes`].
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Hands over the pixels of a page (0-based) in bands from the top, each of about `max_pixels` pixels at most, but at
-    /// least of one row, or of one row of tiles.
+    /// Passes the pixels of a page (0-based) to `sink` in bands from the top, each of about `max_pixels` pixels at
+    /// most, but at least one row, or one row of tiles.
     ///
     /// # Errors
     /// Those of the file, and those of `sink`, which end the reading.
     ///
     /// # Panics
-    /// When there is no such page.
+    /// If there is no such page.
     pub fn read_bands(
         &mut self,
         page: usize,
@@ -184,7 +184,7 @@ impl ImageFile {
         turn::read_bands(&self.source, info, max_pixels, sink, |stored| self.read_stored(page, max_pixels, stored))
     }
 
-    /// The rows as they are stored.
+    /// The rows as stored.
     fn read_stored(
         &self,
         page: usize,
@@ -201,7 +201,7 @@ impl ImageFile {
     }
 }
 
-/// The orientation that EXIF data state.
+/// The orientation stated in EXIF data.
 fn exif_orientation(exif: &[u8]) -> Orientation {
     let number = image::metadata::Orientation::from_exif_chunk(exif).map_or(1, image::metadata::Orientation::to_exif);
     Orientation::of_tag(number.into())

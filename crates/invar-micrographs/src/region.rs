@@ -1,4 +1,4 @@
-//! Regions of a label map and what is measured on them, in pixels.
+//! Regions of a label map and their measures, in pixels.
 
 mod hull;
 mod measure;
@@ -22,7 +22,7 @@ pub struct LabelMap {
 /// A region and its measures, by the definitions of scikit-image's `regionprops`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Region {
-    /// Its label in the map; from 1.
+    /// Its label in the map; at least 1.
     pub label: u32,
     /// `[first row, first column, last row + 1, last column + 1]`, pixels.
     pub bbox_px: [u32; 4],
@@ -30,13 +30,13 @@ pub struct Region {
     pub area_px: u64,
     /// `[row, column]` of the mean pixel centre, pixels, from 0.
     pub centroid_px: [f64; 2],
-    /// Diameter of the circle of the same area.
+    /// Diameter of the circle of equal area.
     pub equivalent_diameter_px: f64,
-    /// Axes of the ellipse of the same second moments.
+    /// Axes of the ellipse with the same second moments.
     pub major_axis_px: f64,
     /// See `major_axis_px`.
     pub minor_axis_px: f64,
-    /// Of that ellipse.
+    /// Eccentricity of that ellipse.
     pub eccentricity: f64,
     /// Angle of the major axis to the row axis, counter-clockwise, radians in (-pi/2, pi/2].
     pub orientation_rad: f64,
@@ -44,13 +44,13 @@ pub struct Region {
     pub perimeter_px: f64,
     /// Area over the area of the convex hull.
     pub solidity: f64,
-    /// Of the raw pixel values; the mean of the channels. This and the next two are not a number without an image.
+    /// Mean of the raw pixel values, over the channels too. This and the next two are NaN without an image.
     pub mean_intensity: f64,
     /// Smallest.
     pub min_intensity: f64,
     /// Largest.
     pub max_intensity: f64,
-    /// Whether it reaches the edge of the image, so that its size is a lower bound.
+    /// Whether it touches the edge of the image, so that its size is a lower bound.
     pub touches_border: bool,
     /// Number of other regions it touches.
     pub num_neighbors: u32,
@@ -65,7 +65,7 @@ pub struct Neighbors {
     pub b: u32,
     /// Length of their common boundary: pairs of touching pixels, each an edge of a pixel.
     pub boundary_px: u64,
-    /// Those of them that lie beside each other: edges that stand upright, as high as a pixel; the others are as wide as one.
+    /// Those of them that are horizontally adjacent: vertical edges, as high as a pixel; the others are as wide as one.
     pub upright_px: u64,
 }
 

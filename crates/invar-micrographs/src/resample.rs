@@ -1,14 +1,14 @@
-//! Views out of stored pixels: any place, angle and scale, by one interpolation of the full-resolution source.
+//! Views from stored pixels: any place, angle and scale, by one interpolation of the full-resolution source.
 //!
 //! ```text
 //! stored pixels -> patch (f32, reflected edges, boxes of f x f pixels) -> fine grid (rotated, interpolated)
 //!               -> view (every ss-th point of the low-passed grid)     -> 0 .. 1 by the levels of the image
 //! ```
 //!
-//! Where a view has fewer pixels than what it shows, the grid is sampled `ss` times finer than the view and low-passed
-//! *along the axes of the view*, so that the blur of a view is the same at every angle and no network can tell the
-//! angle from it. Above a reduction of 4, boxes of source pixels are averaged first; at least 2 of the reduction stays
-//! with the filter of the view. Steps of whole pixels at multiples of 90 degrees copy pixels exactly.
+//! If a view has fewer pixels than what it shows, the grid is sampled `ss` times finer than the view and low-passed
+//! *along the axes of the view*, so that the blur of a view is the same at every angle and no network can recognise the
+//! angle from it. Above a reduction of 4, boxes of source pixels are averaged first; a reduction of at least 2 is left
+//! to the filter of the view. Steps of whole pixels at multiples of 90 degrees copy pixels exactly.
 
 mod decimate;
 mod grid;
@@ -24,13 +24,13 @@ use grid::Grid;
 use patch::Patch;
 pub(crate) use patch::Plane;
 
-/// How values between pixels are made.
+/// How values between pixels are interpolated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
-    /// Of the 2 x 2 pixels around. Faster, and blurs more.
+    /// From the surrounding 2 x 2 pixels. Faster, and blurs more.
     Bilinear,
-    /// Of the 4 x 4 pixels around (Catmull-Rom; Keys 1981, a = -1/2).
+    /// From the surrounding 4 x 4 pixels (Catmull-Rom; Keys 1981, a = -1/2).
     #[default]
     Bicubic,
 }
@@ -38,29 +38,29 @@ pub enum Interpolation {
 /// Where a view lies in its source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
-    /// `[row, column]` of the view's centre, source pixels; pixel centres are whole numbers.
+    /// `[row, column]` of the view's centre, in source pixels; pixel centres are integers.
     pub center_px: [f64; 2],
-    /// How far the source is turned counter-clockwise, degrees.
+    /// How far the source is rotated counter-clockwise, in degrees.
     pub angle_deg: f64,
-    /// Source pixels a view pixel, `[down, across]` the source; different where its pixels are not square.
+    /// Source pixels per view pixel, `[down, across]` the source; different if its pixels are not square.
     pub step_px: [f64; 2],
-    /// Whether left and right of the turned view are swapped.
+    /// Whether left and right of the rotated view are swapped.
     pub mirror: bool,
 }
 
-/// Which part of a view is looked at: the rest may stay empty.
+/// Which part of a view is used: the rest may stay empty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Extent {
     /// All of it.
     Square,
     /// The inscribed disc and this many view pixels around it.
     Disc {
-        /// Beyond the disc.
+        /// Margin beyond the disc.
         margin_px: f64,
     },
 }
 
-/// Normalised values reach this far beyond 0 and 1 before they are cut off.
+/// Normalised values may exceed 0 and 1 by this much before they are clipped.
 pub const CLIP: f32 = 0.5;
 
 impl Placement {
@@ -73,11 +73,11 @@ impl Placement {
     }
 }
 
-/// The view of `size_px` x `size_px` pixels at `placement`: `[channels, size, size]`, values by `levels`, cut off at
-/// [`CLIP`] beyond 0 and 1. Beyond its edges the source goes on as its mirror image.
+/// The view of `size_px` x `size_px` pixels at `placement`: `[channels, size, size]`, with values scaled by `levels`,
+/// clipped at [`CLIP`] beyond 0 and 1. Beyond its edges the source continues as its mirror image.
 ///
 /// # Panics
-/// When the source has no pixels, the view none, or the step is not a positive number.
+/// If the source or the view has no pixels, or the step is not a positive number.
 pub fn resample(
     image: ImageRef<'_>,
     levels: Levels,
@@ -124,7 +124,7 @@ pub(crate) fn resample_plane<P: Plane>(
     let coarse = down.max(across);
     // Boxes leave a reduction of at least 2 to the filter of the view.
     let boxes = (down.min(across) / 2.0).floor().max(1.0) as usize;
-    // A step of 1.125 is let through: the interpolation itself holds back what would alias.
+    // A step of 1.125 is accepted: the interpolation itself suppresses what would alias.
     let finer = ((coarse / boxes as f64) - 0.125).ceil().max(1.0) as usize;
     SCRATCH.with_borrow_mut(|scratch| {
         let Scratch { patch, decimator } = scratch;
@@ -141,7 +141,7 @@ pub(crate) fn resample_plane<P: Plane>(
     });
 }
 
-/// Buffers of a thread, so that nothing is allocated for a view but the view.
+/// Buffers of a thread, so that nothing is allocated for a view except the view.
 #[derive(Default)]
 struct Scratch {
     patch: Patch,

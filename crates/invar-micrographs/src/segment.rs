@@ -1,7 +1,7 @@
 //! Images to segments: the `[segment]` table of a recipe and what it does.
 //!
-//! Memory beside the image, in bytes a pixel: up to 52 for `grains`, about 16 for `watershed` and `otsu`, nothing for tiles. An
-//! image that needs more than the machine has is refused beforehand.
+//! Memory besides the image, in bytes per pixel: up to 52 for `grains`, about 16 for `watershed` and `otsu`, nothing
+//! for tiles. An image that needs more than the machine has is refused beforehand.
 
 mod agglomerate;
 mod boundary_graph;
@@ -31,22 +31,22 @@ pub use self::{
 };
 use crate::{Error, ImageRef, LabelMap, Levels, PixelsRef};
 
-/// How an image is divided: the `[segment]` table of a recipe, told apart by `method`.
+/// How an image is divided: the `[segment]` table of a recipe, distinguished by `method`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Segmentation {
-    /// `method = "grains"`: grains or particles, parted by what is measured on each image.
+    /// `method = "grains"`: grains or particles, separated by what is measured on each image.
     Grains(GrainsConfig),
-    /// `method = "watershed"`: grains that fill the image, parted by boundaries or by contrast.
+    /// `method = "watershed"`: grains that fill the image, separated by boundaries or by contrast.
     Watershed(WatershedConfig),
-    /// `method = "otsu"`: particles that are brighter or darker than what they lie on.
+    /// `method = "otsu"`: particles that are brighter or darker than their background.
     Otsu(OtsuConfig),
-    /// `method = "tiles"`: a grid of squares, where there are no grains. The grid is centred: what does not fill a tile
+    /// `method = "tiles"`: a grid of squares, for images without grains. The grid is centred: what does not fill a tile
     /// is left out at the edges, half on each side. An image smaller than a tile is one box.
     Tiles {
-        /// Side of a tile, pixels.
+        /// Side of a tile, in pixels.
         size_px: u32,
-        /// How far neighbouring tiles overlap, pixels; less than `size_px`.
+        /// Overlap of neighbouring tiles, in pixels; less than `size_px`.
         #[serde(default)]
         overlap_px: u32,
     },
@@ -56,11 +56,11 @@ pub enum Segmentation {
     Labels {},
 }
 
-/// Whether what is sought is darker or brighter than what is around it.
+/// Whether the objects are darker or brighter than their surroundings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Polarity {
-    /// Decided on each image.
+    /// Decided for each image.
     #[default]
     Auto,
     /// Darker.
@@ -72,14 +72,14 @@ pub enum Polarity {
 /// What an image was divided into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segments {
-    /// A label a pixel, `1..=n` without gaps; 0 is background.
+    /// One label per pixel, `1..=n` without gaps; 0 is background.
     Labels(LabelMap),
-    /// `[first row, first column, last row + 1, last column + 1]`, pixels; they may overlap.
+    /// `[first row, first column, last row + 1, last column + 1]`, in pixels; they may overlap.
     Boxes(Vec<[u32; 4]>),
 }
 
 impl Segmentation {
-    /// Name of the method, as in a recipe.
+    /// Name of the method in a recipe.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Grains(_) => "grains",
@@ -91,7 +91,7 @@ impl Segmentation {
         }
     }
 
-    /// Checks that the values can hold together.
+    /// Checks that the values are consistent.
     ///
     /// # Errors
     /// [`Error::Config`], naming the field, what is allowed and what was given.
@@ -114,12 +114,11 @@ impl Segmentation {
     }
 }
 
-/// Divides `image` as `config` says. The result does not depend on the number of threads.
+/// Divides `image` according to `config`. The result does not depend on the number of threads.
 ///
 /// # Errors
-/// [`Error::Config`] where a setting is out of range, the image has 2^32 - 1 pixels or more, or the method is `labels`, which
-/// has nothing to compute; [`invar_dataset::DatasetError::TooLarge`] where it takes
-/// more memory than there is.
+/// [`Error::Config`] if a setting is out of range, the image has at least 2^32 - 1 pixels, or the method is `labels`,
+/// which has nothing to compute; [`invar_dataset::DatasetError::TooLarge`] if it needs more memory than there is.
 ///
 /// # Panics
 /// If the number of values is not `channels * height * width`.
@@ -127,7 +126,7 @@ pub fn segment(image: ImageRef<'_>, levels: Levels, config: &Segmentation) -> Re
     segment_with_facts(image, levels, config).map(|(segments, _)| segments)
 }
 
-/// The same, with what was decided about the image where the method decides anything.
+/// The same, with what was decided about the image if the method decides anything.
 ///
 /// # Errors
 /// As [`segment`].
@@ -169,8 +168,8 @@ pub fn segment_with_facts(
     }
 }
 
-/// At most. Of `grains` most goes to the regions that are merged, some 300 bytes each, of which
-/// noise makes 120,000 a million pixels: measured on 4,000 x 4,000 pixels of it, ingest with `lines`; `steps` took 29.
+/// Upper bound. For `grains` most of it is for the merged regions, about 300 bytes each, of which noise gives 120,000
+/// per million pixels: measured on 4,000 x 4,000 pixels of it, ingested with `lines`; `steps` took 29.
 fn bytes_a_pixel(config: &Segmentation) -> usize {
     match config {
         Segmentation::Grains(_) => 52,
@@ -182,7 +181,7 @@ fn refusal(what: &str, expected: &str, found: impl ToString) -> Error {
     Error::Config { what: format!("segment: {what}"), expected: expected.into(), found: found.to_string() }
 }
 
-/// One value a pixel, `[height, width]`, 0 and 1 being the levels.
+/// One value per pixel, `[height, width]`, where 0 and 1 are the levels.
 #[derive(Clone, Debug)]
 pub(crate) struct Plane {
     pub width: usize,
@@ -222,7 +221,7 @@ impl Plane {
         sum
     }
 
-    /// Smallest and largest value; `(0, 0)` where there is none.
+    /// Smallest and largest value; `(0, 0)` if there is none.
     fn range(&self) -> (f32, f32) {
         let (low, high) =
             self.values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));

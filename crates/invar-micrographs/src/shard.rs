@@ -1,4 +1,4 @@
-//! Shard files: one image with the grains that were found on it, to be memory-mapped.
+//! Shard files: one image with the grains found in it, to be memory-mapped.
 //!
 //! ```text
 //! magic "INVGRAIN" | version u32 | pixel type u32 (0 u8, 1 u16, 2 f32) | width u32 | height u32 | channels u32 | grains u32
@@ -10,8 +10,8 @@
 //! edges              a u32 | b u32 | boundary u64 (px) | upright part of it u64 (px) for each pair of touching grains
 //! metadata           JSON: where the image came from, levels, pixel size, what was cropped
 //! ```
-//! All numbers are little-endian; each section begins at a multiple of 64 bytes, the gaps are zero. The pixels come first
-//! because their size is known before anything else: an image of many GB is streamed to where it stays.
+//! All numbers are little-endian; each section begins at a multiple of 64 bytes, the gaps are zero. The pixels come
+//! first because their size is known before anything else: an image of many GB is streamed to its final place.
 
 use std::collections::BTreeMap;
 
@@ -38,10 +38,10 @@ const ALIGNMENT: usize = 64;
 const GRAIN_BYTES: usize = 144;
 const EDGE_BYTES: usize = 24;
 
-/// Where the mask of a grain is that fills its bounding box.
+/// Offset for a grain without a mask, which fills its bounding box.
 pub(crate) const NO_MASK: u64 = u64::MAX;
 
-/// What a section holds; the discriminant is its place in the table.
+/// The content of a section; the discriminant is its position in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     Pixels,
@@ -53,12 +53,12 @@ enum Section {
 
 const NUM_SECTIONS: usize = 5;
 
-/// What is known of an image beside its pixels.
+/// The metadata of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     /// Unique in the dataset directory.
     pub name: String,
-    /// The file, as the user named it.
+    /// The file, as named by the user.
     pub source: String,
     /// Page of the file, 1-based.
     pub page: u32,
@@ -69,9 +69,9 @@ pub(crate) struct Metadata {
     pub sample_type: SampleType,
     pub levels: Levels,
     pub pixel_size: Option<PixelSize>,
-    /// Rows that were cut off at the bottom, in all.
+    /// Total number of rows cut off at the bottom.
     pub crop_bottom_px: u32,
-    /// Why, where a banner was detected.
+    /// Why, if a banner was detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub banner: Option<String>,
     /// Columns of the sample sheet.
@@ -80,7 +80,7 @@ pub(crate) struct Metadata {
     /// What was measured on the whole image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<ImageFacts>,
-    /// One class a region, 0 where it is unknown.
+    /// One class per region, 0 if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<u32>>,
 }
@@ -88,18 +88,18 @@ pub(crate) struct Metadata {
 /// The regions of an image and the bits of their masks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Masks {
-    /// Where in `bits` each region's mask begins; [`NO_MASK`] where it fills its box.
+    /// Where each region's mask begins in `bits`; [`NO_MASK`] if the region fills its box.
     pub offsets: Vec<u64>,
     pub bits: Vec<u8>,
 }
 
 impl Masks {
-    /// Of regions that fill their boxes.
+    /// For regions that fill their boxes.
     pub fn full(num_regions: usize) -> Self {
         Self { offsets: vec![NO_MASK; num_regions], bits: Vec::new() }
     }
 
-    /// Of the regions of a label map.
+    /// For the regions of a label map.
     pub fn of_labels(map: &crate::LabelMap, regions: &[Region]) -> Self {
         use rayon::prelude::*;
         let one = |region: &Region| -> Vec<u8> {
@@ -125,7 +125,7 @@ impl Masks {
     }
 }
 
-/// Bytes of the mask of a bounding box; the box must be ordered.
+/// Number of bytes for the mask of a bounding box; the box must be ordered.
 pub(crate) fn mask_bytes([top, left, bottom, right]: [u32; 4]) -> usize {
     ((u64::from(bottom - top) * u64::from(right - left)).div_ceil(8)) as usize
 }

@@ -1,10 +1,11 @@
-//! Synthetic micrographs of polycrystals, with the grain that each pixel belongs to: what the boundary network is trained on,
-//! and pictures whose grains are known for certain, to measure segmentations by.
+//! Synthetic micrographs of polycrystals, with the grain that each pixel belongs to: training data for the boundary
+//! network, and pictures with exactly known grains for evaluating segmentations.
 //!
-//! A picture is drawn at twice its size: grains of a Laguerre tessellation (Fan, Wu, Zhao and Lu, *Computational Materials
-//! Science* 29, 2004) on a warped plane; lines dark or bright along their boundaries, or steps of grey across them, or both; what
-//! is in grains and is no boundary (twins, lamellae, needles, scratches, pits); and then what the instrument adds: blur, uneven
-//! light, noise, JPEG. Everything follows from the seed and the number of the picture.
+//! A picture is drawn at twice its size: grains of a Laguerre tessellation (Fan, Wu, Zhao and Lu, *Computational
+//! Materials Science* 29, 2004) on a warped plane; lines dark or bright along their boundaries, or steps of grey across
+//! them, or both; features inside grains that are not boundaries (twins, lamellae, needles, scratches, pits); and then
+//! the effects of the instrument: blur, uneven light, noise, JPEG. Everything follows from the seed and the number of
+//! the picture.
 
 mod camera;
 mod draw;
@@ -30,21 +31,21 @@ use crate::{
     segment::{learned::BOUNDARY_PX, merge_small},
 };
 
-/// A picture and what is true of it.
+/// A picture and its ground truth.
 #[derive(Clone, Debug)]
 pub struct SyntheticMicrograph {
-    /// Pixels on a side.
+    /// Pixels per side.
     pub side_px: usize,
     /// Grey, `[side, side]`, 0 to 1 in steps of 1/255.
     pub grey: Vec<f32>,
-    /// What parts the grains.
+    /// What separates the grains.
     pub lines: Lines,
-    /// The grain that each pixel belongs to, `1..=n`; grains hang together, and have at least 12 pixels.
+    /// The grain that each pixel belongs to, `1..=n`; grains are connected, and have at least 12 pixels.
     pub labels: LabelMap,
     /// Whether the middle of a boundary is within 0.8 pixels, `[side, side]`.
     pub is_boundary: Vec<bool>,
-    /// How plain a boundary within 2 pixels is, 0 to 1, from the strength of its line and its step of grey before gaps, blur and
-    /// noise; 1 away from boundaries. `[side, side]`.
+    /// How visible a boundary within 2 pixels is, 0 to 1, from the strength of its line and its step of grey before
+    /// gaps, blur and noise; 1 away from boundaries. `[side, side]`.
     pub plainness: Vec<f32>,
 }
 
@@ -68,7 +69,7 @@ pub fn new_micrograph(kind: NewKind, side_px: usize, seed: u64, index: u64) -> S
     render(&mut draw, side_px, &specimen)
 }
 
-/// Grains of fewer pixels join a neighbour.
+/// Grains with fewer pixels are merged with a neighbour.
 const MIN_GRAIN_PX: u32 = 12;
 
 fn render(draw: &mut Draw, side_px: usize, specimen: &Specimen) -> SyntheticMicrograph {
@@ -95,7 +96,7 @@ fn render(draw: &mut Draw, side_px: usize, specimen: &Specimen) -> SyntheticMicr
     }
 }
 
-/// The sub-pixels of each pixel taken together by `f`.
+/// The sub-pixels of each pixel combined by `f`.
 fn pooled(values: &[f32], side: usize, f: fn(f32, f32) -> f32) -> Vec<f32> {
     let out = side / SCALE;
     (0..out * out)
@@ -106,7 +107,7 @@ fn pooled(values: &[f32], side: usize, f: fn(f32, f32) -> f32) -> Vec<f32> {
         .collect()
 }
 
-/// The pieces of the grains, numbered; small ones joined to a neighbour.
+/// The pieces of the grains, numbered; small ones are merged with a neighbour.
 fn label_map(cells: &Cells, side_px: usize) -> LabelMap {
     let grain = |i: usize| cells.grain[i / side_px * SCALE * cells.side + i % side_px * SCALE];
     let grains: Vec<u32> = (0..side_px * side_px).map(grain).collect();

@@ -1,4 +1,5 @@
-//! The views of a grain as it is embedded: upright, or turned and moved evenly, so that their mean ignores both.
+//! The views of a grain as it is embedded: unrotated, or rotated and shifted evenly, so that their mean is invariant to
+//! both.
 
 mod config;
 mod fields;
@@ -15,10 +16,10 @@ pub use maker::{Frame, Look, ViewMaker};
 
 use crate::{Error, Grain, GrainDataset};
 
-/// Angle between two of the rotations that an embedding must ignore, degrees.
+/// Angle between two of the rotations that an embedding must ignore, in degrees.
 const TURN_DEG: u32 = 15;
 
-/// Rotations that an embedding must ignore, without the one by 0.
+/// Number of rotations that an embedding must ignore, not counting the one by 0.
 const NUM_TURNS: usize = 360 / TURN_DEG as usize - 1;
 
 /// The views of grains for embedding.
@@ -30,10 +31,10 @@ pub struct GrainViews {
 }
 
 impl GrainViews {
-    /// Views of `grains`; `mirror` where pairs are mirrored, so that mirror images are the same to the encoder.
+    /// The views of `grains`; `mirror` if pairs are mirrored, so that mirror images are the same to the encoder.
     ///
     /// # Errors
-    /// When a setting cannot be, or an image does not fit to it: a field in micrometres and a pixel of unknown size,
+    /// If a setting is invalid, or an image does not fit it: a field in micrometres and a pixel of unknown size, or
     /// another number of channels than the first image.
     pub fn new(grains: Arc<GrainDataset>, view: &ViewConfig, config: EmbedConfig, mirror: bool) -> Result<Self, Error> {
         config.validate()?;
@@ -41,7 +42,7 @@ impl GrainViews {
         Ok(Self { grains, config, mirror, fields })
     }
 
-    /// Every view of a grain that is turned by `turn_deg` and then mirrored or not.
+    /// All views of a grain that is rotated by `turn_deg` and then mirrored or not.
     fn views_of(&self, grain: &Grain, turn_deg: f64, mirror: bool) -> Result<Vec<View>, DatasetError> {
         let rotations = self.config.rotations as usize;
         let places = self.fields.spread(grain, self.config.crops as usize, rotations)?;

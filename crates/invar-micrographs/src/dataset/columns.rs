@@ -9,16 +9,17 @@ use super::{Grain, GrainDataset};
 use crate::{PhysicalMeasures, Region};
 
 impl SampleTable for GrainDataset {
-    /// `id` (`image#label`), `source`, `key`, `image`, `page`, `label`; the box `bbox_top_px`, `bbox_left_px`, `bbox_bottom_px`,
-    /// `bbox_right_px` (the last two one past the end); `centroid_x_px`, `centroid_y_px` and in physical units
-    /// `centroid_x_um`, `centroid_y_um` (from the centre of the upper left pixel, y downwards); area, diameter of the circle
-    /// of the same area, perimeter and axes in pixels and micrometres; `aspect_ratio` (major over minor axis; null for a
-    /// line), `orientation_deg` (major axis to the horizontal, counter-clockwise, in (-90, 90]), `eccentricity`, `solidity`,
-    /// `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`, `num_neighbors`, `pixel_size_nm` (of pixels that
-    /// are not square, the side of the square of their area),
-    /// `pixel_size_source`, `class` (null without a class map); then the columns of the sample sheet. Without a pixel size,
-    /// everything in micrometres is null. Where it is known, `aspect_ratio`, `orientation_deg` and `eccentricity` are those of the
-    /// specimen, which on pixels that are not square are others than those of the grid; see [`crate::Region::in_um`].
+    /// `id` (`image#label`), `source`, `key`, `image`, `page`, `label`; the box `bbox_top_px`, `bbox_left_px`,
+    /// `bbox_bottom_px`, `bbox_right_px` (the last two one past the end); `centroid_x_px`, `centroid_y_px` and in
+    /// physical units `centroid_x_um`, `centroid_y_um` (from the centre of the upper left pixel, y downwards); area,
+    /// diameter of the circle of equal area, perimeter and axes in pixels and micrometres; `aspect_ratio` (major over
+    /// minor axis; null for a line), `orientation_deg` (major axis to the horizontal, counter-clockwise, in (-90, 90]),
+    /// `eccentricity`, `solidity`, `mean_intensity`, `min_intensity`, `max_intensity` (raw), `touches_border`,
+    /// `num_neighbors`, `pixel_size_nm` (for non-square pixels, the side of a square of equal area),
+    /// `pixel_size_source`, `class` (null without a class map); then the columns of the sample sheet. Without a pixel
+    /// size, everything in micrometres is null. If it is known, `aspect_ratio`, `orientation_deg` and `eccentricity`
+    /// are those of the specimen, which for non-square pixels differ from those of the grid; see
+    /// [`crate::Region::in_um`].
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let grains: Vec<Grain> = range.clone().map(|index| self.grain(index)).collect();
         let keys = range.map(|index| i64::try_from(self.key(index)).ok()).collect();
@@ -34,7 +35,7 @@ impl SampleTable for GrainDataset {
         Shortcuts { suspects, group: "image".into() }
     }
 
-    /// Mean size and shape of the grains, of unknown pixel size in pixels alone.
+    /// Mean size and shape of the grains; in pixels only if the pixel size is unknown.
     fn group_figures(&self) -> GroupFigures {
         let mean =
             |name: &str, column: &str| GroupFigure::new(name, FigureRule::Mean { column: column.into(), weight: None });
@@ -82,7 +83,7 @@ fn named_columns(grains: &[Grain], keys: Vec<Option<i64>>) -> Vec<Column> {
     add("minor_axis_px", real(&|g| Some(g.region().minor_axis_px)));
     add("major_axis_um", um(&|p| p.major_axis_um));
     add("minor_axis_um", um(&|p| p.minor_axis_um));
-    // Of the specimen where its scale is known, else of the grid.
+    // Of the specimen if its scale is known, else of the grid.
     let ellipse = |of_grid: &dyn Fn(&Region) -> f64, of_specimen: &dyn Fn(&PhysicalMeasures) -> f64| -> Vec<f64> {
         let value = |(grain, physical): (&Grain, &Option<PhysicalMeasures>)| {
             physical.as_ref().map_or_else(|| of_grid(grain.region()), of_specimen)

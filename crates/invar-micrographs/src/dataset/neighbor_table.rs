@@ -5,9 +5,9 @@ use invar_dataset::{Column, ColumnData};
 use super::{GrainDataset, StoredImage};
 
 impl GrainDataset {
-    /// The pairs of grains that touch, as columns `image`, `a`, `b` (labels), `boundary_px` (pairs of touching pixels) and
-    /// `boundary_um` (the length of the edges between them; null where the pixel size is unknown), some `block_rows` rows at a
-    /// time; at least one block, without rows where nothing touches.
+    /// The pairs of grains that touch, as columns `image`, `a`, `b` (labels), `boundary_px` (pairs of touching pixels)
+    /// and `boundary_um` (the length of the edges between them; null if the pixel size is unknown), about `block_rows`
+    /// rows at a time; at least one block, without rows if nothing touches.
     pub fn neighbor_blocks(&self, block_rows: usize) -> impl Iterator<Item = Vec<Column>> {
         let mut next = 0;
         std::iter::from_fn(move || {

@@ -10,24 +10,24 @@ pub enum TestLines {
     Horizontal(usize),
     /// Evenly spaced columns.
     Vertical(usize),
-    /// Diagonals both ways, evenly spaced, so many each way.
+    /// Diagonals in both directions, evenly spaced, this many in each.
     Diagonal(usize),
     /// The three concentric circles of Abrams, diameters 3 : 2 : 1, as large as fit.
     Circles,
 }
 
-/// What one test line met.
+/// What one test line crossed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Intercepts {
-    /// Its length, micrometres.
+    /// Its length, in micrometres.
     pub length_um: f64,
-    /// Boundaries between two grains that it crosses. On a straight line that is the number of grains it runs through with
-    /// the cut ones at its ends counted half.
+    /// Boundaries between two grains that it crosses. On a straight line that is the number of grains it passes
+    /// through, with the cut ones at its ends counted as half.
     pub count: u64,
 }
 
 /// Runs test lines over `map`. Background between two grains is their boundary, and counts once; background between
-/// parts of one grain is none.
+/// parts of one grain does not count.
 pub fn intercepts(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Intercepts> {
     let run = |path: &Path| {
         let (length_um, labels) = path.trace(map, pixel_size);
@@ -46,12 +46,13 @@ fn paths(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Path> {
         TestLines::Horizontal(n) => even(n, height).map(|y| Path::line([0.0, y], [width - 1.0, y])).collect(),
         TestLines::Vertical(n) => even(n, width).map(|x| Path::line([x, 0.0], [x, height - 1.0])).collect(),
         TestLines::Diagonal(n) => {
-            // Start columns of lines that fall to the right, left of the image too; short ones in the corners left out.
+            // Start columns of lines that run to the right, including those left of the image; short ones in the
+            // corners are left out.
             let short = width.min(height) / 2.0;
             even(n, width + height - 2.0 * short).flat_map(|s| diagonals(s + short - height, width, height)).collect()
         }
         TestLines::Circles => {
-            // Circles on the specimen: where pixels are not square, ellipses on the grid.
+            // Circles on the specimen: if pixels are not square, ellipses on the grid.
             let tall = pixel_size.y_nm / pixel_size.x_nm;
             let radius = (width - 1.0).min((height - 1.0) * tall) / 2.0;
             let center = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
@@ -61,10 +62,10 @@ fn paths(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<Path> {
     }
 }
 
-/// Lengths, in micrometres, of the whole chords that test lines cut from grains: stretches of one label that begin and end
-/// on the line, boundary pixels left out, the cut ones at both ends dropped. This is what the NIST grain-size tools list; for
-/// the E112 number take [`intercepts`], which do not lose the width of the boundaries and the long chords at the ends.
-/// Circles have no ends, and each of their chords is a stretch of the circle.
+/// Lengths, in micrometres, of the whole chords that test lines cut from grains: stretches of one label that begin and
+/// end on the line, with boundary pixels left out and the cut ones at both ends dropped. This is what the NIST
+/// grain-size tools list; for the E112 number use [`intercepts`], which do not lose the width of the boundaries and the
+/// long chords at the ends. Circles have no ends, and each of their chords is a stretch of the circle.
 pub fn chords_um(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec<f64> {
     let chords = |path: &Path| {
         let (length_um, labels) = path.trace(map, pixel_size);
@@ -82,7 +83,7 @@ pub fn chords_um(map: &LabelMap, pixel_size: PixelSize, lines: TestLines) -> Vec
     paths(map, pixel_size, lines).iter().flat_map(chords).collect()
 }
 
-/// The line `x = start + y` as far as it lies on the image, and its mirror image.
+/// The part of the line `x = start + y` on the image, and its mirror image.
 fn diagonals(start: f64, width: f64, height: f64) -> [Path; 2] {
     let (top, bottom) = ((-start).max(0.0), (width - 1.0 - start).min(height - 1.0));
     let (from, to) = ([start + top, top], [start + bottom, bottom]);
@@ -102,8 +103,8 @@ impl Path {
         Self::Line(from, to)
     }
 
-    /// Stretches of fewer samples are steps of the pixel grid: where a slanting line meets a boundary of nearly its own
-    /// slope, the two staircases cross again and again. Rows and columns have none.
+    /// Shorter stretches are steps of the pixel grid: where a slanted line meets a boundary of nearly the same slope,
+    /// the two staircases cross again and again. Rows and columns have none.
     fn least_stretch(&self) -> usize {
         match self {
             Self::Line(from, to) if from[0] == to[0] || from[1] == to[1] => 1,
@@ -149,11 +150,11 @@ impl Path {
     }
 }
 
-/// Samples of a circle.
+/// Number of samples of a circle per pixel.
 const SAMPLES_A_PIXEL: usize = 4;
 
-/// Changes from one grain to another, background and stretches shorter than `least` skipped; from the last to the first
-/// too where `closed`.
+/// Changes from one grain to another, skipping background and stretches shorter than `least`; if `closed`, also from
+/// the last to the first.
 fn crossings(labels: &[u32], least: usize, closed: bool) -> u64 {
     let (mut first, mut last, mut count) = (0, 0, 0);
     for stretch in labels.chunk_by(|a, b| a == b).filter(|stretch| stretch[0] != 0 && stretch.len() >= least) {
@@ -168,8 +169,8 @@ fn crossings(labels: &[u32], least: usize, closed: bool) -> u64 {
     count + u64::from(closed && first != last)
 }
 
-/// Grain size from test lines, of one image or of many; `None` where they cross nothing. Lines weigh by their length, and
-/// each counts as a field. Over the three circles of one image that is few: take lines, or several images.
+/// Grain size from test lines, of one image or of many; `None` if they cross nothing. Lines are weighted by their
+/// length, and each counts as a field. The three circles of one image are few: use lines, or several images.
 pub fn grain_size_by_intercepts(lines: &[Intercepts]) -> Option<GrainSize> {
     let count: u64 = lines.iter().map(|line| line.count).sum();
     if count == 0 {
@@ -180,7 +181,7 @@ pub fn grain_size_by_intercepts(lines: &[Intercepts]) -> Option<GrainSize> {
     let (density, spread) = statistics(&densities, &weights);
     let number = |length_um: f64| -6.643_856 * (length_um / 1000.0).log10() - 3.288;
     let mean = 1.0 / density;
-    // The interval of the density, carried over to its inverse to first order.
+    // The interval of the density, transferred to its inverse to first order.
     let spread = spread.map(|(deviation, half)| (deviation / density * mean, half / density * mean));
     let half = spread.map(|(_, half)| half);
     Some(GrainSize {

@@ -6,26 +6,27 @@ use crate::{LabelMap, PixelSize};
 /// Grains counted in a rectangle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlanimetricField {
-    /// Grains wholly inside.
+    /// Grains completely inside.
     pub num_inside: u64,
-    /// Grains that the edge cuts, those at a corner left out.
+    /// Grains cut by the edge, except those at a corner.
     pub num_cut: u64,
     /// Grains at a corner.
     pub num_corner: u64,
-    /// Area, square millimetres.
+    /// Area, in square millimetres.
     pub area_mm2: f64,
 }
 
 impl PlanimetricField {
-    /// Grains in the field: those inside whole, those cut half, those at a corner a quarter (Saltykov's rectangle; on a
-    /// circle Jeffries counts the cut ones half alike).
+    /// Number of grains in the field: those inside count fully, cut ones half, those at a corner a quarter (Saltykov's
+    /// rectangle; on a circle Jeffries counts all cut ones as half).
     pub fn count(&self) -> f64 {
         self.num_inside as f64 + self.num_cut as f64 / 2.0 + self.num_corner as f64 / 4.0
     }
 }
 
-/// Cuts `map` into `per_side` x `per_side` fields and counts grains in each. E112 wants some 50 grains a field and 3
-/// fields or more; one image then has a confidence interval of its own. Background belongs to the area: boundary lines do.
+/// Cuts `map` into `per_side` x `per_side` fields and counts grains in each. E112 requires about 50 grains per field
+/// and at least 3 fields; one image then has a confidence interval of its own. Background is part of the area: so are
+/// boundary lines.
 pub fn planimetric_fields(map: &LabelMap, pixel_size: PixelSize, per_side: usize) -> Vec<PlanimetricField> {
     let per_side = per_side.max(1);
     let cuts = |length: usize| -> Vec<usize> { (0..=per_side).map(|i| i * length / per_side).collect() };
@@ -57,7 +58,7 @@ fn count(map: &LabelMap, pixel_size: PixelSize, [top, left, bottom, right]: [usi
     PlanimetricField { num_inside: number(0), num_cut: number(1), num_corner: number(2), area_mm2: area_nm2 * 1e-12 }
 }
 
-/// Grain size from counts, of one image or of many; `None` without fields or grains. Fields weigh by their area.
+/// Grain size from counts, of one image or of many; `None` without fields or grains. Fields are weighted by their area.
 pub fn grain_size_by_counting(fields: &[PlanimetricField]) -> Option<GrainSize> {
     let count: f64 = fields.iter().map(PlanimetricField::count).sum();
     if count <= 0.0 {

@@ -4,56 +4,58 @@ use serde::{Deserialize, Serialize};
 
 use super::Orientation;
 
-/// Something that a person should know of how a file or a page was read. `Display` says it in a sentence without a stop.
+/// Something a person should know about how a file or a page was read. `Display` gives a sentence without a final
+/// period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Note {
-    /// The page was turned upright, as its tag says, and as viewers show it.
+    /// The page was turned upright, according to its tag, as in image viewers.
     Turned {
-        /// What the tag says.
+        /// The orientation in the tag.
         orientation: Orientation,
     },
-    /// The pixels are indices of a palette; its colours are handed over. As a label mask the indices are.
+    /// The pixels are indices of a palette; its colours are returned. For a label mask, the indices are.
     Palette,
-    /// Bytes that the format calls signed are taken as unsigned, because the header speaks of values above 127.
+    /// Bytes that the format defines as signed are read as unsigned, because the header mentions values above 127.
     UnsignedBytes {
-        /// The least value, as the header has it.
+        /// The smallest value, according to the header.
         min: f64,
         /// The largest.
         max: f64,
     },
-    /// Columns and rows of the file are not x and y: the pixels are as stored, and so is the order of the pixel sizes.
+    /// Columns and rows of the file are not x and y: the pixels are returned as stored, and so is the order of the
+    /// pixel sizes.
     Axes {
         /// The axis that runs along a row: 'x', 'y' or 'z'.
         columns: char,
         /// The axis that runs down a column.
         rows: char,
     },
-    /// Only the width of a pixel is stated; pixels are taken as square.
+    /// Only the width of a pixel is stated; pixels are assumed to be square.
     SquarePixels,
-    /// The file speaks of more pictures than it holds.
+    /// The file claims more pictures than it holds.
     FewerPictures {
-        /// What the description says.
+        /// The number in the description.
         said: u64,
-        /// What is there.
+        /// The actual number.
         found: u64,
     },
     /// Only the first frame of an animation or a collection is read.
     FirstFrame {
-        /// How many there are.
+        /// The number of frames.
         num_frames: u64,
     },
-    /// The chain of directories leads nowhere behind the last page.
+    /// The chain of directories leads nowhere after the last page.
     BrokenChain {
-        /// Where it leads, byte.
+        /// The byte offset it leads to.
         offset: u64,
     },
-    /// A part of the file that is no picture was left out.
+    /// A part of the file that is not a picture was left out.
     NoPicture {
         /// What it is.
         what: String,
     },
-    /// The page looks like another one made smaller, but the file does not say so.
+    /// The page looks like a smaller copy of another, but the file does not say so.
     LooksLikeCopy {
         /// The larger page, 1-based in the file.
         of: u32,
@@ -86,7 +88,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// A page of a file that is no picture of its own and was left out.
+/// A page of a file that is not a separate picture and was left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Its number in the file, 1-based.
@@ -99,7 +101,7 @@ pub struct LeftOut {
     pub what: Preview,
 }
 
-/// What a page that is no picture of its own is.
+/// What a page that is not a separate picture is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preview {

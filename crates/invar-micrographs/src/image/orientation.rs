@@ -1,17 +1,19 @@
 use serde::{Deserialize, Serialize};
 
-/// How the stored rows and columns of a picture lie: tag 274 of TIFF and of EXIF (TIFF 6.0, section 8), 1 to 8.
+/// How the stored rows and columns of a picture are oriented: tag 274 of TIFF and of EXIF (TIFF 6.0, section 8), 1 to
+/// 8.
 ///
-/// 1 is upright; 2 mirrored; 3 turned by 180 degrees; 4 upside down; 5 to 8 are those with rows and columns exchanged.
+/// 1 is upright; 2 mirrored; 3 rotated by 180 degrees; 4 upside down; 5 to 8 are the same with rows and columns
+/// exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Orientation(u8);
 
 impl Orientation {
-    /// The first row is the uppermost, the first column the leftmost.
+    /// The first row is at the top, the first column at the left.
     pub const UPRIGHT: Self = Self(1);
 
-    /// The orientation of that number; upright where it is none, as all readers have it.
+    /// The orientation with that number; upright if it is invalid, as in all readers.
     pub fn of_tag(number: u64) -> Self {
         match number {
             2..=8 => Self(number as u8),
@@ -24,7 +26,7 @@ impl Orientation {
         self.0
     }
 
-    /// Whether nothing has to be turned.
+    /// Whether nothing needs to be turned.
     pub fn is_upright(self) -> bool {
         self == Self::UPRIGHT
     }

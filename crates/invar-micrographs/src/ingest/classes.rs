@@ -1,11 +1,11 @@
-//! Class maps: what each pixel is known to be (a phase map of electron backscatter diffraction, an annotation), and what
-//! each grain is then: the class that most of its pixels have.
+//! Class maps: the known class of each pixel (a phase map from electron backscatter diffraction, an annotation), from
+//! which each grain gets the class of most of its pixels.
 
 use std::collections::HashMap;
 
 use crate::{LabelMap, Region};
 
-/// The class of each region of a label map; 0 where most pixels have none.
+/// The class of each region of a label map; 0 if most of its pixels have none.
 pub(super) fn of_labels(regions: &[Region], labels: &LabelMap, classes: &LabelMap) -> Vec<u32> {
     let mut counts: HashMap<(u32, u32), u64> = HashMap::new();
     for (&label, &class) in labels.labels.iter().zip(&classes.labels).filter(|&(&label, _)| label > 0) {
@@ -34,7 +34,7 @@ pub(super) fn of_boxes(regions: &[Region], classes: &LabelMap) -> Vec<u32> {
     regions.iter().map(|region| of_box(region.bbox_px)).collect()
 }
 
-/// The larger count; of equal ones the lower class, so that the order of counting does not matter.
+/// The one with the larger count; the lower class of equal ones, so that the order of counting does not matter.
 fn better(a: (u64, u32), b: (u64, u32)) -> (u64, u32) {
     if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a }
 }
@@ -52,7 +52,7 @@ mod tests {
         let labels = map(&[1, 1, 2, 2, 1, 0, 2, 2]);
         let classes = map(&[5, 5, 7, 0, 3, 9, 7, 0]);
         let regions = crate::regions(&labels, None);
-        // Two pixels each of 7 and of none in the second: the lower.
+        // In the second, two pixels of 7 and two of none: the lower.
         assert_eq!(of_labels(&regions, &labels, &classes), [5, 0]);
         let boxes = crate::regions_of_boxes(
             &[[0, 0, 2, 4], [1, 1, 2, 2]],

@@ -1,4 +1,5 @@
-//! Which files an ingest reads, what the sample sheet says of them, which mask is whose, and what images are called.
+//! Which files an ingest reads, their metadata from the sample sheet, which mask belongs to which image, and the names
+//! of images.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,22 +19,22 @@ mod walk;
 
 pub(super) use names::names;
 
-/// An image file and what is said of it.
+/// An image file and its metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ImageInput {
     pub path: PathBuf,
     pub mask: Option<PathBuf>,
     pub classes: Option<PathBuf>,
-    /// How the mask is read, where the sheet says so.
+    /// How the mask is read, if the sheet says so.
     pub mask_kind: Option<MaskKind>,
     pub pixel_size_nm: Option<f64>,
     pub columns: BTreeMap<String, Value>,
 }
 
-/// What an ingest reads.
+/// The inputs of an ingest.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// All image files in order: as they were given, those of a directory sorted by path.
+    /// All image files in order: as given, those of a directory sorted by path.
     pub sources: Vec<ImageInput>,
     /// What was left out and why, in sentences.
     pub notes: Vec<String>,
@@ -42,13 +43,13 @@ pub(super) struct Resolved {
 /// Finds all image files.
 ///
 /// # Errors
-/// When nothing is found, or the sheet or the masks do not fit.
+/// If nothing is found, or the sheet or the masks do not fit.
 pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Result<Resolved, Error> {
     let mut left_out = LeftOut::default();
     let mut files = Vec::new();
     for path in &inputs.paths {
         let found = walk::expand(path, out, &mut left_out)?;
-        // What lies in a directory is judged by its name; what was named is wanted.
+        // Files in a directory are judged by their names; explicitly named files are always used.
         files.extend(if path.is_dir() { walk::without_maps(found, &mut left_out) } else { found });
     }
     let mut seen = HashSet::new();
@@ -86,7 +87,7 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
     Ok(Resolved { sources, notes })
 }
 
-/// Without what is the mask or the class map of another image: the sheet may name files by names of their own.
+/// Removes files that are the mask or the class map of another image: the sheet may give them any names.
 fn without_maps_of_others(mut sources: Vec<ImageInput>) -> Vec<ImageInput> {
     let maps: HashMap<Identity, PathBuf> = sources
         .iter()
@@ -99,7 +100,7 @@ fn without_maps_of_others(mut sources: Vec<ImageInput>) -> Vec<ImageInput> {
     sources
 }
 
-/// For the fuzz target: a sheet without other inputs, and one that says more of an image.
+/// For the fuzz target: a sheet without other inputs, and one with metadata for an image.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_sheet(bytes: &[u8]) {
     let image = ImageInput { path: "a.tif".into(), ..ImageInput::default() };

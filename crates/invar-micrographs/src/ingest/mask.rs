@@ -1,4 +1,4 @@
-//! Masks and class maps that were made elsewhere: checked against their image, and read as what they are.
+//! Masks and class maps that were made elsewhere: checked against their image, and interpreted.
 
 use std::path::Path;
 
@@ -8,26 +8,26 @@ use crate::{Error, ImageFile, LabelMap, MaskFacts, MaskKind, MaskReading, Place,
 mod grey;
 mod kind;
 
-/// A mask and the place in the image that it is of.
+/// A mask and the image that it belongs to.
 pub(super) struct MaskFile<'a> {
     pub path: &'a Path,
-    /// The image, as messages name it.
+    /// The image, as named in messages.
     pub image: &'a str,
-    /// Page of the image, from 0.
+    /// Page of the image, 0-based.
     pub page: usize,
-    /// Pages of the image.
+    /// Number of pages of the image.
     pub num_pages: usize,
-    /// `[height, width]` of the image, after it was cropped.
+    /// `[height, width]` of the cropped image.
     pub size: [u32; 2],
-    /// Rows that were cropped.
+    /// Number of rows that were cropped.
     pub cropped_px: u32,
 }
 
-/// How masks are to be read.
+/// How to read masks.
 #[derive(Clone, Copy)]
 pub(super) struct How<'a> {
     pub kind: MaskKind,
-    /// Values that are no grains; empty for 0 and what is found to be background.
+    /// Values that are not grains; empty for 0 and what is detected as background.
     pub background: &'a [u32],
 }
 
@@ -35,7 +35,7 @@ pub(super) struct How<'a> {
 #[derive(Debug, PartialEq)]
 pub(super) struct Grains {
     pub map: LabelMap,
-    /// The value that each pixel had, where grains of several classes were told apart by connection.
+    /// The original value of each pixel, if grains of several classes were separated by connectivity.
     pub classes: Option<LabelMap>,
     pub facts: MaskFacts,
 }
@@ -44,8 +44,8 @@ impl MaskFile<'_> {
     /// The values of the page that belongs to the page of the image: the same one, or the only one.
     ///
     /// # Errors
-    /// When the file cannot be read, is no mask, has another number of pages, or another size. A mask of the size before the
-    /// image was cropped is cropped as well.
+    /// If the file cannot be read, is not a mask, has another number of pages, or another size. A mask with the size of
+    /// the uncropped image is cropped as well.
     pub fn values(&self) -> Result<LabelMap, Error> {
         let (mut file, page) = self.open()?;
         if file.pages()[page].is_lossy {
@@ -59,8 +59,8 @@ impl MaskFile<'_> {
     /// The grains of that page.
     ///
     /// # Errors
-    /// Those of [`Self::values`]; [`Error::Unsupported`] for a picture in grey levels that cannot be parted into black and
-    /// white.
+    /// Those of [`Self::values`]; [`Error::Unsupported`] for a picture in grey levels that cannot be separated into
+    /// black and white.
     pub fn grains(&self, how: How<'_>) -> Result<Grains, Error> {
         let (mut file, page) = self.open()?;
         let is_lossy = file.pages()[page].is_lossy;
@@ -117,7 +117,7 @@ impl MaskFile<'_> {
     }
 }
 
-/// Parts of class maps are specks where the median part is so many times larger.
+/// Parts of class maps are specks if the median part is this many times larger.
 const SPECKS_A_MEDIAN: u64 = 50;
 
 /// A picture instead of a mask.
@@ -182,7 +182,8 @@ fn grains(mut map: LabelMap, how: How<'_>, is_lossy: bool) -> Result<Grains, Gre
     }
 }
 
-/// Makes the values of `background` 0, and 0 another value where it is none of them; says which: `(0, its new value)`.
+/// Sets the values of `background` to 0, and 0 to another value if it is not one of them; returns which: `(0, its new
+/// value)`.
 fn set_background(map: &mut LabelMap, background: &[u32]) -> (u32, u32) {
     let zero = match background.contains(&0) {
         true => 0,
@@ -198,7 +199,7 @@ fn set_background(map: &mut LabelMap, background: &[u32]) -> (u32, u32) {
     (0, zero)
 }
 
-/// For the fuzz target: every reading of a mask, of which every label is one of `1..=n` where it was parted.
+/// For the fuzz target: every reading of a mask, in which every label is one of `1..=n` if it was divided into parts.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_mask(bytes: &[u8]) {
     let Some((&width, labels)) = bytes.split_first() else { return };

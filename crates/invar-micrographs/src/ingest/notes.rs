@@ -1,11 +1,11 @@
-//! What was decided in reading the image files: a sentence for each kind of decision, with the first file that it was made of.
+//! What was decided in reading the image files: one sentence per kind of decision, with the first file it applies to.
 
 use std::mem::{Discriminant, discriminant};
 
 use super::page::Task;
 use crate::{ImageFile, LeftOut, Note, Preview};
 
-/// What is said of a file as a whole.
+/// Notes about a file as a whole.
 #[derive(Debug, Default)]
 pub(super) struct OfFile {
     left_out: Vec<LeftOut>,
@@ -25,7 +25,7 @@ enum Kind {
     Note(Discriminant<Note>),
 }
 
-/// A sentence for each kind, in the order in which they first came up.
+/// One sentence per kind, in the order of first occurrence.
 pub(super) fn sentences(tasks: &[Task<'_>]) -> Vec<String> {
     let mut kinds: Vec<(Kind, u64, String)> = Vec::new();
     let mut add = |kind: Kind, sentence: &dyn Fn() -> String| match kinds.iter_mut().find(|(other, ..)| *other == kind)

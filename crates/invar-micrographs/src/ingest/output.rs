@@ -1,4 +1,4 @@
-//! What a dataset of micrographs is made of: shards, label maps and tables, and what it is made from.
+//! What a dataset of micrographs consists of: shards, label maps and tables, and what it is made from.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use crate::{DatasetFacts, Error, ImageFacts, IngestConfig, Inputs, facts::DOMAIN
 /// A finished page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
-    /// Its number among the pages of all files.
+    /// Its index among the pages of all files.
     pub number: usize,
-    /// `None` where it was left out on request.
+    /// `None` if it was skipped on request.
     pub shard: Option<Shard>,
-    /// Why it was left out.
+    /// Why it was skipped.
     pub skipped: Option<String>,
-    /// Image and mask, with the first page of a file.
+    /// Image and mask, recorded with the first page of a file.
     pub inputs: Vec<Input>,
-    /// What the manifest says of the image; `None` where it was left out.
+    /// The manifest's facts about the image; `None` if it was skipped.
     pub facts: Option<ImageFacts>,
-    /// The label map beside the shard.
+    /// The label map next to the shard.
     pub labels: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn labels_file(name: &str) -> String {
     format!("{LABELS}/{name}.tif")
 }
 
-/// The picture of what was found on image `name`, likewise.
+/// The picture of the segmentation of image `name`, likewise.
 pub(super) fn picture_file(name: &str) -> String {
     format!("{SEGMENTED}/{name}.png")
 }

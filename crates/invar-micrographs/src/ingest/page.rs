@@ -23,12 +23,12 @@ use crate::{
     shard::{Metadata, ShardWriter, StoredType},
 };
 
-/// Test lines of each direction for the intercept method.
+/// Number of test lines in each direction for the intercept method.
 const LINES: usize = 10;
 
-/// A page that is to be taken in.
+/// A page to be ingested.
 pub(super) struct Task<'a> {
-    /// Among the pages of all files.
+    /// Index among the pages of all files.
     pub number: usize,
     pub source: &'a ImageInput,
     /// 0-based.
@@ -37,7 +37,7 @@ pub(super) struct Task<'a> {
     /// Unique in the dataset.
     pub name: String,
     pub info: PageInfo,
-    /// With the first page of a file.
+    /// Notes on the file, with its first page.
     pub of_file: OfFile,
 }
 
@@ -53,12 +53,12 @@ impl Task<'_> {
         }
     }
 
-    /// As messages name it.
+    /// Its description in messages.
     pub(super) fn described(&self) -> String {
         self.place().to_string()
     }
 
-    /// Who says how large a pixel is: the user, then the sample sheet, then the file.
+    /// The size of a pixel: from the user, then the sample sheet, then the file.
     fn pixel_size(&self, config: &IngestConfig) -> Option<PixelSize> {
         let square = |nm: f64, source| PixelSize { x_nm: nm, y_nm: nm, source };
         let user = config.pixel_size_nm.map(|nm| square(nm, PixelSizeSource::User));
@@ -72,7 +72,7 @@ impl Task<'_> {
 /// Reads the page, and writes its shard and its label map into `out`.
 ///
 /// # Errors
-/// Those of the file and its mask, those of the output, and the user's wish to stop.
+/// Those of the file and its mask, those of the output, and cancellation.
 pub(super) fn ingest_page(
     task: &Task<'_>,
     output: &Output,
@@ -148,7 +148,7 @@ fn write_pixels(task: &Task<'_>, output: &Output, progress: &dyn Progress) -> Re
     }
 }
 
-/// Cuts off what the user says, else a banner that is found; rows and why.
+/// Cuts off what the user requested, or else a banner that is found; returns the number of rows and the reason.
 fn crop(task: &Task<'_>, writer: &mut ShardWriter, config: &IngestConfig) -> Result<(u32, Option<String>), Error> {
     let height = task.info.height;
     if config.crop_bottom_px > 0 {
@@ -162,7 +162,7 @@ fn crop(task: &Task<'_>, writer: &mut ShardWriter, config: &IngestConfig) -> Res
         writer.crop(height - config.crop_bottom_px)?;
         return Ok((config.crop_bottom_px, None));
     }
-    // A mask says what is looked at.
+    // A mask defines what is looked at.
     if !config.detect_banner || task.source.mask.is_some() {
         return Ok((0, None));
     }
@@ -178,14 +178,14 @@ fn crop(task: &Task<'_>, writer: &mut ShardWriter, config: &IngestConfig) -> Res
     }
 }
 
-/// What is on an image.
+/// What was found on an image.
 struct Found {
     map: Option<LabelMap>,
     measured: Measured,
-    /// One a region, where there is a class map.
+    /// One per region, if there is a class map.
     classes: Option<Vec<u32>>,
     mask: Option<MaskFacts>,
-    /// What was decided, where something was.
+    /// What was decided, if anything was.
     segmentation: Option<GrainFacts>,
 }
 
@@ -255,7 +255,7 @@ fn find(
     }
 }
 
-/// Makes the regions of fewer than `min_area_px` pixels background.
+/// Turns regions of fewer than `min_area_px` pixels into background.
 fn drop_small(map: &mut LabelMap, min_area_px: u64) {
     let mut areas = std::collections::HashMap::new();
     for &label in &map.labels {
@@ -268,7 +268,7 @@ fn drop_small(map: &mut LabelMap, min_area_px: u64) {
     }
 }
 
-/// `labels/NAME.tif`, which napari opens as labels; its path inside the dataset directory.
+/// Writes `labels/NAME.tif`, which napari opens as labels; returns its path inside the dataset directory.
 fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<String, Error> {
     let file = output::labels_file(name);
     let path = out.join(&file);
@@ -279,7 +279,7 @@ fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<String, Error>
     Ok(file)
 }
 
-/// What the manifest says of an image.
+/// The manifest's facts about an image.
 fn facts(
     task: &Task<'_>,
     found: &Found,
@@ -316,13 +316,13 @@ fn facts(
     }
 }
 
-/// ASTM grain-size numbers where the grains fill the image; loose particles have none.
+/// ASTM grain-size numbers if the grains fill the image; loose particles have none.
 fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Option<GrainSizes> {
     let covered: u64 = regions.iter().map(|region| region.area_px).sum();
     if regions.len() < 2 || covered * 2 < map.labels.len() as u64 {
         return None;
     }
-    // Fields of some 50 grains, as E112 wants them, but four of them if possible, for a confidence interval.
+    // Fields of about 50 grains, as E112 requires, but four of them if possible, for a confidence interval.
     let per_side = if regions.len() < 8 { 1 } else { ((regions.len() as f64 / 50.0).sqrt() as usize).clamp(2, 6) };
     let fields = crate::planimetric_fields(map, pixel_size, per_side);
     let lines = [TestLines::Horizontal(LINES), TestLines::Vertical(LINES)];
@@ -334,7 +334,8 @@ fn grain_size(map: &LabelMap, pixel_size: PixelSize, regions: &[Region]) -> Opti
     })
 }
 
-/// G with the threshold over and times 1.25: a mean intercept that is longer by a factor lowers G by 6.64 of its logarithm.
+/// G with the threshold divided and multiplied by 1.25: a mean intercept longer by a factor lowers G by 6.64 times its
+/// logarithm.
 fn numbers_moved(sizes: &GrainSizes, segmentation: Option<&GrainFacts>) -> Option<[f64; 2]> {
     let [over, here, times] = segmentation?.intercepts_px;
     let (number, here) = (sizes.intercept?.number, here?);

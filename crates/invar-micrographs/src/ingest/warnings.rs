@@ -7,7 +7,7 @@ use invar_dataset::manifest::Input;
 use super::{inputs::ImageInput, notes, page::Task};
 use crate::{GrainFacts, GrainKind, ImageFacts, MaskReading, PixelSize};
 
-/// What a person should know before these images are compared with each other.
+/// What a person should know before comparing these images with each other.
 pub(super) fn of_images(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String> {
     let mut warnings = notes::sentences(tasks);
     let sizes: Vec<PixelSize> = images.iter().filter_map(|image| image.pixel_size).collect();
@@ -47,7 +47,7 @@ pub(super) fn of_images(images: &[ImageFacts], tasks: &[Task<'_>]) -> Vec<String
     warnings
 }
 
-/// A sentence where files that were given as different images hold the same bytes.
+/// A sentence if files given as different images hold the same bytes.
 pub(super) fn of_copies(sources: &[ImageInput], inputs: &[Input]) -> Option<String> {
     let mut seen = HashSet::new();
     // The images come before masks and sheet.
@@ -63,7 +63,7 @@ pub(super) fn of_copies(sources: &[ImageInput], inputs: &[Input]) -> Option<Stri
     ))
 }
 
-/// A sentence for each way in which masks were read that deserves a look, with the first of them.
+/// A sentence for each way of reading masks that should be checked, with the first of them.
 fn mask_warnings(images: &[ImageFacts]) -> Vec<String> {
     let mut by_reading: Vec<(MaskReading, usize, String)> = Vec::new();
     for (image, mask) in images.iter().filter_map(|image| Some((image, image.mask.as_ref()?))) {
@@ -78,7 +78,7 @@ fn mask_warnings(images: &[ImageFacts]) -> Vec<String> {
     by_reading.into_iter().map(|(_, count, first)| likewise(count, first)).collect()
 }
 
-/// A sentence where images were taken for different things: a set of one kind would have been cut by two measures.
+/// A sentence if images were segmented in different ways: a set of one kind would have been cut by two measures.
 fn several_kinds(images: &[ImageFacts]) -> Option<String> {
     let mut kinds: Vec<(GrainKind, usize, &str)> = Vec::new();
     for (image, found) in chosen(images) {
@@ -113,12 +113,12 @@ fn doubts(images: &[ImageFacts]) -> Vec<String> {
     by_doubt.into_iter().map(|(_, count, first)| likewise(count, first)).collect()
 }
 
-/// Images that something was decided about.
+/// Images for which something was decided.
 fn chosen(images: &[ImageFacts]) -> impl Iterator<Item = (&ImageFacts, &GrainFacts)> {
     images.iter().filter_map(|image| Some((image, image.segmentation.as_ref()?)))
 }
 
-/// The first of several things that are alike.
+/// The first of several similar cases, with their number.
 fn likewise(count: usize, first: String) -> String {
     match count {
         1 => first,

@@ -2,16 +2,16 @@ use std::path::Path;
 
 use crate::{Error, ImageFile, LabelMap, Place, Samples, read};
 
-/// Pixels of a band.
+/// Pixels per band.
 const BAND_PX: u64 = 1 << 22;
 
-/// Reads page `page` (from 1) of a label mask (Cellpose, StarDist, ilastik, or our own): any image format that is read,
-/// integers of 8 to 64 bits or floating-point numbers that are whole; one value a pixel, or several that are equal. Labels
-/// stay as they are, 0 being background.
+/// Reads page `page` (1-based) of a label mask (from Cellpose, StarDist, ilastik, or our own): any supported image
+/// format, with integers of 8 to 64 bits or floating-point numbers that are whole; one value per pixel, or several
+/// equal ones. Labels are unchanged, 0 being background.
 ///
 /// # Errors
-/// Those of [`crate::open`]; [`Error::Corrupt`] for a page that is not there, and for a label that is negative, no whole number
-/// or 2^32 and more, naming the pixel; [`Error::Unsupported`] for a mask in colour.
+/// Those of [`crate::open`]; [`Error::Corrupt`] for a page that does not exist, and for a label that is negative, not a
+/// whole number, or at least 2^32, naming the pixel; [`Error::Unsupported`] for a mask in colour.
 pub fn read_label_map(path: impl AsRef<Path>, page: u32) -> Result<LabelMap, Error> {
     let path = path.as_ref();
     let mut file = read::open_labels(path)?;
@@ -27,7 +27,7 @@ pub fn read_label_map(path: impl AsRef<Path>, page: u32) -> Result<LabelMap, Err
     }
 }
 
-/// The labels of page `index` (from 0) of an open file.
+/// The labels of page `index` (0-based) of an open file.
 pub(crate) fn of_page(file: &mut ImageFile, path: &Path, index: usize) -> Result<LabelMap, Error> {
     let info = &file.pages()[index];
     let (width, height, channels) = (info.width as usize, info.height as usize, usize::from(info.channels));
@@ -42,7 +42,7 @@ pub(crate) fn of_page(file: &mut ImageFile, path: &Path, index: usize) -> Result
 
 /// A pixel of a band that has no label.
 enum Bad {
-    /// Its value is none.
+    /// Its value is not a label.
     Value { pixel: usize, found: f64 },
     /// Its channels differ.
     Colour,
@@ -88,9 +88,9 @@ fn append(samples: &Samples, channels: usize, labels: &mut Vec<u32>) -> Result<(
 
 /// A number that may be a label.
 trait Value: Copy + PartialEq {
-    /// As a label, where it is one.
+    /// The label, if it is one.
     fn label(self) -> Option<u32>;
-    /// As messages show it.
+    /// The number shown in messages.
     fn number(self) -> f64;
 }
 

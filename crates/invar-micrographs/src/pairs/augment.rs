@@ -1,4 +1,4 @@
-//! What may happen to the intensities of a view between two looks through an instrument.
+//! How the intensities of a view may vary between two exposures of an instrument.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::resample::CLIP;
 
-/// Strengths, as drawn for one view; `None` where an effect does not happen. In the order of application.
+/// Strengths, as drawn for one view; `None` if an effect is not applied. In the order of application.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augmentation {
     /// Standard deviation of a Gaussian blur, view pixels.
@@ -21,7 +21,7 @@ pub struct Augmentation {
     pub gamma: Option<f64>,
     /// Factor about mid-grey.
     pub contrast: Option<f64>,
-    /// What is added.
+    /// Offset added.
     pub brightness: Option<f64>,
     /// Photons at intensity 1.
     pub photons: Option<f64>,
@@ -33,7 +33,7 @@ impl Augmentation {
     /// Draws strengths.
     pub(super) fn draw(config: &AugmentConfig, rng: &mut Rng) -> Self {
         let mut effect = |effect: Effect, draw: fn([f64; 2], &mut Rng) -> f64| {
-            // Both numbers are always drawn, so that one setting does not change what is drawn for the others.
+            // Both numbers are always drawn, so that one setting does not affect the draws for the others.
             let (happens, strength) = (seed::uniform(rng) < effect.probability, draw(effect.range, rng));
             happens.then_some(strength)
         };
@@ -47,15 +47,15 @@ impl Augmentation {
         }
     }
 
-    /// How far a pixel is looked at from, pixels.
+    /// Distance from which a pixel is influenced, in pixels.
     pub fn reach_px(&self) -> f64 {
         self.blur_px.map_or(0.0, |sigma| blur_radius(sigma) as f64)
     }
 
-    /// Changes the planes `[channels, size, size]` of a view; noise comes from `rng`.
+    /// Applies the effects to the planes `[channels, size, size]` of a view; noise comes from `rng`.
     ///
     /// # Panics
-    /// When the values are no whole planes.
+    /// If the values are not whole planes.
     pub fn apply(&self, values: &mut [f32], size: usize, rng: &mut Rng) {
         assert!(values.len().is_multiple_of(size * size), "{} values in planes of {size} x {size}", values.len());
         if let Some(sigma) = self.blur_px.filter(|&sigma| sigma > 0.0) {
@@ -106,7 +106,7 @@ fn blur_radius(sigma: f64) -> usize {
     (3.0 * sigma).ceil() as usize
 }
 
-/// Convolves a plane with a Gaussian, sampled and cut off at three standard deviations; edges are mirrors.
+/// Convolves a plane with a Gaussian, truncated at three standard deviations; edges are mirrors.
 fn blur(plane: &mut [f32], size: usize, sigma: f64) {
     // A radius of several views would only average them once more.
     let radius = blur_radius(sigma).min(8 * size);
@@ -143,7 +143,7 @@ fn add_both(sums: &mut [f32], left: &[f32], right: &[f32], weight: f32) {
     }
 }
 
-/// The power of what lies between 0 and 1; beyond them the curve goes on with slope 1.
+/// The power for values between 0 and 1; beyond them the curve continues with slope 1.
 #[multiversion(targets("x86_64+avx2"))]
 fn raise(values: &mut [f32], exponent: f32) {
     for value in values {
@@ -152,11 +152,12 @@ fn raise(values: &mut [f32], exponent: f32) {
     }
 }
 
-/// `x^exponent` within 1e-5 of its value, for `x` of 0 to 1 and exponents that leave it above 2^-126: eight at a time where
-/// `powf` does one. The logarithm is `2 artanh((m - 1) / (m + 1))` of the mantissa, the exponential Taylor's.
+/// `x^exponent` to within 1e-5 of its value, for `x` from 0 to 1 and exponents that keep it above 2^-126: eight in the
+/// time `powf` takes for one. The logarithm is `2 artanh((m - 1) / (m + 1))` of the mantissa, the exponential a Taylor
+/// series.
 #[inline(always)]
 fn power(x: f32, exponent: f32) -> f32 {
-    /// Of the square root of 1/2: mantissas lie within a factor of sqrt(2) of 1.
+    /// Bits of the square root of 1/2: mantissas lie within a factor of sqrt(2) of 1.
     const ROOT: i32 = 0x3f35_04f3;
     /// Adding it to a number rounds that, and leaves the bits of the exponent of 2 to its power at the end.
     const ROUND: f32 = 12_582_912.0 + 127.0;
@@ -182,8 +183,8 @@ fn count_photons(values: &mut [f32], photons: f32, rng: &mut Rng) {
     }
 }
 
-/// Standard normal, nearly: the sum of eight uniform 16-bit numbers, whose mean and variance are exact, whose kurtosis
-/// is 2.85 and which ends at 4.9 standard deviations.
+/// Approximately standard normal: the sum of eight uniform 16-bit numbers, whose mean and variance are exact, whose
+/// kurtosis is 2.85 and which ends at 4.9 standard deviations.
 #[inline(always)]
 pub(crate) fn normal(rng: &mut Rng) -> f32 {
     let sum = |word: u64| {
@@ -191,7 +192,7 @@ pub(crate) fn normal(rng: &mut Rng) -> f32 {
         (pairs & 0xffff_ffff) + (pairs >> 32)
     };
     let total = (sum(rng.next_u64()) + sum(rng.next_u64())) as i32;
-    // Eight numbers from 0 to m = 65535, of mean m / 2 and variance m (m + 2) / 12 each.
+    // Eight numbers from 0 to m = 65535, each with mean m / 2 and variance m (m + 2) / 12.
     const DEVIATION: f64 = 53_509.919_921;
     (total - 4 * 65_535) as f32 * (1.0 / DEVIATION) as f32
 }
@@ -207,7 +208,7 @@ fn poisson(mean: f32, rng: &mut Rng) -> f32 {
     }
     let mut point = seed::uniform(rng) as f32;
     let (mut number, mut probability) = (0.0, (-mean).exp());
-    // 100 is far beyond what any mean below 20 gives; it ends the loop where rounding has used up the probability.
+    // 100 is far beyond what any mean below 20 gives; it ends the loop when rounding has used up the probability.
     while point >= probability && number < 100.0 {
         point -= probability;
         number += 1.0;
@@ -269,7 +270,7 @@ mod tests {
         }
     }
 
-    // Closed form: a wave of frequency w comes out of a Gaussian blur with exp(-sigma^2 w^2 / 2) of its amplitude.
+    // Closed form: a wave of frequency w is damped by a Gaussian blur to exp(-sigma^2 w^2 / 2) of its amplitude.
     #[test]
     fn blur_damps_a_wave() {
         let (size, sigma) = (64, 1.5);
@@ -306,7 +307,7 @@ mod tests {
         }
         let contrast = Augmentation { contrast: Some(1.5), brightness: Some(0.1), ..Augmentation::default() };
         assert!((apply(contrast, 0.7) - (0.5 + 0.3 + 0.1)).abs() < 1e-6);
-        // Cut off.
+        // Clipped.
         assert_eq!(apply(contrast, 5.0), 1.5);
         assert_eq!(apply(Augmentation::default(), 0.123), 0.123);
     }

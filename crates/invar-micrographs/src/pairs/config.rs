@@ -1,4 +1,4 @@
-//! The recipe of a pair source, and its checks.
+//! The configuration of a pair source, and its checks.
 //!
 //! ```toml
 //! [source.pairs]
@@ -19,19 +19,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, views::refuse};
 
-/// How pairs are drawn (`[source.pairs]`). Each of the two views is jittered on its own.
+/// How pairs are drawn (`[source.pairs]`). Each of the two views is jittered separately.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GrainPairsConfig {
-    /// Views are turned by an angle from minus to plus this, degrees; 180 is the whole circle.
+    /// Views are rotated by an angle between minus and plus this, in degrees; 180 is the whole circle.
     pub max_angle_deg: f64,
-    /// The field is scaled by a factor in this range, drawn log-uniformly; above 1 more is seen.
+    /// The field is scaled by a factor in this range, drawn log-uniformly; above 1 more is visible.
     pub scale: [f64; 2],
-    /// The field of `rotations` is moved by up to this part of its side.
+    /// The field of `rotations` is shifted by up to this fraction of its side.
     pub max_shift: f64,
     /// Whether half of the views are mirrored. Off by default: chirality can be real.
     pub mirror: bool,
-    /// What is done to the intensities.
+    /// How the intensities are varied.
     pub augment: AugmentConfig,
     /// The kinds of pairs, mixed by weight.
     pub kinds: Vec<PairKindConfig>,
@@ -54,7 +54,7 @@ impl Default for GrainPairsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum PairKindConfig {
-    /// The same place, turned twice.
+    /// The same place, rotated twice.
     Rotations(RotationsConfig),
     /// Two places of the same region.
     Crops(CropsConfig),
@@ -88,18 +88,18 @@ impl Default for CropsConfig {
     }
 }
 
-/// What is done to the intensities of a view, which are 0 to 1 between the levels of its image; in this order. An effect
-/// that is left out keeps its default, one of probability 0 is off.
+/// How the intensities of a view are varied, which are 0 to 1 between the levels of its image; in this order. An effect
+/// that is not given keeps its default, one with probability 0 is off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
-    /// Standard deviation of a Gaussian blur, view pixels.
+    /// Standard deviation of a Gaussian blur, in view pixels.
     pub blur_px: Effect,
     /// Exponent of the intensity, drawn log-uniformly; above 1 darkens.
     pub gamma: Effect,
     /// Factor about mid-grey, drawn log-uniformly.
     pub contrast: Effect,
-    /// What is added.
+    /// Offset added.
     pub brightness: Effect,
     /// Mean number of photons (electrons, counts) at intensity 1, drawn log-uniformly, for Poisson noise.
     pub photons: Effect,
@@ -137,7 +137,7 @@ impl Default for AugmentConfig {
 }
 
 impl AugmentConfig {
-    /// Nothing is done.
+    /// No effect.
     pub fn none() -> Self {
         let off = |effect: Effect| Effect { probability: 0.0, ..effect };
         let Self { blur_px, gamma, contrast, brightness, photons, noise } = Self::default();
@@ -161,7 +161,7 @@ impl PairKindConfig {
         }
     }
 
-    /// As the recipe spells it.
+    /// Its name in a recipe.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Rotations(_) => "rotations",

@@ -1,4 +1,4 @@
-//! A pair in words, for a person who wants to see what is drawn.
+//! Describes a pair in words, to show what is drawn.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use invar_dataset::{Dataset as _, DatasetError, seed};
 use super::{DrawnView, GrainPairs};
 
 impl GrainPairs {
-    /// The pair that [`PairSource::pair`](invar_dataset::PairSource::pair) gives for `(index, seed)`, as text: the kind,
-    /// and of each view its middle, what it shows, the angle and what was done to the intensities.
+    /// The pair that [`PairSource::pair`](invar_dataset::PairSource::pair) returns for `(index, seed)`, as text: the
+    /// kind, and for each view its centre, what it shows, the angle and how the intensities were varied.
     ///
     /// # Errors
     /// As `pair`.
     ///
     /// # Panics
-    /// When `index >= len()`.
+    /// If `index >= len()`.
     pub fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
         let grain = self.grains.get(index)?;
         let (kind, views) = self.draw(index, &grain, &mut seed::rng(seed, index as u64))?;

@@ -14,7 +14,7 @@ mod tags;
 
 use tags::Tag;
 
-/// The pictures but the thumbnails; the planes of a stack are pages.
+/// The pictures except the thumbnails; the planes of a stack are pages.
 pub(crate) fn open(source: &ByteSource, format: Format) -> Result<Opened, Error> {
     let (root, big_endian) = tags::read(source, format == Format::Dm4)?;
     let list = root.get("ImageList").ok_or_else(|| source.corrupt("the tag ImageList", "a list of images", "none"))?;
@@ -120,7 +120,7 @@ impl Image<'_> {
         Ok(self.dimensions()?.len() < 2)
     }
 
-    /// Columns, rows, and the product of what is beyond.
+    /// Columns, rows, and the product of the other dimensions.
     fn size(&self) -> Result<(u32, u32, u64), Error> {
         let sizes = self.dimensions()?;
         let [width, height, rest @ ..] = sizes.as_slice() else {

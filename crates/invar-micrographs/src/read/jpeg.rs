@@ -1,5 +1,5 @@
-//! JPEG (ITU T.81), decoded by the crate `image`, after a look of our own at the coded data: the decoder goes on where they
-//! are damaged, and leaves the rest grey.
+//! JPEG (ITU T.81), decoded by the crate `image`, after our own check of the coded data: the decoder continues where
+//! they are damaged, and leaves the rest grey.
 
 use std::io::Cursor;
 
@@ -16,10 +16,10 @@ mod check;
 
 pub(crate) use check::{Damage, check};
 
-/// More than the Huffman codes of a baseline JPEG can shrink anything.
+/// More than the Huffman codes of a baseline JPEG can compress anything.
 const MAX_RATIO: u64 = 1100;
 
-/// What the header says.
+/// The content of the header.
 pub(crate) fn open(source: &ByteSource) -> Result<PageInfo, Error> {
     let bytes = source.bytes_at(0, source.len(), "the file")?;
     let segments = Segments::read(&bytes).map_err(|expected| Error::Truncated {
@@ -64,7 +64,7 @@ pub(crate) fn open(source: &ByteSource) -> Result<PageInfo, Error> {
     Ok(page.turned(segments.orientation))
 }
 
-/// Decodes the whole and hands the stored rows over in bands.
+/// Decodes the whole image and passes on the stored rows in bands.
 pub(crate) fn read_bands(
     source: &ByteSource,
     info: &PageInfo,
@@ -98,14 +98,14 @@ fn decoder(source: &ByteSource, bytes: Vec<u8>) -> Result<JpegDecoder<Cursor<Vec
     JpegDecoder::new(Cursor::new(bytes)).map_err(|error| undecodable(source, error))
 }
 
-/// What the segments before and between the scans say.
+/// The content of the segments before and between the scans.
 struct Segments {
     num_colours: u8,
     orientation: Orientation,
 }
 
 impl Segments {
-    /// Walks over the segments to the end marker; what is missing else.
+    /// Walks over the segments to the end marker; otherwise returns what is missing.
     fn read(bytes: &[u8]) -> Result<Self, &'static str> {
         let mut segments = Self { num_colours: 0, orientation: Orientation::UPRIGHT };
         let mut rest = &bytes[2..];

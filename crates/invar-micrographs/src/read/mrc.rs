@@ -1,4 +1,4 @@
-//! MRC2014 and its forebears: a header of 1024 bytes, an extended header, then slices.
+//! MRC2014 and its predecessors: a header of 1024 bytes, an extended header, then slices.
 //! <https://www.ccpem.ac.uk/mrc-format/mrc2014/>
 
 use crate::{
@@ -15,7 +15,7 @@ const HEADER_BYTES: u64 = 1024;
 const IMOD_STAMP: i32 = 1_146_047_817;
 const AXES: [char; 3] = ['x', 'y', 'z'];
 
-/// A stack's slices, from the first.
+/// The slices of a stack, from the first.
 pub(crate) fn open(source: &ByteSource) -> Result<Opened, Error> {
     let mut head = [0; HEADER_BYTES as usize];
     source.read_at(0, &mut head, "the MRC header")?;
@@ -60,9 +60,9 @@ pub(crate) fn open(source: &ByteSource) -> Result<Opened, Error> {
 fn stored(source: &ByteSource, header: &Header<'_>, notes: &mut Vec<Note>) -> Result<Stored, Error> {
     let (min, max) = (header.float(19), header.float(20));
     Ok(match header.int(3) {
-        // IMOD wrote unsigned bytes in mode 0 before the standard said signed, and says so in a flag.
+        // IMOD wrote unsigned bytes in mode 0 before the standard defined them as signed, and indicates that in a flag.
         0 if header.is_of_imod() && header.int(39) & 1 == 0 => Stored::As(SampleType::U8),
-        // So did other old programs, and only the range of the values tells (as ITK and Bio-Formats read it).
+        // So did other old programs, and only the range of the values shows it (as in ITK and Bio-Formats).
         0 if !header.is_of_imod() && min >= 0.0 && max > f64::from(i8::MAX) && max <= f64::from(u8::MAX) => {
             notes.push(Note::UnsignedBytes { min, max });
             Stored::As(SampleType::U8)
@@ -79,7 +79,7 @@ fn stored(source: &ByteSource, header: &Header<'_>, notes: &mut Vec<Note>) -> Re
     })
 }
 
-/// By the machine stamp, or where that is not one, by what makes sense of the mode.
+/// By the machine stamp, or if it is invalid, by which order gives a valid mode.
 fn is_big_endian(head: &[u8]) -> bool {
     match head[212..214] {
         [0x11, 0x11] => true,
@@ -119,8 +119,8 @@ impl Header<'_> {
         if sorted == [1, 2, 3] { [self.int(16) as usize - 1, self.int(17) as usize - 1] } else { [0, 1] }
     }
 
-    /// The cell over its sampling, of the axes that columns and rows run along; programs that do not know it write 0 or a
-    /// negative cell.
+    /// The cell over its sampling, for the axes that columns and rows run along; programs that do not know it write 0
+    /// or a negative cell.
     fn pixel_size(&self) -> Option<PixelSize> {
         let [x_nm, y_nm] =
             self.axes().map(|axis| self.float(10 + axis) / f64::from(self.int(7 + axis)) * NM_PER_ANGSTROM);

@@ -6,18 +6,18 @@ use roxmltree::{Document, Node};
 
 use crate::{Note, PixelSize, PixelSizeSource, read::units};
 
-/// What is said of the pages of a file.
+/// Metadata of the pages of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Ome {
-    /// By number of the directory in the main chain, from 0.
+    /// By index of the directory in the main chain, from 0.
     pages: BTreeMap<u64, OmePage>,
-    /// What holds for every page that is not listed: known where the file has one image only.
+    /// Applies to every page that is not listed: known only if the file has one image.
     only: OmePage,
-    /// Pages that are said to be in this file.
+    /// Number of pages said to be in this file.
     num_said: u64,
 }
 
-/// What is said of a page.
+/// Metadata of a page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OmePage {
     pub(crate) name: Option<String>,
@@ -27,8 +27,8 @@ pub(crate) struct OmePage {
 }
 
 impl Ome {
-    /// Reads the description of the first page; nothing where it is no OME-XML. `file_name` picks this file out of a
-    /// set, `num_pages` bounds the list.
+    /// Reads the description of the first page; empty if it is not OME-XML. `file_name` picks this file out of a set,
+    /// `num_pages` limits the list.
     pub(crate) fn parse(description: &str, file_name: &str, num_pages: u64) -> Option<Self> {
         let description = description.trim();
         if !description.ends_with("OME>") {
@@ -50,12 +50,12 @@ impl Ome {
         Some(ome)
     }
 
-    /// What is said of a directory, counted from 0.
+    /// The metadata of a directory, counted from 0.
     pub(crate) fn page(&self, index: u64) -> OmePage {
         self.pages.get(&index).unwrap_or(&self.only).clone()
     }
 
-    /// Where the description speaks of more directories of this file than there are.
+    /// A note if the description mentions more directories of this file than there are.
     pub(crate) fn missing_pictures(&self, num_pages: u64) -> Option<Note> {
         (self.num_said > num_pages).then_some(Note::FewerPictures { said: self.num_said, found: num_pages })
     }
@@ -68,7 +68,7 @@ struct Pixels<'a> {
     pixel_size: Option<PixelSize>,
     is_square_assumed: bool,
     channel_names: Vec<Option<&'a str>>,
-    /// Sizes by `DimensionOrder`, the fastest first: letters of Z, C and T.
+    /// Sizes by `DimensionOrder`, fastest first: letters of Z, C and T.
     dimensions: [(char, u64); 3],
 }
 
@@ -80,7 +80,7 @@ impl<'a> Pixels<'a> {
             let unit = node.attribute(format!("PhysicalSize{axis}Unit").as_str()).unwrap_or("µm");
             Some(size * units::nanometres(unit)?)
         };
-        // The height may be left out; what is there but no length is no length of the other side either.
+        // The height may be missing; one that is present but not a length is not the width either.
         let is_square_assumed = node.attribute("PhysicalSizeY").is_none();
         let y_nm = if is_square_assumed { length("X") } else { length("Y") };
         let pixel_size = length("X").zip(y_nm).and_then(|(x, y)| PixelSize::new(x, y, PixelSizeSource::Ome));
@@ -101,7 +101,7 @@ impl<'a> Pixels<'a> {
         OmePage { name: None, pixel_size: self.pixel_size, is_square_assumed: self.is_square_assumed }
     }
 
-    /// Says which directory holds which plane; how many directories the file must have then.
+    /// Records which directory holds which plane; returns how many directories the file must then have.
     fn list(&self, pages: &mut BTreeMap<u64, OmePage>, file_name: &str, num_pages: u64) -> u64 {
         let mut num_said = 0;
         for data in children(self.node, "TiffData") {
@@ -134,7 +134,7 @@ impl<'a> Pixels<'a> {
         plane
     }
 
-    /// Image, channel, and place in the stack, as far as there is more than one.
+    /// Image, channel, and position in the stack, if there is more than one.
     fn describe(&self, plane: u64) -> OmePage {
         let mut parts: Vec<String> =
             self.image_name.filter(|name| !name.is_empty()).map(Into::into).into_iter().collect();
@@ -153,7 +153,7 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// Children by local name: the namespace carries the version of the schema.
+/// Children by local name: the namespace contains the version of the schema.
 fn children<'a>(node: Node<'a, 'a>, name: &'static str) -> impl Iterator<Item = Node<'a, 'a>> {
     node.children().filter(move |child| child.tag_name().name() == name)
 }

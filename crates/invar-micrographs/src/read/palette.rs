@@ -1,14 +1,14 @@
-//! Palettes, for TIFF and PNG alike: as a picture the colours are handed over, or grey where all colours are grey; as
-//! a label mask the indices are.
+//! Palettes, for TIFF and PNG alike: for a picture the colours are returned, or grey if all colours are grey; for a
+//! label mask the indices are.
 
 use crate::{Error, Samples};
 
-/// What a file is opened for.
+/// The purpose for which a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To look at: what the pixels look like.
+    /// Viewing: what the pixels look like.
     Picture,
-    /// To tell pixels apart: the numbers that are stored.
+    /// Identifying pixels: the stored numbers.
     Labels,
 }
 
@@ -23,12 +23,12 @@ impl Palette {
         Self { colours }
     }
 
-    /// 1 where all colours are grey, else 3.
+    /// 1 if all colours are grey, else 3.
     pub(crate) fn channels(&self) -> u16 {
         if self.colours.iter().all(|[red, green, blue]| red == green && green == blue) { 1 } else { 3 }
     }
 
-    /// The colours of indices; the first index without one is the error.
+    /// The colours of indices; the error is the first index without one.
     pub(crate) fn colours(&self, indices: &Samples) -> Result<Samples, usize> {
         match indices {
             Samples::U8(indices) => self.look_up(indices.iter().map(|&index| usize::from(index))),
@@ -47,7 +47,7 @@ impl Palette {
         Ok(Samples::U8(values))
     }
 
-    /// What is wrong with an index.
+    /// The error for an index.
     pub(crate) fn error(&self, index: usize, corrupt: impl FnOnce(&str, String, usize) -> Error) -> Error {
         corrupt("an index of the palette", format!("less than the {} colours", self.colours.len()), index)
     }

@@ -1,4 +1,4 @@
-//! PNG (ISO 15948), by the crate `png`, strictly: every checksum is held against the data.
+//! PNG (ISO 15948), read strictly by the crate `png`: every checksum is verified.
 
 use std::io::BufReader;
 
@@ -16,24 +16,24 @@ use crate::{
     },
 };
 
-/// More than deflate can shrink anything (1032).
+/// More than deflate can compress anything (1032).
 const MAX_RATIO: u64 = 1040;
 
 /// How the pixels are stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    /// Values a pixel, alpha included.
+    /// Values per pixel, including alpha.
     num_stored: usize,
-    /// Bits a value.
+    /// Bits per value.
     bits: u8,
-    /// Numbers of fewer than 8 bits become 0 to 255, as every reader of pictures has it; labels stay as they are.
+    /// Numbers of fewer than 8 bits are scaled to 0 to 255, as in every image reader; labels are unchanged.
     is_scaled: bool,
     palette: Option<Palette>,
 }
 
 type Reader<'a> = png::Reader<BufReader<Stream<'a>>>;
 
-/// What the chunks before the pixels say.
+/// The content of the chunks before the pixels.
 pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<(PageInfo, Layout), Error> {
     let reader = reader(source)?;
     let info = reader.info();
@@ -76,7 +76,7 @@ pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<(PageInfo, L
     Ok((page.turned(orientation(source)?), Layout { num_stored, bits, is_scaled, palette }))
 }
 
-/// Hands the stored rows over; row by row, but all at once where they are interlaced.
+/// Passes on the stored rows; row by row, but all at once if they are interlaced.
 pub(crate) fn read_bands(
     source: &ByteSource,
     page: &PageInfo,
@@ -120,7 +120,7 @@ pub(crate) fn read_bands(
 }
 
 impl Layout {
-    /// Rows as they are stored to pixels without alpha.
+    /// Converts stored rows to pixels without alpha.
     fn samples(&self, source: &ByteSource, rows: Vec<u8>, row_bytes: usize, width: usize) -> Result<Samples, Error> {
         let kept = if matches!(self.num_stored, 2 | 4) { self.num_stored - 1 } else { self.num_stored };
         if self.bits == 16 {
@@ -131,7 +131,7 @@ impl Layout {
         let values: Vec<u8> = match self.bits {
             8 if kept == self.num_stored => rows,
             8 => without_alpha(rows.into_iter(), self.num_stored, kept),
-            // Numbers of fewer bits are single: grey, or indices of a palette.
+            // Values with fewer bits have a single channel: grey, or indices of a palette.
             bits => {
                 let of_row =
                     |row| (0..width).map(move |index| samples::bits_at(row, index * usize::from(bits), bits.into()));
@@ -164,14 +164,14 @@ fn reader(source: &ByteSource) -> Result<Reader<'_>, Error> {
     decoder.read_info().map_err(|error| damaged(source, error))
 }
 
-/// Where it is finer than anything printed.
+/// Used if it is finer than anything printed.
 fn pixel_size(info: &png::Info<'_>) -> Option<PixelSize> {
     let dims = info.pixel_dims.filter(|dims| dims.unit == png::Unit::Meter)?;
     let length = |per_metre: u32| units::NM_PER_METRE / f64::from(per_metre);
     units::of_resolution(length(dims.xppu), length(dims.yppu))
 }
 
-/// Walks over the chunks to the end marker: EXIF data may stand before or after the pixels.
+/// Walks over the chunks to the end marker: EXIF data may precede or follow the pixels.
 fn orientation(source: &ByteSource) -> Result<Orientation, Error> {
     let mut orientation = Orientation::UPRIGHT;
     let mut offset = SIGNATURE_BYTES;
@@ -190,7 +190,7 @@ fn orientation(source: &ByteSource) -> Result<Orientation, Error> {
 }
 
 const SIGNATURE_BYTES: u64 = 8;
-/// EXIF data are at most as long as a segment of a JPEG.
+/// EXIF data are at most as long as a JPEG segment.
 const MAX_EXIF_BYTES: u64 = 1 << 16;
 
 fn damaged(source: &ByteSource, error: DecodingError) -> Error {

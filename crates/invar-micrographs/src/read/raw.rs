@@ -1,4 +1,4 @@
-//! Pixels that lie in a file row after row, as they are.
+//! Pixels stored row by row, uncompressed.
 
 use crate::{
     Error, PageInfo,
@@ -8,20 +8,20 @@ use crate::{
     },
 };
 
-/// A picture as it lies in a file.
+/// A picture as stored in a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plane {
-    /// Of the first pixel.
+    /// Offset of the first pixel.
     pub(crate) offset: u64,
     /// Number type.
     pub(crate) stored: Stored,
     /// Byte order.
     pub(crate) big_endian: bool,
-    /// What each pixel holds.
+    /// The content of each pixel.
     pub(crate) pixel: Pixel,
 }
 
-/// What a stored pixel holds.
+/// The content of a stored pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pixel {
     /// The channels, interleaved.
@@ -31,7 +31,7 @@ pub(crate) enum Pixel {
 }
 
 impl Plane {
-    /// Bytes a row.
+    /// Bytes per row.
     pub(crate) fn row_bytes(&self, info: &PageInfo) -> u64 {
         let channels = match self.pixel {
             Pixel::Channels => u64::from(info.channels),
@@ -41,7 +41,7 @@ impl Plane {
     }
 }
 
-/// Hands the rows over.
+/// Passes on the rows.
 pub(crate) fn read_bands(
     source: &ByteSource,
     info: &PageInfo,
@@ -78,7 +78,7 @@ pub(crate) fn read_bands(
     Ok(())
 }
 
-/// How many rows fit a band.
+/// How many rows fit into a band.
 pub(crate) fn rows_per_band(width: u32, max_pixels: u64) -> u32 {
     u32::try_from(max_pixels / u64::from(width.max(1))).unwrap_or(u32::MAX).max(1)
 }

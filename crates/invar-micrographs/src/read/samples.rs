@@ -7,16 +7,16 @@ use crate::{Error, SampleType, Samples};
 /// How a number is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// As the sample type itself.
+    /// The sample type itself.
     As(SampleType),
-    /// Half precision, handed over as single precision.
+    /// Half precision, returned as single precision.
     F16,
-    /// One byte, of which anything but 0 is 1.
+    /// One byte, in which anything but 0 is 1.
     Bool,
 }
 
 impl Stored {
-    /// Bytes a number.
+    /// Bytes per number.
     pub(crate) fn num_bytes(self) -> usize {
         match self {
             Self::As(kind) => kind.num_bytes(),
@@ -25,7 +25,7 @@ impl Stored {
         }
     }
 
-    /// What it is handed over as.
+    /// The type in which it is returned.
     pub(crate) fn sample_type(self) -> SampleType {
         match self {
             Self::As(kind) => kind,
@@ -36,7 +36,7 @@ impl Stored {
 }
 
 impl SampleType {
-    /// Bytes a number.
+    /// Bytes per number.
     pub fn num_bytes(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
@@ -46,7 +46,7 @@ impl SampleType {
         }
     }
 
-    /// Its name as NumPy has it.
+    /// Its NumPy name.
     pub fn name(self) -> &'static str {
         match self {
             Self::U8 => "uint8",
@@ -97,7 +97,7 @@ impl Samples {
         }
     }
 
-    /// How many values there are.
+    /// Number of values.
     pub fn len(&self) -> usize {
         each!(self, values => values.len())
     }
@@ -123,18 +123,18 @@ impl Samples {
         }
     }
 
-    /// The memory they take, in the byte order of the machine.
+    /// Their memory, in the byte order of the machine.
     pub fn as_ne_bytes(&self) -> &[u8] {
         each!(self, values => bytemuck::cast_slice(values))
     }
 
-    /// See [`Samples::as_ne_bytes`]. Every pattern of bytes is a value.
+    /// See [`Samples::as_ne_bytes`]. Every bit pattern is a valid value.
     pub(crate) fn as_ne_bytes_mut(&mut self) -> &mut [u8] {
         each!(self, values => bytemuck::cast_slice_mut(values))
     }
 }
 
-/// Turns stored numbers of `size` bytes in place to the byte order of the machine.
+/// Converts stored numbers of `size` bytes in place to the byte order of the machine.
 pub(crate) fn to_native(bytes: &mut [u8], size: usize, big_endian: bool) {
     if big_endian == cfg!(target_endian = "big") {
         return;
@@ -147,7 +147,7 @@ pub(crate) fn to_native(bytes: &mut [u8], size: usize, big_endian: bool) {
     }
 }
 
-/// Up to 16 bits of a row, the most significant first.
+/// Up to 16 bits of a row, most significant first.
 pub(crate) fn bits_at(row: &[u8], first: usize, bits: u16) -> u16 {
     let byte = |index: usize| u32::from(row.get(first / 8 + index).copied().unwrap_or(0));
     let word = byte(0) << 16 | byte(1) << 8 | byte(2);
@@ -155,7 +155,7 @@ pub(crate) fn bits_at(row: &[u8], first: usize, bits: u16) -> u16 {
     (word >> shift & ((1 << bits) - 1)) as u16
 }
 
-/// Samples of `stored` numbers in the byte order of the machine, `fill` writing their bytes.
+/// Samples of `stored` numbers in the byte order of the machine; `fill` writes their bytes.
 pub(crate) fn collect(
     stored: Stored,
     len: usize,

@@ -1,11 +1,11 @@
-//! What a file is, by its first bytes.
+//! Recognises a file by its first bytes.
 
 use crate::{
     Error,
     read::{ByteSource, Format},
 };
 
-/// Tells the format.
+/// Recognises the format.
 ///
 /// # Errors
 /// `NotAnImage`, naming what the file looks like.
@@ -40,7 +40,7 @@ pub(crate) fn format(source: &ByteSource) -> Result<Format, Error> {
     Err(not_an_image(source, found.into()))
 }
 
-/// MRC2014 has "MAP" at byte 208; before that, only the numbers of the header tell.
+/// MRC2014 has "MAP" at byte 208; in older files only the numbers of the header can tell.
 fn is_mrc(head: &[u8]) -> bool {
     if head.len() < 212 {
         return false;

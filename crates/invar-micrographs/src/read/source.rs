@@ -1,5 +1,5 @@
-//! The bytes of a file, read where they lie. Nothing is read past its end, so a length that a header claims is held
-//! against the file before memory is taken for it.
+//! The bytes of a file, read in place. Nothing is read past its end, so a length that a header claims is checked
+//! against the file before memory is allocated for it.
 
 use std::{
     fs::File,
@@ -66,14 +66,14 @@ impl ByteSource {
         self.bytes_at(0, self.len.min(len as u64), "the first bytes")
     }
 
-    /// Reads `len` bytes from `offset` on, one after the other; ends early where the file does.
+    /// Reads `len` bytes from `offset` on sequentially; ends early if the file does.
     pub(crate) fn stream(&self, offset: u64, len: u64) -> Stream<'_> {
         let end = offset.saturating_add(len).min(self.len);
         let start = offset.min(end);
         Stream { source: self, start, next: start, end }
     }
 
-    /// Whether `len` bytes from `offset` on are all in the file.
+    /// Checks that `len` bytes from `offset` on are all in the file.
     pub(crate) fn check_range(&self, offset: u64, len: u64, what: &str) -> Result<(), Error> {
         if offset.checked_add(len).is_some_and(|end| end <= self.len) {
             return Ok(());

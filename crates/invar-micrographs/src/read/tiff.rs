@@ -1,6 +1,6 @@
 //! TIFF 6.0 and BigTIFF.
 //!
-//! The pixels are those that are stored: where 0 is white they are not turned round. Smaller copies of a picture (pyramids,
+//! The pixels are returned as stored: if 0 is white they are not inverted. Smaller copies of a picture (pyramids,
 //! thumbnails), transparency masks and photographs of a slide's label are left out.
 
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) use vendor::any as any_vendor_text;
 use directory::{Directory, Header, tag};
 use vendor::Tags;
 
-/// Reads all that is said of the pages.
+/// Reads the metadata of all pages.
 pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<Opened, Error> {
     let header = Header::read(source)?;
     let (directories, broken) = header.directories(source)?;
@@ -73,7 +73,7 @@ pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<Opened, Erro
     Ok(Opened { format, pages, left_out, notes, pixels: Pixels::Tiff(layouts) })
 }
 
-/// What a directory says of its picture, as it is stored.
+/// The picture described by a directory, as stored.
 fn page(
     source: &ByteSource,
     header: &Header,

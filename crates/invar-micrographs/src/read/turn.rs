@@ -1,4 +1,4 @@
-//! Pages whose stored rows and columns do not lie upright (TIFF 6.0, section 8, Orientation).
+//! Pages whose stored rows and columns are not upright (TIFF 6.0, section 8, Orientation).
 
 use crate::{
     Error, Orientation, PageInfo, Samples,
@@ -8,7 +8,7 @@ use crate::{
 /// A page must be whole in memory to be turned.
 const MAX_BYTES: u64 = 4 << 30;
 
-/// Hands over the upright rows of a page that `read_stored` hands over as they are stored.
+/// Passes on the upright rows of a page; `read_stored` passes on the stored rows.
 pub(crate) fn read_bands(
     source: &ByteSource,
     info: &PageInfo,

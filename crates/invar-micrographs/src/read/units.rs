@@ -1,17 +1,17 @@
-//! Units of length as microscopes write them.
+//! Units of length as written by microscopes.
 
 use crate::{PixelSize, PixelSizeSource};
 
 pub(crate) const NM_PER_ANGSTROM: f64 = 0.1;
 pub(crate) const NM_PER_METRE: f64 = 1e9;
 
-/// How many nanometres a unit is; nothing for pixels, reciprocal lengths, and units of paper such as inches. Words may be
-/// plural, and of any case.
+/// The length of a unit in nanometres; `None` for pixels, reciprocal lengths, and units of paper such as inches. Words
+/// may be plural, and in any case.
 pub(crate) fn nanometres(unit: &str) -> Option<f64> {
-    // The micro sign as Java escapes it, as the Greek letter, and as UTF-8 taken for Latin-1.
+    // The micro sign as escaped by Java, as the Greek letter, and as UTF-8 read as Latin-1.
     let unit = unit.trim().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace('μ', "µ");
     let unit = unit.replace("Âµ", "µ").replace("Î¼", "µ").replace("Ã…", "Å");
-    // Here the case tells apart: 'Mm' and 'Pm' are a million metres and more.
+    // Here the case matters: 'Mm' and 'Pm' are a million metres and more.
     if matches!(unit.as_str(), "Mm" | "Pm" | "Fm" | "M") {
         return None;
     }
@@ -30,15 +30,15 @@ pub(crate) fn nanometres(unit: &str) -> Option<f64> {
     })
 }
 
-/// The size of a pixel by a resolution meant for printing or scanning, where it is finer than anything printed: 2540
-/// pixels an inch and more. Coarser ones are those of paper and screens, and say nothing of a specimen.
+/// The size of a pixel from a resolution meant for printing or scanning, if it is finer than anything printed: at least
+/// 2540 pixels per inch. Coarser ones are those of paper and screens, and do not describe a specimen.
 pub(crate) fn of_resolution(x_nm: f64, y_nm: f64) -> Option<PixelSize> {
     let is_fine = |nm: f64| nm <= 1e4 * (1.0 + 1e-6);
     PixelSize::new(x_nm, y_nm, PixelSizeSource::Resolution).filter(|size| is_fine(size.x_nm) && is_fine(size.y_nm))
 }
 
 impl PixelSize {
-    /// A size that makes sense, or nothing.
+    /// A size, if it is valid.
     pub(crate) fn new(x_nm: f64, y_nm: f64, source: PixelSizeSource) -> Option<Self> {
         let is_length = |nm: f64| nm.is_finite() && nm > 0.0;
         (is_length(x_nm) && is_length(y_nm)).then_some(Self { x_nm, y_nm, source })

@@ -1,10 +1,10 @@
 use super::measure::Run;
 
 /// Number of pixels whose centre lies in, or on, the convex hull of the edge midpoints of the pixels of `runs`, as
-/// `skimage.morphology.convex_hull_image` counts them, here in exact arithmetic. `runs` are those of one region, by row.
+/// counted by `skimage.morphology.convex_hull_image`, but in exact arithmetic. `runs` are those of one region, by row.
 pub(super) fn area_px(runs: &[Run]) -> u64 {
     let (mut left, mut right) = (Chain::default(), Chain::default());
-    // Twice the coordinates, so that edge midpoints are whole numbers; the right side is mirrored.
+    // Twice the coordinates, so that edge midpoints are integers; the right side is mirrored.
     for row in runs.chunk_by(|a, b| a.row == b.row) {
         let y = 2 * i64::from(row[0].row);
         let first = 2 * i64::from(row[0].start);
@@ -24,7 +24,7 @@ pub(super) fn area_px(runs: &[Run]) -> u64 {
         .sum()
 }
 
-/// The lower hull of points `(y, x)` that come by rising `y` (Andrew 1979).
+/// The lower hull of points `(y, x)` in order of increasing `y` (Andrew 1979).
 #[derive(Default)]
 struct Chain(Vec<(i64, i64)>);
 
@@ -56,7 +56,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// First pixel column that is not left of the chain at doubled row `y`; `y` rises from call to call.
+    /// First pixel column that is not left of the chain at doubled row `y`; `y` increases from call to call.
     fn first_column(&mut self, y: i64) -> i64 {
         while self.at + 2 < self.points.len() && self.points[self.at + 1].0 < y {
             self.at += 1;

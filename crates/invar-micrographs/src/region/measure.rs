@@ -5,15 +5,15 @@ use rayon::prelude::*;
 use super::{hull, perimeter};
 use crate::{ImageRef, LabelMap, PixelsRef, Region, count_neighbors, neighbors};
 
-/// Measures every region of `map`, in the order of their labels, with the intensities of `image` where there is one. All
-/// pixels of a label are one region, also where they do not hang together, as `regionprops` has it. Neighbours are
-/// regions that touch; [`count_neighbors`] counts again by other rules. Everything but the mean intensity is exact up to the
+/// Measures every region of `map`, in the order of their labels, with the intensities of `image` if there is one. All
+/// pixels of a label are one region, even if they are not connected, as in `regionprops`. Neighbours are regions that
+/// touch; [`count_neighbors`] counts them again by other rules. Everything but the mean intensity is exact up to the
 /// last rounding, and nothing depends on the number of threads.
 ///
-/// Memory: a byte a pixel, and 16 bytes for each stretch of a row that is of one label.
+/// Memory: a byte per pixel, and 16 bytes for each stretch of one label in a row.
 ///
 /// # Panics
-/// If `map` holds no `width * height` labels, or `image` is of another size.
+/// If `map` does not hold `width * height` labels, or `image` differs in size.
 pub fn regions(map: &LabelMap, image: Option<ImageRef<'_>>) -> Vec<Region> {
     assert_eq!(map.labels.len(), map.width * map.height, "labels of a map of {} x {}", map.width, map.height);
     if let Some(image) = image {
@@ -36,11 +36,11 @@ pub fn regions(map: &LabelMap, image: Option<ImageRef<'_>>) -> Vec<Region> {
     regions
 }
 
-/// Measures boxes `[first row, first column, last row + 1, last column + 1]` of `image` as [`regions`] would, were each alone
-/// on a label map; labels `1..=n`. They have no neighbours, for they may overlap.
+/// Measures boxes `[first row, first column, last row + 1, last column + 1]` of `image` as [`regions`] would if each
+/// were alone on a label map; labels `1..=n`. They have no neighbours, because they may overlap.
 ///
 /// # Panics
-/// If a box is empty or reaches beyond the image.
+/// If a box is empty or extends beyond the image.
 pub fn regions_of_boxes(boxes: &[[u32; 4]], image: ImageRef<'_>) -> Vec<Region> {
     let number = |(index, &[top, left, bottom, right]): (usize, &[u32; 4])| {
         assert!(top < bottom && left < right, "box {index} is empty");
@@ -63,7 +63,7 @@ pub(super) struct Run {
     pub end: u32,
 }
 
-/// Stretches of equal label, by label, row and column; those of label 0 left out.
+/// Stretches of equal label, ordered by label, row and column; without label 0.
 fn runs(map: &LabelMap) -> Vec<Run> {
     let mut runs: Vec<Run> = map
         .labels
@@ -82,7 +82,7 @@ fn runs(map: &LabelMap) -> Vec<Run> {
     runs
 }
 
-/// Everything but outline and hull.
+/// Everything except outline and hull.
 fn measure(runs: &[Run], width: usize, height: usize, image: Option<ImageRef<'_>>) -> Region {
     let mut bbox = [u32::MAX, u32::MAX, 0, 0];
     let mut moments = Moments::default();
@@ -156,12 +156,12 @@ impl Moments {
     }
 }
 
-/// The ellipse of given second moments, in the units of their roots.
+/// The ellipse with given second moments, in the units of their roots.
 pub(super) struct Ellipse {
     pub major_axis: f64,
     pub minor_axis: f64,
     pub eccentricity: f64,
-    /// Of the major axis to the row axis, counter-clockwise.
+    /// Angle of the major axis to the row axis, counter-clockwise.
     pub orientation_rad: f64,
 }
 
@@ -177,13 +177,13 @@ impl Ellipse {
     }
 }
 
-/// Of the matrix of second moments, the larger first, none negative.
+/// Eigenvalues of the matrix of second moments, larger first, none negative.
 fn eigenvalues(a: f64, c: f64, b: f64) -> [f64; 2] {
     let (middle, radius) = ((a + c) / 2.0, ((a - c) / 2.0).hypot(b));
     [middle + radius, (middle - radius).max(0.0)]
 }
 
-/// As `regionprops` has it, also where the ellipse is a circle.
+/// As in `regionprops`, even if the ellipse is a circle.
 fn orientation(var_row: f64, var_column: f64, covariance: f64) -> f64 {
     if var_row == var_column {
         return if covariance > 0.0 { FRAC_PI_4 } else { -FRAC_PI_4 };

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::measure::Run;
 use crate::LabelMap;
 
-/// Whether each pixel of a region lies on its outline: one of its four neighbours is not of the region.
+/// Whether each pixel of a region lies on its outline: one of its four neighbours does not belong to the region.
 pub(super) fn outlines(map: &LabelMap) -> Vec<bool> {
     let (width, height) = (map.width, map.height);
     let mut outlines = vec![false; map.labels.len()];
@@ -32,8 +32,8 @@ pub(super) fn outlines(map: &LabelMap) -> Vec<bool> {
     outlines
 }
 
-/// Length of the outline of the region of `runs`: each outline pixel counts by how its outline neighbours lie (Benkrid
-/// and Crookes 2000), as `skimage.measure.perimeter` with 4 neighbours.
+/// Length of the outline of the region of `runs`: each outline pixel counts according to the positions of its outline
+/// neighbours (Benkrid and Crookes 2000), as in `skimage.measure.perimeter` with 4 neighbours.
 pub(super) fn length_px(map: &LabelMap, outlines: &[bool], runs: &[Run]) -> f64 {
     let (width, height) = (map.width, map.height);
     let (mut ones, mut diagonals, mut bends) = (0u64, 0u64, 0u64);

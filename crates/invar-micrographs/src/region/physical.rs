@@ -1,4 +1,4 @@
-//! A region in micrometres, also where pixels are not square.
+//! A region in micrometres, even if pixels are not square.
 
 use std::f64::consts::FRAC_PI_4;
 
@@ -8,29 +8,30 @@ use crate::{PixelSize, Region};
 /// What `regionprops(spacing=...)` measures: a region on the specimen instead of on the grid of pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PhysicalMeasures {
-    /// Area, square micrometres.
+    /// Area, in square micrometres.
     pub area_um2: f64,
-    /// Diameter of the circle of the same area.
+    /// Diameter of the circle of equal area.
     pub equivalent_diameter_um: f64,
-    /// Length of the outline. `regionprops` has none where pixels are not square; see [`Region::in_um`].
+    /// Length of the outline. `regionprops` has none if pixels are not square; see [`Region::in_um`].
     pub perimeter_um: f64,
-    /// Axes of the ellipse of the same second moments.
+    /// Axes of the ellipse with the same second moments.
     pub major_axis_um: f64,
     /// See `major_axis_um`.
     pub minor_axis_um: f64,
-    /// Of that ellipse.
+    /// Eccentricity of that ellipse.
     pub eccentricity: f64,
     /// Angle of its major axis to the row axis, counter-clockwise, radians in (-pi/2, pi/2].
     pub orientation_rad: f64,
 }
 
 impl Region {
-    /// The region in micrometres, for pixels of `size`. `is_inside` says of `(row, column)`, image pixels, whether they are of
-    /// the region, also beyond its box; `None` for one that fills its box.
+    /// The region in micrometres, for pixels of `size`. `is_inside` tells whether `(row, column)`, in image pixels,
+    /// belongs to the region, even beyond its box; `None` for one that fills its box.
     ///
-    /// Second moments are those of the grid, stretched. The outline of Benkrid and Crookes is defined on square pixels: it is
-    /// multiplied by how much a stretch lengthens the outline, which is what it does to the total variation of the smoothed
-    /// mask (the coarea formula: Federer 1959). Of square pixels, everything is the measure in pixels times their side.
+    /// Second moments are those of the grid, stretched. The outline of Benkrid and Crookes is defined on square pixels:
+    /// it is multiplied by the factor by which a stretch lengthens the outline, which is its effect on the total
+    /// variation of the smoothed mask (the coarea formula: Federer 1959). For square pixels, everything is the measure
+    /// in pixels times their side.
     pub fn in_um(&self, size: PixelSize, is_inside: Option<&dyn Fn(u32, u32) -> bool>) -> PhysicalMeasures {
         let [y_um, x_um] = [size.y_nm * 1e-3, size.x_nm * 1e-3];
         let side_um = (x_um * y_um).sqrt();
@@ -52,7 +53,7 @@ impl Region {
         };
         let (sin, cos) = self.orientation_rad.sin_cos();
         if self.minor_axis_px == 0.0 {
-            // A line stays one; its moments would not be quite those of one.
+            // A line remains one; its moments would not be quite those of one.
             let [rows, columns] = [cos * y_um, sin * x_um];
             measures.major_axis_um = self.major_axis_px * rows.hypot(columns);
             measures.orientation_rad = if self.major_axis_px == 0.0 { -FRAC_PI_4 } else { (columns / rows).atan() };
@@ -62,7 +63,7 @@ impl Region {
         let var_row = (major * cos * cos + minor * sin * sin) * y_um * y_um;
         let var_column = (major * sin * sin + minor * cos * cos) * x_um * x_um;
         let covariance = (major - minor) * sin * cos * x_um * y_um;
-        // What is left of rounding would turn an upright ellipse, and -90 degrees are not 90.
+        // Rounding errors would rotate an upright ellipse, and -90 degrees are not 90.
         let is_upright = covariance.abs() < 1e-12 * (var_row + var_column);
         let ellipse = Ellipse::of(var_row, var_column, if is_upright { 0.0 } else { covariance });
         measures.major_axis_um = ellipse.major_axis;
@@ -85,13 +86,13 @@ fn box_perimeter_um([top, left, bottom, right]: [u32; 4], y_um: f64, x_um: f64) 
 
 /// How much longer the outline is on pixels of `[y, x]` than on pixels of side 1. Memory: some rows of the box.
 fn stretch([top, left, bottom, right]: [u32; 4], [y, x]: [f64; 2], is_inside: &dyn Fn(u32, u32) -> bool) -> f64 {
-    // The mask reaches so far beyond its box when it is smoothed.
+    // The mask extends this far beyond its box when it is smoothed.
     const MARGIN: u32 = 2;
     const WEIGHTS: [f64; 5] = [1.0, 4.0, 6.0, 4.0, 1.0];
     let smooth =
         |values: [f64; 5]| values.iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum::<f64>() / 16.0;
     let width = (right - left + 2 * (MARGIN + 1)) as usize;
-    // A margin more on both sides, so that all five neighbours are there.
+    // An extra margin on both sides, so that all five neighbours exist.
     let mut mask = vec![0.0; width + 2 * MARGIN as usize];
     let mut rows: [Vec<f64>; 5] = std::array::from_fn(|_| vec![0.0; width]);
     let (mut last, mut here) = (vec![0.0; width], vec![0.0; width]);

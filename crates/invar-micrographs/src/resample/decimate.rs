@@ -4,7 +4,7 @@ use multiversion::multiversion;
 
 use super::Interpolation;
 
-/// Makes `size x size` pixels of `num x num` points.
+/// Reduces `num x num` points to `size x size` pixels.
 #[derive(Default)]
 pub(super) struct Decimator {
     size: usize,
@@ -20,7 +20,7 @@ pub(super) struct Decimator {
 }
 
 impl Decimator {
-    /// For views of `size` pixels a side and `factor` points a pixel.
+    /// For views of `size` pixels per side and `factor` points per pixel.
     pub fn prepare(&mut self, size: usize, factor: usize, interpolation: Interpolation) {
         if (self.factor, self.interpolation) != (factor, interpolation) || self.weights.is_empty() {
             self.weights = weights(factor, interpolation);
@@ -28,7 +28,7 @@ impl Decimator {
         (self.size, self.factor, self.interpolation) = (size, factor, interpolation);
     }
 
-    /// Points a side.
+    /// Points per side.
     pub fn num_points(&self) -> usize {
         (self.size - 1) * self.factor + self.weights.len()
     }
@@ -61,7 +61,7 @@ impl Decimator {
     }
 }
 
-/// Points that are summed up together, so that their sums stay in registers.
+/// Number of points summed together, so that their sums stay in registers.
 const BLOCK: usize = 32;
 
 /// The weighted sum of the rows of a ring, from row `first` on.
@@ -74,7 +74,7 @@ fn down(ring: &[f32], first: usize, weights: &[f32], out: &mut [f32]) {
     }
 }
 
-/// The weighted sum of the neighbours of every pixel in a row that lies in phases.
+/// The weighted sum of the neighbours of every pixel in a row stored by phases.
 #[multiversion(targets("x86_64+avx"))]
 fn across(phases: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) {
     let factor = phases.len() / stride;
@@ -103,7 +103,7 @@ fn weighted<'a>(out: &mut [f32], parts: impl Iterator<Item = (&'a [f32], f32)>) 
     out.copy_from_slice(&sums[..out.len()]);
 }
 
-/// The kernel of the interpolation, `factor` times as wide: the usual low-pass of image libraries (as Pillow's).
+/// The kernel of the interpolation, `factor` times as wide: the usual low-pass of image libraries (such as Pillow).
 fn weights(factor: usize, interpolation: Interpolation) -> Vec<f32> {
     if factor == 1 {
         return vec![1.0];
@@ -112,7 +112,7 @@ fn weights(factor: usize, interpolation: Interpolation) -> Vec<f32> {
         Interpolation::Bilinear => (|x| 1.0 - x, 1),
         Interpolation::Bicubic => (cubic, 2),
     };
-    // Centres of pixels lie on a point where the factor is odd, between two where it is even.
+    // Centres of pixels lie on a point if the factor is odd, between two if it is even.
     let num = if factor.is_multiple_of(2) { 2 * support * factor } else { 2 * support * factor - 1 };
     let middle = (num as f64 - 1.0) / 2.0;
     let weights: Vec<f64> = (0..num).map(|i| kernel(((i as f64 - middle) / factor as f64).abs())).collect();
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    // A plane a + b i + c j stays what it is: the kernels keep straight lines.
+    // A plane a + b i + c j is unchanged: the kernels preserve straight lines.
     #[test]
     fn planes_pass() {
         let mut decimator = Decimator::default();

@@ -10,20 +10,20 @@ pub(super) struct Grid {
     center_px: [f64; 2],
     /// Source `[row, column]` for one point `[down, right]`.
     matrix: [[f64; 2]; 2],
-    /// Radius around the centre beyond which points are not looked at, points; `None` for none.
+    /// Radius around the centre beyond which points are not used, in points; `None` for none.
     radius: Option<f64>,
 }
 
-/// Coordinates in a patch have 32 binary places, so that whole steps are exact and rows do not drift.
+/// Coordinates in a patch have 32 fractional bits, so that integer steps are exact and rows do not drift.
 const ONE: f64 = (1u64 << 32) as f64;
 
 impl Grid {
-    /// `num` points a side, `finer` of them a view pixel, for a view of `size_px`.
+    /// A grid with `num` points per side, `finer` of them per view pixel, for a view of `size_px`.
     pub fn new(placement: &Placement, num: usize, finer: usize, extent: Extent, size_px: usize) -> Self {
         let matrix = placement.matrix().map(|row| row.map(|step| step / finer as f64));
         let radius = match extent {
             Extent::Square => None,
-            // The low-pass filter of a pixel reaches so far, to the corners of its square.
+            // The low-pass filter of a pixel extends this far, to the corners of its square.
             Extent::Disc { margin_px } => {
                 let reach = (num - finer * size_px) as f64 * std::f64::consts::FRAC_1_SQRT_2;
                 Some((size_px as f64 / 2.0 + margin_px) * finer as f64 + reach)
@@ -32,20 +32,20 @@ impl Grid {
         Self { num, center_px: placement.center_px, matrix, radius }
     }
 
-    /// What the grid covers of the source: `[first row, first column, last row, last column]`.
+    /// The part of the source that the grid covers: `[first row, first column, last row, last column]`.
     pub fn bounds(&self) -> [f64; 4] {
         let half = (self.num as f64 - 1.0) / 2.0;
         let corner = half * std::f64::consts::SQRT_2;
         let reach = self.matrix.map(|[down, right]| {
             let square = half * (down.abs() + right.abs());
-            // Of a disc that is smaller than the square, its extent along the axis.
+            // For a disc smaller than the square, its extent along the axis.
             self.radius.map_or(square, |radius| square.min(radius.min(corner) * down.hypot(right)))
         });
         let [row, column] = self.center_px;
         [row - reach[0], column - reach[1], row + reach[0], column + reach[1]]
     }
 
-    /// Samples row `i` of the grid; points that are not looked at become 0.
+    /// Samples row `i` of the grid; unused points become 0.
     pub fn sample_row(&self, patch: &Patch, i: usize, interpolation: Interpolation, out: &mut [f32]) {
         let middle = (self.num as f64 - 1.0) / 2.0;
         let down = i as f64 - middle;
@@ -85,12 +85,12 @@ impl Line {
         self.start + self.step * j as i64
     }
 
-    /// Whole part.
+    /// Integer part.
     fn cell(position: i64) -> usize {
         (position >> 32) as usize
     }
 
-    /// Broken part, in [0, 1).
+    /// Fractional part, in [0, 1).
     fn fraction(position: i64) -> f32 {
         ((position as u32) >> 8) as i32 as f32 * (1.0 / (1 << 24) as f32)
     }
@@ -123,12 +123,12 @@ fn sample(patch: &Patch, rows: Line, columns: Line, interpolation: Interpolation
     }
 }
 
-/// Places within a pixel, along each axis, for which the weights are kept. A view is off by a 4096th of a source pixel at
-/// most; libraries of image processing keep 32 (OpenCV).
+/// Number of positions within a pixel, along each axis, for which the weights are tabulated. A view is off by at most a
+/// 4096th of a source pixel; image processing libraries use 32 (OpenCV).
 const PHASES: usize = 1 << PHASE_BITS;
 const PHASE_BITS: u32 = 11;
 
-/// Added to a position, so that cutting off rounds to the nearest phase.
+/// Added to a position, so that truncation rounds to the nearest phase.
 const HALF_A_PHASE: i64 = 1 << (31 - PHASE_BITS);
 
 type Weights = [[f32; 4]; PHASES];
@@ -140,7 +140,7 @@ static WEIGHTS: LazyLock<Box<Weights>> =
 /// The four pixels of row `row` from column `column` on.
 ///
 /// # Safety
-/// The patch has them.
+/// They must be in the patch.
 #[inline(always)]
 unsafe fn four(patch: &Patch, row: usize, column: usize) -> [f32; 4] {
     let first = row * patch.width + column;
@@ -149,7 +149,7 @@ unsafe fn four(patch: &Patch, row: usize, column: usize) -> [f32; 4] {
     unsafe { patch.values.as_ptr().add(first).cast::<[f32; 4]>().read_unaligned() }
 }
 
-/// One point after the other; ends on the line of `rows` and `columns`, whose positions are rounded to phases.
+/// One point after the other, along the line of `rows` and `columns`, whose positions are rounded to phases.
 struct Points<'a> {
     weights: &'a Weights,
     rows: Line,
@@ -171,7 +171,8 @@ impl Points<'_> {
 /// The same operations in the same order as [`bicubic`], so the same result, four points at a time.
 ///
 /// # Safety
-/// The processor has AVX; both ends of the line lie 1 after the first and 2 before the last row and column.
+/// The processor must have AVX; both ends of the line must lie at least 1 after the first and 2 before the last row and
+/// column.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
 unsafe fn bicubic_avx(patch: &Patch, rows: Line, columns: Line, weights: &Weights, out: &mut [f32]) {
@@ -182,7 +183,7 @@ unsafe fn bicubic_avx(patch: &Patch, rows: Line, columns: Line, weights: &Weight
     let mut points = Points { weights, rows, columns };
     let (fours, rest) = out.as_chunks_mut::<4>();
     for four in fours {
-        // The four columns of the neighbours, each summed up over its rows and weighted.
+        // The four columns of the neighbours, each summed over its rows and weighted.
         let mut columns = || {
             let ([row, column], [down, right]) = points.next();
             debug_assert!(row + 4 <= patch.height && column + 4 <= patch.width);

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 /// One plane of stored values.
 pub(crate) trait Plane {
-    /// Columns.
+    /// Number of columns.
     fn width(&self) -> usize;
 
-    /// Rows.
+    /// Number of rows.
     fn height(&self) -> usize;
 
     /// One value.
@@ -49,7 +49,7 @@ impl<T: Copy + Into<f32>> Plane for (usize, &[T]) {
     }
 }
 
-/// A rectangle of a plane with what lies beyond its edges, reduced by whole boxes of pixels.
+/// A rectangle of a plane including what lies beyond its edges, reduced by averaging whole boxes of pixels.
 #[derive(Default)]
 pub(super) struct Patch {
     /// Columns.
@@ -58,20 +58,20 @@ pub(super) struct Patch {
     pub height: usize,
     /// `[height, width]`.
     pub values: Vec<f32>,
-    /// `[row, column]` of the centre of the first value, source pixels.
+    /// `[row, column]` of the centre of the first value, in source pixels.
     pub first_px: [f64; 2],
-    /// Side of a box, source pixels.
+    /// Side of a box, in source pixels.
     pub boxes: usize,
     /// One row of sums, not yet reduced.
     sums: Vec<f32>,
 }
 
-/// Values that an interpolation may ask for beyond the outermost points.
+/// Number of values that an interpolation may need beyond the outermost points.
 const MARGIN: usize = 3;
 
 impl Patch {
-    /// Reads what covers `bounds` (`[first row, first column, last row, last column]`, source pixels) and
-    /// [`MARGIN`] more all around.
+    /// Reads what covers `bounds` (`[first row, first column, last row, last column]`, source pixels) and [`MARGIN`]
+    /// more on all sides.
     pub fn read<P: Plane>(&mut self, source: &P, bounds: [f64; 4], boxes: usize) {
         let margin = (MARGIN * boxes) as i64;
         let [top, left] = [bounds[0], bounds[1]].map(|first| first.floor() as i64 - margin);
@@ -145,7 +145,7 @@ impl Columns {
     }
 }
 
-/// The pixel that stands for `index` of a line of `len` pixels and its mirror images: `c b a | a b c | c b a`.
+/// The pixel that represents `index` in a line of `len` pixels and its mirror images: `c b a | a b c | c b a`.
 fn reflect(index: i64, len: usize) -> usize {
     let len = len as i64;
     if (0..len).contains(&index) {

@@ -1,4 +1,4 @@
-//! Regions joined across the weakest whole boundary, again and again.
+//! Merges regions repeatedly across the weakest whole boundary.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -7,21 +7,21 @@ use std::{
 
 use super::boundary_graph::{Boundary, BoundaryGraph};
 
-/// Two regions that became one.
+/// The merge of two regions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Merge {
-    /// The boundary's height, or that of an earlier merge where that was higher: what must be allowed for this merge to
-    /// happen.
+    /// The boundary's height, or that of an earlier merge if higher: what must be allowed for this merge to happen.
     pub height: f64,
-    /// A region of each side.
+    /// A region from each side.
     pub regions: [u32; 2],
-    /// Length of the boundary that was opened.
+    /// Length of the removed boundary.
     pub pairs: u64,
 }
 
-/// All merges, weakest boundary first: of the two regions whose common boundary is lowest, until one is left of each connected
-/// part. The height of a boundary that grows by a merge follows from exact sums, so that the way there does not matter. Of equally
-/// high boundaries the one that holds the first of the pairs of labels comes first. Near linear in the number of boundaries.
+/// All merges, weakest boundary first: always the two regions whose common boundary is lowest, until one is left of
+/// each connected part. The height of a boundary that grows by a merge follows from exact sums, so that the order of
+/// merging does not matter. Among equally high boundaries the one with the first pair of labels comes first. Nearly
+/// linear in the number of boundaries.
 pub(super) fn dendrogram(graph: &BoundaryGraph) -> Vec<Merge> {
     let mut regions = Regions::new(graph);
     let all = 0..graph.boundaries.len() as u32;
@@ -40,7 +40,7 @@ pub(super) fn dendrogram(graph: &BoundaryGraph) -> Vec<Merge> {
     merges
 }
 
-/// Root of each region when only merges below `height` are done: the smallest label of what it became part of.
+/// Root of each region if only merges below `height` are done: the smallest label of what it became part of.
 pub(super) fn roots(num_labels: usize, merges: &[Merge], height: f64) -> Vec<u32> {
     let mut roots: Vec<u32> = (0..num_labels as u32).collect();
     for merge in merges.iter().take_while(|merge| merge.height < height) {
@@ -53,8 +53,8 @@ pub(super) fn roots(num_labels: usize, merges: &[Merge], height: f64) -> Vec<u32
     roots
 }
 
-/// Root of each region of `graph` when those of fewer than `min_size_px` pixels, the smallest first, have joined across their
-/// lowest boundary. One without neighbours stays.
+/// Root of each region of `graph` after those of fewer than `min_size_px` pixels, smallest first, have merged across
+/// their lowest boundary. One without neighbours stays.
 pub(super) fn join_small(graph: &BoundaryGraph, min_size_px: u64) -> Vec<u32> {
     let mut regions = Regions::new(graph);
     let mut sizes = graph.sizes.clone();
@@ -62,7 +62,7 @@ pub(super) fn join_small(graph: &BoundaryGraph, min_size_px: u64) -> Vec<u32> {
     let small = |(label, &size): (usize, &u64)| {
         (0 < size && size < min_size_px).then_some(Reverse((size, label as u32, label as u32)))
     };
-    // By size, then by smallest label; the region by which both are looked up is a third number.
+    // By size, then by smallest label; the region for looking both up is a third number.
     let mut heap: BinaryHeap<_> = sizes.iter().enumerate().filter_map(small).collect();
     while let Some(Reverse((size, first, region))) = heap.pop() {
         if sizes[region as usize] != size || !regions.is_alive[region as usize] || root(&mut roots, region) != first {
@@ -95,11 +95,11 @@ fn root(roots: &mut [u32], mut region: u32) -> u32 {
     region
 }
 
-/// A boundary with what it was when it was put aside. Ordered by height, then by number.
+/// A boundary in its state when it was queued. Ordered by height, then by number.
 #[derive(Clone, Copy)]
 struct Candidate {
     height: f64,
-    /// Only grows: tells whether the boundary is still the same.
+    /// Only grows: shows whether the boundary is unchanged.
     pairs: u64,
     id: u32,
 }
@@ -124,7 +124,7 @@ impl PartialOrd for Candidate {
     }
 }
 
-/// Regions that are left, each with its neighbours and the number of the boundary to each.
+/// The remaining regions, each with its neighbours and the index of the boundary to each.
 struct Regions {
     around: Vec<BTreeMap<u32, u32>>,
     is_alive: Vec<bool>,
@@ -149,15 +149,16 @@ impl Regions {
         Candidate { height: boundary.height(), pairs: boundary.pairs, id }
     }
 
-    /// Whether the boundary is there still, as it was.
+    /// Whether the boundary still exists unchanged.
     fn is_current(&self, candidate: &Candidate) -> bool {
         self.is_closed[candidate.id as usize] && self.boundaries[candidate.id as usize].pairs == candidate.pairs
     }
 
-    /// Makes the two regions of a boundary one, and tells of boundaries that became one thereby. The region that is left.
+    /// Merges the two regions of a boundary, and reports boundaries that were combined as a result. Returns the
+    /// remaining region.
     fn open(&mut self, id: u32, mut changed: impl FnMut(Candidate)) -> u32 {
         let [a, b] = self.boundaries[id as usize].regions;
-        // The one with fewer neighbours goes.
+        // The one with fewer neighbours is removed.
         let fewer = self.around[a as usize].len() < self.around[b as usize].len();
         let (kept, gone) = if fewer { (b, a) } else { (a, b) };
         self.is_closed[id as usize] = false;
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
     use crate::segment::boundary_graph::HeightOf;
 
-    /// Labels `1..=n` of random rectangles, and a height a pixel.
+    /// Labels `1..=n` of random rectangles, and a height per pixel.
     fn picture(width: usize, height: usize, cell: usize, seed: u64, levels: u64) -> (Vec<u32>, Vec<u16>) {
         let random = |i: u64| (i ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
         let across = width.div_ceil(cell);
@@ -201,7 +202,7 @@ mod tests {
         let mut numbers = BTreeMap::new();
         let mut labels = Vec::new();
         for i in 0..width * height {
-            // Some cells are one with the next.
+            // Some cells are merged with the next.
             let name = of(i) / (1 + random(of(i)) % 2);
             let next = numbers.len() as u32 + 1;
             labels.push(*numbers.entry(name).or_insert(next));
@@ -210,7 +211,7 @@ mod tests {
         (labels, heights)
     }
 
-    /// Heights of the pairs and first pair of labels of each boundary, looked up anew on the pixels.
+    /// Heights of the pairs and first pair of labels of each boundary, recomputed from the pixels.
     fn count(labels: &[u32], first: &[u32], width: usize, heights: &[u16]) -> BTreeMap<[u32; 2], (Vec<f64>, [u32; 2])> {
         let mut found = BTreeMap::new();
         for here in 0..labels.len() {
@@ -227,7 +228,7 @@ mod tests {
         found
     }
 
-    /// Mean less 0.6 of the standard deviation. The sums are of whole numbers, so that their order does not matter.
+    /// Mean less 0.6 of the standard deviation. The sums are of integers, so that their order does not matter.
     fn height(pairs: &[f64]) -> f64 {
         let mean = |of: fn(f64) -> f64| pairs.iter().map(|&pair| of(pair)).sum::<f64>() / pairs.len() as f64;
         let (level, square) = (mean(|pair| pair), mean(|pair| pair * pair));

@@ -1,39 +1,39 @@
-//! Regions and the boundaries between them, as numbers: what merging needs of a picture.
+//! Regions and the boundaries between them, as numbers: what merging needs to know of a picture.
 
 use rayon::prelude::*;
 
-/// Rows that are looked through at a time; what comes out does not depend on it.
+/// Rows processed at a time; the result does not depend on it.
 const BAND_ROWS: usize = 256;
 
-/// The boundary of two regions.
+/// The boundary between two regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Boundary {
     /// The regions, the smaller label first.
     pub regions: [u32; 2],
-    /// Sum of the heights of its pairs of facing pixels, the height of a pair being the greater of the two.
+    /// Sum of the heights of its pairs of facing pixels; the height of a pair is the greater of the two.
     pub sum: u64,
-    /// Sum of their squares; 0 where only the mean counts.
+    /// Sum of their squares; 0 if only the mean counts.
     pub squares: u64,
-    /// How many pairs: its length in the city-block metric.
+    /// Number of pairs: its length in the city-block metric.
     pub pairs: u64,
 }
 
-/// What of its pairs makes the height of a boundary.
+/// How the height of a boundary is computed from its pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeightOf {
-    /// What nearly all of them reach.
+    /// The height that nearly all of them reach.
     NearlyAll,
     /// Their mean.
     Mean,
 }
 
-/// By so many standard deviations the height of a boundary lies below the mean of its pairs.
+/// How many standard deviations the height of a boundary lies below the mean of its pairs.
 const BELOW_MEAN: f64 = 0.6;
 
 impl Boundary {
-    /// What nearly all of it reaches: the mean height of its pairs less a share of their standard deviation, 0 at least. A chain of
-    /// needles and scratches has strong pairs and weak ones, a boundary that merely varies has few weak ones. The mean, where
-    /// squares were not summed.
+    /// The height that nearly all of it reaches: the mean height of its pairs minus a fraction of their standard
+    /// deviation, at least 0. A chain of needles and scratches has strong pairs and weak ones, while a boundary that
+    /// merely varies has few weak ones. The mean, if squares were not summed.
     pub fn height(&self) -> f64 {
         let count = self.pairs as f64;
         let mean = self.sum as f64 / count;
@@ -41,7 +41,7 @@ impl Boundary {
         (mean - BELOW_MEAN * variance.sqrt()).max(0.0)
     }
 
-    /// The same boundary and another part of it.
+    /// The same boundary combined with another part of it.
     pub fn with(self, more: Self) -> Self {
         Self { sum: self.sum + more.sum, squares: self.squares + more.squares, pairs: self.pairs + more.pairs, ..self }
     }
@@ -50,14 +50,14 @@ impl Boundary {
 /// An over-segmentation of a picture.
 #[derive(Clone, Debug)]
 pub(super) struct BoundaryGraph {
-    /// Pixels of each region, by label; of 0, which is no region, none.
+    /// Pixels of each region, by label; none for 0, which is not a region.
     pub sizes: Vec<u64>,
     /// By the labels of their regions, each pair once.
     pub boundaries: Vec<Boundary>,
 }
 
 impl BoundaryGraph {
-    /// Of `labels`, `1..=n`, row by row, and the height of each pixel. 0 has no boundary.
+    /// The graph of `labels`, `1..=n`, row by row, with the height of each pixel. 0 has no boundary.
     pub fn new(labels: &[u32], width: usize, heights: &[u16], of: HeightOf) -> Self {
         let most = labels.par_iter().max().map_or(0, |&most| most as usize);
         let mut sizes = vec![0u64; most + 1];
@@ -109,7 +109,7 @@ impl BoundaryGraph {
         Self { sizes, boundaries: united(left) }
     }
 
-    /// Length of all boundaries.
+    /// Total length of the boundaries.
     pub fn total_pairs(&self) -> u64 {
         self.boundaries.iter().map(|boundary| boundary.pairs).sum()
     }
@@ -122,7 +122,7 @@ fn add(boundaries: &mut Vec<Boundary>, boundary: Boundary) {
     }
 }
 
-/// Each pair of regions once, in their order. Sums of whole numbers: the order of `boundaries` does not matter.
+/// Each pair of regions once, in order. Sums of integers: the order of `boundaries` does not matter.
 fn united(mut boundaries: Vec<Boundary>) -> Vec<Boundary> {
     boundaries.sort_unstable_by_key(|boundary| boundary.regions);
     boundaries.dedup_by(|next, last| {

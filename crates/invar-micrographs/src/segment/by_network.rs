@@ -1,4 +1,4 @@
-//! The boundary network at the scale of a picture's lines.
+//! Applies the boundary network at the scale of a picture's lines.
 
 use rayon::prelude::*;
 
@@ -7,21 +7,21 @@ use super::{
     learned::{self, BOUNDARY_PX},
 };
 
-/// Lines of this sigma and wider are two boundaries to the network, which has seen lines of 5 pixels at most.
+/// The network sees lines of at least this sigma as two boundaries, since it was trained on lines of at most 5 pixels.
 const TOO_WIDE_PX: f32 = 4.0;
 const MOST_HALVINGS: u32 = 4;
 
-/// How often a picture is to be halved for lines of a sigma.
+/// How often to halve a picture for lines of a given sigma.
 pub(super) fn halvings(line_sigma_px: f32) -> u32 {
     (0..MOST_HALVINGS).find(|&halvings| line_sigma_px / ((1 << halvings) as f32) < TOO_WIDE_PX).unwrap_or(MOST_HALVINGS)
 }
 
-/// Half the width of what the network marks on a picture halved so often, pixels of the picture.
+/// Half the width of what the network marks on a picture halved this often, in pixels of the picture.
 pub(super) fn sigma_px(halvings: u32) -> f32 {
     BOUNDARY_PX * (1 << halvings) as f32
 }
 
-/// The probability of a boundary at each pixel, as the network sees it on the picture halved so often.
+/// The probability of a boundary at each pixel, as found by the network on the picture halved this often.
 pub(super) fn probability(plane: &Plane, halvings: u32) -> Vec<f32> {
     let network = learned::shipped();
     let mut small: Option<Plane> = None;
@@ -37,7 +37,7 @@ pub(super) fn probability(plane: &Plane, halvings: u32) -> Vec<f32> {
     }
 }
 
-/// The greatest over the channels; of equal ones, one is enough.
+/// The maximum over the channels; a single one if they are equal.
 pub(super) fn greatest(channels: impl Iterator<Item = Plane>, halvings: u32) -> Vec<f32> {
     let mut most: Vec<f32> = Vec::new();
     let mut last: Option<Plane> = None;
@@ -56,7 +56,7 @@ pub(super) fn greatest(channels: impl Iterator<Item = Plane>, halvings: u32) -> 
     most
 }
 
-/// The mean of each square of 2 x 2, of what there is of it at the right and lower edge.
+/// The mean of each square of 2 x 2, or of what exists of it at the right and lower edge.
 pub(super) fn halved(plane: &Plane) -> Plane {
     let (width, height) = (plane.width.div_ceil(2), plane.height.div_ceil(2));
     let mean = |row: usize, column: usize| {
@@ -69,7 +69,7 @@ pub(super) fn halved(plane: &Plane) -> Plane {
     Plane { width, height, values }
 }
 
-/// The inverse, in straight lines between the middles of pixels.
+/// The inverse, interpolating linearly between the centres of pixels.
 fn enlarged(plane: &Plane, times: usize, width: usize, height: usize) -> Vec<f32> {
     let between = |at: usize, len: usize| {
         let at = ((at as f32 + 0.5) / times as f32 - 0.5).clamp(0.0, (len - 1) as f32);
@@ -90,8 +90,8 @@ fn enlarged(plane: &Plane, times: usize, width: usize, height: usize) -> Vec<f32
     values
 }
 
-/// Mean of `values` along the boundaries: of the greater of each two that face each other across one. `None` where there is
-/// none.
+/// Mean of `values` along the boundaries: of the greater of each two pixels that face each other across one. `None` if
+/// there are none.
 pub(super) fn mean_along(labels: &[u32], width: usize, values: &[f32]) -> Option<f64> {
     let (mut sum, mut pairs) = (0.0, 0u64);
     for here in 0..labels.len() {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     proptest! {
-        /// A plane that rises evenly comes back as it was, but for the outermost pixels.
+        /// A plane with constant slope comes back unchanged, except for the outermost pixels.
         #[test]
         fn what_was_halved_is_enlarged(width in 1usize..20, height in 1usize..20, down in -2f32..2.0, right in -2f32..2.0) {
             let (width, height) = (2 * width, 2 * height);

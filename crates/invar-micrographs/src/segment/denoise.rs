@@ -2,8 +2,8 @@ use rayon::prelude::*;
 
 use super::Plane;
 
-/// Convolves with a Gaussian cut off at 4 sigma, the outermost pixels repeated beyond the edge, as
-/// `skimage.filters.gaussian` does. Sigma 0 changes nothing.
+/// Convolves with a Gaussian truncated at 4 sigma, with the outermost pixels repeated beyond the edge, as in
+/// `skimage.filters.gaussian`. Sigma 0 changes nothing.
 pub(crate) fn gaussian(plane: &mut Plane, sigma_px: f32) {
     let radius = (4.0 * sigma_px + 0.5) as usize;
     if radius == 0 || plane.values.is_empty() {

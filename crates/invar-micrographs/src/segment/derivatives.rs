@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use super::Plane;
 
-/// Kernels of a Gaussian and of its first two derivatives, cut off at 4 sigma. They are those of the continuous function at
-/// whole pixels, corrected so that the slope of a ramp and the curvature of a parabola come out exactly, of a constant 0.
+/// Kernels of a Gaussian and of its first two derivatives, truncated at 4 sigma. They are the continuous functions
+/// sampled at integer pixels, corrected so that the slope of a ramp and the curvature of a parabola are exact, and
+/// those of a constant are 0.
 struct Kernels {
     radius: usize,
     orders: [Vec<f32>; 3],
@@ -57,7 +58,7 @@ pub(super) fn hessians<T: Send>(
     each_row(plane, sigma_px, out, &orders, |row, found| use_row(row, [&found[0], &found[1], &found[2]]));
 }
 
-/// The outermost pixels are repeated beyond the edge. Needs the memory of some rows a thread.
+/// The outermost pixels are repeated beyond the edge. Needs the memory of some rows per thread.
 fn each_row<T: Send>(
     plane: &Plane,
     sigma_px: f32,

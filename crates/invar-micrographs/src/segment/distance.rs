@@ -1,8 +1,8 @@
 use rayon::prelude::*;
 
-/// Exact Euclidean distance of each pixel of `mask` to the nearest pixel outside it, 0 outside, as
-/// `scipy.ndimage.distance_transform_edt`: beyond the image there is nothing (Meijster et al. 2000; the lower envelope of
-/// Felzenszwalb and Huttenlocher 2012). Where no pixel is outside, `width + height` everywhere.
+/// Exact Euclidean distance of each pixel of `mask` to the nearest pixel outside it, 0 outside, as in
+/// `scipy.ndimage.distance_transform_edt`: nothing exists beyond the image (Meijster et al. 2000; the lower envelope of
+/// Felzenszwalb and Huttenlocher 2012). If no pixel is outside, `width + height` everywhere.
 pub(super) fn distances_px(mask: &[bool], width: usize, height: usize) -> Vec<f32> {
     if mask.is_empty() {
         return Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn distances_px(mask: &[bool], width: usize, height: usize) -> Vec<f3
     distances
 }
 
-/// The parabolas that are lowest somewhere: their columns, and where each begins to be lowest.
+/// The parabolas that are lowest somewhere: their columns, and where each starts to be lowest.
 #[derive(Default)]
 struct Envelope {
     columns: Vec<usize>,

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use super::Plane;
 
-/// Adds the squared Sobel gradient of `plane` to `sum`, scaled as in `skimage.filters.sobel`, which is the root of it: a step
+/// Adds the squared Sobel gradient of `plane` to `sum`, scaled as in `skimage.filters.sobel`, which is its root: a step
 /// of height 1 has a magnitude of `1 / sqrt(2)`. The image is mirrored at its edge.
 pub(super) fn add_squared(plane: &Plane, sum: &mut [f32]) {
     let (width, height) = (plane.width, plane.height);

@@ -1,4 +1,4 @@
-//! Grains without settings: what parts them is measured on each image, and said.
+//! Grains without settings: what separates them is measured on each image, and reported.
 
 mod choice;
 mod measures;
@@ -14,75 +14,79 @@ use super::{
 };
 use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, Region, TestLines};
 
-/// Grains and particles found by what is measured on the image.
+/// Grains and particles, found from what is measured on the image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrainsConfig {
-    /// What parts the grains.
+    /// What separates the grains.
     pub landscape: GrainLandscape,
-    /// Whether lines (or particles) are darker or brighter than what is around them; without meaning for `steps`.
+    /// Whether lines (or particles) are darker or brighter than their surroundings; not used for `steps`.
     pub boundaries: Polarity,
-    /// Half the width of lines, or the blur of steps, pixels: sigma of a Gaussian. By default measured.
+    /// Half the width of lines, or the blur of steps, in pixels: sigma of a Gaussian. Measured by default.
     pub sigma_px: Option<f32>,
-    /// Grains of fewer pixels join a neighbour, across their weakest boundary; particles are dropped. By default the area of a
-    /// disc of radius two sigma and nine more, of particles 30.
+    /// Grains with fewer pixels are merged with a neighbour, across their weakest boundary; particles are dropped. By
+    /// default the area of a disc of radius two sigma plus nine, for particles 30.
     pub min_size_px: Option<u32>,
 }
 
-/// What parts grains.
+/// What separates grains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrainLandscape {
-    /// Chosen on each image.
+    /// Chosen for each image.
     #[default]
     Auto,
-    /// Lines between them, as etching leaves.
+    /// Lines between them, as left by etching.
     Lines,
     /// Steps of brightness from one to the next.
     Steps,
-    /// Ground: they are particles that lie apart, on it.
+    /// Background: they are separate particles on it.
     Particles,
-    /// What a small network takes for boundaries, lines and steps alike: see [`crate::learned`].
+    /// What a small network recognises as boundaries, lines and steps alike: see [`crate::learned`].
     Learned,
 }
 
-/// What an image was taken for.
+/// What an image was taken to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrainKind {
-    /// Grains parted by dark lines.
+    /// Grains separated by dark lines.
     DarkLines,
-    /// Grains parted by bright lines.
+    /// Grains separated by bright lines.
     BrightLines,
-    /// Grains parted by steps of brightness.
+    /// Grains separated by steps of brightness.
     Steps,
-    /// Particles darker than their ground.
+    /// Particles darker than their background.
     DarkParticles,
-    /// Particles brighter than their ground.
+    /// Particles brighter than their background.
     BrightParticles,
-    /// Grains parted by what the network takes for boundaries.
+    /// Grains separated by what the network recognises as boundaries.
     Learned,
 }
 
-/// What was decided about an image, and how far it is to be trusted.
+/// What was decided about an image, and how reliable it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GrainFacts {
-    /// What it was taken for.
+    /// What it was taken to show.
     pub kind: GrainKind,
     /// Why, in a sentence.
     pub reason: String,
-    /// Half the width of lines, or the blur, pixels; 0.8, times by how much the picture was reduced, of what the network marks.
+    /// Half the width of lines, or the blur, in pixels; for boundaries marked by the network 0.8 times the reduction of
+    /// the picture.
     pub sigma_px: f32,
-    /// Strength at which boundaries begin, as a share of the grey range; absent of particles, and where nothing is parted.
+    /// Strength at which boundaries begin, as a fraction of the grey range; absent for particles, and if nothing is
+    /// separated.
     pub threshold: Option<f64>,
-    /// By how many per cent the length of the boundaries changes when the threshold changes by one; absent likewise.
+    /// By how many per cent the length of the boundaries changes when the threshold changes by one per cent; absent
+    /// likewise.
     pub exponent: Option<f64>,
-    /// Mean intercept length with the threshold over 1.25, as it is, and times 1.25, pixels; absent where no boundary is crossed.
+    /// Mean intercept length with the threshold divided by 1.25, unchanged, and times 1.25, in pixels; absent if no
+    /// boundary is crossed.
     pub intercepts_px: [Option<f64>; 3],
-    /// Mean probability of a boundary along those that were found; absent where no network marked them.
+    /// Mean probability of a boundary along those that were found; absent if no network marked them.
     #[serde(default)]
     pub probability: Option<f64>,
-    /// Why the grains are not to be trusted as they are; empty where nothing speaks against them.
+    /// Why the grains should not be trusted as they are; empty if there is no reason.
     pub doubts: Vec<Doubt>,
 }
 
@@ -90,35 +94,35 @@ pub struct GrainFacts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Doubt {
-    /// Nothing was found that parts anything.
+    /// No boundaries were found.
     Nothing,
-    /// Much hangs on the threshold.
+    /// The result depends strongly on the threshold.
     Unsteady {
-        /// By how many per cent the boundaries' length changes when the threshold changes by one.
+        /// By how many per cent the boundaries' length changes when the threshold changes by one per cent.
         exponent: f64,
     },
-    /// Grains are about as small as those that noise would give.
+    /// Grains are about as small as those found in noise.
     AsNoise {
-        /// Mean intercept length, pixels.
+        /// Mean intercept length, in pixels.
         intercept_px: f64,
-        /// Half the width of what was looked for, pixels.
+        /// Half the width of what was looked for, in pixels.
         sigma_px: f32,
     },
-    /// The network is not sure of the boundaries that were found: there may be none.
+    /// The network is uncertain about the boundaries that were found: there may be none.
     Unsure {
         /// Mean probability along them.
         probability: f64,
     },
-    /// The boundaries that the network marks close next to nothing.
+    /// The boundaries marked by the network enclose next to nothing.
     FewClosed {
-        /// Grains that do not reach the edge.
+        /// Number of grains that do not touch the edge.
         grains: u64,
     },
     /// Grains are as thin as lines: lines may have been taken for grains.
     AsThinAsLines {
-        /// Of those that do not reach the edge.
+        /// Number of thin ones among those that do not touch the edge.
         thin: u64,
-        /// How many do not.
+        /// Number of grains that do not touch the edge.
         of: u64,
     },
 }
@@ -162,7 +166,7 @@ impl std::fmt::Display for Doubt {
 }
 
 impl GrainKind {
-    /// In words, as `dark lines`.
+    /// As text, such as `dark lines`.
     pub fn words(self) -> &'static str {
         match self {
             Self::DarkLines => "dark lines",
@@ -176,7 +180,7 @@ impl GrainKind {
 }
 
 impl GrainFacts {
-    /// Looks at the regions that came of it, and says how many grains are closed.
+    /// Checks the resulting regions, and records how many grains are closed.
     pub(crate) fn look_at(&mut self, regions: &[Region]) {
         let inner: Vec<&Region> = regions.iter().filter(|region| !region.touches_border).collect();
         self.reason += &match self.kind {
@@ -204,11 +208,11 @@ impl GrainFacts {
 
 /// Exponent above which boundaries are as in noise and on surfaces without grains.
 const OF_NOISE: f64 = 2.35;
-/// Sigmas that a grain must be wide on average not to be as thin as a line.
+/// Minimum mean width of a grain, in sigmas, not to be as thin as a line.
 const THIN: f64 = 2.0;
-/// Of fewer grains nothing is said.
+/// With fewer grains no doubt is raised.
 const FEW_GRAINS: usize = 6;
-/// Sigmas that noise, flooded, is parted into at most.
+/// Maximum size, in sigmas, of the pieces found in noise.
 const AS_NOISE: f64 = 6.0;
 
 impl GrainsConfig {
@@ -220,15 +224,16 @@ impl GrainsConfig {
     }
 }
 
-/// Mean probability along the boundaries from which they are trusted, and how many grains they must close: 12 of 12 fields of
-/// grains parted by steps reach both, and 24 of 120 pictures of surfaces without grains, most of which have scratches.
+/// Mean probability along the boundaries from which they are trusted, and how many grains they must close: 12 of 12
+/// fields of grains separated by steps reach both, and 24 of 120 pictures of surfaces without grains, most of which
+/// have scratches.
 const SURE: f64 = 0.6;
 const CLOSED: usize = 3;
 
 /// Exponent up to which a grain-size number is trusted.
 const TRUSTED_EXPONENT: f64 = 0.7;
 
-/// Labels `1..=n`, 0 on the ground between particles.
+/// Labels `1..=n`, 0 on the background between particles.
 pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     let plane = Plane::grey(image, levels);
     let channels = || (0..image.channels).map(|channel| Plane::channel(image, levels, channel));
@@ -262,7 +267,7 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
             parted(strength, &choice, config)
         }
         GrainKind::Learned => {
-            // Of channels that differ, the mean may be one grey where colours part grains.
+            // If channels differ, their mean may be a uniform grey where colours separate grains.
             let values = by_network::greatest(channels(), choice.halvings);
             let squared = values.iter().map(|p| p * p).collect();
             let (labels, mut facts) = parted(Plane { values: squared, ..plane }, &choice, config);
@@ -276,11 +281,12 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
     }
 }
 
-/// The grains that a map of strength gives.
+/// The grains from a map of strength.
 fn parted(strength: Plane, choice: &Choice, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     let (width, height, sigma_px) = (strength.width, strength.height, choice.sigma_px);
     let min_size_px = config.min_size_px.map_or_else(|| least_px(sigma_px), u64::from);
-    // What the network marks are boundaries as a whole, some of them faint in places; nearly all of these would be too much to ask.
+    // The network marks boundaries as a whole, some of them faint in places; requiring nearly all of it would be too
+    // strict.
     let of = if choice.kind == GrainKind::Learned { HeightOf::Mean } else { HeightOf::NearlyAll };
     let merging = Merging::new(strength, min_size_px, of);
     let stop = merging.stop;
@@ -299,10 +305,10 @@ fn parted(strength: Plane, choice: &Choice, config: &GrainsConfig) -> (Vec<u32>,
     (labels, facts)
 }
 
-/// Particles of fewer pixels are dropped.
+/// Particles with fewer pixels are dropped.
 const LEAST_PARTICLE_PX: u32 = 30;
 
-/// Area of a disc of radius two sigma, and nine more.
+/// Area of a disc of radius two sigma, plus nine.
 fn least_px(sigma_px: f32) -> u64 {
     (std::f64::consts::PI * (2.0 * f64::from(sigma_px)).powi(2)) as u64 + 9
 }
@@ -323,10 +329,10 @@ fn doubts(stop: Option<Stop>, intercept_px: Option<f64>, sigma_px: f32) -> Vec<D
     unsteady.into_iter().chain(as_noise.then_some(Doubt::AsNoise { intercept_px, sigma_px })).collect()
 }
 
-/// Test lines of each direction.
+/// Number of test lines in each direction.
 const LINES: usize = 10;
 
-/// Mean intercept length over rows and columns, pixels. Gives the labels back.
+/// Mean intercept length over rows and columns, in pixels. Returns the labels.
 fn intercept_px(labels: Vec<u32>, width: usize, height: usize) -> (Option<f64>, Vec<u32>) {
     let map = LabelMap { width, height, labels };
     let pixel = PixelSize { x_nm: 1e3, y_nm: 1e3, source: PixelSizeSource::User };

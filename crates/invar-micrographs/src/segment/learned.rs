@@ -1,7 +1,7 @@
 //! A small U-Net that marks boundaries, run without LibTorch.
 //!
-//! It was trained on [synthetic micrographs](crate::synthetic) alone, by `crates/invar/examples/train_boundaries.rs`;
-//! `boundaries.md` beside the weights says how.
+//! It was trained only on [synthetic micrographs](crate::synthetic), by `crates/invar/examples/train_boundaries.rs`;
+//! see `boundaries.md` next to the weights.
 
 mod conv;
 mod inputs;
@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use inputs::Inputs;
 
-/// A pixel is of a boundary if the middle of one is within this distance.
+/// A pixel belongs to a boundary if the middle of one is within this distance.
 pub(crate) const BOUNDARY_PX: f32 = 0.8;
 
 /// The network that comes with Invar.
@@ -30,10 +30,10 @@ pub(crate) fn shipped() -> &'static BoundaryNetwork {
     &SHIPPED
 }
 
-/// What the network sees of a pixel: grey over the picture's spread, and over the local one.
+/// The inputs of the network for a pixel: grey relative to the picture's spread, and to the local one.
 pub const NUM_INPUTS: usize = 2;
 
-/// A convolution of 3 x 3 or 1 x 1 pixels, zeros beyond the edges.
+/// A convolution of 3 x 3 or 1 x 1 pixels, with zeros beyond the edges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// Channels out, channels in, side of the kernel.
@@ -44,9 +44,10 @@ pub struct Layer {
     pub bias: Vec<f32>,
 }
 
-/// The boundary network: of each pixel, the probability that the middle of a boundary is within 0.8 pixels.
+/// The boundary network: for each pixel, the probability that the middle of a boundary is within 0.8 pixels.
 ///
-/// A U-Net of convolutions followed by ReLU, two a level of resolution, on the way down and up again; the last one, of 1 x 1, gives
+/// A U-Net of convolutions followed by ReLU, two per level of resolution, on the way down and up again; the last one,
+/// of 1 x 1, gives logits.
 /// logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BoundaryNetwork {
@@ -55,10 +56,10 @@ pub struct BoundaryNetwork {
 }
 
 impl BoundaryNetwork {
-    /// A network whose levels, the finest first, have `channels`, of `layers` in the order in which they are applied.
+    /// A network whose levels, finest first, have `channels`, from `layers` in the order in which they are applied.
     ///
     /// # Errors
-    /// Where the layers are not those of such a network.
+    /// If the layers are not those of such a network.
     pub fn new(channels: Vec<usize>, layers: Vec<Layer>) -> Result<Self, WeightsError> {
         let shapes = weights::shapes(&channels);
         let none = Layer { extents: [0; 3], kernel: Vec::new(), bias: Vec::new() };
@@ -74,20 +75,18 @@ impl BoundaryNetwork {
         Ok(Self { channels, layers })
     }
 
-    /// Reads a file of weights, as [`BoundaryNetwork::to_bytes`] makes it.
+    /// Reads a file of weights, as written by [`BoundaryNetwork::to_bytes`].
     ///
     /// # Errors
-    /// Where the bytes are cut off, changed, or of something else.
+    /// If the bytes are truncated, changed, or something else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
         let (channels, layers) = weights::read(bytes)?;
         Ok(Self { channels, layers })
     }
 
-    /// The probability of a boundary at each pixel of `grey` `[height, width]`, in shares of the picture's levels; no numbers count
-    /// as
-    /// 0. As if in one pass over the picture, which is mirrored to whole pixels of the coarsest level; the same bytes at any number
-    ///    of
-    /// threads. Memory beside the result: about 6 kB for each column.
+    /// The probability of a boundary at each pixel of `grey` `[height, width]`, in fractions of the picture's levels;
+    /// NaN counts as 0. The same as in one pass over the whole picture, which is mirrored to whole pixels of the
+    /// coarsest level; the same bytes with any number of threads. Memory besides the result: about 6 kB per column.
     ///
     /// # Panics
     /// If the number of values is not `width * height`.
@@ -102,7 +101,7 @@ impl BoundaryNetwork {
     }
 }
 
-/// What the network sees of `grey` `[height, width]`, in shares of the picture's levels: `[2, height, width]`.
+/// The inputs of the network for `grey` `[height, width]`, in fractions of the picture's levels: `[2, height, width]`.
 ///
 /// # Panics
 /// If the number of values is not `width * height`.

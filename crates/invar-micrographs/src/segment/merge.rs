@@ -5,7 +5,8 @@ use std::{
 
 use crate::{LabelMap, neighbors::neighbors};
 
-/// Makes background of labels with fewer pixels than `min_size_px` and closes the gaps in the numbering. Labels are `1..=n`.
+/// Turns labels with fewer pixels than `min_size_px` into background and closes the gaps in the numbering. Labels are
+/// `1..=n`.
 pub(super) fn drop_small(labels: &mut [u32], min_size_px: u32) {
     let sizes = sizes(labels);
     let mut number = 0;
@@ -19,8 +20,8 @@ pub(super) fn drop_small(labels: &mut [u32], min_size_px: u32) {
     labels.iter_mut().for_each(|label| *label = numbers[*label as usize]);
 }
 
-/// Joins each label with fewer pixels than `min_size_px`, the smallest first, to the neighbour with which it shares most
-/// boundary, and closes the gaps in the numbering. Labels are `1..=n`; one without neighbours stays.
+/// Merges each label with fewer pixels than `min_size_px`, smallest first, with the neighbour with which it shares the
+/// longest boundary, and closes the gaps in the numbering. Labels are `1..=n`; one without neighbours stays.
 pub(crate) fn merge_small(labels: &mut Vec<u32>, width: usize, min_size_px: u32) {
     let mut sizes = sizes(labels);
     let min = u64::from(min_size_px);

@@ -7,19 +7,19 @@ use crate::{Error, ImageRef, Levels};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtsuConfig {
-    /// Whether particles are brighter or darker than the background. By default the background is what fills the
-    /// larger part of the image and of its edge.
+    /// Whether particles are brighter or darker than the background. By default the background is what fills the larger
+    /// part of the image and of its edge.
     pub particles: Polarity,
-    /// Gaussian blur before the threshold, pixels.
+    /// Gaussian blur before the threshold, in pixels.
     pub sigma_px: f32,
-    /// Whether background that is enclosed by a particle belongs to it.
+    /// Whether background enclosed by a particle belongs to it.
     pub fill_holes: bool,
-    /// Whether particles that touch are parted at their necks, by a watershed of the distance to the background.
+    /// Whether touching particles are separated at their necks, by a watershed of the distance to the background.
     pub split: bool,
-    /// How much narrower than the smaller of two particles their neck must be to part them, as a difference of
-    /// inscribed radii, pixels.
+    /// How much narrower than the smaller of two particles their neck must be to separate them, as a difference of
+    /// inscribed radii, in pixels.
     pub min_neck_px: f32,
-    /// Particles of fewer pixels are dropped.
+    /// Particles with fewer pixels are dropped.
     pub min_size_px: u32,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &OtsuConfig) 
     labels
 }
 
-/// Whether `mask` fills more than half, the area and the edge of the image counting alike.
+/// Whether `mask` fills more than half, where the area and the edge of the image count equally.
 pub(super) fn mostly(mask: &[bool], width: usize, height: usize) -> bool {
     let share = |(inside, all): (usize, usize)| inside as f64 / all.max(1) as f64;
     let count = |(inside, all): (usize, usize), &value: &bool| (inside + usize::from(value), all + 1);
@@ -89,7 +89,7 @@ pub(super) fn mostly(mask: &[bool], width: usize, height: usize) -> bool {
     share(area) + share(edge) > 1.0
 }
 
-/// Adds to `mask` what is not joined to the edge of the image by 4-connected pixels outside `mask`.
+/// Adds to `mask` whatever is not connected to the edge of the image by 4-connected pixels outside `mask`.
 pub(super) fn fill_holes(mask: &mut [bool], width: usize, height: usize) {
     let mut outside = vec![false; mask.len()];
     let mut stack = Vec::new();

@@ -1,23 +1,25 @@
-//! Particles that lie apart, on ground that may be lit unevenly, and that may touch.
+//! Separate particles on a background, which may be unevenly lit; particles may touch.
 
 use super::{Plane, denoise, distance, merge, otsu, threshold, watershed};
 
-/// Longer side of the image over half the side of the square in which particles and ground are compared.
+/// Longer side of the image over half the side of the square in which particles and background are compared.
 const LOCAL_SHARE: usize = 16;
-/// The same where light is taken out.
+/// The same for removing uneven illumination.
 const FLAT_SHARE: usize = 8;
-/// Times that the threshold is put half-way between the two.
+/// How often the threshold is moved half-way between the two.
 const ROUNDS: usize = 3;
-/// A threshold holds where particles and ground differ by this share of what they do over the whole image.
+/// A threshold is valid where particles and background differ by at least this fraction of their difference over the
+/// whole image.
 const LOCAL_CONTRAST: f32 = 0.5;
-/// Two particles touch where their neck is narrower than this share of the smaller one's width.
+/// Two particles touch where their neck is narrower than this fraction of the smaller one's width.
 const NECK: f32 = 0.8;
-/// Blur of the distance to the ground, pixels: outlines are rough.
+/// Blur of the distance to the background, in pixels: outlines are rough.
 const ROUGHNESS_PX: f32 = 1.0;
 
-/// Labels `1..=n` of the particles of `plane`, which is blurred already, 0 on the ground. The threshold is half-way between the
-/// means of particles and of ground around each pixel, from Otsu's of the image on (as Ridler and Calvard 1978, locally). Particles
-/// that touch are parted at their necks, by their shape whatever their size. Holes belong to the particle.
+/// Labels `1..=n` of the particles of `plane`, which is already blurred, 0 on the background. The threshold is half-way
+/// between the means of particles and of background around each pixel, starting from Otsu's threshold of the image (as
+/// Ridler and Calvard 1978, locally). Touching particles are separated at their necks, by their shape whatever their
+/// size. Holes belong to the particle.
 pub(super) fn segment(plane: &Plane, dark: bool, min_size_px: u32) -> Vec<u32> {
     let (width, height) = (plane.width, plane.height);
     let Some(mut mask) = two_levels(plane, dark) else { return vec![0; plane.values.len()] };
@@ -37,8 +39,8 @@ pub(super) fn segment(plane: &Plane, dark: bool, min_size_px: u32) -> Vec<u32> {
     labels
 }
 
-/// Particles by Otsu's threshold of the image, or of what is left of it without slow changes of light if two levels explain more
-/// of that. `None` of one value.
+/// Particles by Otsu's threshold of the image, or of the image without slow changes of illumination if two levels
+/// explain more of that. `None` for a single value.
 fn two_levels(plane: &Plane, dark: bool) -> Option<Vec<bool>> {
     let parted = |plane: &Plane| -> Option<(f64, Vec<bool>)> {
         let cut = threshold::otsu(plane)?;
@@ -55,7 +57,8 @@ fn two_levels(plane: &Plane, dark: bool) -> Option<Vec<bool>> {
     }
 }
 
-/// Moves the threshold of each pixel half-way between what is inside and outside of `mask` around it. Whether anything changed.
+/// Moves the threshold of each pixel half-way between what is inside and outside of `mask` around it. Returns whether
+/// anything changed.
 fn halfway(plane: &Plane, mask: &mut [bool]) -> bool {
     let radius_px = (plane.width.max(plane.height) / LOCAL_SHARE).max(8);
     let means = |inside: bool| -> (Vec<f32>, f32) {
@@ -93,7 +96,7 @@ fn halfway(plane: &Plane, mask: &mut [bool]) -> bool {
 mod tests {
     use super::*;
 
-    /// Discs of 9 pixels radius, 0.3 above a ground that rises from 0 to 1; two of them overlap by 4 pixels.
+    /// Discs of 9 pixels radius, 0.3 above a background that rises from 0 to 1; two of them overlap by 4 pixels.
     fn on_a_slope() -> Plane {
         let (width, height) = (240, 120);
         let centres = [(30, 30), (30, 90), (90, 60), (150, 30), (150, 90), (210, 45), (210, 59)];
@@ -113,7 +116,7 @@ mod tests {
         let area = labels.iter().filter(|&&label| label == labels[30 * 240 + 30]).count();
         assert!((230..290).contains(&area), "a disc of 254 pixels has {area}");
         assert_ne!(labels[42 * 240 + 210], labels[62 * 240 + 210]);
-        // Dark ones on bright ground are the same ones.
+        // Dark ones on a bright background are the same ones.
         let upside_down = Plane { values: plane.values.iter().map(|value| -value).collect(), ..plane };
         assert_eq!(segment(&upside_down, true, 30).iter().max(), Some(&7));
     }

@@ -2,18 +2,18 @@
 
 use super::{Plane, derivatives};
 
-/// Widths at which lines are looked for: sigma of the Gaussian, pixels.
+/// Widths at which lines are looked for: sigma of the Gaussian, in pixels.
 pub(super) const LINE_SIGMAS_PX: [f32; 6] = [0.8, 1.1, 1.6, 2.2, 3.2, 4.5];
-/// Those at which steps are.
+/// Widths at which steps are looked for.
 pub(super) const STEP_SIGMAS_PX: [f32; 4] = [1.0, 1.5, 2.2, 3.2];
-/// How much a line may bend the other way before it counts as a spot, as a share of how it bends across itself.
+/// How much a line may bend the other way before it counts as a spot, as a fraction of how it bends across itself.
 const ROUNDNESS: f32 = 0.7;
-/// The sigmas over which the strength of lines is the greatest, as shares of the measured one.
+/// The sigmas over which the strength of lines is maximised, as multiples of the measured one.
 const NEIGHBORING: [f32; 3] = [0.75, 1.0, 1.4];
 
-/// How dark and how bright a line goes through each pixel, at one sigma: the larger eigenvalue of the Hessian times the
-/// square of sigma (Lindeberg 1998, section 4.2), less where the smaller one has its sign too (Frangi et al. 1998). In units of
-/// the plane: about the contrast of a line that is some 2 sigma wide.
+/// The strength of the dark and of the bright line through each pixel, at one sigma: the larger eigenvalue of the
+/// Hessian times the square of sigma (Lindeberg 1998, section 4.2), reduced where the smaller one has the same sign
+/// (Frangi et al. 1998). In units of the plane: about the contrast of a line that is about 2 sigma wide.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LineStrength {
     pub dark: f32,
@@ -31,7 +31,7 @@ impl LineStrength {
     }
 }
 
-/// `large` bends across the line, `small` along it.
+/// `large` is the curvature across the line, `small` along it.
 #[inline]
 fn across(large: f32, small: f32) -> f32 {
     if large <= 0.0 {
@@ -55,7 +55,7 @@ pub(super) fn both_lines(plane: &Plane, sigma_px: f32) -> Vec<LineStrength> {
     found
 }
 
-/// Strength of dark (or bright) lines, the greatest over `sigma_px` and its neighbours.
+/// Strength of dark (or bright) lines, the maximum over `sigma_px` and its neighbours.
 pub(super) fn lines(plane: &Plane, dark: bool, sigma_px: f32) -> Plane {
     let mut values = vec![0.0f32; plane.values.len()];
     for sigma_px in NEIGHBORING.map(|share| share * sigma_px) {
@@ -69,7 +69,8 @@ pub(super) fn lines(plane: &Plane, dark: bool, sigma_px: f32) -> Plane {
     Plane { width: plane.width, height: plane.height, values }
 }
 
-/// Strength of steps: the magnitude of the gradient at `sigma_px`, times sigma; of several channels the root of the mean square.
+/// Strength of steps: the magnitude of the gradient at `sigma_px`, times sigma; for several channels the root mean
+/// square.
 pub(super) fn steps(channels: impl Iterator<Item = Plane>, sigma_px: f32) -> Plane {
     let (mut sum, mut count) = (Plane { width: 0, height: 0, values: Vec::new() }, 0);
     for plane in channels {

@@ -2,8 +2,8 @@ use super::Plane;
 
 const NUM_BINS: usize = 256;
 
-/// Otsu's threshold: the middle of one of 256 bins from the smallest to the largest value, as in
-/// `skimage.filters.threshold_otsu` (Otsu 1979). Values above it are bright. `None` where all values are equal.
+/// Otsu's threshold: the centre of one of 256 bins from the smallest to the largest value, as in
+/// `skimage.filters.threshold_otsu` (Otsu 1979). Values above it are bright. `None` if all values are equal.
 pub(super) fn otsu(plane: &Plane) -> Option<f32> {
     let (low, high) = plane.range();
     if low >= high {
@@ -31,7 +31,7 @@ pub(super) fn otsu(plane: &Plane) -> Option<f32> {
     Some(low + (best_bin as f32 + 0.5) / scale)
 }
 
-/// Share of the variance of `values` that two classes explain.
+/// Fraction of the variance of `values` explained by two classes.
 pub(super) fn explained(values: &[f32], mask: &[bool]) -> f64 {
     let count = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
@@ -49,18 +49,17 @@ pub(super) fn explained(values: &[f32], mask: &[bool]) -> f64 {
 /// Two classes of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TwoClasses {
-    /// Half-way between the greatest value of the lower and the least of the upper.
+    /// Half-way between the greatest value of the lower and the smallest of the upper.
     pub threshold: f64,
     /// Their means.
     pub means: [f64; 2],
-    /// Standard deviation within the classes, both together.
+    /// Standard deviation within the classes, pooled.
     pub deviation: f64,
-    /// Share of the variance that they explain.
+    /// Fraction of the variance that they explain.
     pub explained: f64,
 }
 
-/// The two classes of Otsu (1979) of values with weights, which come in rising order. `None` where there are not two different
-/// values.
+/// The two classes of Otsu (1979) of weighted values, in ascending order. `None` if there are not two different values.
 pub(super) fn two_classes(values: &[(f64, f64)]) -> Option<TwoClasses> {
     let weight: f64 = values.iter().map(|(_, weight)| weight).sum();
     let moment: f64 = values.iter().map(|(value, weight)| value * weight).sum();
@@ -87,7 +86,7 @@ pub(super) fn two_classes(values: &[(f64, f64)]) -> Option<TwoClasses> {
     best.map(|(_, classes)| classes)
 }
 
-/// The two classes of values with weights that `threshold` parts, neither of them empty.
+/// The two classes of weighted values separated by `threshold`, neither of them empty.
 pub(super) fn parted_at(values: &[(f64, f64)], threshold: f64) -> TwoClasses {
     let of = |keep: &dyn Fn(f64) -> bool| {
         let kept = values.iter().filter(|(value, _)| keep(*value));
@@ -103,11 +102,12 @@ pub(super) fn parted_at(values: &[(f64, f64)], threshold: f64) -> TwoClasses {
     TwoClasses { threshold, means, deviation: inside.sqrt(), explained: between / (between + inside) }
 }
 
-/// Places at which the density of values is looked at.
+/// Number of places at which the density of values is evaluated.
 const NUM_PLACES: usize = 60;
 
-/// Where values are rarest between the means of two classes: the minimum of their density, smoothed by a Gaussian of the
-/// deviation within the classes times `n^(-1/5)` (Silverman 1986, section 3.4). Where it falls all the way, `None`.
+/// Where values are rarest between the means of two classes: the minimum of their density, smoothed by a Gaussian of
+/// the deviation within the classes times `n^(-1/5)` (Silverman 1986, section 3.4). `None` if the density decreases all
+/// the way.
 pub(super) fn valley(values: &[(f64, f64)], classes: &TwoClasses) -> Option<f64> {
     let width = classes.deviation * (values.len() as f64).powf(-0.2);
     let [low, high] = classes.means;
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Every cut is tried, the variance between the classes counted anew for each.
+        /// Every cut is tried, recomputing the variance between the classes for each.
         #[test]
         fn two_classes_are_those_of_trying_every_cut(values in prop::collection::vec((0u8..30, 1u8..9), 1..40)) {
             let values: Vec<(f64, f64)> = values.into_iter().map(|(v, w)| (f64::from(v), f64::from(w))).collect();
@@ -204,7 +204,8 @@ mod tests {
         }
     }
 
-    /// Two triangles, of 6 to 10 and of 19 to 41, and a few values between them: by hand, the least of the density is at 13 to 15.
+    /// Two triangles, from 6 to 10 and from 19 to 41, and a few values between them: by hand, the minimum of the
+    /// density is at 13 to 15.
     #[test]
     fn the_valley_lies_where_values_are_rare_whatever_the_weights_of_the_classes() {
         let heap = |middle: i32, half: i32, times: f64| {

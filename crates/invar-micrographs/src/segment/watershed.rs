@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::{Plane, Polarity, denoise, distance, gradient, merge, refusal, threshold};
 use crate::{Error, ImageRef, Levels};
 
-/// Grains by a watershed from the minima of a landscape (Meyer's flooding, as `skimage.segmentation.watershed`).
+/// Grains by a watershed from the minima of a landscape (Meyer's flooding, as in `skimage.segmentation.watershed`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatershedConfig {
-    /// What parts the grains.
+    /// What separates the grains.
     pub landscape: Landscape,
-    /// Whether boundaries are darker or brighter than grains; without meaning for `gradient`.
+    /// Whether boundaries are darker or brighter than grains; not used for `gradient`.
     pub boundaries: Polarity,
-    /// Median filter before anything else, half of its side, pixels; against single bad pixels and scratches.
+    /// Median filter before anything else, half of its side, in pixels; against single bad pixels and scratches.
     pub median_radius_px: u32,
-    /// Gaussian blur after it, pixels.
+    /// Gaussian blur after it, in pixels.
     pub sigma_px: f32,
-    /// How far the boundary of two grains must rise above the shallower of them, as a share of the image's levels, or in
-    /// pixels for `distance`. By default 0.03 for `gradient`, 0.1 for `boundaries`, 1 pixel for `distance`.
+    /// How far the boundary of two grains must rise above the shallower of them, as a fraction of the image's levels,
+    /// or in pixels for `distance`. By default 0.03 for `gradient`, 0.1 for `boundaries`, 1 pixel for `distance`.
     pub min_depth: Option<f32>,
-    /// Grains of fewer pixels are small.
+    /// Grains with fewer pixels are small.
     pub min_size_px: u32,
-    /// What becomes of them.
+    /// How they are treated.
     pub small: SmallGrains,
 }
 
@@ -37,16 +37,16 @@ pub enum Landscape {
     Gradient,
     /// Darkness (or brightness) itself: closed boundary lines.
     Boundaries,
-    /// Distance to the boundary lines, upside down: boundary lines with gaps. The lines are what lies below (above)
+    /// Distance to the boundary lines, inverted: for boundary lines with gaps. The lines are what lies below (above)
     /// the local mean by more than Otsu's threshold.
     Distance,
 }
 
-/// What becomes of grains that are too small.
+/// How grains that are too small are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SmallGrains {
-    /// Each joins the neighbour with which it shares most boundary, the smallest first.
+    /// Each is merged with the neighbour with which it shares the longest boundary, smallest first.
     #[default]
     Merge,
     /// They become background.
@@ -130,7 +130,7 @@ fn gradient_of(image: ImageRef<'_>, levels: Levels, config: &WatershedConfig) ->
     Plane { width: image.width, height: image.height, values }
 }
 
-/// Pixels that lie off lines are near the local mean, those on lines far on one side of it: the sign of the skewness.
+/// Pixels off lines are near the local mean, those on lines far on one side of it: the sign of the skewness.
 fn boundaries_are_dark(plane: &Plane, polarity: Polarity) -> bool {
     match polarity {
         Polarity::Dark => true,
@@ -163,7 +163,7 @@ pub(super) struct Quantized {
     pub step: f32,
 }
 
-/// Scales `plane` to `0..=65535`, upside down where peaks are to become minima.
+/// Scales `plane` to `0..=65535`, inverted if peaks are to become minima.
 pub(super) fn quantize(plane: &Plane, invert: bool) -> Quantized {
     let (low, high) = plane.range();
     let top = f32::from(u16::MAX);

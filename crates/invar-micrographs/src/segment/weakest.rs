@@ -1,5 +1,5 @@
-//! Grains from a strength map: an over-segmentation, joined across the weakest whole boundary up to a threshold that the
-//! boundaries themselves give.
+//! Grains from a strength map: an over-segmentation, merged across the weakest whole boundary up to a threshold derived
+//! from the boundaries themselves.
 
 use super::{
     Plane,
@@ -10,32 +10,32 @@ use super::{
     watershed,
 };
 
-/// Blur of the strength before it is flooded, pixels: against minima of single pixels.
+/// Blur of the strength before it is flooded, in pixels: against minima of single pixels.
 const FLOOD_SIGMA_PX: f32 = 0.7;
-/// Pixels this near to a strong line say nothing of the strength where there is none.
+/// Pixels this near to a strong line are not representative of the strength where there is none.
 const NEAR_LINE_PX: u8 = 5;
-/// The share of the 95th percentile off the lines below which nothing parts two regions.
+/// The fraction of the 95th percentile off the lines below which nothing separates two regions.
 const FLOOR: f64 = 0.5;
-/// Exponent above which the threshold is tried again.
+/// Exponent above which another threshold is tried.
 const UNSTEADY: f64 = 0.8;
-/// The exponent must fall below this share of what it was.
+/// The exponent must fall below this fraction of its earlier value.
 const STEADIER: f64 = 0.6;
-/// A second try begins at this share of the first threshold (of its root).
+/// A second try begins at this fraction of the first threshold (of its root).
 const SECOND_FLOOR: f64 = 0.85;
-/// Where less than this share of the boundaries' length lies between the floor and twice it, all above is real: the threshold
-/// is in the middle of the gap.
+/// If less than this fraction of the boundaries' length lies between the floor and twice it, everything above is real:
+/// the threshold is in the middle of the gap.
 const GAP: f64 = 0.02;
-/// By how much the threshold is moved to see what hangs on it.
+/// The factor by which the threshold is moved to see what depends on it.
 pub(super) const MOVED: f64 = 1.25;
 
 /// Where merging stopped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Stop {
-    /// Strength up to which boundaries were opened, in units of the strength map.
+    /// Strength up to which boundaries were removed, in units of the strength map.
     pub strength: f64,
-    /// How much the boundaries' length hangs on it: `-d ln(length) / d ln(strength)`.
+    /// How much the boundaries' length depends on it: `-d ln(length) / d ln(strength)`.
     pub exponent: f64,
-    /// Share of the variance of the boundaries' heights that the two classes explain.
+    /// Fraction of the variance of the boundaries' heights that the two classes explain.
     pub separability: f64,
 }
 
@@ -46,32 +46,32 @@ struct Classes {
     /// Height at which boundaries are rarest, if that lies between the classes.
     valley: Option<f64>,
     explained: f64,
-    /// At Otsu's threshold.
+    /// The exponent at Otsu's threshold.
     exponent: f64,
 }
 
-/// Regions that a strength map gives, whatever the threshold.
+/// The regions of a strength map, for any threshold.
 pub(crate) struct Merging {
-    /// A label a pixel, `1..=n`: the over-segmentation.
+    /// One label per pixel, `1..=n`: the over-segmentation.
     regions: Vec<u32>,
     graph: BoundaryGraph,
     merges: Vec<Merge>,
-    /// Strength of height 1: a height is the root of the strength over this.
+    /// Strength of height 1: a height is the root of the strength divided by this.
     unit: f64,
     min_size_px: u64,
     of: HeightOf,
-    /// `None` where there is nothing to part.
+    /// `None` if there is nothing to separate.
     pub stop: Option<Stop>,
 }
 
 impl Merging {
-    /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: that of the two classes
-    /// of the boundaries that are left when all that nothing parts is joined, each weighed by its length. The height of a boundary
-    /// is what the root of the strength nearly reaches along it ([`BoundaryGraph`]). Of the root, since the mean of the strength
-    /// itself loses faint lines among strong ones, that of its logarithm keeps texture. Grains of fewer pixels than `min_size_px`
-    /// are to be joined last.
+    /// Floods `strength` (from 0 upwards, any unit) from all its minima, and finds the threshold: that of the two
+    /// classes of the boundaries that are left after merging everything that nothing separates, each weighted by its
+    /// length. The height of a boundary is what the root of the strength nearly reaches along it ([`BoundaryGraph`]).
+    /// The root is used because the mean of the strength itself loses faint lines among strong ones, and that of its
+    /// logarithm keeps texture. Grains with fewer pixels than `min_size_px` are to be merged last.
     ///
-    /// About 16 bytes a pixel, and some 300 a region, of which there are 15,000 to 60,000 a million pixels.
+    /// About 16 bytes per pixel, and about 300 per region, of which there are 15,000 to 60,000 per million pixels.
     pub fn new(mut strength: Plane, min_size_px: u64, of: HeightOf) -> Self {
         let (width, height) = (strength.width, strength.height);
         strength.values.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { 0.0 });
@@ -92,12 +92,13 @@ impl Merging {
         merging
     }
 
-    /// The threshold of what is left at `floor`. Much hangs on it where its two classes are noise and texture: then those of
-    /// what is above it are tried. It is Otsu's, or where the boundaries between the two classes are rarest if that is lower:
-    /// where faint and strong lines part grains, the mean of the upper class, and with it Otsu's threshold, is too high.
+    /// The threshold of what is left at `floor`. If the result depends strongly on it, its two classes are noise and
+    /// texture: then those of what is above it are tried. It is Otsu's, or where the boundaries between the two classes
+    /// are rarest if that is lower: if faint and strong lines separate grains, the mean of the upper class, and with it
+    /// Otsu's threshold, is too high.
     fn threshold(&self, floor: f64) -> Option<Stop> {
-        // Two classes would part faint boundaries from strong ones. Of probabilities, what is above the floor is not yet a
-        // boundary.
+        // Two classes would separate faint boundaries from strong ones. For probabilities, what is above the floor is
+        // not necessarily a boundary.
         let gap_end = if self.of == HeightOf::NearlyAll { self.gap_end(floor) } else { None };
         if let Some(end) = gap_end.filter(|&end| end > 2.0 * floor) {
             return Some(self.stop_at((floor * end).sqrt(), 1.0));
@@ -120,7 +121,7 @@ impl Merging {
         Stop { strength: (height / TOP).powi(2) * self.unit, exponent: self.exponent(height), separability }
     }
 
-    /// Up to where there are next to no boundaries above `floor`. `None` where none are left at all.
+    /// Up to where there are next to no boundaries above `floor`. `None` if none are left at all.
     fn gap_end(&self, floor: f64) -> Option<f64> {
         let all = self.length_px(floor) as f64;
         let mut opened = 0.0;
@@ -137,7 +138,7 @@ impl Merging {
         let (lowest, _) = *heights.first()?;
         let (height, explained, valley) = match threshold::two_classes(&heights) {
             Some(classes) => (classes.threshold, classes.explained, valley(&heights, &classes)),
-            // All of one height: whatever lies between them and what nothing parts.
+            // All of one height: halfway between them and what nothing separates.
             None => (f64::midpoint(floor, lowest), 1.0, None),
         };
         Some(Classes { height, valley, explained, exponent: self.exponent(height) })
@@ -155,14 +156,14 @@ impl Merging {
         self.graph.total_pairs() - opened
     }
 
-    /// The grains at `times` the threshold: labels `1..=n` in the order of the regions that they are made of; one grain where
-    /// nothing is parted.
+    /// The grains at `times` the threshold: labels `1..=n` in the order of the regions that they consist of; a single
+    /// grain if nothing is separated.
     pub fn labels_at(&self, times: f64) -> Vec<u32> {
         let numbers = self.numbers_at(times);
         self.regions.iter().map(|&region| numbers[region as usize]).collect()
     }
 
-    /// The same at the threshold itself, in the memory of the over-segmentation.
+    /// The same at the threshold itself, reusing the memory of the over-segmentation.
     pub fn into_labels(self) -> Vec<u32> {
         let numbers = self.numbers_at(1.0);
         let mut labels = self.regions;
@@ -182,7 +183,7 @@ impl Merging {
         let mut numbers = vec![0; roots.len()];
         let mut next = 0;
         for region in 1..roots.len() {
-            // A root is the smallest label of its grain, so that it comes first.
+            // A root is the smallest label of its grain, so it comes first.
             let root = roots[region] as usize;
             if root == region {
                 next += 1;
@@ -195,9 +196,9 @@ impl Merging {
     }
 }
 
-/// Where boundaries are rarest between two classes of heights. A density depends on the scale: noise fades by a factor, the
-/// contrast of lines varies by a difference. So it is the geometric mean of where heights are rarest and where their
-/// logarithms are; a valley that one scale alone shows is made by the scale.
+/// Where boundaries are rarest between two classes of heights. A density depends on the scale: noise fades by a factor,
+/// while the contrast of lines varies by a difference. So it is the geometric mean of where heights are rarest and
+/// where their logarithms are; a valley that shows on only one of the scales is an artefact of it.
 fn valley(heights: &[(f64, f64)], classes: &TwoClasses) -> Option<f64> {
     let logarithms: Vec<(f64, f64)> = heights.iter().map(|&(height, pairs)| (height.max(1.0).ln(), pairs)).collect();
     let of_logarithms = threshold::parted_at(&logarithms, classes.threshold.max(1.0).ln());
@@ -209,14 +210,14 @@ fn valley(heights: &[(f64, f64)], classes: &TwoClasses) -> Option<f64> {
 /// Height of the strongest pixel.
 const TOP: f64 = 65_535.0;
 
-/// Root of the strength, `unit` becoming [`TOP`].
+/// Root of the strength, where `unit` becomes [`TOP`].
 fn heights(strength: &Plane, unit: f64) -> Vec<u16> {
     use rayon::prelude::*;
     let scale = if unit > 0.0 { (TOP * TOP / unit) as f32 } else { 0.0 };
     strength.values.par_iter().map(|&value| (value * scale).sqrt().round().min(TOP as f32) as u16).collect()
 }
 
-/// Height below which nothing parts two regions: a share of the 95th percentile away from strong lines.
+/// Height below which nothing separates two regions: a fraction of the 95th percentile away from strong lines.
 fn floor(strength: &Plane, heights: &[u16]) -> f64 {
     let Some(strong) = threshold::otsu(strength) else { return 1.0 };
     let near = near(strength.values.iter().map(|&value| value > strong / 2.0), strength.width);
@@ -246,7 +247,7 @@ fn near(is_line: impl Iterator<Item = bool>, width: usize) -> Vec<bool> {
     steps.into_iter().map(|steps| steps <= NEAR_LINE_PX).collect()
 }
 
-/// The value that a share of all values reaches at most, without interpolation.
+/// The smallest value that at least a fraction `share` of all does not exceed, without interpolation.
 fn percentile(values: impl Iterator<Item = u16>, share: f64) -> f64 {
     let mut counts = vec![0u64; 1 << 16];
     let mut total = 0u64;
@@ -298,13 +299,13 @@ mod tests {
         }
     }
 
-    /// A flood to a depth is opened by the one, and asks for less than the other. (Of a noisy picture, pieces of two squares may
-    /// join through a gap before each is whole.)
+    /// A flood to a fixed depth is opened by the first, and closed by the second. (In a noisy picture, pieces of two
+    /// squares may merge through a gap before each is whole.)
     #[test]
     fn a_gap_does_not_open_a_grain_and_a_speck_does_not_close_one() {
         const SIDE: usize = 32;
         for square in 0..6 {
-            // One of the lines between two squares that lie side by side, and the middle of the left one.
+            // One of the lines between two adjacent squares, and the centre of the left one.
             let (row, line) = (square / 2 * SIDE, (square % 2 + 1) * SIDE);
             let mut strength = squares(3 * SIDE + 1, 3 * SIDE + 1, SIDE, 0.0, 3);
             let width = strength.width;

@@ -1,4 +1,4 @@
-//! Pixel values on their way from a file's number type to the stored one.
+//! Converts pixel values from a file's number type to the stored one.
 
 use crate::{PixelsRef, SampleType, Samples};
 
@@ -11,7 +11,7 @@ pub(crate) enum StoredType {
 }
 
 impl StoredType {
-    /// 8 and 16 bits stay as they are; everything else becomes single precision, which holds integers up to 2^24 exactly.
+    /// 8 and 16 bits are unchanged; everything else becomes single precision, which holds integers up to 2^24 exactly.
     pub fn of(sample_type: SampleType) -> Self {
         match sample_type {
             SampleType::U8 => Self::U8,
@@ -36,7 +36,7 @@ impl StoredType {
         }
     }
 
-    /// The bytes of pixels as numbers; `None` where they are not aligned, or on a big-endian machine.
+    /// The bytes of pixels as numbers; `None` if they are not aligned, or on a big-endian machine.
     pub fn view(self, bytes: &[u8]) -> Option<PixelsRef<'_>> {
         if cfg!(target_endian = "big") && self != Self::U8 {
             return None;
@@ -49,15 +49,15 @@ impl StoredType {
     }
 }
 
-/// Values that are no number, among those that were stored.
+/// Non-finite values among those that were stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct NotFinite {
     pub count: u64,
-    /// Number of the first one's pixel in the band, and its value.
+    /// Index of the first one's pixel in the band, and its value.
     pub first: Option<(usize, f64)>,
 }
 
-/// Writes the values of `channel`, of `channels` interleaved ones, to `out` as the type that is stored.
+/// Writes the values of `channel`, of `channels` interleaved ones, to `out` in the stored type.
 pub(crate) fn plane_bytes(samples: &Samples, channels: usize, channel: usize, out: &mut Vec<u8>) -> NotFinite {
     out.clear();
     let mut bad = NotFinite::default();

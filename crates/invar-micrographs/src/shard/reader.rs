@@ -29,11 +29,11 @@ impl ShardFile {
     /// Maps the file and checks its layout.
     ///
     /// # Errors
-    /// When it cannot be mapped or is no shard of this version.
+    /// If it cannot be mapped or is not a shard of this version.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
         let file = File::open(path).map_err(DatasetError::stored(path))?;
         // SAFETY: shards are written once, under a temporary name, and never changed; should another program change the
-        // file, pixels become other numbers, and everything else was copied when the file was opened.
+        // file, pixels get other values, and everything else was copied when the file was opened.
         let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io(path))?;
         let mut shard = Self {
             path: path.into(),
@@ -63,10 +63,10 @@ impl ShardFile {
         ImageRef { width: self.width as usize, height: self.height as usize, channels: self.channels as usize, pixels }
     }
 
-    /// What is known of the image.
+    /// The metadata of the image.
     ///
     /// # Errors
-    /// When it is not the JSON that it should be.
+    /// If it is not the expected JSON.
     pub fn metadata(&self) -> Result<Metadata, DatasetError> {
         let metadata: Metadata = serde_json::from_slice(self.section(Section::Metadata))
             .map_err(|error| self.corrupt("metadata", "JSON of an image", error))?;
@@ -81,10 +81,10 @@ impl ShardFile {
         Ok(metadata)
     }
 
-    /// All regions, and where in the masks each one's begins.
+    /// All regions, and where each one's mask begins.
     ///
     /// # Errors
-    /// When a box is not in the image or a mask not in the file.
+    /// If a box is not in the image or a mask not in the file.
     pub fn regions(&self) -> Result<(Vec<Region>, Vec<u64>), DatasetError> {
         let masks = self.section(Section::Masks).len() as u64;
         let (mut regions, mut offsets) = (Vec::new(), Vec::new());

@@ -20,7 +20,7 @@ use crate::{ImageRef, PixelsRef, Region, Samples, measured::Measured};
 const PIXELS_AT: usize = (HEADER_BYTES + ENTRY_BYTES * NUM_SECTIONS).next_multiple_of(ALIGNMENT);
 const COPY_BYTES: usize = 1 << 20;
 
-/// A shard that is being written: the pixels first, band by band; then what was found on them.
+/// A shard being written: the pixels first, band by band; then what was found on them.
 pub(crate) struct ShardWriter {
     atomic: AtomicFile,
     file: File,
@@ -32,7 +32,7 @@ pub(crate) struct ShardWriter {
     buffer: Vec<u8>,
 }
 
-/// The pixels of a shard that is being written, mapped from the disk.
+/// The pixels of a shard being written, mapped from disk.
 pub(crate) struct WrittenPixels {
     map: Option<Mmap>,
     width: usize,
@@ -51,10 +51,10 @@ impl WrittenPixels {
 }
 
 impl ShardWriter {
-    /// Starts the shard that will be `path`, of an image `[channels, height, width]`.
+    /// Starts the shard that will become `path`, for an image `[channels, height, width]`.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// If the file cannot be created.
     pub fn create(path: &Path, [channels, height, width]: [u32; 3], stored: StoredType) -> Result<Self, DatasetError> {
         let atomic = AtomicFile::create(path).map_err(DatasetError::io(path))?;
         let partial = File::options().read(true).write(true).open(atomic.partial_path());
@@ -62,10 +62,10 @@ impl ShardWriter {
         Ok(Self { atomic, file, path: path.into(), width, height, channels, stored, buffer: Vec::new() })
     }
 
-    /// Stores rows from `first_row` on, interleaved `[rows, width, channels]`; says which values are not finite.
+    /// Stores rows from `first_row` on, interleaved `[rows, width, channels]`; returns which values are not finite.
     ///
     /// # Errors
-    /// A sentence for a band of another size or type than the image, or the system's refusal.
+    /// A sentence for a band that differs in size or type from the image, or system errors.
     pub fn write_band(&mut self, first_row: u32, num_rows: u32, samples: &Samples) -> io::Result<NotFinite> {
         let (len, sample_type) = (samples.len(), samples.sample_type());
         let expected = num_rows as usize * self.width as usize * self.channels as usize;
@@ -84,15 +84,15 @@ impl ShardWriter {
         Ok(bad)
     }
 
-    /// Keeps the uppermost `height` rows.
+    /// Keeps the top `height` rows.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// System errors.
     pub fn crop(&mut self, height: u32) -> Result<(), DatasetError> {
         let crop = || -> io::Result<()> {
             let mut buffer = vec![0; COPY_BYTES];
             let plane = u64::from(height) * u64::from(self.width) * self.stored.bytes() as u64;
-            // The first plane stays where it is; the others move to the front, the foremost first.
+            // The first plane stays where it is; the others move forward, starting with the foremost.
             for channel in 1..self.channels {
                 let (from, to) = (self.row_at(channel, self.height, 0), self.row_at(channel, height, 0));
                 let mut done = 0;
@@ -115,14 +115,14 @@ impl ShardWriter {
     /// The pixels so far, as an image.
     ///
     /// # Errors
-    /// When the file cannot be mapped.
+    /// If the file cannot be mapped.
     pub fn pixels(&self) -> Result<WrittenPixels, DatasetError> {
-        // An image that was not handed over to its end is as long as it should be, and zero there.
+        // An image that was not written to its end has its full length, and zeros there.
         let end = self.row_at(self.channels, self.height, 0);
         if self.file.metadata().map_err(DatasetError::io(&self.path))?.len() < end {
             self.file.set_len(end).map_err(DatasetError::io(&self.path))?;
         }
-        // SAFETY: nobody else knows the file, and `self` is not written to while the map is read.
+        // SAFETY: nobody else knows the file, and `self` is not written to while the map is used.
         let map = unsafe { Mmap::map(&self.file) }.map_err(DatasetError::io(&self.path))?;
         Ok(WrittenPixels {
             map: Some(map),
@@ -133,10 +133,10 @@ impl ShardWriter {
         })
     }
 
-    /// Writes what belongs to the pixels, and gives the file its name.
+    /// Writes what belongs to the pixels, and renames the file into place.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// System errors.
     pub fn finish(mut self, metadata: &Metadata, measured: &Measured) -> Result<Shard, DatasetError> {
         let path = self.path.clone();
         self.write_rest(metadata, measured).map_err(DatasetError::io(&path))?;

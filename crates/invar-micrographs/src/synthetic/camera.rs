@@ -9,7 +9,7 @@ pub(super) fn reduced(values: &[f32], side: usize) -> Vec<f32> {
     super::pooled(values, side, |a, b| a + b).into_iter().map(|sum| share * sum).collect()
 }
 
-/// What the instrument makes of `grey`, `[side, side]`: 0 to 1 in steps of 1/255.
+/// The effect of the instrument on `grey`, `[side, side]`: 0 to 1 in steps of 1/255.
 pub(super) fn expose(draw: &mut Draw, side: usize, camera: &Camera, grey: &mut Vec<f32>) {
     blur(grey, side, camera.blur_px);
     if camera.uneven > 0.0 {
@@ -52,7 +52,7 @@ fn blur(values: &mut Vec<f32>, side: usize, sigma_px: f32) {
     *values = plane.values;
 }
 
-/// Written as JPEG and read again; as it was, should that not work.
+/// Written as JPEG and read again; unchanged if that fails.
 fn through_jpeg(bytes: Vec<u8>, side: usize, quality: u8) -> Vec<u8> {
     let mut file = Vec::new();
     let size = side as u32;

@@ -7,7 +7,7 @@ use super::{
     tessellation::{Cells, SCALE},
 };
 
-/// Adds to `grey` what is in grains, or lies across them, and is no boundary.
+/// Adds to `grey` what is inside grains, or lies across them, and is not a boundary.
 pub(super) fn add(draw: &mut Draw, cells: &Cells, specimen: &Specimen, grey: &mut [f32]) {
     let inside = &specimen.inside;
     let mut sheet = Sheet { cells, grey };
@@ -42,7 +42,7 @@ struct Stroke {
     length: f32,
     half_px: f32,
     depth: f32,
-    /// Whether it ends with the grain that its middle lies in.
+    /// Whether it ends with the grain that contains its middle.
     within: bool,
 }
 
@@ -64,7 +64,7 @@ impl Sheet<'_> {
         self.cells.grain[index(row) * self.cells.side + index(column)]
     }
 
-    /// Adds what `f` says of each grain and place.
+    /// Adds the value of `f` for each grain and place.
     fn each(&mut self, mut f: impl FnMut(u32, f32, f32) -> f32) {
         let side = self.cells.side;
         for (i, (grey, &grain)) in self.grey.iter_mut().zip(&self.cells.grain).enumerate() {
@@ -72,7 +72,8 @@ impl Sheet<'_> {
         }
     }
 
-    /// Adds what `f` says of the sub-pixels within `reach` of a place; it is given rows and columns from there.
+    /// Adds the value of `f` for the sub-pixels within `reach` of a place; it receives rows and columns relative to
+    /// that place.
     fn near(&mut self, [row, column]: [f32; 2], reach: [f32; 2], mut f: impl FnMut(u32, f32, f32) -> f32) {
         let side = self.cells.side;
         let range = |at: f32, reach: f32| {
@@ -122,7 +123,7 @@ fn twins(draw: &mut Draw, sheet: &mut Sheet, specimen: &Specimen) {
     });
 }
 
-/// Waves, or a net of waves, of a direction of its own in each grain.
+/// Waves, or a network of waves, with a separate direction in each grain.
 fn lamellae(draw: &mut Draw, sheet: &mut Sheet) {
     let (strength, share, period) = (draw.uniform(0.02, 0.12), draw.uniform(0.2, 0.9), draw.uniform(3.0, 9.0));
     let crossed = draw.chance(0.5);
@@ -201,7 +202,7 @@ fn pits(draw: &mut Draw, sheet: &mut Sheet, per_10_000_px: f32) {
     }
 }
 
-/// Dark specks close together, as where polishing tore something out.
+/// Dark specks close together, as if something had been torn out in polishing.
 fn patch(draw: &mut Draw, sheet: &mut Sheet) {
     let [row, column] = sheet.anywhere(draw);
     let (size, depth) = (draw.uniform(4.0, 16.0), -draw.uniform(0.2, 0.6));

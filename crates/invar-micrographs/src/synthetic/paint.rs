@@ -10,15 +10,15 @@ use super::{
 /// The picture before the instrument, in sub-pixels.
 pub(super) struct Canvas {
     pub grey: Vec<f32>,
-    /// How plain the nearest boundary is, 0 to 1.
+    /// How visible the nearest boundary is, 0 to 1.
     pub plainness: Vec<f32>,
 }
 
-/// A line this much darker than the grains, or a step this high, is as plain as can be.
+/// A line this much darker than the grains, or a step this high, is fully visible.
 const PLAIN_LINE: f32 = 0.12;
 const PLAIN_STEP: f32 = 0.06;
 
-/// The grains, each of its grey, and the lines between them.
+/// The grains, each with its grey, and the lines between them.
 pub(super) fn grains(draw: &mut Draw, cells: &Cells, specimen: &Specimen) -> Canvas {
     let base = draw.uniform(0.35, 0.8);
     let levels: Vec<f32> = (0..cells.num_sites).map(|_| specimen.contrast * draw.normal()).collect();
@@ -57,7 +57,7 @@ impl<'a> Pen<'a> {
         Self { boundary, seed, gaps, width, rough }
     }
 
-    /// How strong the line between two grains is, the same along all of it: 0 to 1.6.
+    /// How strong the line between two grains is, constant along it: 0 to 1.6.
     fn strength(&self, a: u32, b: u32) -> f32 {
         let pair = (u64::from(a.min(b)) << 32) | u64::from(a.max(b));
         let bits = seed::mix(self.seed, pair);

@@ -1,7 +1,7 @@
 use super::draw::Draw;
 
-/// Smooth noise over the plane, of mean about 0 and standard deviation about 1: value noise on a turned lattice (Perlin's
-/// interpolation), two octaves.
+/// Smooth noise over the plane, with mean about 0 and standard deviation about 1: value noise on a rotated lattice
+/// (Perlin's interpolation), two octaves.
 pub(super) struct Smooth {
     values: Vec<f32>,
     frame: [f32; 4],
@@ -24,7 +24,7 @@ impl Smooth {
     pub fn at(&self, row: f32, column: f32) -> f32 {
         let [c, s, dx, dy] = self.frame;
         let (x, y) = ((c * column + s * row) * self.scale + dx, (c * row - s * column) * self.scale + dy);
-        // Bilinear weights of a lattice of unit variance leave about 0.6 of the standard deviation.
+        // Bilinear weights on a lattice of unit variance leave about 0.6 of the standard deviation.
         1.4 * self.lattice(x, y) + 0.6 * self.lattice(2.3 * x + 17.0, 2.3 * y + 5.0)
     }
 

@@ -1,6 +1,6 @@
 use super::{draw::Draw, tessellation::Shape};
 
-/// What parts the grains of a synthetic micrograph.
+/// What separates the grains of a synthetic micrograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
     /// Dark lines, and sometimes faint steps.
@@ -20,17 +20,17 @@ pub enum Lines {
 pub enum NewKind {
     /// Grains four to seven times as long as wide.
     Elongated,
-    /// Boundaries that wind: waves three times as high as in training.
+    /// Winding boundaries: waves three times as high as in training.
     Winding,
     /// Each boundary a pair of lines, as of grooves.
     DoubleLines,
-    /// Noise that hangs together over some pixels, dark and bright specks, strong.
+    /// Strong noise that is correlated over some pixels, with dark and bright specks.
     Speckled,
     /// Regions of fine grains between coarse ones.
     Duplex,
-    /// Boundaries as reliefs: bright on one side, dark on the other, as light falls.
+    /// Boundaries in relief: bright on one side, dark on the other, as if lit from the side.
     Relief,
-    /// Rows of the picture shifted in grey, as of a scanning beam or a milled face.
+    /// Rows of the picture shifted in grey, as by a scanning beam or on a milled face.
     Curtained,
     /// Dark lines wider than any in training, out of focus.
     Thick,
@@ -49,7 +49,7 @@ impl NewKind {
         Self::Thick,
     ];
 
-    /// The name, as in names of files.
+    /// The name used in file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Elongated => "elongated",
@@ -76,58 +76,58 @@ pub(super) struct Specimen {
     pub camera: Camera,
 }
 
-/// How a boundary looks.
+/// The appearance of a boundary.
 #[derive(Clone, Debug)]
 pub(super) struct Boundary {
     /// Grey added in the middle of a line of strength 1.
     pub depth: f32,
-    /// Half the width of a line, pixels.
+    /// Half the width of a line, in pixels.
     pub half_px: f32,
     /// Standard deviation of the strength from boundary to boundary.
     pub variation: f32,
-    /// Share of the boundaries that have no line at all.
+    /// Fraction of the boundaries that have no line at all.
     pub missing: f32,
     /// How far the strength lies above its gaps, and their size in pixels.
     pub gaps: Option<[f32; 2]>,
     /// Whether the width varies along a line.
     pub varies: bool,
-    /// Whether there is a halo of the other sign.
+    /// Whether there is a halo of the opposite sign.
     pub halo: bool,
-    /// Distance of the two lines of a pair from the middle, pixels.
+    /// Distance of the two lines of a pair from the middle, in pixels.
     pub pair_px: Option<f32>,
-    /// Grey added on the side of the light, taken off on the other.
+    /// Grey added on the side of the light, subtracted on the other.
     pub relief: f32,
-    /// Roughness: how far the line strays from its place, pixels.
+    /// Roughness: how far the line strays from its place, in pixels.
     pub rough_px: f32,
 }
 
-/// What is in grains: chances and amounts.
+/// The content of grains: probabilities and amounts.
 #[derive(Clone, Debug)]
 pub(super) struct Inside {
     pub twins: bool,
     pub lamellae: bool,
     pub mottle: bool,
     pub num_scratches: usize,
-    /// Needles for 10,000 pixels.
+    /// Needles per 10,000 pixels.
     pub needles: f32,
     /// Whether the needles of a grain lie along few directions.
     pub aligned: bool,
-    /// Pits and inclusions for 10,000 pixels.
+    /// Pits and inclusions per 10,000 pixels.
     pub pits: f32,
     /// Patches of specks.
     pub patches: usize,
 }
 
-/// What the instrument adds.
+/// The effects of the instrument.
 #[derive(Clone, Debug)]
 pub(super) struct Camera {
     pub blur_px: f32,
-    /// Standard deviation of the light's share over the picture.
+    /// Standard deviation of the relative illumination over the picture.
     pub uneven: f32,
     pub noise: f32,
-    /// Size of what noise hangs together over, pixels.
+    /// Correlation length of the noise, in pixels.
     pub grain_px: f32,
-    /// Share of pixels that are dark or bright specks.
+    /// Fraction of pixels that are dark or bright specks.
     pub specks: f32,
     /// Standard deviation of the grey of rows.
     pub curtain: f32,
@@ -183,14 +183,15 @@ impl Specimen {
         Self { lines, shape, boundary, contrast, inside, camera }
     }
 
-    /// A specimen of a new kind: one of training, of line boundaries for kinds that are about lines, with what is new.
+    /// A specimen of a new kind: one of the training kinds, with line boundaries for kinds that are about lines, plus
+    /// what is new.
     pub fn of_new_kind(draw: &mut Draw, kind: NewKind) -> Self {
         let mut specimen = loop {
             let specimen = Self::for_training(draw);
             let has_lines = matches!(specimen.lines, Lines::Dark | Lines::Bright | Lines::DarkAndSteps);
             let about_lines = matches!(kind, NewKind::DoubleLines | NewKind::Relief | NewKind::Thick);
             let fits = if about_lines { has_lines } else { specimen.lines != Lines::None };
-            // Some tens of grains at least on a picture of a few hundred pixels; boundaries that can be seen.
+            // At least a few tens of grains on a picture of a few hundred pixels; visible boundaries.
             if fits && specimen.shape.diameter_px < 60.0 && specimen.boundary.missing < 0.08 {
                 break specimen;
             }
@@ -237,7 +238,7 @@ impl Specimen {
     }
 }
 
-/// What parts the grains, and whether the finished picture is turned inside out.
+/// What separates the grains, and whether the finished picture is inverted.
 fn kind(draw: &mut Draw) -> (Lines, bool) {
     let at = draw.uniform(0.0, 1.0);
     match at {
@@ -260,7 +261,7 @@ fn line_depth(draw: &mut Draw, lines: Lines) -> f32 {
 }
 
 fn inside(draw: &mut Draw, lines: Lines) -> Inside {
-    // Where there is nothing else, there is always something that could be taken for a boundary.
+    // If there is nothing else, there is always something that could be taken for a boundary.
     let bare = lines == Lines::None;
     let needles = draw.chance(if bare { 0.6 } else { 0.4 });
     Inside {

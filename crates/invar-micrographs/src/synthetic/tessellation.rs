@@ -1,37 +1,37 @@
 use super::{draw::Draw, smooth::Smooth};
 
-/// How the grains are shaped.
+/// The shape of the grains.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
-    /// Mean diameter, pixels.
+    /// Mean diameter, in pixels.
     pub diameter_px: f32,
-    /// Standard deviation of the logarithm of the radii that weigh the sites.
+    /// Standard deviation of the logarithm of the radii that weight the sites.
     pub spread: f32,
-    /// Least distance of two sites, as a share of the mean.
+    /// Minimum distance of two sites, as a fraction of the mean.
     pub evenness: f32,
     /// How much longer than wide the grains are.
     pub aspect: f32,
-    /// Waviness of the boundaries: amplitude and size of a wave, as shares of the diameter.
+    /// Waviness of the boundaries: amplitude and size of a wave, as fractions of the diameter.
     pub waves: Option<[f32; 2]>,
     /// Whether regions of fine grains, a third as large, lie between coarse ones.
     pub duplex: bool,
 }
 
-/// What each sub-pixel belongs to, row by row: [`SCALE`] squared of them a pixel.
+/// What each sub-pixel belongs to, row by row: [`SCALE`] squared of them per pixel.
 pub(super) struct Cells {
-    /// Sub-pixels on a side.
+    /// Sub-pixels per side.
     pub side: usize,
-    /// The grain, an index of a site.
+    /// The grain, as the index of a site.
     pub grain: Vec<u32>,
     /// The grain across the nearest boundary.
     pub other: Vec<u32>,
-    /// Distance to that boundary, pixels.
+    /// Distance to that boundary, in pixels.
     pub distance_px: Vec<f32>,
     /// Number of sites.
     pub num_sites: usize,
 }
 
-/// Sub-pixels of a pixel, along a side.
+/// Sub-pixels per pixel, along a side.
 pub(super) const SCALE: usize = 2;
 
 /// A Laguerre tessellation (power diagram) of random sites, seen through a stretched and warped plane.
@@ -56,7 +56,7 @@ pub(super) fn tessellate(draw: &mut Draw, side_px: usize, shape: &Shape) -> Cell
     cells
 }
 
-/// Where each sub-pixel lies among the sites, `[x, y]` in pixels.
+/// The position of each sub-pixel among the sites, `[x, y]` in pixels.
 fn warped_plane(draw: &mut Draw, side: usize, shape: &Shape) -> Vec<[f32; 2]> {
     let waves = shape.waves.map(|[amplitude, size]| {
         let size = (size * shape.diameter_px).max(2.0);
@@ -64,7 +64,7 @@ fn warped_plane(draw: &mut Draw, side: usize, shape: &Shape) -> Vec<[f32; 2]> {
     });
     let angle = draw.direction();
     let (c, s) = (angle.cos(), angle.sin());
-    // The area of a grain stays.
+    // The area of a grain is preserved.
     let (along, across) = (1.0 / shape.aspect.sqrt(), shape.aspect.sqrt());
     (0..side * side)
         .map(|i| {
@@ -91,7 +91,7 @@ struct Sites {
     size: f32,
 }
 
-/// How many buckets around the own one are looked at.
+/// How many buckets around its own are searched.
 const REACH: usize = 2;
 
 impl Sites {
@@ -156,7 +156,7 @@ impl Sites {
         self.around(place).all(|site| squared(self.places[site as usize], place) >= distance * distance)
     }
 
-    /// The site whose cell `place` lies in, that across the nearest side of the cell, and the distance to it.
+    /// The site whose cell contains `place`, the one across the nearest side of the cell, and the distance to it.
     fn nearest(&self, place: [f32; 2]) -> (u32, u32, f32) {
         let power = |site: u32| squared(self.places[site as usize], place) - self.weights[site as usize];
         let mut best = (f32::INFINITY, 0);
@@ -183,13 +183,13 @@ fn squared(a: [f32; 2], b: [f32; 2]) -> f32 {
     (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2)
 }
 
-/// The distances, which are of the warped plane, over their own slope: pixels of the picture, near boundaries. Where two
-/// boundaries are equally near the slope vanishes: no less than `least_slope` is taken.
+/// The distances, measured in the warped plane, divided by their own slope: pixels of the picture, near boundaries.
+/// Where two boundaries are equally near the slope vanishes: at least `least_slope` is used.
 fn in_pixels(cells: &Cells, least_slope: f32) -> Vec<f32> {
     let side = cells.side;
     let of = |row: usize, column: usize| {
         let i = row * side + column;
-        // Beyond the boundary the distance counts on as negative, so that the slope does not vanish on it.
+        // Beyond the boundary the distance continues as negative, so that the slope does not vanish on it.
         move |j: usize| if cells.grain[j] == cells.grain[i] { cells.distance_px[j] } else { -cells.distance_px[j] }
     };
     (0..side * side)
@@ -208,7 +208,7 @@ fn in_pixels(cells: &Cells, least_slope: f32) -> Vec<f32> {
 }
 
 impl Cells {
-    /// One cell, without a boundary.
+    /// A single cell, without a boundary.
     pub fn one(side_px: usize) -> Self {
         let side = side_px * SCALE;
         let size = side * side;

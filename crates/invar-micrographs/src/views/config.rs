@@ -8,21 +8,21 @@ use crate::{Error, Levels, PixelsRef, StoredImage, resample::Interpolation};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ViewConfig {
-    /// Side of a view, pixels.
+    /// Side of a view, in pixels.
     pub size_px: u32,
     /// How much of the source it shows.
     pub field: Field,
-    /// A second, smaller field, in planes of its own behind those of the first: at full resolution where the first one is
-    /// reduced. It lies anywhere in the region; the encoder's `scales` is then 2.
+    /// A second, smaller field, in additional planes after those of the first: at full resolution where the first one
+    /// is reduced. It lies anywhere in the region; the encoder's `scales` is then 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Field>,
-    /// What of it is hidden.
+    /// What is hidden.
     pub mask: Masking,
     /// Which planes it has.
     pub channels: Channels,
-    /// How values between pixels are made.
+    /// How values between pixels are interpolated.
     pub interpolation: Interpolation,
-    /// What it calls 0 and 1: by default percentiles of each image.
+    /// What becomes 0 and 1: by default percentiles of each image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<LevelsFrom>,
 }
@@ -41,32 +41,32 @@ impl Default for ViewConfig {
     }
 }
 
-/// Side of the square (or diameter of the disc) of the source that a view shows. Around whole images and tiles nothing
-/// is shown but pixels of the image: a field that does not lie within it at every angle is shrunk until it does (to a
-/// disc in the image, or without a mask to a square of its diameter across the corners), and moved. Around grains the
-/// image goes on beyond its edges as its mirror image.
+/// Side of the square (or diameter of the disc) of the source that a view shows. For whole images and tiles nothing is
+/// shown but pixels of the image: a field that does not lie within it at every angle is shrunk until it does (to a disc
+/// in the image, or without a mask to a square whose diagonal is the disc's diameter), and moved. For grains the image
+/// continues beyond its edges as its mirror image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Field {
-    /// So many times the equivalent diameter of the grain, the shorter side of a tile or whole image.
+    /// A multiple of the equivalent diameter of the grain, or of the shorter side of a tile or whole image.
     Grain(f64),
-    /// So many source pixels: all grains at one magnification.
+    /// This many source pixels: all grains at one magnification.
     Px(f64),
-    /// So many micrometres: all grains at one magnification, also those of images with other pixel sizes. An image whose
-    /// pixel size is not known is an error.
+    /// This many micrometres: all grains at one magnification, even on images with other pixel sizes. An image of
+    /// unknown pixel size is an error.
     Um(f64),
 }
 
-/// What a view hides. Hidden pixels are given the mean of those that are shown.
+/// What a view hides. Hidden pixels are set to the mean of the visible ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Masking {
     /// Nothing: a square.
     None,
-    /// What is outside of the inscribed disc, which looks the same at every angle.
+    /// Everything outside of the inscribed disc, which looks the same at every angle.
     #[default]
     Circle,
-    /// What is outside of the grain, or of the inscribed disc.
+    /// Everything outside of the grain, or of the inscribed disc.
     Grain,
 }
 
@@ -74,7 +74,7 @@ pub enum Masking {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Channels {
-    /// Those of the images, which must all have as many.
+    /// Those of the images, which must all have the same number.
     #[default]
     Stored,
     /// Their mean, one plane.
@@ -85,18 +85,18 @@ pub enum Channels {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LevelsFrom {
-    /// Percentiles of each image, as the ingest took them: exposure then tells nothing.
+    /// Percentiles of each image, as determined by the ingest: exposure then carries no information.
     #[default]
     Image,
-    /// The least and the largest value of 8 or 16 bits: for images taken under one light, whose brightness is a property
-    /// of the specimen.
+    /// The smallest and the largest value of 8 or 16 bits: for images taken under one light, whose brightness is a
+    /// property of the specimen.
     Type,
     /// These two values, for images of the same gain and offset.
     Range([f32; 2]),
 }
 
 impl LevelsFrom {
-    /// The levels of an image; `None` where its pixel type has none.
+    /// The levels of an image; `None` if its pixel type has none.
     pub(super) fn of(self, image: &StoredImage) -> Option<Levels> {
         let span = |low, high| Some(Levels { low, high });
         match (self, image.pixels().pixels) {
@@ -113,13 +113,13 @@ impl LevelsFrom {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedConfig {
-    /// Views at even angles over the circle. A mean over 4 is the same after quarter turns.
+    /// Views at even angles over the circle. A mean over 4 is unchanged by quarter turns.
     pub rotations: u32,
-    /// Places, spread evenly over a disc in the region; 1 where the field leaves no room to move.
+    /// Number of places, spread evenly over a disc in the region; 1 if the field leaves no room to move.
     pub crops: u32,
-    /// How far the first view is turned, degrees. At a multiple of 90 and about one source pixel a view pixel, values are
-    /// copied, while every view that the encoder was trained on was interpolated: its finest details have twice the
-    /// power. At 7.5 degrees, and in steps of 15 from there, all views are interpolated alike.
+    /// How far the first view is rotated, in degrees. At a multiple of 90 and about one source pixel per view pixel,
+    /// values are copied, while every view that the encoder was trained on was interpolated: their finest details have
+    /// twice the power. At 7.5 degrees, and in steps of 15 from there, all views are interpolated alike.
     pub angle_deg: f64,
 }
 
@@ -129,10 +129,10 @@ impl Default for EmbedConfig {
     }
 }
 
-/// Largest field around a grain, diameters.
+/// Largest field around a grain, in diameters.
 const MAX_CONTEXT: f64 = 16.0;
 
-/// Largest view, pixels a side.
+/// Largest view, in pixels per side.
 const MAX_SIZE_PX: u32 = 4096;
 
 impl ViewConfig {
@@ -169,7 +169,7 @@ impl ViewConfig {
         self.levels.unwrap_or_default()
     }
 
-    /// How many fields a view shows.
+    /// Number of fields that a view shows.
     pub fn num_fields(&self) -> usize {
         1 + usize::from(self.detail.is_some())
     }

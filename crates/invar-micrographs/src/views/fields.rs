@@ -3,7 +3,7 @@ use invar_dataset::{DatasetError, View, ViewShape};
 use super::{Frame, ViewConfig, ViewMaker};
 use crate::{Error, Grain, GrainDataset, resample::Placement};
 
-/// The fields that a view shows, each with a maker of its own: what is seen as a whole, and where asked for a detail of it.
+/// The fields that a view shows, each with its own maker: the whole, and optionally a detail of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields {
     /// The whole first.
@@ -12,7 +12,7 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// # Errors
-    /// As [`ViewMaker::new`], of any field.
+    /// As [`ViewMaker::new`], for any field.
     pub(crate) fn new(grains: &GrainDataset, config: &ViewConfig) -> Result<Self, Error> {
         let mut makers = vec![ViewMaker::new(grains, config)?];
         if let Some(detail) = config.detail {
@@ -21,7 +21,7 @@ impl Fields {
         Ok(Self { makers })
     }
 
-    /// The field that is seen as a whole.
+    /// The field of the whole.
     pub(crate) fn whole(&self) -> &ViewMaker {
         &self.makers[0]
     }
@@ -31,13 +31,13 @@ impl Fields {
         self.makers.get(1)
     }
 
-    /// What every view looks like: the planes of one field behind those of the other.
+    /// The shape of every view: the planes of one field after those of the other.
     pub(crate) fn shape(&self) -> ViewShape {
         let size = self.whole().size();
         ViewShape::Dense(vec![self.makers.iter().map(ViewMaker::channels).sum(), size, size])
     }
 
-    /// A view of what `sample` samples of each field: its maker, frame and number are given.
+    /// A view composed of what `sample` returns for each field, given its maker, frame and index.
     ///
     /// # Errors
     /// As [`ViewMaker::frame`].
@@ -61,8 +61,8 @@ impl Fields {
         Ok(View::Dense { shape, data: planes })
     }
 
-    /// Offsets for `rotations` views at each of `crops` places of the whole: one a field, for each view. A detail lies
-    /// elsewhere in every view, so that their mean is of the whole region.
+    /// Offsets for `rotations` views at each of `crops` places of the whole: one per field, for each view. A detail
+    /// lies elsewhere in every view, so that their mean covers the whole region.
     ///
     /// # Errors
     /// As [`ViewMaker::frame`].

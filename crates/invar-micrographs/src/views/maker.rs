@@ -15,24 +15,24 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ViewMaker {
     config: ViewConfig,
-    /// Planes of a view.
+    /// Number of planes of a view.
     channels: usize,
     /// How visible each pixel of the inscribed disc is, 0 to 1.
     disc: Vec<f32>,
 }
 
-/// Where the views of a grain lie before anything is jittered.
+/// Where the views of a grain lie before any jitter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frame {
-    /// `[row, column]` of the middle, source pixels.
+    /// `[row, column]` of the centre, in source pixels.
     pub center_px: [f64; 2],
-    /// Side of the field, square-equivalent source pixels.
+    /// Side of the field, in square-equivalent source pixels.
     pub side_px: f64,
     /// Source pixels `[down, across]` for one square-equivalent pixel.
     pub aspect: [f64; 2],
     /// `[first row, first column, last row, last column]` of the region, source pixels.
     region_px: [f64; 4],
-    /// What the field must lie in; `None` where the image goes on beyond its edges.
+    /// What the field must lie in; `None` if the image continues beyond its edges.
     bounds_px: Option<[f64; 4]>,
 }
 
@@ -46,11 +46,11 @@ impl Frame {
 /// A look at a grain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Look {
-    /// `[down, right]` of the middle of the frame, source pixels.
+    /// `[down, right]` of the centre of the frame, in source pixels.
     pub offset_px: [f64; 2],
-    /// Side of the field over that of the frame.
+    /// Side of the field relative to that of the frame.
     pub scale: f64,
-    /// How far the specimen is turned, counter-clockwise, degrees.
+    /// How far the specimen is rotated, counter-clockwise, in degrees.
     pub angle_deg: f64,
     /// Whether it is mirrored after that.
     pub mirror: bool,
@@ -62,20 +62,20 @@ impl Default for Look {
     }
 }
 
-/// Width of the edge of a disc, view pixels.
+/// Width of the edge of a disc, in view pixels.
 const SOFT_EDGE_PX: f64 = 2.0;
 
 impl ViewMaker {
     /// Prepares views of the grains of a dataset.
     ///
     /// # Errors
-    /// When a setting cannot be, there is no grain, an image has other channels than the first, or its pixel size is not
-    /// known where the field is in micrometres.
+    /// If a setting is invalid, there are no grains, an image has other channels than the first, or its pixel size is
+    /// unknown while the field is in micrometres.
     pub fn new(grains: &GrainDataset, config: &ViewConfig) -> Result<Self, Error> {
         Self::of(Shown::Whole, grains, config)
     }
 
-    /// Of the field of a detail: where an image is smaller than that, the detail is the image.
+    /// A maker for the field of a detail: if an image is smaller than that, the detail is the image.
     ///
     /// # Errors
     /// As [`ViewMaker::new`].
@@ -107,12 +107,12 @@ impl ViewMaker {
         Ok(Self { config: config.clone(), channels, disc: disc(config.size_px as usize) })
     }
 
-    /// Side of a view, pixels.
+    /// Side of a view, in pixels.
     pub fn size(&self) -> usize {
         self.config.size_px as usize
     }
 
-    /// Planes of a view.
+    /// Number of planes of a view.
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -120,7 +120,7 @@ impl ViewMaker {
     /// Where the views of a grain lie.
     ///
     /// # Errors
-    /// When the pixel size of its image is needed and not known.
+    /// If the pixel size of its image is needed and unknown.
     pub fn frame(&self, grain: &Grain) -> Result<Frame, DatasetError> {
         let (region, pixels) = (grain.region(), grain.image.pixels());
         let [top, left, bottom, right] = region.bbox_px.map(f64::from);
@@ -139,7 +139,7 @@ impl ViewMaker {
         Ok(Frame { center_px, side_px, aspect: grain.image.aspect(), region_px, bounds_px })
     }
 
-    /// The place of a view: as the look says, but within the bounds of the frame.
+    /// The placement of a view: as given by the look, but within the bounds of the frame.
     pub fn place(&self, frame: &Frame, look: &Look) -> Placement {
         let side = self.fitting_side(frame, look.scale);
         let mut center_px = [0, 1].map(|axis| frame.center_px[axis] + look.offset_px[axis]);
@@ -153,8 +153,8 @@ impl ViewMaker {
         Placement { center_px, angle_deg: look.angle_deg, step_px, mirror: look.mirror }
     }
 
-    /// Rows (axis 0) or columns (1) that the middle of a field of this side may lie on and be within the bounds; the
-    /// middle of the bounds where it fills them. `[f64]` range, both ends included.
+    /// Rows (axis 0) or columns (1) where the centre of a field of this side may lie for the field to be within the
+    /// bounds; the centre of the bounds if the field fills them. `[f64]` range, both ends included.
     pub(crate) fn travel(&self, frame: &Frame, axis: usize, side_px: f64) -> Range<f64> {
         let [first, last] = frame.bounds_px.map_or([f64::MIN, f64::MAX], |b| [b[axis], b[axis + 2]]);
         // Half a pixel more than from centre to centre.
@@ -164,7 +164,7 @@ impl ViewMaker {
     }
 
     /// Places for `num` crops, as offsets: evenly spread over the disc in the region within which a field can move and
-    /// turn. One where it cannot move. (A sunflower: Vogel 1979.)
+    /// rotate. A single one if it cannot move. (A sunflower: Vogel 1979.)
     pub(crate) fn spread(&self, frame: &Frame, num: usize) -> Vec<[f64; 2]> {
         let [top, left, bottom, right] = frame.region_px;
         let half = ((bottom - top + 1.0) / frame.aspect[0]).min((right - left + 1.0) / frame.aspect[1]) / 2.0;
@@ -188,7 +188,7 @@ impl ViewMaker {
         wanted.min(room / (2.0 * self.reach(1.0)))
     }
 
-    /// From the middle of a field to its farthest point, for fields of a side.
+    /// Distance from the centre of a field to its farthest point, for a given side.
     fn reach(&self, side_px: f64) -> f64 {
         match self.config.mask {
             Masking::None => side_px * std::f64::consts::FRAC_1_SQRT_2,
@@ -196,7 +196,7 @@ impl ViewMaker {
         }
     }
 
-    /// Samples the pixels at a place, nothing hidden: `[channels, size, size]`. With a mask, what is farther than
+    /// Samples the pixels at a place, hiding nothing: `[channels, size, size]`. With a mask, whatever is farther than
     /// `margin_px` from the disc stays empty.
     pub fn sample(&self, grain: &Grain, placement: &Placement, margin_px: f64) -> Vec<f32> {
         let (image, size) = (&grain.image, self.size());
@@ -210,7 +210,7 @@ impl ViewMaker {
         }
     }
 
-    /// Hides what the mask hides of sampled values `[channels, size, size]`.
+    /// Hides what the mask hides in sampled values `[channels, size, size]`.
     pub fn finish(&self, grain: &Grain, placement: &Placement, mut values: Vec<f32>) -> Vec<f32> {
         let size = self.size();
         let planes = values.chunks_exact_mut(size * size);
@@ -239,7 +239,7 @@ impl ViewMaker {
     }
 }
 
-/// Fields of more than this many times the longer side of an image are taken for a slip of the unit.
+/// Fields of more than this many times the longer side of an image are taken to be a mistake in the unit.
 const MAX_SIDES: f64 = 4.0;
 
 fn check_levels(config: &ViewConfig, image: &StoredImage) -> Result<(), DatasetError> {
@@ -250,7 +250,7 @@ fn check_levels(config: &ViewConfig, image: &StoredImage) -> Result<(), DatasetE
     Err(DatasetError::Sample { id: image.name.clone(), reason: reason.into() })
 }
 
-/// What a field is of.
+/// What a field refers to.
 #[derive(Clone, Copy, PartialEq)]
 enum Shown {
     Whole,
@@ -293,7 +293,7 @@ fn mean_plane(values: &[f32], len: usize) -> Vec<f32> {
     mean
 }
 
-/// Gives pixels the mean of the visible ones as far as they are hidden.
+/// Blends pixels with the mean of the visible ones to the extent that they are hidden.
 #[multiversion(targets("x86_64+avx"))]
 fn hide(plane: &mut [f32], visible: &[f32]) {
     // Several sums at a time, so that additions overlap.

@@ -1,10 +1,11 @@
-//! What masks, class maps and other results of programs are called beside the name of their image.
+//! The names of masks, class maps and other results of programs, relative to the name of their image.
 
 use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// After the name of the image and a `_`, `-`, `.` or space: by hand and of StarDist, Cellpose, ilastik, NIST's tools.
+/// Suffixes after the name of the image and a `_`, `-`, `.` or space: handmade, or from StarDist, Cellpose, ilastik,
+/// NIST's tools.
 const MAP_SUFFIXES: [&str; 15] = [
     "mask",
     "masks",
@@ -23,10 +24,10 @@ const MAP_SUFFIXES: [&str; 15] = [
     "objects",
 ];
 
-/// Before the name of the image, likewise: by hand, of ImageJ.
+/// Prefixes before the name of the image, likewise: handmade, or from ImageJ.
 const MAP_PREFIXES: [&str; 4] = ["mask", "mask_of", "masks", "label"];
 
-/// Pictures that programs put beside images, and that are neither images nor masks: of Cellpose, ilastik.
+/// Pictures that programs save next to images and that are neither images nor masks: from Cellpose, ilastik.
 const RESULT_SUFFIXES: [&str; 12] = [
     "cp_output",
     "cp_outlines",
@@ -42,7 +43,7 @@ const RESULT_SUFFIXES: [&str; 12] = [
     "features",
 ];
 
-/// Directories that hold masks by the names of the images.
+/// Directories that hold masks with the names of the images.
 const MAP_DIRECTORIES: [&str; 10] =
     ["mask", "masks", "label", "labels", "seg", "segmentation", "segmentations", "segmaps", "annotations", "outlines"];
 
@@ -56,17 +57,17 @@ pub(super) fn stem(path: &Path) -> String {
     }
 }
 
-/// A name without what some file systems do not tell apart: composed, in small letters.
+/// A name without differences that some file systems ignore: composed, in lower case.
 pub(super) fn letters(name: &str) -> String {
     name.nfc().flat_map(char::to_lowercase).collect()
 }
 
-/// A name as it is looked for: its letters, and one kind of gap between words.
+/// A name in its form for matching: its letters, and one kind of separator between words.
 pub(super) fn folded(name: &str) -> String {
     letters(name).replace([' ', '-', '.'], "_")
 }
 
-/// What an image may be called in the names of its maps: without its extensions, with `.ome`, with all of them.
+/// The forms of an image's name in the names of its maps: without its extensions, with `.ome`, with all of them.
 pub(super) fn bases(image: &Path) -> Vec<String> {
     let name = |name: Option<&std::ffi::OsStr>| folded(&name.unwrap_or_default().to_string_lossy());
     let mut bases = vec![folded(&stem(image)), name(image.file_stem()), name(image.file_name())];
@@ -74,7 +75,7 @@ pub(super) fn bases(image: &Path) -> Vec<String> {
     bases
 }
 
-/// All names, folded and without extension, under which the maps of `image` are looked for.
+/// All names, folded and without extension, under which maps of `image` are looked for.
 pub(super) fn of_image(image: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for base in bases(image) {
@@ -85,7 +86,7 @@ pub(super) fn of_image(image: &Path) -> Vec<String> {
     names
 }
 
-/// What the images may be called, folded, of which this file is a map or another result by its name.
+/// The possible names of the images, folded, of which this file is a map or another result according to its name.
 pub(super) fn images_of_result(path: &Path) -> Vec<String> {
     let name = folded(&stem(path));
     let before = |suffix: &&str| Some(name.strip_suffix(*suffix)?.strip_suffix('_')?.to_owned());
@@ -94,7 +95,7 @@ pub(super) fn images_of_result(path: &Path) -> Vec<String> {
     suffixes.chain(MAP_PREFIXES.iter().filter_map(after)).filter(|base| !base.is_empty()).collect()
 }
 
-/// Whether a file is, by its name, a picture that a program put beside the image, and no map.
+/// Whether a file is, according to its name, a picture that a program saved next to the image, and not a map.
 pub(super) fn is_other_result(path: &Path) -> bool {
     let name = folded(&stem(path));
     RESULT_SUFFIXES.iter().any(|suffix| name.strip_suffix(*suffix).is_some_and(|base| base.ends_with('_')))
@@ -105,7 +106,7 @@ pub(super) fn is_in_map_directory(path: &Path) -> bool {
     MAP_DIRECTORIES.contains(&folded(&directory.to_string_lossy()).as_str())
 }
 
-/// The three files whose names are most like those that maps of `image` have.
+/// The three files whose names are most similar to those that maps of `image` have.
 pub(super) fn nearest(image: &Path, files: &[PathBuf]) -> Vec<String> {
     let base = folded(&stem(image));
     let likeness = |path: &PathBuf| strsim::normalized_levenshtein(&base, &folded(&stem(path)));

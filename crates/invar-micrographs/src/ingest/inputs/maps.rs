@@ -12,11 +12,11 @@ use super::{
 };
 use crate::Error;
 
-/// Gives each image its mask or class map, by name. Maps that lie among the images are no images. A single file may have
-/// any name where there is a single image.
+/// Gives each image its mask or class map, by name. Maps that lie among the images are not images. A single file may
+/// have any name if there is a single image.
 ///
 /// # Errors
-/// When an image has no map, or several.
+/// If an image has no map, or several.
 pub(super) fn with_maps(
     sources: Vec<ImageInput>,
     maps: &Path,
@@ -47,7 +47,7 @@ pub(super) fn with_maps(
         let names: HashSet<String> = map_names::of_image(image).into_iter().collect();
         let mut found: Vec<&PathBuf> = names.iter().filter_map(|name| by_name.get(name)).flatten().copied().collect();
         found.retain(|map| Identity::of(map) != this);
-        // `a` and `A`, `a_1` and `a-1` may be two images: then it takes the very letters.
+        // `a` and `A`, `a_1` and `a-1` may be two images: then the exact spelling decides.
         let exact = |map: &&PathBuf| map_names::stem(map).starts_with(&map_names::stem(image));
         if found.len() > 1 && found.iter().any(&exact) {
             found.retain(|map| exact(map));

@@ -1,4 +1,4 @@
-//! What images are called.
+//! The names of images.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,9 +7,9 @@ use std::{
 
 use super::map_names::{letters, stem};
 
-/// Names for the pages of all files: `(file, number of pages)` gives one a page, without the extension; as many directories
-/// before it as it takes to tell files apart, and `-p2` for a page of several. All are unique, also where capitals or the
-/// composition of letters make no difference, for they name files.
+/// Names for the pages of all files: `(file, number of pages)` gives one name per page, without the extension; prefixed
+/// with as many directories as needed to distinguish files, and with `-p2` for one of several pages. All are unique,
+/// even ignoring capitals and the composition of letters, because they name files.
 pub(in crate::ingest) fn names(files: &[(&Path, usize)]) -> Vec<Vec<String>> {
     let stems: Vec<Vec<String>> = files.iter().map(|(path, _)| parts(path)).collect();
     let mut depth = vec![1usize; files.len()];
@@ -79,13 +79,13 @@ mod tests {
     fn names_are_short_and_unique() {
         assert_eq!(named(&[("a/x.tif", 1), ("b/y.ome.tif", 2)]), [vec!["x"], vec!["y-p1", "y-p2"]]);
         assert_eq!(named(&[("r/a/x.tif", 1), ("r/b/x.tif", 1), ("r/y.png", 1)]), [["a/x"], ["b/x"], ["y"]]);
-        // Two that differ in their extension only, and one file by two names.
+        // Two that differ only in their extension, and one file with two names.
         assert_eq!(named(&[("x.tif", 1), ("x.png", 1)]), [["x"], ["x~2"]]);
         assert_eq!(named(&[("../d/x.tif", 1), ("/d/x.tif", 1)]), [["d/x"], ["d/x~2"]]);
-        // A page that is called as another file.
+        // A page with the name of another file.
         assert_eq!(named(&[("a.tif", 2), ("a-p2.tif", 1)]), [vec!["a-p1", "a-p2"], vec!["a-p2~2"]]);
         assert_eq!(named(&[("a-p2.tif", 1), ("a.tif", 2)]), [vec!["a-p2"], vec!["a~2-p1", "a~2-p2"]]);
-        // Where capitals are one letter, these would be one file.
+        // Ignoring capitals, these would be one file.
         assert_eq!(named(&[("a.tif", 1), ("A.tif", 1)]), [["a"], ["A~2"]]);
     }
 

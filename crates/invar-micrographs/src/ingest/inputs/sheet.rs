@@ -1,4 +1,4 @@
-//! The sample sheet: what a table says of each image.
+//! The sample sheet: a table of metadata for each image.
 
 use std::{
     collections::HashMap,
@@ -14,24 +14,24 @@ use super::{
 };
 use crate::{Error, MaskKind};
 
-/// Columns that are used, not kept, in any capitals; the image and its mask each have either of two names.
+/// Columns that are used, not kept, ignoring capitals; the image and its mask have two alternative names each.
 const IMAGE: [&str; 2] = ["image", "file"];
 const MASK: [&str; 2] = ["mask", "labels"];
 const CLASSES: &str = "classes";
 const PIXEL_SIZE: &str = "pixel_size_nm";
 const MASK_KIND: &str = "mask_kind";
 
-/// Reads the sample sheet, of it the rows of `samples` where any are named. Without other inputs its rows are the images; with,
-/// each row says more of one of them.
+/// Reads the sample sheet; only the rows of `samples` if any are given. Without other inputs its rows are the images;
+/// otherwise each row adds metadata to one of them.
 ///
 /// # Errors
-/// All that is wrong with its rows: an image that is not there or not one of the inputs, one image twice, a value that is none. A
-/// table that cannot be read, or has no such sample.
+/// Everything that is wrong with its rows: an image that is missing or not one of the inputs, one image twice, an
+/// invalid value. A table that cannot be read, or has no such sample.
 pub(super) fn with_sheet(sources: Vec<ImageInput>, path: &Path, samples: &[String]) -> Result<Vec<ImageInput>, Error> {
     of_bytes(sources, path, samples, &fs::read(path).map_err(Error::io(path))?)
 }
 
-/// The same of the bytes of the sheet.
+/// The same from the bytes of the sheet.
 pub(super) fn of_bytes(
     mut sources: Vec<ImageInput>,
     path: &Path,
@@ -85,7 +85,7 @@ pub(super) fn of_bytes(
     Ok(sources)
 }
 
-/// What a row says, `file` being the image. What is wrong with it is noted.
+/// The content of a row, where `file` is the image. Problems are noted.
 fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> ImageInput {
     let place = |name: &str| format!("{}, {name}", row.place());
     let mut map = |names: &[&str]| {
@@ -117,7 +117,7 @@ fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> ImageInput {
     ImageInput { path: sheet.beside(file), mask, classes, mask_kind, pixel_size_nm, columns }
 }
 
-/// Whether a row's path means an input: the same file, or the same name where it names no file.
+/// Whether a row's path refers to an input: the same file, or the same name if it does not exist.
 fn is_file_of(input: &Path, row: &Path) -> bool {
     if row.exists() {
         return same_place(input, row);

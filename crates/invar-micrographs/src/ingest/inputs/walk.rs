@@ -11,12 +11,12 @@ use invar_dataset::{ingest, manifest::Manifest};
 use super::map_names;
 use crate::{Error, own_pictures};
 
-/// Extensions that are looked for in directories; what is named or matched by a pattern is read whatever its name.
+/// Extensions looked for in directories; files that are named or matched by a pattern are read whatever their name.
 const EXTENSIONS: [&str; 16] = [
     "tif", "tiff", "btf", "tf8", "png", "jpg", "jpeg", "mrc", "mrcs", "map", "rec", "st", "ali", "dm3", "dm4", "preali",
 ];
 
-/// Why something below a directory is no input.
+/// Why something below a directory is not an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
     Dataset,
@@ -56,10 +56,11 @@ impl LeftOut {
     }
 }
 
-/// The files that `path` stands for: those below a directory and those of a pattern in the order of their names, or itself.
+/// The files that `path` stands for: those below a directory or matching a pattern in the order of their names, or the
+/// file itself.
 ///
 /// # Errors
-/// When a directory cannot be read, or a pattern is none or matches no file.
+/// If a directory cannot be read, or a pattern is invalid or matches no file.
 pub(super) fn expand(path: &Path, out: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, Error> {
     if path.is_dir() {
         let mut files = Vec::new();
@@ -78,7 +79,7 @@ pub(super) fn expand(path: &Path, out: &Path, left_out: &mut LeftOut) -> Result<
     if files.is_empty() { Err(bad(format!("{text}, which matches no file"))) } else { Ok(files) }
 }
 
-/// Files below a directory, but none that are hidden, lie in the output or in another dataset.
+/// Files below a directory, except those that are hidden, or in the output or in another dataset.
 fn walk(directory: &Path, out: &Path, files: &mut Vec<PathBuf>, left_out: &mut LeftOut) -> Result<(), Error> {
     if same_place(directory, out) {
         return Ok(());
@@ -103,12 +104,12 @@ fn walk(directory: &Path, out: &Path, files: &mut Vec<PathBuf>, left_out: &mut L
     Ok(())
 }
 
-/// Whether an ingest made the directory, or began to. Others call files `manifest.json` too.
+/// Whether the directory was made, or begun, by an ingest. Other programs have files called `manifest.json` too.
 fn is_dataset(directory: &Path) -> bool {
     ingest::is_unfinished(directory) || (Manifest::exists(directory) && Manifest::read(directory).is_ok())
 }
 
-/// Without contact sheets, galleries and painted images; and the label maps beside the latter.
+/// Removes contact sheets, galleries and painted images, and the label maps next to the latter.
 fn without_own_pictures(files: Vec<PathBuf>, left_out: &mut LeftOut) -> Vec<PathBuf> {
     let own: HashSet<PathBuf> = files.iter().filter(|path| own_pictures::is_own_png(path)).cloned().collect();
     let is_own = |path: &PathBuf| {
@@ -119,7 +120,7 @@ fn without_own_pictures(files: Vec<PathBuf>, left_out: &mut LeftOut) -> Vec<Path
     kept
 }
 
-/// Without what is, by its name, a mask or another result of an image among `files`.
+/// Removes whatever is, according to its name, a mask or another result for an image among `files`.
 pub(super) fn without_maps(files: Vec<PathBuf>, left_out: &mut LeftOut) -> Vec<PathBuf> {
     let mut names: HashMap<String, Vec<&PathBuf>> = HashMap::new();
     for path in &files {
@@ -143,12 +144,12 @@ pub(super) fn without_maps(files: Vec<PathBuf>, left_out: &mut LeftOut) -> Vec<P
     files.into_iter().filter(|path| !maps.contains(path)).collect()
 }
 
-/// What a file is, whatever it is called: two names of one file have one identity.
+/// The identity of a file, whatever its name: two names of one file have the same identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
-    /// Device and number of the file there.
+    /// Device and inode number of an existing file.
     Inode(u64, u64),
-    /// Where the system has no such numbers, or there is no file.
+    /// If the system has no such numbers, or the file does not exist.
     Path(PathBuf),
 }
 

@@ -1,16 +1,16 @@
-//! Masks of black and white that are no longer: after lossy compression, or made larger or smaller.
+//! Black-and-white masks that are no longer black and white: after lossy compression, enlarging or reducing.
 
 use std::path::Path;
 
 use crate::{Error, ImageFile, LabelMap, Place, Samples, parts::Parts};
 
-/// Parts of fewer pixels are what compression leaves of an edge.
+/// Parts with fewer pixels are artefacts of compressing an edge.
 pub(super) const MIN_PART_PX: u64 = 5;
 
-/// Pixels of a band.
+/// Pixels per band.
 const BAND_PX: u64 = 1 << 22;
 
-/// The grey levels of page `index` (from 0) of a JPEG: means of the channels.
+/// The grey levels of page `index` (0-based) of a JPEG: means of the channels.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a picture in colour, and those of the file.
@@ -40,10 +40,10 @@ pub(super) fn of_page(file: &mut ImageFile, path: &Path, index: usize) -> Result
     Ok(LabelMap { width, height, labels })
 }
 
-/// How far the channels of a grey pixel lie apart after compression.
+/// How much the channels of a grey pixel may differ after compression.
 const MAX_SPREAD: u8 = 48;
 
-/// The level above which pixels are white (Otsu 1979); `None` where most pixels are neither nearly black nor nearly white.
+/// The level above which pixels are white (Otsu 1979); `None` if most pixels are neither nearly black nor nearly white.
 pub(super) fn threshold(parts: &Parts) -> Option<u32> {
     let levels: Vec<(f64, f64)> = parts.iter().map(|(value, of)| (f64::from(value), of.area_px as f64)).collect();
     let ((lowest, _), (highest, _)) = (*levels.first()?, *levels.last()?);
@@ -52,7 +52,7 @@ pub(super) fn threshold(parts: &Parts) -> Option<u32> {
     let share = |is_counted: &dyn Fn(f64) -> bool| {
         levels.iter().filter(|level| is_counted((level.0 - lowest) / range)).map(|level| level.1).sum::<f64>() / total
     };
-    // Of blurred masks two thirds and more are at an end, of pictures a sixth and less.
+    // In blurred masks at least two thirds are at an end, in pictures at most a sixth.
     if range == 0.0 || share(&|at| !(0.05..=0.95).contains(&at)) < 0.5 || share(&|at| (0.25..0.75).contains(&at)) > 0.3
     {
         return None;

@@ -1,4 +1,4 @@
-//! What a mask is by its values: a label for each grain, or a class for each pixel.
+//! What kind of mask it is, judged by its values: a label for each grain, or a class for each pixel.
 
 use std::collections::HashMap;
 
@@ -12,32 +12,33 @@ use crate::{
 pub(super) enum Kind {
     /// Each label is a grain.
     Instances {
-        /// What deserves a look.
+        /// What should be checked.
         notes: Vec<String>,
     },
     /// Each connected part of one value is a grain.
     Parts {
-        /// Values that are no grains.
+        /// Values that are not grains.
         background: Vec<u32>,
         /// Values that lie between grains, as lines.
         boundaries: Vec<u32>,
-        /// Whether there are but two values.
+        /// Whether there are only two values.
         is_binary: bool,
-        /// What was decided, where it is not plain.
+        /// What was decided, if it is not obvious.
         notes: Vec<String>,
     },
 }
 
-/// Classes are few; of more values nothing is guessed but whether they are labels.
+/// Classes are few; with more values, nothing is guessed except whether they are labels.
 const MAX_CLASSES: usize = 16;
-/// So many parts of about equal size a label make it no label: maps of instances have 1.00 to 1.07, class maps 4 and more.
+/// With this many parts of about equal size per value, the values are not labels: instance maps have 1.00 to 1.07,
+/// class maps 4 and more.
 const MANY_PARTS: f64 = 2.5;
-/// The same where no pixel is background and the values are few.
+/// The same if no pixel is background and the values are few.
 const MANY_PARTS_OF_FEW: f64 = 1.4;
-/// From here on a label is in several parts.
+/// From here on a label counts as being in several parts.
 const SPLIT: f64 = 1.5;
 
-/// Decides by the values of `map` and their `parts`. Without `is_guessed` the background is known, and is 0.
+/// Decides from the values of `map` and their `parts`. Without `is_guessed` the background is known to be 0.
 pub(super) fn of(map: &LabelMap, parts: &Parts, kind: MaskKind, is_guessed: bool) -> Kind {
     let num_values = parts.num_values();
     let labels = || parts.iter().filter(|&(value, _)| value != 0).map(|(_, of)| of.effective_parts());
@@ -69,7 +70,7 @@ pub(super) fn of(map: &LabelMap, parts: &Parts, kind: MaskKind, is_guessed: bool
     Kind::Instances { notes }
 }
 
-/// Black and white: white parts are grains, but where white is a net of lines around black ones.
+/// Black and white: white parts are grains, unless white is a network of lines around black ones.
 fn binary(map: &LabelMap, parts: &Parts, is_guessed: bool) -> Kind {
     let plain = |notes| Kind::Parts { background: vec![0], boundaries: Vec::new(), is_binary: true, notes };
     let Some(white) = parts.values().find(|&value| value != 0) else { return plain(Vec::new()) };
@@ -145,13 +146,13 @@ fn list(values: &[u32]) -> String {
     format!("value{} {}{more}", if values.len() > 1 { "s" } else { "" }, names.join(", "))
 }
 
-/// What the pixels of a value look like.
+/// The shape of the pixels of a value.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     area_px: u64,
-    /// Effective number of parts that hang together by edges of pixels.
+    /// Effective number of parts connected by pixel edges.
     parts: f64,
-    /// The same by corners too: a line one pixel wide is one piece.
+    /// The same with connection by corners too: a line one pixel wide is one piece.
     pieces: f64,
     /// Twice the area over the length of the outline: the width of lines, half the diameter of discs.
     width_px: f64,
@@ -162,7 +163,7 @@ impl Shape {
         self.width_px < 1.5
     }
 
-    /// Into how much it falls: lines hang together by corners.
+    /// Into how many parts it falls, where lines are connected by corners.
     fn spread(&self) -> f64 {
         if self.is_thin() { self.pieces } else { self.parts }
     }
@@ -206,8 +207,8 @@ impl Shapes {
         (self.of_value(value).pieces <= 3.0 && best >= 1.5 * second).then_some(value)
     }
 
-    /// Values that lie between grains: narrow, and along most of the outline of the largest of the others; or all around it,
-    /// as rims on background.
+    /// Values that lie between grains: narrow, and along most of the outline of the largest of the others; or all
+    /// around it, as rims on background.
     fn between(&self, values: &[u32], background: &[u32]) -> Vec<u32> {
         let lies_between = |&value: &u32| {
             let others = values.iter().copied().filter(|&other| other != value);

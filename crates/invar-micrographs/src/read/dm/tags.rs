@@ -3,9 +3,9 @@
 
 use crate::{Error, Place, read::ByteSource};
 
-/// Groups in groups; a file of Digital Micrograph has about ten.
+/// Maximum depth of nested groups; a file of Digital Micrograph has about ten.
 const MAX_DEPTH: u32 = 64;
-/// Longer arrays are noted, not read.
+/// Longer arrays are recorded, but not read.
 const MAX_TEXT: u64 = 1024;
 
 /// A branch or leaf of the tree.
@@ -13,7 +13,7 @@ const MAX_TEXT: u64 = 1024;
 pub(crate) enum Tag {
     Group(Vec<(String, Tag)>),
     Number(f64),
-    /// Text is an array of 16-bit numbers like any other, so a short one is taken for both.
+    /// Text is an array of 16-bit numbers like any other, so a short one is interpreted as both.
     Array {
         offset: u64,
         num_bytes: u64,
@@ -22,7 +22,7 @@ pub(crate) enum Tag {
 }
 
 impl Tag {
-    /// The first child of that name.
+    /// The first child with that name.
     pub(crate) fn get(&self, name: &str) -> Option<&Tag> {
         match self {
             Self::Group(tags) => tags.iter().find(|(other, _)| other == name).map(|(_, tag)| tag),
@@ -118,7 +118,7 @@ impl Reader<'_> {
         }
         self.skip(2)?;
         let num_tags = self.word()?;
-        // A tag takes 4 bytes at least.
+        // A tag takes at least 4 bytes.
         if num_tags > self.source.len() / 4 {
             return Err(self.corrupt("the number of tags", "as many as fit the file", num_tags));
         }

@@ -8,20 +8,20 @@ pub(super) const MAX_AC_BITS: u32 = 10;
 pub(super) enum Wrong {
     /// The data end before the block does.
     End,
-    /// Bits that are no code of the table.
+    /// Bits that are not a code of the table.
     Code,
     /// More coefficients than a block has.
     Coefficients,
-    /// A number of more bits than a coefficient has.
+    /// A number with more bits than a coefficient can have.
     Size,
     /// A mean brightness that no picture has.
     Range,
 }
 
-/// Bits that a [`Step`] is looked up by.
+/// Number of bits used to look up a [`Step`].
 const LOOK: u32 = 10;
 
-/// What most codes of coefficients are: so many zeros and a coefficient with its own bits, or the end of the block.
+/// What most codes of coefficients are: a number of zeros and a coefficient with its own bits, or the end of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Coefficient {
@@ -36,7 +36,7 @@ pub(super) enum Step {
     Other,
 }
 
-/// The bits of a restart interval, the most significant first; the zero after a byte of ones is left out.
+/// The bits of a restart interval, most significant first; the zero after a byte of ones is skipped.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     next: usize,
@@ -93,7 +93,7 @@ impl<'a> Bits<'a> {
         self.num_bits -= count;
     }
 
-    /// Skips so many bits.
+    /// Skips `count` bits.
     pub(super) fn pass(&mut self, mut count: u32) -> Result<(), Wrong> {
         while count > 16 {
             self.take(16)?;
@@ -102,7 +102,7 @@ impl<'a> Bits<'a> {
         self.take(count).map(|_| ())
     }
 
-    /// Skips what most codes of a table of coefficients are, or nothing where it is another, or the data end.
+    /// Skips the most common kinds of code of a table of coefficients, or nothing for any other, or if the data end.
     #[inline]
     pub(super) fn step(&mut self, table: &Table) -> Step {
         if self.num_bits < 32 {
@@ -134,7 +134,7 @@ impl<'a> Bits<'a> {
         Ok(symbol)
     }
 
-    /// How many bytes are left, without those that only fill up: less than a byte, zeros and ones.
+    /// Number of bytes left, without padding: less than a byte, zeros and ones.
     pub(super) fn num_left(&self) -> usize {
         let whole_bytes = self.num_bits / 8;
         let buffered = (0..whole_bytes).map(|index| (self.word << (self.num_bits % 8 + 8 * index) >> 56) as u8);
@@ -150,25 +150,25 @@ impl<'a> Bits<'a> {
 /// Whether one of eight bytes is 255.
 fn has_byte_of_ones(eight: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // A byte that borrows without its highest bit set is 0: of the complement, so 255.
+    // A byte that borrows without its highest bit set is 0: in the complement, so 255 originally.
     (!eight).wrapping_sub(ONES) & eight & (ONES << 7) != 0
 }
 
 /// A Huffman table.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// By the first 8 bits: length and symbol of a code that is no longer, or 0.
+    /// By the first 8 bits: length and symbol of a code of at most that length, or 0.
     short: Vec<(u8, u8)>,
-    /// By length, from 1: one past the last code of that length, moved to the left of 16 bits, and what is to be added to a
+    /// By length, from 1: one past the last code of that length, left-aligned to 16 bits, and what must be added to a
     /// code to find its symbol.
     long: [(u32, i32); 16],
     symbols: Vec<u8>,
-    /// By the first [`LOOK`] bits, where the table is of coefficients.
+    /// By the first [`LOOK`] bits, for a table of coefficients.
     steps: Vec<Step>,
 }
 
 impl Table {
-    /// From the numbers of codes of each length and their symbols; nothing where they are no table.
+    /// Built from the numbers of codes of each length and their symbols; `None` if they are not a valid table.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table =
             Self { short: vec![(0, 0); 256], long: [(0, 0); 16], symbols: symbols.to_vec(), steps: Vec::new() };

@@ -1,11 +1,11 @@
-//! The coefficients of a block, decoded only as far as their places (T.81, F.2.2 and G.1.2).
+//! The coefficients of a block, decoded only as far as their positions (T.81, F.2.2 and G.1.2).
 
 use super::bits::{Bits, MAX_AC_BITS, Step, Table, Wrong};
 
 /// Differences of means of 8-bit pixels have at most 11 bits.
 const MAX_DC_BITS: u32 = 11;
 
-/// Which coefficients of a block a scan brings, and which of their bits.
+/// Which coefficients of a block a scan contains, and which of their bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub(super) first: u32,
@@ -17,11 +17,11 @@ pub(super) struct Part {
     pub(super) shift: u32,
 }
 
-/// What a component's blocks are decoded with.
+/// The tables for decoding a component's blocks.
 pub(super) struct Tables<'a> {
     pub(super) dc: Option<&'a Table>,
     pub(super) ac: Option<&'a Table>,
-    /// Largest mean that makes sense, in units of its quantizer.
+    /// Largest plausible mean, in units of its quantizer.
     pub(super) max_mean: i32,
 }
 
@@ -118,7 +118,7 @@ fn coefficients(
             }
         }
     }
-    // Sixteen zeros that reach beyond the block.
+    // Sixteen zeros that extend beyond the block.
     if at > part.last + 1 { Err(Wrong::Coefficients) } else { Ok(()) }
 }
 
@@ -155,7 +155,7 @@ fn refine(
             at += 1;
         }
         if at > last {
-            // The place for a new coefficient, or for the last of sixteen zeros, must be in the block.
+            // The position for a new coefficient, or for the last of sixteen zeros, must be in the block.
             return if len == 1 || zeros > 0 { Err(Wrong::Coefficients) } else { Ok(()) };
         }
         if len == 1 {
@@ -164,7 +164,7 @@ fn refine(
         at += 1;
     }
     if *run > 0 {
-        // A bit for each coefficient from here on that is not zero.
+        // A bit for each nonzero coefficient from here on.
         if at <= last {
             bits.pass((*nonzero >> at << at << (63 - last)).count_ones())?;
         }

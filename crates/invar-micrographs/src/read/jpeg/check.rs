@@ -1,26 +1,26 @@
-//! Whether the coded data of all scans are whole: every code is one of its table, every block ends within itself, every
-//! restart interval has the pixels that belong to it and no more. There is no checksum, so a change that keeps all of this
-//! cannot be told from a picture.
+//! Checks that the coded data of all scans are intact: every code is in its table, every block ends within itself,
+//! every restart interval has exactly the pixels that belong to it. There is no checksum, so a change that preserves
+//! all of this cannot be distinguished from a picture.
 
 use super::{
     bits::{Bits, Table, Wrong},
     block::{self, Part, Tables},
 };
 
-/// Twice the largest mean of a block of 8-bit pixels: some programs change the brightness of what is coded.
+/// Twice the largest mean of a block of 8-bit pixels: some programs change the brightness of the coded data.
 const MAX_MEAN: i32 = 2 * 1024;
 
 /// What is wrong with the coded data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Damage {
-    /// Where the restart interval begins, byte.
+    /// Byte offset of the restart interval.
     pub(crate) offset: usize,
     pub(crate) what: String,
     pub(crate) expected: String,
     pub(crate) found: String,
 }
 
-/// Walks over all scans. Kinds of JPEG that the decoder refuses are left to it.
+/// Walks over all scans. Kinds of JPEG that the decoder rejects are left to it.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), Damage> {
     let mut walker = Walker { bytes, frame: None, tables: Default::default(), quantizers: [None; 4], interval: 0 };
     let mut at = 2;
@@ -45,7 +45,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Damage> {
                 if marker == 0xda {
                     match walker.scan(segment) {
                         Some(scan) => at = walker.walk(&scan, at)?,
-                        // Tables of its own, or a frame that the decoder refuses.
+                        // Tables of its own, or a frame that the decoder rejects.
                         None => return Ok(()),
                     }
                 }
@@ -64,9 +64,9 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Damage> {
 struct Walker<'a> {
     bytes: &'a [u8],
     frame: Option<Frame>,
-    /// Of means, of coefficients.
+    /// For means, and for coefficients.
     tables: [[Option<Table>; 4]; 2],
-    /// Of means only.
+    /// For means only.
     quantizers: [Option<u16>; 4],
     /// Restart interval; 0 for none.
     interval: usize,
@@ -91,7 +91,7 @@ struct Component {
 }
 
 struct Scan {
-    /// Number of the component; tables of means and of coefficients.
+    /// Index of the component; tables for means and for coefficients.
     members: Vec<(usize, usize, usize)>,
     part: Part,
 }
@@ -100,7 +100,7 @@ struct Scan {
 struct Member<'a> {
     component: usize,
     tables: Tables<'a>,
-    /// Its blocks in an MCU, across and down.
+    /// Its number of blocks in an MCU, across and down.
     columns: usize,
     rows: usize,
     /// Blocks in a row of all MCUs.
@@ -118,7 +118,7 @@ impl Frame {
         [across, self.height.div_ceil(8 * self.most(|component| component.down))]
     }
 
-    /// Blocks across and down of a component that is alone in a scan (T.81, A.2.2).
+    /// Blocks across and down for a component that is alone in a scan (T.81, A.2.2).
     fn blocks(&self, component: &Component) -> [usize; 2] {
         let width = (self.width * component.across).div_ceil(self.most(|component| component.across));
         let height = (self.height * component.down).div_ceil(self.most(|component| component.down));
@@ -127,7 +127,7 @@ impl Frame {
 }
 
 impl Walker<'_> {
-    /// A frame header; nothing where it is cut off.
+    /// A frame header; `None` if it is truncated.
     fn start(&mut self, marker: u8, segment: &[u8]) -> Option<()> {
         let [precision, h1, h0, w1, w0, count, ..] = *segment else { return None };
         let (height, width) = (u16::from_be_bytes([h1, h0]).into(), u16::from_be_bytes([w1, w0]).into());
@@ -175,7 +175,7 @@ impl Walker<'_> {
         Some(())
     }
 
-    /// A scan header; nothing where the scan is left to the decoder.
+    /// A scan header; `None` if the scan is left to the decoder.
     fn scan(&self, segment: &[u8]) -> Option<Scan> {
         let frame = self.frame.as_ref()?;
         let (&count, rest) = segment.split_first()?;
@@ -205,7 +205,7 @@ impl Walker<'_> {
         Some(Scan { members: specs.iter().map(member).collect::<Option<_>>()?, part })
     }
 
-    /// What the blocks of a component in a scan are walked with.
+    /// What is needed to walk over the blocks of a component in a scan.
     fn member(&self, frame: &Frame, &(number, dc, ac): &(usize, usize, usize), is_alone: bool) -> Member<'_> {
         let component = &frame.components[number];
         let quantizer = self.quantizers[component.quantizer].unwrap_or(1).max(1);
@@ -223,7 +223,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Walks over the coded data of a scan, from `at`; where the next marker is.
+    /// Walks over the coded data of a scan, from `at`; returns the position of the next marker.
     fn walk(&mut self, scan: &Scan, mut at: usize) -> Result<usize, Damage> {
         let Some(mut frame) = self.frame.take() else { return Ok(at) };
         let [units_across, units_down] = frame.units();
@@ -306,7 +306,7 @@ fn damaged(offset: usize, what: &str, expected: &str, found: String) -> Damage {
     Damage { offset, what: what.into(), expected: expected.into(), found }
 }
 
-/// The next marker and what comes after it.
+/// The next marker and the position after it.
 fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let mut start = at + bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
     while *bytes.get(start)? == 0xff {
@@ -321,7 +321,7 @@ fn segment(bytes: &[u8], start: usize) -> Option<&[u8]> {
     bytes.get(start + 2..start + len.max(2))
 }
 
-/// Where coded data end: at a marker, or where the bytes do.
+/// Where coded data end: at a marker, or at the end of the bytes.
 fn end_of_data(bytes: &[u8], at: usize) -> usize {
     let is_marker = |index: &usize| bytes.get(at + index + 1).is_some_and(|&byte| byte != 0);
     memchr::memchr_iter(0xff, &bytes[at..]).find(is_marker).map_or(bytes.len(), |index| at + index)

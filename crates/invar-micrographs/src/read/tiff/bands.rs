@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// A row, or a tile, may take this many bytes.
+/// Maximum number of bytes of a row, or of a tile.
 const MAX_CHUNK_BYTES: u64 = 4 << 30;
 
 type Sink<'a> = &'a mut dyn FnMut(Band) -> Result<(), Error>;
 
-/// Hands the rows of a page over.
+/// Passes on the rows of a page.
 pub(crate) fn read_bands(source: &ByteSource, layout: &Layout, max_pixels: u64, sink: Sink<'_>) -> Result<(), Error> {
     let reader = Reader { source, layout, chunks: layout.chunks(source)? };
     let rows = rows_per_band(layout.width, max_pixels);
@@ -148,7 +148,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Copies rows of whole numbers to where they belong in the band.
+    /// Copies rows of whole-byte values to their places in the band.
     fn place(&self, rows: &[u8], target: &Target, out: &mut [u8]) {
         let layout = self.layout;
         let size = layout.value_bytes();
@@ -174,7 +174,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Decompresses a strip or tile, of which `out` takes all rows.
+    /// Decompresses a strip or tile; `out` has room for all its rows.
     fn decode(&self, index: u64, out: &mut [u8]) -> Result<(), Error> {
         let (offset, len) = self.chunks[index as usize];
         let layout = self.layout;
@@ -198,7 +198,7 @@ impl Reader<'_> {
         self.finish(index, &mut stream)
     }
 
-    /// Reads what comes after the pixels where there is a checksum: padding to a whole strip, then that of all.
+    /// Reads what follows the pixels if there is a checksum: padding to a whole strip, then the checksum of everything.
     fn finish(&self, index: u64, stream: &mut dyn Read) -> Result<(), Error> {
         let layout = self.layout;
         if !matches!(layout.compression, Compression::Deflate | Compression::Zstd) {

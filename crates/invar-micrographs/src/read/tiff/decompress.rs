@@ -6,7 +6,7 @@ use weezl::{BitOrder, LzwStatus, decode};
 
 use crate::read::tiff::layout::Compression;
 
-/// The decompressed bytes of a strip or tile. JPEG is no stream of bytes and comes through as it is.
+/// The decompressed bytes of a strip or tile. JPEG is not a stream of bytes and passes through unchanged.
 pub(crate) fn stream<'a>(compression: Compression, stored: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::None | Compression::Jpeg => Box::new(stored),
@@ -15,7 +15,8 @@ pub(crate) fn stream<'a>(compression: Compression, stored: impl BufRead + 'a) ->
         Compression::PackBits => Box::new(PackBits { stored, run: Run::Literal(0) }),
         Compression::Lzw => {
             let mut stored = stored;
-            // Before TIFF 6.0 the bits of a code were stored the other way round: a code to clear begins 0, odd.
+            // Before TIFF 6.0 the bits of a code were stored in reverse: an initial clear code begins with 0 and an odd
+            // byte.
             if matches!(stored.fill_buf()?, [0, second, ..] if second & 1 == 1) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "LZW of before TIFF 6.0 (save it anew)"));
             }
@@ -25,12 +26,12 @@ pub(crate) fn stream<'a>(compression: Compression, stored: impl BufRead + 'a) ->
     })
 }
 
-/// Turns the bits of bytes round, where the least significant comes first (FillOrder 2).
+/// Reverses the bits of bytes, for data with the least significant first (FillOrder 2).
 pub(crate) fn reverse_bits(bytes: &mut [u8]) {
     bytes.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
 }
 
-/// Bytes with their bits turned round.
+/// Bytes with their bits reversed.
 pub(crate) struct Reversed<R>(pub(crate) R);
 
 impl<R: Read> Read for Reversed<R> {

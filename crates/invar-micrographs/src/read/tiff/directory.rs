@@ -7,7 +7,7 @@ use crate::{
     read::{ByteSource, samples},
 };
 
-/// Numbers of the tags that are read (TIFF 6.0 and the vendors' own).
+/// Numbers of the tags that are used (from TIFF 6.0 and vendors).
 #[allow(missing_docs)]
 pub(crate) mod tag {
     pub(crate) const SUBFILE_TYPE: u16 = 254;
@@ -55,12 +55,12 @@ pub(crate) struct Header {
     first: u64,
 }
 
-/// A directory of tags: what is said of a page.
+/// A directory of tags: the description of a page.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
-    /// 1-based number in the chain.
+    /// Index in the chain, 1-based.
     pub(crate) page: u32,
-    /// Where it begins.
+    /// Its offset.
     offset: u64,
     entries: BTreeMap<u16, Entry>,
     next: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Directory {
 struct Entry {
     kind: u16,
     count: u64,
-    /// Where the values lie.
+    /// Offset of the values.
     offset: u64,
 }
 
@@ -110,10 +110,10 @@ impl Header {
         if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
     }
 
-    /// All directories of the chain; and where it goes on to, where that is no directory and nothing else was cut off.
+    /// All directories of the chain; and where the chain leads, if that is not a directory and nothing else is missing.
     ///
     /// # Errors
-    /// Where the file ends within the chain, or the chain comes back to itself or claims more than the file can hold.
+    /// If the file ends within the chain, or the chain is circular or claims more than the file can hold.
     pub(crate) fn directories(&self, source: &ByteSource) -> Result<(Vec<Directory>, Option<u64>), Error> {
         let mut seen = BTreeSet::new();
         let mut directories: Vec<Directory> = Vec::new();
@@ -144,8 +144,9 @@ impl Header {
         Ok((directories, None))
     }
 
-    /// Whether what is missing at `offset` was probably there once: behind all that the directories speak of there is more
-    /// in the file, and a program would have put the next directory there. Where a chain ends in garbage, neither is so.
+    /// Whether what is missing at `offset` was probably there once: the file continues beyond everything that the
+    /// directories refer to, and a program would have put the next directory there. If a chain ends in garbage, neither
+    /// is true.
     fn is_cut(&self, source: &ByteSource, offset: u64, directories: &[Directory]) -> bool {
         let end = directories.iter().map(|directory| directory.end(source, self)).max().unwrap_or(0);
         // Directories and pixels begin at even offsets.
@@ -186,7 +187,7 @@ impl Header {
     }
 }
 
-/// Bytes a value of a field type.
+/// Bytes per value of a field type.
 fn size_of_kind(kind: u16) -> Option<u64> {
     match kind {
         1 | 2 | 6 | 7 => Some(1),
@@ -202,12 +203,12 @@ impl Directory {
         self.entries.contains_key(&tag)
     }
 
-    /// Where it begins, byte.
+    /// Its byte offset.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whether it says how large its picture is and where its pixels lie.
+    /// Whether it states the size of its picture and the location of its pixels.
     fn is_picture(&self) -> bool {
         let has_pixels = self.has(tag::STRIP_OFFSETS) || self.has(tag::TILE_OFFSETS);
         self.has(tag::WIDTH) && self.has(tag::HEIGHT) && has_pixels
@@ -218,7 +219,7 @@ impl Directory {
         self.tags_end
     }
 
-    /// One past the last byte of all that it speaks of, pixels too.
+    /// One past the last byte of everything it refers to, including pixels.
     fn end(&self, source: &ByteSource, header: &Header) -> u64 {
         let values = |tag| self.unsigned(source, header, tag).ok().flatten().unwrap_or_default();
         let ends = [(tag::STRIP_OFFSETS, tag::STRIP_BYTES), (tag::TILE_OFFSETS, tag::TILE_BYTES)]
@@ -228,24 +229,24 @@ impl Directory {
         ends.filter(|&end| end <= source.len()).max().unwrap_or(0).max(self.tags_end)
     }
 
-    /// How many values a tag has.
+    /// Number of values of a tag.
     pub(crate) fn count(&self, tag: u16) -> u64 {
         self.entries.get(&tag).map_or(0, |entry| entry.count)
     }
 
-    /// Where the values of a tag begin, byte.
+    /// Byte offset of the values of a tag.
     pub(crate) fn values_at(&self, tag: u16) -> Option<u64> {
         self.entries.get(&tag).map(|entry| entry.offset)
     }
 
-    /// The bytes of a tag as they lie in the file; never more than the file has.
+    /// The bytes of a tag as stored; never more than the file has.
     pub(crate) fn bytes(&self, source: &ByteSource, tag: u16) -> Result<Option<Vec<u8>>, Error> {
         let Some(entry) = self.entries.get(&tag) else { return Ok(None) };
         let len = size_of_kind(entry.kind).and_then(|size| size.checked_mul(entry.count)).unwrap_or(u64::MAX);
         source.bytes_at(entry.offset, len, &format!("tag {tag}")).map(Some)
     }
 
-    /// The values of a tag of whole numbers.
+    /// The values of an integer tag.
     pub(crate) fn unsigned(&self, source: &ByteSource, header: &Header, tag: u16) -> Result<Option<Vec<u64>>, Error> {
         let Some(bytes) = self.bytes(source, tag)? else { return Ok(None) };
         let kind = self.entries[&tag].kind;
@@ -280,12 +281,12 @@ impl Directory {
             .map(Some)
     }
 
-    /// The first value of a tag of whole numbers.
+    /// The first value of an integer tag.
     pub(crate) fn number(&self, source: &ByteSource, header: &Header, tag: u16) -> Result<Option<u64>, Error> {
         Ok(self.unsigned(source, header, tag)?.and_then(|values| values.first().copied()))
     }
 
-    /// The first value of any tag of numbers; nothing where it is no number.
+    /// The first value of any numeric tag; `None` if it is not a number.
     pub(crate) fn real(&self, source: &ByteSource, header: &Header, tag: u16) -> Option<f64> {
         let mut bytes = self.bytes(source, tag).ok()??;
         let value = match self.entries[&tag].kind {
@@ -307,7 +308,7 @@ impl Directory {
     }
 }
 
-/// UTF-8, or else Latin-1, in which vendors write the micro sign.
+/// UTF-8, or else Latin-1, which vendors use for the micro sign.
 pub(crate) fn decode_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

@@ -1,4 +1,4 @@
-//! JPEG in TIFF (Technical Note 2): the tables may stand in a tag of their own.
+//! JPEG in TIFF (Technical Note 2): the tables may be in a separate tag.
 
 use std::io::Cursor;
 
@@ -9,10 +9,10 @@ use crate::read::{
     tiff::layout::Layout,
 };
 
-/// An Adobe segment that says that the colours are red, green and blue as they are.
+/// An Adobe segment stating that the colours are plain red, green and blue.
 const ADOBE_RGB: &[u8] = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00";
 
-/// Decodes a strip or tile to 8-bit pixels; what is wrong with it else.
+/// Decodes a strip or tile to 8-bit pixels, or returns what is wrong with it.
 pub(crate) fn decode(layout: &Layout, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
     let stream = with_tables(layout, stored)?;
     let decoder = JpegDecoder::new(Cursor::new(stream.as_slice())).map_err(|error| error.to_string())?;
@@ -35,7 +35,7 @@ pub(crate) fn decode(layout: &Layout, stored: &[u8], out: &mut [u8]) -> Result<(
     Ok(())
 }
 
-/// A stream that stands alone: start marker, tables, then the rest of the strip.
+/// A self-contained stream: start marker, tables, then the rest of the strip.
 fn with_tables(layout: &Layout, stored: &[u8]) -> Result<Vec<u8>, String> {
     let body = stored.strip_prefix(b"\xff\xd8").ok_or("no start of a JPEG")?;
     let mut stream = b"\xff\xd8".to_vec();

@@ -14,7 +14,7 @@ mod reader;
 
 use reader::Reader;
 
-/// Compression schemes that are read.
+/// Supported compression schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
     None,
@@ -25,7 +25,7 @@ pub(crate) enum Compression {
     Zstd,
 }
 
-/// What is done to the numbers of a row before compression.
+/// The transformation of the numbers of a row before compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Predictor {
     None,
@@ -39,11 +39,11 @@ pub(crate) struct Layout {
     pub(crate) page: u32,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Values a pixel in the file.
+    /// Values per pixel in the file.
     pub(crate) num_stored: u16,
-    /// Values a pixel that are handed over: the first of the stored.
+    /// Values per pixel that are returned: the first of the stored ones.
     pub(crate) channels: u16,
-    /// Bits a value in the file.
+    /// Bits per value in the file.
     pub(crate) bits: u16,
     pub(crate) stored: Stored,
     pub(crate) big_endian: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Layout {
     pub(crate) chunk_height: u32,
     pub(crate) is_tiled: bool,
     pub(crate) jpeg_tables: Option<Vec<u8>>,
-    /// Where the pixels are indices whose colours are wanted.
+    /// Present if the pixels are indices whose colours are wanted.
     pub(crate) palette: Option<Palette>,
     chunks: Chunks,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Layout {
 /// Offset and length of each strip or tile.
 #[derive(Clone, Debug)]
 enum Chunks {
-    /// As two tags say.
+    /// As given in two tags.
     Tags { directory: Directory, header: Header },
     /// The whole page in one piece.
     Whole { offset: u64, len: u64 },
@@ -111,7 +111,7 @@ impl Layout {
             big_endian: header.big_endian,
             is_planar,
             is_rgb: photometric == 2,
-            // A JPEG has an order of its own (as libtiff and tifffile have it).
+            // A JPEG has its own bit order (as in libtiff and tifffile).
             reversed_bits: reader.number(tag::FILL_ORDER, 1)? == 2 && compression != Compression::Jpeg,
             compression,
             predictor: reader.predictor(stored, bits, compression)?,
@@ -137,7 +137,7 @@ impl Layout {
         Self { page, chunk_height: self.height, chunks: Chunks::Whole { offset, len }, ..self.clone() }
     }
 
-    /// Where the pixels begin, if they lie in the file uncompressed and in one piece.
+    /// Where the pixels begin, if they are stored uncompressed and in one piece.
     pub(crate) fn start_if_contiguous(&self, source: &ByteSource) -> Result<Option<u64>, Error> {
         if self.compression != Compression::None || self.is_tiled || self.is_planar {
             return Ok(None);
@@ -147,18 +147,18 @@ impl Layout {
         Ok(chunks.first().filter(|_| is_contiguous).map(|chunk| chunk.0))
     }
 
-    /// Bytes of the page uncompressed.
+    /// Size of the uncompressed page in bytes.
     pub(crate) fn page_bytes(&self) -> u64 {
         let planes = if self.is_planar { u64::from(self.num_stored) } else { 1 };
         self.row_bytes().saturating_mul(planes).saturating_mul(u64::from(self.height))
     }
 
-    /// Values a stored pixel of one plane.
+    /// Values per stored pixel of one plane.
     pub(crate) fn per_pixel(&self) -> u64 {
         if self.is_planar { 1 } else { u64::from(self.num_stored) }
     }
 
-    /// Bytes of a row of a strip or tile, one plane.
+    /// Bytes per row of a strip or tile, one plane.
     pub(crate) fn row_bytes(&self) -> u64 {
         (u64::from(self.chunk_width) * self.per_pixel() * u64::from(self.bits)).div_ceil(8)
     }
@@ -210,7 +210,7 @@ impl Layout {
         let lens = directory.unsigned(source, header, lens_tag)?;
         let is_said = lens.as_ref().is_some_and(|lens| lens.iter().take(expected as usize).any(|&len| len > 0));
         let lens = match lens {
-            // The lengths of large pages in one piece are often wrong, and those of ImageJ beyond 4 GB wrap.
+            // The lengths of large pages in one piece are often wrong, and those of ImageJ beyond 4 GB overflow.
             Some(_) if expected == 1 && self.compression == Compression::None => {
                 vec![self.chunk_rows(0) * self.row_bytes()]
             }
@@ -218,7 +218,7 @@ impl Layout {
             Some(lens) if !is_said && lens.len() as u64 >= expected && self.compression != Compression::None => {
                 self.lens_to_next(source, directory, &offsets[..expected as usize])
             }
-            // Some writers leave the lengths out; the sizes tell them, or what comes next in the file.
+            // Some writers omit the lengths; they follow from the sizes, or from what comes next in the file.
             _ if self.compression == Compression::None => {
                 (0..expected).map(|index| self.chunk_rows(index) * self.row_bytes()).collect()
             }
@@ -242,7 +242,7 @@ impl Layout {
         Ok(offsets.into_iter().zip(lens).take(expected as usize).collect())
     }
 
-    /// Lengths of compressed strips or tiles of which only the offsets are known: each at most to the next, to the
+    /// Lengths of compressed strips or tiles of which only the offsets are known: each at most up to the next, to the
     /// directory, or to the end of the file. Decompression ends by itself.
     fn lens_to_next(&self, source: &ByteSource, directory: &Directory, offsets: &[u64]) -> Vec<u64> {
         let mut starts: Vec<u64> = offsets.iter().copied().chain([directory.offset(), source.len()]).collect();
@@ -251,7 +251,7 @@ impl Layout {
         offsets.iter().map(|&offset| next(offset).saturating_sub(offset)).collect()
     }
 
-    /// Rows of a strip or tile that are stored.
+    /// Number of rows of a strip or tile that are stored.
     pub(crate) fn chunk_rows(&self, index: u64) -> u64 {
         if self.is_tiled {
             return u64::from(self.chunk_height);
@@ -260,7 +260,7 @@ impl Layout {
         (u64::from(self.height) - first).min(u64::from(self.chunk_height))
     }
 
-    /// Holds what the header claims against what the file can hold.
+    /// Checks what the header claims against what the file can hold.
     fn check(&self, source: &ByteSource) -> Result<(), Error> {
         let chunks = self.chunks(source)?;
         let place = || self.place(source);
@@ -278,7 +278,7 @@ impl Layout {
 }
 
 impl Compression {
-    /// More than the scheme can shrink anything.
+    /// More than the scheme can compress anything.
     fn max_ratio(self) -> u64 {
         match self {
             Self::None => 1,

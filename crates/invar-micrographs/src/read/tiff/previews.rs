@@ -1,4 +1,4 @@
-//! Which pages of the chain are pictures of their own, and which are smaller copies of another, masks, or photographs of a
+//! Which pages of the chain are separate pictures, and which are smaller copies of another, masks, or photographs of a
 //! slide.
 
 use crate::{
@@ -13,17 +13,17 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Picture,
-    /// Has the shape of another page (1-based), smaller; nothing else says that it is a copy.
+    /// Has the shape of another page (1-based), but smaller; nothing else suggests that it is a copy.
     Copy {
         of: u32,
     },
     LeftOut(Preview),
 }
 
-/// Programs that write pyramids into the chain do not make a level more than this much smaller than the one before.
+/// Minimum reduction of a smaller copy: programs that write pyramids into the chain reduce each level by at least this.
 const LEAST_FACTOR: f64 = 1.9;
 
-/// What is looked at of a page.
+/// The properties of a page that matter.
 struct Page {
     number: u32,
     width: u64,
@@ -64,7 +64,7 @@ impl Page {
         let description = directory.text(source, tag::DESCRIPTION).unwrap_or_default();
         let kind = number(tag::SUBFILE_TYPE)?;
         let is_reduced = kind & 1 != 0 || number(tag::OLD_SUBFILE_TYPE)? == 2;
-        // The lens of Hamamatsu's NDPI: of the slide as a whole, of its map, of a level.
+        // The lens in Hamamatsu's NDPI: of the slide as a whole, of its map, of a level.
         let lens = directory.real(source, header, tag::NDPI_LENS);
         let flagged = match lens {
             Some(-1.0) => Some(Preview::Macro),
@@ -101,7 +101,7 @@ impl Page {
         }
     }
 
-    /// Whether this is the shape of another page, divided by a number, to a pixel.
+    /// Whether this is the shape of another page, divided by a number, to within a pixel.
     fn is_scaled(&self, main: &Self) -> bool {
         if self.width == 0 || self.height == 0 || self.num_values != main.num_values {
             return false;
@@ -113,7 +113,7 @@ impl Page {
     }
 }
 
-/// What a description calls a page: Aperio's second line, the first word of others.
+/// The kind of page according to its description: Aperio's second line, the first word in others.
 fn of_words(description: &str) -> Option<Preview> {
     let mut lines = description.lines().map(str::trim);
     let first = lines.next().unwrap_or("");

@@ -8,17 +8,17 @@ use crate::read::{
 };
 
 impl Layout {
-    /// Bytes a number, once unpacked.
+    /// Bytes per number, once unpacked.
     pub(crate) fn value_bytes(&self) -> usize {
         self.stored.num_bytes()
     }
 
-    /// Whether decompressed rows hold the numbers at their final size.
+    /// Whether decompressed rows hold the numbers in their final size.
     pub(crate) fn is_whole_bytes(&self) -> bool {
         self.bits.is_multiple_of(8)
     }
 
-    /// Turns decompressed rows of whole bytes in place into numbers in the byte order of the machine.
+    /// Converts decompressed rows of whole bytes in place to numbers in the byte order of the machine.
     pub(crate) fn finish(&self, rows: &mut [u8]) {
         let size = self.value_bytes();
         let row_bytes = self.row_bytes() as usize;
@@ -40,7 +40,7 @@ impl Layout {
         }
     }
 
-    /// The same for numbers of any number of bits: rows of `row_bytes` to rows of whole numbers.
+    /// The same for numbers of any number of bits: converts rows of `row_bytes` to rows of whole-byte numbers.
     pub(crate) fn unpack<'a>(&self, rows: &'a mut [u8]) -> Cow<'a, [u8]> {
         if self.is_whole_bytes() {
             self.finish(rows);
@@ -62,7 +62,7 @@ impl Layout {
     }
 }
 
-/// Undoes horizontal differencing: each number is the sum of those before it of its channel.
+/// Undoes horizontal differencing: each number is the sum of those before it in its channel.
 fn add_left(row: &mut [u8], size: usize, stride: usize) {
     macro_rules! add {
         ($type:ty) => {{
@@ -89,7 +89,7 @@ fn add_left(row: &mut [u8], size: usize, stride: usize) {
     }
 }
 
-/// Undoes the floating-point predictor: differenced bytes, sorted by significance, the most significant first.
+/// Undoes the floating-point predictor: differenced bytes, sorted by significance, most significant first.
 fn join_float_bytes(row: &mut [u8], scratch: &mut [u8], size: usize, stride: usize) {
     add_left(row, 1, stride);
     scratch.copy_from_slice(row);

@@ -1,5 +1,5 @@
-//! Pictures that lie one behind the other under a single directory, as programs write stacks of more than 4 GB, or all of
-//! their stacks.
+//! Pictures stored one after the other under a single directory, which is how programs write stacks of more than 4 GB,
+//! or all of their stacks.
 
 use crate::{
     Error, Note, PageInfo,
@@ -13,17 +13,18 @@ use crate::{
     },
 };
 
-/// How many pictures a directory speaks of.
+/// How many pictures a directory claims.
 struct Claim {
     num_pictures: u64,
-    /// Whether the claim may be left over from another file: programs keep a description when they save a part of a stack.
+    /// Whether the claim may be left over from another file: programs keep a description when they save a part of a
+    /// stack.
     may_be_stale: bool,
 }
 
-/// Makes a page of each picture under the only directory of a file.
+/// Makes a page for each picture under the only directory of a file.
 ///
 /// # Errors
-/// Where the file ends within the pictures, or they do not lie one behind the other.
+/// If the file ends within the pictures, or they are not stored one after the other.
 pub(crate) fn unroll(
     source: &ByteSource,
     directory: &Directory,
@@ -47,7 +48,7 @@ pub(crate) fn unroll(
     let found = if room >= said {
         said
     } else {
-        // Pictures end with the file, or what else is in the file lies behind the first: nothing was cut off.
+        // The pictures end with the file, or the other content of the file follows the first: nothing was cut off.
         let ends_with_picture = source.len().saturating_sub(start) % page_bytes.max(1) <= 1;
         let is_before_tags = directory.tags_end() > start;
         if !may_be_stale || !(ends_with_picture || is_before_tags) {
@@ -65,9 +66,9 @@ pub(crate) fn unroll(
     Ok(())
 }
 
-/// What the directory says of more pictures than one.
+/// The directory's claim of more than one picture.
 fn claim(source: &ByteSource, directory: &Directory, layout: &Layout) -> Option<Claim> {
-    // A value a plane (MetaMorph's file format, UIC2Tag).
+    // One value per plane (MetaMorph's file format, UIC2Tag).
     let num_planes = directory.count(tag::UIC2);
     if num_planes > 1 && directory.has(tag::UIC1) {
         return Some(Claim { num_pictures: num_planes, may_be_stale: false });
@@ -80,7 +81,7 @@ fn claim(source: &ByteSource, directory: &Directory, layout: &Layout) -> Option<
     (num_pictures > 1).then_some(Claim { num_pictures, may_be_stale: true })
 }
 
-/// The pictures of an array as `tifffile` describes it: `{"shape": [3, 16, 20]}`.
+/// The pictures of an array as described by `tifffile`: `{"shape": [3, 16, 20]}`.
 fn shaped(description: &str, layout: &Layout) -> Option<u64> {
     let said: serde_json::Value = serde_json::from_str(description).ok()?;
     let sizes = said.get("shape")?.as_array()?.iter().map(serde_json::Value::as_u64);

@@ -1,4 +1,4 @@
-//! The pixel size as the makers of microscopes and programs write it into TIFF.
+//! The pixel size as written into TIFF by microscope vendors and programs.
 
 use std::collections::BTreeMap;
 
@@ -21,21 +21,21 @@ use text::{aperio, fei, jeol_magnification, tescan, thermo_xml, zeiss};
 const FEI_TAGS: [u16; 3] = [34680, 34682, 34683];
 const ZEISS_TAG: u16 = 34118;
 const TESCAN_TAG: u16 = 50431;
-/// Unit and scale of Digital Micrograph: of columns, then of rows.
+/// Tags of Digital Micrograph for unit and scale: of columns, then of rows.
 const DM_TAGS: [(u16, u16); 2] = [(65003, 65009), (65004, 65010)];
 
-/// A page as the readers of vendor tags see it.
+/// A page as seen by the readers of vendor tags.
 #[derive(Clone, Copy)]
 pub(crate) struct Tags<'a> {
     pub(crate) source: &'a ByteSource,
     pub(crate) header: &'a Header,
     pub(crate) directory: &'a Directory,
-    /// Columns of the page.
+    /// Width of the page.
     pub(crate) width: u32,
 }
 
 impl Tags<'_> {
-    /// The pixel size that one of the vendors' tags states.
+    /// The pixel size stated in one of the vendors' tags.
     pub(crate) fn pixel_size(&self) -> Option<PixelSize> {
         FEI_TAGS
             .iter()
@@ -53,13 +53,13 @@ impl Tags<'_> {
             .or_else(|| self.resolution())
     }
 
-    /// The text is behind a few bytes of a header of its own.
+    /// The text follows a short binary header.
     fn tescan(&self) -> Option<PixelSize> {
         let bytes = self.directory.bytes(self.source, TESCAN_TAG).ok()??;
         tescan(&super::directory::decode_text(&bytes))
     }
 
-    /// Nanometres of the unit of the resolution tags.
+    /// The unit of the resolution tags in nanometres.
     fn resolution_unit_nm(&self) -> Option<f64> {
         match self.directory.number(self.source, self.header, tag::RESOLUTION_UNIT).ok()?? {
             2 => Some(0.0254 * NM_PER_METRE),
@@ -68,8 +68,8 @@ impl Tags<'_> {
         }
     }
 
-    /// Plain resolution tags; but those of ImageJ have another unit, those of JEOL are of the camera, and what Digital
-    /// Micrograph calls no length is none.
+    /// Plain resolution tags; but ImageJ uses another unit, JEOL's are those of the camera, and a Digital Micrograph
+    /// unit that is not a length is ignored.
     fn resolution(&self) -> Option<PixelSize> {
         let is_imagej = self.text(tag::DESCRIPTION).is_some_and(|text| ImageJ::parse(&text).is_some());
         let is_of_camera = self.text(tag::MAKE).is_some_and(|make| make.starts_with("JEOL"));
@@ -105,7 +105,7 @@ impl Tags<'_> {
         PixelSize::new(x_nm?, y_nm?, PixelSizeSource::Dm)
     }
 
-    /// The unit is in the description, the pixels a unit in the resolution tags.
+    /// The unit is in the description, the pixels per unit in the resolution tags.
     fn imagej(&self) -> Option<PixelSize> {
         let unit_nm = units::nanometres(ImageJ::parse(&self.text(tag::DESCRIPTION)?)?.unit.as_deref()?)?;
         let length = |tag: u16| Some(unit_nm / self.real(tag)?);
@@ -117,7 +117,7 @@ impl Tags<'_> {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ImageJ {
     pub(crate) unit: Option<String>,
-    /// Pictures in the file, which may share one directory.
+    /// Number of pictures in the file, which may share one directory.
     pub(crate) num_images: Option<u64>,
 }
 

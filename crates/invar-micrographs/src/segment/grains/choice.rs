@@ -1,4 +1,4 @@
-//! What a picture is taken for, and why.
+//! Decides what a picture shows, and why.
 
 use super::{
     GrainKind, GrainLandscape, GrainsConfig,
@@ -6,33 +6,33 @@ use super::{
 };
 use crate::segment::{Plane, Polarity, by_network, ridge::LINE_SIGMAS_PX};
 
-/// Dark lines must be stronger than bright ones, or the other way round, by this asymmetry.
+/// Dark lines must be stronger than bright ones, or vice versa, by this asymmetry.
 const ASYMMETRY: f32 = 0.15;
-/// The stronger must reach this share of the grey range, slow changes of light left out.
+/// The stronger must reach this fraction of the grey range, excluding slow changes of illumination.
 const LINE_CONTRAST: f32 = 0.07;
-/// Particles: area of half the pieces in squares of the inscribed radius; share of the ground in one piece; share of
-/// their area that is thicker than a line; share of the variance that two levels explain.
+/// Particles: area of half the pieces in squares of the inscribed radius; fraction of the background in one piece;
+/// fraction of their area that is thicker than a line; fraction of the variance explained by two levels.
 const COMPACT: f64 = 25.0;
 const ONE_GROUND: f64 = 0.9;
 const THICK: f64 = 0.25;
 const TWO_LEVELS: f64 = 0.75;
-/// Fewer will do where steps are sharp and particles few: the variance, the gradient's tail, the area.
+/// Less is enough if steps are sharp and particles few: the variance, the gradient's tail, the area.
 const TWO_LEVELS_SHARP: (f64, f64, f64) = (0.65, 6.0, 0.3);
 
-/// Blur before particles are told from their ground, pixels.
+/// Blur before particles are separated from their background, in pixels.
 const PARTICLE_SIGMA_PX: f32 = 1.0;
 
-/// What parts the grains.
+/// What separates the grains.
 pub(super) struct Choice {
     pub kind: GrainKind,
     pub sigma_px: f32,
-    /// How often the picture is halved before the network marks its boundaries; 0 where it does not.
+    /// How often the picture is halved before the network marks its boundaries; 0 if it is not used.
     pub halvings: u32,
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
 }
 
-/// Looks at the grey picture `plane`, at its `channels` where they matter, and at what the user said.
+/// Decides from the grey picture `plane`, its `channels` if they matter, and the user's settings.
 pub(super) fn choose<I: Iterator<Item = Plane>>(
     plane: &Plane,
     channels: impl Fn() -> I,
@@ -73,8 +73,8 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
     }
 }
 
-/// The network as asked, on a picture that is halved until lines of sigma `width`, where it is given, are no wider than those that
-/// it knows.
+/// The network, as requested, on a picture that is halved until lines of sigma `width`, if given, are no wider than
+/// those that it knows.
 fn as_network_marks(width: Option<f32>) -> Choice {
     let halvings = width.map_or(0, by_network::halvings);
     let scale = match width {
@@ -87,7 +87,7 @@ fn as_network_marks(width: Option<f32>) -> Choice {
     Choice { kind: GrainKind::Learned, sigma_px: by_network::sigma_px(halvings), halvings, reason }
 }
 
-/// Where lines stand out most.
+/// The lines where they stand out most.
 fn most_asymmetric(plane: &Plane) -> Lines {
     Lines::of(plane, None, |dark, bright| (dark - bright).abs())
 }
@@ -97,8 +97,8 @@ fn are_lines(plane: &Plane, lines: &Lines) -> bool {
         && lines.dark.max(lines.bright) >= LINE_CONTRAST * measures::local_spread(plane)
 }
 
-/// Sigma of lines that are as wide as the widest that are looked for, or wider, `lines` being where they stand out most; `None`
-/// where lines are narrower, or there are none.
+/// Sigma of lines that are at least as wide as the widest that are looked for; `lines` is where they stand out most.
+/// `None` if lines are narrower, or there are none.
 fn wide_line_sigma_px(plane: &Plane, lines: Lines) -> Option<f32> {
     let widest = LINE_SIGMAS_PX[LINE_SIGMAS_PX.len() - 1];
     if lines.sigma_px < widest || !are_lines(plane, &lines) {
@@ -121,7 +121,7 @@ fn wide_line_sigma_px(plane: &Plane, lines: Lines) -> Option<f32> {
     Some(sigma_px)
 }
 
-/// Smaller pictures are not halved to see how wide lines are.
+/// Smaller pictures are not halved to measure the width of lines.
 const SMALLEST_PX: usize = 96;
 
 fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
@@ -188,7 +188,7 @@ fn particles(dark: bool) -> (GrainKind, &'static str) {
     if dark { (GrainKind::DarkParticles, "dark") } else { (GrainKind::BrightParticles, "bright") }
 }
 
-/// The kind, what it is called, and its opposite.
+/// The kind, its name, and its opposite.
 fn of_lines(dark: bool) -> (GrainKind, &'static str, &'static str) {
     if dark { (GrainKind::DarkLines, "dark", "bright") } else { (GrainKind::BrightLines, "bright", "dark") }
 }

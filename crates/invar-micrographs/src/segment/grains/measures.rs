@@ -1,4 +1,4 @@
-//! Figures of a picture that tell lines from steps and both from particles.
+//! Figures of a picture that distinguish lines from steps and both from particles.
 
 use crate::segment::{
     Plane, denoise, distance,
@@ -6,10 +6,10 @@ use crate::segment::{
     threshold, watershed,
 };
 
-/// Side of the middle of a picture on which all is measured, pixels.
+/// Side of the central part of a picture on which everything is measured, in pixels.
 const MIDDLE_PX: usize = 1024;
 
-/// The middle of `plane`, all of it where it is small.
+/// The central part of `plane`, or all of it if it is small.
 pub(super) fn middle(plane: &Plane) -> Plane {
     let [width, height] = [plane.width, plane.height].map(|side| side.min(MIDDLE_PX));
     let (left, top) = ((plane.width - width) / 2, (plane.height - height) / 2);
@@ -17,7 +17,7 @@ pub(super) fn middle(plane: &Plane) -> Plane {
     Plane { width, height, values: rows.copied().collect() }
 }
 
-/// How strong lines are at the width at which they stand out.
+/// The strength of lines at the width at which they stand out most.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines {
     pub sigma_px: f32,
@@ -27,7 +27,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// At the sigma where `score` of the 95th percentiles of dark and bright lines is greatest.
+    /// At the sigma for which `score` of the 95th percentiles of dark and bright lines is greatest.
     pub fn of(plane: &Plane, sigma_px: Option<f32>, score: impl Fn(f32, f32) -> f32) -> Self {
         let at = |sigma_px: f32| {
             let found = ridge::both_lines(plane, sigma_px);
@@ -44,13 +44,14 @@ impl Lines {
         })
     }
 
-    /// From -1, bright lines alone, to 1, dark ones alone.
+    /// From -1, only bright lines, to 1, only dark ones.
     pub fn asymmetry(&self) -> f32 {
         (self.dark - self.bright) / (self.dark + self.bright).max(1e-9)
     }
 }
 
-/// The sigma at which steps stand out in the channels: the greatest ratio of the 95th percentile of the gradient to its median.
+/// The sigma at which steps stand out most in the channels: the greatest ratio of the 95th percentile of the gradient
+/// to its median.
 pub(super) fn step_sigma_px(channels: &[Plane]) -> f32 {
     let mut best = (f32::NEG_INFINITY, STEP_SIGMAS_PX[0]);
     for sigma_px in STEP_SIGMAS_PX {
@@ -63,7 +64,7 @@ pub(super) fn step_sigma_px(channels: &[Plane]) -> f32 {
     best.1
 }
 
-/// How far grey levels lie apart, from the 1st to the 99th percentile, when light that changes slowly is taken out: over an
+/// The range of grey levels, from the 1st to the 99th percentile, after removing slow changes of illumination: over an
 /// eighth of the picture's longer side.
 pub(super) fn local_spread(plane: &Plane) -> f32 {
     let radius_px = plane.width.max(plane.height) / 16 + 1;
@@ -75,26 +76,26 @@ pub(super) fn local_spread(plane: &Plane) -> f32 {
 /// Two grey levels, and the shape of the rarer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TwoLevels {
-    /// Share of the variance that they explain.
+    /// Fraction of the variance that they explain.
     pub explained: f64,
-    /// Whether the rarer is the darker, the area and the edge of the picture counting alike.
+    /// Whether the rarer is the darker, where the area and the edge of the picture count equally.
     pub rarer_is_dark: bool,
-    /// Share of the area that the rarer has.
+    /// Fraction of the area covered by the rarer.
     pub share: f64,
-    /// Its pieces of 12 pixels or more.
+    /// Number of its pieces of at least 12 pixels.
     pub pieces: usize,
-    /// Half of its area is in pieces of at most so many squares of their inscribed radius; of a disc pi.
+    /// Half of its area is in pieces of at most this many squares of their inscribed radius; for a disc pi.
     pub elongation: f64,
-    /// Share of its area that a disc as wide as a line fits into.
+    /// Fraction of its area that a disc as wide as a line fits into.
     pub thick: f64,
-    /// Share of the other level's area that its largest piece has.
+    /// Fraction of the other level's area in its largest piece.
     pub ground: f64,
     /// 95th percentile of the gradient over its median.
     pub tail: f64,
 }
 
 impl TwoLevels {
-    /// `None` of a picture of one value.
+    /// `None` for a picture of a single value.
     pub fn of(plane: &Plane, line_sigma_px: f32) -> Option<Self> {
         let (width, height) = (plane.width, plane.height);
         let mut blurred = plane.clone();
@@ -144,7 +145,7 @@ impl TwoLevels {
     }
 }
 
-/// Pixels of `mask` that a disc of more than `radius_px` covers, some steps of the grid being taken for the disc.
+/// Pixels of `mask` covered by a disc of more than `radius_px`, approximating the disc by steps on the grid.
 fn thick(mask: &[bool], distances: &[f32], width: usize, height: usize, radius_px: f32) -> f64 {
     let far: Vec<bool> = distances.iter().map(|&d| d <= radius_px).collect();
     let to_core = distance::distances_px(&far, width, height);
@@ -160,7 +161,7 @@ fn pieces_of_ground(mask: &[bool], width: usize, height: usize) -> f64 {
 
 struct Pieces {
     labels: Vec<u32>,
-    /// By label, of 0 none.
+    /// By label; none for 0.
     areas: Vec<u64>,
 }
 
@@ -190,7 +191,7 @@ fn pieces(mask: &[bool], width: usize, height: usize, value: bool) -> Pieces {
     found
 }
 
-/// The value that a share of all reaches at most, without interpolation; 0 of none.
+/// The smallest value that at least a fraction `share` does not exceed, without interpolation; 0 if there are none.
 pub(super) fn percentile(mut values: Vec<f32>, share: f64) -> f32 {
     if values.is_empty() {
         return 0.0;

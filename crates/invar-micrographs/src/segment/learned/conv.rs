@@ -6,13 +6,13 @@ use super::{
     rows::{LANES, Rows, stride},
 };
 
-/// Output channels that are worked out at a time.
+/// Number of output channels computed at a time.
 const GROUP: usize = 4;
 
-/// A convolution of 3 x 3 followed by ReLU, its weights in the order in which they are used.
+/// A convolution of 3 x 3 followed by ReLU, with its weights in the order of use.
 pub(super) struct Conv {
     pub channels: usize,
-    /// A group of output channels after the other, `[in, 3, 3, GROUP]` each; zeros where there are no more channels.
+    /// Group by group of output channels, `[in, 3, 3, GROUP]` each; zeros where there are no more channels.
     kernels: Vec<Vec<f32>>,
     biases: Vec<[f32; GROUP]>,
 }
@@ -35,7 +35,8 @@ impl Conv {
         Self { channels, kernels: groups.clone().map(kernel).collect(), biases: groups.map(bias).collect() }
     }
 
-    /// Fills `rows`, the first of which is number `first` of `height`, from the planes of `sources`. A number is worked out in the
+    /// Fills `rows`, the first of which is row `first` of `height`, from the planes of `sources`. Each value is
+    /// computed in the same order on any thread.
     /// same order whoever does it.
     pub fn fill(&self, rows: &mut [Vec<f32>], first: usize, width: usize, height: usize, sources: &[Source<'_>]) {
         let stride = stride(width);
@@ -63,7 +64,7 @@ fn lines<'a>(row: usize, height: usize, sources: &[Source<'a>], zeros: &'a [f32]
     planes.map(around).collect()
 }
 
-/// Some output channels of a row. Products are not fused with sums, so that all processors give the same numbers.
+/// Some output channels of a row. Products are not fused with sums, so that all processors give the same values.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn group(out: &mut [f32], stride: usize, width: usize, kernel: &[f32], bias: [f32; GROUP], lines: &[[&[f32]; 3]]) {
     for from in (0..width).step_by(LANES) {

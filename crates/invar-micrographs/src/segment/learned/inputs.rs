@@ -1,33 +1,34 @@
 /// Half the side of the square that is local to a pixel.
 const RADIUS_PX: usize = 16;
-/// Values beyond are cut off, in standard deviations.
+/// Values are clipped beyond this, in standard deviations.
 const MOST: f32 = 4.0;
-/// Added to the standard deviations, in shares of the picture's levels.
+/// Added to the standard deviations, in fractions of the picture's levels.
 const GLOBAL_FLOOR: f64 = 1e-3;
 const LOCAL_FLOOR: f64 = 0.02;
 
-/// What the network sees of a picture, row by row: the grey over the picture's spread, and the grey over the spread of the
-/// 33 x 33 pixels around, mirrored at the edges. The picture itself is mirrored to `size`.
+/// The inputs of the network for a picture, row by row: the grey relative to the picture's spread, and the grey
+/// relative to the spread of the surrounding 33 x 33 pixels, mirrored at the edges. The picture itself is mirrored to
+/// `size`.
 pub(super) struct Inputs<'a> {
     grey: &'a [f32],
     width: usize,
     height: usize,
-    /// Columns and rows that are asked for.
+    /// Required columns and rows.
     size: [usize; 2],
     mean: f64,
     scale: f64,
     /// The next row.
     row: usize,
-    /// Sums over the rows around it, by column: values and squares.
+    /// Sums over the surrounding rows, by column: values and squares.
     columns: Vec<[f64; 2]>,
 }
 
-/// Grey beyond 0 to 1 is what one pixel in fifty is; far beyond are dead pixels, and numbers without a bound.
+/// One pixel in fifty is grey beyond 0 to 1; far beyond are dead pixels, and unbounded values.
 fn bounded(grey: f32) -> f64 {
     f64::from(if grey.is_nan() { 0.0 } else { grey.clamp(-1.0, 2.0) })
 }
 
-/// The index inside `0..len` that mirroring at the outermost pixels makes of `index`.
+/// The index inside `0..len` that corresponds to `index` when mirroring at the outermost pixels.
 fn mirrored(index: isize, len: usize) -> usize {
     let period = (2 * len as isize - 2).max(1);
     let index = index.rem_euclid(period);
@@ -35,7 +36,7 @@ fn mirrored(index: isize, len: usize) -> usize {
 }
 
 impl<'a> Inputs<'a> {
-    /// Of `grey`, `[height, width]`, not empty, in rows of `size[0]` pixels, `size[1]` of them.
+    /// Inputs for `grey`, `[height, width]`, not empty, in rows of `size[0]` pixels, `size[1]` of them.
     pub fn new(grey: &'a [f32], width: usize, height: usize, size: [usize; 2]) -> Self {
         let count = grey.len().max(1) as f64;
         let mean = grey.iter().map(|&value| bounded(value)).sum::<f64>() / count;
@@ -66,8 +67,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Has in `columns` the sums over the rows around `row`. They are made anew for each row, so that a row is the same
-    /// wherever one begins.
+    /// Sets `columns` to the sums over the rows around `row`. They are recomputed for each row, so that a row is the
+    /// same wherever one begins.
     fn sum_around(&mut self, row: usize) {
         self.columns.fill([0.0; 2]);
         let radius = RADIUS_PX as isize;

@@ -1,23 +1,23 @@
 use std::collections::VecDeque;
 
-/// Values that are worked out side by side.
+/// Number of values computed side by side.
 pub(super) const LANES: usize = 16;
 
-/// Some consecutive rows of a stack of planes: as many as are still to be looked at. Each plane's row has zeros before and behind
-/// it, as far as a kernel reaches.
+/// Some consecutive rows of a stack of planes: those that are still needed. Each plane's row has zeros before and after
+/// it, as far as a kernel extends.
 pub(super) struct Rows {
     pub channels: usize,
     pub width: usize,
-    /// Rows that there will be.
+    /// Total number of rows.
     pub height: usize,
     /// The number of the first row that is held.
     first: usize,
     held: VecDeque<Vec<f32>>,
-    /// Rows let go, to be filled again.
+    /// Released rows, to be filled again.
     spare: Vec<Vec<f32>>,
 }
 
-/// Numbers of a plane's row of `width` pixels, with the zeros around it.
+/// Length of a plane's row of `width` pixels, including the zeros around it.
 pub(super) fn stride(width: usize) -> usize {
     1 + width.next_multiple_of(LANES) + 1
 }
@@ -38,7 +38,7 @@ impl Rows {
         &self.held[row - self.first][channel * stride..][..stride]
     }
 
-    /// A row to be filled: `channels` planes' rows, zeros around them and anything in them.
+    /// A row to be filled: rows of `channels` planes, with zeros around them and arbitrary content.
     pub fn blank(&mut self) -> Vec<f32> {
         self.spare.pop().unwrap_or_else(|| vec![0.0; self.channels * stride(self.width)])
     }
@@ -48,7 +48,7 @@ impl Rows {
         self.held.push_back(row);
     }
 
-    /// Lets go of the rows before `row`.
+    /// Releases the rows before `row`.
     pub fn release(&mut self, row: usize) {
         while self.first < row {
             let Some(gone) = self.held.pop_front() else { break };

@@ -5,10 +5,10 @@ use super::{
     rows::{Rows, stride},
 };
 
-/// The network at work on a picture, from the top to the bottom: each layer holds the few rows that others still need. So the
-/// result is that of one pass over the whole picture, in memory that grows with its width alone.
+/// The network processing a picture from top to bottom: each layer holds only the few rows that others still need. So
+/// the result is that of one pass over the whole picture, in memory that grows only with its width.
 struct Stream {
-    /// Planes between the layers; the first is what the network sees.
+    /// Planes between the layers; the first are the network's inputs.
     planes: Vec<Rows>,
     nodes: Vec<Node>,
 }
@@ -33,7 +33,7 @@ pub(super) fn probability(network: &BoundaryNetwork, grey: &[f32], width: usize,
     if grey.is_empty() {
         return Vec::new();
     }
-    // Rows that make one row of the coarsest level.
+    // Number of rows that make one row of the coarsest level.
     let step = 1 << (network.channels.len() - 1);
     let size = [width, height].map(|length| length.next_multiple_of(step));
     let mut inputs = Inputs::new(grey, width, height, size);
@@ -84,7 +84,7 @@ impl Stream {
         sources[0].0
     }
 
-    /// Adds a layer, and gives the planes that it writes.
+    /// Adds a layer, and returns the index of the planes that it writes.
     fn add(&mut self, work: Work, sources: Vec<(usize, usize)>) -> usize {
         let (from, coarser) = sources[0];
         let Rows { channels, width, height, .. } = self.planes[from];
@@ -99,7 +99,7 @@ impl Stream {
         target
     }
 
-    /// Takes in the next row of the picture.
+    /// Adds the next row of the picture.
     fn feed(&mut self, inputs: &mut Inputs<'_>) {
         let planes = &mut self.planes[0];
         let mut row = planes.blank();
@@ -108,7 +108,7 @@ impl Stream {
         planes.push(row);
     }
 
-    /// Works out all rows that can be, layer by layer, and lets go of those that are not needed any more.
+    /// Computes all rows that can be, layer by layer, and releases those that are no longer needed.
     fn advance(&mut self) {
         for node in &self.nodes {
             let (before, after) = self.planes.split_at_mut(node.target);
@@ -141,7 +141,7 @@ impl Stream {
         }
     }
 
-    /// Appends the probabilities of the rows that have come out, as far as they lie on the picture.
+    /// Appends the probabilities of the finished rows, as far as they lie on the picture.
     fn drain(&mut self, last: Option<&Layer>, width: usize, height: usize, probability: &mut Vec<f32>) {
         let (Some(planes), Some(last)) = (self.planes.last_mut(), last) else { return };
         let first = probability.len() / width;
@@ -161,7 +161,7 @@ impl Stream {
 }
 
 impl Node {
-    /// How many rows can be written of what there is of a source.
+    /// How many rows can be written from what exists of a source.
     fn reach(&self, source: &Rows, coarser: usize) -> usize {
         let end = source.end();
         match self.work {

@@ -2,56 +2,56 @@ use super::Layer;
 
 /// First bytes of a file of weights.
 const MAGIC: &[u8; 8] = b"INVARBN1";
-/// No network of ours is larger; a length beyond is a broken file, not a reason to ask for memory.
+/// No network of ours is larger; a greater length means a damaged file, not a need for memory.
 const MAX_CHANNELS: usize = 1024;
 const MAX_LEVELS: usize = 8;
 
-/// Why bytes are no boundary network.
+/// Why bytes are not a boundary network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
     /// It begins with something else.
     #[error("no file of boundary network weights: it begins with {0:?}, expected \"INVARBN1\"")]
     Magic(String),
-    /// The number of bytes is not what the header asks for.
+    /// The number of bytes does not match the header.
     #[error("boundary network weights of {found} bytes, expected {expected}")]
     Length {
-        /// What the header asks for.
+        /// The number required by the header.
         expected: usize,
-        /// Bytes that there are.
+        /// The actual number of bytes.
         found: usize,
     },
-    /// A number in the header cannot be.
+    /// An invalid number in the header.
     #[error("boundary network weights with {what} {found}, expected 1 to {most}")]
     Header {
         /// Which number.
         what: &'static str,
-        /// What it is.
+        /// The actual number.
         found: u32,
-        /// The largest that is taken.
+        /// The largest allowed.
         most: usize,
     },
     /// The bytes were changed.
     #[error("boundary network weights of checksum {found:08x}, expected {expected:08x}")]
     Checksum {
-        /// As stored.
+        /// The stored checksum.
         expected: u32,
-        /// Of the bytes.
+        /// That of the bytes.
         found: u32,
     },
-    /// The convolutions are not those of a U-Net of two inputs and one output.
+    /// The convolutions are not those of a U-Net with two inputs and one output.
     #[error("convolution {index} of shape {found:?}, expected {expected:?}")]
     Shape {
-        /// Which convolution, from 0.
+        /// Which convolution, 0-based.
         index: usize,
-        /// Channels out, channels in, side of the kernel, as they must be.
+        /// Channels out, channels in, side of the kernel, as required.
         expected: [usize; 3],
-        /// As they are.
+        /// The actual ones.
         found: [usize; 3],
     },
     /// A weight is not a number.
     #[error("boundary network weight {index} is {found}, expected a finite number")]
     NotFinite {
-        /// Which weight, from 0.
+        /// Which weight, 0-based.
         index: usize,
         /// The weight.
         found: String,
@@ -66,8 +66,8 @@ pub(super) fn shapes(channels: &[usize]) -> Vec<[usize; 3]> {
     down.chain(up).chain(channels.first().map(|&first| [1, first, 1])).collect()
 }
 
-/// Magic, number of levels, channels of each (u32), the weights of each convolution, kernel first (f32), CRC-32 of all before;
-/// little-endian.
+/// Magic, number of levels, channels of each (u32), the weights of each convolution, kernel first (f32), CRC-32 of
+/// everything before; little-endian.
 pub(super) fn write(channels: &[usize], layers: &[Layer]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend((channels.len() as u32).to_le_bytes());

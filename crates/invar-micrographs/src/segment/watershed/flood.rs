@@ -1,9 +1,9 @@
 use super::each_neighbor;
 
-/// Floods `landscape` from the markers in `labels`: the lowest pixel first, of equally low ones the first to come. Where
-/// heights are distinct that gives the labels of `skimage.segmentation.watershed` with its 4-connected default; on
-/// plateaus the two may differ. 0 where `mask` is not or no marker leads. 10 bytes a pixel with the landscape and the labels;
-/// each pixel is pushed and popped once.
+/// Floods `landscape` from the markers in `labels`: the lowest pixel first, among equally low ones the first to arrive.
+/// If heights are distinct this gives the labels of `skimage.segmentation.watershed` with its 4-connected default; on
+/// plateaus the two may differ. 0 outside `mask` or where no marker leads. 10 bytes per pixel including the landscape
+/// and the labels; each pixel is pushed and popped once.
 pub(super) fn flood(landscape: &[u16], width: usize, height: usize, mask: Option<&[bool]>, labels: &mut [u32]) {
     let mut queue = Queue::new(landscape.len());
     for pixel in (0..labels.len()).filter(|&pixel| labels[pixel] != 0) {
@@ -23,7 +23,7 @@ pub(super) fn flood(landscape: &[u16], width: usize, height: usize, mask: Option
 const NONE: u32 = u32::MAX;
 const NUM_LEVELS: usize = 1 << 16;
 
-/// Pixels by level, first in first out in each. A bit a level, and a bit for each 64 levels, find the lowest.
+/// Pixels by level, first in first out in each. One bit per level, and one per 64 levels, find the lowest.
 struct Queue {
     next: Vec<u32>,
     first: Vec<u32>,

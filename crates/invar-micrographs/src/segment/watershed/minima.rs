@@ -1,9 +1,9 @@
 use super::each_neighbor;
 
-/// Marks the minima from which one must climb at least `min_depth` steps to reach a lower one (their *dynamics*, Grimaud
-/// 1992): those that `skimage.morphology.h_minima` finds, but of minima that are equally low and parted by less, one
-/// alone. The lowest minimum of each connected part of `mask` is always marked. A marker is all pixels of the minimum;
-/// labels `1..=n` by first pixel. 8 bytes a pixel for the time it takes, near linear.
+/// Marks the minima from which one must climb at least `min_depth` steps to reach a lower one (their *dynamics*,
+/// Grimaud 1992): those found by `skimage.morphology.h_minima`, but only one of several equally low minima separated by
+/// less. The lowest minimum of each connected part of `mask` is always marked. A marker is all pixels of the minimum;
+/// labels `1..=n` by first pixel. 8 bytes per pixel while it runs, nearly linear.
 pub(super) fn markers(
     landscape: &[u16],
     width: usize,
@@ -63,7 +63,7 @@ fn deep_minima(landscape: &[u16], width: usize, height: usize, mask: Option<&[bo
     seeds
 }
 
-/// Pixels of `mask` by rising level, in each by position.
+/// Pixels of `mask` by ascending level, then by position.
 fn ascending(landscape: &[u16], mask: Option<&[bool]>) -> Vec<u32> {
     let inside = |pixel: usize| mask.is_none_or(|mask| mask[pixel]);
     let mut starts = vec![0u32; (1 << 16) + 1];

@@ -1,4 +1,4 @@
-//! The tags of a page that say how its pixels are stored.
+//! The tags of a page that describe how its pixels are stored.
 
 use super::{Compression, Predictor};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Reads tags, naming them where they are wrong.
+/// Reads tags, naming them if they are invalid.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a ByteSource,
     pub(super) header: &'a Header,
@@ -47,7 +47,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn size(&self, tag: u16, what: &str) -> Result<u32, Error> {
-        // Images are addressed with i32 in many programs; none is larger.
+        // Many programs address images with i32; none is larger.
         Ok(self.in_range(tag, 0, 1..=i32::MAX as u64, what)? as u32)
     }
 
@@ -76,7 +76,7 @@ impl Reader<'_> {
     pub(super) fn check_photometric(&self, photometric: u64, compression: Compression) -> Result<(), Error> {
         let remedy = "convert it to grey or RGB";
         match photometric {
-            // Grey, of which 0 is white or black, RGB, indices of a palette, masks: the stored values.
+            // Grey with 0 as white or black, RGB, indices of a palette, masks: the stored values.
             0..=4 | 32803 | 34892 => Ok(()),
             6 if compression == Compression::Jpeg => Ok(()),
             5 => Err(self.unsupported("CMYK colour", remedy)),
@@ -87,7 +87,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Volumes, of which slices lie in the strips of one directory. Philips writes the tag for flat pictures.
+    /// Volumes whose slices are in the strips of one directory. Philips writes the tag for flat pictures.
     pub(super) fn check_depth(&self) -> Result<(), Error> {
         let depth = self.number(tag::DEPTH, 1)?;
         let software = self.directory.text(self.source, tag::SOFTWARE).unwrap_or_default();
@@ -98,7 +98,7 @@ impl Reader<'_> {
             .unsupported(format!("a volume under one directory (ImageDepth {depth})"), "save a page for each slice"))
     }
 
-    /// The colours of the ColorMap, of which a value has 16 bits, or 8 where an old program wrote it.
+    /// The colours of the ColorMap, whose values have 16 bits, or 8 if written by an old program.
     pub(super) fn palette(&self, num_stored: u16, stored: Stored, bits: u16) -> Result<Palette, Error> {
         let values = self.directory.unsigned(self.source, self.header, tag::COLOUR_MAP)?.unwrap_or_default();
         let num_colours = values.len() / 3;
@@ -154,7 +154,7 @@ impl Reader<'_> {
         let is_float = matches!(stored, Stored::F16 | Stored::As(SampleType::F32 | SampleType::F64));
         match predictor {
             1 => Ok(Predictor::None),
-            // Where nothing is compressed, nothing is predicted, whatever the tag says.
+            // If nothing is compressed, nothing is predicted, whatever the tag says.
             2 | 3 if matches!(compression, Compression::None | Compression::PackBits | Compression::Jpeg) => {
                 Ok(Predictor::None)
             }
@@ -166,7 +166,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The values that are handed over: without alpha.
+    /// The number of values that are returned: without alpha.
     pub(super) fn channels(&self, num_stored: u16, photometric: u64) -> Result<u16, Error> {
         let extra = self.directory.unsigned(self.source, self.header, tag::EXTRA_SAMPLES)?.unwrap_or_default();
         let num_alpha = extra.iter().filter(|&&kind| kind == 1 || kind == 2).count();
@@ -174,7 +174,7 @@ impl Reader<'_> {
         if num_stored < colours {
             return Err(self.corrupt("SamplesPerPixel", &format!("at least {colours}"), num_stored));
         }
-        // Alpha is last, wherever a program writes it.
+        // Alpha is last, wherever a program declares it.
         let alpha_is_last = extra.last().is_some_and(|&kind| kind == 1 || kind == 2) && num_alpha == 1;
         Ok(if alpha_is_last && num_stored > colours { num_stored - 1 } else { num_stored })
     }

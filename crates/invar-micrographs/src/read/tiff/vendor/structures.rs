@@ -1,4 +1,4 @@
-//! Pixel sizes in binary structures of vendors.
+//! Pixel sizes in vendors' binary structures.
 
 use super::Tags;
 use crate::{
@@ -13,7 +13,7 @@ const OLYMPUS_TAG: u16 = 33560;
 const TVIPS_TAG: u16 = 37706;
 const LSM_TAG: u16 = 34412;
 
-/// Of EM-MENU's first header, which names the version; of the second, up to the mark at its end.
+/// Size of EM-MENU's first header, which contains the version; and of the second, up to the mark at its end.
 const TVIPS_FIRST_BYTES: u64 = 244;
 const TVIPS_SECOND_BYTES: u64 = 6068;
 const TVIPS_PIXEL_SIZE_AT: usize = 2724;
@@ -21,7 +21,7 @@ const TVIPS_PIXEL_SIZE_AT: usize = 2724;
 impl Tags<'_> {
     /// The structure "SIS0" (`tifffile`, `read_sis`): a list of blocks, of which block 1 has the calibration.
     pub(super) fn olympus(&self) -> Option<PixelSize> {
-        // The value of the tag is where the structure lies.
+        // The value of the tag is the offset of the structure.
         let start = self.directory.number(self.source, self.header, OLYMPUS_TAG).ok()??;
         let head = self.source.bytes_at(start, 60, "the Olympus structure").ok()?;
         if !head.starts_with(b"SIS0") {
@@ -53,7 +53,7 @@ impl Tags<'_> {
     /// MetaMorph's list of numbered values, of which 4 and 5 are the calibration, as fractions, and 6 is the unit.
     pub(super) fn metamorph(&self) -> Option<PixelSize> {
         let num_values = self.directory.count(tag::UIC1);
-        // Of each value there are two numbers, though the tag says one.
+        // Each value consists of two numbers, though the tag says one.
         let start = self.directory.values_at(tag::UIC1)?;
         let list = self.source.bytes_at(start, num_values.checked_mul(8)?, "the MetaMorph values").ok()?;
         let value = |number: u32| {
@@ -71,7 +71,7 @@ impl Tags<'_> {
         PixelSize::new(length(4)? * unit_nm, length(5)? * unit_nm, PixelSizeSource::Metamorph)
     }
 
-    /// Zeiss LSM: doubles of metres in a structure that is always little-endian.
+    /// Zeiss LSM: doubles in metres in a structure that is always little-endian.
     pub(super) fn lsm(&self) -> Option<PixelSize> {
         let data = self.directory.bytes(self.source, LSM_TAG).ok()??;
         let length = |at: usize| Some(f64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?) * NM_PER_METRE);

@@ -1,4 +1,4 @@
-//! Pixel sizes in texts of vendors.
+//! Pixel sizes in vendors' texts.
 
 use std::collections::BTreeMap;
 
@@ -30,9 +30,10 @@ pub(crate) fn fei(text: &str) -> Option<PixelSize> {
     PixelSize::new(x_m * NM_PER_METRE, y_m * NM_PER_METRE, PixelSizeSource::Fei)
 }
 
-/// `AP_IMAGE_PIXEL_SIZE`, on the line after its name: "Image Pixel Size = 1.117 nm"; old programs wrote `AP_PIXEL_SIZE`
-/// only, that of the screen. The fourth of the numbers without a name has more digits, in metres for the 1024 columns of the
-/// screen; it is taken where the two agree, and tells how an image that was stored wider than the screen differs from it.
+/// `AP_IMAGE_PIXEL_SIZE`, on the line after its name: "Image Pixel Size = 1.117 nm"; old programs wrote only
+/// `AP_PIXEL_SIZE`, that of the screen. The fourth of the unnamed numbers has more digits, in metres for the 1024
+/// columns of the screen; it is used if the two agree, and shows how an image stored wider than the screen differs from
+/// it.
 pub(crate) fn zeiss(text: &str, width: u32) -> Option<PixelSize> {
     let value_nm = |name: &str| {
         let mut lines = text.lines().map(str::trim).skip_while(|line| *line != name);
@@ -59,7 +60,7 @@ pub(crate) fn zeiss(text: &str, width: u32) -> Option<PixelSize> {
 
 const SCREEN_COLUMNS: f64 = 1024.0;
 
-/// TESCAN: `key=value` lines in metres, behind a few bytes that are no text.
+/// TESCAN: `key=value` lines in metres, after a few bytes that are not text.
 pub(crate) fn tescan(text: &str) -> Option<PixelSize> {
     let length = |key: &str| {
         let value =
@@ -69,8 +70,8 @@ pub(crate) fn tescan(text: &str) -> Option<PixelSize> {
     PixelSize::new(length("PixelSizeX")?, length("PixelSizeY")?, PixelSizeSource::Tescan)
 }
 
-/// XML of newer Thermo Fisher microscopes, alone or behind the older text: `PixelSize` with `X` and `Y`, or `pixelWidth` and
-/// `pixelHeight`, each with its unit.
+/// XML of newer Thermo Fisher microscopes, alone or after the older text: `PixelSize` with `X` and `Y`, or `pixelWidth`
+/// and `pixelHeight`, each with its unit.
 pub(crate) fn thermo_xml(text: &str) -> Option<PixelSize> {
     let start = ["<?xml", "<Metadata", "<FeiImage"].iter().filter_map(|mark| text.find(mark)).min()?;
     let document = roxmltree::Document::parse(&text[start..=text.rfind('>')?]).ok()?;
@@ -90,7 +91,7 @@ pub(crate) fn thermo_xml(text: &str) -> Option<PixelSize> {
     PixelSize::new(x_nm, y_nm, PixelSizeSource::Fei)
 }
 
-/// Aperio: `|MPP = 0.2638|`, micrometres a pixel.
+/// Aperio: `|MPP = 0.2638|`, micrometres per pixel.
 pub(crate) fn aperio(description: &str) -> Option<PixelSize> {
     let fields = description.starts_with("Aperio").then(|| description.split('|'))?;
     let value =
@@ -99,7 +100,7 @@ pub(crate) fn aperio(description: &str) -> Option<PixelSize> {
     PixelSize::new(length_nm, length_nm, PixelSizeSource::Aperio)
 }
 
-/// The magnification, where the picture is an image of the specimen and no diffraction pattern.
+/// The magnification, if the picture is an image of the specimen and not a diffraction pattern.
 pub(crate) fn jeol_magnification(description: &str) -> Option<f64> {
     let lines = description.trim_matches(|c: char| c.is_whitespace() || c < ' ');
     let document = roxmltree::Document::parse(lines).ok()?;
@@ -113,7 +114,7 @@ pub(crate) fn jeol_magnification(description: &str) -> Option<f64> {
     is_image.then(|| text("ImageFormingSystem", "SelectorValue")?.parse().ok())?
 }
 
-/// Text of a tag by its bytes.
+/// Parses the text of a tag from its bytes.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn any(bytes: &[u8]) {
     let text = decode_text(bytes);
