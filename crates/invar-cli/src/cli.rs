@@ -4,6 +4,7 @@ mod ingest;
 mod query;
 mod report;
 mod search;
+mod shell;
 mod vectors;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarit
 pub use self::query::{Format, Query};
 pub use self::report::Report;
 pub use self::search::Search;
+pub use self::shell::{Completions, Man};
 pub use self::vectors::Vectors;
 
 /// Raw instrument files in, embeddings out that ignore what the instrument did by accident.
@@ -97,6 +99,10 @@ pub enum Command {
     Run(Run),
     /// What this file or directory is, who made it, and whether it is intact
     Info(Info),
+    /// A script by which a shell completes commands and options
+    Completions(Completions),
+    /// Manual pages, one for each command
+    Man(Man),
 }
 
 /// `invar views`

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod clustered;
+mod completions;
 pub mod evaluate;
 mod extract;
 pub mod gallery;
@@ -11,6 +12,7 @@ pub mod ingest;
 pub mod kinds;
 pub mod labels;
 mod listed;
+mod man;
 pub mod paint;
 mod query;
 pub mod report;
@@ -47,5 +49,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => match hand_over::to_learn()? {},
         Command::Info(args) if args.is_run() => match hand_over::to_learn()? {},
         Command::Info(args) => info::run(&args, ui),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, common),
     }
 }

@@ -174,6 +174,8 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
         Command::Report(args) => ("report", to(&[&args.result], Some(&args.out))),
         Command::Run(args) => ("run", Traffic::new(&args.input, &args.out)),
         Command::Info(args) => ("info", to(&[&args.path], None)),
+        Command::Completions(_) => ("completions", to(&[], None)),
+        Command::Man(args) => ("man", to(&[], Some(&args.out))),
     }
 }
 

@@ -1,0 +1,28 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+
+/// `invar completions`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar completions bash > ~/.local/share/bash-completion/completions/invar
+  invar completions zsh > ~/.zfunc/_invar                # a directory of $fpath
+  invar completions fish > ~/.config/fish/completions/invar.fish")]
+pub struct Completions {
+    /// Of which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// `invar man`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar man --out ~/.local/share/man/man1                # then: man invar, man invar-ingest-reads
+  man ./man/invar-cluster.1                              # after `invar man --out man`
+Of other files in the directory nothing is touched; pages of an older version are replaced with --force.")]
+pub struct Man {
+    /// The directory of the pages; made where it is not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
