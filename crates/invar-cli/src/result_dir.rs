@@ -118,7 +118,7 @@ impl ResultDir {
         let others = [RUN, EMBEDDINGS, CLUSTERS, GROUPS, PLOT, EVALUATION, REPORT, VIEWS, GALLERY, PAINTED];
         match others.into_iter().find(|name| self.path.join(name).symlink_metadata().is_ok()) {
             Some(name) => {
-                refuse(format!("holds {name}, but no {DATA}: it is of no `invar run`; choose another directory"))
+                refuse(format!("holds {name}, but no {DATA}: it was not made by `invar run`; choose another directory"))
             }
             None => Ok(()),
         }

@@ -211,7 +211,7 @@ impl AssignConfig {
         match self {
             Self { neighbors: 0 | 1_001.., .. } => refuse("neighbors", self.neighbors.to_string(), "1 to 1,000"),
             Self { gate, .. } if !(*gate > 0.0 && *gate <= 1.0) => {
-                refuse("gate", gate.to_string(), "greater than 0, and 1 at the most")
+                refuse("gate", gate.to_string(), "greater than 0 and at most 1")
             }
             Self { asked: 0, .. } => refuse("asked", "0".into(), "at least 1"),
             _ => Ok(()),

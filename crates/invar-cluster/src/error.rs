@@ -5,7 +5,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ClusterError {
     /// The number of values is not a multiple of the dimension.
-    #[error("{len} values are no whole number of rows of dimension {dim}")]
+    #[error("{len} values are not a whole number of rows of dimension {dim}")]
     Shape {
         /// Number of values.
         len: usize,
@@ -39,7 +39,7 @@ pub enum ClusterError {
         rows: usize,
     },
     /// More rows than the method can handle.
-    #[error("{method} of {rows} rows is too slow: its cost grows with their square, {max_rows} is the most; {hint}")]
+    #[error("{method} of {rows} rows is too slow: its cost grows with their square (at most {max_rows}); {hint}")]
     TooManyRows {
         /// The method.
         method: &'static str,

@@ -46,7 +46,7 @@ pub enum DatasetError {
     /// Two dataset directories that are opened together were made from one file.
     #[error(
         "input {input:?} of {directory} is the same file as input {other_input:?} of {other_directory}: its samples would \
-         be there twice; open one of the two"
+         be included twice; open one of the two"
     )]
     SameInput {
         /// The directory given later.

@@ -43,7 +43,7 @@ impl Key {
     /// How an ingest that began with `self` differs from one with `new`, in words.
     fn difference(&self, new: &Self) -> Option<String> {
         if self.tool_version != new.tool_version {
-            return Some(format!("it is of invar {} instead of {}", self.tool_version, new.tool_version));
+            return Some(format!("it was made by invar {} instead of {}", self.tool_version, new.tool_version));
         }
         difference_of_parameters(&self.parameters, &new.parameters)
             .or_else(|| {

@@ -71,7 +71,7 @@ pub enum EmbeddingsError {
         missing: Vec<usize>,
     },
     /// The existing files are divided in another way.
-    #[error("{path}: holds {found}, is to hold {expected}: remove it, or choose another directory")]
+    #[error("{path}: holds {found}, expected {expected}: remove it, or choose another directory")]
     OtherDivision {
         /// The directory.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum EmbeddingsError {
         path: PathBuf,
     },
     /// The directory contains something other than parts of embeddings.
-    #[error("{path}: holds {found}, which is no part of embeddings: choose a directory of their own")]
+    #[error("{path}: holds {found}, which is not a part of embeddings: choose a separate directory")]
     Foreign {
         /// The directory.
         path: PathBuf,

@@ -301,7 +301,7 @@ fn check_magic(file: &mut File, path: &Path) -> Result<u64, EmbeddingsError> {
     let not = |reason: String| EmbeddingsError::NotParquet { path: path.into(), reason };
     let size = file.seek(SeekFrom::End(0)).map_err(EmbeddingsError::io(path))?;
     if size < 12 {
-        return Err(not(format!("{size} bytes, the least is 12")));
+        return Err(not(format!("{size} bytes, minimum 12")));
     }
     for (from, place) in [(SeekFrom::Start(0), "begins"), (SeekFrom::End(-4), "ends")] {
         let mut found = [0; 4];

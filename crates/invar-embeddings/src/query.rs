@@ -107,7 +107,7 @@ fn one_value(answer: &pl::DataFrame, sql: &str) -> Result<Expr, Mistake> {
         return Err(wrong(format!("{} of {}", of(rows, "row"), of(columns, "column"))));
     }
     let value = answer.columns()[0].get(0).unwrap_or(pl::AnyValue::Null);
-    statement::literal(&value).ok_or_else(|| wrong(format!("what SQL has no word for ({value})")))
+    statement::literal(&value).ok_or_else(|| wrong(format!("a value without an SQL literal ({value})")))
 }
 
 /// The SQL name of the file or directory at `path`: its name without the extension, with `_` for anything but letters,

@@ -273,7 +273,7 @@ fn damage_is_an_error_and_names_the_file() {
         Embeddings::read(&path)
     };
     let error = read(b"").unwrap_err();
-    assert!(error.to_string().ends_with("bad.parquet: not a whole Parquet file: 0 bytes, the least is 12"), "{error}");
+    assert!(error.to_string().ends_with("bad.parquet: not a whole Parquet file: 0 bytes, minimum 12"), "{error}");
     let error = read(b"@read1\nACGT\n+\nIIII\n").unwrap_err();
     assert!(error.to_string().contains("it begins with \"@rea\", not \"PAR1\""), "{error}");
     let error = read(&bytes[..bytes.len() - 10]).unwrap_err();

@@ -116,10 +116,10 @@ fn what_is_left_of_another_division_or_model_is_refused_with_both() {
     let path = dir.path().join("emb");
     write(&path, shard(3, 16), &BTreeMap::new());
     let other = open(&path, shard(2, 8), provenance()).unwrap_err();
-    assert!(other.to_string().contains("16 shards (part-0003-of-0016-00000.parquet), is to hold 8 shards"), "{other}");
+    assert!(other.to_string().contains("16 shards (part-0003-of-0016-00000.parquet), expected 8 shards"), "{other}");
     assert_eq!(other.class(), FaultClass::Usage);
     let undivided = EmbeddingWriter::resume(&path, provenance()).unwrap_err();
-    assert!(undivided.to_string().contains("is to hold embeddings in one piece"), "{undivided}");
+    assert!(undivided.to_string().contains("expected embeddings in one piece"), "{undivided}");
     let other = Provenance { model_sha256: Some("cd".into()), ..provenance() };
     for number in [3, 4] {
         let error = open(&path, shard(number, 16), other.clone()).unwrap_err().to_string();
@@ -133,9 +133,9 @@ fn what_is_left_of_another_division_or_model_is_refused_with_both() {
     fill(writer, 0, 5).finish(&figures()).unwrap();
     assert_eq!(Embeddings::read(&path).unwrap().len(), 5);
     let piece = open(&path, shard(1, 2), provenance()).unwrap_err().to_string();
-    assert!(piece.contains("holds embeddings in one piece (part-00000.parquet), is to hold 2 shards"), "{piece}");
+    assert!(piece.contains("holds embeddings in one piece (part-00000.parquet), expected 2 shards"), "{piece}");
     let file = open(&dir.path().join("emb.parquet"), shard(1, 2), provenance()).unwrap_err().to_string();
-    assert!(file.contains("is to hold a directory"), "{file}");
+    assert!(file.contains("expected a directory"), "{file}");
 }
 
 /// Tasks that began at one time, each without knowing of the other: what reads them sees it.

@@ -150,7 +150,7 @@ pub enum Error {
         found: String,
     },
     /// The user asked to stop.
-    #[error("{}: interrupted; the same command goes on from here", path.display())]
+    #[error("{}: interrupted; the same command continues from here", path.display())]
     Interrupted {
         /// The dataset directory.
         path: PathBuf,

@@ -179,7 +179,7 @@ impl Batch {
             }
             other => Err(Error::Shape {
                 encoder,
-                expected: format!("graphs with {num_features} features a node"),
+                expected: format!("graphs with {num_features} features per node"),
                 found: other.describe(),
             }),
         }
@@ -202,7 +202,7 @@ impl Batch {
         match self {
             Self::Dense { x } => format!("dense {:?}", &x.size()[1..]),
             Self::Tokens { .. } => "tokens".into(),
-            Self::Graph { x, .. } => format!("graphs with {} features a node", x.size()[1]),
+            Self::Graph { x, .. } => format!("graphs with {} features per node", x.size()[1]),
         }
     }
 }
@@ -392,7 +392,7 @@ mod tests {
         let error = batch.graphs("gnn", 3).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "encoder gnn reads graphs with 3 features a node, but the views are graphs with 1 features a node"
+            "encoder gnn reads graphs with 3 features per node, but the views are graphs with 1 features per node"
         );
     }
 }

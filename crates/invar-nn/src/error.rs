@@ -118,6 +118,6 @@ pub(crate) fn describe_shape(shape: &ViewShape) -> String {
     match shape {
         ViewShape::Dense(shape) => format!("dense {shape:?}"),
         ViewShape::Tokens { vocabulary } => format!("tokens of a vocabulary of {vocabulary}"),
-        ViewShape::Graph { num_features } => format!("a graph with {num_features} features a node"),
+        ViewShape::Graph { num_features } => format!("a graph with {num_features} features per node"),
     }
 }

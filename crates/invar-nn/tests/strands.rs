@@ -140,7 +140,7 @@ fn an_encoder_refuses_views_of_another_shape() {
         refuse(conv, ViewShape::Dense(vec![3])),
         "encoder conv reads tokens of a vocabulary of at least 4 (bases), but the views are dense [3]"
     );
-    assert!(refuse(transformer, ViewShape::Graph { num_features: 3 }).ends_with("a graph with 3 features a node"));
+    assert!(refuse(transformer, ViewShape::Graph { num_features: 3 }).ends_with("a graph with 3 features per node"));
     assert_eq!(
         refuse(EncoderConfig::default(), SHAPE),
         "encoder kmer-mlp reads dense [F] (a k-mer profile), but the views are tokens of a vocabulary of 5"

@@ -216,7 +216,7 @@ impl Conversion<'_> {
             Failure::Decoder(text) => Error::corrupt(
                 place,
                 "CRAM record",
-                "one that the decoder of noodles knows (`samtools view -b` may make BAM of it)",
+                "one that the decoder of noodles knows (`samtools view -b` may convert it to BAM)",
                 text,
             ),
             Failure::Read(error) if !is_cut(&error) => {

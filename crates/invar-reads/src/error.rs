@@ -254,7 +254,7 @@ pub enum Error {
         found: String,
     },
     /// The user asked to stop. Finished shards stay, and the next run resumes from them.
-    #[error("{}: interrupted; run the same command again to go on", path.display())]
+    #[error("{}: interrupted; run the same command again to continue", path.display())]
     Interrupted {
         /// The output directory.
         path: PathBuf,

@@ -130,7 +130,7 @@ impl ErrorModel {
         }
         let total = rates.total();
         if total > 0.5 {
-            let reason = "the rates per base may sum up to 0.5 at most";
+            let reason = "the rates per base may sum to at most 0.5";
             return Err(ConfigError::new("substitution + insertion + deletion", total, reason));
         }
         let limit = |rate: f64| (rate / total * 2f64.powi(32)) as u64;

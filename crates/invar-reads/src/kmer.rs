@@ -90,7 +90,7 @@ impl KmerProfiler {
                 return refuse("every k is between 1 and 8");
             }
             if config.ks[..i].contains(k) {
-                return refuse("every k comes once");
+                return refuse("no k may be repeated");
             }
         }
         let ks: Vec<_> = config.ks.iter().map(|&k| CanonicalKmers::new(k)).collect();

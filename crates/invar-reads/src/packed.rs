@@ -30,7 +30,7 @@ pub const NUM_CODES: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PackedError {
     /// A byte that is not an IUPAC nucleotide letter.
-    #[error("base {}: byte {byte:#04x} ({:?}) is no nucleotide letter", .position + 1, char::from(*byte))]
+    #[error("base {}: byte {byte:#04x} ({:?}) is not a nucleotide letter", .position + 1, char::from(*byte))]
     BadBase {
         /// Its position, 0-based in the sequence (the message counts from 1).
         position: usize,

@@ -92,13 +92,13 @@ pub enum Error {
         found: String,
     },
     /// Tensors that do not match the trainer's.
-    #[error("these are no tensors of this trainer: {found}")]
+    #[error("these are not tensors of this trainer: {found}")]
     Tensors {
         /// The first that differs, and how.
         found: String,
     },
     /// A batch that cannot be divided among the processes.
-    #[error("a batch of {batch_size} pairs cannot be shared out evenly among {processes} processes: choose a multiple")]
+    #[error("a batch of {batch_size} pairs cannot be divided evenly among {processes} processes: choose a multiple")]
     Share {
         /// Pairs per batch: `train.batch_size`, or the number of training samples if smaller.
         batch_size: usize,

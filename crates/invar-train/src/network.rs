@@ -151,7 +151,7 @@ impl Network {
             if frozen.is_empty() {
                 return Err(Error::Config {
                     key: "train.freeze",
-                    expected: format!("beginnings of parameter names, as {}", examples(&named)),
+                    expected: format!("prefixes of parameter names, such as {}", examples(&named)),
                     found: format!("{pattern:?}"),
                 });
             }

@@ -134,12 +134,12 @@ fn tensors_of_another_network_are_refused_and_change_nothing() {
     wrong.insert(last.clone(), Tensor::zeros([3, 3], (tch::Kind::Float, Device::Cpu)));
     let error = trainer.load(&wrong).unwrap_err();
     assert!(matches!(error, Error::Tensors { .. }));
-    let expected = format!("these are no tensors of this trainer: tensor {last} is Float [3, 3], not Float ");
+    let expected = format!("these are not tensors of this trainer: tensor {last} is Float [3, 3], not Float ");
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert_same(&trainer.tensors(), &before);
     wrong.remove(&last);
     let error = trainer.load(&wrong).unwrap_err().to_string();
-    assert_eq!(error, format!("these are no tensors of this trainer: tensor {last} is missing"));
+    assert_eq!(error, format!("these are not tensors of this trainer: tensor {last} is missing"));
     assert_same(&trainer.tensors(), &before);
 }
 

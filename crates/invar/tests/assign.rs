@@ -116,7 +116,7 @@ fn other_models_and_other_files_are_refused() {
     assert!(error.contains("kind of file"), "{error}");
     for (options, reason) in [
         (&["--k", "3"][..], "cannot be used with"),
-        (&["--gate", "1.5"], "gate = 1.5: must be greater than 0, and 1 at the most"),
+        (&["--gate", "1.5"], "gate = 1.5: must be greater than 0 and at most 1"),
         (&["--neighbors", "0"], "neighbors = 0: must be 1 to 1,000"),
     ] {
         let args =

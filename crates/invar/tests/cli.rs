@@ -324,7 +324,7 @@ fn probes_tell_what_the_embedding_gives_away() {
     assert_eq!((&gc["measure"], &gc["num_rows"]), (&"r2".into(), &60.into()), "{found}");
     assert!(found["probes"]["source"].is_null(), "{found}");
     let text = bench.ok(&["evaluate", "emb", "--probe", "gc"]);
-    assert!(text.contains("what a linear model tells from the embedding"), "{text}");
+    assert!(text.contains("what a linear model predicts from the embedding"), "{text}");
     assert!(bench.json(&["evaluate", "emb", "--json"])["probes"].is_null());
     let error = bench.fails(2, &["evaluate", "emb", "--probe", "gcc"]);
     assert!(error.contains("--probe gcc") && error.contains("gc"), "{error}");

@@ -70,9 +70,9 @@ fn what_does_not_fit_is_refused_before_anything_is_embedded() {
     let incomplete = bench.fails(3, &["cluster", "emb", "--out", "c.parquet"]);
     assert!(incomplete.contains("1 of 3 shards are whole, not 2 and 3"), "{incomplete}");
     let division = bench.fails(2, &[EMBED, &["emb", "--shard", "1/4"]].concat());
-    assert!(division.contains("holds 3 shards") && division.contains("is to hold 4 shards"), "{division}");
+    assert!(division.contains("holds 3 shards") && division.contains("expected 4 shards"), "{division}");
     let undivided = bench.fails(2, &[EMBED, &["emb"]].concat());
-    assert!(undivided.contains("is to hold embeddings in one piece"), "{undivided}");
+    assert!(undivided.contains("expected embeddings in one piece"), "{undivided}");
     let other = [TRAIN, TRAINED, WINDOWS, &["--force", "--set", "train.learning_rate=0.01"]];
     bench.ok(&other.concat());
     let model = bench.fails(2, &[EMBED, &["emb", "--shard", "2/3"]].concat());

@@ -134,7 +134,7 @@ pub fn cluster(
     if let ClusterConfig::KMeans(KMeansConfig { k: NumClusters::Fixed(k), .. }) = config
         && *k > rows.len()
     {
-        ui.warn(&format!("k = {k}, but there are {} samples: at most so many clusters", rows.len()));
+        ui.warn(&format!("k = {k}, but there are {} samples: at most that many clusters", rows.len()));
     }
     let (mut ties, mut tied) = (None, None);
     if let (Some(column), apart) = config.ties() {
@@ -342,7 +342,7 @@ fn parsed<T: FromStr<Err = ClusterError>>(option: &str, text: Option<&str>) -> R
 /// every row is on its own.
 fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<Vec<Option<i64>>>, String)> {
     if !embeddings.column_names()?.iter().any(|there| there == column) {
-        return Ok((None, format!("no column {column:?} says which samples stay together: each is by itself")));
+        return Ok((None, format!("no column {column:?} tells which samples stay together: each is on its own")));
     }
     let values: Vec<Option<i64>> = match embeddings.column(column)?.data {
         ColumnData::I64(values) => values,
@@ -356,7 +356,7 @@ fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<
     let distinct = values.iter().flatten().collect::<HashSet<_>>().len();
     let rows = values.iter().flatten().count();
     if rows == 0 {
-        return Ok((None, format!("column {column:?} has no values: each sample is by itself")));
+        return Ok((None, format!("column {column:?} has no values: each sample is on its own")));
     }
     let (rows, distinct) = (thousands(rows as u64), thousands(distinct as u64));
     Ok((Some(values), format!("{rows} samples stay together by {column:?}, as {distinct} pieces")))

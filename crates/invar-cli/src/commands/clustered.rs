@@ -99,7 +99,7 @@ pub fn samples_of_keys(
         let found = name(sample)?;
         if found != *id {
             return Err(
-                bad(format!("key {key} is {id:?} there and {found:?} in the data: the {noun}s are others")).into()
+                bad(format!("key {key} is {id:?} there and {found:?} in the data: these are other {noun}s")).into()
             );
         }
         Ok(sample)

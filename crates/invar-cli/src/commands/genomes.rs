@@ -37,7 +37,7 @@ pub fn in_words(table: &GroupTable, clusters: &Path, data: &Path, out: &Path) ->
     if let Some(largest) = genomes.first() {
         let group = out.join(format!("group_{:03}.fastq.gz", largest.cluster)).display().to_string();
         text += &format!(
-            "\nnext: the reads of each group in a file of their own, and an assembler (of others) for each, such as\n  \
+            "\nnext: the reads of each group in a file of their own, and an assembler for each, such as\n  \
              invar extract {} --data {} --out {}\n  flye --meta --nano-raw {group} --out-dir group_{:03} --threads 8",
             clusters.display(),
             data.display(),
@@ -94,7 +94,7 @@ fn doubts(table: &GroupTable, genomes: &[&Group], total: usize) -> String {
         .sum();
     if alone >= 1.0 {
         text += &format!(
-            "\n  {} overlap no other read, and are where they are by their composition alone",
+            "\n  {} overlap no other read, and were placed by their composition alone",
             share(alone.round() as usize, total)
         );
     }
@@ -145,10 +145,10 @@ mod tests {
              by their overlaps 1.3x to 12.0x deep and 2.0 to 4.6 Mb large; 1 of them 10x or deeper, as an assembler wants it\n  \
              the other 20 reads are in 1 smaller groups or none\n  \
              0.9 % of the reads (9) are in doubt: most of the reads that are like them are in other groups\n  \
-             6 % overlap no other read, and are where they are by their composition alone\n  \
+             6 % overlap no other read, and were placed by their composition alone\n  \
              1 of the groups are not found again in halves of the reads, and may be pieces or mixtures: 1\n  \
              genomes that are nearly the same (strains above about 98 % identity) are one group\n\
-             next: the reads of each group in a file of their own, and an assembler (of others) for each, such as\n  \
+             next: the reads of each group in a file of their own, and an assembler for each, such as\n  \
              invar extract out/clusters.parquet --data out/data --out out/groups\n  \
              flye --meta --nano-raw out/groups/group_000.fastq.gz --out-dir group_000 --threads 8"
         );

@@ -63,12 +63,11 @@ pub fn of_sheet(sheet: &Path, samples: &[String], pairing: Pairing) -> Result<In
     match (inputs.pairing, pairing) {
         (Pairing::Flags, Pairing::Flags | Pairing::Interleaved) => Ok(Inputs { pairing, ..inputs }),
         (_, Pairing::Interleaved) => {
-            let both =
-                format!("{}: mates are in `fastq_2`, and said to be interleaved in each file too", sheet.display());
+            let both = format!("{}: mates are in `fastq_2`, but also declared to be interleaved", sheet.display());
             Err(Usage(both).into())
         }
         (Pairing::Flags, Pairing::Files) => Err(Usage(format!(
-            "{}: mates are said to be in files of their own, and there is no `fastq_2`",
+            "{}: mates are declared to be in separate files, but there is no `fastq_2`",
             sheet.display()
         ))
         .into()),
@@ -93,7 +92,7 @@ pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui
 /// Warns of an empty dataset, which is what was requested, but hardly what was meant.
 fn warn_of_nothing(manifest: &Manifest, out: &Path, sample: &str, ui: &Ui) {
     if manifest.num_rows() == 0 {
-        ui.warn(&format!("{}: not one {sample} was kept; the counts say why", out.display()));
+        ui.warn(&format!("{}: no {sample} was kept; the counts show why", out.display()));
     }
 }
 

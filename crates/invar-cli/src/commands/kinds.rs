@@ -46,7 +46,7 @@ fn words(
     let mut text = match &groups[..] {
         [] => return format!("no kinds of {noun}: there are no samples, or all are in no cluster"),
         [_] => format!(
-            "1 kind: the {} {noun} are not told apart, or what sets them apart is not found again",
+            "1 kind: the {} {noun} are not distinguished, or what sets them apart is not found again",
             thousands(total as u64)
         ),
         [largest, .., least] => format!(
@@ -77,7 +77,7 @@ fn words(
     let in_doubt: usize = groups.iter().filter_map(|group| group.doubtful).sum();
     if in_doubt > 0 {
         text += &format!(
-            "\n  {} of the {noun} ({}) are in doubt: most of what is like them is of other kinds",
+            "\n  {} of the {noun} ({}) are in doubt: most of what is similar to them is of other kinds",
             share(in_doubt, total),
             thousands(in_doubt as u64)
         );
@@ -88,7 +88,7 @@ fn words(
         text += &format!("\n  kind {}: {}", group.cluster, apart.join("; "));
     }
     for shortcut in shortcuts {
-        text += &format!("\n  beware, the kinds may be of how the samples were taken: {shortcut}");
+        text += &format!("\n  caution: the kinds may reflect how the samples were taken: {shortcut}");
     }
     if let [(_, reason), ..] = doubtful {
         let names: Vec<&str> = doubtful.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
@@ -185,9 +185,9 @@ mod tests {
              2 are in none\n  \
              the next best number is 3, close (score 0.78 to 0.80)\n  \
              1 of the kinds are not found again in halves of the grains, and may be pieces or mixtures: 1\n  \
-             1 % of the grains (1) are in doubt: most of what is like them is of other kinds\n  \
+             1 % of the grains (1) are in doubt: most of what is similar to them is of other kinds\n  \
              kind 0: class 1 90 %, others 10 %\n  \
-             beware, the kinds may be of how the samples were taken: image 80 %\n  \
+             caution: the kinds may reflect how the samples were taken: image 80 %\n  \
              the outlines of 1 image are not to be trusted as they are: a (its boundaries are as thin as noise)\n\
              next: look at what is in each kind in out/gallery.png, where it lies in out/painted, and at the outlines in \
              out/data/segmented\n  \

@@ -167,7 +167,7 @@ impl Labels {
         }
         if !samples.is_empty() && labels.iter().all(Option::is_none) {
             return Err(self.bad(format!(
-                "not one of {} samples has a label: the samples are named like {}, the labels like {}",
+                "none of {} samples has a label: the samples are named like {}, the labels like {}",
                 samples.len(),
                 self.like(&samples[0]),
                 self.first()

@@ -36,7 +36,7 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
     let clustered = Clustered::open(&args.clusters, &args.data)?;
     let num_images = out.write(|out| paint_all(&clustered, out, args.max_side, ui))?;
     let text = format!(
-        "{}: {} with {}; NAME.png for the eye, NAME.tif with cluster + 1 in every pixel (0 is noise \
+        "{}: {} with {}; NAME.png for viewing, NAME.tif with cluster + 1 in every pixel (0 is noise \
          or background)",
         args.out.display(),
         counted(num_images as u64, "image"),

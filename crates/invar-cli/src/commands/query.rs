@@ -25,7 +25,7 @@ use self::tables::NamedFile;
 /// `invar query`
 pub fn run(args: &Query, common: &Common, ui: &Ui) -> Result<Summary> {
     let Some((sql, files)) = args.files_and_sql.split_last().filter(|(_, files)| !files.is_empty()) else {
-        return Err(Usage("invar query needs FILE... and a SELECT, here is one of them".into()).into());
+        return Err(Usage("invar query needs FILE... and a SELECT, only one of them was given".into()).into());
     };
     let sql = sql.to_str().ok_or_else(|| Usage(format!("the query is not UTF-8: {}", sql.display())))?;
     let files = tables::named(files)?;

@@ -40,7 +40,7 @@ pub fn run(args: &Report, common: &Common, ui: &Ui) -> Result<Summary> {
     let clusters = results.clusters();
     if !clusters.is_file() {
         let reason =
-            format!("{}: holds no {}: it is no result of `invar run`", args.result.display(), name_of(&clusters));
+            format!("{}: holds no {}: it is not a result of `invar run`", args.result.display(), name_of(&clusters));
         return Err(Usage(reason).into());
     }
     output::check_file(&args.out, common, &[&clusters, &results.groups(), &results.evaluation()])?;

@@ -52,8 +52,7 @@ fn said(compared: Option<Differing>, path: &Path, table: &ClusterTable) -> Resul
             Err(bad(format!("expected the {expected} samples of the clusters, found {found}: cluster again")).into())
         }
         Some(Differing::Row(row)) => {
-            let reason =
-                format!("row {row} is another sample than {:?} of the clusters: cluster again", table.ids[row]);
+            let reason = format!("row {row} is not sample {:?} of the clusters: cluster again", table.ids[row]);
             Err(bad(reason).into())
         }
     }

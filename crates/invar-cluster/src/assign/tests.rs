@@ -117,5 +117,5 @@ fn what_does_not_fit_is_refused() {
     let refused = |old, config: &AssignConfig| assign(old, new, config, &NoProgress).unwrap_err().to_string();
     assert_eq!(refused(old, &AssignConfig::default()), "dimension of the new rows: expected 2, found 3");
     let config = AssignConfig { gate: 1.5, ..AssignConfig::default() };
-    assert_eq!(refused(old, &config), "gate = 1.5: must be greater than 0, and 1 at the most");
+    assert_eq!(refused(old, &config), "gate = 1.5: must be greater than 0 and at most 1");
 }

@@ -65,15 +65,15 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Turned { orientation } => write!(f, "turned upright, as orientation {} says", orientation.number()),
+            Self::Turned { orientation } => write!(f, "turned upright, following orientation {}", orientation.number()),
             Self::Palette => f.write_str("a palette: its colours are read (as a label mask, the indices are)"),
             Self::UnsignedBytes { min, max } => {
-                write!(f, "bytes taken as unsigned, because the header gives values of {min} to {max}")
+                write!(f, "bytes read as unsigned, because the header gives values of {min} to {max}")
             }
             Self::Axes { columns, rows } => write!(f, "columns run along {columns} and rows along {rows}, as stored"),
-            Self::SquarePixels => f.write_str("only the width of a pixel is stated: pixels are taken as square"),
+            Self::SquarePixels => f.write_str("only the width of a pixel is stated: pixels are assumed to be square"),
             Self::FewerPictures { said, found } => {
-                write!(f, "the description speaks of {said} pictures, the file holds {found}")
+                write!(f, "the description mentions {said} pictures, the file holds {found}")
             }
             Self::FirstFrame { num_frames } => write!(f, "the first of {num_frames} frames is read"),
             Self::BrokenChain { offset } => {

@@ -80,7 +80,7 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
     let num_masks = sources.iter().filter(|source| source.mask.is_some()).count();
     if num_masks > 0 && num_masks < sources.len() {
         notes.push(format!(
-            "{num_masks} of {} images have a mask, the others are taken as if there were none",
+            "{num_masks} of {} images have a mask, the others are processed as if there were none",
             sources.len()
         ));
     }

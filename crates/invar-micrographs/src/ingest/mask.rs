@@ -142,8 +142,8 @@ fn grains(mut map: LabelMap, how: How<'_>, is_lossy: bool) -> Result<Grains, Gre
         facts.reading = MaskReading::Grey;
         facts.threshold = Some(threshold);
         facts.notes.push(format!(
-            "{num_values} grey levels, as lossy compression and resampling leave of black and white: pixels above {threshold} are \
-             grains, parts of fewer than {} px are dropped",
+            "{num_values} grey levels, left by lossy compression or resampling of black and white: pixels above \
+             {threshold} are grains, parts of fewer than {} px are dropped",
             grey::MIN_PART_PX
         ));
     }

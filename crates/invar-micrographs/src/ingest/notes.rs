@@ -47,7 +47,7 @@ pub(super) fn sentences(tasks: &[Task<'_>]) -> Vec<String> {
     }
     let sentence = |(_, count, first): (Kind, u64, String)| match count {
         1 => first,
-        _ => format!("{first} ({count} pages in all; `invar info` tells of each file)"),
+        _ => format!("{first} ({count} pages in all; `invar info` describes each file)"),
     };
     kinds.into_iter().map(sentence).collect()
 }

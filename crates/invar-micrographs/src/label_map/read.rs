@@ -64,7 +64,7 @@ impl Bad {
             Self::Colour => Error::Unsupported {
                 place: Box::new(place.clone()),
                 feature: "a label mask in colour".into(),
-                remedy: "save the mask with one value a pixel".into(),
+                remedy: "save the mask with one value per pixel".into(),
             },
         }
     }

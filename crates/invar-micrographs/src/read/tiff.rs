@@ -68,7 +68,7 @@ pub(crate) fn open(source: &ByteSource, purpose: Purpose) -> Result<Opened, Erro
     if let [directory] = directories.as_slice() {
         stack::unroll(source, directory, (&mut pages, &mut layouts), &mut notes)?;
     } else if directories.iter().any(|directory| directory.count(tag::UIC2) > 1) {
-        return Err(source.unsupported("a MetaMorph stack of several directories", "save it as one TIFF page a plane"));
+        return Err(source.unsupported("a MetaMorph stack of several directories", "save one TIFF page per plane"));
     }
     Ok(Opened { format, pages, left_out, notes, pixels: Pixels::Tiff(layouts) })
 }

@@ -130,7 +130,7 @@ pub enum Doubt {
 impl std::fmt::Display for Doubt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Nothing => write!(f, "there is nothing to segment, nothing parts it"),
+            Self::Nothing => write!(f, "there is nothing to segment, no boundaries were found"),
             Self::Unsteady { exponent } => write!(
                 f,
                 "{}boundaries do not stand out: with a threshold 10 % higher their length falls by {:.1} % (at most {:.0} % is \

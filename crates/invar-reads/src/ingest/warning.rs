@@ -92,7 +92,7 @@ pub(super) fn of_evidence(
 pub(super) fn of_copies(inputs: &[Input]) -> Vec<String> {
     let copy = |(number, input): (usize, &Input)| {
         let first = inputs[..number].iter().find(|before| before.sha256 == input.sha256)?;
-        Some(format!("{} and {} are the same, byte for byte: their reads are there twice", first.path, input.path))
+        Some(format!("{} and {} are the same, byte for byte: their reads are included twice", first.path, input.path))
     };
     inputs.iter().enumerate().filter_map(copy).collect()
 }

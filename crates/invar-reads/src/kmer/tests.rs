@@ -150,5 +150,5 @@ fn impossible_ks_are_refused() {
     };
     assert_eq!(error(&[]), "ks = []: name at least one k");
     assert_eq!(error(&[4, 9]), "ks = [4, 9]: every k is between 1 and 8");
-    assert_eq!(error(&[4, 4]), "ks = [4, 4]: every k comes once");
+    assert_eq!(error(&[4, 4]), "ks = [4, 4]: no k may be repeated");
 }

@@ -104,7 +104,7 @@ fn messages_name_both_values() {
     let message = |error: PackedError| error.to_string();
     assert_eq!(
         message(PackedSequence::from_ascii(b"ACGT*").unwrap_err()),
-        "base 5: byte 0x2a ('*') is no nucleotide letter"
+        "base 5: byte 0x2a ('*') is not a nucleotide letter"
     );
     assert_eq!(message(PackedSlice::new(&[0], 5, &[]).unwrap_err()), "5 bases need 2 bytes, found 1");
     let run = NRun { start: u32::MAX, len: 2 };

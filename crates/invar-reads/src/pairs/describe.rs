@@ -25,7 +25,7 @@ impl ReadPairs {
         let name = self.reads.name(self.first_read(index))?;
         let mut text = format!("sample {index} ({name}): {}", pair.kind);
         if pair.kind != pair.asked {
-            let _ = write!(text, " pair, as it can give no {} pair", pair.asked);
+            let _ = write!(text, " pair, as it cannot provide a {} pair", pair.asked);
         } else {
             text.push_str(" pair");
         }

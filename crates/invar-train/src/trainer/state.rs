@@ -79,7 +79,7 @@ fn read_newest(
     step: &mut dyn Step,
     observer: &dyn Observer,
 ) -> Result<Option<State>, Error> {
-    let mut complain = |error: &Error| observer.warning(&format!("passed over a damaged checkpoint: {error}"));
+    let mut complain = |error: &Error| observer.warning(&format!("skipped a damaged checkpoint: {error}"));
     let Some((path, tensors, state)) = checkpoints.newest::<State>(&mut complain)? else { return Ok(None) };
     refuse_difference(&path, &state.identity, identity)?;
     let corrupt =

@@ -73,7 +73,7 @@ pub fn run(args: &Cluster, clusters: &Path, common: &Common, ui: &Ui) -> Result<
     let (num_rows, num_taken) = (sizes.iter().sum::<u64>() + num_none, sizes.iter().filter(|&&size| size > 0).count());
     if num_none as f64 > MANY * num_rows as f64 {
         ui.warn(&format!(
-            "{} of {} are in none of the clusters: these are other samples than those of {}, or otherwise measured",
+            "{} of {} are in none of the clusters: these samples differ from those of {}, or were measured differently",
             thousands(num_none),
             counted(num_rows, "sample"),
             clusters.display()
@@ -106,7 +106,7 @@ fn clustered_embeddings(args: &Cluster, clusters: &Path, table: &ClusterTable) -
     }
     let refuse = |reason: String| Err(Usage(format!("{}: {reason}: --of EMB names them", clusters.display())).into());
     let Some(way) = &table.embeddings else {
-        return refuse("it does not say where the embeddings are that were clustered".into());
+        return refuse("it does not record where the clustered embeddings are".into());
     };
     let of = clusters.parent().unwrap_or(Path::new("")).join(path::parse(way));
     if !of.exists() {

@@ -131,7 +131,7 @@ fn describe(report: &mut Report, found: &[(String, Option<ProbeScore>)], group: 
     if found.is_empty() {
         return;
     }
-    report.heading("what a linear model tells from the embedding");
+    report.heading("what a linear model predicts from the embedding");
     let width = found.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(24);
     let mut probes = serde_json::Map::new();
     for (name, score) in found {

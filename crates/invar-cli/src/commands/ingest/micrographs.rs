@@ -137,7 +137,7 @@ pub fn images(facts: &DatasetFacts) -> String {
         text += "\n";
     }
     if facts.images.len() > LISTED_IMAGES {
-        text += &format!("  and {} images more (manifest.json has them all)\n", facts.images.len() - LISTED_IMAGES);
+        text += &format!("  and {} more images (all are in manifest.json)\n", facts.images.len() - LISTED_IMAGES);
     }
     text
 }

@@ -179,7 +179,7 @@ pub fn invariance(provenance: &Provenance, noun: &str) -> Section {
         return without(HEADING, "It was not measured how far the embedding ignores the symmetries of the instrument.");
     };
     let mut sentences = vec![format!(
-        "Measured on {} {noun}, each embedded as it lies and moved by symmetries of the instrument ({}). An embedding that \
+        "Measured on {} {noun}, each embedded as it is and after symmetries of the instrument ({}). An embedding that \
          ignores them has a cosine of 1.",
         thousands(*number as u64),
         symmetries(noun)
@@ -246,16 +246,16 @@ pub fn shortcuts(evaluation: Option<&Value>) -> Section {
         );
     };
     let Some(probes) = evaluation["probes"].as_object() else {
-        return without(HEADING, "There was no column to tell: all samples were taken in one way, as far as is known.");
+        return without(HEADING, "There was no column to predict: as far as known, all samples were taken alike.");
     };
     let mut sentences = vec![
-        "A column that says how a sample was taken (its file, image, magnification) should not be told by a linear model from \
-         the embedding. Where it is, clusters may be of the instrument and not of the samples."
+        "A column that says how a sample was taken (its file, image, magnification) should not be predictable from the \
+         embedding by a linear model. If it is, clusters may reflect the instrument and not the samples."
             .to_owned(),
     ];
     let telling: Vec<String> = telling(evaluation).iter().map(|words| format!("Beware: {words}.")).collect();
     if telling.is_empty() {
-        sentences.push("Nothing is given away: no such column is told much better than by chance.".into());
+        sentences.push("Nothing is given away: no such column is predicted much better than by chance.".into());
     }
     sentences.extend(telling);
     let number = |value: &Value| value.as_f64().map(|value| format!("{value:.3}")).unwrap_or_default();

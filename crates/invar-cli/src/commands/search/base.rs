@@ -120,7 +120,7 @@ impl Base {
     fn only(self, wanted: Vec<u32>, plan: &Plan<'_>, ui: &Ui) -> Result<Self> {
         let (kept, places): (Vec<u32>, Vec<u32>) =
             wanted.into_iter().filter_map(|row| Some((row, self.place(row)?))).unzip();
-        ui.detail(&format!("the condition is true of {} of {}", rows(kept.len()), rows(self.index.len())));
+        ui.detail(&format!("the condition holds for {} of {}", rows(kept.len()), rows(self.index.len())));
         let values = self.index.rows(&places);
         let dim = self.index.dim();
         drop(self);

@@ -270,7 +270,7 @@ pub fn info(path: &Path, verify: bool) -> Result<Option<Summary>> {
     text += if verify {
         "  whole: every checksum is right"
     } else {
-        "  as long as it must be (--verify reads every checksum)"
+        "  of the expected size (--verify reads every checksum)"
     };
     let depths: Vec<_> =
         head.depths.iter().map(|depth| json!({"k": depth.k, "cells": depth.probes, "recall": depth.recall})).collect();

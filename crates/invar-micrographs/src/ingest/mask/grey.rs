@@ -22,7 +22,7 @@ pub(super) fn of_page(file: &mut ImageFile, path: &Path, index: usize) -> Result
     let unsupported = |feature: &str| Error::Unsupported {
         place: Box::new(Place::file(path)),
         feature: feature.into(),
-        remedy: "save the mask as PNG or TIFF with one value a pixel".into(),
+        remedy: "save the mask as PNG or TIFF with one value per pixel".into(),
     };
     file.read_bands(index, BAND_PX, &mut |band| {
         let Samples::U8(values) = &band.samples else { return Err(unsupported("a mask in JPEG of more than 8 bits")) };

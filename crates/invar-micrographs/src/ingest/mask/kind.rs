@@ -64,7 +64,7 @@ pub(super) fn of(map: &LabelMap, parts: &Parts, kind: MaskKind, is_guessed: bool
     }
     if is_guessed && is_few {
         notes.push(format!(
-            "{num_values} labels cover the image and no pixel is 0: each is a grain (--mask-background says which is none)"
+            "{num_values} labels cover the image and no pixel is 0: each is a grain (else use --mask-background)"
         ));
     }
     Kind::Instances { notes }
@@ -135,7 +135,7 @@ fn classes(map: &LabelMap, parts: &Parts, has_zero: bool, is_guessed: bool) -> K
     if !boundaries.is_empty() {
         note += &format!(", {} lies between them", list(&boundaries));
     }
-    note += " (--mask-kind instances keeps labels whole, --mask-background says which values are no grains)";
+    note += " (--mask-kind instances keeps labels whole, --mask-background names values that are not grains)";
     Kind::Parts { background, boundaries, is_binary: false, notes: vec![note] }
 }
 

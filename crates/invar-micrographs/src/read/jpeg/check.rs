@@ -293,10 +293,10 @@ impl Walker<'_> {
 fn damage(offset: usize, number: usize, unit: usize, total: usize, wrong: Wrong) -> Damage {
     let found = match wrong {
         Wrong::End => "the end of its data",
-        Wrong::Code => "a code that is none",
+        Wrong::Code => "an invalid code",
         Wrong::Coefficients => "more than 64 coefficients",
         Wrong::Size => "a coefficient of too many bits",
-        Wrong::Range => "a mean beyond all brightness",
+        Wrong::Range => "an impossible mean brightness",
     };
     let what = format!("the coded data of restart interval {number}");
     damaged(offset, &what, &format!("the coefficients of MCU {unit} of {total}"), found.into())

@@ -40,7 +40,7 @@ pub(crate) fn unroll(
         }
         return Err(source.unsupported(
             format!("{said} planes under one directory that are compressed or not in one piece"),
-            "save it as one TIFF page a plane",
+            "save one TIFF page per plane",
         ));
     };
     let page_bytes = first.page_bytes();

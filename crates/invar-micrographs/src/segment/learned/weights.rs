@@ -10,7 +10,7 @@ const MAX_LEVELS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
     /// It begins with something else.
-    #[error("no file of boundary network weights: it begins with {0:?}, expected \"INVARBN1\"")]
+    #[error("not a file of boundary network weights: it begins with {0:?}, expected \"INVARBN1\"")]
     Magic(String),
     /// The number of bytes does not match the header.
     #[error("boundary network weights of {found} bytes, expected {expected}")]

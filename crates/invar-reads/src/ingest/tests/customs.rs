@@ -110,7 +110,7 @@ fn one_file_twice_is_told() {
     assert!(!bench.out().exists());
     let (summary, dataset) = Bench::new(&files).dataset();
     assert_eq!(Reads::len(&dataset), 4);
-    assert!(summary.warnings()[0].ends_with("y are the same, byte for byte: their reads are there twice"));
+    assert!(summary.warnings()[0].ends_with("y are the same, byte for byte: their reads are included twice"));
     // The same reads in another file, and doubled ones in turns.
     let other = [&text[..], b"\n"].concat();
     let (summary, _) = Bench::new(&[("x", &text), ("y", &other)]).paired(Pairing::Files).dataset();

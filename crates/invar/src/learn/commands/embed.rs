@@ -34,7 +34,7 @@ pub fn run(args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
 pub fn embed(recipe: &Recipe, data: &Datasets, args: &Embed, common: &Common, ui: &Ui) -> Result<Summary> {
     let file = RunDir::new(&args.model).model();
     if !file.is_file() {
-        return Err(Usage(format!("{}: not there: the training has not come to its end", file.display())).into());
+        return Err(Usage(format!("{}: does not exist: the training has not finished", file.display())).into());
     }
     if args.shard.is_some() && args.out.extension().is_some_and(|ending| ending == "parquet") {
         let text = "tasks write parts into a directory, and this is the name of a file";

@@ -64,9 +64,7 @@ fn model(args: &Search) -> Result<(RunDir, Option<Features>)> {
     let provenance = invar_embeddings::info(&args.embeddings)?.provenance;
     let Some((made, sha256)) = provenance.and_then(|made| made.model_sha256.clone().map(|sha256| (made, sha256)))
     else {
-        return Err(
-            BadInput(format!("{path}: it does not say which model made it: embed the queries by yourself")).into()
-        );
+        return Err(BadInput(format!("{path}: it does not say which model made it: embed the queries yourself")).into());
     };
     let beside = || -> Result<RunDir> {
         let parent = args.embeddings.canonicalize()?.parent().map(PathBuf::from).unwrap_or_default();

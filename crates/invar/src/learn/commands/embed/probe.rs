@@ -47,7 +47,8 @@ impl Probe<'_> {
         if number == 0 {
             if asked.is_none() {
                 self.ui.note(&format!(
-                    "invariance is not measured: of {total} samples a quarter of the work is not one (--probe N asks for more)"
+                    "invariance is not measured: a quarter of the work for {total} samples does not cover one \
+                     (--probe N asks for more)"
                 ));
             }
             return Ok(figures);

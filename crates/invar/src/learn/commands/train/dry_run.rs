@@ -56,7 +56,7 @@ fn describe(recipe: &Recipe, survey: &Survey, device: &str) -> String {
     } else {
         String::new()
     };
-    let accumulated = if config.accumulate > 1 { format!(", {} a step", config.accumulate) } else { String::new() };
+    let accumulated = if config.accumulate > 1 { format!(", {} per step", config.accumulate) } else { String::new() };
     text += &format!(
         "{device}\ndata: {} samples to train on, {} held out; {} steps, batches of {} pairs{chunks}{accumulated}\n",
         thousands(survey.num_training as u64),

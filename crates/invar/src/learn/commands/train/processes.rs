@@ -30,6 +30,6 @@ pub fn join(rendezvous: &Rendezvous, timeout: Duration, common: &Common, ui: &Ui
     };
     note(&format!("{}; {rendezvous}", chosen.sentence));
     let group = ProcessGroup::connect(backend, rendezvous, timeout)?;
-    note(&format!("the processes talk through {}", group.transport()));
+    note(&format!("the processes communicate through {}", group.transport()));
     Ok((chosen.device, group))
 }
