@@ -114,12 +114,17 @@ def run(name, made, genomes, out, seed):
 
 
 def score(clusters, truth):
-    """Species, groups, ARI, purity, completeness and F1."""
+    """As `score_groups`, of a CLUSTERS."""
+    table = parquet.read_table(clusters, columns=["id", "cluster"])
+    return score_groups(table["id"].to_pylist(), table["cluster"].to_numpy(), truth)
+
+
+def score_groups(names, groups, truth):
+    """Species, groups, ARI, purity, completeness and F1; a negative group is none."""
     with open(truth, newline="") as file:
         species_of = {row["id"]: row["species"] for row in csv.DictReader(file, delimiter="\t")}
-    table = parquet.read_table(clusters, columns=["id", "cluster"])
-    species = np.unique([species_of[name] for name in table["id"].to_pylist()], return_inverse=True)[1]
-    found = table["cluster"].to_numpy().astype(np.int64)
+    species = np.unique([species_of[name] for name in names], return_inverse=True)[1]
+    found = np.array(groups, dtype=np.int64)
     alone = found < 0
     found[alone] = found.max() + 1 + np.arange(alone.sum())
     counts = np.zeros((species.max() + 1, found.max() + 1), np.int64)
