@@ -1,10 +1,13 @@
 //! Merges regions repeatedly across the weakest whole boundary.
 
+mod around;
+
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap},
+    collections::BinaryHeap,
 };
 
+use self::around::Around;
 use super::boundary_graph::{Boundary, BoundaryGraph};
 
 /// The merge of two regions.
@@ -22,22 +25,44 @@ pub(super) struct Merge {
 /// each connected part. The height of a boundary that grows by a merge follows from exact sums, so that the order of
 /// merging does not matter. Among equally high boundaries the one with the first pair of labels comes first. Nearly
 /// linear in the number of boundaries.
-pub(super) fn dendrogram(graph: &BoundaryGraph) -> Vec<Merge> {
-    let mut regions = Regions::new(graph);
-    let all = 0..graph.boundaries.len() as u32;
-    let mut heap: BinaryHeap<Reverse<Candidate>> = all.map(|id| Reverse(regions.candidate(id))).collect();
-    let mut merges = Vec::with_capacity(graph.sizes.len());
+pub(super) fn dendrogram(graph: BoundaryGraph) -> Vec<Merge> {
+    let BoundaryGraph { sizes, boundaries } = graph;
+    let limits = limits(&boundaries);
+    let mut regions = Regions::new(sizes.len(), boundaries);
+    let mut heap = BinaryHeap::new();
+    let mut merges = Vec::with_capacity(sizes.len());
     let mut highest = 0.0f64;
-    while let Some(Reverse(candidate)) = heap.pop() {
-        if !regions.is_current(&candidate) {
-            continue;
+    for limit in limits {
+        let all = (0..regions.boundaries.len() as u32).filter(|&id| regions.is_closed[id as usize]);
+        heap.extend(all.map(|id| regions.candidate(id)).filter(|candidate| candidate.height < limit).map(Reverse));
+        while let Some(Reverse(candidate)) = heap.pop() {
+            if !regions.is_current(&candidate) {
+                continue;
+            }
+            let boundary = regions.boundaries[candidate.id as usize];
+            highest = highest.max(boundary.height());
+            merges.push(Merge { height: highest, regions: boundary.regions, pairs: boundary.pairs });
+            regions.open(candidate.id, |changed| {
+                if changed.height < limit {
+                    heap.push(Reverse(changed));
+                }
+            });
         }
-        let boundary = regions.boundaries[candidate.id as usize];
-        highest = highest.max(boundary.height());
-        merges.push(Merge { height: highest, regions: boundary.regions, pairs: boundary.pairs });
-        regions.open(candidate.id, |candidate| heap.push(Reverse(candidate)));
     }
     merges
+}
+
+/// Heights up to which boundaries are sorted at a time, ascending, with about as many between each two of them: all at
+/// once would take half as much memory as the boundaries themselves.
+fn limits(boundaries: &[Boundary]) -> Vec<f64> {
+    const TIMES: usize = 8;
+    const LOOKED_AT: usize = 4_096;
+    let some = boundaries.iter().step_by(boundaries.len() / LOOKED_AT + 1);
+    let mut heights: Vec<f64> = some.map(Boundary::height).collect();
+    heights.sort_unstable_by(f64::total_cmp);
+    let mut limits: Vec<f64> = (1..TIMES).filter_map(|i| heights.get(i * heights.len() / TIMES).copied()).collect();
+    limits.push(f64::INFINITY);
+    limits
 }
 
 /// Root of each region if only merges below `height` are done: the smallest label of what it became part of.
@@ -55,9 +80,9 @@ pub(super) fn roots(num_labels: usize, merges: &[Merge], height: f64) -> Vec<u32
 
 /// Root of each region of `graph` after those of fewer than `min_size_px` pixels, smallest first, have merged across
 /// their lowest boundary. One without neighbours stays.
-pub(super) fn join_small(graph: &BoundaryGraph, min_size_px: u64) -> Vec<u32> {
-    let mut regions = Regions::new(graph);
-    let mut sizes = graph.sizes.clone();
+pub(super) fn join_small(graph: BoundaryGraph, min_size_px: u64) -> Vec<u32> {
+    let BoundaryGraph { mut sizes, boundaries } = graph;
+    let mut regions = Regions::new(sizes.len(), boundaries);
     let mut roots: Vec<u32> = (0..sizes.len() as u32).collect();
     let small = |(label, &size): (usize, &u64)| {
         (0 < size && size < min_size_px).then_some(Reverse((size, label as u32, label as u32)))
@@ -68,8 +93,8 @@ pub(super) fn join_small(graph: &BoundaryGraph, min_size_px: u64) -> Vec<u32> {
         if sizes[region as usize] != size || !regions.is_alive[region as usize] || root(&mut roots, region) != first {
             continue;
         }
-        let around = regions.around[region as usize].values();
-        let Some(lowest) = around.map(|&id| regions.candidate(id)).min() else { continue };
+        let around = regions.around[region as usize].boundaries();
+        let Some(lowest) = around.map(|id| regions.candidate(id)).min() else { continue };
         let [a, b] = regions.boundaries[lowest.id as usize].regions;
         let kept = regions.open(lowest.id, |_| {});
         let size = sizes[a as usize] + sizes[b as usize];
@@ -99,9 +124,9 @@ fn root(roots: &mut [u32], mut region: u32) -> u32 {
 #[derive(Clone, Copy)]
 struct Candidate {
     height: f64,
-    /// Only grows: shows whether the boundary is unchanged.
-    pairs: u64,
     id: u32,
+    /// How many pairs, modulo 2^32. They only grow, by fewer than that: tells whether the boundary is still the same.
+    pairs: u32,
 }
 
 impl Ord for Candidate {
@@ -126,32 +151,34 @@ impl PartialOrd for Candidate {
 
 /// The remaining regions, each with its neighbours and the index of the boundary to each.
 struct Regions {
-    around: Vec<BTreeMap<u32, u32>>,
+    around: Vec<Around>,
     is_alive: Vec<bool>,
     boundaries: Vec<Boundary>,
     is_closed: Vec<bool>,
 }
 
 impl Regions {
-    fn new(graph: &BoundaryGraph) -> Self {
-        let mut around = vec![BTreeMap::new(); graph.sizes.len()];
-        for (boundary, id) in graph.boundaries.iter().zip(0..) {
+    /// Of `boundaries` by the labels of their regions, which are below `num_labels`.
+    fn new(num_labels: usize, boundaries: Vec<Boundary>) -> Self {
+        let mut degrees = vec![0u32; num_labels];
+        boundaries.iter().flat_map(|boundary| boundary.regions).for_each(|region| degrees[region as usize] += 1);
+        let mut around: Vec<Around> = degrees.iter().map(|&degree| Around::with_capacity(degree as usize)).collect();
+        for (boundary, id) in boundaries.iter().zip(0..) {
             let [a, b] = boundary.regions;
             around[a as usize].insert(b, id);
             around[b as usize].insert(a, id);
         }
-        let is_alive = vec![true; graph.sizes.len()];
-        Self { around, is_alive, boundaries: graph.boundaries.clone(), is_closed: vec![true; graph.boundaries.len()] }
+        Self { around, is_alive: vec![true; num_labels], is_closed: vec![true; boundaries.len()], boundaries }
     }
 
     fn candidate(&self, id: u32) -> Candidate {
         let boundary = self.boundaries[id as usize];
-        Candidate { height: boundary.height(), pairs: boundary.pairs, id }
+        Candidate { height: boundary.height(), id, pairs: boundary.pairs as u32 }
     }
 
     /// Whether the boundary still exists unchanged.
     fn is_current(&self, candidate: &Candidate) -> bool {
-        self.is_closed[candidate.id as usize] && self.boundaries[candidate.id as usize].pairs == candidate.pairs
+        self.is_closed[candidate.id as usize] && self.boundaries[candidate.id as usize].pairs as u32 == candidate.pairs
     }
 
     /// Merges the two regions of a boundary, and reports boundaries that were combined as a result. Returns the
@@ -163,14 +190,14 @@ impl Regions {
         let (kept, gone) = if fewer { (b, a) } else { (a, b) };
         self.is_closed[id as usize] = false;
         self.is_alive[gone as usize] = false;
-        self.around[kept as usize].remove(&gone);
-        for (other, moved) in std::mem::take(&mut self.around[gone as usize]) {
+        self.around[kept as usize].remove(gone);
+        for (other, moved) in std::mem::take(&mut self.around[gone as usize]).into_pairs() {
             if other == kept {
                 continue;
             }
-            self.around[other as usize].remove(&gone);
-            let id = match self.around[kept as usize].get(&other) {
-                Some(&there) => {
+            self.around[other as usize].remove(gone);
+            let id = match self.around[kept as usize].get(other) {
+                Some(there) => {
                     let (id, lost) = (moved.min(there), moved.max(there));
                     self.boundaries[id as usize] = self.boundaries[id as usize].with(self.boundaries[lost as usize]);
                     self.is_closed[lost as usize] = false;
@@ -189,6 +216,8 @@ impl Regions {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -245,10 +274,14 @@ mod tests {
         #[test]
         fn merges_are_those_of_looking_at_all_pixels_each_time(
             width in 1usize..24, rows in 1usize..24, cell in 1usize..5, seed in any::<u64>(), levels in 1u64..12,
+            at in 0.0f64..12.0,
         ) {
             let (first, heights) = picture(width, rows, cell, seed, levels);
             let graph = BoundaryGraph::new(&first, width, &heights, HeightOf::NearlyAll);
-            let merges = dendrogram(&graph);
+            let merges = dendrogram(graph.clone());
+            let into = roots(graph.sizes.len(), &merges, at);
+            let left = BoundaryGraph::merged(&first, &into, width, &heights, HeightOf::NearlyAll);
+            prop_assert_eq!(left, graph.united_by(&into));
             let mut labels = first.clone();
             let mut highest = 0.0f64;
             for (done, merge) in merges.iter().enumerate() {
@@ -278,7 +311,7 @@ mod tests {
         ) {
             let (first, heights) = picture(width, rows, cell, seed, 5);
             let graph = BoundaryGraph::new(&first, width, &heights, HeightOf::NearlyAll);
-            let roots = join_small(&graph, least);
+            let roots = join_small(graph, least);
             let found: Vec<u32> = first.iter().map(|&label| roots[label as usize]).collect();
             // The oracle: the smallest region, its lowest boundary, again and again.
             let mut labels = first.clone();

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-/// Rows processed at a time; the result does not depend on it.
-const BAND_ROWS: usize = 256;
+/// Pixels processed at a time, in whole rows; the result does not depend on it.
+const BAND_PX: usize = 1 << 18;
 
 /// The boundary between two regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Boundary {
 }
 
 /// An over-segmentation of a picture.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct BoundaryGraph {
     /// Pixels of each region, by label; none for 0, which is not a region.
     pub sizes: Vec<u64>,
@@ -60,23 +60,39 @@ impl BoundaryGraph {
     /// The graph of `labels`, `1..=n`, row by row, with the height of each pixel. 0 has no boundary.
     pub fn new(labels: &[u32], width: usize, heights: &[u16], of: HeightOf) -> Self {
         let most = labels.par_iter().max().map_or(0, |&most| most as usize);
-        let mut sizes = vec![0u64; most + 1];
-        labels.iter().filter(|&&label| label != 0).for_each(|&label| sizes[label as usize] += 1);
-        if labels.is_empty() {
+        Self::of_pixels(labels.len(), most + 1, |pixel| labels[pixel], width, heights, of)
+    }
+
+    /// The same once region `r` has become part of `into[r]`. Found on the pixels anew: the graph itself takes more memory than they.
+    pub fn merged(labels: &[u32], into: &[u32], width: usize, heights: &[u16], of: HeightOf) -> Self {
+        Self::of_pixels(labels.len(), into.len(), |pixel| into[labels[pixel] as usize], width, heights, of)
+    }
+
+    fn of_pixels(
+        num_pixels: usize,
+        num_labels: usize,
+        label: impl Fn(usize) -> u32 + Sync,
+        width: usize,
+        heights: &[u16],
+        of: HeightOf,
+    ) -> Self {
+        let mut sizes = vec![0u64; num_labels];
+        (0..num_pixels).map(&label).filter(|&label| label != 0).for_each(|label| sizes[label as usize] += 1);
+        if num_pixels == 0 {
             return Self { sizes, boundaries: Vec::new() };
         }
-        let bands: Vec<Vec<Boundary>> = labels
-            .par_chunks(BAND_ROWS * width)
-            .enumerate()
-            .map(|(band, chunk)| {
-                let first = band * BAND_ROWS * width;
+        let band_px = (BAND_PX / width).max(1) * width;
+        let bands: Vec<Vec<Boundary>> = (0..num_pixels.div_ceil(band_px))
+            .into_par_iter()
+            .map(|band| {
                 let mut found = Vec::new();
-                for (offset, &label) in chunk.iter().enumerate() {
-                    let here = first + offset;
+                for here in band * band_px..((band + 1) * band_px).min(num_pixels) {
+                    let own = label(here);
                     let mut face = |other: usize| {
-                        if labels[other] != label && labels[other] != 0 && label != 0 {
+                        let others = label(other);
+                        if others != own && others != 0 && own != 0 {
                             let height = u64::from(heights[here].max(heights[other]));
-                            let regions = [labels[other].min(label), labels[other].max(label)];
+                            let regions = [others.min(own), others.max(own)];
                             let squares = if of == HeightOf::NearlyAll { height * height } else { 0 };
                             add(&mut found, Boundary { regions, sum: height, squares, pairs: 1 });
                         }
@@ -91,21 +107,22 @@ impl BoundaryGraph {
                 united(found)
             })
             .collect();
-        Self { sizes, boundaries: united(bands.into_iter().flatten().collect()) }
+        let mut found = Vec::with_capacity(bands.iter().map(Vec::len).sum());
+        // Each band is given back as soon as it is copied.
+        bands.into_iter().for_each(|band| found.extend(band));
+        Self { sizes, boundaries: united(found) }
     }
 
-    /// The graph in which region `r` has become part of `into[r]`.
+    /// What [`BoundaryGraph::merged`] is, from this graph.
+    #[cfg(test)]
     pub fn united_by(&self, into: &[u32]) -> Self {
         let mut sizes = vec![0u64; self.sizes.len()];
         self.sizes.iter().zip(into).for_each(|(size, &root)| sizes[root as usize] += size);
-        let mut left = Vec::new();
-        for boundary in &self.boundaries {
-            let regions = boundary.regions.map(|region| into[region as usize]);
-            if regions[0] != regions[1] {
-                let regions = [regions[0].min(regions[1]), regions[0].max(regions[1])];
-                add(&mut left, Boundary { regions, ..*boundary });
-            }
-        }
+        let boundaries = self.boundaries.iter().map(|boundary| {
+            let [a, b] = boundary.regions.map(|region| into[region as usize]);
+            Boundary { regions: [a.min(b), a.max(b)], ..*boundary }
+        });
+        let left = boundaries.filter(|boundary| boundary.regions[0] != boundary.regions[1]).collect();
         Self { sizes, boundaries: united(left) }
     }
 
@@ -132,5 +149,7 @@ fn united(mut boundaries: Vec<Boundary>) -> Vec<Boundary> {
         }
         same
     });
+    // Next to nothing is left of the pairs of pixels that these were.
+    boundaries.shrink_to_fit();
     boundaries
 }
