@@ -92,7 +92,7 @@ fn a_file_and_a_directory_give_back_what_was_written() {
         for column in columns.into_iter().filter(|column| column.name != "mate") {
             assert_eq!(read.column(&column.name).unwrap(), column);
         }
-        // Small integers come back wider.
+        // Small integers come back as wider ones.
         let expected = ColumnData::U32((0..25).map(|i| Some(i % 3)).collect());
         assert_eq!(read.column("mate").unwrap().data, expected);
         let found = info(&path).unwrap();
@@ -100,7 +100,7 @@ fn a_file_and_a_directory_give_back_what_was_written() {
         assert_eq!((found.is_directory, found.num_parts), if name == "emb" { (true, 3) } else { (false, 1) });
         let types: Vec<&str> = found.columns.iter().map(|column| column.data_type.as_str()).collect();
         assert_eq!(types, ["str", "u32", "u32", "f32", "f64", "i64", "bool", "array[f32, 3]"]);
-        // Nothing else stays behind.
+        // Nothing else is left behind.
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
@@ -115,7 +115,7 @@ fn a_replacement_comes_when_it_is_whole_and_goes_on_after_a_kill() {
         let new = || Provenance { seed: Some(8), ..provenance() };
         let replace =
             |provenance| EmbeddingWriter::replace(&path, provenance).map(|(w, n)| (w.with_rows_per_part(10), n));
-        // Killed after two parts; the old ones are whole. Other settings begin anew, the same ones go on.
+        // Killed after two parts; the old ones are whole. Other settings start over, the same settings continue.
         for (provenance, found) in [(new(), 0), (Provenance { seed: Some(9), ..new() }, 0), (new(), 0), (new(), 20)] {
             let (writer, rows) = replace(provenance).unwrap();
             assert_eq!(rows, found, "{name}");
@@ -144,8 +144,8 @@ fn how_the_rows_are_split_over_calls_changes_no_byte() {
     }
 }
 
-/// A run that is dropped after any number of rows, at any point of a part, and continued gives the bytes of one that
-/// was not; and what was finished is not asked for again.
+/// A run that is dropped after any number of rows, at any point of a part, and continued produces the same bytes as one
+/// that was not interrupted; and rows already written are not requested again.
 #[test]
 fn a_killed_run_is_continued() {
     for name in ["emb.parquet", "emb"] {
@@ -172,7 +172,7 @@ fn a_run_killed_before_the_end_marker_keeps_its_last_rows() {
     write(&whole.path().join("emb"), 40, 5, 10);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("emb");
-    // All rows are in full parts, none of which says that it is the last.
+    // All rows are in full parts, none of which says that it is the last one.
     let writer = EmbeddingWriter::create(&path, provenance()).unwrap().with_rows_per_part(10);
     drop(fill(writer, 0, 40, 5));
     assert!(Embeddings::read(&path).unwrap_err().to_string().contains("incomplete: 4 parts"));
@@ -278,7 +278,7 @@ fn damage_is_an_error_and_names_the_file() {
     assert!(error.to_string().contains("it begins with \"@rea\", not \"PAR1\""), "{error}");
     let error = read(&bytes[..bytes.len() - 10]).unwrap_err();
     assert!(error.to_string().contains("it ends with"), "{error}");
-    // A byte is changed, at many places: an error or other values, never a panic.
+    // A byte is changed, in many places: an error or other values, never a panic.
     let mut num_errors = 0;
     for at in (4..bytes.len() - 4).step_by(41) {
         let mut damaged = bytes.clone();
@@ -323,7 +323,7 @@ fn a_missing_or_changed_part_is_noticed() {
     fs::remove_file(&part).unwrap();
     let error = Embeddings::read(&path).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("part-00001.parquet"), "{error}");
-    // Without its last part it is as if the run had not ended.
+    // Without its last part it looks as if the run had not ended.
     fs::write(&part, &bytes).unwrap();
     fs::remove_file(path.join("part-00002.parquet")).unwrap();
     assert!(Embeddings::read(&path).unwrap_err().to_string().contains("incomplete: 2 parts"));
@@ -344,7 +344,7 @@ fn rows_without_a_vector_are_named_and_left_out_on_request() {
     let read = Embeddings::read_as(&path, &Vectors { drop_bad_rows: true, ..Vectors::default() }).unwrap();
     assert_eq!((&read.values[..], &read.dropped[..]), (&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0][..], &[1, 2][..]));
     assert_eq!(read.ids, ["read0", "read3"]);
-    // Other columns lack the same rows.
+    // The same rows are missing from other columns.
     assert_eq!(read.column("id").unwrap().data, ColumnData::Str(vec![Some("read0".into()), Some("read3".into())]));
 }
 
@@ -390,7 +390,7 @@ fn clusters_round_trip() {
     let found = info(&path).unwrap();
     assert_eq!((found.kind, found.num_rows, found.dim), (Kind::Clusters, 3, None));
     assert_eq!(found.provenance.unwrap().extra["clustering"]["parameters"]["k"], 5);
-    // A table of an older version has no keys.
+    // A table from an older version has no keys.
     let old = ClusterTable { keys: None, ..clusters() };
     old.write(&dir.path().join("old.parquet")).unwrap();
     assert_eq!(ClusterTable::read(&dir.path().join("old.parquet")).unwrap(), old);
@@ -419,14 +419,14 @@ fn keys_are_read_where_they_are_there() {
     };
     let keys = ColumnData::I64(vec![Some(9), Some((1 << 53) - 1), Some(0)]);
     assert_eq!(with_key("keys", keys).unwrap().keys, Some(vec![9, (1 << 53) - 1, 0]));
-    // The column of a sample sheet that an older version wrote under this name is no key.
+    // A sample sheet's column that an older version wrote under this name is not a key.
     let text = ColumnData::Str(["a", "b", "c"].map(|text| Some(text.into())).to_vec());
     assert_eq!(with_key("sheet", text).unwrap().keys, None);
     let error = with_key("null", ColumnData::I64(vec![Some(9), Some(4), None])).unwrap_err().to_string();
     assert!(error.ends_with("column \"key\", row 0: expected a value, found null"), "{error}");
 }
 
-/// The Parquet library fixes its number of threads when it starts, so the test starts itself anew with 1 and with 3.
+/// The Parquet library fixes its number of threads at start, so the test starts itself again with 1 and with 3.
 #[test]
 fn threads_change_no_byte() {
     const OUT: &str = "INVAR_TEST_OUT";

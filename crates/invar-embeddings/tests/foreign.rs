@@ -1,4 +1,4 @@
-//! Parquet files of other programs that hold vectors.
+//! Parquet files from other programs that contain vectors.
 
 use std::{fs::File, path::Path};
 
@@ -9,7 +9,7 @@ use polars_io::prelude::ParquetWriter;
 
 const DIM: usize = 3;
 const NUM_ROWS: usize = 5;
-/// Files that are damaged at random.
+/// Number of files that are damaged at random.
 const CASES: u64 = 2_000;
 
 fn values() -> Vec<f32> {
@@ -116,7 +116,7 @@ fn directories_of_other_programs_are_one_table() {
     let ids =
         |first: i32| pl::Series::new("id".into(), (first..first + NUM_ROWS as i32).collect::<Vec<_>>()).into_column();
     let columns = |first| vec![ids(first), vectors("vec", &pl::DataType::Float64, false)];
-    // As Spark, DuckDB, polars, and whoever counts as Invar does call them.
+    // The names that Spark, DuckDB and polars give, and those of programs that number parts as Invar does.
     for names in [
         ["part-00000-6f1c.c000.snappy.parquet", "part-00001-6f1c.c000.snappy.parquet"],
         ["data_0.parquet", "data_1.parquet"],
@@ -157,7 +157,7 @@ fn directories_of_files_that_do_not_belong_together_are_refused_with_both() {
     std::fs::remove_file(path.join("notes.txt")).unwrap();
     std::fs::write(path.join("b.parquet"), "nothing").unwrap();
     says("b.parquet: not a whole Parquet file");
-    // What Invar has begun is not the work of another.
+    // Embeddings that Invar has begun are not another program's file.
     let mut writer = EmbeddingWriter::create(&dir.path().join("ours.parquet"), Provenance::new("0.1.0", 1)).unwrap();
     let ids = Column { name: "id".into(), data: ColumnData::Str(vec![Some("a".into())]) };
     writer.write(&[ids], &[1.0]).unwrap();
@@ -177,11 +177,12 @@ fn damage_that_a_query_meets_is_the_file_s() {
     let query = Query::new(&path).unwrap();
     let error = query.run("SELECT embedding FROM other").unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("other.parquet: "), "{error}");
-    // What the query gets wrong is the query's still.
+    // Errors in the query are still the query's.
     assert!(!query.run("SELECT name FROM other").unwrap_err().is_bad_input());
 }
 
-/// Bytes of a file that are changed, left out or put in at random: read or refused, by the name of the file, and never a panic.
+/// Bytes of a file are changed, left out or inserted at random: the file is read or refused by name, and there is never
+/// a panic.
 #[test]
 fn whatever_the_bytes_are_they_are_read_or_refused() {
     let dir = tempfile::tempdir().unwrap();

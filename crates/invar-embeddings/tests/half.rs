@@ -1,4 +1,4 @@
-//! Embeddings of half precision.
+//! Embeddings in half precision.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ fn provenance() -> Provenance {
     Provenance { precision: Precision::Half, ..Provenance::new("0.1.0", DIM) }
 }
 
-/// Thirds and a subnormal: none is a number of half precision.
+/// Thirds and a subnormal: none is representable in half precision.
 fn values() -> Vec<f32> {
     (0..NUM_ROWS * DIM).map(|i| if i == 7 { 1e-7 } else { (i as f32 - 30.0) / 3.0 }).collect()
 }
@@ -25,7 +25,7 @@ fn ids(range: Range<usize>) -> Column {
     Column { name: "id".into(), data: ColumnData::Str(range.map(|row| Some(format!("read{row}"))).collect()) }
 }
 
-/// Written in runs that are killed after so many rows each.
+/// Written by runs that are killed after these numbers of rows.
 fn write(path: PathBuf, ends: &[usize]) -> PathBuf {
     let values = values();
     for &end in ends {
@@ -59,7 +59,7 @@ fn values_are_rounded_and_read_as_single_precision() {
         assert_eq!((read.dim, &read.values), (DIM, &expected));
         assert_eq!(read.provenance.unwrap().precision, Precision::Half);
         assert_eq!(info(&path).unwrap().columns.last().unwrap().data_type, "array[f16, 3]");
-        // In SQL they are lists of single precision, and so is an answer with them.
+        // In SQL they are lists in single precision, and so is an answer that contains them.
         let table = Query::new(&path).unwrap().run("SELECT id, embedding FROM emb WHERE embedding[1] > 2.5").unwrap();
         assert_eq!(table.num_rows(), expected.iter().step_by(DIM).filter(|&&value| value > 2.5).count());
         assert_eq!(table.provenance().unwrap().precision, Precision::Single);

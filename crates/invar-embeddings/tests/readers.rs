@@ -45,6 +45,6 @@ fn other_programs_open_files_and_directories() {
     let output = Command::new(python).arg(script).arg(dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    // Four programs; a file of either precision and a directory each.
+    // Four programs; for each precision, a file and a directory.
     assert_eq!(said.lines().filter(|line| line.ends_with(": as written")).count(), 12, "{said}");
 }

@@ -1,4 +1,4 @@
-//! One EMB that several tasks write together.
+//! One EMB written by several tasks together.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -40,7 +40,7 @@ fn figures() -> BTreeMap<String, f64> {
     BTreeMap::from([("strand_gap_max".into(), 0.5)])
 }
 
-/// All shards in an order that is none, one of them without rows where there are more shards than rows.
+/// All shards in arbitrary order, one of them without rows where there are more shards than rows.
 fn write_all(path: &Path, count: usize) {
     for at in 0..count {
         let number = (at * 5 + 2) % count + 1;
@@ -125,7 +125,7 @@ fn what_is_left_of_another_division_or_model_is_refused_with_both() {
         let error = open(&path, shard(number, 16), other.clone()).unwrap_err().to_string();
         assert!(error.contains("model_sha256 was \"ab\", is now \"cd\""), "{error}");
     }
-    // Of the same inputs, but other rows.
+    // From the same inputs, but other rows.
     let rows = EmbeddingWriter::resume_shard(&path, shard(3, 16), 5..8, 44, provenance()).unwrap_err().to_string();
     assert!(rows.contains("rows 5 to 8 of 43") && rows.contains("rows 5 to 8 of 44"), "{rows}");
     // One piece replaces them all.
@@ -138,7 +138,7 @@ fn what_is_left_of_another_division_or_model_is_refused_with_both() {
     assert!(file.contains("expected a directory"), "{file}");
 }
 
-/// Tasks that began at one time, each without knowing of the other: what reads them sees it.
+/// Tasks that began at the same time, unaware of each other: whatever reads the shards notices it.
 #[test]
 fn shards_that_do_not_fit_together_are_no_whole() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the SQL of polars answers over embeddings and clusters.
+//! What the SQL of polars answers about embeddings and clusters.
 
 use std::path::Path;
 
@@ -103,7 +103,7 @@ fn functions_of_numbers_and_of_the_embedding() {
 fn a_query_in_parentheses_stands_for_its_value() {
     let sql = "SELECT id FROM emb WHERE length_bp > (SELECT AVG(length_bp) FROM emb) ORDER BY id";
     assert_eq!(csv(sql), "id\nr3\n"); // the mean is 204
-    // Within one another, of other types, and with the names of WITH.
+    // Nested, of other types, and with names defined by WITH.
     let sql = "WITH long AS (SELECT id, length_bp FROM emb WHERE length_bp > 99) \
                SELECT length_bp FROM emb WHERE id = (SELECT MIN(id) FROM long \
                WHERE length_bp = (SELECT MAX(length_bp) FROM long))";
@@ -116,16 +116,16 @@ fn cosines_are_those_of_the_definition() {
     let sql =
         "SELECT id, ROUND(cosine(embedding, (SELECT embedding FROM emb WHERE key = 11)), 5) AS c FROM emb ORDER BY key";
     assert_eq!(csv(sql), "id,c\nr1,0.6\nr2,1.0\nr3,0.8\nx1,-0.6\nx2,-0.8\n\"x,\"\"3\",0.0\n");
-    // Lengths do not count, the case of the name neither; the column is called after the function.
+    // Lengths do not matter, nor does the case of the name; the column is named after the function.
     assert_eq!(csv("SELECT COSINE(embedding, [25, 0]) FROM emb WHERE key IN (10, 12)"), "cosine\n1.0\n0.0\n");
     assert_eq!(csv("SELECT cosine([1.5, -2], [-3, 4]) AS c FROM emb LIMIT 1"), "c\n-1.0\n");
-    // As condition and order, and of two columns.
+    // As condition and as order, and between two columns.
     let near = "SELECT id FROM emb WHERE cosine(embedding, [1, 1]) > 0.7 ORDER BY cosine(embedding, [1, 0]), id";
     assert_eq!(csv(near), "id\nr3\nr2\nr1\n");
     let pairs = "SELECT a.id, b.id AS other, ROUND(cosine(a.embedding, b.embedding), 4) AS c FROM emb a \
                  JOIN emb b ON a.source = b.source WHERE a.key < b.key ORDER BY c DESC, a.id LIMIT 2";
     assert_eq!(csv(pairs), "id,other,c\nr2,r3,0.8\nr1,r2,0.6\n");
-    // What has no direction has no angle.
+    // A vector without a direction has no angle.
     assert_eq!(csv("SELECT cosine(embedding, [0, 0]) AS c FROM emb LIMIT 1"), "c\n\n");
     let none = "SELECT cosine(embedding, (SELECT embedding FROM emb WHERE key = 11)) AS c FROM emb WHERE id = 'none'";
     assert_eq!(csv(none), "c\n");
@@ -195,7 +195,7 @@ fn wrong_sql_is_explained() {
         let error = refused(sql);
         assert!(error.contains(expected), "{sql}: {error}");
     }
-    // Of a long line, what is around the word.
+    // Of a long line, only the surroundings of the word.
     let many = format!("SELECT {} lenght FROM emb", "id AS some_name, ".repeat(100));
     let error = refused(&many);
     let lines: Vec<&str> = error.lines().collect();
@@ -203,7 +203,7 @@ fn wrong_sql_is_explained() {
     assert_eq!(lines[1][lines[2].find('^').unwrap()..][..6], *"lenght");
 }
 
-/// What reaches polars and panics there is a mistake of the query like others, and the next one is answered.
+/// A query that makes polars panic is reported like any other mistake in a query, and the next one is answered.
 #[test]
 fn whatever_is_asked_is_answered_or_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Encoders of images: shapes, values, and what must not tell: the orientation, the neighbours in the batch.
+//! Encoders of images: shapes, values, and what must not matter: the orientation, the neighbours in the batch.
 
 use invar_dataset::{View, ViewShape, seed};
 use invar_nn::{
@@ -14,7 +14,7 @@ use tch::{
 
 const SIDE: usize = 16;
 
-/// To look at the feature map too.
+/// To see the feature map too.
 const TOKENS: Mode = Mode { tokens: true, ..Mode::EMBED };
 
 fn nano(norm: NormKind) -> ResNetConfig {
@@ -68,7 +68,7 @@ fn gap(a: &Tensor, b: &Tensor) -> f64 {
     ((unit(a) - unit(b)).square().sum_dim_intlist(-1, false, None) * 0.5).max().double_value(&[])
 }
 
-/// A few optimizer steps on anything that moves all weights: pull each embedding to the first axis.
+/// A few optimizer steps on an objective that moves all weights: pull each embedding to the first axis.
 fn train(encoder: &dyn Encoder, store: &nn::VarStore) {
     let mut optimizer = nn::AdamW::default().build(store, 3e-3).unwrap();
     for step in 0..5 {
@@ -156,8 +156,8 @@ fn the_weights_are_as_many_as_in_pytorch() {
     }
 }
 
-/// Weights that depend on nothing but their place: in the order of names, weight `i` of variable `k` is
-/// `sin(0.3 i + k) / 4`; running means are `sin(i) / 10`, running variances `1 + cos(i)^2`.
+/// Weights that depend only on their place: in the order of names, weight `i` of variable `k` is `sin(0.3 i + k) / 4`;
+/// running means are `sin(i) / 10`, running variances `1 + cos(i)^2`.
 fn fix_weights(store: &nn::VarStore) {
     let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
     variables.sort_by(|a, b| a.0.cmp(&b.0));
@@ -314,7 +314,7 @@ fn the_features_of_two_fields_are_those_of_each_side_by_side() {
         let fields = [0..1, 1..2].map(|planes| of(&*alone, &narrowed(&views, planes)));
         let expected = Tensor::cat(&[&fields[0].pooled, &fields[1].pooled], 1);
         assert!(largest(&found.pooled, &expected) < 1e-5);
-        // What is handed on as a map is that of the first field.
+        // The map that is passed on is that of the first field.
         assert!(largest(&found.tokens.unwrap(), fields[0].tokens.as_ref().unwrap()) < 1e-5);
     }
     let store = nn::VarStore::new(Device::Cpu);

@@ -51,7 +51,7 @@ fn gap(a: &Tensor, b: &Tensor) -> f64 {
     ((unit(a) - unit(b)).square().sum_dim_intlist(-1, false, None) * 0.5).max().double_value(&[])
 }
 
-/// The gap over ragged batches in which each reverse complement has another place than its original.
+/// The gap over ragged batches in which each reverse complement has a different place than its original.
 fn strand_gap(encoder: &dyn Encoder) -> f64 {
     let forward = sequences(1);
     let mut backward: Vec<Vec<i32>> = forward.iter().map(|s| reverse_complement(s)).collect();
@@ -75,7 +75,7 @@ fn strands_are_one_before_and_after_training() {
             let views: Vec<View> = sequences(2 + step).into_iter().map(View::tokens).collect();
             let batch = Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap();
             let embedding = encoder.encode(&batch, Mode::TRAIN).unwrap().embedding;
-            // Anything that moves all weights: pull each embedding to the first axis.
+            // An objective that moves all weights: pull each embedding to the first axis.
             optimizer.backward_step(&embedding.select(1, 0).neg().mean(None::<Kind>));
         }
         let after = strand_gap(&*encoder);
@@ -107,7 +107,7 @@ fn different_sequences_differ_and_hopeless_ones_are_finite() {
         let norms = some.square().sum_dim_intlist(-1, false, None);
         assert!((norms - 1.0).abs().max().double_value(&[]) < 1e-5);
         assert!(gap(&some.narrow(0, 0, 1), &some.narrow(0, 1, 1)) > 1e-6);
-        // The strand is not told apart, but the direction is: reversed without complement is another sequence.
+        // The strand makes no difference, but the direction does: reversed without complement is another sequence.
         let asymmetric: Vec<i32> = [0, 0, 1, 2, 0, 1, 1, 0].repeat(20);
         let mut reversed = asymmetric.clone();
         reversed.reverse();
@@ -172,7 +172,7 @@ fn attention_that_is_asked_for_changes_nothing_and_adds_up() {
     let config = TransformerConfig { width: 32, depth: 2, heads: 2, patch: 4, ..TransformerConfig::default() };
     let encoder = EncoderConfig::Transformer(config).init(&store.root(), &ViewShape::Tokens { vocabulary: 5 }).unwrap();
     let bases = |length: usize| View::tokens((0..length).map(|at| (at * 7 % 4) as i32).collect());
-    // Of 10, 3 and 0 patches.
+    // With 10, 3 and 0 patches.
     let views = [bases(40), bases(11), bases(0)];
     let batch = Batch::collate(&views.each_ref()).unwrap();
     let (plain, asked) = tch::no_grad(|| {
@@ -184,7 +184,7 @@ fn attention_that_is_asked_for_changes_nothing_and_adds_up() {
         let of = |encoded: &Encoded| encoded.embedding.narrow(0, 0, rows);
         (of(&plain) - of(&asked)).abs().max().double_value(&[])
     };
-    // The fused product and the explicit one are one but for rounding.
+    // The fused product and the explicit one agree except for rounding.
     assert!(difference(2) < 1e-5, "{}", difference(2));
     assert_eq!(asked.grid, Some(Grid { h: 1, w: 10, stride: 4 }));
     assert_eq!(asked.tokens.as_ref().unwrap().size(), [3, 10, 32]);
@@ -194,7 +194,7 @@ fn attention_that_is_asked_for_changes_nothing_and_adds_up() {
         assert_eq!(layer.size(), [3, 2, 10, 10]);
         let sums = layer.narrow(0, 0, 2).sum_dim_intlist(-1, false, None::<Kind>);
         assert!((sums - 1.0).abs().max().double_value(&[]) < 1e-5);
-        // Nobody looks at the padding.
+        // Nothing attends to the padding.
         assert_eq!(layer.get(1).narrow(-1, 3, 7).abs().max().double_value(&[]), 0.0);
     }
     // A row alone has its own.

@@ -1,4 +1,4 @@
-//! Process groups of real processes: this test binary starts itself again, once a process.
+//! Process groups of real processes: this test binary starts itself again, once per process.
 #![allow(clippy::print_stdout)] // how a process tells the test that started it
 #![allow(missing_docs)]
 
@@ -20,7 +20,7 @@ const BACKEND: &str = "INVAR_TEST_BACKEND";
 const BACKENDS: [(&str, Backend); 2] = [("host", Backend::Host), ("gloo", Backend::Gloo)];
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A port that was free just now.
+/// A port that was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -114,7 +114,7 @@ fn collectives(group: &ProcessGroup) {
         assert_eq!(x.kind(), kind);
         assert_eq!(Vec::<i64>::try_from(x.to_kind(Kind::Int64).flatten(0, -1)).unwrap(), [total; 6]);
     }
-    // No dimension, not contiguous, and a parameter.
+    // A tensor without dimensions, one that is not contiguous, and a parameter.
     let mut scalar = Tensor::from(rank as f64);
     group.all_reduce(&mut scalar).unwrap();
     assert_eq!(scalar.double_value(&[]), (total - size) as f64);
@@ -125,7 +125,7 @@ fn collectives(group: &ProcessGroup) {
     let mut weight = Tensor::from_slice(&[rank as f32]).set_requires_grad(true);
     group.broadcast(&mut weight).unwrap();
     assert!(weight.requires_grad() && weight.double_value(&[0]) == 0.0);
-    // The order of ranks, and no gradient.
+    // In the order of ranks, and without a gradient.
     let own = (Tensor::arange(2, (Kind::Float, Device::Cpu)) + 10 * rank).view([2, 1]).set_requires_grad(true);
     let all = group.all_gather(&own).unwrap();
     assert!(!all.requires_grad());

@@ -1,4 +1,5 @@
-//! How near training and embedding come to what the network's matrix products alone allow, as ratios of one run.
+//! How close training and embedding come to what the network's matrix products alone would allow, as ratios within one
+//! run.
 //!
 //! `cargo bench -p invar-train`; `-- 100` sets the microseconds that drawing a view takes (default 30, about what a
 //! 6-mer profile of a few kilobases costs), `-- bf16` the products of the hidden layers.
@@ -21,7 +22,7 @@ const NUM_STORED: usize = 256;
 const STEPS: u64 = 60;
 const THREADS: usize = 2;
 
-/// Stored profiles, each served after a given time of work.
+/// Stored profiles, each served after a given amount of work.
 struct Profiles {
     stored: Vec<Vec<f32>>,
     cost: Duration,
@@ -115,7 +116,7 @@ fn bench_training(dir: &std::path::Path, cost: Duration, precision: Precision, p
     let run = dir.join(format!("{cost:?}"));
     let summary = train(&recipe, Arc::new(Profiles::new(cost)), Device::Cpu, &run, &NoProgress).expect("trains");
     let views_per_s = 2.0 * summary.pairs as f64 / summary.elapsed_s;
-    // The least time in which the cores can do both the products and the drawing.
+    // The shortest time in which the cores can do both the products and the drawing.
     let bound = 1.0 / (1.0 / products + cost.as_secs_f64() / THREADS as f64);
     println!(
         "  train {views_per_s:9.0} views/s, {:3.0} % of the products, {:3.0} % of products + drawing; waited {:4.1} %",
@@ -166,7 +167,7 @@ fn matrix_products(precision: Precision) -> f64 {
     })
 }
 
-/// Forward, gradients of the weights, and gradients of the inputs but for the first layer's.
+/// Forward pass, gradients of the weights, and gradients of the inputs except the first layer's.
 fn products_with_gradients(precision: Precision) -> f64 {
     let layers = matrices(1024, precision);
     rate(1024, || {
@@ -180,7 +181,7 @@ fn products_with_gradients(precision: Precision) -> f64 {
     })
 }
 
-/// The best of five rounds, so that it is a bound.
+/// The best of five rounds, so that it is an upper bound.
 fn rate(rows: usize, mut work: impl FnMut()) -> f64 {
     const REPEATS: usize = 10;
     work();

@@ -35,10 +35,10 @@ fn run_to(dir: &Path, device: Device, until: u64) -> (Trainer, HashMap<String, T
     (trainer, tensors)
 }
 
-/// One test, because the generators are the process's.
+/// One test, because the random generators belong to the process.
 #[test]
 fn a_gpu_resumes_to_the_bit_and_a_cpu_agrees_with_its_model() {
-    // SAFETY: of the test programme's threads only this one does anything; the other waits for it.
+    // SAFETY: this is the only thread of the test program that does anything; the other waits for it.
     unsafe { invar_torch::set_environment() };
     assert_eq!(invar_nn::device::why_not_cuda(0), None);
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! One test alone, because it needs LibTorch's generator, which is one for the process, for itself.
+//! A single test in a file of its own, because it needs LibTorch's generator, of which a process has only one.
 
 mod synthetic;
 
@@ -38,7 +38,7 @@ fn dropout_goes_on_where_it_stopped() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let expected = run_to(whole.path(), 40);
     run_to(broken.path(), 13);
-    // Whatever else draws from the generator between the two runs.
+    // Something else draws from the generator between the two runs.
     tch::manual_seed(999);
     let found = run_to(broken.path(), 40);
     assert_eq!(found.len(), expected.len());

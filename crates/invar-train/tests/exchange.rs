@@ -68,7 +68,7 @@ fn what_is_taken_out_is_all_that_training_goes_on_from() {
     two.run(15, &NoProgress).unwrap();
     let taken = one.tensors();
     one.run(30, &NoProgress).unwrap();
-    // All of the other's is overwritten, then put right.
+    // Everything in the other is overwritten, then restored.
     let zeros: Tensors = taken.iter().map(|(name, tensor)| (name.clone(), tensor.zeros_like())).collect();
     two.load(&zeros).unwrap();
     assert_same(&two.tensors(), &zeros);
@@ -113,7 +113,7 @@ fn two_clients_average_their_weights_and_share_their_keys() {
         assert_ne!(one.remove("origin"), two.remove("origin"));
         assert_same(&one, &two);
     }
-    // They go on: from the average, each its own way, and what a kill leaves is read with its keys of both.
+    // They continue from the average, each in its own way, and what a kill leaves behind is read with the keys of both.
     clients.iter_mut().for_each(|client| client.run(40, &NoProgress).unwrap());
     drop(clients);
     let mut resumed = trainer(5, dirs[0].path());
@@ -164,6 +164,6 @@ fn a_checkpoint_from_before_origins_and_steps_is_resumed() {
     let mut found = resumed.tensors();
     let [was, is] = [&mut expected, &mut found].map(|tensors| tensors.remove("head.momentum.steps").unwrap());
     assert_same(&found, &expected);
-    // 32 keys came a step, so that none of the 100 is from before.
+    // 32 keys were added per step, so none of the 100 is from before.
     assert_eq!(was, is);
 }

@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor, nn};
 
 const SIDE: usize = 12;
 
-/// Stripes of a width and a slope that the sample fixes, under noise and at a place that the view fixes.
+/// Stripes whose width and slope depend on the sample, with noise and a position that depend on the view.
 struct Stripes;
 
 impl Stripes {
@@ -70,7 +70,7 @@ impl ViewSource for Stripes {
     }
 }
 
-/// The same, with views that no seed changes.
+/// The same, with views that do not depend on the seed.
 struct Still;
 
 impl Still {
@@ -128,7 +128,7 @@ fn newest(dir: &Path) -> BTreeMap<String, Tensor> {
     tensors.into_iter().collect()
 }
 
-/// What the optimizer is given is the gradient that autograd puts into each weight, in the weight's own order in memory.
+/// The optimizer receives the gradient that autograd puts into each weight, in the weight's own memory layout.
 #[test]
 fn the_first_step_goes_along_the_gradient_of_the_loss() {
     let encoder = ResNetConfig { size: Size::Nano, dim: 16, ..ResNetConfig::default() };
@@ -177,7 +177,8 @@ fn the_first_step_goes_along_the_gradient_of_the_loss() {
         // The first running mean is the gradient times 1 - beta.
         let found = &stored[&format!("optimizer.exp_avg.{name}")] / (1.0 - beta);
         let error = ((&found - &expected).norm() / expected.norm()).double_value(&[]);
-        // Norms take the mean off gradients, and leave of f32 three digits at worst, by the products of the processor.
+        // Norms remove the mean of the gradients, which leaves three digits of f32 at worst, depending on the
+        // processor's products.
         assert!(error < 1e-2, "{name}: {error}");
         kernels += usize::from(name.ends_with("kernel"));
     }
@@ -218,7 +219,7 @@ fn a_model_embeds_the_same_in_small_batches_and_blind_to_half_turns() {
     };
     let whole = collect(EmbedConfig::default());
     assert_eq!(whole.len(), 120 * 16);
-    // One view a batch, three views a batch, and a bound below one view.
+    // One view per batch, three views per batch, and a bound below one view.
     for batch_values in [SIDE * SIDE, 3 * SIDE * SIDE + 1, 1] {
         let small = collect(EmbedConfig { batch_values, ..EmbedConfig::default() });
         let largest = whole.iter().zip(&small).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -38,7 +38,7 @@ struct Made {
 const SIDE: usize = 32;
 const LINKS: usize = 24;
 
-/// Two windows of one picture of noise, the second further down and to the right, and links between the pixels that are one.
+/// Two windows of one noise picture, the second further down and to the right, and links between pixels that coincide.
 struct Windows {
     /// What is added to the items of the second view.
     off_by: u32,
@@ -55,7 +55,7 @@ impl PairSource for Windows {
         let mut rng = seed::rng(pair_seed, index as u64);
         let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
         let (down, right) = (below(9), below(9));
-        // Blocks of 4 x 4 pixels, of one value each.
+        // Blocks of 4 x 4 pixels with one value each.
         let value = |row: usize, column: usize| {
             let mut block = seed::rng(seed::mix(9, index as u64), (row / 4 * 64 + column / 4) as u64);
             (block.next_u64() % 1_000) as f32 / 1_000.0
@@ -101,7 +101,7 @@ impl PairSource for Made {
     }
 }
 
-/// A motif of its own over and over, from a random place on, a sixth of it hidden: what is hidden stands elsewhere.
+/// A motif repeated over and over from a random offset, a sixth of it hidden: what is hidden also occurs elsewhere.
 fn repeated(index: usize, rng: &mut seed::Rng) -> View {
     let mut own = seed::rng(77, index as u64);
     let motif: Vec<i32> = (0..8).map(|_| (own.next_u64() % 4) as i32).collect();
@@ -114,7 +114,7 @@ fn repeated(index: usize, rng: &mut seed::Rng) -> View {
     View::Tokens { ids, targets: Some(targets) }
 }
 
-/// A ring of 6 to 12 nodes with chords that leap over as many nodes as the sample's class says; three more features are noise.
+/// A ring of 6 to 12 nodes with chords that skip as many nodes as the sample's class; three more features are noise.
 fn ring(index: usize, rng: &mut seed::Rng) -> View {
     let n = 6 + (rng.next_u64() % 7) as u32;
     let leap = 2 + (index % 3) as u32;
@@ -178,7 +178,7 @@ fn run(recipe: &TrainingJob, source: impl PairSource + 'static, dir: &Path) -> R
 /// The loss of a step, and its metrics.
 type Step = (f64, BTreeMap<String, f64>);
 
-/// The loss of each step with its metrics, and the last validation's retrieval.
+/// The loss of each step with its metrics, and the retrieval of the last validation.
 fn history(dir: &Path) -> (Vec<Step>, f64) {
     let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     let (mut steps, mut retrieval) = (vec![], 0.0);
@@ -200,7 +200,7 @@ fn hidden_tokens_are_learned_beside_the_contrast() {
     assert!(weights.contains_key("head.masked_token.logits.weight"));
     let (steps, _) = history(dir.path());
     let of = |step: usize, name: &str| steps[step].1[name];
-    // A guess among four bases at first; half of what is hidden in the end.
+    // At first a guess among four bases; in the end half of what is hidden is known.
     let sum = of(0, "info-nce") + 0.5 * of(0, "masked-token");
     assert!(of(0, "masked-token") > 4f64.ln() - 0.1 && (steps[0].0 - sum).abs() < 1e-4, "{:?}", steps[0]);
     let last = |name: &str| (140..150).map(|step| of(step, name)).sum::<f64>() / 10.0;
@@ -257,7 +257,7 @@ fn weights_weigh_and_a_sum_is_a_sum() {
         history(dir.path()).0[0].0
     };
     let sigmoid = || LossConfig::Sigmoid(SigmoidConfig::default());
-    // No loss has parameters of its own here that would change what the encoder draws.
+    // Neither loss has parameters here that would change the encoder's initial weights.
     let (a, b) = (first(info_nce().into()), first(sigmoid().into()));
     let both = first(weighed(&[(2.0, info_nce()), (0.25, sigmoid())]));
     assert!((both - (2.0 * a + 0.25 * b)).abs() < 1e-4 * both, "{both}: {a} {b}");
@@ -283,7 +283,7 @@ fn gradients_that_conflict_give_way_where_the_recipe_says_so() {
     assert!(cosines.iter().all(|cosine| (-1.0..=1.0).contains(cosine)), "{cosines:?}");
     assert!(cosines.iter().any(|&cosine| cosine < 0.0), "no conflict: {cosines:?}");
     assert!(gap(&weights, &plain(both())) > 1e-4, "the conflict changed nothing");
-    // In chunks as in one.
+    // The same in chunks as in one piece.
     let (chunked, of_chunked) = harmonious(both(), 7);
     assert!(gap(&weights, &chunked) < 5e-3, "{}", gap(&weights, &chunked));
     for ((_, a), (_, b)) in steps.iter().zip(&of_chunked) {
@@ -304,7 +304,7 @@ fn graphs_are_told_apart() {
     // Of 24 by chance: 1 / 24.
     assert!(retrieval > 0.6, "{retrieval}");
     assert!(steps[149].0 < 0.6 * steps[0].0, "{} {}", steps[0].0, steps[149].0);
-    // As many chunks as may be.
+    // As many chunks as possible.
     let (chunked, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let encoder = || EncoderConfig::Gnn(GnnConfig { width: 16, depth: 1, dim: 8, dropout: 0.0 });
     run(&recipe(encoder(), info_nce().into(), 6, 5), graphs(), chunked.path()).unwrap();
@@ -344,14 +344,14 @@ fn pixels_that_are_linked_are_found_again() {
     assert!(after > before && after > 0.75, "{before} {after}");
     let (first, last) = (mean(0..3, "dense-info-nce"), mean(50..60, "dense-info-nce"));
     assert!(last < 0.8 * first, "{first} {last}");
-    // In chunks as in one.
+    // The same in chunks as in one piece.
     let (whole, chunked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     run(&recipe(both(), 3, 0), Windows { off_by: 0 }, whole.path()).unwrap();
     run(&recipe(both(), 3, 7), Windows { off_by: 0 }, chunked.path()).unwrap();
     for ((a, _), (b, _)) in history(whole.path()).0.into_iter().zip(history(chunked.path()).0) {
         assert!((a - b).abs() < 1e-3 * a, "{a} {b}");
     }
-    // Links that no loss reads, and items that are not there.
+    // Links that no loss reads, and items that do not exist.
     let refused = |loss, off_by| {
         let dir = tempfile::tempdir().unwrap();
         run(&recipe(loss, 3, 0), Windows { off_by }, dir.path()).unwrap_err().to_string()

@@ -1,5 +1,5 @@
-//! A step of other people's, built of public parts: an encoder learns by contrast, and to hide from a critic what the
-//! critic learns to tell (Ganin et al., *Domain-adversarial training of neural networks*, 2016). Two networks, two
+//! A custom step, built from public parts: an encoder learns by contrast, and learns to hide from a critic what the
+//! critic learns to predict (Ganin et al., *Domain-adversarial training of neural networks*, 2016). Two networks, two
 //! optimizers.
 
 mod synthetic;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use synthetic::Clouds;
 use tch::{Device, Kind, Tensor, nn};
 
-/// Tells from an embedding whether the first feature of its view is positive.
+/// Predicts from an embedding whether the first feature of its view is positive.
 struct Critic {
     store: nn::VarStore,
     hidden: nn::Linear,
@@ -47,7 +47,7 @@ impl Critic {
         named
     }
 
-    /// How badly it tells: ln 2 by chance.
+    /// Its loss: ln 2 by chance.
     fn loss(&self, embeddings: &Tensor, answers: &Tensor) -> Tensor {
         let logits = embeddings.apply(&self.hidden).relu().apply(&self.out).squeeze_dim(-1);
         logits.binary_cross_entropy_with_logits(answers, None::<Tensor>, None::<Tensor>, tch::Reduction::Mean)
@@ -61,10 +61,10 @@ struct Adversarial {
     /// Of the network, then of the critic.
     optimizers: [Optimizer; 2],
     gradients: [Gradients; 2],
-    /// How much the critic counts beside the contrast.
+    /// Weight of the critic relative to the contrast.
     weight: f64,
     group: Rc<ProcessGroup>,
-    /// Contrast and the critic's loss, of each batch since the last update.
+    /// Contrast and critic loss of each batch since the last update.
     losses: Vec<[f64; 2]>,
 }
 
@@ -201,7 +201,7 @@ fn trainer(weight: f64, dir: &Path) -> Result<Trainer, Error> {
     Trainer::with_step(&recipe, Box::new(step), source, &place, dir, &NoProgress)
 }
 
-/// Contrast and the critic's loss of each step.
+/// Contrast and critic loss of each step.
 #[derive(Default)]
 struct Seen(Mutex<Vec<[f64; 2]>>);
 
@@ -256,7 +256,7 @@ fn a_step_from_outside_is_resumed_to_the_same_bytes() {
         let mut own = found.iter().filter(|(name, _)| name.starts_with(beginning));
         assert!(own.any(|(_, tensor)| tensor.abs().max().double_value(&[]) > 0.0), "{beginning}");
     }
-    // The average of the encoder becomes the model.
+    // The average of the encoder weights becomes the model.
     let model = Model::load(&resumed.finish().unwrap().model, Device::Cpu).unwrap();
     assert_eq!(model.dim(), 16);
     let error = trainer(0.5, broken.path()).err().unwrap().to_string();

@@ -1,4 +1,5 @@
-//! Several processes train as one: this test binary starts itself again, once a process, and they talk over Gloo.
+//! Several processes train as one: this test binary starts itself again, once per process, and they communicate over
+//! Gloo.
 
 mod synthetic;
 
@@ -28,16 +29,16 @@ use invar_train::{
 use synthetic::Clouds;
 use tch::Device;
 
-/// Set where processes of one machine shall talk through sockets all the same.
+/// Set where processes of one machine should communicate through sockets anyway.
 const SOCKETS: &str = "INVAR_TEST_SOCKETS";
 const RUN_DIR: &str = "INVAR_TEST_RUN_DIR";
 const UNTIL: &str = "INVAR_TEST_UNTIL";
 const LOSS: &str = "INVAR_TEST_LOSS";
 
-/// Losses on the two cores, with a bank, with more than two views, two at once, and of single positions.
+/// Losses on the two cores: with a bank, with more than two views, two at once, and of single positions.
 const LOSSES: [&str; 6] = ["info-nce", "momentum", "multi-positive", "two", POSITIONS, TOWERS];
 const POSITIONS: &str = "single positions";
-/// InfoNCE between views of two kinds, with an encoder each.
+/// InfoNCE between views of two kinds, with one encoder for each.
 const TOWERS: &str = "towers";
 
 fn recipe(loss: &str) -> TrainingJob {
@@ -99,7 +100,7 @@ fn recipe(loss: &str) -> TrainingJob {
 }
 
 fn train(loss: &str, place: Place, dir: &Path, until: u64) -> Result<(), Error> {
-    // Some of the rows of one process are related to rows of another, or of a group with them.
+    // Some of the rows of one process are related to rows of another process, or are in a group with them.
     let (as_tokens, says, of_two_kinds) = (loss == POSITIONS, loss == "multi-positive", loss == TOWERS);
     let source = Clouds { in_twos: true, has_groups: true, says, as_tokens, of_two_kinds, ..Clouds::default() };
     let mut trainer = Trainer::new(&recipe(loss), Arc::new(source), place, dir, &NoProgress)?;
@@ -118,7 +119,7 @@ fn member() {
     train(&loss, place, Path::new(&dir), until.parse().unwrap()).unwrap();
 }
 
-/// Trains in `size` processes, which talk by `backend`, until step `until`.
+/// Trains in `size` processes, which communicate by `backend`, until step `until`.
 fn train_in(backend: Backend, size: usize, loss: &str, dir: &Path, until: u64) {
     if size == 1 {
         return train(loss, Device::Cpu.into(), dir, until).unwrap();
@@ -170,7 +171,7 @@ fn curve(dir: &Path) -> Vec<(String, f64)> {
 fn assert_alike(expected: &[(String, f64)], found: &[(String, f64)], what: &str) {
     assert_eq!(expected.len(), found.len(), "{what}");
     for (at, ((name, a), (_, b))) in expected.iter().zip(found).enumerate() {
-        // Of two that are as near, rounding says which is the nearest: a few hits of a thousand.
+        // Where two are equally near, rounding decides which is nearest: a few hits in a thousand.
         let bound = if name.ends_with("accuracy") { 5e-3 } else { 1e-5 * a.abs().max(1.0) };
         assert!((a - b).abs() <= bound, "{what}: figure {at}, {name}: {a} {b}");
     }

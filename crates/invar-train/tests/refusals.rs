@@ -1,4 +1,4 @@
-//! What LibTorch fails, and what panics, in the midst of training and embedding: an error, and a run that goes on.
+//! Failures of LibTorch and panics in the middle of training and embedding: an error, and a run that can continue.
 
 mod synthetic;
 
@@ -37,7 +37,7 @@ fn digest(dir: &Path) -> String {
     train(&recipe(), Arc::new(Clouds::default()), Device::Cpu, dir, &NoProgress).unwrap().model_sha256
 }
 
-/// A step that asks for more memory than any machine has in one of its batches.
+/// A step that asks for more memory than any machine has, in one of its batches.
 struct Greedy {
     step: ContrastiveStep,
     batch: u64,

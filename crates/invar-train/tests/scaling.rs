@@ -1,4 +1,4 @@
-//! Batches larger than memory, accumulated gradients, frozen layers, moving averages, other runs' weights.
+//! Batches larger than memory, accumulated gradients, frozen layers, moving averages, weights of other runs.
 
 mod synthetic;
 
@@ -67,7 +67,8 @@ fn a_batch_in_chunks_has_the_gradient_of_the_whole() {
 
 #[test]
 fn accumulated_batches_are_averaged() {
-    // The loss of a step of two batches is the mean of theirs: the first step's can be had from two runs of one batch.
+    // The loss of a step of two batches is the mean of theirs: for the first step it can be computed from two runs of
+    // one batch.
     let (dir, single) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     run(&recipe(TrainConfig { accumulate: 2, ..TrainConfig::default() }), dir.path()).unwrap();
     let still = TrainConfig { learning_rate: 0.0, min_learning_rate: 0.0, ..TrainConfig::default() };
@@ -133,7 +134,7 @@ fn a_moving_average_follows_and_is_what_embeds() {
         // The definition: decay, or (1 + step) / (10 + step) where that is less.
         let decay = decay.min((1 + step) as f64 / (10 + step) as f64);
         let start = before.take().unwrap_or_else(|| {
-            // Solved from the first step, because the initial weights are in no checkpoint.
+            // Solved using the first step, because no checkpoint holds the initial weights.
             (&tensors[&format!("ema.{name}")] - weights * (1.0 - decay)) / decay
         });
         let average = expected.take().map_or_else(|| start * decay, |e: Tensor| e * decay) + weights * (1.0 - decay);
@@ -165,7 +166,7 @@ fn training_starts_from_another_runs_encoder() {
         vec![EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 20, ..KmerMlpConfig::default() })];
     let error = run(&wide, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
     assert!(error.contains("[16") && error.contains("[20") && error.contains("train.warm_start"), "{error}");
-    // The model is part of what may not change under a run.
+    // The model is one of the things that must not change during a run.
     std::fs::write(Model::path_of(first.path()), b"changed").unwrap();
     assert!(run(&other, second.path()).is_err());
 }

@@ -9,19 +9,20 @@ pub const NUM_FEATURES: usize = 24;
 
 pub struct Clouds {
     pub num_samples: usize,
-    /// From this sample on, views hold values that are no number.
+    /// From this sample on, views contain values that are not numbers.
     pub poisoned_from: usize,
     /// Every view of every sample is the same.
     pub all_alike: bool,
-    /// The second view of samples 0 and 1, 2 and 3, ... is of the other of the two, as in pairs of two reads.
+    /// The second view of samples 0 and 1, 2 and 3, ... belongs to the other one of the two, as in pairs of two reads.
     pub in_twos: bool,
-    /// Half of the samples are one group, and there are others of eight.
+    /// Half of the samples are one group, and there are other groups of eight.
     pub has_groups: bool,
-    /// A third of the pairs says something of samples of other pairs, and a third two things.
+    /// A third of the pairs states one relation to samples of other pairs, and a third states two.
     pub says: bool,
-    /// Points are sequences of four tokens, of which a third is hidden, and the positions of the two views of a pair are linked.
+    /// Points are sequences of four tokens, a third of which is hidden, and the positions of the two views of a pair
+    /// are linked.
     pub as_tokens: bool,
-    /// The second view of a pair is such a sequence, without anything hidden: of another instrument.
+    /// The second view of a pair is such a sequence with nothing hidden: from another instrument.
     pub of_two_kinds: bool,
 }
 
@@ -104,7 +105,7 @@ impl PairSource for Clouds {
         let mut links = None;
         if self.as_tokens {
             views.iter_mut().for_each(|(_, view)| *view = tokens(view, index % 3));
-            // Pairs have different numbers of links, and of one kind that is to be ignored.
+            // Pairs have different numbers of links, and of one kind that should be ignored.
             let link = |at: usize| Link { anchor: at as u32, key: at as u32, weight: (at % 4) as f32 / 2.0 };
             links = Some((index % 5..NUM_FEATURES).step_by(2).map(link).collect());
         }

@@ -1,4 +1,4 @@
-//! Parts of a batch, one a thread, have the gradient of the whole: of every encoder that is taken through in parts.
+//! Parts of a batch, one per thread, give the gradient of the whole batch, for every encoder that works in parts.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ fn chunk(shape: &ViewShape, pairs: std::ops::Range<usize>) -> Views {
     Views { stacks, samples: SampleIds::of_pairs(2, &samples), links: vec![] }
 }
 
-/// What AdamW remembers of the gradient after a step: a fixed part of it.
+/// What AdamW remembers of the gradient after a step: a fixed fraction of it.
 fn gradients(encoder: &EncoderConfig, shape: &ViewShape, threads: usize) -> HashMap<String, Tensor> {
     let train = TrainConfig { threads, batch_size: PAIRS, grad_clip: 0.0, ..TrainConfig::default() };
     let loss = LossConfig::InfoNce(InfoNceConfig { projection: vec![16], ..InfoNceConfig::default() });

@@ -1,4 +1,4 @@
-//! Views of two instruments, each seen by an encoder of its own, in one space: reads and pictures.
+//! Views from two instruments, each seen by its own encoder, in one space: reads and pictures.
 
 use std::{f32::consts::TAU, path::Path, sync::Arc};
 
@@ -21,11 +21,11 @@ const SIDE: usize = 16;
 /// Of bases in reads, and of steps between stripes in pictures.
 const CLASSES: usize = 8;
 
-/// Specimens of which each was sequenced and photographed: a read tells by its share of A, a picture by the direction of
-/// its stripes, of which class the specimen is.
+/// Specimens each of which was sequenced and photographed: the class of a specimen shows in the share of A in a read,
+/// and in the direction of the stripes in a picture.
 struct Specimens;
 
-/// The specimens as one of the instruments sees them.
+/// The specimens as one of the two instruments sees them.
 struct Instrument(usize);
 
 fn class(index: usize) -> usize {
@@ -135,7 +135,7 @@ fn losses(dir: &Path) -> Vec<f64> {
     text.lines().filter_map(of_step).collect()
 }
 
-/// The embeddings of all samples by one of the towers.
+/// The embeddings of all samples from one of the towers.
 fn embedded(path: &Path, tower: usize) -> Vec<Vec<f32>> {
     let model = Model::load(path, Device::Cpu).unwrap().with_tower(tower).unwrap();
     assert_eq!(format!("{:?}", model.view_shape()), format!("{:?}", shapes()[tower]));
@@ -202,7 +202,7 @@ fn towers_that_do_not_fit_are_refused() {
     assert_eq!(dims, "encoder.dim must be that of tower 0, 8, in tower 1, got 16");
     let exchanged = refused(vec![of_pictures(), of_reads(16)], info_nce());
     assert!(exchanged.contains("resnet") && exchanged.contains("tokens"), "{exchanged}");
-    // Tokens are not the same in both.
+    // The tokens of the two are not the same.
     let profile = EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![8], dim: 16, ..KmerMlpConfig::default() });
     let masked = refused(both(), LossConfig::MaskedToken(MaskedTokenConfig::default()));
     assert!(masked.contains("loss masked-token needs"), "{masked}");

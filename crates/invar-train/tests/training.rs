@@ -71,7 +71,7 @@ fn metrics(dir: &Path) -> Vec<serde_json::Value> {
     text.lines().map(strip).collect()
 }
 
-/// Cancels after some steps and remembers what it saw.
+/// Cancels after a number of steps and remembers what it saw.
 #[derive(Default)]
 struct Watcher {
     stop_after: Option<u64>,
@@ -107,7 +107,7 @@ fn training_learns_what_makes_views_alike() {
     assert_eq!((summary.outcome, summary.steps, summary.resumed_from), (Outcome::Finished, 60, None));
     let losses = watcher.losses.lock().unwrap();
     assert_eq!(losses.len(), 60);
-    // 32 pairs: an encoder that knows nothing has ln 32 = 3.47.
+    // 32 pairs: an encoder that knows nothing has a loss of ln 32 = 3.47.
     assert!(losses[59] < 0.5 * losses[0], "{} -> {}", losses[0], losses[59]);
     assert!(summary.best_validation_loss.unwrap() < losses[0]);
 }
@@ -116,7 +116,7 @@ fn training_learns_what_makes_views_alike() {
 fn an_interrupted_run_ends_with_the_same_bytes_as_an_uninterrupted_one() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let summary = run(&recipe(), whole.path(), &NoProgress).unwrap();
-    // Two interruptions, one of them between two checkpoints, and other settings that may not matter.
+    // Two interruptions, one of them between two checkpoints, and changes of other settings that must not matter.
     let mut other = recipe();
     other.train.view_workers = 3;
     for (stop_after, from) in [(Some(17), None), (Some(20), Some(17)), (None, Some(37))] {
@@ -174,7 +174,7 @@ fn a_model_knows_what_of_it_is_embedded() {
         let length = both[32..].iter().map(|x| x * x).sum::<f32>().sqrt();
         assert!(both[32..].iter().zip(projected).all(|(a, b)| (a / length - b).abs() < 1e-5));
     }
-    // Training is the same whatever is embedded: only the header differs.
+    // Training is the same whichever features are embedded: only the header differs.
     let dir = tempfile::tempdir().unwrap();
     let plain = run(&recipe(), dir.path(), &NoProgress).unwrap();
     assert_ne!(plain.model_sha256, summary.model_sha256);
@@ -186,7 +186,7 @@ fn a_killed_run_goes_back_to_its_checkpoint_and_repeats() {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     run(&recipe(), whole.path(), &NoProgress).unwrap();
     run(&recipe(), killed.path(), &NoProgress).unwrap();
-    // As after kill -9 at step 47: no checkpoint behind 40, metrics already further, a torn line.
+    // As after kill -9 at step 47: no checkpoint after 40, metrics already further, a torn line.
     fs::remove_file(RunDir::new(killed.path()).checkpoint(60)).unwrap();
     fs::remove_file(killed.path().join("model.safetensors")).unwrap();
     let log = killed.path().join("metrics.jsonl");
@@ -252,7 +252,7 @@ fn a_loss_that_is_no_number_stops_before_the_weights_change() {
     let message = error.to_string();
     let Error::NonFinite { step, what: "loss", value, samples, checkpoint } = error else { panic!("{error}") };
     assert!(value.is_nan());
-    // The poisoned samples and no others are named, and the way back.
+    // Only poisoned samples are named, and the checkpoint to go back to.
     let poisoned = |name: &String| name.strip_prefix("cloud ").unwrap().parse::<usize>().unwrap() >= 490;
     assert!(!samples.is_empty() && samples.iter().all(poisoned), "{samples:?}");
     let expected = (step > 1).then(|| RunDir::new(dir.path()).checkpoint(step - 1));
@@ -337,7 +337,7 @@ fn embedding_is_the_same_at_any_number_of_workers_and_when_resumed() {
     assert_eq!(whole.len(), 500 * 16);
     assert_eq!(whole, collect(0..500, 3));
     assert_eq!(whole[128 * 16..], collect(128..500, 2));
-    // Also in the midst of a block.
+    // Also from the middle of a block.
     assert_eq!(whole[77 * 16..333 * 16], collect(77..333, 2));
     let norms = whole.chunks_exact(16).map(|row| row.iter().map(|x| x * x).sum::<f32>());
     assert!(norms.into_iter().all(|n| (n - 1.0).abs() < 1e-5));
@@ -362,7 +362,7 @@ fn the_quality_of_a_model_is_measured() {
     assert!((mean - report.gap_mean).abs() < 1e-12 && report.cosine_p1 < 1.0 - report.gap_mean, "{report:?}");
     // Two symmetries are all there are.
     assert_eq!(drawn, every);
-    // Embedding the moved samples is embedding the samples and then moving.
+    // Embedding the moved samples is the same as embedding the samples and moving them afterwards.
     let moved = Moved::new(&source, 3).unwrap();
     let mut embedded = vec![];
     let mut sink = |_: std::ops::Range<usize>, rows: &[f32]| {

@@ -1,4 +1,4 @@
-//! New samples into clusters that were found before. Embeddings are made up: what is tested is what becomes of them.
+//! New samples assigned to clusters found before. The embeddings are made up: what is tested is what is done with them.
 
 mod support;
 
@@ -10,12 +10,12 @@ use support::Bench;
 
 const DIM: usize = 8;
 
-/// `each` samples about each of these axes, numbered from `first`, as one model embeds them.
+/// `each` samples around each of these axes, numbered from `first`, as embedded by one model.
 fn embeddings(bench: &Bench, name: &str, model: &str, axes: &[usize], each: usize, first: usize) {
     let mut values = vec![];
     let n = axes.len() * each;
     for row in 0..n {
-        // Some noise of length 0.3 and less, the same for the same number.
+        // Some noise of length at most 0.3, the same for the same number.
         let noise = |dim: usize| (((first + row) * 7919 + dim * 104_729) % 1_000) as f32 / 5_000.0 - 0.1;
         let mut vector: Vec<f32> = (0..DIM).map(noise).collect();
         vector[axes[row % axes.len()]] += 1.0;
@@ -35,7 +35,8 @@ fn embeddings(bench: &Bench, name: &str, model: &str, axes: &[usize], each: usiz
     writer.finish(&Default::default()).unwrap();
 }
 
-/// A bench with `old.parquet` of three axes, in `clusters.parquet`, and `new.parquet` of two of these and of a fourth.
+/// A bench with `old.parquet` around three axes, its clusters in `clusters.parquet`, and `new.parquet` around two of
+/// these and a fourth.
 fn bench() -> Bench {
     let bench = Bench::new();
     embeddings(&bench, "old.parquet", "m1", &[0, 1, 2], 100, 0);
@@ -71,12 +72,12 @@ fn members_come_to_their_cluster_and_strangers_to_none() {
         let (least, most) = extent(of);
         assert!((least..=most).contains(&place));
     }
-    // The table of the clusters knows what sets them apart, and who stands for them.
+    // The table of the clusters states what distinguishes them, and their exemplars.
     let table = fs::read_to_string(bench.path("a.tsv")).unwrap();
     let line = table.lines().find(|line| line.starts_with(&format!("{}\t", of_axis(1)))).unwrap();
     assert!(line.contains("gc 10") && line.contains("\ts1"), "{table}");
     assert!(fs::read_to_string(bench.path("a.svg")).unwrap().contains("UMAP"));
-    // A gate that lets in as far as the farthest member, and one that lets in half.
+    // A gate that admits samples as far away as the farthest member, and one that admits half.
     let sizes = |gate: &str| {
         let args =
             ["cluster", "new.parquet", "--assign", "clusters.parquet", "--out", "b.parquet", "--force", "--gate", gate];

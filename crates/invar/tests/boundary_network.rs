@@ -1,4 +1,4 @@
-//! The boundary network that runs without LibTorch against LibTorch.
+//! The boundary network that runs without LibTorch, compared with LibTorch.
 #![cfg(feature = "torch")]
 
 use invar_micrographs::{
@@ -8,7 +8,7 @@ use invar_micrographs::{
 use invar_nn::{layers::Precision, unet::UNet};
 use tch::{Device, Kind, Tensor, nn};
 
-/// A network of the shipped size with random weights, and norms that have seen pictures.
+/// A network of the shipped size with random weights, and norms with running statistics of pictures.
 fn network() -> UNet {
     tch::manual_seed(20);
     let store = nn::VarStore::new(Device::Cpu);

@@ -40,7 +40,9 @@ fn run_does_every_stage_and_a_second_run_does_none() {
     assert_eq!(first["stages"]["embed"]["num_rows"], 120);
     assert!(first["stages"]["evaluate"]["kmeans"]["ari"].as_f64().is_some());
     assert!(first["stages"]["evaluate"]["symmetry_gap_max"].as_f64().unwrap() <= 1e-6);
-    // Measured on as many as take a quarter of the work of embedding 120: itself, its other strand, and two for a pair.
+    // Measured on as many samples as a quarter of the work of embedding 120 allows; each takes itself, its other
+    // strand, and two for a pair.
+    // a pair.
     assert_eq!(first["stages"]["evaluate"]["invariance_samples"], 7);
     assert!(first["stages"]["evaluate"]["alignment"].as_f64().unwrap() > 0.0);
     for file in [
@@ -56,7 +58,7 @@ fn run_does_every_stage_and_a_second_run_does_none() {
     ] {
         assert!(bench.path("out").join(file).exists(), "{file}");
     }
-    // Reads have bases, and depth by their overlaps; sums are of all.
+    // Reads have bases, and a depth from their overlaps; sums are over all.
     let groups = &first["stages"]["groups"];
     assert_eq!(groups["noun"], "reads");
     let members = groups["groups"].as_array().unwrap().iter().map(|group| group["members"].as_u64().unwrap());
@@ -82,7 +84,7 @@ fn run_does_every_stage_and_a_second_run_does_none() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_at_one_and_two_threads() {
-    // Of one file: a dataset knows its inputs by inode and times, too.
+    // From the same file: a dataset also identifies its inputs by inode and times.
     let bench = Bench::new();
     bench.write("reads.fastq", fastq(3, 40, 2500));
     let digests: Vec<_> = ["1", "2"]
@@ -146,7 +148,7 @@ fn none_one_and_two_reads_have_a_defined_outcome() {
             .concat(),
     );
     assert_eq!(two["stages"]["embed"]["num_rows"], 2);
-    // One read can be embedded by a model that was trained on others.
+    // A single read can be embedded by a model that was trained on others.
     bench.ok(&["embed", "--model", "r2/run", "--data", "d1", "--out", "e1"]);
     bench.ok(&["cluster", "e1", "--out", "c1.parquet"]);
     assert_eq!(bench.json(&["evaluate", "e1", "--json"])["num_rows"], 1);
@@ -295,7 +297,7 @@ fn moved_reads_are_found_by_their_own() {
     assert!(found["against"]["cosine_mean"].as_f64().unwrap() > 1.0 - 1e-6, "{found}");
     assert_eq!(found["against"]["recall_at_1"], 1.0);
     assert_eq!(bench.json(&["evaluate", "moved", "--json"])["moved"], true);
-    // What was moved does not continue what was not.
+    // Moved embeddings do not continue unmoved ones.
     bench.fails(2, &["embed", "--model", "run", "--data", "data", "--out", "emb", "--moved"]);
     let error = bench.fails(3, &["evaluate", "emb", "--against", "data"]);
     assert!(error.contains("data"), "{error}");
@@ -319,7 +321,7 @@ fn a_recipe_says_in_how_many_bits_embeddings_are_and_an_option_says_otherwise() 
 fn probes_tell_what_the_embedding_gives_away() {
     let bench = Bench::trained();
     let found = bench.json(&["evaluate", "emb", "--probe", "gc", "--probe", "source", "--json"]);
-    // The three genomes differ in composition, which the k-mer profile shows; there is but one source.
+    // The three genomes differ in composition, which the k-mer profile shows; there is only one source.
     let gc = &found["probes"]["gc"];
     assert_eq!((&gc["measure"], &gc["num_rows"]), (&"r2".into(), &60.into()), "{found}");
     assert!(found["probes"]["source"].is_null(), "{found}");

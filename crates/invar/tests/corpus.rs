@@ -1,6 +1,7 @@
-//! Every specimen of `test-data/{reads,micrographs}/index.toml` through the command line: a valid one gives the reads, or
-//! the pages, pixels and pixel sizes, that the index says; an invalid one ends with exit code 3, a message that names the file and
-//! the record, and nothing left behind. The kind of the error is asked of the library, which the command line only prints.
+//! Every specimen of `test-data/{reads,micrographs}/index.toml` through the command line: a valid one gives the reads,
+//! or the pages, pixels and pixel sizes, stated in the index; an invalid one ends with exit code 3, a message that
+//! names the file and the record, and nothing left behind. The kind of the error is taken from the library, because the
+//! command line only prints it.
 
 mod support;
 
@@ -153,7 +154,7 @@ struct ImageSpecimen {
     shape: Option<[u32; 3]>,
     r#type: Option<String>,
     sha256: Option<String>,
-    // What else is said of a file, invar-micrographs tests itself.
+    // invar-micrographs itself tests whatever else is stated about a file.
     #[allow(dead_code)]
     labels_sha256: Option<String>,
     #[allow(dead_code)]

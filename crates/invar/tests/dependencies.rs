@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What each crate of ours may depend on directly, among ours and tch.
+/// What each of our crates may depend on directly, among our crates and tch.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-dataset", &[]),
     ("invar-micrographs", &["invar-dataset"]),
@@ -50,7 +50,7 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-/// Those of the workspace: name and directory.
+/// Those in the workspace: name and directory.
 fn our_packages() -> Vec<(String, PathBuf)> {
     let ours = packages().into_iter().filter(|package| package["source"].is_null());
     let place = |package: &Value| Path::new(text(&package["manifest_path"])).parent().unwrap().to_path_buf();
@@ -108,7 +108,7 @@ fn domains_and_analysis_never_reach_libtorch() {
             assert!(!reaches(&edges, name, library), "{name} reaches {library}");
         }
     }
-    // The search can find a path where there is one.
+    // The search finds a path where there is one.
     assert!(reaches(&edges, "invar-train", "torch-sys"));
 }
 
@@ -132,7 +132,7 @@ fn anyhow_and_clap_stay_in_the_command_line() {
     }
 }
 
-/// What only the command line may do, Clippy refuses everywhere else; see the lints of the workspace.
+/// What only the command line may do is refused by Clippy everywhere else; see the lints of the workspace.
 #[test]
 fn only_the_command_line_allows_itself_to_talk_and_exit() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -160,7 +160,7 @@ fn the_trainer_names_no_domain() {
     let (_, trainer) = our_packages().into_iter().find(|(name, _)| name == "invar-train").unwrap();
     let mut num_lines = 0;
     for (path, text) in sources(&trainer) {
-        // Tests at the end of a file, or in one of their own, may.
+        // Tests at the end of a file, or in a separate one, may.
         let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         for line in code.lines().filter(|line| !is_test && !line.trim_start().starts_with("//")) {
@@ -173,7 +173,7 @@ fn the_trainer_names_no_domain() {
     assert!(num_lines > 2_000, "{num_lines} lines were looked at");
 }
 
-/// The source files of a package, without tests and benches of their own.
+/// The source files of a package, without separate tests and benches.
 fn sources(package: &Path) -> Vec<(PathBuf, String)> {
     rust_files(&package.join("src")).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
@@ -195,7 +195,7 @@ fn compiled(arguments: &[&str]) -> BTreeSet<String> {
     lines.lines().filter(|line| !line.contains("(/")).map(str::to_owned).collect()
 }
 
-/// Else `make demo` and `make test` would each compile polars.
+/// Otherwise `make demo` and `make test` would each compile polars.
 #[test]
 fn the_program_and_the_tests_share_their_dependencies() {
     let tests = compiled(&["--workspace"]);

@@ -1,5 +1,5 @@
-//! What commands do with what is there already: results of the same inputs, of others, of a command that failed, and files that
-//! Invar never wrote.
+//! What commands do with existing outputs: results of the same inputs, of others, of a command that failed, and files
+//! that Invar never wrote.
 #![cfg(all(feature = "torch", unix))]
 
 mod support;
@@ -17,7 +17,7 @@ use support::{Bench, TRAINED, fastq, tree_digest};
 
 const VALID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/reads/corpus/valid");
 
-/// What a command does that a user could have meant otherwise, told apart from what fails.
+/// A refusal, for a command that the user could have meant otherwise, as distinct from a failure.
 fn refused(bench: &Bench, args: &[&str]) -> String {
     let output = bench.command(args).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -25,7 +25,7 @@ fn refused(bench: &Bench, args: &[&str]) -> String {
     error
 }
 
-/// Images of 160 x 120 pixels, cells of 40 with dark walls, `number` of them. What is on them depends on `seed`, their size in
+/// `number` images of 160 x 120 pixels with cells of 40 and dark walls. Their content depends on `seed`, their size in
 /// bytes does not.
 fn images(bench: &Bench, directory: &str, number: u32, seed: u32) {
     const SIZE: [u32; 2] = [160, 120];
@@ -72,7 +72,7 @@ fn tree(bench: &Bench) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
 fn another_input_behind_the_same_path_is_not_taken_for_the_old_one() {
     let bench = Bench::new();
     bench.write("day1.fq", fastq(1, 20, 100));
-    // The same in size, another in content, and older than the dataset that is made of the first.
+    // Same size, different content, and older than the dataset made from the first.
     bench.write("day2.fq", fastq(1, 20, 100).replace('A', "C"));
     symlink(bench.path("day1.fq"), bench.path("s.fq")).unwrap();
     let args = ["ingest", "reads", "s.fq", "--out", "data"];
@@ -83,14 +83,14 @@ fn another_input_behind_the_same_path_is_not_taken_for_the_old_one() {
     symlink(bench.path("day2.fq"), bench.path("s.fq")).unwrap();
     let error = refused(&bench, &args);
     assert!(error.contains("data: holds another dataset: s.fq has changed since (use --force"), "{error}");
-    // A copy of the dataset knows as much, whenever it was made.
+    // A copy of the dataset knows as much as the original, whenever it was made.
     bench.ok(&["ingest", "reads", "day1.fq", "--out", "copied"]);
     fs::create_dir(bench.path("copy")).unwrap();
     for entry in fs::read_dir(bench.path("copied")).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, bench.path("copy").join(path.file_name().unwrap())).unwrap();
     }
-    // Touched, it is the same; with other bytes and the old time, it is not.
+    // Touched, it is still the same; with other bytes and the old time, it is not.
     let file = File::options().append(true).open(bench.path("day1.fq")).unwrap();
     let time = file.metadata().unwrap().modified().unwrap();
     file.set_modified(std::time::SystemTime::now()).unwrap();
@@ -124,7 +124,7 @@ fn another_directory_of_images_sheets_or_masks_is_seen() {
     fs::rename(bench.path("images"), bench.path("images.old")).unwrap();
     fs::rename(bench.path("next"), bench.path("images")).unwrap();
     assert!(refused(&bench, &args).contains("has changed since"));
-    // Without its tables it is done, but for them.
+    // Without its tables it is finished except for them.
     fs::rename(bench.path("images"), bench.path("next")).unwrap();
     fs::rename(bench.path("images.old"), bench.path("images")).unwrap();
     fs::remove_file(bench.path("data/grains.parquet")).unwrap();
@@ -147,7 +147,7 @@ fn a_replacement_that_fails_leaves_the_old_dataset() {
     bench.fails(3, &["ingest", "reads", "--force", "cut.fq", "--out", "reads"]);
     bench.fails(3, &["ingest", "micrographs", "--force", "bad", "--out", "grains"]);
     assert!(tree(&bench) == before);
-    // What succeeds replaces what Invar wrote, and nothing else.
+    // Success replaces what Invar wrote, and nothing else.
     bench.ok(&["ingest", "micrographs", "--force", "images", "--tiles", "40", "--out", "grains"]);
     assert_eq!(fs::read(bench.path("grains/notes.txt")).unwrap(), b"precious");
     assert!(!bench.path("grains/labels").exists() && !bench.path(".grains.partial").exists());
@@ -178,7 +178,7 @@ fn a_command_that_failed_does_not_block_the_corrected_one() {
     assert!(!bench.path("grains").exists());
 }
 
-/// Any BAM file of the specimens.
+/// Any of the BAM specimens.
 fn bam() -> String {
     let mut files: Vec<PathBuf> = fs::read_dir(VALID).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -227,14 +227,14 @@ fn name(text: &str) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// As it is told.
+/// As it appears in messages.
 fn told(text: &str) -> String {
     let (first, rest) = text.split_at(1);
     format!(r"{first}\xff{rest}")
 }
 
 impl Bytes {
-    /// A command whose arguments that begin with `=` are such names; what it printed.
+    /// Runs a command whose arguments that begin with `=` are such names; returns what it printed.
     fn run(&self, args: &[&str]) -> Output {
         let mut command = self.bench.command(&[]);
         for arg in args {
@@ -246,7 +246,7 @@ impl Bytes {
         command.output().unwrap()
     }
 
-    /// Its summary. What may be repeated is also asked for words.
+    /// Its summary. Commands that may be repeated are also run for their text output.
     fn json(&self, args: &[&str]) -> Value {
         let mut said = Vec::new();
         for words in [&["--json"][..], &[]] {
@@ -273,7 +273,7 @@ fn paths_of_reads_may_be_any_bytes() {
     let ingested = bytes.json(&["ingest", "reads", "=in.fq", "--out", "=data"]);
     assert_eq!(ingested["out"], told("data"));
     assert_eq!(bytes.json(&["ingest", "reads", "=in.fq", "--out", "=data"])["done_before"], true);
-    // A replacement of such a name.
+    // A replacement with such a name.
     bytes.json(&["ingest", "reads", "=in.fq", "--min-length", "2", "--out", "=data", "--force"]);
     assert_eq!(bytes.json(&["info", "=data"])["inputs"][0]["path"], told("in.fq"));
     let train = [&["train", "reads/quickstart", "--data", "=data", "--out", "=run"], TRAINED].concat();

@@ -12,7 +12,7 @@ use std::{
 
 use support::{Bench, TRAINED, fastq};
 
-/// Every command that says something on standard output, on a bench with [`Bench::trained`] and `c.parquet`.
+/// Every command that prints to standard output, on a bench with [`Bench::trained`] and `c.parquet`.
 const TALKING: &[&[&str]] = &[
     &["--help"],
     &["--version"],
@@ -72,13 +72,13 @@ fn a_reader_that_leaves_and_a_person_that_cannot_be_told_are_no_failures() {
         let output = bench.command(&args).stdout(pipe.try_clone().unwrap()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{format}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    // Words that nobody can hear: `k` above the number of samples warns.
+    // Messages that cannot be written: `k` above the number of samples warns.
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let args = ["cluster", "emb", "--out", "c.parquet", "--k", "100", "--force"];
     assert_eq!(bench.command(&args).stderr(full).output().unwrap().status.code(), Some(0));
 }
 
-/// A command under a limit of 4 kB a file, beyond which writing is refused: what a full disk is to a program.
+/// A command under a limit of 4 kB per file, beyond which writing is refused: to a program this is a full disk.
 fn limited(bench: &Bench, args: &[&str]) -> (Option<i32>, String) {
     let mut command = bench.command(args);
     let program = command.get_program().to_owned();
@@ -178,7 +178,7 @@ fn a_path_that_is_not_there_is_a_usage_error_of_every_command() {
         let error = bench.fails(2, args);
         assert!(error.contains("none"), "{args:?}: {error}");
     }
-    // What a directory should hold, and does not, is damage.
+    // A directory that lacks what it should hold is damaged.
     fs::create_dir(bench.path("empty")).unwrap();
     bench.fails(3, &["train", "reads/quickstart", "--data", "empty", "--out", "r"]);
 }
@@ -205,14 +205,14 @@ fn stages_that_were_done_before_are_told_in_words() {
     }
 }
 
-/// A command that waits for a pipe of this name: for somebody to open it, or to write into it. Also the end that is opened
-/// for writing, where `is_opened`.
+/// A command that waits for the pipe of this name: for someone to open it, or to write into it. Also the end opened for
+/// writing, where `is_opened`.
 fn waiting(bench: &Bench, args: &[&str], fifo: &str, is_opened: bool) -> (Child, Option<File>) {
     let path = bench.path(fifo);
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let child = bench.command(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     if is_opened {
-        // Opens when the command has opened its end.
+        // Opens once the command has opened its end.
         return (child, Some(OpenOptions::new().write(true).open(path).unwrap()));
     }
     // The command has taken over SIGTERM, the 15th signal.
@@ -249,7 +249,7 @@ fn one_signal_ends_commands_that_look_for_none() {
         let signal = ["TERM", "INT"][number % 2];
         let kill = format!("kill -{signal} {}", child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        // It has nothing to do but to end; were the signal lost, it would wait for ever.
+        // All it has to do is end; if the signal were lost, it would wait for ever.
         for _ in 0..6000 {
             if child.try_wait().unwrap().is_some() {
                 break;

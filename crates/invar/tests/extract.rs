@@ -1,4 +1,4 @@
-//! Samples by cluster, as they came. Clusters are made up: what is tested is what becomes of them.
+//! Samples by cluster, in their original form. The clusters are made up: what is tested is what is done with them.
 
 mod support;
 
@@ -18,7 +18,7 @@ use support::{Bench, fastq};
 
 const REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/reads/real");
 
-/// Clusters of the reads in `data`, by the number of the read.
+/// Clusters of the reads in `data`, given by the number of the read.
 fn cluster(bench: &Bench, data: &str, cluster: impl Fn(usize) -> i32) {
     let dataset = ReadDataset::open(&[bench.path(data)]).unwrap();
     let n = Reads::len(&dataset);
@@ -55,7 +55,7 @@ fn decompressed(path: &Path) -> String {
     text
 }
 
-/// The text of every file of a directory, by name, but for the list.
+/// The text of every file of a directory, by name, except for the list.
 fn files(directory: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let is_text = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "gz");
@@ -63,7 +63,7 @@ fn files(directory: &Path) -> BTreeMap<String, String> {
     entries.filter(is_text).map(|path| (name(&path), decompressed(&path))).collect()
 }
 
-/// The records of FASTQ in four lines.
+/// The records of FASTQ with four lines each.
 fn records(text: &str) -> Vec<String> {
     text.lines().collect::<Vec<_>>().chunks(4).map(|lines| lines.join("\n") + "\n").collect()
 }
@@ -92,7 +92,7 @@ fn real_reads_are_written_as_they_came() {
     }
     assert_eq!(json["num_reads"], came.len());
     assert_eq!(json["files"][2]["file"], "ungrouped.fastq.gz");
-    // One of them, and the same again at another number of threads.
+    // One of them, and the same again with another number of threads.
     let some = ["extract", "c.parquet", "--data", "data", "--out", "some", "--cluster", "-1", "1"];
     bench.ok(&[&some[..], &["--threads", "1"]].concat());
     assert_eq!(files(&bench.path("some")).len(), 2);
@@ -107,7 +107,7 @@ fn mates_stay_in_step_and_those_of_two_clusters_are_apart() {
     let inputs = [1, 2].map(|mate| format!("{REAL}/hiseq-pairs_{mate}.fastq.gz"));
     bench.ok(&["ingest", "reads", "--mates", &inputs[0], &inputs[1], "--out", "data"]);
     let came = inputs.map(|input| records(&decompressed(Path::new(&input))));
-    // Rows are R1, R2 in turns. Every fifth pair is of two clusters.
+    // Rows are R1 and R2 alternately. Every fifth pair is split between two clusters.
     cluster(&bench, "data", |read| {
         let (pair, mate) = (read / 2, read % 2);
         if pair % 5 == 0 { mate as i32 } else { (pair % 2) as i32 }
@@ -193,7 +193,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     bench.ok(&["ingest", "reads", "other.fastq", "--out", "other"]);
     let error = bench.fails(3, &["extract", "c.parquet", "--data", "other", "--out", "groups"]);
     assert!(error.contains("is no read of the data: they are of other files"), "{error}");
-    // Inputs that are others, and gone.
+    // Inputs that have changed, and inputs that are gone.
     let text = fs::read_to_string(bench.path("reads.fastq")).unwrap();
     bench.write("reads.fastq", text.replacen('5', "6", 1));
     let error = bench.fails(3, &extract);
@@ -202,7 +202,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let error = bench.fails(3, &extract);
     assert!(error.contains("reads.fastq: input of data: expected the file to be there still, found none"), "{error}");
     assert!(!bench.path("groups").exists());
-    // A copy of the same bytes is as good.
+    // A copy with the same bytes is just as good.
     bench.write("reads.fastq", &text);
     bench.ok(&extract);
     // Grains have no reads.
@@ -265,7 +265,7 @@ fn grains_are_cut_out_with_the_labels_of_their_table() {
             assert_eq!(is_own, grain.mask().contains(row, column), "{row} {column}");
         }
     }
-    // Replaced when asked, and nothing else is.
+    // Replaced on request, and nothing else is.
     fs::write(bench.path("cut/mine.txt"), "mine").unwrap();
     let error = bench.fails(2, &extract);
     assert!(error.contains("exists already (--force replaces it)"), "{error}");

@@ -1,4 +1,4 @@
-//! Samples of one name are told apart: names repeat, keys do not.
+//! Samples of the same name are distinguished: names repeat, keys do not.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -10,7 +10,7 @@ use invar_embeddings::{ClusterTable, EmbeddingWriter, Embeddings, Provenance};
 use invar_micrographs::GrainDataset;
 use support::{Bench, TRAINED, fastq};
 
-/// A genome's worth of random bases.
+/// A genome of random bases.
 fn bases(len: usize, mut random: u64) -> String {
     let mut next = || {
         random ^= random << 13;
@@ -21,7 +21,7 @@ fn bases(len: usize, mut random: u64) -> String {
     (0..len).map(|_| next()).collect()
 }
 
-/// Four contigs, named `contig_1` and following.
+/// Four contigs, named `contig_1` to `contig_4`.
 fn contigs(seed: u64) -> String {
     (1..=4).map(|number| format!(">contig_{number}\n{}\n", bases(2_500, seed + 100 * number))).collect()
 }
@@ -45,22 +45,22 @@ fn clusters_of_mates_are_joined_by_key_row_for_row() {
     assert_eq!(query("SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (key)"), "n\n800\n");
     let sql = "SELECT COUNT(*) AS n FROM embeddings e JOIN clusters c ON e.key = c.key WHERE e.id = c.id";
     assert_eq!(query(sql), "n\n800\n");
-    // Mates have one name: by it, every row is there twice.
+    // Mates have the same name: by name, every row occurs twice.
     assert_eq!(query("SELECT COUNT(*) AS n FROM embeddings JOIN clusters USING (id)"), "n\n1600\n");
     let embeddings = Embeddings::read(&bench.path("pe/embeddings")).unwrap();
     let keys = embeddings.keys.clone().unwrap();
     assert!(keys.iter().all(|key| (0..1 << 53).contains(key)));
     assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 800);
-    // The first 13 digits of the checksum, and then one after the other.
+    // The first 13 digits of the checksum, then counting up.
     let found = bench.json(&["info", "pe/data", "--json"]);
     let number =
         |input: usize| i64::from_str_radix(&found["inputs"][input]["sha256"].as_str().unwrap()[..13], 16).unwrap();
     assert_eq!(keys[..4], [number(0), number(1), number(0) + 1, number(1) + 1]);
     assert_eq!(ClusterTable::read(&bench.path("pe/clusters.parquet")).unwrap().keys.unwrap(), keys);
-    // The query of the help.
+    // The query given in the help.
     let help = bench.ok(&["query", "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("JOIN clusters USING (key)") && !help.contains("USING (id)"), "{help}");
-    // Mates share a label, whatever the file.
+    // Mates share a label, in whichever file they are.
     let labels = (0..400).map(|i| format!("f{i}\t{}\n", i % 2)).collect::<String>();
     bench.write("truth.tsv", format!("id\tparity\n{labels}"));
     let scored = bench.json(&["evaluate", "pe/embeddings", "--labels", "truth.tsv", "--no-probe", "--json"]);
@@ -136,7 +136,7 @@ fn embeddings_of_an_older_version_still_open_and_say_what_they_lack() {
     assert!(error.contains("keys.tsv: it names samples by `key`"), "{error}");
 }
 
-/// A picture of 64 x 64 with four squares, brighter the larger `shade`.
+/// A picture of 64 x 64 with four squares, the brighter the larger `shade`.
 fn squares(shade: u8) -> Vec<u8> {
     let is_square = |at: usize| (at % 64 / 8) % 4 == 1 && (at / 64 / 8) % 4 == 1;
     let pixels: Vec<u8> = (0..64 * 64).map(|at| if is_square(at) { 150 + shade } else { 10 }).collect();
@@ -181,7 +181,7 @@ fn images_of_one_name_in_two_datasets_are_told_apart() {
     assert_eq!(count(sql, "data-b/grains.parquet"), format!("n\n{num_grains}\n"));
     let both = ["paint", "c.parquet", "--data", "data-a", "--data", "data-b", "--out", "painted"];
     assert_eq!(bench.json(&[&both[..], &["--json"]].concat())["num_images"], 2);
-    // The two images are of two clusters, each of one.
+    // Each of the two images is a cluster of its own.
     let shown = |name: &str| image::open(bench.path("painted").join(name)).unwrap().to_rgb8();
     assert!(shown("im.png") != shown("im-2.png"));
     // In the other order the grains are the same.

@@ -1,4 +1,4 @@
-//! What does not fit into memory, and what would: by the commands.
+//! What does not fit into memory, and what would, run as commands.
 #![cfg(feature = "torch")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! The table "How a newcomer adds ..." of ARCHITECTURE.md is whole: what there is now is named in the files that it lists and in
-//! no others.
+//! The table "How a newcomer adds ..." of ARCHITECTURE.md is complete: everything that exists now is named in the files
+//! that it lists and in no others.
 
 use std::{
     collections::BTreeSet,
@@ -11,8 +11,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The files that a row of the table names, whether new or edited. `crates/invar-cli/src/` before a list of names in backquotes
-/// counts for those that follow without a directory of the root.
+/// The files that a row of the table names, whether new or edited. `crates/invar-cli/src/` before a list of names in
+/// backquotes applies to the following ones that do not start with a directory of the root.
 fn listed(row: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let line = text.lines().find(|line| line.starts_with(&format!("| {row} |"))).expect("a row of the table");
@@ -56,7 +56,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// Whether `word` is in a line of `text` that is no comment and of no module of tests, not as a part of a longer word.
+/// Whether `word` occurs in `text` outside comments and test modules, and not as part of a longer word.
 fn names(text: &str, word: &str) -> bool {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
@@ -67,7 +67,7 @@ fn names(text: &str, word: &str) -> bool {
     })
 }
 
-/// The files in which a word of `words` stands, but for those that begin like one of `home`.
+/// The files in which one of `words` occurs, except those whose path starts with one of `home`.
 fn users(sources: &[(String, String)], words: &[&str], home: &[&str]) -> BTreeSet<String> {
     let is_user = |(name, text): &&(String, String)| {
         !home.iter().any(|home| name.starts_with(home)) && words.iter().any(|word| names(text, word))
@@ -88,7 +88,7 @@ fn a_domain_is_named_where_the_table_says() {
         };
         let unlisted: Vec<_> = users.iter().filter(|file| !is_listed(file)).collect();
         assert!(unlisted.is_empty(), "{domain} is also named in {unlisted:?}");
-        // Both manifests and the source of the recipes, at the least: the search finds what is there.
+        // At least both manifests and the source of the recipes: the search works.
         for file in ["crates/invar-cli/Cargo.toml", "crates/invar/Cargo.toml", "crates/invar/src/learn/source.rs"] {
             assert!(users.contains(file), "{domain} is not named in {file}");
         }
@@ -99,7 +99,7 @@ fn a_domain_is_named_where_the_table_says() {
     assert!(reads.is_subset(&expected), "{reads:?}");
 }
 
-/// The types `...Config` that are declared in the files of `directory`, each with its file.
+/// The types `...Config` declared in the files of `directory`, each with its file.
 fn configs(sources: &[(String, String)], directory: &str) -> Vec<(String, String)> {
     let declared = |(name, text): &(String, String)| {
         let names = text.split("pub struct ").skip(1).filter_map(|rest| rest.split([' ', '<', '(']).next());
@@ -123,7 +123,7 @@ fn a_loss_and_an_encoder_are_named_in_one_file_each() {
         for (config, file) in configs {
             // Its own file, and the folder of the same name with its parts and tests.
             let home = file.strip_suffix(".rs").unwrap();
-            // Of another library, which has a type of this name: `tch::nn::ConvConfig`.
+            // From another library, which has a type of this name: `tch::nn::ConvConfig`.
             let elsewhere = sources.iter().filter(|(_, text)| !names(text, &format!("nn::{config}"))).cloned();
             let users = users(&elsewhere.collect::<Vec<_>>(), &[&config], &[home]);
             assert!(users.is_subset(&expected), "{config} is also named in {users:?}");

@@ -1,6 +1,6 @@
 //! The notebooks: kept without outputs, and they run to the end on a result, with all their pictures.
 //!
-//! To run them takes Python with what notebooks/requirements.txt names: `make test` installs that and runs this.
+//! Running them takes Python with the packages in notebooks/requirements.txt: `make test` installs these and runs this.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -44,11 +44,11 @@ fn execute(bench: &Bench, notebook: &str, variable: &str, result: &Path) -> Outp
     let mut command = Command::new(python);
     command.args(["-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir"]).arg(bench.path("."));
     command.args(["--output", "executed"]).arg(root().join("notebooks").join(notebook));
-    // Whatever Jupyter and matplotlib keep of their own goes where the test does.
+    // Whatever Jupyter and matplotlib store for themselves goes to the directory of the test.
     command.env("HOME", bench.path("home")).env_remove("JUPYTER_PATH").env(variable, result).output().unwrap()
 }
 
-/// Runs a notebook that must end well, with a picture of each plot and no warnings.
+/// Runs a notebook that must succeed, with a picture for each plot and no warnings.
 fn executes(bench: &Bench, notebook: &str, variable: &str, num_plots: usize) {
     let output = execute(bench, notebook, variable, &bench.path("result"));
     assert!(output.status.success(), "{notebook}: {}", String::from_utf8_lossy(&output.stderr));

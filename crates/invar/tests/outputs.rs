@@ -1,4 +1,4 @@
-//! What becomes of an output that is there, and of what somebody else put beside it.
+//! What happens to an existing output, and to files that someone else put next to it.
 #![cfg(all(feature = "torch", unix))]
 
 mod support;
@@ -36,7 +36,7 @@ fn a_forced_training_replaces_what_a_training_wrote_and_nothing_else() {
     let bench = Bench::trained();
     let theirs = ["run/notes.txt", "run/checkpoints/epoch-3.pt", "run/tensorboard/events.out.tfevents.1.host"];
     theirs.iter().for_each(|file| bench.write(file, "mine"));
-    // Of the old run only: four steps, then two.
+    // Only from the old run: four steps, then two.
     bench.write("run/checkpoints/step-00000003.safetensors", "old");
     let output = trained(&bench, &["--set", "train.steps=2", "--force"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -49,7 +49,7 @@ fn a_forced_training_replaces_what_a_training_wrote_and_nothing_else() {
         .collect();
     assert_eq!(checkpoints, ["step-00000002.safetensors"]);
     assert!(!bench.path("run/.invar-next").exists());
-    // The new run is one like any other.
+    // The new run is like any other.
     let again = bench.json(&[TRAIN, TRAINED, &["--set", "train.steps=2", "--json"]].concat());
     assert_eq!(again["done_before"], true);
 }
@@ -94,7 +94,7 @@ fn a_training_that_refuses_leaves_nothing_in_the_way_of_the_corrected_one() {
     bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
     bench.fails(3, &[&["train", "reads/quickstart", "--data", "one", "--out", "run"], TRAINED].concat());
     assert!(!bench.path("run").exists());
-    // A setting that only the trainer can refuse, and one that its own check does.
+    // A setting that only the trainer can refuse, and one that its own check refuses.
     for wrong in ["encoder.dropout=2.0", "train.steps=0"] {
         let error = bench.fails(2, &[TRAIN, TRAINED, &["--set", wrong]].concat());
         assert!(error.contains(wrong.split(['.', '=']).nth(1).unwrap()), "{error}");
@@ -115,7 +115,7 @@ fn a_run_that_was_made_otherwise_is_refused_by_key_and_both_values() {
         error.contains("step-00000004.safetensors was made with train.seed = ") && error.contains("has 5"),
         "{error}"
     );
-    // What changes no weights may change.
+    // Settings that do not affect the weights may change.
     let output = trained(&bench, &["--set", "train.log_every=3", "--set", "train.view_workers=1"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -146,7 +146,7 @@ fn forced_embeddings_replace_the_old_ones_when_they_are_whole() {
     let bench = Bench::trained();
     bench.write("emb/notes.txt", "mine");
     let before = tree_digest(&bench.path("emb"));
-    // A shard that is not what its manifest says.
+    // A shard that does not match its manifest.
     let shard = fs::read_dir(bench.path("data"))
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -166,7 +166,7 @@ fn forced_embeddings_replace_the_old_ones_when_they_are_whole() {
     assert_eq!(bench.json(&["evaluate", "emb", "--json"])["moved"], true);
     assert_eq!(fs::read_to_string(bench.path("emb/notes.txt")).unwrap(), "mine");
     assert!(!bench.path("emb/.invar-next").exists());
-    // In one file likewise.
+    // The same in a single file.
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb.parquet"]);
     bench.fails(2, &["embed", "--model", "run", "--data", "data", "--out", "emb.parquet", "--moved"]);
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb.parquet", "--moved", "--force"]);
@@ -225,7 +225,7 @@ fn an_output_is_no_input_and_its_directory_is_there() {
     ] {
         assert!(bench.fails(2, args).contains("there is no directory nowhere"));
     }
-    // Nor is a picture of somebody's replaced unasked.
+    // Nor is someone else's picture replaced without being asked.
     bench.write("c.svg", "mine");
     let args = ["cluster", "e.parquet", "--out", "c.parquet", "--plot", "c.svg"];
     assert!(bench.fails(2, &args).contains("c.svg: exists already"));
@@ -280,7 +280,7 @@ fn a_table_of_somebody_else_beside_the_clusters_is_not_replaced_even_on_force() 
     assert!(!bench.path("c.parquet").exists());
     bench.ok(&[&cluster[..], &["--groups", "groups.tsv"]].concat());
     assert_eq!(fs::read_to_string(bench.path("c.tsv")).unwrap(), "id\tspecies\n");
-    // Its own is, and of both or none.
+    // Its own tables are replaced, either both or none.
     fs::remove_file(bench.path("c.tsv")).unwrap();
     bench.ok(&cluster);
     bench.ok(&cluster);

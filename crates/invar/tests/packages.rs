@@ -1,5 +1,5 @@
-//! What other homes are made of: completions and manual pages, and the recipes of containers and packages, which name versions that
-//! are decided elsewhere.
+//! Other ways to install Invar: completions and manual pages, and the recipes of containers and packages, which name
+//! versions that are set elsewhere.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -47,7 +47,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     rest.split_once(after).expect(after).0.trim()
 }
 
-/// The value of an argument of a build.
+/// The value of a build argument.
 fn setting<'a>(text: &'a str, name: &str) -> &'a str {
     let lines = text.lines().map(|line| line.trim().trim_start_matches("ARG "));
     lines.filter_map(|line| line.strip_prefix(name)).next().expect(name)
@@ -74,7 +74,7 @@ fn shells_complete_commands_and_options() {
         for command in COMMANDS {
             assert!(script.contains(command), "{shell}: {command}");
         }
-        // Of both programs, and of a command of a command.
+        // For both programs, and for a command within a command.
         for option in ["label-column", "peer-timeout", "min-length"] {
             assert!(script.contains(option), "{shell}: {option}");
         }
@@ -122,7 +122,7 @@ fn recipes_name_the_versions_that_the_build_takes() {
     for text in [&docker, &apptainer] {
         assert_eq!(setting(text, "TORCH_VERSION="), torch);
         assert_eq!(between(text, "rust:", "-slim"), rust);
-        // Both are on the same systems, and built as on any other machine.
+        // Both run on the same system, and are built as on any other machine.
         assert!(text.contains("debian:12-slim") && text.contains("LIBTORCH=/opt/libtorch/torch make build"), "{text}");
         assert_eq!(setting(text, "TORCH_INDEX="), "https://download.pytorch.org/whl/cpu");
     }

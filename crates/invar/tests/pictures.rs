@@ -1,4 +1,4 @@
-//! Pictures of clusters and what is measured on grains, without LibTorch: embeddings are made up from intensities.
+//! Pictures of clusters and measurements of grains, without LibTorch: embeddings are made up from intensities.
 
 mod support;
 
@@ -11,8 +11,8 @@ use support::Bench;
 
 const POLYCRYSTALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/micrographs/polycrystals");
 
-/// Writes embeddings of the grains in `data`: standardised intensities, size and shape, scaled to unit length. Also an
-/// embedding `moved`, whose rows are a little off, in reverse order.
+/// Writes embeddings of the grains in `data`: standardised intensities, size and shape, scaled to unit length. Also
+/// embeddings `moved`, whose rows are slightly off and in reverse order.
 fn embed(bench: &Bench, data: &str) {
     let dataset = GrainDataset::open(&[bench.path(data)]).unwrap();
     let features = |r: &Region| {
@@ -64,13 +64,13 @@ fn a_gallery_shows_every_cluster() {
     assert_eq!((&found["num_clusters"], &found["num_shown"]), (&4.into(), &4.into()));
     let picture = image::open(bench.path("g.png")).unwrap().to_rgb8();
     assert_eq!(found["width_px"], picture.width());
-    // Four rows: 12 + 16 above, 48 + 8 + 12 a row, 12 below.
+    // Four rows: 12 + 16 above, 48 + 8 + 12 per row, 12 below.
     assert_eq!(picture.height(), 28 + 4 * 68 + 12);
     // The colour beside each name is that of the cluster: orange, sky blue, green, yellow (Okabe and Ito).
     let beside: Vec<[u8; 3]> = (0..4).map(|row| picture.get_pixel(14, 28 + row * 68).0).collect();
     let mut expected = vec![[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66]];
     assert_eq!(beside, expected);
-    // And the outlines of the grains in the row are of it too.
+    // And so are the outlines of the grains in the row.
     for (row, colour) in (0..).zip(expected.drain(..)) {
         let y = 28 + row * 68;
         let outline = (y..y + 48).flat_map(|y| (148..picture.width()).map(move |x| (x, y)));
@@ -93,7 +93,7 @@ fn clusters_are_painted_on_every_image_and_written_as_labels() {
         let map = read_label_map(bench.path("painted").join(format!("{}.tif", stored.name)), 1).unwrap();
         let (width, height) = (stored.pixels().width, stored.pixels().height);
         assert_eq!((map.width, map.height), (width, height));
-        // Pixel by pixel what the mask of a grain and its row in the table say.
+        // Pixel by pixel what the mask of a grain and its row in the table state.
         let mut expected = vec![0u32; width * height];
         for at in dataset.grains_of(number) {
             let grain = dataset.grain(at);
@@ -152,7 +152,7 @@ fn pictures_that_the_disk_does_not_take_are_named_and_leave_nothing() {
         (&["gallery", "c.parquet", "--data", "data", "--out", "g.png"][..], "g.png"),
         (&["paint", "c.parquet", "--data", "data", "--out", "painted"], "painted"),
     ] {
-        // More than 4 kB in a file are refused.
+        // Files of more than 4 kB are refused.
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_invar")]).args(args);
         let output = command.current_dir(bench.path(".")).output().unwrap();
@@ -174,7 +174,7 @@ fn tiles_are_painted_as_blocks() {
     bench.ok(&["paint", "c.parquet", "--data", "data", "--out", "painted"]);
     let dataset = GrainDataset::open(&[bench.path("data")]).unwrap();
     let map = read_label_map(bench.path("painted").join(format!("{}.tif", dataset.image(0).name)), 1).unwrap();
-    // Between the middles of overlapping tiles every pixel is of one.
+    // Between the centres of overlapping tiles every pixel belongs to one of them.
     assert!(map.labels.iter().all(|&label| label == 1 || label == 2));
 }
 
@@ -198,7 +198,7 @@ fn evaluate_probes_the_image_and_compares_by_name() {
     let probe = &found["probes"]["image"];
     assert_eq!((&probe["measure"], &probe["num_classes"]), (&"accuracy".into(), &6.into()), "{found}");
     assert!(probe["chance"].as_f64().unwrap() >= 1.0 / 6.0, "{probe}");
-    // All have one pixel size.
+    // All have the same pixel size.
     assert!(found["probes"]["pixel_size_nm"].is_null(), "{found}");
     // Rows of `moved` are in another order, and hardly moved.
     assert!(found["against"]["retrieval"].as_f64().unwrap() > 0.9, "{found}");

@@ -1,4 +1,4 @@
-//! `invar` and `invar-learn`: who has LibTorch, and what happens where one of them is missing.
+//! `invar` and `invar-learn`: which of them links LibTorch, and what happens where one of them is missing.
 #![cfg(all(feature = "torch", target_os = "linux"))]
 
 mod support;
@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 
 use support::{Bench, fastq};
 
-/// The shared libraries that a program is loaded with, as ld.so lists them.
+/// The shared libraries loaded with a program, as listed by ld.so.
 fn libraries(program: &str) -> String {
     let output = Command::new(program).env("LD_TRACE_LOADED_OBJECTS", "1").output().unwrap();
     String::from_utf8(output.stdout).unwrap()

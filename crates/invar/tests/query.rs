@@ -1,4 +1,4 @@
-//! `invar query`: tables, forms of the answer, and queries that are too large.
+//! `invar query`: tables, formats of the answer, and queries that are too large.
 
 mod support;
 
@@ -8,7 +8,7 @@ use invar_dataset::{Column, ColumnData};
 use invar_embeddings::{EmbeddingWriter, Embeddings, Provenance, column};
 use support::Bench;
 
-/// Embeddings of the model "m" of so many rows, in directory `emb`.
+/// Embeddings of the model "m" with this many rows, in directory `emb`.
 fn with_rows(num_rows: usize) -> Bench {
     let bench = Bench::new();
     write(&bench, "emb", num_rows);
@@ -93,7 +93,7 @@ fn the_ending_of_the_output_says_how_it_is_written() {
     bench.ok(&["query", "emb", sql, "--out", "q.xls", "--format", "csv"]);
 }
 
-/// Pairs of all rows: 400 million and more, of 16 bytes and more each, and of their names.
+/// Pairs of all rows: at least 400 million, of at least 16 bytes each, plus their names.
 const TOO_MANY: &str = "SELECT a.id, b.id AS other, a.key + b.key AS sum FROM self a CROSS JOIN self b";
 
 #[cfg(target_os = "linux")]
@@ -135,7 +135,7 @@ fn a_query_at_work_is_interrupted_at_once() {
     let bench = with_rows(30_000);
     let mut command = bench.command(&["query", "emb", TOO_MANY, "--out", "q.csv"]);
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    // It is at work when it has filled memory.
+    // Once it has filled memory it is at work.
     let at_work = || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let filled = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));

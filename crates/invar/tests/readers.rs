@@ -1,5 +1,5 @@
-//! What other programs make of a result: pyarrow, polars, pandas and DuckDB open it, and the examples of the README and of
-//! docs/schema.md run.
+//! What other programs read from a result: pyarrow, polars, pandas and DuckDB open it, and the examples of the README
+//! and of docs/schema.md run.
 //!
 //! Needs Python with these packages: `make test` installs them and runs this.
 #![cfg(feature = "torch")]
@@ -10,7 +10,7 @@ use std::{path::Path, process::Command};
 
 use support::{Bench, fastq};
 
-/// A little training; the network is as wide as the examples say.
+/// A short training; the network is as wide as in the examples.
 const TRAINED: [&str; 6] = ["--set", "train.steps=4", "--set", "train.batch_size=16", "--set", "encoder.hidden=[32]"];
 
 #[test]
@@ -36,7 +36,7 @@ fn other_programs_open_a_result_and_the_examples_of_the_docs_run() {
     {
         assert!(said.contains(line), "{said}");
     }
-    // Of the README and of the schema: SQL, Python, and commands.
+    // From the README and the schema: SQL, Python, and commands.
     for line in ["README.md: 1 sql, 1 python, 3 invar query", "schema.md: 1 sql, 2 python, 1 invar query"] {
         assert!(said.contains(line), "{said}");
     }

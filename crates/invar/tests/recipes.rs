@@ -1,5 +1,5 @@
-//! Every built-in recipe on real or realistic input: the one that says what it should come to in full, the others for a
-//! few steps, so that none is shipped that its own kind of data refuses.
+//! Every built-in recipe on real or realistic input: those that state expected figures in full, the others for a few
+//! steps, so that none is shipped that refuses its own kind of data.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -36,7 +36,8 @@ fn the_quickstart_comes_to_what_it_says() {
     assert!(figure(&found["symmetry_gap_max"]) <= 1e-6, "{found}");
 }
 
-/// Steps and figures of a whole training of images take minutes unoptimised; what is tested here is the way there.
+/// Steps and figures of a whole training of images take minutes unoptimised; what is tested here is everything around
+/// it.
 #[test]
 fn recipes_of_micrographs_run_to_their_pictures() {
     let images = text(&project("test-data/micrographs/polycrystals/images/polycrystal-1.tif"));
@@ -85,7 +86,7 @@ fn the_other_recipes_run_on_their_kind_of_reads() {
         let stages = bench.json(&args)["stages"].clone();
         let embedded = stages["embed"]["num_rows"].as_u64().unwrap();
         assert_eq!(stages["ingest"]["num_rows"].as_u64(), Some(embedded), "{recipe}");
-        // Long reads below the recipe's least length are dropped; of the others every read is kept.
+        // Long reads below the recipe's minimum length are dropped; every other read is kept.
         assert!(if num_reads == 0 { embedded > 10 } else { embedded == num_reads }, "{recipe}: {embedded}");
     }
 }
@@ -101,12 +102,12 @@ fn images_without_grains_and_a_single_one_have_their_error() {
         let image = text(&project("test-data/micrographs/corpus").join(image));
         let error = bench.fails(3, &["run", recipe, "--input", &image, "--out", "out", "-q"]);
         assert!(error.contains(message), "{recipe}: {error}");
-        // What came before the error is whole.
+        // What was finished before the error is whole.
         assert!(bench.ok(&["info", "out/data", "--verify"]).contains("1 shard,"), "{recipe}");
     }
 }
 
-/// What is hidden of reads is learned beside the contrast, and what cannot be is said.
+/// Hidden bases of reads are learned together with the contrast, and what cannot be learned is reported.
 #[test]
 fn several_losses_train_from_one_recipe() {
     let bench = Bench::new();
@@ -157,7 +158,7 @@ log_every = 1
         assert!(first[name].is_number(), "{name}: {first}");
     }
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
-    // The resolved recipe says both, and is the same again.
+    // The resolved recipe contains both, and resolves to itself.
     bench.ok(&["train", "run/recipe.toml", "--data", "data", "--out", "run"]);
     for (from, to, reason) in [
         (

@@ -1,4 +1,4 @@
-//! `invar report`: a result as one page. What a browser makes of it is asked of Chromium, by report.py.
+//! `invar report`: a result as one page. report.py checks in Chromium what a browser makes of it.
 
 mod support;
 
@@ -83,7 +83,7 @@ fn grains(bench: &Bench) {
     bench.ok(&["cluster", "grains/embeddings", "--out", "grains/clusters.parquet", "--k", "4"]);
 }
 
-/// What the page says of itself, beside its columns.
+/// What the page states about itself, apart from its columns.
 fn header(page: &str) -> Value {
     let begin = "<script type=\"application/json\" id=\"contents\">";
     let from = page.find(begin).unwrap() + begin.len();
@@ -96,7 +96,7 @@ fn report(bench: &Bench, args: &[&str]) -> Value {
     header(&fs::read_to_string(bench.path("page.html")).unwrap())
 }
 
-/// The sentences of the section `heading`, in one text.
+/// The sentences of the section `heading`, as one text.
 fn section(header: &Value, heading: &str) -> String {
     let sections = header["contents"]["sections"].as_array().unwrap();
     let section = sections.iter().find(|section| section["heading"] == heading);
@@ -143,7 +143,7 @@ fn what_is_there_is_shown_and_what_is_not_is_said() {
     assert!(training.contains("of 200 held-out samples 50 %") && training.contains("Warning at step 10: a <b>warning"));
     assert!(fs::read_to_string(bench.path("page.html")).unwrap().contains("<title>Mock &amp; co</title>"));
 
-    // Clusters alone will do.
+    // Clusters alone are enough.
     fs::remove_dir_all(bench.path("result/embeddings")).unwrap();
     fs::remove_file(bench.path("result/clusters.tsv")).unwrap();
     let page = report(&bench, &[]);

@@ -7,7 +7,7 @@ use std::{os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use support::{Bench, fastq, tree_digest};
 
-/// Shards of a few reads, a checkpoint every other step, and more reads than fit one part of the embeddings.
+/// Shards of a few reads each, a checkpoint every other step, and more reads than fit in one part of the embeddings.
 const ARGS: &[&str] = &[
     "run",
     "reads/quickstart",
@@ -35,7 +35,7 @@ const ARGS: &[&str] = &[
     "out",
 ];
 
-/// Files that show that a stage has begun to finish something.
+/// Files that show that a stage has begun to complete something.
 const SIGNS: &[&str] = &["out/data", "out/run/checkpoints", "out/embeddings"];
 
 #[test]
@@ -78,7 +78,7 @@ fn a_killed_ingest_of_images_goes_on_to_the_same_bytes() {
         }
     }
     whole.ok(ARGS);
-    // Once in the middle of the images, once in that of the tables.
+    // Once in the middle of the images, once in the middle of the tables.
     for sign in ["micrographs-000003.shard", "manifest.json"] {
         let mut child = killed.command(ARGS).stderr(std::process::Stdio::null()).spawn().unwrap();
         while !killed.path("out").join(sign).is_file() && child.try_wait().unwrap().is_none() {
@@ -103,7 +103,7 @@ fn has_files(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(visible))
 }
 
-/// Everything but what tells the time, and which files the inputs were on this disk.
+/// Everything except times and the identity of the input files on this disk.
 fn digest(bench: &Bench) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
     let mut files = tree_digest(&bench.path("out"));
     let tells_the_time = |path: &Path| path.ends_with("metrics.jsonl") || path.iter().any(|part| part == "tensorboard");

@@ -1,4 +1,4 @@
-//! docs/schema.md is what the program writes: columns, types, and where nulls may be.
+//! docs/schema.md matches what the program writes: columns, types, and where nulls may occur.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -44,7 +44,7 @@ fn documented() -> BTreeMap<String, Vec<Documented>> {
     tables
 }
 
-/// What is in a file, as the page has it. `dim` is the dimension that the page calls D.
+/// The content of a file, in the form of the page. `dim` is the dimension that the page calls D.
 fn written(path: &Path, documented: &[Documented]) -> Vec<Documented> {
     let found = info(path).unwrap();
     assert_eq!(found.provenance.as_ref().unwrap().schema_version, SCHEMA_VERSION);

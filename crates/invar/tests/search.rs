@@ -1,4 +1,4 @@
-//! What is like what, through the command line. Embeddings are made up, so that the answers are known without a search.
+//! Similarity search through the command line. Embeddings are made up, so that the answers are known without a search.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::Bench;
 
 const DIM: usize = 4;
 
-/// Row `i` of `n` lies on a circle at `i / n` of a turn, with a little of its own in the other directions.
+/// Row `i` of `n` lies on a circle at `i / n` of a turn, with a small component in the other directions.
 fn place(i: usize, n: usize) -> [f32; DIM] {
     let angle = i as f64 / n as f64 * std::f64::consts::TAU;
     [angle.cos() as f32, angle.sin() as f32, 0.0, 0.0]
@@ -39,14 +39,14 @@ fn write(path: &Path, names: &[&str], first_key: i64, values: &[f32], model: &st
     writer.finish(&Default::default()).unwrap();
 }
 
-/// Twelve rows on the circle; rows 4 and 5 are mates, of one name.
+/// Twelve rows on the circle; rows 4 and 5 are mates and share a name.
 fn circle(bench: &Bench) {
     let names = ["a0", "a1", "a2", "a3", "m", "m", "a6", "a7", "a8", "a9", "b10", "b11"];
     let values: Vec<f32> = (0..12).flat_map(|i| place(i, 12)).collect();
     write(&bench.path("emb"), &names, 1000, &values, "aa");
 }
 
-/// Queries, ranks, names and cosines of CSV.
+/// Queries, ranks, names and cosines from CSV.
 fn answers(csv: &str) -> Vec<(String, u32, String, f64)> {
     let line = |line: &str| {
         let cells: Vec<&str> = line.split(',').collect();
@@ -66,7 +66,7 @@ fn the_nearest_are_found_by_name_key_and_file() {
     let csv = bench.ok(&["search", "emb", "--like", "a1", "-k", "4", "--format", "csv"]);
     assert!(csv.starts_with("query,query_key,rank,id,key,cosine,source,length_bp,its_rank\n"), "{csv}");
     assert_eq!(csv.lines().nth(1).unwrap().split(',').next_back(), Some("0"));
-    // Of equally near ones the first; cosines of 30 and 60 degrees.
+    // Of equally near rows the first one; cosines of 30 and 60 degrees.
     assert_eq!(names(&csv), ["a0", "a2", "a3", "b11"]);
     let cosines: Vec<f64> = answers(&csv).iter().map(|answer| answer.3).collect();
     let expected = [0.75f64.sqrt(), 0.75f64.sqrt(), 0.5, 0.5];
@@ -77,13 +77,13 @@ fn the_nearest_are_found_by_name_key_and_file() {
         names(&bench.ok(&["search", "emb", "--like", "a1", "--itself", "-k", "2", "--format", "csv"])),
         ["a1", "a0"]
     );
-    // Both mates are asked, or the one that the key says.
+    // Both mates are queries, or the one with the given key.
     let mates = bench.ok(&["search", "emb", "--like", "m", "-k", "1", "--format", "csv"]);
     assert_eq!(mates.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect::<Vec<_>>(), ["1004", "1005"]);
     assert_eq!(names(&mates), ["a3", "m"]);
     let one = bench.ok(&["search", "emb", "--like", "m", "--key", "1005", "-k", "1", "--format", "csv"]);
     assert_eq!(one.lines().nth(1), mates.lines().nth(2));
-    // A file: what has a key of EMB is that sample, and does not find itself; all others may find all.
+    // A file: a row with a key of EMB is that sample and does not find itself; all others may find every row.
     write(&bench.path("more.parquet"), &["a0", "new"], 1000, &[place(0, 12), place(0, 12)].concat(), "aa");
     let csv = bench.ok(&["search", "emb", "--query", "more.parquet", "-k", "2", "--format", "csv"]);
     assert_eq!(names(&csv), ["a1", "b11", "a0", "b11"], "the second has the key of a1: {csv}");
@@ -119,7 +119,7 @@ fn a_condition_holds_before_the_nearest_are_counted() {
     };
     assert_eq!(found("length_bp >= 106"), ["b11", "b10", "a9"]);
     assert_eq!(found("id LIKE 'b%' -- and no more"), ["b11", "b10"]);
-    // Neither true nor false of row 3, which has no length.
+    // Neither true nor false for row 3, which has no length.
     assert_eq!(found("length_bp <> 100"), ["a2", "b11", "m"]);
     assert_eq!(found("length_bp > 9000"), Vec::<String>::new());
     let error = bench.fails(2, &["search", "emb", "--like", "a1", "--where", "lenght_bp > 5 AND rank = 1"]);
@@ -192,7 +192,7 @@ fn what_does_not_fit_is_told_with_both_values() {
             "{error}"
         );
     }
-    // Whole files of something else.
+    // Complete files of another kind.
     bench.write("reads.parquet", "no Parquet at all");
     bench.fails(3, &["search", "reads.parquet", "--like", "x"]);
 }
@@ -212,7 +212,7 @@ fn many_values(seed: u64) -> Vec<f32> {
     (0..MANY).flat_map(row).collect()
 }
 
-/// The names of the nearest others of a row, by a scan in double precision.
+/// The names of the nearest other rows of a row, by a scan in double precision.
 fn scanned(values: &[f32], row: usize, k: usize) -> Vec<String> {
     let at = |row: usize| values[row * 8..][..8].iter().map(|&x| f64::from(x));
     let dot = |a: usize, b: usize| at(a).zip(at(b)).map(|(a, b)| a * b).sum::<f64>();
@@ -250,7 +250,7 @@ fn an_index_is_made_kept_checked_and_made_anew() {
     let values = many_values(1);
     assert_eq!(names(&found), [scanned(&values, 0, 4), scanned(&values, 70_001, 4)].concat());
 
-    // Kept: the second time nothing is said, and the bytes are the same however many threads there are.
+    // Kept: the second time there is no message, and the bytes are the same for any number of threads.
     let kept = fs::read(bench.path("emb.index")).unwrap();
     assert_eq!(search(&[]), (found.clone(), String::new()));
     for threads in ["1", "3"] {
@@ -264,15 +264,15 @@ fn an_index_is_made_kept_checked_and_made_anew() {
         json["made_of"]["parts"].as_array().unwrap().len(),
         invar_embeddings::info(&bench.path("emb")).unwrap().num_parts
     );
-    // The index stands beside the embeddings, which stay a directory of Parquet files alone.
+    // The index is next to the embeddings, which remain a directory of Parquet files only.
     assert_eq!(Embeddings::read(&bench.path("emb")).unwrap().len(), n);
 
-    // A condition leaves it alone.
+    // A condition leaves the index unchanged.
     let (under, _) = search(&["--where", "length_bp < 50000"]);
     assert!(names(&under).iter().all(|name| name[1..].parse::<usize>().unwrap() < 49_900));
     assert!(fs::read(bench.path("emb.index")).unwrap() == kept);
 
-    // Damaged: said, and made anew.
+    // Damaged: reported, and rebuilt.
     for damage in [kept.len() / 2, 20] {
         let mut bytes = kept.clone();
         bytes[damage] ^= 1;
@@ -285,7 +285,7 @@ fn an_index_is_made_kept_checked_and_made_anew() {
     bench.write("emb.index", &kept[..1000]);
     assert!(search(&[]).1.contains("size in bytes"), "cut short");
 
-    // Copied embeddings are the same; others of the name are not.
+    // Copied embeddings are the same; others under the same name are not.
     fs::rename(bench.path("emb"), bench.path("old")).unwrap();
     fs::create_dir(bench.path("emb")).unwrap();
     for part in fs::read_dir(bench.path("old")).unwrap() {
@@ -299,7 +299,7 @@ fn an_index_is_made_kept_checked_and_made_anew() {
     assert!(words.contains("made of another part-00000.parquet") && turned != found, "{words}");
     assert!(search(&[]).1.is_empty());
 
-    // A file of that name that is somebody else's stays.
+    // A file of that name that belongs to someone else stays.
     bench.write("emb.index", "my notes");
     let (again, words) = search(&[]);
     assert!(words.contains("no index is kept") && names(&again) == names(&turned), "{words}");
@@ -325,13 +325,13 @@ fn rows_without_a_vector_are_left_out_on_request_and_the_others_keep_their_place
     assert!(error.contains("row 2 (\"a2\") holds no vector"), "{error}");
     bench.fails(3, &["search", "emb", "--like", "a1"]);
 
-    // An index knows what it was made without.
+    // An index knows which rows were left out of it.
     let mut values = many_values(1);
     values[8 * 70_000 + 3] = f32::INFINITY;
     let all: Vec<String> = (0..MANY).map(|row| format!("s{row}")).collect();
     write(&bench.path("many"), &all.iter().map(String::as_str).collect::<Vec<_>>(), 1, &values, "aa");
     let lenient = ["search", "many", "--like", "s70001", "-k", "4", "--format", "csv", "--drop-bad-rows"];
-    // For the scan, which must not find it: as far away as can be.
+    // The scan must not find it: it is as far away as possible.
     (0..8).for_each(|at| values[8 * 70_000 + at] = -values[8 * 70_001 + at]);
     let expected = scanned(&values, 70_001, 4);
     for _ in 0..2 {
@@ -347,7 +347,7 @@ fn rows_without_a_vector_are_left_out_on_request_and_the_others_keep_their_place
 fn a_place_that_cannot_be_written_is_no_error() {
     let bench = Bench::new();
     many(&bench, "emb", 1);
-    // Root writes everywhere; a directory in the place of the index stops it as well.
+    // Root may write everywhere; a directory in place of the index stops it too.
     fs::create_dir(bench.path("emb.index")).unwrap();
     let words = bench.words(&["search", "emb", "--like", "s5", "-k", "2"]);
     assert!(words.contains("emb.index") && words.contains("no index is kept"), "{words}");

@@ -1,4 +1,4 @@
-//! What is like the reads of a new file: they are embedded first.
+//! Search with the reads of a new file: they are embedded first.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -33,7 +33,7 @@ fn fails(bench: &Bench, code: i32, args: &[&str]) -> String {
 #[test]
 fn reads_of_a_new_file_find_what_they_are_of() {
     let bench = Bench::trained();
-    // Two reads of the old file turned round, under other names.
+    // Two reads of the old file, reverse-complemented, under other names.
     let text = fastq(3, 20, 2500);
     let records: Vec<&str> = text.lines().collect();
     let turned = |number: usize| {
@@ -58,12 +58,12 @@ fn reads_of_a_new_file_find_what_they_are_of() {
         // The encoder is invariant to the strand by construction.
         assert!(best[5].parse::<f64>().unwrap() > 1.0 - 1e-5, "{best:?}");
     }
-    // The file that EMB was made of: each read is itself, and finds another, but on request.
+    // The file that EMB was made from: each read is in EMB, and finds another read, unless asked otherwise.
     let others = csv(&bench, &["--query", "reads.fastq", "-k", "1"]);
     assert!(others.len() == 60 && others.iter().all(|answer| answer[0] != answer[3]));
     let themselves = csv(&bench, &["--query", "reads.fastq", "-k", "1", "--itself"]);
     assert!(themselves.iter().all(|answer| answer[0] == answer[3]));
-    // The dataset says the same, and so do files and embeddings side by side.
+    // The dataset gives the same answer, and so do files and embeddings together.
     assert_eq!(csv(&bench, &["--query", "data", "-k", "1"]), others);
     let both = csv(&bench, &["--query", "emb", "new.fastq", "-k", "1", "--model", "run"]);
     assert_eq!(both[..60], others);

@@ -1,4 +1,4 @@
-//! Tasks of an array job: `invar embed --shard`, over datasets that were ingested apart.
+//! Tasks of an array job: `invar embed --shard`, over datasets that were ingested separately.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, process::Stdio};
 
 use support::{Bench, TRAINED, fastq};
 
-/// Enough reads for several blocks, in two datasets that were ingested apart, and a model trained on both.
+/// Enough reads for several blocks, in two datasets that were ingested separately, and a model trained on both.
 fn bench() -> Bench {
     let bench = Bench::new();
     let reads = fastq(3, 1100, 120);
@@ -51,7 +51,7 @@ fn sixteen_tasks_at_once_write_the_rows_of_one() {
             (info["num_rows"].clone(), of("invariance"), of("inputs"), of("model_sha256"))
         };
         assert_eq!(of("one"), of(name));
-        // The other stages take them as they take one.
+        // The other stages accept them like one file.
         let clusters = format!("{name}.parquet");
         bench.ok(&["cluster", name, "--out", &clusters, "--k", "3"]);
         let again = bench.ok(&[EMBED, &[name, "--shard", &format!("2/{count}")]].concat());

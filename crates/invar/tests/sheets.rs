@@ -1,4 +1,4 @@
-//! Sample sheets on the command line, and what a stage took.
+//! Sample sheets on the command line, and what a stage used of them.
 #![cfg(feature = "torch")]
 
 mod support;
@@ -27,7 +27,7 @@ fn columns_of_the_sheet_are_in_every_table_of_the_samples() {
     let bench = bench();
     let run = ["run", "reads/quickstart", "--sample-sheet", "sheet.tsv", "--out", "result", "--log", "log.jsonl"];
     bench.ok(&[&run, TRAINED].concat());
-    // Ingested apart, together the same.
+    // Ingested separately, together they are the same.
     for name in ["1", "2", "3"] {
         bench.ok(&["ingest", "reads", "--sample-sheet", "sheet.tsv", "--sample", name, "--out", &format!("d{name}")]);
     }
@@ -39,7 +39,7 @@ fn columns_of_the_sheet_are_in_every_table_of_the_samples() {
     let expected = "sample,pH,sheet_depth,sheet_embedding,n\n1,6.5,deep,x,60\n2,,deep,y,60\n3,7.0,,z,60\n";
     assert_eq!(of("result/embeddings"), expected);
     assert_eq!(of("apart"), expected);
-    // The same dataset is done before; another sheet is another one.
+    // The same dataset is already done; with another sheet it would be another dataset.
     let again = ["ingest", "reads", "--sample-sheet", "sheet.tsv", "--sample", "1", "--out", "d1"];
     assert!(bench.ok(&again).contains("nothing was written"));
     bench.write("sheet.tsv", "sample\tfastq_1\tpH\n1\ta.fastq\t9\n");

@@ -20,7 +20,7 @@ fn similarities_by_hand() {
 
 #[test]
 fn a_cluster_that_no_part_has_keeps_its_place() {
-    // Of four clusters two are in the rows, in whole halves that are found as they are.
+    // Of four clusters two occur in the rows, in complete halves that are found unchanged.
     let labels = [0, 0, 2, 2];
     let parts: [(&[u32], &[i32]); 2] = [(&[0, 2], &[5, 6]), (&[1, 3], &[0, 1])];
     assert_eq!(confidence(&labels, 4, parts.into_iter()), [1.0, 0.0, 1.0, 0.0]);
@@ -38,6 +38,6 @@ fn the_largest_product_is_taken_and_what_is_not_found_again_is_not() {
     assert_eq!(outcomes[1].candidate(true).score, Some(0.40 * f64::from(0.9f32)));
     assert_eq!(outcomes[2].candidate(false).score, None);
     assert_eq!(best(&outcomes[2..3]), None);
-    // Clusters that do not lie apart are none; neither is one.
+    // Clusters that do not lie apart do not count; nor does a single one.
     assert_eq!(best(&[outcome(0.1, &[1.0, 1.0], Some(0.0)), outcome(0.05, &[1.0], None)]), None);
 }

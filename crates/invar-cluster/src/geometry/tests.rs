@@ -66,7 +66,7 @@ fn a_sample_estimates_the_whole() {
     let whole = Rows::new(&unit, 4).unwrap();
     let part = Rows::new(&unit[..UNIFORMITY_MAX_ROWS * 4], 4).unwrap();
     let (sampled, exact) = (uniformity(whole, 1).unwrap(), uniformity(part, 1).unwrap());
-    // Both are means over 33 million pairs of rows of one distribution.
+    // Both are means over 33 million pairs of rows from one distribution.
     assert!((sampled - exact).abs() < 0.02, "{sampled} {exact}");
     assert_eq!(uniformity(whole, 1), uniformity(whole, 1));
     assert_ne!(uniformity(whole, 1), uniformity(whole, 2));

@@ -13,7 +13,7 @@ fn neighbours_are_joined_once_from_either_side_and_gaps_are_filled() {
     let all: Vec<Option<u32>> = (0..4).map(Some).collect();
     let nearest = Graph::of_neighbors(&neighbors, 1, &all);
     assert_eq!(nearest.edges, [edge(0, 1, 1.0), edge(2, 3, 1.0)]);
-    // Without row 2, whose place in the lists the next takes: 0 - 1 and 3 - 1, by their new numbers.
+    // Without row 2, whose place in the lists is taken by the next one: 0 - 1 and 3 - 1, by their new numbers.
     let part = Graph::of_neighbors(&neighbors, 1, &[Some(0), Some(1), None, Some(2)]);
     assert_eq!((part.num_nodes, part.edges), (3, vec![edge(0, 1, 1.0), edge(1, 2, 1.0)]));
 }
@@ -83,7 +83,7 @@ proptest! {
         let parted = graph.connected(labels);
         prop_assert!(graph.modularity(&parted, 0.7) >= graph.modularity(labels, 0.7) - 1e-12);
         for (a, b) in (0..graph.num_nodes).flat_map(|a| (0..a).map(move |b| (a, b))) {
-            // One community: reachable from each other within the labels, by steps along edges.
+            // One community: its nodes reach each other within the labels, by steps along edges.
             let mut reached = vec![false; graph.num_nodes];
             reached[a] = true;
             for _ in 0..graph.num_nodes {

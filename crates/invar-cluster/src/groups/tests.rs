@@ -70,7 +70,7 @@ fn what_is_not_known_is_empty_in_the_text() {
     assert_eq!(lines[1], format!("0\t3\t80\t40\t0.6562\t121.9048\t0.6667\t\t\t1\t0.4000\t{apart}\ta\ta\t10"));
     assert_eq!(lines[2].rsplit('\t').take(3).collect::<Vec<_>>(), ["12", "d", "d"]);
     assert_eq!(lines[4], "-1\t1\t100\t100\t0.2000\t500.0000\t0\t\t\t\t\t\t\t\t");
-    // A name that would end its cell does not.
+    // A name that would end its cell does not end it.
     table.groups[0].exemplars = vec![1, 5];
     let text = table.to_tsv(&ids, None);
     assert!(text.lines().nth(1).unwrap().ends_with("\tb c\tb c; g\t"), "{text}");

@@ -31,9 +31,9 @@ fn discs() -> Vec<f32> {
     (0..240).flat_map(row).chain([9.0, 9.0, -9.0, 8.0, 0.2, -12.0]).collect()
 }
 
-/// Sizes of the clusters, noise, and sum of the probabilities, of the Python package hdbscan 0.8.44
-/// with `min_samples` one less (it does not count the row itself), `algorithm="generic"`. Many edges of the tree are as long as
-/// each other, those to a row in a sparse place, and which comes first is open: a row may be in another cluster.
+/// Sizes of the clusters, noise, and sum of the probabilities from the Python package hdbscan 0.8.44 with `min_samples`
+/// one less (it does not count the row itself), `algorithm="generic"`. Many edges of the tree have the same length,
+/// those to a row in a sparse place, and their order is undefined: a row may be in another cluster.
 #[test]
 fn against_the_python_package() {
     type Case = ((usize, usize, f64, bool), (&'static [usize], usize, f64));
@@ -95,7 +95,7 @@ fn tree(data: Rows<'_>, min_samples: usize, k: usize) -> Vec<Edge> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
 
-    /// Of far and of touching groups, which the graph of neighbours leaves in parts.
+    /// For distant and for touching groups, which the graph of neighbours leaves disconnected.
     #[test]
     fn the_tree_is_as_short_as_that_of_all_pairs(seed in 0..1000u64, spread in 0.5..12.0f64, min_samples in 1..9usize) {
         let (values, _) = blobs(160, 5, 6, spread, seed);
@@ -117,7 +117,7 @@ fn blobs_and_an_outlier() {
     truth.push(-1);
     let found = run(&values, 3, &HdbscanConfig::default());
     assert_eq!((found.num_clusters, found.labels[300], found.probability[300]), (4, -1, 0.0));
-    // HDBSCAN calls the fringe of a cluster noise; whoever is in one is in the right one.
+    // HDBSCAN calls the fringe of a cluster noise; every row inside a cluster is in the right one.
     let inside: Vec<usize> = (0..300).filter(|&row| found.labels[row] >= 0).collect();
     assert!(inside.len() > 240, "{}", inside.len());
     let of = |labels: &[i32]| inside.iter().map(|&row| labels[row]).collect::<Vec<_>>();
@@ -131,7 +131,7 @@ fn blobs_and_an_outlier() {
 
 #[test]
 fn many_rows_of_many_dimensions() {
-    // More than are compared with all others, in groups that the graph leaves apart.
+    // More rows than are compared with all others, in groups that the graph leaves disconnected.
     let (values, truth) = blobs(24_000, 16, 12, 6.0, 2);
     let found = run(&values, 16, &HdbscanConfig::default());
     assert_eq!(found.num_clusters, 12);
@@ -162,7 +162,7 @@ fn equal_rows_are_defined() {
         let one = run(&values, 2, &HdbscanConfig { allow_single_cluster: true, ..config.clone() });
         assert_eq!((one.labels, one.probability), (vec![0; 100], vec![1.0; 100]));
     }
-    // Two heaps of equal rows: more than have one another for neighbours.
+    // Two heaps of equal rows: too many for all of them to be each other's neighbours.
     let heaps = [[0.6f32, 0.8].repeat(80), [0.8f32, 0.6].repeat(70)].concat();
     let found = run(&heaps, 2, &config);
     assert_eq!(found.labels, [[0; 80].as_slice(), &[1; 70]].concat());

@@ -22,7 +22,7 @@ fn ari(a: &[i32], b: &[i32]) -> f64 {
     Scores::new(a, b).unwrap().adjusted_rand_index
 }
 
-/// Lloyd as in the textbook, in double precision: the oracle of the bounds.
+/// Textbook Lloyd in double precision: the oracle for the bounds.
 fn textbook(values: &[f32], dim: usize, mut centers: Vec<f64>, iterations: usize) -> (Vec<i32>, Vec<f64>) {
     let k = centers.len() / dim;
     let mut labels = vec![];

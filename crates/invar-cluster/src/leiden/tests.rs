@@ -77,14 +77,15 @@ fn few_rows() {
 #[test]
 fn rows_that_must_stay_together_do_and_those_of_no_value_are_alone() {
     let (values, labels) = blobs(400, 8, 4, 8.0, 7);
-    // A row of blob 0 and one of blob 1 are tied: both blobs are one cluster then, for nothing parts them elsewhere.
+    // A row of blob 0 and one of blob 1 are tied: both blobs are then one cluster, because nothing separates them
+    // otherwise.
     let mut tied = vec![None; 400];
     (tied[0], tied[1]) = (Some(11), Some(11));
     let free = run(&values, 8, None, &fixed(0.3));
     assert_eq!(free.num_clusters, 4);
     let found = run(&values, 8, Some(&tied), &fixed(0.3));
     assert_eq!(found.labels[0], found.labels[1]);
-    // All rows of a blob in one node: as they were found without.
+    // All rows of a blob in one node: the result is the same as without.
     let whole: Vec<Option<i64>> = labels.iter().map(|&label| (label == 2).then_some(-5)).collect();
     assert_eq!(run(&values, 8, Some(&whole), &fixed(0.3)).labels, free.labels);
     let error = leiden(Rows::new(&values, 8).unwrap(), Some(&Ties::new(tied[1..].to_vec())), &fixed(0.3), &NoProgress)
@@ -174,7 +175,7 @@ proptest! {
 
 #[test]
 fn what_is_kept_apart_is_joined_by_no_edge() {
-    // One blob, of which all rows are known to be of two groups.
+    // One blob whose rows are all known to belong to two groups.
     let (values, _) = blobs(600, 16, 1, 0.0, 4);
     let mut ties = Ties::new((0..600).map(|row| Some(row % 2)).collect());
     let of =

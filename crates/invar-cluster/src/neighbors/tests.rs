@@ -83,7 +83,7 @@ fn retrieval_of_nothing_and_of_other_shapes_is_defined() {
     assert_eq!(error, "own rows of the queries: expected 2, found 1");
     let wide = Rows::new(&[1.0, 0.0, 0.0], 3).unwrap();
     assert_eq!(retrieve(two, wide).unwrap_err().to_string(), "dimension of the queries: expected 2, found 3");
-    // Where all embeddings are one, the first of the gallery is found each time: chance.
+    // Where all embeddings are equal, the first of the gallery is found each time: chance.
     let same = vec![1.0; 20];
     let same = Rows::new(&same, 2).unwrap();
     assert_eq!(self_retrieval(same, same, &(0..10).collect::<Vec<_>>()).unwrap(), 0.1);
@@ -108,7 +108,8 @@ proptest! {
         }
     }
 
-    /// Against a sort of all distances; coordinates are small integers, so the arithmetic is exact and ties are many.
+    /// Against a sort of all distances; coordinates are small integers, so the arithmetic is exact and ties are
+    /// frequent.
     #[test]
     fn euclidean_neighbours_are_those_of_a_full_sort(
         values in prop::collection::vec(-9i8..9, 6..300), k in 1usize..12,

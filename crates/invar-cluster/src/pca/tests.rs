@@ -40,7 +40,7 @@ fn little_is_defined() {
         assert_eq!((x.len(), y.len()), (n, n));
         assert!(x.iter().chain(&y).all(|v| v.is_finite()));
     }
-    // Two rows at distance 3 sqrt(3) lie at half of it on both sides of the mean.
+    // Two rows at distance 3 sqrt(3) lie half of it on either side of the mean.
     let (x, _) = project_2d(Rows::new(&[0.0, 0.0, 0.0, 3.0, 3.0, 3.0], 3).unwrap());
     assert!((x[1] - 1.5 * 3f32.sqrt()).abs() < 1e-6 && (x[0] + x[1]).abs() < 1e-6, "{x:?}");
     let (x, y) = project_2d(Rows::new(&[1.0, 3.0], 1).unwrap());

@@ -60,7 +60,7 @@ fn what_is_there_is_told_and_what_is_not_is_chance() {
     assert!(score.score < 0.1 && !score.is_telling(), "{score:?}");
 }
 
-/// A column that only the group gives away: with whole groups held out it is chance, without it is certain.
+/// A column that only the group determines: with whole groups held out the score is chance, without that it is perfect.
 #[test]
 fn held_out_groups_cannot_be_remembered() {
     let (values, groups) = blobs(600, 8, 20, 5.0, 4);
@@ -72,7 +72,7 @@ fn held_out_groups_cannot_be_remembered() {
     let held_out = probe_classes(rows, &classes, Some(&groups), &config).unwrap().unwrap();
     assert!(held_out.grouped && !open.grouped);
     assert!(open.score > held_out.score + 0.15, "{open:?} {held_out:?}");
-    // The group itself is of one group a class: it falls back to folds by class.
+    // Each value of the group itself belongs to one group: it falls back to folds by class.
     let own: Vec<Option<u32>> = groups.iter().map(|&group| Some(group)).collect();
     let score = probe_classes(rows, &own, Some(&groups), &config).unwrap().unwrap();
     assert!(!score.grouped && score.score > 0.9, "{score:?}");

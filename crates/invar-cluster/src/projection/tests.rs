@@ -122,7 +122,7 @@ fn new_rows_come_to_lie_among_their_like() {
             .unwrap();
         assert_eq!(labels[nearest], labels[500 + row], "row {row}");
     }
-    // An old row has itself nearest, but others draw it too; with one neighbour it lies where it lay.
+    // An old row is its own nearest neighbour, but others pull it too; with one neighbour it stays where it was.
     assert_eq!(place(old, 1), (x.clone(), y.clone()));
     assert_eq!(place(new, 0).0, [0.0; 300]);
 }

@@ -1,4 +1,4 @@
-//! The life of an output directory, with a domain of one file a piece.
+//! The life of an output directory, in a domain with one file per piece.
 
 use std::{
     collections::BTreeMap,
@@ -118,14 +118,14 @@ impl Bench {
         output.write(manifest).unwrap().publish().unwrap()
     }
 
-    /// A dataset of so many pieces.
+    /// A dataset of this many pieces.
     fn make(&self, num_pieces: usize) {
         let output = self.open();
         (0..num_pieces).for_each(|number| self.piece(&output, number));
         self.finish(output);
     }
 
-    /// Everything in the directory of the bench but the input, with its bytes.
+    /// Everything in the directory of the bench except the input, with its bytes.
     fn tree(&self) -> BTreeMap<String, String> {
         let (mut files, mut open) = (BTreeMap::new(), vec![self.directory.path().to_path_buf()]);
         while let Some(directory) = open.pop() {
@@ -173,7 +173,7 @@ fn another_input_behind_the_same_path_is_seen_and_the_same_one_elsewhere_too() {
     let changed = format!("out holds another dataset: {} has changed since", bench.path("input").display());
     let changed = changed.replace(&format!("{}/", bench.directory.path().display()), "").replacen("out ", "out: ", 1)
         + " (use --force to replace it)";
-    // Another file of one size takes its place, older than the dataset.
+    // Another file of the same size takes its place, older than the dataset.
     let replace = |text: &str| {
         fs::write(bench.path("input.new"), text).unwrap();
         let old = fs::File::options().write(true).open(bench.path("input.new")).unwrap();
@@ -182,7 +182,7 @@ fn another_input_behind_the_same_path_is_seen_and_the_same_one_elsewhere_too() {
     };
     replace("two");
     assert_eq!(bench.refusal(), changed);
-    // A copy of the dataset knows as much.
+    // A copy of the dataset knows as much as the original.
     let copy = Bench { directory: tempfile::tempdir().unwrap(), ..Bench::new() };
     fs::create_dir_all(copy.out()).unwrap();
     fs::copy(bench.out().join("manifest.json"), copy.out().join("manifest.json")).unwrap();
@@ -197,7 +197,7 @@ fn another_input_behind_the_same_path_is_seen_and_the_same_one_elsewhere_too() {
     // The same bytes in a new file.
     replace("one");
     assert!(bench.is_done());
-    // A manifest that knows no identities asks the bytes.
+    // For a manifest without identities the bytes are compared.
     let mut old = Manifest::read(&bench.out()).unwrap();
     old.inputs[0].identity = None;
     old.write(&bench.out()).unwrap();
@@ -219,7 +219,7 @@ fn the_old_dataset_is_whole_until_the_new_one_takes_its_place() {
     let output = bench.open();
     bench.piece(&output, 0);
     assert!(bench.is_whole() && output.directory() == fs::canonicalize(bench.path(".out.partial")).unwrap());
-    // What fails leaves it as it was.
+    // A failure leaves it as it was.
     output.give_up(false);
     assert_eq!(bench.tree(), before);
     bench.make(1);
@@ -245,7 +245,7 @@ fn a_replacement_that_was_interrupted_goes_on() {
     output.give_up(true);
     let output = bench.open();
     assert_eq!(output.checkpoints().len(), 2);
-    // Killed when it was whole, but not in its place.
+    // Killed when it was complete, but not yet in its place.
     let manifest = bench.manifest(&output);
     drop(output.write(manifest).unwrap());
     let output = bench.open();
@@ -263,7 +263,7 @@ fn a_replacement_that_was_given_up_is_removed_by_the_next_command() {
     (bench.force, bench.parameters) = (true, 2.into());
     let output = bench.open();
     bench.piece(&output, 0);
-    // Not while somebody is at work on it.
+    // Not while another process is working on it.
     (bench.force, bench.parameters) = (false, 1.into());
     assert!(bench.is_done() && bench.path(".out.partial/toys-0").exists());
     output.give_up(true);
@@ -272,7 +272,7 @@ fn a_replacement_that_was_given_up_is_removed_by_the_next_command() {
     assert_eq!(bench.names(), WHOLE);
 }
 
-/// A finished dataset, and beside it one of other parameters that was about to take its place.
+/// A finished dataset, and next to it one with other parameters that was about to replace it.
 fn about_to_be_replaced() -> Bench {
     let mut bench = Bench::new();
     bench.make(2);
@@ -294,20 +294,20 @@ fn a_kill_between_the_steps_of_a_replacement_loses_nothing() {
     let done = [(".out.moving/manifest.json", "out/manifest.json")];
     let steps = [
         exchanged.to_vec(),
-        // What is not of the old dataset was moved already.
+        // What does not belong to the old dataset was already moved.
         [&exchanged[..], &[(".out.partial/mine", "out/mine")]].concat(),
         moving[..1].to_vec(),
         moving.to_vec(),
         [&moving[..], &moved[..1]].concat(),
         [&moving[..], &moved].concat(),
         [&moving[..], &moved, &done].concat(),
-        // Within, where it cannot be beside.
+        // Inside it, where it cannot be next to it.
         vec![(".out.partial", "out/.ingest.moving")],
     ];
     for renames in steps {
         let bench = about_to_be_replaced();
         if renames.contains(&moving[1]) {
-            // The old dataset goes before the new one comes.
+            // The old dataset is removed before the new one arrives.
             ["toys-0", "toys-1"].iter().for_each(|file| fs::remove_file(bench.out().join(file)).unwrap());
             fs::remove_dir_all(bench.path("out/labels")).unwrap();
         }
@@ -319,7 +319,7 @@ fn a_kill_between_the_steps_of_a_replacement_loses_nothing() {
         assert_eq!(bench.names(), expected, "{renames:?}");
         assert!(bench.is_whole());
     }
-    // Before the first step the old one is what there is.
+    // Before the first step the old one is still there.
     let mut bench = about_to_be_replaced();
     assert!(bench.refusal().contains("its parameters are 1 instead of 2"));
     bench.parameters = 1.into();
@@ -332,7 +332,7 @@ fn a_dataset_that_nothing_can_be_put_beside_is_replaced_from_within() {
     let mut bench = Bench::new();
     bench.make(2);
     fs::write(bench.path("out/mine"), "precious").unwrap();
-    // In the way, as a mount point or a directory of somebody else is.
+    // Something in the way, such as a mount point or a directory of someone else.
     fs::write(bench.path(".out.partial"), "").unwrap();
     (bench.force, bench.parameters) = (true, 2.into());
     let before = bench.tree();
@@ -355,7 +355,7 @@ fn a_dataset_that_nothing_can_be_put_beside_is_replaced_from_within() {
 #[test]
 fn a_failed_ingest_leaves_nothing_that_blocks_another() {
     let mut bench = Bench::new();
-    // Of bad input; and stopped before anything was finished.
+    // Bad input; and stopped before anything was finished.
     for resumable in [false, true] {
         let output = bench.open();
         output.announce(["toys-0".into()]).unwrap();
@@ -424,7 +424,7 @@ fn what_no_ingest_wrote_is_neither_overwritten_nor_taken() {
     }
     fs::create_dir(bench.path("out/labels")).unwrap();
     assert_eq!(bench.refusal(), "out: holds labels, which no ingest wrote: choose another directory");
-    // The same beside a dataset: the new one does not get in, the old one stays.
+    // The same next to a dataset: the new one is not moved in, the old one stays.
     fs::remove_dir(bench.path("out/labels")).unwrap();
     bench.force = false;
     bench.make(1);

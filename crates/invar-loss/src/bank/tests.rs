@@ -107,7 +107,7 @@ fn clients_that_push_and_exchange_agree_with_lists() {
             if first == second {
                 assert_eq!(one.list, two.list, "the order of merging shows");
             }
-            // What was sent and comes back, and its own: nothing new.
+            // What was sent and comes back, together with its own: nothing new.
             let before = slots(&one.bank);
             one.merge(&MemoryBank::import(&one.bank.export().unwrap()).unwrap(), &one.list.clone());
             assert_eq!(slots(&one.bank).len(), before.len());

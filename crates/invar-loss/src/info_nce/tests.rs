@@ -18,7 +18,7 @@ fn loss_of(config: &InfoNceConfig, q: &Tensor, k: &Tensor) -> LossOutput {
     run(&loss, &[q, k]).unwrap()
 }
 
-/// The whole loss, on a process on its own.
+/// The whole loss, in a single process.
 fn run(loss: &dyn Loss, views: &[&Tensor]) -> Result<LossOutput, Error> {
     let projected: Vec<Tensor> = views.iter().map(|v| loss.project(&encoded(v.shallow_clone()))).collect();
     let ids = SampleIds::of_pairs(views.len(), &(0..views[0].size()[0] as u64).map(SampleId).collect::<Vec<_>>());
@@ -33,7 +33,7 @@ fn metric(output: &LossOutput, name: &str) -> f64 {
     output.metrics.iter().find(|(n, _)| n == name).unwrap().1.double_value(&[])
 }
 
-/// Unit vectors that depend on nothing but their number: `[n, d]`.
+/// Unit vectors that depend only on their number: `[n, d]`.
 fn vectors(n: i64, d: i64, frequency: f64) -> Tensor {
     unit_length(&(Tensor::arange(n * d, F64) * frequency).sin().view([n, d]))
 }
@@ -82,7 +82,8 @@ fn agrees_with_pytorch() {
 
 #[test]
 fn closed_forms() {
-    // All alike: every pair is as likely as any other, ln N; nothing is told apart, nothing is spread.
+    // All alike: every pair is as likely as any other, so the loss is ln N; nothing is distinguished, nothing is
+    // spread.
     for n in [2, 8, 100] {
         let ones = unit_length(&Tensor::ones([n, 4], F64));
         let output = loss_of(&InfoNceConfig::default(), &ones, &ones);
@@ -160,7 +161,7 @@ fn projections_in_bf16_are_compared_in_f32() {
 
 #[test]
 fn a_sample_that_is_twice_in_the_batch_is_no_negative_of_itself() {
-    // Pairs 0 and 2 are of one sample: each has pair 1 alone to be told from.
+    // Pairs 0 and 2 belong to one sample: each has only pair 1 as a negative.
     let eye = Tensor::eye(3, F64);
     let store = nn::VarStore::new(Device::Cpu);
     let loss = InfoNceConfig::default().init(&store.root(), 3).unwrap();
@@ -172,7 +173,8 @@ fn a_sample_that_is_twice_in_the_batch_is_no_negative_of_itself() {
     assert!((value(&output) - expected).abs() < 1e-15);
 }
 
-/// The definition with related rows and those of one group left out, the others weighed, one number at a time.
+/// The definition, one number at a time: related rows and those of the same group are left out, the others are
+/// weighted.
 fn oracle_of(q: &Tensor, k: &Tensor, ids: &SampleIds) -> f64 {
     let (n, d) = q.size2().unwrap();
     let logit = |i: i64, j: i64| (0..d).map(|c| q.double_value(&[i, c]) * k.double_value(&[j, c])).sum::<f64>() / 0.1;
@@ -212,7 +214,7 @@ fn related_rows_are_left_out_and_groups_weighed_in_both_directions() {
 
 #[test]
 fn with_groups_chance_is_the_number_of_groups() {
-    // Of 8 pairs four are of one group, three of another and one of none: 3 to be told apart.
+    // Of 8 pairs four are in one group, three in another and one in none: 3 to distinguish.
     let config = crate::LossConfig::InfoNce(InfoNceConfig::default());
     let case = crate::testing::Case::new(&config, crate::testing::alike(2), samples(2, 8, Sharing::Groups));
     assert!((case.value() - 3f64.ln()).abs() < 1e-10, "{}", case.value());

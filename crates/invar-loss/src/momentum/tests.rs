@@ -89,7 +89,7 @@ fn agrees_with_the_definition_while_the_bank_fills_and_turns_over() {
                     remember(&mut bank, &case, queue, symmetric);
                     let shift = (step + 1) as f64 * 0.37;
                     case.slow_keys = Some(vec![vectors(n, 3, 0.3 + shift), vectors(n, 3, 1.3 + shift)]);
-                    // Some of the samples come again.
+                    // Some of the samples return.
                     case.samples = renumbered(&case.samples, |id| id + (step as u64 % 2) * 2);
                 }
             }
@@ -113,7 +113,7 @@ fn agrees_with_pytorch() {
     let variables = case.store.variables();
     variables["head.momentum.bank"].shallow_clone().copy_(&vectors(5, 3, 0.9));
     let _ = variables["head.momentum.filled"].shallow_clone().fill_(5);
-    // Unlike every id of the bank, which are 0.
+    // Unlike every id in the bank; those are 0.
     case.samples = renumbered(&case.samples, |id| id + 10);
     assert!((case.value() - 10.151416072854461).abs() < 1e-10, "{}", case.value());
 }
@@ -129,7 +129,7 @@ fn closed_form() {
     case.samples = renumbered(&case.samples, |id| id + 100);
     assert!((case.value() - 19f64.ln()).abs() < 1e-10);
     assert!((case.metric("loss_over_ln_n") - 1.0).abs() < 1e-10);
-    // The bank's 11 keys have no group, the batch is one: each query has 11 to be told from, then none.
+    // The bank's 11 keys have no group, the batch is one group: each query has 11 negatives, then none.
     case.samples = one_group(8);
     case.samples = renumbered(&case.samples, |id| id + 200);
     assert!((case.value() - 12f64.ln()).abs() < 1e-10);
@@ -203,7 +203,7 @@ fn keys_of_another_client_are_negatives_whatever_their_numbers() {
     case.after_step(true);
     let (mut bank, mut other) = (vec![], MemoryBank::new(30, d as usize, Device::Cpu));
     remember(&mut bank, &case, 30, true);
-    // The same samples and group by number, of client 9.
+    // The same samples and group by number, from client 9.
     other.set_origin(9);
     // As a bank keeps them.
     let keys = vectors(n, d, 2.1).to_kind(Kind::Float).to_kind(Kind::Double);
@@ -211,7 +211,7 @@ fn keys_of_another_client_are_negatives_whatever_their_numbers() {
     let groups: Vec<_> = (0..n as usize).map(|pair| case.samples.group(pair)).collect();
     other.push(&Keys { keys: &keys, samples: &samples, queries: &samples, groups: &groups, step: 1 });
     assert_eq!(case.loss.bank().unwrap().merge(&other).unwrap(), n as usize);
-    // To the oracle they are other samples, of a group of their own.
+    // To the oracle these are other samples, in a group of their own.
     let far = |id: &SampleId| SampleId(id.0 + 1000);
     bank.extend(Vec::<Vec<f64>>::try_from(&keys).unwrap().into_iter().zip(&samples).map(|(key, id)| Old {
         key,
@@ -220,7 +220,7 @@ fn keys_of_another_client_are_negatives_whatever_their_numbers() {
         group: Some(GroupId(77_777)),
     }));
     assert!((case.value() - oracle(&case, &bank, 0.1, true)).abs() < 1e-9);
-    // As if they were its own, they would be left out.
+    // If they were its own, they would be left out.
     bank.truncate(bank.len() - n as usize);
     assert!((case.value() - oracle(&case, &bank, 0.1, true)).abs() > 0.01);
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What the page does in columns.js, written anew: `count` values of `width` bytes.
+/// What the page does in columns.js, reimplemented: `count` values of `width` bytes.
 fn from_planes(bytes: &[u8], count: usize, width: usize) -> Vec<Vec<u8>> {
     (0..count).map(|at| (0..width).map(|plane| bytes[plane * count + at]).collect()).collect()
 }
@@ -95,7 +95,7 @@ fn texts_that_repeat_are_a_dictionary() {
     let (words, end) = texts(&packed.bytes[4..], 2);
     assert_eq!(words, [Some("b".into()), Some("a".into())]);
     assert_eq!(packed.bytes[4 + end..], [0, 1, 0, 0]);
-    // 300 words need two bytes; 70,000 are none.
+    // 300 words need two bytes; 70,000 are too many.
     let many: Vec<Option<String>> = (0..1200).map(|at| Some((at % 300).to_string())).collect();
     assert_eq!(column(&ColumnData::Str(many), false).header.value, Value::U16);
     let more: Vec<Option<String>> = (0..140_000).map(|at| Some((at / 2).to_string())).collect();

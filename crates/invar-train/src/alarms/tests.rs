@@ -1,7 +1,7 @@
 use super::*;
 use crate::{HeldOut, Timing};
 
-/// A step where nothing is wrong.
+/// A step with nothing wrong.
 fn healthy(step: u64) -> StepMetrics {
     let metrics = [("loss_over_ln_n", 0.5), ("embedding_std", 0.9), ("temperature", 0.1)];
     StepMetrics {
@@ -29,7 +29,7 @@ fn alarms() -> Alarms {
     Alarms::new(50, 128)
 }
 
-/// What is said at which step of a run.
+/// What is reported at which step of a run.
 fn said(alarms: &mut Alarms, steps: impl IntoIterator<Item = StepMetrics>) -> Vec<(u64, String)> {
     steps
         .into_iter()
@@ -63,7 +63,7 @@ fn a_loss_at_ln_n_is_said_after_the_warm_up_and_once_in_a_hundred_steps() {
     );
     assert!(found[0].1.contains("loss.temperature"));
     assert_eq!(steps(&said(&mut Alarms::new(220, 128), stuck())), [220, 320, 420]);
-    // One bad step among good ones is none, and a loss that does not report the ratio neither.
+    // One bad step among good ones raises no alarm, nor does a loss that does not report the ratio.
     let once = (1..=300).map(|step| with(step, "loss_over_ln_n", if step == 150 { 1.2 } else { 0.9 }));
     assert_eq!(said(&mut alarms(), once), []);
     let silent = (1..=300).map(|step| StepMetrics { metrics: BTreeMap::new(), ..healthy(step) });
@@ -88,7 +88,7 @@ fn a_low_effective_rank_is_relative_to_what_is_possible() {
     };
     let text = rank(128, 500, 6.3).concat();
     assert!(text.starts_with("the held-out embeddings use 6.3 of 128 dimensions (effective rank; alarm below 6.4)"));
-    // 5 % of 128 is 6.4; 20 pairs have no more than 20 dimensions, of which 2 are few; of 4, one is.
+    // 5 % of 128 is 6.4; 20 pairs have at most 20 dimensions, so 2 are few; of 4, one is.
     for (dim, num_pairs, effective_rank, is_low) in [
         (128, 500, 6.5, false),
         (128, 20, 2.1, false),
@@ -147,13 +147,13 @@ fn a_gradient_many_times_its_median_is_an_explosion() {
     // At step 30 there is no median yet.
     assert_eq!(steps(&found), [80]);
     assert!(found[0].1.starts_with("the gradient norm is 5.000e1, 45 times its median of 1.100e0"), "{found:?}");
-    // A gradient that has all but vanished may be many times smaller than it was and still grow.
+    // A gradient that has almost vanished may be many times smaller than before and still grow.
     let vanishing = |step: u64| if step > 200 { if step == 400 { 1e-3 } else { 1e-6 } } else { 1.0 };
     let run = (1..=450).map(|step| StepMetrics { grad_norm: vanishing(step), ..healthy(step) });
     assert_eq!(said(&mut alarms(), run), []);
 }
 
-/// What validations say, one every 100 steps, while the training loss is `training_loss` of the step.
+/// Reports of validations, one every 100 steps, while the training loss is `training_loss` of the step.
 fn validated(losses: &[f64], training_loss: impl Fn(u64) -> f64) -> Vec<(u64, String)> {
     let mut alarms = alarms();
     let mut found = vec![];
@@ -176,7 +176,7 @@ fn a_rising_validation_loss_is_overfitting_while_the_training_loss_falls() {
     assert_eq!(steps(&found), [700, 800]);
     let text = &found[0].1;
     assert!(text.starts_with("overfitting: the validation loss is 2.4000 after 2.0000 at step 200, 5 validations ago"));
-    // Where both rise it is another matter; and a validation loss that stays where it is rises not.
+    // Where both rise, it is not overfitting; and a validation loss that stays level does not rise.
     assert_eq!(validated(&losses, |step| 3.0 + step as f64 / 1000.0), []);
     assert_eq!(validated(&[2.0, 2.01, 2.0, 2.02, 2.03, 2.01, 2.02, 2.0], falling), []);
 }
@@ -237,7 +237,7 @@ fn a_starving_trainer_is_said_with_the_setting_that_feeds_it() {
     let mut observe = |step, wait_fraction| {
         starving.observe(&StepMetrics { timing: Timing { wait_fraction, ..Timing::default() }, ..healthy(step) })
     };
-    // The first steps of a run wait for the first batches; a single long wait is none either.
+    // The first steps of a run wait for the first batches; a single long wait is no alarm either.
     let waits =
         [(10, 0.9), (20, 0.1), (30, 0.5), (40, 0.1), (50, 0.25), (60, 0.25), (70, 0.5), (170, 0.3), (180, 0.19)];
     let said: Vec<(u64, String)> =

@@ -1,4 +1,4 @@
-//! A bench to run commands on. (The one `mod.rs`: Cargo would take `support.rs` for a test.)
+//! A bench to run commands on. (The only `mod.rs`: Cargo would take `support.rs` for a test.)
 #![allow(dead_code)] // each test file uses a part
 
 use std::{
@@ -60,7 +60,7 @@ impl Bench {
         command
     }
 
-    /// What came of a command, whatever that is.
+    /// The output of a command, however it ends.
     pub fn output(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }

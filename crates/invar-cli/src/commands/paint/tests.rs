@@ -13,7 +13,7 @@ fn every_cluster_is_painted_and_in_the_legend() {
         let count = |rows: std::ops::Range<u32>, colour: Rgb| {
             rows.flat_map(|y| (0..64).map(move |x| (x, y))).filter(|&(x, y)| picture.at(x, y) == colour).count()
         };
-        // 8 squares of 8 x 8 pixels: 28 of each are outline, 36 are white under 40 % of the colour.
+        // 8 squares of 8 x 8 pixels: 28 pixels of each are outline, 36 are white under 40 % of the colour.
         assert_eq!(count(0..64, colour), 8 * 28);
         assert_eq!(count(0..64, palette::mixed([255; 3], colour, OPACITY)), 8 * 36);
         assert_eq!(count(64..98, colour), 64, "the legend");

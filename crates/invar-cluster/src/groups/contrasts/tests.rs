@@ -24,7 +24,7 @@ fn means_by_hand() {
     let found = of(&[0, 0, 0, 1, 1, 1], &[], &[floats("gc", &[1.0, 2.0, 3.0, 5.0, 6.0, 7.0])]);
     assert_eq!(found[0], [Contrast { column: "gc".into(), value: None, own: 2.0, others: 6.0, effect: -4.0 }]);
     assert_eq!(found[1][0].in_words(), "gc 6, others 2 (d +4.0)");
-    // A value that is not there counts in neither; a group of one has no spread.
+    // A missing value counts in neither; a group of one has no spread.
     let found = of(&[0, 0, 0, 1, -1], &[], &[floats("gc", &[1.0, f64::NAN, 3.0, 5.0, 6.0])]);
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 0]);
 }
@@ -36,7 +36,7 @@ fn shares_by_hand() {
     assert_eq!(found[0][0].in_words(), "source a 67 %, others 0 %");
     assert_eq!(found[1][0].in_words(), "source b 100 %, others 50 %");
     assert_eq!(found.len(), 3);
-    // All rows have one word, or each has its own: nothing to say.
+    // All rows have the same word, or each has its own: nothing to report.
     let many: Vec<String> = (0..120).map(|row| row.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let labels: Vec<i32> = (0..120).map(|row| row / 60).collect();

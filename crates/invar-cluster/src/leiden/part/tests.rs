@@ -75,13 +75,14 @@ fn leaders_who_must_stay_together_do_at_the_modularity_of_the_whole_graph() {
     let prepared = club.prepared().unwrap();
     let found = club.communities(&prepared, Quality::Modularity, 1.0, 1).unwrap();
     assert_eq!(found[0], found[33]);
-    // What the library calls the quality of the contracted graph is the modularity of the partition in the whole graph.
+    // What the library calls the quality of the contracted graph equals the modularity of the partition in the whole
+    // graph.
     let settings = Settings { seed: Some(1), quality: QualityType::RBConfiguration, ..Settings::default() };
     let output = Leiden::new(settings).run(&prepared).unwrap();
     let of_members: Vec<i32> =
         (0..34).map(|member| output.partition.community_of(if member == 33 { 0 } else { member }) as i32).collect();
     assert!((output.quality - whole.graph.modularity(&of_members, 1.0)).abs() < 1e-12);
-    // And the best that the constraint allows is worse than the best.
+    // And the best that the constraint allows is worse than the unconstrained best.
     assert!(whole.graph.modularity(&found, 1.0) < 0.4197);
 }
 

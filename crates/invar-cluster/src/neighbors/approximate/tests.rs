@@ -64,7 +64,7 @@ fn equal_rows_have_others_for_neighbors() {
     for (row, list) in found.indices.chunks(15).enumerate() {
         assert!(!list.contains(&(row as u32)));
     }
-    // Half of them of no length: without a direction.
+    // Half of them have length zero and therefore no direction.
     let values: Vec<f32> = (0..4000).flat_map(|row| if row % 2 == 0 { [0.0, 0.0] } else { [0.6, 0.8] }).collect();
     assert!(run(&values, 2, 15, Metric::Cosine).values.iter().all(|cosine| cosine.is_finite()));
 }

@@ -90,7 +90,7 @@ fn rows_come_back_at_unit_length() {
 
 #[test]
 fn a_query_always_gets_as_many_as_there_are() {
-    // Two far groups; the smaller has fewer rows than are asked for.
+    // Two distant groups; the smaller has fewer rows than are asked for.
     let values: Vec<f32> = (0..4_000)
         .flat_map(|row| if row < 3 { [-1.0, 0.01 * row as f32] } else { [1.0, (row as f32 * 0.37).sin() * 0.2] })
         .collect();
@@ -184,7 +184,7 @@ fn another_version_and_another_file_are_named() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Against a sort of all cosines in double precision: as near, and in order.
+    /// Against a sort of all cosines in double precision: equally near, and in order.
     #[test]
     fn exact_answers_are_those_of_a_full_sort(
         values in prop::collection::vec(-9i8..9, 6..600),
@@ -208,7 +208,7 @@ proptest! {
         }
     }
 
-    /// Whatever is done to the bytes, the reader says so or the index is as it was.
+    /// Whatever happens to the bytes, the reader reports it or the index is unchanged.
     #[test]
     fn damage_is_told(at in 0usize..10_000, by in 1u8..=255, cut in 0usize..10_000, with_cells in any::<bool>()) {
         let (values, _) = blobs(800, 2, 4, 2.0, 8);
@@ -224,7 +224,7 @@ proptest! {
         prop_assert!(read(&longer).is_err());
     }
 
-    /// A head with a right checksum may say anything.
+    /// A head with a correct checksum may claim anything.
     #[test]
     fn a_forged_head_is_refused(
         rows in any::<u64>(), dim in any::<u32>(), cells in any::<u32>(), depths in any::<u32>(),

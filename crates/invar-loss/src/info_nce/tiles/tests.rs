@@ -5,14 +5,14 @@ use invar_nn::unit_length;
 
 const CPU: Device = Device::Cpu;
 
-/// Unit vectors that depend on nothing but their number, in all directions: `[n, d]`, and neighbours of theirs.
+/// Unit vectors in all directions that depend only on their number: `[n, d]`, and neighbours of theirs.
 fn views(n: i64, d: i64) -> [Tensor; 2] {
     let scatter = |seed: f64| ((Tensor::arange(n * d, (Kind::Double, CPU)) + seed).sin() * 43758.5453).frac();
     let x = scatter(1.0).view([n, d]);
     [unit_length(&x), unit_length(&(&x + scatter(0.3).view([n, d]) * 0.6))]
 }
 
-/// Loss and gradients by autograd through the whole `[B, B]`; pairs of one group have the same number, 0 is none.
+/// Loss and gradients by autograd through the whole `[B, B]`; pairs of one group have the same number, 0 means none.
 fn dense(q: &Tensor, k: &Tensor, scale: f64, margin: f64, ignored: &[[i64; 2]], groups: &[u64]) -> (f64, [Tensor; 3]) {
     let leaf = |x: &Tensor| x.to_kind(Kind::Double).copy().set_requires_grad(true);
     let (q, k, scale) = (leaf(q), leaf(k), leaf(&Tensor::from(scale)));
@@ -62,30 +62,30 @@ fn rows(q: &Tensor, k: &Tensor, scale: f64) -> Rows {
     Rows { q, k, scale, margin: 0.0, ignored: [].into(), groups: None, own, tile_rows, plain_limit }
 }
 
-/// Of groups of pairs, by number, 0 for none.
+/// For groups of pairs, given by number, 0 for none.
 fn weighing(numbers: &[u64], kind: Kind) -> Option<Weighing> {
     let groups = Groups::new(numbers.iter().map(|&number| (number > 0).then_some(GroupId(number))));
     groups.map(|groups| groups.on(kind, CPU))
 }
 
-/// A large group, one of three, and some of two, one or none of whose pairs are beside each other: of `n` pairs.
+/// For `n` pairs: a large group, one of three, and some of two, one or none of whose pairs are adjacent.
 fn some_groups(n: i64) -> Vec<u64> {
     (0..n as u64)
         .map(|pair| if pair % 3 == 0 { 1 } else { [0, 2 + pair / 9, 0, 100 + pair % 7, 3][pair as usize % 5] })
         .collect()
 }
 
-/// Refuses what is farther from the dense loss than `tolerance`.
+/// Fails if the result is farther from the dense loss than `tolerance`.
 fn check(rows: &Rows, parts: i64, tolerance: f64) {
     check_grouped(rows, &[], parts, tolerance);
 }
 
-/// As [`check`], of groups of pairs by number.
+/// As [`check`], for groups of pairs given by number.
 fn check_grouped(rows: &Rows, groups: &[u64], parts: i64, tolerance: f64) {
     let (loss, gradients) = dense(&rows.q, &rows.k, rows.scale, rows.margin, &rows.ignored, groups);
     let (found, found_gradients, _) = tiled(rows, parts);
     let what = format!("B {} scale {} tile {} parts {parts}", rows.q.size()[0], rows.scale, rows.tile_rows);
-    // What the dense loss loses to rounding where it is next to nothing.
+    // What the dense loss loses to rounding where it is close to zero.
     let rounding = 4.0 * f64::EPSILON * rows.scale * (1.0 + rows.scale);
     assert!((found - loss).abs() <= tolerance * loss + rounding, "{what}: loss {found} {loss}");
     for (which, (found, expected)) in found_gradients.iter().zip(&gradients).enumerate() {
@@ -101,7 +101,7 @@ fn tiles_and_processes_of_any_size_give_the_dense_loss_and_gradients() {
             let [q, k] = views(n, d);
             for scale in [0.5, 10.0, 50.0] {
                 for tile_rows in [1, 4, 100] {
-                    // With the exponential as it is, and with the maximum taken off.
+                    // With the plain exponential, and with the maximum subtracted.
                     for plain_limit in [300.0, 0.0] {
                         for parts in [1, 2, 3].into_iter().filter(|&parts| parts <= n) {
                             check(&Rows { tile_rows, plain_limit, ..rows(&q, &k, scale) }, parts, 1e-12);
@@ -117,7 +117,8 @@ fn tiles_and_processes_of_any_size_give_the_dense_loss_and_gradients() {
 fn f32_is_exact_to_five_digits() {
     for (n, d) in [(64, 32), (700, 128)] {
         let [q, k] = views(n, d).map(|x| x.to_kind(Kind::Float));
-        // The last temperature, 0.01, is beyond the plain exponential, and f32 itself has five digits of such logits.
+        // The last temperature, 0.01, is too low for the plain exponential, and f32 itself has five digits of such
+        // logits.
         for (scale, tolerance) in [(1.0, 1e-5), (10.0, 1e-5), (20.0, 1e-5), (100.0, 1e-4)] {
             check(&Rows { tile_rows: 100, ..rows(&q, &k, scale) }, 2, tolerance);
         }
@@ -143,7 +144,7 @@ fn a_sample_is_never_its_own_negative() {
         all.filter(|&(i, j)| i != j && is_ignored(i, j)).map(|(i, j)| [i as i64, j as i64]).collect()
     };
     let same = cells(&|i, j| ids[i] == ids[j]);
-    // Not the same on both sides of the diagonal, as where the second views are of other samples.
+    // Not symmetric about the diagonal, as where the second views belong to other samples.
     let lopsided = cells(&|i, j| (i + 2 * j) % 5 == 0);
     let all = cells(&|_, _| true);
     for plain_limit in [300.0, 0.0] {
@@ -153,7 +154,7 @@ fn a_sample_is_never_its_own_negative() {
                 check(&Rows { ignored, tile_rows: 2, plain_limit, ..rows(&q, &k, 10.0) }, parts, 1e-12);
             }
         }
-        // Nothing but one sample: no negatives, nothing to learn.
+        // Only one sample: no negatives, nothing to learn.
         let alone = Rows { ignored: all.as_slice().into(), plain_limit, ..rows(&q, &k, 10.0) };
         let (loss, gradients, accuracy) = tiled(&alone, 1);
         assert_eq!((loss, accuracy), (0.0, 1.0));
@@ -212,14 +213,15 @@ fn a_batch_of_one_group_has_nothing_to_learn() {
 
 #[test]
 fn copies_of_a_group_push_no_more_than_one_of_them() {
-    // The same negative in a group of one pair and of six: the pair beside it has the same loss and gradient.
+    // The same negative in a group of one pair and of six: the other pair has the same loss and gradient.
     let [q, k] = views(2, 7);
     let repeated = |x: &Tensor, times: i64| Tensor::cat(&[x.narrow(0, 0, 1), x.narrow(0, 1, 1).repeat([times, 1])], 0);
     let of_first = |times: i64| {
         let numbers: Vec<u64> = (0..=times as u64).map(|pair| 4 * pair.min(1)).collect();
         let groups = weighing(&numbers, Kind::Double);
         let (_, [dq, _, _], _) = tiled(&Rows { groups, ..rows(&repeated(&q, times), &repeated(&k, times), 10.0) }, 1);
-        // Of the mean over rows, the one of the pair alone: by the negatives of its row, not by those of other rows.
+        // Undo the mean over rows: what remains is the term of the first pair, from the negatives of its row, not those
+        // of other rows.
         dq.get(0) * (times + 1) as f64
     };
     // A row of a group is still an anchor of its own, six times here: that is the other half of the gradient.
@@ -229,8 +231,8 @@ fn copies_of_a_group_push_no_more_than_one_of_them() {
     assert!(greatest(&(six - (&one_way + by_anchors * 6.0))) < 1e-12);
 }
 
-/// Of two pairs: the gradient of the first row of `q` through the softmax over its own columns and, but for the positive
-/// there, through that of the second column; by autograd.
+/// For two pairs: the gradient of the first row of `q` through the softmax over its own columns and, except for the
+/// positive there, through that of the second column; by autograd.
 fn halves(q: &Tensor, k: &Tensor) -> (Tensor, Tensor) {
     let q = q.copy().set_requires_grad(true);
     let logits = q.matmul(&k.tr()) * 10.0;
@@ -274,7 +276,7 @@ fn accuracy_counts_positives_nearer_than_every_negative_in_both_directions() {
         assert!(hits > 0 && hits < 34);
         let (_, _, accuracy) = tiled(&Rows { tile_rows: 4, ..rows(&q, &k, 10.0) }, parts);
         assert!((accuracy - hits as f64 / 34.0).abs() < 1e-6);
-        // Where nothing is told apart, nothing is nearest.
+        // Where nothing is distinguished, nothing is nearest.
         let ones = Tensor::ones([5, 1], (Kind::Double, CPU));
         assert_eq!(tiled(&rows(&ones, &ones, 10.0), parts).2, 0.0);
     }

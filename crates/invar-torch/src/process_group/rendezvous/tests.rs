@@ -61,7 +61,7 @@ fn the_script_of_a_job_is_on_its_own() {
     for tasks in ["1", "4"] {
         let script = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", tasks), ("SLURM_LOCALID", "0"), ("SLURM_JOB_ID", "5")];
         assert_eq!(found(&script).unwrap(), None);
-        // The numbers of the script's and the interactive shell's own steps: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP.
+        // The step numbers of the batch script and of an interactive shell: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP.
         for step in ["4294967291", "4294967290"] {
             assert_eq!(found(&with(&script, &[("SLURM_STEP_ID", step)])).unwrap(), None);
         }
