@@ -1,8 +1,8 @@
-//! Views a second, one table row a case: `cargo bench -p invar-micrographs --bench views [-- THREADS]`.
+//! Views per second, one table row per case: `cargo bench -p invar-micrographs --bench views [-- THREADS]`.
 //!
-//! The same views as `benches/peers/views_torchvision.py` makes: of 200 x 200 pictures of 8 bits the whole disc, of
-//! 2048 x 2048 ones of 16 bits a disc of 256 pixels anywhere; both at any angle, jittered, with the default augmentation.
-//! Best of several rounds; on Linux also the processor time a view, which a busy machine disturbs less.
+//! The same views as in `benches/peers/views_torchvision.py`: from 200 x 200 pictures of 8 bits the whole disc, from
+//! 2048 x 2048 ones of 16 bits a disc of 256 pixels anywhere; both at any angle, jittered, with the default
+//! augmentation. Best of several rounds; on Linux also the processor time per view, which a busy machine affects less.
 #![allow(clippy::print_stdout)]
 
 use std::{hint::black_box, sync::Arc, time::Instant};
@@ -67,7 +67,7 @@ fn sampling(grains: &GrainDataset) {
     }
 }
 
-/// Seconds of wall and of processor time a view, each the best of several rounds.
+/// Seconds of wall-clock and of processor time per view, each the best of several rounds.
 fn best(mut work: impl FnMut() -> usize) -> [f64; 2] {
     let round = |work: &mut dyn FnMut() -> usize| {
         let (start, cpu) = (Instant::now(), cpu_seconds());
@@ -77,7 +77,7 @@ fn best(mut work: impl FnMut() -> usize) -> [f64; 2] {
     (0..5).map(|_| round(&mut work)).fold([f64::INFINITY; 2], |best, now| [best[0].min(now[0]), best[1].min(now[1])])
 }
 
-/// Processor time of this process; 0 where it cannot be told.
+/// Processor time of this process; 0 where it is unknown.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Fields 14 and 15 of the line, of which the second may hold spaces, in hundredths of a second.
@@ -89,7 +89,7 @@ fn row(name: &str, [wall, cpu]: [f64; 2]) {
     println!("{name:<58} {:>12.0} {:>12.1}", 1.0 / wall, cpu * 1e6);
 }
 
-/// Noise, which costs what any picture costs.
+/// Noise, which costs as much as any picture.
 fn picture(index: u64, side: usize, deep: bool) -> MemoryImage {
     let mut rng = seed::rng(1, index);
     let num = side * side;

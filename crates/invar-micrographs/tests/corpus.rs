@@ -1,5 +1,5 @@
 //! Every specimen of `test-data/micrographs/index.toml` through the readers: a valid one gives the pixels and the pixel
-//! size that the index says, in bands of any size; an invalid one ends in an error that names the file.
+//! size stated in the index, in bands of any size; an invalid one gives an error that names the file.
 
 use std::path::{Path, PathBuf};
 
@@ -70,7 +70,7 @@ fn hash(bytes: Vec<u8>) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The kind of a note or of a page that was left out, as it is stored.
+/// The stored form of the kind of a note, or of a page that was left out.
 fn kind(value: &impl serde::Serialize, key: &str) -> String {
     serde_json::to_value(value).unwrap()[key].as_str().unwrap().into()
 }
@@ -149,7 +149,7 @@ fn names_and_sizes_of_ome_channels() {
     assert!(file.pages().iter().all(|page| page.pixel_size.is_some()));
 }
 
-/// The result is the same in one thread and in four.
+/// The result is the same with one thread and with four.
 #[test]
 fn threads_change_nothing() {
     let path = corpus().join("corpus/tiles-deflate.tif");

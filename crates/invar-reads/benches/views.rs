@@ -1,4 +1,4 @@
-//! Speed of everything between packed sequences and views, each beside a plain implementation of the same:
+//! Speed of everything between packed sequences and views, each compared with a plain implementation of the same:
 //! `cargo bench -p invar-reads --bench views`.
 //!
 //! Times are the best of several rounds; the ratio is the plain implementation's time over ours.
@@ -128,7 +128,7 @@ fn row_per_base(what: &str, ours: f64, plain: f64, num_bases: usize) {
     println!("{what:<52} {:>12} {:>12} {:>6.1}x", ns(ours), ns(plain), plain / ours);
 }
 
-/// The same things as one would first write them.
+/// The same functions as one would write them at first.
 mod plain {
     use std::collections::HashMap;
 
@@ -162,7 +162,7 @@ mod plain {
         output
     }
 
-    /// Both strands rolled along, the smaller one counted.
+    /// Both strands rolled along; the smaller one is counted.
     pub fn profile(codes: &[u8], k: u8) -> Vec<f32> {
         let (mask, top) = ((1usize << (2 * k)) - 1, 2 * (k - 1));
         let (mut forward, mut reverse, mut known) = (0, 0, 0);

@@ -10,7 +10,7 @@ fn map(width: usize, height: usize, label: impl Fn(usize, usize) -> u32) -> Labe
     LabelMap { width, height, labels }
 }
 
-/// Squares of side 20, the lattice beginning inside a square.
+/// Squares of side 20; the lattice begins inside a square.
 fn squares() -> LabelMap {
     map(400, 400, |r, c| ((r + 10) / 20 * 21 + (c + 10) / 20) as u32 + 1)
 }
@@ -66,10 +66,11 @@ fn chords_are_whole_and_without_boundaries() {
     assert!((around - 628.3).abs() < 1.0, "{around}");
 }
 
-/// Rows 19, 79 and 570 of a mask of etched steel: the widths of grains and of the boundaries between them, in turn, pixels;
-/// and the chords that the tools it belongs to list for them. Row 570 is the horizontal line of their E112 pattern, which
-/// begins and ends within the image. Origin: usnistgov/grain-size-analysis-tools, `grains_steel_highlighted_segmented.tif`,
-/// `..._distances_line_grid.csv`, `..._distances_e112.csv` (software of the NIST: free use, the origin is to be named).
+/// Rows 19, 79 and 570 of a mask of etched steel: the widths of grains and of the boundaries between them, alternating,
+/// in pixels; and the chords that the tools it comes with list for them. Row 570 is the horizontal line of their E112
+/// pattern, which begins and ends within the image. Origin: usnistgov/grain-size-analysis-tools,
+/// `grains_steel_highlighted_segmented.tif`, `..._distances_line_grid.csv`, `..._distances_e112.csv` (NIST software:
+/// free to use, the origin must be named).
 const STEEL: [(&[usize], std::ops::Range<usize>, &[f64]); 3] = [
     (
         &[
@@ -139,7 +140,7 @@ fn hexagons_have_the_mean_intercept_of_cauchy() {
     let counted = grain_size_by_counting(&planimetric_fields(&hexagons, MICROMETRE, 3)).unwrap();
     let density = 1e6 / (1.5 * 3f64.sqrt() * a * a);
     assert!((counted.mean / density - 1.0).abs() < 0.02, "{} beside {density}", counted.mean);
-    // Both methods give one number on equiaxed grains.
+    // Both methods give the same number for equiaxed grains.
     assert!((circles.number - counted.number).abs() < 0.3, "{} and {}", circles.number, counted.number);
 }
 
@@ -184,7 +185,7 @@ fn pixels_that_are_not_square_change_no_grain_size() {
         assert!(found.iter().all(|line| (line.length_um, line.count) == (length_um, 20)), "{found:?}");
     }
     let size = grain_size_by_counting(&planimetric_fields(&map, flat, 1)).unwrap();
-    // One a square of 0.012 mm.
+    // One per square of 0.012 mm.
     assert!((size.mean * 0.012 * 0.012 - 1.0).abs() < 1e-9, "{size:?}");
     // Circles are circles on the specimen: the largest that fits, of 239.5 um across or 238 um down, then 2/3, then 1/3.
     let circles = intercepts(&map, flat, TestLines::Circles);

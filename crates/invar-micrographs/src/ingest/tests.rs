@@ -19,7 +19,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With images of `size` `[height, width]`: three bright squares on dark ground each.
+    /// With images of `size` `[height, width]`: three bright squares each, on a dark ground.
     fn new(images: &[&str], size: [u32; 2]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (number, name) in images.iter().enumerate() {
@@ -62,7 +62,7 @@ impl Bench {
         self.path(name)
     }
 
-    /// Every file of the dataset, by its path in it.
+    /// Every file of the dataset, by its path within it.
     fn bytes(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let (mut files, mut open) = (BTreeMap::new(), vec![self.out()]);
         while let Some(directory) = open.pop() {
@@ -239,7 +239,7 @@ fn the_bytes_do_not_depend_on_the_number_of_threads() {
     assert!(run(1) == run(3));
 }
 
-/// Stops the ingest when so many shards are on the disk.
+/// Stops the ingest once this many shards are on the disk.
 struct StopAt<'a>(&'a Path, usize, AtomicBool);
 
 impl Progress for StopAt<'_> {
@@ -266,7 +266,7 @@ fn an_interrupted_ingest_goes_on_to_the_same_bytes() {
         let error = ingest(&bench.inputs, &bench.out(), &bench.config, &progress).unwrap_err();
         assert!(matches!(error, Error::Interrupted { .. }), "{error}");
         assert!(GrainDataset::open(&[bench.out()]).is_err());
-        // As after a kill in the middle of a line or of a shard, and with a shard that was damaged since.
+        // As after a kill in the middle of a line or of a shard, and with a shard damaged afterwards.
         let journal = bench.out().join(".ingest.journal");
         let mut text = fs::read(&journal).unwrap();
         text.extend_from_slice(b"{\"shard\":");

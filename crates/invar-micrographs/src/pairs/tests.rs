@@ -7,7 +7,7 @@ use crate::{
     views::{Field, Masking},
 };
 
-/// Waves in one direction; numbers tell pictures apart.
+/// Waves in one direction; numbers distinguish pictures.
 fn picture(number: usize, size: usize) -> MemoryImage {
     let angle = number as f64 * 0.7;
     let value = |k: usize| {
@@ -50,7 +50,7 @@ fn index_and_seed_fix_the_pair_on_any_number_of_threads() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let one = pool(1).install(draw);
     assert_eq!(pool(2).install(draw), one);
-    // Other seeds and other samples give other pairs, and the two views of one differ.
+    // Other seeds and other samples give other pairs, and the two views of a pair differ.
     for (i, pair) in one.iter().enumerate() {
         assert!(one[..i].iter().all(|other| !other.views().eq(pair.views())));
         assert_ne!(pair.views[0].1, pair.views[1].1);
@@ -108,7 +108,7 @@ fn crops_lie_anywhere_in_the_image() {
         }
         apart += usize::from((a.center_px[0] - b.center_px[0]).hypot(a.center_px[1] - b.center_px[1]) > 20.0);
     }
-    // 800 places, 200 a quarter, standard deviation 12.2.
+    // 800 places, 200 in each quarter, standard deviation 12.2.
     assert!(quarters.iter().all(|&num| (139..=261).contains(&num)), "{quarters:?}");
     assert!(apart > 200, "{apart} of 400 lie apart by more than their side");
 }
@@ -176,7 +176,7 @@ fn a_pair_in_words() {
     assert_eq!(lines[2].trim(), "intensities as they are");
 }
 
-// Two views of one picture, jitter off, are the same picture turned: masked means agree, single pixels do not.
+// Two views of one picture without jitter are the same picture, rotated: masked means agree, single pixels do not.
 #[test]
 fn views_of_a_pair_are_of_one_thing() {
     let config = GrainPairsConfig { augment: AugmentConfig::none(), ..GrainPairsConfig::default() };
@@ -210,7 +210,7 @@ fn details_lie_anywhere_at_their_own_size_and_leave_the_whole_as_it_was() {
             quarters[2 * row + column] += 1;
         }
     }
-    // About one source pixel a view pixel: the jitter of the whole, 0.7 to 1, divided by its geometric mean.
+    // About one source pixel per view pixel: the jitter of the whole, 0.7 to 1, divided by its geometric mean.
     let [least, most] = [0.7f64.sqrt(), 0.7f64.sqrt().recip()];
     assert!(steps.iter().all(|step| (least - 1e-9..=most + 1e-9).contains(step)));
     assert!(quarters.iter().all(|&num| num > 50), "{quarters:?}");

@@ -20,8 +20,8 @@ fn specimens() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A file that was cut off anywhere is an error, or, where only metadata is missing, the same pixels; or, where it was cut off
-/// exactly behind a picture, the pictures before it, and a note.
+/// A file cut off anywhere is an error; or gives the same pixels, where only metadata is missing; or gives the pictures
+/// before the cut and a note, where it was cut off exactly after a picture.
 #[test]
 fn every_beginning_of_a_file_is_refused_or_whole() {
     let is_said = |note: &Note| matches!(note, Note::BrokenChain { .. } | Note::FewerPictures { .. });

@@ -107,7 +107,7 @@ fn measures_in_micrometres_are_those_of_regionprops_with_a_spacing() {
             m.perimeter_um,
         ];
         for (place, (a, b)) in found.into_iter().zip(expected).enumerate() {
-            // An axis has no sense of direction: -pi/2 is pi/2.
+            // An axis has no sign: -pi/2 equals pi/2.
             let same = (a - b).abs() < 1e-6 || (place == 5 && ((a - b).abs() - PI).abs() < 1e-6);
             assert!(same, "{place}: {m:?} beside {expected:?}");
         }

@@ -68,7 +68,7 @@ fn every_number_type_gives_the_same_view() {
     }
 }
 
-/// A sum of waves of 12 pixels and more: `0.5 + 0.2 sin + 0.2 sin`.
+/// A sum of waves of at least 12 pixels: `0.5 + 0.2 sin + 0.2 sin`.
 fn wave(row: f64, column: f64) -> f64 {
     let [a, b] = [(0.31, 0.17), (-0.11, 0.42)].map(|(u, v)| (u * row + v * column).sin());
     0.5 + 0.2 * a + 0.2 * b
@@ -94,7 +94,7 @@ fn a_smooth_image_is_met_at_every_angle() {
 
 #[test]
 fn what_is_too_fine_for_the_view_is_held_back() {
-    // A chequerboard of single pixels, shown 1 : 3, is grey; point sampling would show it in full contrast.
+    // A chequerboard of single pixels, shown at 1 : 3, is grey; point sampling would show it in full contrast.
     let pixels: Vec<f32> = (0..300 * 300).map(|k| ((k / 300 + k % 300) % 2) as f32).collect();
     for step in [1.6, 2.5, 3.0, 5.0, 9.0] {
         for angle in [0.0, 10.0, 45.0] {

@@ -25,7 +25,7 @@ fn measured(landscape: GrainLandscape) -> Segmentation {
     Segmentation::Grains(GrainsConfig { landscape, ..GrainsConfig::default() })
 }
 
-/// Whether pixels of no particle belong to nothing.
+/// Whether pixels outside all particles belong to nothing.
 fn has_ground(config: &Segmentation) -> bool {
     match config {
         Segmentation::Grains(config) => config.landscape == GrainLandscape::Particles,
@@ -49,7 +49,7 @@ fn number_of(labels: &[u32]) -> u32 {
     count
 }
 
-/// Whether all pixels of each label hang together by edges.
+/// Whether the pixels of each label are connected by edges.
 fn connected(labels: &[u32], width: usize) -> bool {
     let height = labels.len() / width;
     let mut seen = vec![false; labels.len()];

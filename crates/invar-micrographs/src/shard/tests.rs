@@ -49,7 +49,7 @@ fn write(path: &Path, [channels, height, width]: [usize; 3], interleaved: &Sampl
     writer.finish(&metadata(), &measured).unwrap();
 }
 
-/// Reads everything there is: it must be an error or a value, never a panic.
+/// Reads everything there is: the result must be an error or a value, never a panic.
 fn read_everything(shard: &ShardFile) {
     let _ = (shard.metadata(), shard.regions(), shard.edges(), shard.masks(), shard.image());
 }
@@ -97,7 +97,7 @@ proptest! {
                 prop_assert_eq!(found[channel * height * width + pixel], expected);
             }
         }
-        // The masks say what the labels said.
+        // The masks agree with the labels.
         let (regions, offsets) = shard.regions().unwrap();
         for (region, offset) in regions.iter().zip(offsets) {
             let [top, left, bottom, right] = region.bbox_px.map(|edge| edge as usize);

@@ -21,7 +21,7 @@ fn pictures_follow_from_seed_and_number() {
     assert_eq!(different.len(), NewKind::ALL.len());
 }
 
-/// The label map is the oracle: where a label changes the boundary is within a pixel, and only there.
+/// The label map is the oracle: wherever a label changes, and only there, a boundary is within a pixel.
 #[test]
 fn boundaries_are_where_labels_change() {
     let side = 96;
@@ -44,7 +44,7 @@ fn boundaries_are_where_labels_change() {
         let missed = changing.iter().filter(|&&i| !near(i, &|j| picture.is_boundary[j])).count();
         let invented = (0..side * side).filter(|&i| picture.is_boundary[i] && !near(i, &changes)).count();
         assert!(missed * 50 <= changing.len(), "{index}: {missed} of {}", changing.len());
-        // Slivers of fewer than 12 pixels have boundaries and no label.
+        // Slivers of fewer than 12 pixels have boundaries but no label.
         assert!(invented * 12 <= marked, "{index}: {invented} of {marked}");
         assert_eq!(changing.is_empty(), picture.lines == Lines::None || labels.iter().max() == Some(&1), "{index}");
     }

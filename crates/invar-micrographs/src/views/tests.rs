@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{LabelMap, MemoryImage, PixelSize, PixelSizeSource, Pixels};
 
-/// A picture `[channels, height, width]` that is smooth, and the same at no other place or angle.
+/// A smooth picture `[channels, height, width]` that looks different at every place and angle.
 fn picture(name: &str, [channels, height, width]: [usize; 3]) -> MemoryImage {
     let value = |k: usize| {
         let (plane, row, column) = (k / (height * width), k / width % height, k % width);
@@ -71,7 +71,7 @@ fn micrometres_need_a_pixel_size() {
     let grains = dataset(vec![known.clone()]);
     let view = config(Field::Um(5.0), Masking::Circle);
     let maker = ViewMaker::new(&grains, &view).unwrap();
-    // 5 um of pixels of 250 nm.
+    // 5 um at 250 nm per pixel.
     assert!((maker.frame(&grains.grain(0)).unwrap().side_px - 20.0).abs() < 1e-9);
     let grains = dataset(vec![known, picture("unknown", [1, 50, 50])]);
     let error = ViewMaker::new(&grains, &view).unwrap_err();
@@ -92,7 +92,7 @@ fn channels_must_agree_or_be_averaged() {
     let view = ViewConfig { channels: Channels::Mean, ..view };
     let views = views_of(&grains, &view, EmbedConfig::default());
     assert_eq!(views.view_shape(), ViewShape::Dense(vec![1, 32, 32]));
-    // The planes of "colour" differ by a constant: their mean is the middle one, which is "grey" 150 higher.
+    // The planes of "colour" differ by a constant: their mean is the middle one, which is "grey" plus 150.
     let both = [0, 1].map(|i| views.views(i).unwrap().remove(0));
     assert!(correlation(data(&both[0]), data(&both[1])) > 0.9999);
 }
@@ -165,7 +165,7 @@ fn outside_of_a_grain_is_hidden() {
     };
     let (grain, disc) = (shown(Masking::Grain), shown(Masking::Circle));
     let (grain, disc) = (data(&grain), data(&disc));
-    // The middle is at 29.5, one pixel a pixel: the grain covers 6 to 25.
+    // The middle is at 29.5, one source pixel per view pixel: the grain covers 6 to 25.
     for k in 0..32 * 32 {
         let (row, column) = (k / 32, k % 32);
         if (6..26).contains(&row) && (6..26).contains(&column) {
@@ -174,7 +174,7 @@ fn outside_of_a_grain_is_hidden() {
             assert!((grain[k] - grain[0]).abs() < 1e-6);
         }
     }
-    // A square that is not a tile is a grain: its field goes by the equivalent diameter.
+    // A square that is not a tile is a grain: its field depends on the equivalent diameter.
     let maker = ViewMaker::new(&grains, &config(Field::Grain(1.0), Masking::Circle)).unwrap();
     let expected = 20.0 * (4.0 / std::f64::consts::PI).sqrt();
     assert!((maker.frame(&grains.grain(0)).unwrap().side_px - expected).abs() < 1e-9);
@@ -220,7 +220,7 @@ fn a_mean_over_four_rotations_is_the_same_after_a_quarter_turn() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    // Wherever a view of a whole image lies, its disc (or its square, turned) is within the image.
+    // Wherever a view of a whole image lies, its disc (or its square, rotated) is within the image.
     #[test]
     fn no_fill_shows(
         height in 5usize..90, width in 5usize..90, context in 0.05f64..3.0, scale in 0.3f64..3.0, angle in -180.0f64..180.0,
@@ -238,7 +238,7 @@ proptest! {
         let half = 16.0;
         for k in 0..64 {
             let (sin, cos) = (f64::from(k) / 64.0 * std::f64::consts::TAU).sin_cos();
-            // A point of the rim, in view pixels.
+            // A point on the rim, in view pixels.
             let reach = if masked { half } else { half / sin.abs().max(cos.abs()) };
             let (i, j) = (reach * sin, reach * cos);
             let (sin, cos) = angle.to_radians().sin_cos();
@@ -262,7 +262,8 @@ proptest! {
     }
 }
 
-/// The largest over the smallest power between neighbouring pixels of the views of noise at 24 angles from `angle_deg` on.
+/// Ratio of the largest to the smallest power between neighbouring pixels over views of noise at 24 angles, starting at
+/// `angle_deg`.
 fn sharpness_spread(source_px_a_pixel: f64, angle_deg: f64) -> f64 {
     let mut noise = invar_dataset::seed::rng(1, 1);
     let side = (100.0 * source_px_a_pixel) as usize;
@@ -271,7 +272,7 @@ fn sharpness_spread(source_px_a_pixel: f64, angle_deg: f64) -> f64 {
     let view = ViewConfig { size_px: 64, ..config(Field::Px(64.0 * source_px_a_pixel), Masking::Circle) };
     let power = |view: &View| {
         let view = data(view);
-        // Within a square that the disc holds.
+        // Within a square inside the disc.
         let inner = (12..52).flat_map(|row| (12..52).map(move |column| 64 * row + column));
         inner.map(|k| f64::from(view[k] - view[k + 1]).powi(2) + f64::from(view[k] - view[k + 64]).powi(2)).sum::<f64>()
     };
@@ -342,7 +343,7 @@ fn a_detail_is_the_same_as_a_view_of_its_field_alone_and_lies_elsewhere_in_every
     let details = views_of(&grains, &config(Field::Px(32.0), Masking::Circle), crops).views(0).unwrap();
     for (number, (both, alone)) in shown.iter().zip(&alone).enumerate() {
         assert_eq!(plane(both, 0), data(alone));
-        // Place `number` of four rotations each, at rotation `number`.
+        // Place `number`, with four rotations each, at rotation `number`.
         assert_eq!(plane(both, 1), data(&details[number * 4 + number]));
     }
 }

@@ -43,7 +43,7 @@ fn read_all(mut framer: TextFramer) -> (Vec<Parts>, Vec<Error>) {
 }
 
 fn head() -> impl Strategy<Value = String> {
-    // Heads may hold the markers.
+    // Heads may contain the markers.
     "[ -~]{0,12}"
 }
 
@@ -144,7 +144,7 @@ proptest! {
         block_bytes in 1usize..60, interleaved: bool, goes_on: bool, is_fasta: bool,
     ) {
         let format = if is_fasta { Format::Fasta } else { Format::Fastq };
-        // However the bytes arrive, the same comes out.
+        // However the bytes arrive, the result is the same.
         let (records, errors) = read_all(framer(&text, block_bytes, format, interleaved, goes_on));
         let (again, same_errors) = read_all(framer(&text, 1000, format, interleaved, goes_on));
         prop_assert_eq!(records, again);

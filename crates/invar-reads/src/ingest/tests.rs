@@ -52,7 +52,7 @@ impl Bench {
         (summary, ReadDataset::open(&[self.out()]).unwrap())
     }
 
-    /// Kind and message, the directory's name taken off.
+    /// Kind and message, without the directory's name.
     fn error(&self) -> (ErrorKind, String) {
         let error = self.run().unwrap_err();
         let prefix = format!("{}/", self.directory.path().display());
@@ -80,7 +80,7 @@ fn count(summary: &Summary, name: &str) -> u64 {
     summary.manifest.counts.get(name).copied().unwrap_or(0)
 }
 
-/// FASTQ of `num_reads` reads of growing length.
+/// FASTQ of `num_reads` reads of increasing length.
 fn fastq(num_reads: usize) -> Vec<u8> {
     let mut text = String::new();
     for number in 0..num_reads {
@@ -266,7 +266,7 @@ fn the_bytes_do_not_depend_on_the_number_of_threads() {
         let mut bytes = bench.bytes();
         let mut manifest: serde_json::Value = serde_json::from_slice(&bytes.remove("manifest.json").unwrap()).unwrap();
         for input in manifest["inputs"].as_array_mut().unwrap() {
-            // Which file it was on this disk.
+            // The identity of the file on this disk.
             assert!(input.as_object_mut().unwrap().remove("identity").is_some());
         }
         (bytes, manifest.to_string().replace(&bench.directory.path().display().to_string(), ""))
@@ -276,7 +276,7 @@ fn the_bytes_do_not_depend_on_the_number_of_threads() {
     assert!(one == three);
 }
 
-/// Stops the ingest when so many shards are on the disk.
+/// Stops the ingest once this many shards are on the disk.
 struct StopAt<'a>(&'a Path, usize, AtomicBool);
 
 impl Progress for StopAt<'_> {
@@ -351,7 +351,7 @@ fn a_dataset_is_made_once_and_replaced_only_on_request() {
     // Another file of the same name and size.
     fs::write(&bench.inputs.files[0], b">a\nACGA\n").unwrap();
     assert!(bench.error().1.contains("x has changed since"));
-    // A dataset that lost a shard is not done.
+    // A dataset that lost a shard is not complete.
     fs::write(&bench.inputs.files[0], b">a\nACGT\n").unwrap();
     fs::remove_file(bench.out().join("reads-00000.shard")).unwrap();
     assert!(bench.error().1.contains("reads-00000.shard has 0 bytes"));
@@ -370,7 +370,7 @@ fn several_directories_are_one_dataset() {
     let both = ReadDataset::open(&[one.out(), two.out(), three.out()]).unwrap();
     let expected = pairs(&[("a", "ACGT"), ("b", "AC"), ("c", "GGG"), ("a", "ACGT"), ("a", "CC")]);
     assert_eq!(sequences(&both), expected);
-    // Names come again, keys do not; and they are the same in whatever order.
+    // Names repeat, keys do not; and keys are the same in any order.
     let keys = |dataset: &ReadDataset| (0..Reads::len(dataset)).map(|i| dataset.key(i)).collect::<Vec<u64>>();
     let of_both = keys(&both);
     assert_eq!(of_both.iter().collect::<HashSet<_>>().len(), 5);

@@ -22,7 +22,7 @@ fn naive_counts(letters: &[u8], k: usize) -> BTreeMap<Vec<u8>, u32> {
     all
 }
 
-/// Counts of either width; leaves zeros, as [`Counts::Short`] asks for.
+/// Counts of either width; omits zeros, as [`Counts::Short`] requires.
 fn wide(counts: Counts) -> Vec<u32> {
     match counts {
         Counts::Short(counts) => counts.iter_mut().map(|count| u32::from(std::mem::take(count))).collect(),
@@ -31,7 +31,7 @@ fn wide(counts: Counts) -> Vec<u32> {
 }
 
 fn codes(max_len: usize) -> impl Strategy<Value = Vec<u8>> {
-    // Bases far more often than N, and some stretches of one base.
+    // Bases much more often than N, and some stretches of one base.
     let base = prop_oneof![40 => 0u8..4, 1 => Just(CODE_N)];
     let piece = prop_oneof![
         4 => proptest::collection::vec(base, 0..120),
@@ -113,7 +113,7 @@ fn transforms_by_hand() {
     assert!((f64::from(ratio("CG")) - (1.5f64.ln() - mean)).abs() < 1e-6);
 }
 
-/// More k-mers of one kind than 16 bits count.
+/// More k-mers of one kind than 16 bits can count.
 #[test]
 fn long_sequences_do_not_overflow() {
     let mut codes = vec![0; 200_000];
@@ -124,10 +124,10 @@ fn long_sequences_do_not_overflow() {
     let kmers = CanonicalKmers::new(6);
     let (counts, total) = counter.count(&kmers, packed.as_slice(), 0..codes.len());
     let counts = wide(counts);
-    // 6 windows touch the N, 5 the border between A and C.
+    // 6 windows overlap the N, 5 the border between A and C.
     assert_eq!((counts[0], total), (200_000 - 5 - 6, 300_000 - 5 - 6));
     assert_eq!(counts.iter().max(), Some(&(200_000 - 5 - 6)));
-    // The log-ratio of the greatest count to that of the k-mers which are not there.
+    // The log-ratio of the greatest count to that of the absent k-mers.
     let profile = profiler(&[6], KmerTransform::Clr).profile_codes(&codes);
     let ratio = f64::from(profile[0] - profile[2]);
     assert!((ratio - (199_989.5f64 / 0.5).ln()).abs() < 1e-5, "{ratio}");

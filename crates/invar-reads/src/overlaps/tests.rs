@@ -27,7 +27,7 @@ fn find(sequences: &[Vec<u8>]) -> Overlaps {
     Overlaps::find(&reads(sequences), &OverlapsConfig::default()).unwrap()
 }
 
-/// What a sequencer reads of a genome, and where each read is of.
+/// What a sequencer reads of genomes, and where each read comes from.
 #[derive(Clone, Default)]
 struct Sample {
     sequences: Vec<Vec<u8>>,
@@ -35,7 +35,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// Adds reads of `genome`, called `number`, of both strands and anywhere in it, so many times over, with errors.
+    /// Adds reads of `genome`, called `number`, from both strands and anywhere in it, to depth `depth`, with errors.
     fn add(&mut self, number: usize, genome: &[u8], len: usize, depth: f64, errors: f64) {
         let third = errors / 3.0;
         let config = ErrorModelConfig::Custom { substitution: third, insertion: third, deletion: third };
@@ -55,7 +55,7 @@ impl Sample {
         }
     }
 
-    /// Adds one read, called after no genome.
+    /// Adds one read that is assigned to no genome.
     fn push(&mut self, sequence: Vec<u8>) {
         self.places.push((usize::MAX, 0..sequence.len()));
         self.sequences.push(sequence);
@@ -86,7 +86,7 @@ impl Sample {
         (genomes, largest)
     }
 
-    /// Asserts that no component is of two genomes, and that each genome has one that holds nearly all of its reads.
+    /// Asserts that no component mixes two genomes, and that each genome has one that holds nearly all of its reads.
     fn assert_pure_and_whole(&self, overlaps: &Overlaps, num_genomes: usize) {
         let (genomes, largest) = self.joined(overlaps, num_genomes);
         assert!(genomes.iter().all(|genomes| genomes.len() == 1), "{genomes:?}");
@@ -97,7 +97,7 @@ impl Sample {
     }
 }
 
-// Reads too short for links: random genomes are all of one composition.
+// Reads too short for links: random genomes all have the same composition.
 #[test]
 fn a_genome_is_one_component_at_any_error_rate() {
     let genomes = [codes(120_000, 1), codes(80_000, 2)];
@@ -153,7 +153,7 @@ fn a_chimera_joins_nothing() {
         sample.push([&genomes[0][at..at + 2_000], &genomes[1][at..at + 2_000]].concat());
     }
     let overlaps = find(&sample.sequences);
-    // Those of which a half happens to have no overlap may be with the other half's genome.
+    // Those that happen to have no overlap for one half may be with the other half's genome.
     let (genomes, largest) = sample.joined(&overlaps, 2);
     assert!(!genomes.iter().any(|genomes| genomes.contains(&0) && genomes.contains(&1)), "{genomes:?}");
     assert!(largest.iter().all(|&largest| largest > 210), "{largest:?}");
@@ -184,7 +184,7 @@ fn an_adapter_on_every_read_does_not_join_them() {
 fn copies_of_a_plasmid_are_one_component_beside_the_chromosome() {
     let (genome, plasmid) = (codes(60_000, 50), codes(4_000, 51));
     let mut sample = Sample::of(&[&genome], 4_000, 15.0, 0.03);
-    // A circle: reads begin anywhere and go round.
+    // A circle: reads begin anywhere and wrap around.
     sample.add(1, &[plasmid.clone(), plasmid].concat(), 4_000, 200.0, 0.03);
     sample.assert_pure_and_whole(&find(&sample.sequences), 2);
 }
@@ -214,7 +214,7 @@ fn a_deep_genome_stays_whole_and_its_depth_is_right() {
         let sample = Sample::of(&[&genome], 3_000, depth, 0.04);
         let overlaps = find(&sample.sequences);
         sample.assert_pure_and_whole(&overlaps, 1);
-        // Reads away from the ends of the genome, where all is covered as often as it is said to be.
+        // Reads away from the ends of the genome, where the coverage is as stated everywhere.
         let is_inside = |range: &Range<usize>| range.start > 6_000 && range.end < 24_000;
         let inside: Vec<f32> = (0..sample.places.len())
             .filter(|&read| is_inside(&sample.places[read].1))
@@ -237,7 +237,7 @@ fn mates_are_of_one_component() {
         sequence: PackedSequence::from_codes(sequence).unwrap(),
         ..Read::default()
     };
-    // A fragment of which one mate lies in the genome, and one that nothing overlaps.
+    // A fragment one mate of which lies in the genome, and one that nothing overlaps.
     let mut pairs = vec![mate("half", 1, &genome[5_000..6_000]), mate("half", 2, &codes(1_000, 91))];
     pairs.extend([mate("lone", 1, &codes(1_000, 92)), mate("lone", 2, &codes(1_000, 93))]);
     let single = sample.sequences.iter().map(|sequence| Read {
@@ -301,7 +301,7 @@ fn of_too_many_kmers_fewer_are_looked_at() {
     assert_eq!(sampling(1 << 20), (16, 1));
     assert_eq!(sampling(300_000), (34, 1));
     assert_eq!(sampling(50_000), (64, 4));
-    // Bounded by the k-mers, whatever the reads.
+    // Bounded by the number of k-mers, whatever the reads.
     let most = Overlaps::memory_bytes(1_000, 10_000_000_000, &config(1 << 20));
     let bound = (1 << 20) * BYTES_OF_KMER + homology::MAX_BYTES + 1_000 * 4 * MAX_NEIGHBOURS as u64;
     assert!(most <= bound, "{most} and not {bound}");
@@ -331,7 +331,7 @@ proptest! {
                 if shared <= 0 {
                     prop_assert!(!found, "{:?} and {:?}", places[a], places[b]);
                 }
-                // Half of a read holds k-mers enough.
+                // Half of a read holds enough k-mers.
                 if 2 * shared >= len as i64 && overlaps.neighbours(a).len() < MAX_NEIGHBOURS {
                     prop_assert!(found, "{:?} and {:?}", places[a], places[b]);
                 }
@@ -341,7 +341,7 @@ proptest! {
     }
 }
 
-/// The genome with so many of its bases, of all of them, replaced by others.
+/// The genome with this share of its bases replaced by others.
 fn diverged(genome: &[u8], share: f64, seed: u64) -> Vec<u8> {
     let mut rng = seed::rng(seed, 9);
     genome
@@ -350,7 +350,7 @@ fn diverged(genome: &[u8], share: f64, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-/// A genome of a composition of its own, which varies along it as it does from gene to gene.
+/// A genome with its own composition, which varies along it as it does from gene to gene.
 fn structured(len: usize, seed: u64) -> Vec<u8> {
     const GENE: usize = 1_000;
     let mut rng = seed::rng(seed, 5);
@@ -373,7 +373,7 @@ fn structured(len: usize, seed: u64) -> Vec<u8> {
     genome
 }
 
-/// Reads of pieces of genomes between which no read lies.
+/// Reads of pieces of genomes with no reads between the pieces.
 fn in_pieces(genomes: &[&[u8]], num_pieces: usize) -> (Sample, Vec<(usize, usize)>) {
     const GAP: usize = 500;
     let (mut sample, mut pieces) = (Sample::default(), Vec::new());
@@ -392,7 +392,7 @@ fn pieces_of_one_genome_are_one_component_and_those_of_a_sister_species_another(
     let sister = diverged(&one, 0.12, 52);
     let (sample, pieces) = in_pieces(&[&one, &other, &sister], 3);
     let overlaps = find(&sample.sequences);
-    // Of each large component the genomes that its pieces are of, and their number.
+    // For each large component, the genomes that its pieces come from, and their number.
     let large = (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= 50);
     let mut found: Vec<(Vec<usize>, usize)> = large
         .map(|component| {

@@ -32,7 +32,7 @@ proptest! {
         prop_assert_eq!(&PackedSequence::from_codes(&packed.as_slice().to_codes()).unwrap(), &packed);
         prop_assert_eq!(packed.bytes.len(), packed_len(letters.len()));
         prop_assert_eq!(packed.as_slice(), PackedSlice::new(&packed.bytes, letters.len(), &packed.n_runs).unwrap());
-        // The runs are as few as can be: no two touch.
+        // There are as few runs as possible: no two touch.
         prop_assert!(packed.n_runs.windows(2).all(|pair| pair[0].end() < pair[1].start));
     }
 
@@ -56,7 +56,7 @@ proptest! {
         prop_assert_eq!(codes, &normalised(&letters)[range]);
     }
 
-    // Second implementation: bio's IUPAC alphabet says what is a letter. Its Z ("zero") is none of IUPAC's.
+    // Second implementation: bio's IUPAC alphabet decides what is a letter. Its Z ("zero") is not an IUPAC letter.
     #[test]
     fn any_bytes_are_packed_or_refused(
         letters in letters(200), byte: u8, place: prop::sample::Index, prefix in 0usize..3,

@@ -63,7 +63,7 @@ fn refusal(reads: Vec<Read>, kinds: Vec<PairKindConfig>) -> PairsError {
     source.err().expect("the source is refused")
 }
 
-/// Reads of every sort: long, short, mates, aligned, one with N.
+/// Reads of every kind: long, short, mates, aligned, one with N.
 fn mixture() -> Vec<Read> {
     let mut reads = vec![read("long", 5_000), read("short", 40)];
     reads.extend(mates("fragment", [150, 140]));
@@ -102,11 +102,11 @@ proptest! {
             PairKind::Overlap => prop_assert_eq!([a.read.min(b.read), a.read.max(b.read)], [4, 5]),
             PairKind::OverlapComponent | PairKind::OverlapWalk => prop_assert!(false, "not in the recipe"),
         }
-        // The pair is made of the same views, and of the sample it was asked of.
+        // The pair consists of the same views, and belongs to the sample it was asked for.
         let pair = source.pair(sample, seed).unwrap();
         let tokens = |view: &DrawnView| View::tokens(view.codes.iter().map(|&code| i32::from(code)).collect());
         prop_assert_eq!(pair.views().cloned().collect::<Vec<_>>(), drawn.views.iter().map(tokens).collect::<Vec<_>>());
-        // Each view is of the fragment of its read; the first one's is the one that was asked for.
+        // Each view belongs to the fragment of its read; the first one's is the one that was asked for.
         let ids: Vec<SampleId> = pair.views.iter().map(|&(id, _)| id).collect();
         prop_assert_eq!(&ids, &drawn.views.iter().map(|view| source.reads.sample_id(view.read).unwrap()).collect::<Vec<_>>());
         prop_assert_eq!(ids[0], source.split_key(sample));
@@ -140,8 +140,8 @@ fn the_same_at_any_thread_count() {
     assert_eq!(draw_all(1), draw_all(2));
 }
 
-/// What a seed draws is part of the recipe: a change breaks the resumption of every run. The number is this
-/// implementation's own.
+/// What a seed draws is part of the recipe: a change breaks resuming for every run. The number comes from this
+/// implementation.
 #[test]
 fn a_seed_keeps_its_meaning() {
     let source = with_errors(mixture(), mixed_kinds(), ErrorModelConfig::Ont {});
@@ -165,6 +165,7 @@ fn seeds_and_strands_vary() {
     starts.dedup();
     assert!(starts.len() > 1_500, "{} different starts", starts.len());
     // Each view on either strand, both independent, the anchor on either side: a quarter or a half of 2,000, within
+    // five standard deviations.
     // five standard deviations.
     let count = |what: fn(&DrawnPair) -> bool| draws.iter().filter(|pair| what(pair)).count() as f64;
     let half = 5.0 * (2_000.0f64 * 0.25).sqrt();
@@ -213,7 +214,7 @@ fn samples_fall_back_along_the_documented_order() {
     assert_eq!(given(2), [Mates, Mates, Strand, Strand]); // mates of 150 and 140
     assert_eq!(given(3), [Overlap, Windows, Windows, Strand]); // a, over b
     assert_eq!(given(5), [Windows, Windows, Windows, Strand]); // c, alone
-    // Samples that can: all; long, a, b, c and with_n; the fragment; a and b.
+    // Samples that are able to: all; long, a, b, c and with_n; the fragment; a and b.
     let able = [(Strand, 7), (Windows, 5), (Mates, 1), (Overlap, 2)];
     assert_eq!(source.able(), able);
 }
@@ -349,12 +350,12 @@ fn an_overlap_component_pair_is_of_any_two_reads_of_it_and_carries_it() {
             assert_eq!(shown.views.each_ref().map(|view| view.range.len()), [400, 400]);
             partners[shown.views[1].read] += 1;
         }
-        // Of whichever kind: these reads are of one genome.
+        // Of either kind: these reads belong to one genome.
         assert_eq!(source.pair(0, seed).unwrap().group, Some(GroupId(0)));
         assert_eq!(source.pair(6, seed).unwrap().group, None);
         assert_eq!(source.draw(6, seed, Purpose::Show).unwrap().kind, PairKind::Windows);
     }
-    // About 1,000 draws among five, each as likely.
+    // About 1,000 draws among five, equally likely.
     assert!(
         partners[0] == 0 && partners[6] == 0 && partners[1..6].iter().all(|&n| (150..250).contains(&n)),
         "{partners:?}"
@@ -428,7 +429,7 @@ fn what_is_not_unpacked_is_the_same_view() {
     }
 }
 
-/// More reads than can be numbered, none of which is ever looked at.
+/// More reads than can be numbered, none of which is ever read.
 struct TooMany;
 
 impl Reads for TooMany {

@@ -37,7 +37,7 @@ fn rows(specimens: &[Specimen]) -> (Rows, References) {
     (rows, references)
 }
 
-/// Reads everything there is: it must be an error or a value, never a panic.
+/// Reads everything there is: the result must be an error or a value, never a panic.
 fn read_everything(shard: &ShardFile) {
     let _ = shard.reference_names();
     for row in 0..shard.num_rows() {

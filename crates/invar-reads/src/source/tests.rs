@@ -50,7 +50,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Text that compresses, but not to nothing.
+/// Text that compresses, but not to almost nothing.
 fn text(len: usize) -> Vec<u8> {
     let mut rng = invar_dataset::seed::rng(1, 2);
     (0..len).map(|_| b"ACGT"[Rng::next_u32(&mut rng) as usize % 4]).collect()
@@ -123,9 +123,9 @@ fn members_of_all_kinds_follow_each_other() {
             assert_eq!(kind, ErrorKind::Truncated, "{cut}");
         }
     }
-    // An empty BGZF file, as of a lane without reads, before gzip.
+    // An empty BGZF file, as from a lane without reads, before gzip.
     assert_eq!(read_all(&[bgzip(b""), gzip(b"one")].concat()).0, b"one");
-    // Extra fields that are not those of BGZF.
+    // Extra fields other than those of BGZF.
     let mut extra = flate2::GzBuilder::new().extra(b"XX\x02\0ab".to_vec()).write(Vec::new(), Level::fast());
     extra.write_all(b"two").unwrap();
     assert_eq!(read_all(&[bgzip(b"one "), extra.finish().unwrap()].concat()).0, b"one two");
@@ -147,7 +147,7 @@ fn what_follows_the_last_member_is_told() {
         assert_eq!(oddities(b"garbage"), garbage(7));
         assert_eq!(oddities(&[0, 0, 7]), garbage(3));
         assert_eq!(oddities(&text(200_000)), garbage(200_000));
-        // The beginning of a member is none.
+        // The beginning of a member is not a member.
         for rest in [&b"\x1f"[..], b"\x1f\x8b", b"\x1f\x8b\x08\0\0"] {
             assert_eq!(read_all(&[&whole[..], rest].concat()).1.unwrap_err().kind(), ErrorKind::Truncated);
         }

@@ -7,7 +7,7 @@ const AUTO: How<'static> = How { kind: MaskKind::Auto, background: &[] };
 const INSTANCES: How<'static> = How { kind: MaskKind::Instances, background: &[] };
 const CLASSES: How<'static> = How { kind: MaskKind::Classes, background: &[] };
 
-/// Cells about `n` seeds, labels from 1: each pixel belongs to the nearest.
+/// Cells around `n` seeds, labels from 1: each pixel belongs to the nearest.
 fn cells(width: usize, height: usize, n: u64, seed: u64) -> LabelMap {
     let number = |k: u64, side: usize| (invar_dataset::seed::mix(seed, k) % (side as u64 * 16)) as f64 / 16.0;
     let seeds: Vec<[f64; 2]> = (0..n).map(|k| [number(2 * k, width), number(2 * k + 1, height)]).collect();
@@ -52,7 +52,7 @@ fn lines(map: &LabelMap, thick: usize) -> Vec<bool> {
     (0..map.labels.len()).map(|i| near(i % map.width, i / map.width)).collect()
 }
 
-/// The map with other values: of each pixel, by its label and whether it is on a line.
+/// The map with other values, computed for each pixel from its label and whether it is on a line.
 fn valued(map: &LabelMap, lines: &[bool], value: impl Fn(u32, bool) -> u32) -> LabelMap {
     let labels = map.labels.iter().zip(lines).map(|(&label, &is_line)| value(label, is_line)).collect();
     LabelMap { labels, ..map.clone() }
@@ -164,7 +164,7 @@ fn class_maps_of_particles_are_parted_and_their_rims_dropped() {
             assert_eq!((count(&found.map), found.facts.boundaries), (expected, vec![2]), "{width}, {seed}");
         }
     }
-    // The same with grains that fill the image, and a little of it not looked at.
+    // The same with grains that fill the image, and a small part of it not annotated.
     let map = cells(300, 200, 50, 9);
     let rims = lines(&map, 2);
     let mut values = valued(&map, &rims, |_, is_rim| if is_rim { 2 } else { 1 });
@@ -277,7 +277,7 @@ fn lossy_and_resized_masks_are_black_and_white_again() {
                 let found =
                     grains(map, AUTO, is_lossy).unwrap_or_else(|grey| panic!("{what}: {} levels", grey.num_values));
                 assert_eq!(found.facts.reading, MaskReading::Grey, "{what}: {:?}", found.facts);
-                // Slivers of a few pixels come and go.
+                // Slivers of a few pixels may be lost or added.
                 assert!(
                     count(&found.map).abs_diff(expected) * 20 <= expected.max(20),
                     "{what}: {} of {expected}",
@@ -312,7 +312,7 @@ fn empty_and_uniform_masks_are_read() {
 
 #[test]
 fn parts_of_black_and_white_are_grains() {
-    // The two at the upper right touch at a corner only.
+    // The two at the upper right touch only at a corner.
     let white = [255, 0, 0, 255, 255, 0, 255, 0, 0, 0, 255, 255];
     let map = LabelMap { width: 4, height: 3, labels: white.to_vec() };
     assert_eq!(read(&map, AUTO).map.labels, [1, 0, 0, 2, 1, 0, 3, 0, 0, 0, 3, 3]);
@@ -327,13 +327,13 @@ proptest! {
         let none = vec![false; map.labels.len()];
         let num_parts: u64 = parts.iter().filter(|&(value, _)| value != 0).map(|(_, of)| of.num_parts).sum();
         prop_assert_eq!(num_parts as usize, parts_beside(&map, &none));
-        // Pixels beside each other of one value have one label, and no part has two values.
+        // Adjacent pixels of the same value have the same label, and no part has two values.
         let labels = parts.labels(|_, _| true);
         for (i, pair) in labels.windows(2).enumerate().filter(|(i, _)| (i + 1) % width != 0) {
             prop_assert_eq!(pair[0] == pair[1], map.labels[i] == map.labels[i + 1]);
         }
         prop_assert_eq!(Parts::of(&LabelMap { labels, ..map.clone() }, false).num_values(), parts.iter().map(|(_, of)| of.num_parts as usize).sum::<usize>());
-        // Corners join more.
+        // With corners, more pixels are joined.
         prop_assert!(Parts::of(&map, true).iter().zip(parts.iter()).all(|((_, a), (_, b))| a.num_parts <= b.num_parts));
     }
 }

@@ -1,4 +1,4 @@
-//! What is taken in, under which name, with which mask.
+//! What is ingested, under which name, with which mask.
 
 use super::*;
 use crate::{MaskKind, MaskReading};
@@ -26,7 +26,7 @@ fn own_datasets_and_pictures_and_masks_are_no_images() {
     let mut bench = Bench::new(&["a.png", "b.png"], [16, 96]);
     bench.inputs = Inputs::paths([bench.directory.path()]);
     assert_eq!(bench.names(), ["a", "b"]);
-    // Datasets, other than the output, and what is drawn of them.
+    // Datasets other than the output, and pictures drawn from them.
     let first = ingest(&bench.inputs, &bench.path("data2"), &bench.config, &NoProgress).unwrap();
     assert_eq!(first.facts.images.len(), 2);
     assert!(first.facts.warnings[0].starts_with("left out: 1 dataset of Invar ("), "{:?}", first.facts.warnings);
@@ -34,7 +34,7 @@ fn own_datasets_and_pictures_and_masks_are_no_images() {
     fs::write(bench.path("painted/a.png"), crate::sign_png(fs::read(bench.path("images/a.png")).unwrap())).unwrap();
     fs::copy(bench.path("data2/labels/a.tif"), bench.path("painted/a.tif")).unwrap();
     assert!(bench.run().unwrap().already_done, "what Invar wrote changes nothing");
-    // One that was interrupted is no input either.
+    // An interrupted dataset is not an input either.
     fs::create_dir_all(bench.path("data3/labels")).unwrap();
     fs::copy(bench.path("data2/labels/a.tif"), bench.path("data3/labels/x.tif")).unwrap();
     fs::write(bench.path("data3/.ingest.journal"), "{}").unwrap();
@@ -49,7 +49,7 @@ fn own_datasets_and_pictures_and_masks_are_no_images() {
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings[1].starts_with("left out: 2 pictures drawn by Invar"), "{warnings:?}");
     assert!(warnings[2].starts_with("left out: 4 files called as a mask"), "{warnings:?}");
-    // What is named is wanted, and a name without its image is a name.
+    // Files that are named are wanted, and a name without its image is still a name.
     bench.inputs.paths.push(bench.path("images/a_cp_masks.png"));
     bench.mask("images/c_seg.png", [16, 96], |_, _| 1);
     fs::write(bench.path("images/manifest.json"), "{}").unwrap();
@@ -70,7 +70,7 @@ fn a_file_is_one_image_whatever_its_names() {
     assert_eq!(bench.names(), ["a", "b"]);
     let warnings = bench.warnings();
     assert!(warnings[0].starts_with("taken once: "), "{warnings:?}");
-    // Another file of the same bytes is another image, but said.
+    // Another file with the same bytes is another image, but is reported.
     fs::copy(bench.path("images/a.png"), bench.path("images/copy.png")).unwrap();
     bench.config.force = true;
     let warnings = bench.warnings();
@@ -106,7 +106,7 @@ fn masks_have_many_names() {
     bench.config.segment = Segmentation::Labels {};
     let dataset = bench.dataset();
     assert_eq!((dataset.grain(0).region().area_px, dataset.grain(1).region().area_px), (3 * 96, 5 * 96));
-    // The only mask of a directory is not that of any image; a file that is named is.
+    // The only mask in a directory does not belong to an arbitrary image; a file that is named does.
     let mut one = Bench::new(&["c.png"], [16, 96]);
     one.mask("masks/d.png", [16, 96], |row, _| u16::from(row < 5));
     one.config.labels = Some(one.path("masks"));
@@ -114,7 +114,7 @@ fn masks_have_many_names() {
     assert!(error.ends_with("found none among 1 files; nearest: d.png"), "{error}");
     one.config.labels = Some(one.path("masks/d.png"));
     assert_eq!(one.dataset().len(), 1);
-    // Two that fit.
+    // Two that match.
     one.config = IngestConfig { labels: Some(one.path("masks")), force: true, ..one.config };
     one.mask("masks/c_mask.png", [16, 96], |_, _| 1);
     one.mask("masks/c_seg.png", [16, 96], |_, _| 1);
@@ -155,7 +155,7 @@ fn class_masks_are_parted_or_kept_as_the_user_says() {
     let config = IngestConfig { mask_kind: MaskKind::Classes, mask_background: vec![2], ..bench.config };
     bench.config = config;
     assert_eq!(bench.dataset().len(), 2);
-    // A row of the sheet says it of one.
+    // A row of the sheet sets it for one image.
     let sheet = bench
         .write("sheet.csv", "image,mask,mask_kind\nimages/a.png,masks/a.png,Instances\nimages/b.png,masks/b.png,\n");
     bench.inputs = Inputs { paths: vec![], sheet: Some(sheet), samples: vec![] };
@@ -192,7 +192,7 @@ fn lossy_masks_are_thresholded_or_refused() {
     image::GrayImage::from_raw(96, 64, noise).unwrap().save(bench.path("m.jpg")).unwrap();
     let error = bench.run().unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("grey levels without black and white"), "{error}");
-    // Classes cannot be told from what compression made of them.
+    // Classes cannot be recovered from lossy compression.
     bench.config.classes = bench.config.labels.take();
     assert!(bench.run().unwrap_err().to_string().contains("a class map in JPEG"));
 }
@@ -206,7 +206,7 @@ fn sheets_are_checked_alike_with_and_without_inputs() {
         let error = bench.error();
         assert!(error.starts_with("sheet.csv: row 4: expected each image once, found images/a.png again"), "{error}");
     }
-    // Codes are no numbers; a mask for one of two is said; empty rows are none.
+    // Codes are not numbers; a mask for one of two is reported; empty rows do not count.
     bench.mask("m.png", [16, 96], |row, _| u16::from(row < 5));
     bench.write("sheet.csv", "Image,Sample,Dose,mask,\n.\\images\\a.png,001,2,m.png,\n,,,,\nimages/b.png,002,0.5,,\n");
     for paths in [vec![], vec![bench.path("images")]] {
@@ -220,7 +220,7 @@ fn sheets_are_checked_alike_with_and_without_inputs() {
         let warnings = bench.warnings();
         assert!(warnings[0].starts_with("1 of 2 images have a mask"), "{warnings:?}");
     }
-    // A mask that lies among the images, by a name of its own.
+    // A mask among the images, with an unrelated name.
     fs::rename(bench.path("m.png"), bench.path("images/m.png")).unwrap();
     bench.write("sheet.csv", "image,mask\na.png,images/m.png\n");
     assert_eq!(bench.names(), ["a", "b"]);

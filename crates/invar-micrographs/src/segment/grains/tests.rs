@@ -1,7 +1,7 @@
 use super::*;
 use crate::PixelsRef;
 
-/// A number from 0 to 1 that looks random.
+/// A pseudo-random number from 0 to 1.
 fn random(i: usize, seed: u64) -> f32 {
     let mixed = (i as u64 ^ (seed << 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1u64 << 24) as f32
@@ -57,7 +57,7 @@ impl Grains {
         plane.values.iter().enumerate().map(with_noise).collect()
     }
 
-    /// One of three greys for each grain, and the pieces that those of one grey make.
+    /// One of three greys for each grain, and the pieces formed by grains of the same grey.
     fn steps(&self, noise: f32) -> (Vec<f32>, Vec<usize>) {
         let level = |i: usize| (3.0 * random(self.of[i], 3)) as usize;
         let greys = (0..self.of.len()).map(|i| 0.5 * level(i) as f32 + noise * (random(i, 7) - 0.5)).collect();
@@ -83,7 +83,7 @@ impl Grains {
     }
 }
 
-/// Levels as ingest takes them.
+/// With levels as in ingest.
 fn run(pixels: &[f32], width: usize, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     of_channels(pixels, width, 1, config)
 }
@@ -101,7 +101,7 @@ fn count(labels: &[u32]) -> usize {
     labels.iter().max().map_or(0, |&most| most as usize)
 }
 
-/// Share of the pixels whose found grain is for the most part of the grain that was made there.
+/// Share of the pixels whose detected grain lies mostly in the true grain.
 fn agreement(found: &[u32], made: &[usize]) -> f64 {
     let mut pairs = std::collections::BTreeMap::new();
     found.iter().zip(made).for_each(|pair| *pairs.entry(pair).or_insert(0usize) += 1);
@@ -131,7 +131,7 @@ fn dark_lines_bright_lines_and_steps_are_told_apart_and_give_the_grains() {
         let (labels, facts) = run(&pixels, SIZE, &GrainsConfig::default());
         assert_eq!(facts.kind, kind, "{facts:?}");
         assert!(agreement(&labels, made) > 0.9, "{kind:?}: {} {facts:?}", agreement(&labels, made));
-        // Pieces of one grey that touch at little more than a corner may be parted there.
+        // Pieces of one grey that touch at little more than a corner may be separated there.
         let is_right =
             is_near(count(&labels), expected) || kind == GrainKind::Steps && count(&labels).abs_diff(expected) <= 8;
         assert!(is_right, "{kind:?}: {} of {expected} grains, {facts:?}", count(&labels));
@@ -149,7 +149,7 @@ fn a_picture_turned_inside_out_has_the_same_grains() {
     let ((a, dark), (b, bright)) =
         (run(&dark, SIZE, &GrainsConfig::default()), run(&bright_pixels, SIZE, &GrainsConfig::default()));
     assert_eq!((dark.kind, bright.kind), (GrainKind::DarkLines, GrainKind::BrightLines));
-    // The network sees two pictures, and may move a boundary by a pixel; by measures they are one.
+    // The network sees two pictures and may move a boundary by a pixel; the measures cannot tell them apart.
     let made: Vec<usize> = b.iter().map(|&label| label as usize).collect();
     assert!(count(&a).abs_diff(count(&b)) <= 1 && agreement(&a, &made) > 0.97, "{} {}", count(&a), count(&b));
     let measured = |pixels: &[f32]| {
@@ -170,7 +170,7 @@ fn light_that_falls_off_by_more_than_lines_are_deep_changes_nothing() {
     assert!(is_near(count(&labels), grains.count), "{} of {}", count(&labels), grains.count);
 }
 
-/// Three channels whose mean is one grey: what is more in one is less in the next.
+/// Three channels whose mean is uniform grey: what one has more, the next has less.
 #[test]
 fn colour_parts_grains_that_are_equally_bright() {
     let grains = Grains::new();
@@ -202,13 +202,13 @@ fn the_network_needs_not_be_told_lines_from_steps() {
         let (labels, facts) = run(&pixels, SIZE, &learned());
         assert_eq!((facts.kind, facts.sigma_px), (GrainKind::Learned, 0.8));
         assert!(agreement(&labels, made) > 0.93, "{} {facts:?}", agreement(&labels, made));
-        // Pieces of one grey that touch at little more than a corner are parted there.
+        // Pieces of one grey that touch at little more than a corner are separated there.
         assert!(count(&labels).abs_diff(expected) <= 8, "{} of {expected}, {facts:?}", count(&labels));
         assert!(facts.doubts.is_empty() && facts.reason.contains("% sure"), "{facts:?}");
     }
 }
 
-/// Each grain four times as large, lines four times as wide.
+/// Each grain four times as large, with lines four times as wide.
 #[test]
 fn a_picture_of_wide_lines_is_reduced_for_the_network() {
     let grains = Grains::new();

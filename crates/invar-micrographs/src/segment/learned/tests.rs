@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A network of small weights that follow from `seed`.
+/// A network with small weights that depend on `seed`.
 fn network(channels: &[usize], seed: u64) -> BoundaryNetwork {
     let mut rng = invar_dataset::seed::rng(seed, 0);
     let mut number = |scale: f32| scale * (2.0 * invar_dataset::seed::uniform(&mut rng) as f32 - 1.0);
@@ -23,7 +23,7 @@ fn picture(width: usize, height: usize, seed: u64) -> Vec<f32> {
     (0..width * height).map(noise).enumerate().map(waves).collect()
 }
 
-/// Planes `[channel][row][column]`, by the definitions and in double precision.
+/// Planes `[channel][row][column]`, computed by the definitions in double precision.
 type Planes = Vec<Vec<Vec<f64>>>;
 
 fn naive_conv(x: &Planes, layer: &Layer) -> Planes {
@@ -61,7 +61,7 @@ fn naive_probability(network: &BoundaryNetwork, grey: &[f32], width: usize, heig
     let levels = network.channels.len();
     let step = 1 << (levels - 1);
     let mirrored = |index: usize, len: usize| {
-        // Walks to and fro.
+        // Walks back and forth.
         let (mut at, mut ahead) = (0, true);
         for _ in 0..index {
             if len > 1 {
@@ -112,7 +112,7 @@ fn naive_probability(network: &BoundaryNetwork, grey: &[f32], width: usize, heig
     (0..width * height).map(pixel).collect()
 }
 
-/// Both inputs by their definitions: each pixel's neighbourhood on its own.
+/// Both inputs by their definitions, the neighbourhood of each pixel on its own.
 fn naive_inputs(grey: &[f32], width: usize, height: usize) -> [Vec<f64>; 2] {
     let grey: Vec<f64> = grey.iter().map(|&g| f64::from(g).clamp(-1.0, 2.0)).collect();
     let moments = |values: &[f64]| {
@@ -195,7 +195,7 @@ fn a_file_is_read_as_it_was_written() {
     let network = network(&[3, 5, 4], 9);
     let bytes = network.to_bytes();
     assert_eq!(BoundaryNetwork::from_bytes(&bytes).unwrap(), network);
-    // The format by hand: magic, levels, channels, then as many floats as the shapes have, and a checksum.
+    // The format by hand: magic, levels, channels, then as many floats as the shapes require, and a checksum.
     let shapes = [
         [3, 2, 3],
         [3, 3, 3],
@@ -252,7 +252,7 @@ fn long_and_empty_pictures_can_be_run() {
 fn the_shipped_network_can_be_read() {
     let network = shipped();
     assert_eq!(network.channels, [8, 16, 32, 48, 64]);
-    // As the design has it: weights and biases of the folded convolutions.
+    // As in the design: weights and biases of the folded convolutions.
     let count: usize = network.layers.iter().map(|layer| layer.kernel.len() + layer.bias.len()).sum();
     assert_eq!(count, 230_521);
 }

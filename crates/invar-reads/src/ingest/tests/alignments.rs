@@ -58,8 +58,8 @@ const MAPPED: &str = "f\t0\tone\t5\t60\t2S3M1D2M\t*\t0\t0\tACGTNAC\tIIIIII!\n\
     s\t256\tone\t5\t60\t4M\t*\t0\t0\tACGT\tIIII\n\
     v\t2048\tone\t5\t60\t4M\t*\t0\t0\tACGT\tIIII\n";
 
-/// Records without a sequence, and without qualities on an unmapped one with a position: noodles writes no readable CRAM
-/// of these.
+/// Records without a sequence, and without qualities on an unmapped one with a position: for these noodles does not
+/// write readable CRAM.
 const SPARSE: &str = "w\t4\tone\t5\t0\t*\t*\t0\t0\tACGT\t*\n\
     n\t0\tone\t5\t60\t4M\t*\t0\t0\t*\t*\n";
 
@@ -74,7 +74,7 @@ fn alignments_are_columns_and_sequences_are_turned_back() {
     let reverse = Alignment { reference: 1, position: 7, span_bp: 7, is_reverse: true, mapping_quality: None };
     assert_eq!(alignments, [Some(forward), Some(reverse), None, None]);
     assert_eq!((dataset.reference_name(1), dataset.reference_name(2)), (Some("two"), None));
-    // The mean does not depend on the order of the qualities; `*` is none.
+    // The mean does not depend on the order of the qualities; `*` means none.
     let qualities: Vec<_> = (0..4).map(|index| dataset.get(index).unwrap().mean_quality).collect();
     assert_eq!(qualities[0], qualities[1]);
     assert_eq!(qualities[2..], [Some(40.0), None]);
@@ -144,7 +144,7 @@ fn mates_are_joined_by_name() {
 fn mates_are_joined_however_far_apart_they_are() {
     let num_pairs = 2_000;
     let mut text = "@HD\tVN:1.6\n".to_string();
-    // All first mates; a third of the second ones come in the same order, a third in the other; a third is not there.
+    // All first mates; a third of the second ones come in the same order, a third in the other; a third is missing.
     let second = (0..num_pairs).filter(|pair| pair % 3 == 0).chain((0..num_pairs).rev().filter(|pair| pair % 3 == 1));
     for (pair, mate) in (0..num_pairs).map(|pair| (pair, 1)).chain(second.map(|pair| (pair, 2))) {
         let letters: String = "ACGT".chars().cycle().skip(pair % 4).take(100 + mate).collect();
@@ -200,7 +200,7 @@ fn damaged_bam_is_an_error() {
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     };
-    // Without the block that marks the end, all records are there, which is said; what follows the end is no BAM.
+    // Without the end marker all records are there, and its absence is reported; what follows the end is not BAM.
     let (summary, dataset) = Bench::new(&[("x", &whole[..whole.len() - 28])]).dataset();
     assert_eq!(Reads::len(&dataset), 3);
     assert!(summary.warnings()[0].contains("the BGZF block that marks the end is missing"));
@@ -261,7 +261,7 @@ fn cram_without_its_reference_says_which() {
     let (kind, message) = bench.error();
     assert_eq!(kind, ErrorKind::MissingReference);
     assert!(message.contains("needs reference sequence \"one\", found "), "{message}");
-    // Another sequence of that name: the checksum in the file tells.
+    // Another sequence of that name: the checksum in the file detects it.
     with_reference(&mut bench, &format!(">one\n{}\n>two\n{}\n", "A".repeat(100), reference("two")));
     let (kind, message) = bench.error();
     assert_eq!(kind, ErrorKind::Corrupt);

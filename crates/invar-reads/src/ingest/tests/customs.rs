@@ -1,9 +1,10 @@
-//! Files that are not as most are, or not what they are given for: names of mates, quality characters, order, copies.
+//! Files that differ from most, or are not what they are declared to be: names of mates, quality characters, order,
+//! copies.
 
 use super::*;
 use crate::QualityEncoding;
 
-/// FASTQ of these heads; sequences differ, also between files of another `salt`.
+/// FASTQ with these heads; sequences differ, also between files with another `salt`.
 fn fastq_of(heads: &[&str], salt: usize) -> Vec<u8> {
     let letters =
         |number: usize| "ACGTTGCANGGATC".chars().cycle().skip((3 * number + salt) % 14).take(40).collect::<String>();
@@ -44,7 +45,7 @@ fn mates_of_customary_names_share_the_common_part() {
     }
     let dataset = pair_of_files(&["K:0_1:N:0:GC"], &["K:0_2:N:0:GC"]).dataset().1;
     assert_eq!(dataset.get(1).unwrap().description, "2:N:0:GC");
-    // Records that are no mates keep their names.
+    // Records that are not mates keep their names.
     assert_eq!(names(&Bench::new(&[("x", &fastq_of(&["a_1", "a_2"], 0))])), ["a_1", "a_2"]);
 }
 
@@ -86,7 +87,7 @@ fn mates_by_order_need_no_names() {
 #[test]
 fn one_file_twice_is_told() {
     let text = fastq_of(&["a", "b"], 0);
-    // By whatever path, in whatever role.
+    // By any path, in any role.
     let mut bench = Bench::new(&[("x", &text)]);
     let path = bench.inputs.files[0].clone();
     let link = path.with_file_name("link");
@@ -100,7 +101,7 @@ fn one_file_twice_is_told() {
     bench.inputs = Inputs { reference: Some(link), ..Inputs::files([&path]) };
     assert_eq!(bench.error().0, ErrorKind::Config);
 
-    // A copy: refused as the other mate, told elsewhere.
+    // A copy: refused as the other mate, reported elsewhere.
     let files = [("x", &text[..]), ("y", &text[..])];
     let bench = Bench::new(&files).paired(Pairing::Files);
     assert_eq!(
@@ -111,7 +112,7 @@ fn one_file_twice_is_told() {
     let (summary, dataset) = Bench::new(&files).dataset();
     assert_eq!(Reads::len(&dataset), 4);
     assert!(summary.warnings()[0].ends_with("y are the same, byte for byte: their reads are included twice"));
-    // The same reads in another file, and doubled ones in turns.
+    // The same reads in another file, and duplicates alternating.
     let other = [&text[..], b"\n"].concat();
     let (summary, _) = Bench::new(&[("x", &text), ("y", &other)]).paired(Pairing::Files).dataset();
     assert!(
@@ -124,7 +125,7 @@ fn one_file_twice_is_told() {
     assert!(summary.warnings()[0].contains("x: in all 1 pairs the mates have the same sequence"));
 }
 
-/// FASTQ of so many reads with these qualities.
+/// FASTQ of this many reads with these qualities.
 fn fastq_with(num_reads: usize, quality: &str) -> Vec<u8> {
     let letters: String = "ACGTTGCAT".chars().cycle().take(quality.len()).collect();
     (0..num_reads).map(|read| format!("@r{read}\n{letters}\n+\n{quality}\n")).collect::<String>().into_bytes()
@@ -143,17 +144,17 @@ fn old_quality_characters_are_told_and_said() {
     let expected = "x: qualities were read as Phred+64 (Illumina 1.3 to 1.7), not as Phred+33: the first ones are 'B' to 'h' \
         in 60 reads (--quality-encoding chooses another)";
     assert!(summary.warnings()[0].ends_with(expected), "{:?}", summary.warnings());
-    // Who says so himself is not told.
+    // No message where the user states the encoding.
     bench.config = IngestConfig { quality_encoding: QualityEncoding::Phred64, force: true, ..IngestConfig::default() };
     assert!((quality(&bench) - right).abs() < 1e-3);
     assert_eq!(bench.dataset().0.warnings(), [""; 0]);
     bench.config.quality_encoding = QualityEncoding::Phred33;
     assert!((quality(&bench) - right - 31.0).abs() < 1e-3);
     assert_eq!(bench.dataset().0.warnings(), [""; 0]);
-    // Too few reads to be certain: read as usual, and said.
+    // Too few reads to be certain: read as usual, and reported.
     let (summary, _) = Bench::new(&[("x", &fastq_with(20, old))]).dataset();
     assert!(summary.warnings()[0].contains("may be Phred+64") && summary.warnings()[0].contains("phred64"));
-    // A value that is none in the encoding that the first reads are in.
+    // A value that does not exist in the encoding of the first reads.
     let later = [fastq_with(30_000, old), b"@z\nACGT\n+\nhh#h\n".to_vec()].concat();
     let (kind, message) = Bench::new(&[("x", &later)]).error();
     assert_eq!(kind, ErrorKind::BadQuality);

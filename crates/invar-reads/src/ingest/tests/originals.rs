@@ -1,4 +1,4 @@
-//! What was read can be had again as it was.
+//! Ingested records can be recovered in their original form.
 
 use super::{
     alignments::{HEADER, bam},
@@ -106,7 +106,7 @@ fn inputs_that_are_gone_or_others_are_refused() {
     let bench = Bench::new(&[("x", &fastq(20))]);
     bench.run().unwrap();
     let path = &bench.inputs.files[0];
-    // A copy of the same bytes is the same file.
+    // A copy with the same bytes is the same file.
     fs::remove_file(path).unwrap();
     fs::write(path, fastq(20)).unwrap();
     assert_eq!(again(&bench).unwrap().len(), 20);

@@ -10,7 +10,7 @@ use crate::{
     overlaps::tests::{codes, reads},
 };
 
-/// Exact reads of two genomes, of a sister of the first, and one of none.
+/// Exact reads of two genomes, of a relative of the first, and one from neither.
 fn sequences() -> Vec<Vec<u8>> {
     let mut rng = seed::rng(5, 9);
     let genome = codes(30_000, 1);
@@ -45,8 +45,8 @@ fn overlaps_are_read_as_they_were_written_and_are_the_same_bytes_at_any_thread_c
     assert_eq!(format!("{:?}", from_bytes(&to_bytes(&none, &[0; 32])).unwrap().0), format!("{none:?}"));
 }
 
-// The overlaps of these reads as this version of the rules finds them. Where this fails because rules have changed, VERSION has to
-// rise: what is kept with data would otherwise be taken for what is found now.
+// The overlaps of these reads as found by this version of the rules. If this fails because rules have changed, increase
+// VERSION: otherwise stored overlaps would be taken for what the new rules find.
 #[test]
 fn other_rules_have_another_version() {
     let bytes = to_bytes(&found(2), &[0; DIGEST_BYTES]);
@@ -78,7 +78,7 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    // Whoever writes a checksum of his own can lie, but not make anything panic.
+    // A file with a forged checksum can lie, but not cause a panic.
     #[test]
     fn what_lies_is_refused_or_are_overlaps(at in 2usize..2_000, word: u32, small: bool) {
         static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| to_bytes(&found(1), &[7; DIGEST_BYTES]));
@@ -118,7 +118,7 @@ fn overlaps_are_kept_with_the_reads_that_they_are_of() {
         KeptOverlaps::of(&ReadDataset::open(std::slice::from_ref(&one)).unwrap(), &config).read().unwrap().unwrap();
     assert_eq!(format!("{again:?}"), format!("{overlaps:?}"));
 
-    // Neither of more reads, nor of others, nor sought otherwise.
+    // Neither for more reads, nor for others, nor with other settings.
     let both = ReadDataset::open(&[one.clone(), other.clone()]).unwrap();
     assert!(KeptOverlaps::of(&both, &config).read().unwrap().is_none());
     let fewer = OverlapsConfig { max_kmers: 1_000 };
@@ -131,7 +131,7 @@ fn overlaps_are_kept_with_the_reads_that_they_are_of() {
     of_other.write(&Overlaps::find(&reads, &config).unwrap()).unwrap();
     assert_eq!(of_other.read().unwrap().unwrap().num_reads(), reads.len());
 
-    // Damage is an error, and written over; what Invar did not write is not.
+    // Damage is an error, and is overwritten; a file that Invar did not write is not.
     let mut bytes = std::fs::read(kept.path()).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(kept.path(), &bytes).unwrap();

@@ -18,7 +18,7 @@ fn pixels(bytes: &[u8]) -> Option<Vec<u8>> {
     DynamicImage::from_decoder(decoder).ok().map(DynamicImage::into_bytes)
 }
 
-/// Where the data of the first scan begin.
+/// Where the data of the first scan begins.
 fn scan_of(bytes: &[u8]) -> usize {
     let at = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
     at + 2 + usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]))
@@ -31,7 +31,8 @@ fn whole_files_are_whole() {
     }
 }
 
-/// Six bytes overwritten anywhere in a scan: said, or the decoder finds all blocks; it leaves those grey that it does not.
+/// Six bytes overwritten anywhere in a scan: either it is reported, or the decoder finds all blocks; it leaves missing
+/// blocks grey.
 #[test]
 fn damage_is_not_swallowed() {
     let mut num_said = 0;
