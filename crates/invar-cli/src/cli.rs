@@ -99,9 +99,9 @@ pub enum Command {
     Run(Run),
     /// What this file or directory is, who made it, and whether it is intact
     Info(Info),
-    /// A script by which a shell completes commands and options
+    /// Print a script that lets a shell complete commands and options
     Completions(Completions),
-    /// Manual pages, one for each command
+    /// Write manual pages, one for each command
     Man(Man),
 }
 

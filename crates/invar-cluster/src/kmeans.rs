@@ -80,7 +80,7 @@ pub struct KMeans {
     pub centers: Vec<f32>,
     /// Number of centres: as requested, but at most the number of rows.
     pub k: usize,
-    /// Sum of squared distances to the own centre.
+    /// Sum of squared distances of the rows to their centres.
     pub inertia: f64,
     /// How clearly a row belongs to its cluster, `[0, 1]`: `1 - d1 / d2` for the distances to the nearest and the
     /// second nearest centre. 0 half-way between the two, 1 at the centre; 1 everywhere if `k` is 1.

@@ -8,7 +8,7 @@
 //!               +-- assign ---------------> clusters that were found before, or none of them
 //!               +-- ProjectionConfig ----> x, y                                  UMAP or PCA, for the eye
 //!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
-//!               +-- probe ----------------> can a column be told from it?        with columns
+//!               +-- probe ----------------> can a column be predicted from it?   with columns
 //!               +-- geometry -------------> alignment, uniformity, rank          without labels
 //! labels x labels ----- scores -----------> ARI, NMI, V-measure, purity, ...
 //! ```

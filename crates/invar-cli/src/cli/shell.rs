@@ -10,7 +10,7 @@ use clap_complete::Shell;
   invar completions zsh > ~/.zfunc/_invar                # a directory of $fpath
   invar completions fish > ~/.config/fish/completions/invar.fish")]
 pub struct Completions {
-    /// Of which shell
+    /// The shell that the script is for
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
 }
@@ -20,9 +20,9 @@ pub struct Completions {
 #[command(after_help = "Examples:
   invar man --out ~/.local/share/man/man1                # then: man invar, man invar-ingest-reads
   man ./man/invar-cluster.1                              # after `invar man --out man`
-Of other files in the directory nothing is touched; pages of an older version are replaced with --force.")]
+Other files in the directory are left alone; pages of an older version are replaced with --force.")]
 pub struct Man {
-    /// The directory of the pages; made where it is not there
+    /// Directory for the pages; created if it does not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }

@@ -22,7 +22,7 @@ pub fn run(args: &Man, common: &Common) -> Result<Summary> {
     let dir = args.out.as_path();
     let pages = pages()?;
     let paths: Vec<_> = pages.iter().map(|(name, _)| dir.join(name)).collect();
-    // Other programs have their pages in the same directory, so that it may be there, and what else it holds is left alone.
+    // The directory may exist and hold pages of other programs: whatever else is in it is left alone.
     for path in &paths {
         output::check_free(path, common, &[])?;
     }
@@ -49,7 +49,7 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-/// As `clap_mangen` has it, but with the examples and notes line by line, as `--help` has them, not run together.
+/// As `clap_mangen` formats it, but with the examples and notes line by line, as in `--help`, not run together.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let page = Page::new(command.clone()).source(concat!("invar ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
@@ -82,7 +82,7 @@ mod tests {
         while let Some(command) = open.pop() {
             let name = command.get_bin_name().unwrap_or("invar").replace(' ', "-");
             let (_, page) = pages.iter().find(|(file, _)| *file == format!("{name}.1")).expect(&name);
-            // As roff has hyphens and apostrophes, so that they are copied from a page as those of ASCII.
+            // roff escapes hyphens and apostrophes, so that they are copied from a page as ASCII characters.
             let page = String::from_utf8(page.clone()).unwrap().replace(r"\-", "-").replace(r"\*(Aq", "'");
             for option in command.get_arguments().filter_map(|argument| argument.get_long()) {
                 assert!(page.contains(&format!("--{option}")), "{name} --{option}\n{page}");

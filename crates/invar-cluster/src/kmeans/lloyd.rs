@@ -55,7 +55,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy)]
 struct Bounds {
     label: u32,
-    /// An upper bound of the distance to the own centre.
+    /// An upper bound of the distance to its own centre.
     upper: f32,
     /// A lower bound of the distance to any other.
     lower: f32,
@@ -273,7 +273,7 @@ impl<'a> Shift<'a> {
     }
 
     /// Moves the bounds of a row, and returns whether they then leave its centre in doubt. `exact` measures the
-    /// distance to the own centre.
+    /// distance to its own centre.
     fn crosses(&self, bounds: &mut Bounds, half_gaps: &[f32], exact: impl Fn(u32) -> f32) -> bool {
         if bounds.label == NONE {
             return true;

@@ -52,8 +52,8 @@ pub(super) fn dendrogram(graph: BoundaryGraph) -> Vec<Merge> {
     merges
 }
 
-/// Heights up to which boundaries are sorted at a time, ascending, with about as many between each two of them: all at
-/// once would take half as much memory as the boundaries themselves.
+/// Heights up to which boundaries are sorted at a time, ascending, with about as many boundaries between any two of
+/// them: sorting all at once would take half as much memory as the boundaries themselves.
 fn limits(boundaries: &[Boundary]) -> Vec<f64> {
     const TIMES: usize = 8;
     const LOOKED_AT: usize = 4_096;
@@ -125,7 +125,8 @@ fn root(roots: &mut [u32], mut region: u32) -> u32 {
 struct Candidate {
     height: f64,
     id: u32,
-    /// How many pairs, modulo 2^32. They only grow, by fewer than that: tells whether the boundary is still the same.
+    /// Number of pairs, modulo 2^32. It only grows, by less than that, so it shows whether the boundary is still the
+    /// same.
     pairs: u32,
 }
 
@@ -158,7 +159,7 @@ struct Regions {
 }
 
 impl Regions {
-    /// Of `boundaries` by the labels of their regions, which are below `num_labels`.
+    /// From `boundaries`, by the labels of their regions, which are below `num_labels`.
     fn new(num_labels: usize, boundaries: Vec<Boundary>) -> Self {
         let mut degrees = vec![0u32; num_labels];
         boundaries.iter().flat_map(|boundary| boundary.regions).for_each(|region| degrees[region as usize] += 1);

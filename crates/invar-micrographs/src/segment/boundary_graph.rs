@@ -63,7 +63,8 @@ impl BoundaryGraph {
         Self::of_pixels(labels.len(), most + 1, |pixel| labels[pixel], width, heights, of)
     }
 
-    /// The same once region `r` has become part of `into[r]`. Found on the pixels anew: the graph itself takes more memory than they.
+    /// The same after region `r` has become part of `into[r]`. Computed from the pixels again, because the graph itself
+    /// takes more memory than they do.
     pub fn merged(labels: &[u32], into: &[u32], width: usize, heights: &[u16], of: HeightOf) -> Self {
         Self::of_pixels(labels.len(), into.len(), |pixel| into[labels[pixel] as usize], width, heights, of)
     }
@@ -108,12 +109,12 @@ impl BoundaryGraph {
             })
             .collect();
         let mut found = Vec::with_capacity(bands.iter().map(Vec::len).sum());
-        // Each band is given back as soon as it is copied.
+        // Each band is freed as soon as it is copied.
         bands.into_iter().for_each(|band| found.extend(band));
         Self { sizes, boundaries: united(found) }
     }
 
-    /// What [`BoundaryGraph::merged`] is, from this graph.
+    /// The expected result of [`BoundaryGraph::merged`], from this graph.
     #[cfg(test)]
     pub fn united_by(&self, into: &[u32]) -> Self {
         let mut sizes = vec![0u64; self.sizes.len()];
@@ -149,7 +150,7 @@ fn united(mut boundaries: Vec<Boundary>) -> Vec<Boundary> {
         }
         same
     });
-    // Next to nothing is left of the pairs of pixels that these were.
+    // Almost nothing is left of the pairs of pixels that these were.
     boundaries.shrink_to_fit();
     boundaries
 }

@@ -55,7 +55,7 @@ pub(crate) struct Merging {
     /// One label per pixel, `1..=n`: the over-segmentation.
     regions: Vec<u32>,
     width: usize,
-    /// Of each pixel, between 0 and [`TOP`].
+    /// The height of each pixel, between 0 and [`TOP`].
     heights: Vec<u16>,
     merges: Vec<Merge>,
     num_labels: usize,

@@ -1,15 +1,16 @@
-//! The regions around one.
+//! The neighbours of a region.
 
 use std::collections::BTreeMap;
 
-/// From so many on a list is no longer searched and shifted but a tree.
+/// From this many neighbours on, a tree is used instead of a list that is searched and shifted.
 const MANY: usize = 64;
 
-/// Regions around one, each with the number of the boundary to it. Most regions have half a dozen, and are as many as they are small:
-/// a list of theirs takes half the memory of a tree. A ground that touches everything has many.
+/// The neighbours of a region, each with the number of the boundary to it. Most regions have about six, and since there
+/// are many small regions, a list for them takes half the memory of a tree. A background that touches everything has
+/// many.
 #[derive(Debug)]
 pub(super) enum Around {
-    /// By rising region.
+    /// In ascending order of regions.
     Few(Vec<(u32, u32)>),
     Many(BTreeMap<u32, u32>),
 }
@@ -21,7 +22,7 @@ impl Default for Around {
 }
 
 impl Around {
-    /// Of none yet, with room for so many.
+    /// Empty, with room for `count`.
     pub fn with_capacity(count: usize) -> Self {
         if count > MANY { Self::Many(BTreeMap::new()) } else { Self::Few(Vec::with_capacity(count)) }
     }
@@ -41,7 +42,7 @@ impl Around {
         }
     }
 
-    /// Puts a region there, or gives it another boundary.
+    /// Adds a region, or changes the boundary to it.
     pub fn insert(&mut self, region: u32, boundary: u32) {
         match self {
             Self::Few(pairs) => match place(pairs, region) {
@@ -59,7 +60,7 @@ impl Around {
         }
     }
 
-    /// Takes a region away, where it is there.
+    /// Removes a region, if it is there.
     pub fn remove(&mut self, region: u32) {
         match self {
             Self::Few(pairs) => {
@@ -81,7 +82,7 @@ impl Around {
         }
     }
 
-    /// Regions and boundaries, by rising region.
+    /// Regions and boundaries, in ascending order of regions.
     pub fn into_pairs(self) -> Vec<(u32, u32)> {
         match self {
             Self::Few(pairs) => pairs,
