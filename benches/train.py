@@ -35,7 +35,7 @@ def keep_min(times, name, seconds):
     times[name] = min(times.get(name, seconds), seconds)
 
 
-def peer_settings(recipe):
+def peer_settings(recipe, steps):
     """The peer's arguments for a recipe; refuses one whose work the peer does not do."""
     recipe = tomllib.loads(recipe.read_text())
     pairs = recipe["source"]["pairs"]
@@ -48,7 +48,7 @@ def peer_settings(recipe):
     encoder.pop("precision", None)  # the peer is measured in both
     for what, found, expected in [
         ("source.view", view, {"type": "kmers", "ks": [6]}),
-        ("kinds", {k["type"] for k in kinds} - {"windows", "overlap-walk"}, set()),
+        ("kinds", {k["type"] for k in kinds} - {"windows", "overlap-walk", "overlap-component"}, set()),
         ("window_bp", {tuple(k["window_bp"]) for k in kinds}, {tuple(kind["window_bp"])}),
         ("encoder", encoder, {"type": "kmer-mlp", "hidden": [512, 512], "dim": 128}),
         ("loss.type", recipe["loss"]["type"], "info-nce"),
@@ -58,7 +58,7 @@ def peer_settings(recipe):
             sys.exit(f"the peer does not know this recipe: {what} is {found}, not {expected}")
     train = recipe["train"]
     return [
-        *("--window-bp", *kind["window_bp"], "--batch", train["batch_size"], "--steps", train["steps"]),
+        *("--window-bp", *kind["window_bp"], "--batch", train["batch_size"], "--steps", steps),
         *("--lr", train["learning_rate"], "--tau", recipe["loss"]["temperature"]),
         *("--transform", transform, "--norm" if norm else "--no-norm"),
         "--no-errors" if model == "none" else "--errors",
@@ -68,10 +68,11 @@ def peer_settings(recipe):
 def measure_training(args, data, run):
     """{name: seconds}; `invar train` first."""
     times = {}
-    settings = peer_settings(args.recipe)
+    settings = peer_settings(args.recipe, args.steps)
+    steps = ["--set", f"train.steps={args.steps}"]
     for _ in range(args.rounds):
         shutil.rmtree(run, ignore_errors=True)
-        keep_min(times, "invar train", timed([args.invar, "train", args.recipe, "--data", data, "--out", run, "-q"]))
+        keep_min(times, "invar train", timed([args.invar, "train", args.recipe, "--data", data, "--out", run, "-q", *steps]))
         for precision in ([], ["--bf16"]):
             for workers in (0, 1, 2):
                 made = peer("train_torch.py", "--reads", args.reads, "--workers", workers, *settings, *precision)
@@ -128,6 +129,7 @@ def main():
     parser.add_argument("--invar", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=600)
     args = parser.parse_args()
     data, run = args.out / "data", args.out / "run"
     if not data.exists():
@@ -138,7 +140,7 @@ def main():
     for name, seconds in times.items():
         print(f"| {name} | {seconds:.1f} | {own / seconds:.2f} |")
     print(f"\nshare of invar's time that it waited for data (metrics.jsonl): {waited_share(run):.3f}\n", flush=True)
-    rates = measure_embedding(args, run, peer_settings(args.recipe))
+    rates = measure_embedding(args, run, peer_settings(args.recipe, args.steps))
     own = rates["invar embed"]
     print("| embedding, windows of 2 kb | windows/s | invar / this |\n|---|---:|---:|")
     for name, rate in rates.items():
