@@ -126,6 +126,13 @@ fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
     for assignment in overrides {
         apply(&mut document, assignment)?;
     }
+    if let Some(encoders) = document.get("encoder").and_then(Item::as_array_of_tables) {
+        let line = find_word(text, "encoder", "key").unwrap_or(1);
+        let found = encoders.len();
+        let why =
+            "[[encoder]] names one encoder for each kind of view, but a source of reads or micrographs has one kind";
+        return Err(Usage(format!("{name}:{line}: {why}: expected one table [encoder], found {found}")).into());
+    }
     let resolved = document.to_string();
     let mut recipe: Recipe =
         toml_edit::de::from_str(&resolved).map_err(|error| Usage(explain(name, &resolved, &error)))?;
@@ -212,6 +219,13 @@ mod tests {
         let error = parse("my.toml", &text, &[]).unwrap_err().to_string();
         let line = text.lines().position(|l| l.starts_with("stpes")).unwrap() + 1;
         assert!(error.starts_with(&format!("my.toml:{line}: unknown key `stpes`; did you mean `steps`?")), "{error}");
+    }
+
+    #[test]
+    fn several_encoders_are_refused_where_there_is_one_kind_of_view() {
+        let text = BUILTIN[0].text.replace("[encoder]", "[[encoder]]");
+        let error = parse("my.toml", &text, &[]).unwrap_err().to_string();
+        assert!(error.ends_with("has one kind: expected one table [encoder], found 1"), "{error}");
     }
 
     #[test]
