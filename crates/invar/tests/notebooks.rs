@@ -101,7 +101,7 @@ fn notebooks_say_where_a_result_comes_from_that_is_not_there() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{notebook}");
         let told =
-            format!("{}: no result of `invar run` is there; `make demo` makes one", bench.path("nothing").display());
+            format!("{}: no result of `invar run` there; run `make demo` first", bench.path("nothing").display());
         assert!(error.contains(&told) && error.contains(variable), "{notebook}: {error}");
     }
 }
