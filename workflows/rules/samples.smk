@@ -58,7 +58,8 @@ if config["train"]["processes"] > 1:
         "mpi": config["train"]["launcher"][0],
     }
 if config["train"]["gpus"] > 0:
-    TRAIN_RESOURCES["gpu"] = config["train"]["gpus"]
+    # The tasks are counted by `tasks` alone.
+    TRAIN_RESOURCES |= {"gpu": config["train"]["gpus"], "tasks_per_gpu": 0}
 
 
 wildcard_constraints:

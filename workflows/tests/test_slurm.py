@@ -87,6 +87,12 @@ class Bench:
         lines = [json.loads(line) for line in (self.work / run / "metrics.jsonl").read_text().splitlines()]
         return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
+    def same_losses(self, one, two):
+        one, two = self.losses(one), self.losses(two)
+        expect(one.keys() == two.keys() and len(one) > 1, f"steps {one.keys()} and {two.keys()}")
+        far = {step: (loss, two[step]) for step, loss in one.items() if abs(loss - two[step]) > 1e-4 * abs(loss)}
+        expect(not far, f"other losses in two processes: {far}")
+
     def stages(self, name):
         files = sorted((self.work / name / "stages").rglob("*.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -242,6 +248,19 @@ def corrupt_sample(bench):
     expect(not (bench.work / "damaged/stages/train.json").exists(), "it was trained without the sample")
 
 
+def on_nodes_apart(bench):
+    """The program with a /dev/shm of its own for each process, and names of the nodes, as on two machines: they talk over Gloo."""
+    (bench.work / "hosts").write_text("127.0.0.1 localhost n1 n2\n")
+    alone = bench.work / "alone.sh"
+    alone.write_text(
+        "#!/bin/sh\n"
+        f"own='mount -t tmpfs none /dev/shm && mount --bind {bench.work}/hosts /etc/hosts && exec \"$@\"'\n"
+        f'exec unshare --mount sh -c "$own" sh {bench.invar} "$@"\n'
+    )
+    alone.chmod(0o755)
+    return str(alone)
+
+
 def plain_scripts(bench):
     say("sbatch scripts: an array of embedding, training on two nodes")
     data = [bench.work / f"local/datasets/s{index}" for index in range(3)]
@@ -255,16 +274,7 @@ def plain_scripts(bench):
     expect(rows(embeddings) == rows(bench.work / "local/embeddings"), "other rows from an array of four")
 
     settings = [word for key, value in (SMALL | {"train.steps": 20}).items() for word in ("--set", f"{key}={value}")]
-    # A /dev/shm of its own for each process, and names of the nodes, as on two machines: they talk over Gloo.
-    (bench.work / "hosts").write_text("127.0.0.1 localhost n1 n2\n")
-    alone = bench.work / "alone.sh"
-    alone.write_text(
-        "#!/bin/sh\n"
-        f"own='mount -t tmpfs none /dev/shm && mount --bind {bench.work}/hosts /etc/hosts && exec \"$@\"'\n"
-        f'exec unshare --mount sh -c "$own" sh {bench.invar} "$@"\n'
-    )
-    alone.chmod(0o755)
-    program, bench.invar = bench.invar, str(alone)
+    program, bench.invar = bench.invar, on_nodes_apart(bench)
     log = bench.work / "two.log"
     bench.run("sbatch", "--wait", "--cpus-per-task=1", "--output", log, ROOT / "workflows/sbatch/train.sh",
         *RECIPE, bench.work / "two", *data, "--", *settings)  # fmt: skip
@@ -281,10 +291,15 @@ def plain_scripts(bench):
         "1",
         *settings,
     )
-    one, two = bench.losses("one"), bench.losses("two")
-    expect(one.keys() == two.keys() and len(one) > 1, f"steps {one.keys()} and {two.keys()}")
-    far = {step: (loss, two[step]) for step, loss in one.items() if abs(loss - two[step]) > 1e-4 * abs(loss)}
-    expect(not far, f"other losses in two processes: {far}")
+    bench.same_losses("one", "two")
+
+
+def several_processes(bench):
+    say("training by two processes on two nodes")
+    changes = {"invar": on_nodes_apart(bench), "train": {"processes": 2, "nodes": 2}}
+    bench.run(*bench.on_slurm("several", 40, **changes), "--until", "train")
+    expect("through Gloo" in (bench.work / "several/logs/train.txt").read_text(), "it was one process")
+    bench.same_losses("local/run", "several/run")
 
 
 def main():
@@ -292,12 +307,13 @@ def main():
     work.mkdir(parents=True)
     bench = Bench(invar, work)
     samples(work)
-    bench.run(CLUSTER, "start", work / "cluster")
     try:
+        bench.run(CLUSTER, "start", work / "cluster")
         limited = time_limit(bench)
         to_the_end(bench)
         corrupt_sample(bench)
         plain_scripts(bench)
+        several_processes(bench)
         time_limit_met(bench, limited)
         killed_node(bench)
     finally:
