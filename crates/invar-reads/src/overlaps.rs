@@ -6,8 +6,8 @@
 //! 1. A *sketch* of each read: those of its canonical k-mers with a small hash, with their positions and strands.
 //! 2. *Matches*: of the k-mers that two reads share, the largest set on one diagonal.
 //! 3. *Overlaps*: matches that reach the end of a read on either side (dovetails and containments) and share about as
-//!    many k-mers as the other overlaps of this sample. So one rule serves reads of any error rate, and reads of species
-//!    that differ by a few per cent, or of two copies of a repeat, do not overlap.
+//!    many k-mers as the other overlaps of this sample. So one rule serves reads of any error rate, and reads of
+//!    species that differ by a few per cent, or of two copies of a repeat, do not overlap.
 //! 4. Overlaps contradicted by longer ones are dropped (repeats), and so are reads made of two pieces (chimeras).
 //! 5. *Components*: the reads that overlaps join. Each belongs to one genome; a genome covered about ten times is a
 //!    single component.
