@@ -2,6 +2,8 @@
 # Called by conda-build in the root of the sources.
 set -euxo pipefail
 
+# conda's compiler for Rust names the machine's own target, with which cargo would build into another directory.
+unset CARGO_BUILD_TARGET
 cargo-bundle-licenses --format yaml --output THIRDPARTY.yml
 # conda's LibTorch has its headers and libraries where all others have theirs; the path to it in invar-learn is made relative by
 # conda-build.
