@@ -19,7 +19,7 @@
 //! # fn main() -> Result<(), invar_micrographs::Error> {
 //! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-data/micrographs/corpus/imagej.tif");
 //! # let path = std::path::Path::new(path);
-//! A stack of three pictures of 11 x 13 pixels, each 0.25 x 0.5 µm.
+//! // A stack of three pictures of 11 x 13 pixels, each 0.25 x 0.5 µm.
 //! let mut file = open(path)?;
 //! assert_eq!(file.pages().len(), 3);
 //! let page = &file.pages()[0];

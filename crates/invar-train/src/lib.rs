@@ -22,7 +22,7 @@
 //! use std::sync::Arc;
 //! use invar_dataset::{DatasetError, NoProgress, Pair, PairSource, SampleId, SampleName, View, ViewShape, seed};
 //! use invar_nn::{EncoderConfig, encoder::kmer_mlp::KmerMlpConfig};
-//! use invar_train::{Model, TrainingJob, Steps, TrainConfig, train};
+//! use invar_train::{Model, Steps, TrainConfig, TrainingJob, train};
 //! use tch::Device;
 //!
 //! /// 64 samples, each a wave of its own; its views start at different places.
@@ -51,7 +51,7 @@
 //! }
 //!
 //! let recipe = TrainingJob {
-//!     encoder: EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 8, ..KmerMlpConfig::default() }),
+//!     encoders: vec![EncoderConfig::KmerMlp(KmerMlpConfig { hidden: vec![32], dim: 8, ..Default::default() })],
 //!     loss: Default::default(),
 //!     train: TrainConfig { steps: Steps::Fixed(5), batch_size: 16, ..TrainConfig::default() },
 //!     features: Default::default(),

@@ -13,7 +13,7 @@
 //! use invar_train::{TrainConfig, parts::{Gradients, Optimizer, gradients_of}};
 //! use tch::{Device, Kind, Tensor};
 //!
-//! Two players of a game: x lowers the product, y raises it.
+//! // Two players of a game: x lowers the product, y raises it.
 //! let [x, y] = [1.0, 2.0].map(|value| Tensor::full([1], value, (Kind::Float, Device::Cpu)).set_requires_grad(true));
 //! let config = TrainConfig { weight_decay: 0.0, ..TrainConfig::default() };
 //! let named = |name: &str, tensor: &Tensor| vec![(name.to_owned(), tensor.shallow_clone())];

@@ -209,7 +209,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     let watcher = Watcher::default();
     let summary = run(&recipe(), dir.path(), &watcher).unwrap();
     assert_eq!(summary.resumed_from, Some(40));
-    assert!(watcher.warnings.lock().unwrap()[0].starts_with("passed over a damaged checkpoint: "));
+    assert!(watcher.warnings.lock().unwrap()[0].starts_with("skipped a damaged checkpoint: "));
     assert!(newest(dir.path()) == expected, "the tensors differ");
 }
 

@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn one_kind_and_none() {
         let text = said(vec![group(0, 5, 1.0)], &[]);
-        assert!(text.starts_with("1 kind: the 5 grains are not told apart") && !text.contains("kind 0"), "{text}");
+        assert!(text.starts_with("1 kind: the 5 grains are not distinguished") && !text.contains("kind 0"), "{text}");
         assert!(said(vec![], &[]).starts_with("no kinds of grains"));
     }
 }
