@@ -100,32 +100,14 @@ fuzz-check:
 	  $(CARGO) clippy --manifest-path crates/invar-$$name/fuzz/Cargo.toml --target-dir $(TARGET_DIR) $(CHECKED) -- -D warnings || exit 1; \
 	done
 
-# The programs that open what Invar writes, for a test of just that.
+# Python packages, pinned: of the programs that open what Invar writes; of what drives the browser, which itself is the machine's; of what
+# runs the workflow and the notebooks; of what looks over the recipes of containers and packages.
 .venv/readers: crates/invar-embeddings/tests/requirements.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
-
-# What drives the browser; the browser itself is the machine's.
 .venv/browser: crates/invar/tests/requirements.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
-
-# What runs the workflow.
 .venv/workflows: workflows/requirements.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
-
-# What runs the notebooks.
 .venv/notebooks: notebooks/requirements.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
-
-# What looks over the recipes of containers and packages.
 .venv/packaging: packaging/requirements.txt
+.venv/readers .venv/browser .venv/workflows .venv/notebooks .venv/packaging:
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

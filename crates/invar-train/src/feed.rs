@@ -183,3 +183,29 @@ fn check_pair(pair: &Pair, num_views: usize, num_towers: usize) -> Result<(), Er
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use invar_dataset::{Related, SampleId};
+
+    use super::*;
+
+    #[test]
+    fn a_pair_that_cannot_be_is_named_with_both_values() {
+        let view = || View::features(vec![0.0]);
+        let pair = |weight| Pair {
+            related: vec![Related { sample: SampleId(9), weight }],
+            ..Pair::of(SampleId(7), [view(), view()])
+        };
+        check_pair(&pair(0.0), 2, 2).unwrap();
+        for weight in [f32::NAN, -0.5, f32::INFINITY] {
+            let error = check_pair(&pair(weight), 2, 1).unwrap_err().to_string();
+            let expected = format!("related to sample {} with weight {weight}", SampleId(9));
+            assert!(error.contains(&SampleId(7).to_string()) && error.contains(&expected), "{error}");
+        }
+        let error = check_pair(&pair(1.0), 2, 3).unwrap_err().to_string();
+        assert!(error.contains("2 views") && error.contains("3 shapes"), "{error}");
+        let error = check_pair(&pair(1.0), 4, 1).unwrap_err().to_string();
+        assert!(error.contains("2 views") && error.contains('4'), "{error}");
+    }
+}

@@ -6,7 +6,7 @@
 
 use invar_dataset::seed;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{Error, gradients::Summed};
 
@@ -75,15 +75,20 @@ fn gram(losses: &[Summed], shared: &[bool]) -> Result<Vec<Vec<f64>>, Error> {
         for (j, second) in losses.iter().enumerate().skip(i) {
             let both = first.as_slice().iter().zip(second.as_slice()).zip(shared);
             let both = both.filter(|((a, b), is_shared)| **is_shared && a.defined() && b.defined());
-            let products: Vec<Tensor> = both.map(|((a, b), _)| (a * b).sum(Kind::Float)).collect();
+            let products: Vec<Tensor> = both.map(|((a, b), _)| (a * b).sum(widest(a.device()))).collect();
             if !products.is_empty() {
-                let products = Vec::<f32>::try_from(Tensor::f_stack(&products, 0)?)?;
-                gram[i][j] = products.into_iter().map(f64::from).sum();
+                let products = Tensor::f_stack(&products, 0)?.to_device(Device::Cpu).to_kind(Kind::Double);
+                gram[i][j] = Vec::<f64>::try_from(products)?.into_iter().sum();
                 gram[j][i] = gram[i][j];
             }
         }
     }
     Ok(gram)
+}
+
+/// What sums are taken in; Metal has no double precision.
+fn widest(device: Device) -> Kind {
+    if device == Device::Mps { Kind::Float } else { Kind::Double }
 }
 
 /// The weight of each gradient in the sum that PCGrad makes of them.
