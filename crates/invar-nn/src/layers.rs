@@ -216,31 +216,6 @@ mod tests {
         assert!(layer.weight.grad().abs().max().double_value(&[]) > 0.0);
     }
 
-    /// The largest magnitude of many uniform numbers is just below their bound.
-    fn is_bounded_by(values: &Tensor, bound: f64) {
-        let largest = values.abs().max().double_value(&[]);
-        assert!(largest <= bound && largest > 0.98 * bound, "{largest}, expected {bound}");
-    }
-
-    #[test]
-    fn first_weights_are_those_of_he_and_of_tch() {
-        let store = || nn::VarStore::new(Device::Cpu);
-        let (own, theirs) = (store(), store());
-        tch::manual_seed(5);
-        let (linear, conv) =
-            (Linear::new(own.root() / "a", 40, 50), Conv1d::new(own.root() / "b", 12, 30, Window::of(7)));
-        // A closed form: He's bound is gain sqrt(3 / fan in), with a gain of sqrt 2 for ReLU.
-        is_bounded_by(&linear.weight, (6.0f64 / 40.0).sqrt());
-        is_bounded_by(&linear.bias, (1.0f64 / 40.0).sqrt());
-        is_bounded_by(&conv.weight, (6.0f64 / (12.0 * 7.0)).sqrt());
-        assert_eq!(conv.bias.abs().max().double_value(&[]), 0.0);
-        tch::manual_seed(5);
-        let tchs = nn::linear(theirs.root() / "a", 40, 50, nn::LinearConfig::default());
-        let tchs_conv = nn::conv1d(theirs.root() / "b", 12, 30, 7, nn::ConvConfig::default());
-        assert_eq!((&*linear.weight, &*linear.bias), (&tchs.ws, tchs.bs.as_ref().unwrap()));
-        assert_eq!(*conv.weight, tchs_conv.ws);
-    }
-
     #[test]
     fn convolutions_are_those_of_tch() {
         use nn::Module;

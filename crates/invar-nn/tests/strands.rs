@@ -217,6 +217,6 @@ fn tokens_are_of_the_strand_as_it_is_given() {
     assert_eq!(forth.tokens.as_ref().unwrap().size(), [1, 32, 16]);
     assert_eq!(forth.grid, Some(Grid { h: 1, w: 32, stride: 2 }));
     let differ = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
-    assert!(differ(&forth.embedding, &back.embedding) < 1e-6);
+    assert!(differ(&forth.embedding, &back.embedding) < 1e-5);
     assert!(differ(forth.tokens.as_ref().unwrap(), back.tokens.as_ref().unwrap()) > 1e-2);
 }

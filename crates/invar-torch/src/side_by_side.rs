@@ -81,7 +81,9 @@ mod tests {
         let inputs = parts.iter().map(|part| (part.shallow_clone(), weights.shallow_clone())).collect();
         let found = side_by_side(inputs, &|(part, weights): (Tensor, Tensor)| gradient(&part, &weights)).unwrap();
         for (part, found) in parts.iter().zip(&found) {
-            assert_eq!(*found, gradient(part, &weights));
+            // A product on one thread may be summed in another order than one on two.
+            let (difference, size) = (found - gradient(part, &weights), found.abs().max().double_value(&[]));
+            assert!(size > 0.0 && difference.abs().max().double_value(&[]) < 1e-12 * size);
         }
         let clones = || (0..4).map(|_| weights.shallow_clone()).collect();
         let tracks = || side_by_side(clones(), &|weights: Tensor| weights.square().requires_grad()).unwrap();

@@ -178,40 +178,45 @@ mod tests {
         View::Graph { x, num_features: 2, edge_index: edges, edge_weight: None }
     }
 
+    /// Its weights are others every time, because tests share a generator.
     fn encoder() -> Box<dyn Encoder> {
         let store = nn::VarStore::new(Device::Cpu);
-        tch::manual_seed(3);
         let config = EncoderConfig::Gnn(GnnConfig { width: 16, depth: 2, dim: 8, dropout: 0.0 });
         config.init(&store.root(), &ViewShape::Graph { num_features: 2 }).unwrap()
     }
 
-    fn encoded(views: &[&View]) -> Encoded {
+    fn encoded(encoder: &dyn Encoder, views: &[&View]) -> Encoded {
         let mode = Mode { tokens: true, ..Mode::EMBED };
-        tch::no_grad(|| encoder().encode(&Batch::collate(views).unwrap(), mode).unwrap())
+        tch::no_grad(|| encoder.encode(&Batch::collate(views).unwrap(), mode).unwrap())
     }
 
+    /// The largest difference, in units of the largest value: a product of another shape is summed in another order,
+    /// and which order that is differs between processors.
     fn largest(a: &Tensor, b: &Tensor) -> f64 {
-        (a - b).abs().max().double_value(&[])
+        let scale = b.abs().max().double_value(&[]);
+        assert!(scale > 0.0);
+        (a - b).abs().max().double_value(&[]) / scale
     }
 
     #[test]
     fn a_graph_is_the_same_alone_and_among_others_and_in_any_order() {
         let views = [ring(5, |node| node as f32), ring(3, |node| -(node as f32)), ring(7, |_| 0.5)];
-        let together = encoded(&views.each_ref());
+        let encoder = encoder();
+        let together = encoded(&*encoder, &views.each_ref());
         assert_eq!((together.embedding.size(), together.tokens.as_ref().unwrap().size()), (vec![3, 8], vec![3, 7, 16]));
         for (row, view) in views.iter().enumerate() {
-            let alone = encoded(&[view]);
-            assert!(largest(&alone.embedding.get(0), &together.embedding.get(row as i64)) < 1e-6, "{row}");
+            let alone = encoded(&*encoder, &[view]);
+            assert!(largest(&alone.embedding.get(0), &together.embedding.get(row as i64)) < 1e-5, "{row}");
             let length = alone.tokens.as_ref().unwrap().size()[1];
             let (own, all) = (alone.tokens.unwrap().get(0), together.tokens.as_ref().unwrap().get(row as i64));
-            assert!(largest(&own, &all.narrow(0, 0, length)) < 1e-6);
+            assert!(largest(&own, &all.narrow(0, 0, length)) < 1e-5, "{row}");
             assert_eq!(all.narrow(0, length, 7 - length).abs().sum(Kind::Float).double_value(&[]), 0.0);
         }
         // The nodes numbered the other way round.
         let View::Graph { edge_index, .. } = ring(5, |_| 0.0) else { unreachable!() };
         let edge_index = edge_index.into_iter().map(|(a, b)| (4 - a, 4 - b)).rev().collect();
         let x = (0..5).rev().flat_map(|node| [node as f32, 1.0]).collect();
-        let turned = encoded(&[&View::Graph { x, num_features: 2, edge_index, edge_weight: None }]);
+        let turned = encoded(&*encoder, &[&View::Graph { x, num_features: 2, edge_index, edge_weight: None }]);
         assert!(largest(&turned.embedding.get(0), &together.embedding.get(0)) < 1e-5);
     }
 
@@ -229,11 +234,12 @@ mod tests {
             with(vec![(0, 2), (1, 2)], Some(vec![3.0, 1.0])),
             with(vec![], None),
         ];
-        let found = encoded(&views.each_ref()).embedding;
-        assert!(largest(&found.get(0), &found.get(1)) < 1e-7);
+        let encoder = encoder();
+        let found = encoded(&*encoder, &views.each_ref()).embedding;
+        assert!(largest(&found.get(0), &found.get(1)) < 1e-6);
         assert!(largest(&found.get(0), &found.get(2)) > 1e-3 && largest(&found.get(0), &found.get(3)) > 1e-3);
-        let alone =
-            encoded(&[&View::Graph { x: vec![1.0, 2.0], num_features: 2, edge_index: vec![], edge_weight: None }]);
+        let lone = View::Graph { x: vec![1.0, 2.0], num_features: 2, edge_index: vec![], edge_weight: None };
+        let alone = encoded(&*encoder, &[&lone]);
         assert!(alone.embedding.isfinite().all().int64_value(&[]) == 1);
     }
 
