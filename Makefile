@@ -12,13 +12,15 @@ DEMO := demo-output
 CHECKED := --release --locked --config profile.release.opt-level=1 \
   --config profile.release.debug-assertions=true --config profile.release.overflow-checks=true
 
-.PHONY: build demo test test-slurm lint fuzz-check fmt bench docs clean libtorch help
+.PHONY: build wheels demo test test-python test-slurm lint fuzz-check fmt bench docs clean libtorch help
 
 help:
 	@echo "make demo   provision LibTorch, build, and run reads and micrographs end to end on test-data"
 	@echo "make test   all tests, on the CPU"
 	@echo "make test-slurm  the workflow on a Slurm of two emulated nodes; as root, where slurm-wlm and munge are installed"
+	@echo "make test-python  the wheels alone, in a fresh environment"
 	@echo "make build  the release binary at target/release/invar"
+	@echo "make wheels the Python packages invar and invar-learn, in target/wheels"
 	@echo "make lint   rustfmt, clippy (with and without LibTorch), fuzz targets, licences of dependencies"
 	@echo "make bench  benchmarks side by side with their peers; see benches/README.md"
 	@echo "make docs   API documentation with warnings as errors"
@@ -45,6 +47,15 @@ build: libtorch
 	$(CARGO) build --release --locked --package invar
 	@if [ "$(abspath $(TARGET_DIR))" != "$(abspath target)" ]; then mkdir -p target/release && ln -sfn "$(abspath $(INVAR))" target/release/invar; fi
 
+# The module is built by maturin. invar-learn is a program that finds torch from its own place in site-packages, for which maturin
+# has no layout.
+MATURIN := .venv/bin/maturin build --manifest-path crates/invar-python/Cargo.toml --quiet
+LEARN_WHEEL := .venv/bin/python crates/invar-python/learn/build_wheel.py $(TARGET_DIR)/release/invar-learn
+
+wheels: build .venv/python
+	$(MATURIN) --release --locked --out $(TARGET_DIR)/wheels
+	$(LEARN_WHEEL) --out $(TARGET_DIR)/wheels
+
 demo: build
 	$(INVAR) run reads/quickstart --input test-data/reads/mock-community/reads.fastq.gz \
 	  --labels test-data/reads/mock-community/truth.tsv --out $(DEMO)/reads
@@ -63,6 +74,23 @@ ifeq ($(CHROMIUM),)
 else
 	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python CHROMIUM=$(CHROMIUM) $(CARGO) test --package invar --test report $(CHECKED) -- --ignored
 endif
+	$(MAKE) test-python
+
+# The wheels in an environment of their own, beside the programs that the tests made. The packages that they need, torch too, are linked
+# from where they are installed, not downloaded again.
+PYTHON_TEST := $(abspath $(TARGET_DIR))/test-python
+TORCH_PACKAGES = $(shell realpath $(or $(LIBTORCH),.libtorch)/..)
+
+test-python: libtorch .venv/python
+	$(CARGO) build --package invar --package invar-python --bins --lib $(CHECKED)
+	rm -rf $(PYTHON_TEST)
+	$(MATURIN) $(CHECKED) --out $(PYTHON_TEST)/wheels
+	$(LEARN_WHEEL) --fast --out $(PYTHON_TEST)/wheels
+	.venv/bin/python crates/invar-python/tests/environment.py $(PYTHON_TEST)/environment $(PYTHON_TEST)/wheels \
+	  $$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') $(TORCH_PACKAGES)
+	INVAR=$(abspath $(INVAR)) WHEELS=$(PYTHON_TEST)/wheels $(PYTHON_TEST)/environment/bin/python -m pytest --quiet -p no:cacheprovider \
+	  crates/invar-python/tests
+	rm -rf $(PYTHON_TEST)
 
 # The workflow on a Slurm of two emulated nodes: with the programs that the tests made, where there are any, because building them
 # again takes minutes.
@@ -101,13 +129,14 @@ fuzz-check:
 	done
 
 # Python packages, pinned: of the programs that open what Invar writes; of what drives the browser, which itself is the machine's; of what
-# runs the workflow and the notebooks; of what looks over the recipes of containers and packages.
+# runs the workflow and the notebooks; of what looks over the recipes of containers and packages; of what makes and tests the wheels.
 .venv/readers: crates/invar-embeddings/tests/requirements.txt
 .venv/browser: crates/invar/tests/requirements.txt
 .venv/workflows: workflows/requirements.txt
 .venv/notebooks: notebooks/requirements.txt
 .venv/packaging: packaging/requirements.txt
-.venv/readers .venv/browser .venv/workflows .venv/notebooks .venv/packaging:
+.venv/python: crates/invar-python/requirements.txt
+.venv/readers .venv/browser .venv/workflows .venv/notebooks .venv/packaging .venv/python:
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

@@ -38,6 +38,18 @@ pub struct Cli {
     pub common: Common,
 }
 
+impl Cli {
+    /// Whether the command needs networks, which `invar-learn` has.
+    pub fn is_for_learn(&self) -> bool {
+        match &self.command {
+            Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => true,
+            Command::Search(args) => !args.to_be_embedded().is_empty(),
+            Command::Info(args) => args.is_run(),
+            _ => false,
+        }
+    }
+}
+
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -53,6 +65,9 @@ pub struct Common {
     /// Print a machine-readable summary on stdout
     #[arg(long, global = true, help_heading = "Common")]
     pub json: bool,
+    /// Print notes, warnings, progress and errors on stderr as lines of JSON, for a program that runs this one
+    #[arg(long, global = true, help_heading = "Common")]
+    pub events: bool,
     /// Add one line of JSON per stage to a file: seconds, peak memory, rows, bytes in and out, how it ended
     #[arg(long, global = true, value_name = "JSONL", help_heading = "Common")]
     pub log: Option<PathBuf>,

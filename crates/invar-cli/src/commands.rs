@@ -33,6 +33,9 @@ use crate::{
 /// # Errors
 /// Any error, as a chain that [`crate::exit`] turns into an exit code.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
+    if cli.is_for_learn() {
+        match hand_over::to_learn()? {}
+    }
     let common = &cli.common;
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
@@ -43,11 +46,11 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Paint(args) => paint::run(&args, common, ui),
         Command::Extract(args) => extract::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
-        Command::Search(args) if !args.to_be_embedded().is_empty() => match hand_over::to_learn()? {},
         Command::Search(args) => search::run(&args, common, ui),
         Command::Report(args) => report::run(&args, common, ui),
-        Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => match hand_over::to_learn()? {},
-        Command::Info(args) if args.is_run() => match hand_over::to_learn()? {},
+        Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => {
+            unreachable!("handed over above")
+        }
         Command::Info(args) => info::run(&args, ui),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args, common),

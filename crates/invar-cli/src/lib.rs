@@ -32,57 +32,128 @@ pub mod result_dir;
 pub mod stage_log;
 pub mod ui;
 
-use std::process::ExitCode;
+use std::{
+    ffi::OsString,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use invar_dataset::FaultClass;
 
 use cli::Cli;
 use stage_log::{Ended, StageLog};
-use ui::{Summary, Ui};
+use ui::{Listener, Summary, Ui};
 
-/// Parses the command line, passes it to `run`, and reports the result: the whole of a program.
+/// Parses the command line, passes it to `run`, and reports the result: the whole of a program. Returns its exit code.
 ///
 /// `faults` classifies errors that this crate does not know; see [`exit::class`].
-pub fn execute(run: impl FnOnce(Cli, &Ui) -> Result<Summary>, faults: &[exit::ClassOf]) -> ExitCode {
-    let cli = match Cli::try_parse() {
+pub fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(Cli, &Ui) -> Result<Summary>,
+    faults: &[exit::ClassOf],
+) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(told) => return help_or_usage(&told),
     };
     let ui = Ui::new(&cli.common);
-    let (threads, log) = (cli.common.threads, cli.common.log.clone());
-    let (stage, traffic) = stage_log::of(&cli);
-    let started = log.as_deref().map(StageLog::open).transpose();
-    let result = started.and_then(|log| {
-        let done = start_workers(threads).and_then(|()| run(cli, &ui));
-        if let Some(log) = log {
-            let ended = match &done {
-                // From a process that leaves the output to another, or stages with their own lines.
-                Ok(summary) if summary.json.is_null() || stage == "run" => return done,
-                Ok(summary) => summary.into(),
-                Err(error) => Ended::Failed { error, exit_code: exit::code(error, faults) },
-            };
-            log.end(stage, &traffic, ended)?;
-        }
-        done
-    });
+    let threads = cli.common.threads;
+    let result = logged(cli, |cli| start_workers(threads).and_then(|()| run(cli, &ui)), faults);
     match result.and_then(|summary| ui.summary(&summary)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
-            ui::error(&error);
-            exit::code(&error, faults).into()
+            let code = exit::code(&error, faults);
+            ui.error(&error, code);
+            code
         }
     }
 }
 
+/// Why a command that was run by [`call`] failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is at fault.
+    pub class: FaultClass,
+    /// The program's words, without `error:`.
+    pub text: String,
+}
+
+/// Whether a command line is a command of `invar-learn`: one that [`call`] does not run.
+pub fn is_for_learn(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    Cli::try_parse_from(arguments).is_ok_and(|cli| cli.is_for_learn())
+}
+
+/// Runs a command inside another program: the arguments (the first is the program's name) and the results are those of
+/// `invar`, but nothing is printed, and no signal is handled. What would be printed on stderr goes to `listener`; `stop`
+/// asks the command to end soon, without an output.
+///
+/// # Errors
+/// What the program would say, of the class that its exit code stands for.
+pub fn call(
+    arguments: impl IntoIterator<Item = OsString>,
+    listener: Listener,
+    stop: Arc<AtomicBool>,
+) -> Result<Summary, Failure> {
+    let failed = |class: FaultClass, text: &str| Failure { class, text: text.into() };
+    let cli = Cli::try_parse_from(arguments).map_err(|told| failed(FaultClass::Usage, usage(&told.to_string())))?;
+    if cli.is_for_learn() {
+        return Err(failed(FaultClass::Usage, "the command needs networks: it is one of invar-learn"));
+    }
+    let ui = Ui::of_caller(&cli.common, listener, stop);
+    let threads = cli.common.threads;
+    let run = |cli| with_threads(threads, || commands::run(cli, &ui)).context(WORKERS)?;
+    logged(cli, run, &[]).map_err(|error| failed(exit::class(&error, &[]), &ui::in_words(&error)))
+}
+
+/// Does work with a number of threads of its own, or with those of all work.
+///
+/// # Errors
+/// If they cannot be started.
+pub fn with_threads<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, rayon::ThreadPoolBuildError> {
+    match threads {
+        None => Ok(work()),
+        Some(threads) => Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?.install(work)),
+    }
+}
+
+/// What was being done if it fails.
+const WORKERS: &str = "starting worker threads";
+
+/// What clap says of a slip, without the grammar that it repeats.
+fn usage(told: &str) -> &str {
+    let text = told.strip_prefix("error: ").unwrap_or(told);
+    text.split("\n\nUsage:").next().unwrap_or(text).trim_end()
+}
+
+/// Runs a command, with a line in the log if one is asked for.
+fn logged(cli: Cli, run: impl FnOnce(Cli) -> Result<Summary>, faults: &[exit::ClassOf]) -> Result<Summary> {
+    let (stage, traffic) = stage_log::of(&cli);
+    let log = cli.common.log.as_deref().map(StageLog::open).transpose()?;
+    let done = run(cli);
+    if let Some(log) = log {
+        let ended = match &done {
+            // From a process that leaves the output to another, or stages with their own lines.
+            Ok(summary) if summary.json.is_null() || stage == "run" => return done,
+            Ok(summary) => summary.into(),
+            Err(error) => Ended::Failed { error, exit_code: exit::code(error, faults) },
+        };
+        log.end(stage, &traffic, ended)?;
+    }
+    done
+}
+
 /// Prints clap's output: help and version, on request, or what is wrong with the command line.
-fn help_or_usage(told: &clap::Error) -> ExitCode {
+fn help_or_usage(told: &clap::Error) -> u8 {
     match ui::written(told.print()) {
-        Ok(()) if told.use_stderr() => ExitCode::from(2),
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) if told.use_stderr() => 2,
+        Ok(()) => 0,
         Err(error) => {
             ui::error(&error);
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -92,7 +163,7 @@ fn start_workers(threads: Option<usize>) -> Result<()> {
         None => Ok(()),
         Some(threads) => {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global().context("starting worker threads")
+            pool.build_global().context(WORKERS)
         }
     }
 }

@@ -1,23 +1,31 @@
-//! Everything the user sees: data on stdout, messages and progress on stderr.
+//! Everything the user sees: data on stdout, messages and progress on stderr. With `--events`, and for a program that runs
+//! a command by [`crate::call`], messages and progress are events instead.
 
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use invar_dataset::Progress;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cli::Common,
     exit::{INTERRUPTED, Interrupted},
 };
+
+/// Receives what a command says while it works: JSON objects whose field `event` is `note`, `warning`, `progress`
+/// (`stage`, `done`, `total`), `error` (`text`, `exit_code`), or what the command itself names (`step`, `validation`).
+pub type Listener = Arc<dyn Fn(Value) + Send + Sync>;
 
 /// Whether the user asked to stop.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -26,11 +34,34 @@ static WATCHERS: AtomicUsize = AtomicUsize::new(0);
 /// How long a command that was asked to stop may do unmonitored work: tidy up, write the last file.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Shortest time between two events of progress of one stage.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
 /// How a command communicates.
 pub struct Ui {
     json: bool,
     quiet: bool,
     verbose: bool,
+    stop: Stop,
+    listener: Option<Listener>,
+}
+
+/// What asks a command to stop.
+#[derive(Clone)]
+enum Stop {
+    /// Ctrl-C and SIGTERM.
+    Signal,
+    /// The program that runs the command.
+    Flag(Arc<AtomicBool>),
+}
+
+impl Stop {
+    fn is_asked(&self) -> bool {
+        match self {
+            Self::Signal => CANCELLED.load(Ordering::Relaxed),
+            Self::Flag(flag) => flag.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// The result of a command: for people, and for programs.
@@ -55,38 +86,78 @@ impl Ui {
     /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly if something is checking for it,
     /// and otherwise ends it; the second ends it at once.
     pub fn new(common: &Common) -> Self {
+        let events = common.events;
         // Fails only if a handler is already set, which never happens.
-        let _ = ctrlc::set_handler(|| {
+        let _ = ctrlc::set_handler(move || {
             if CANCELLED.swap(true, Ordering::Relaxed) || WATCHERS.load(Ordering::Relaxed) == 0 {
-                end_now();
+                end_now(events);
             }
-            thread::spawn(end_unwatched);
+            thread::spawn(move || end_unwatched(events));
         });
-        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0 }
+        let listener: Option<Listener> = if events { Some(Arc::new(|event| say(event))) } else { None };
+        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, stop: Stop::Signal, listener }
+    }
+
+    /// For a program that runs a command: everything is told to `listener`, `stop` asks the command to stop, and signals
+    /// are left to the program.
+    pub fn of_caller(common: &Common, listener: Listener, stop: Arc<AtomicBool>) -> Self {
+        let (quiet, verbose) = (common.quiet, common.verbose > 0);
+        Self { json: common.json, quiet, verbose, stop: Stop::Flag(stop), listener: Some(listener) }
     }
 
     /// The same, but printing only warnings and errors.
     pub fn muted(&self) -> Self {
-        Self { json: self.json, quiet: true, verbose: false }
+        let (stop, listener) = (self.stop.clone(), self.listener.clone());
+        Self { json: self.json, quiet: true, verbose: false, stop, listener }
     }
 
     /// Printed unless `--quiet`.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
-            say(text);
+        if self.quiet {
+            return;
+        }
+        match &self.listener {
+            Some(listener) => listener(json!({"event": "note", "text": text})),
+            None => say(text),
         }
     }
 
     /// Printed with `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {
-            say(text);
+            self.note(text);
         }
     }
 
     /// Always printed.
     pub fn warn(&self, text: &str) {
-        say(format_args!("{} {text}", paint("warning:", "33")));
+        match &self.listener {
+            Some(listener) => listener(json!({"event": "warning", "text": text})),
+            None => say(format_args!("{} {text}", paint("warning:", "33"))),
+        }
+    }
+
+    /// An event that only a listener is told, unless `--quiet`.
+    pub fn event(&self, event: impl FnOnce() -> Value) {
+        if let Some(listener) = self.listener.as_ref().filter(|_| !self.quiet) {
+            listener(event());
+        }
+    }
+
+    /// Why the command failed.
+    pub fn error(&self, error: &anyhow::Error, exit_code: u8) {
+        match &self.listener {
+            Some(listener) => listener(json!({"event": "error", "text": in_words(error), "exit_code": exit_code})),
+            None => self::error(error),
+        }
+    }
+
+    /// Stops between two pieces of work, if the user asked to.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.stop.is_asked() { Err(Interrupted.into()) } else { Ok(()) }
     }
 
     /// The result of the command, on stdout.
@@ -118,9 +189,9 @@ impl Ui {
         written(result)
     }
 
-    /// A progress bar of `unit`s: only on a terminal, removed when finished.
+    /// A progress bar of `unit`s: only on a terminal, removed when finished; a listener is told instead.
     pub fn bar(&self, title: &str, unit: Unit) -> Bar {
-        let target = if self.quiet || !io::stderr().is_terminal() {
+        let target = if self.quiet || self.listener.is_some() || !io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr()
@@ -130,7 +201,8 @@ impl Ui {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         bar.set_prefix(title.to_owned());
         WATCHERS.fetch_add(1, Ordering::Relaxed);
-        Bar { bar }
+        let listener = self.listener.clone().filter(|_| !self.quiet);
+        Bar { bar, stage: title.to_owned(), stop: self.stop.clone(), listener, told: Mutex::new(None) }
     }
 }
 
@@ -155,9 +227,21 @@ impl Unit {
 /// A progress bar that libraries can move.
 pub struct Bar {
     bar: ProgressBar,
+    stage: String,
+    stop: Stop,
+    listener: Option<Listener>,
+    /// When the listener was last told, and how much was done.
+    told: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Bar {
+    /// For work that a program does itself, without a command; as [`Ui::of_caller`].
+    pub fn of_caller(title: &str, listener: Listener, stop: Arc<AtomicBool>) -> Self {
+        WATCHERS.fetch_add(1, Ordering::Relaxed);
+        let (bar, stop) = (ProgressBar::hidden(), Stop::Flag(stop));
+        Self { bar, stage: title.to_owned(), stop, listener: Some(listener), told: Mutex::new(None) }
+    }
+
     /// Runs something that prints, with the bar out of the way.
     pub fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
@@ -167,10 +251,24 @@ impl Bar {
     pub fn is_hidden(&self) -> bool {
         self.bar.is_hidden()
     }
+
+    /// Tells the listener how far the stage is, if that has changed and it was not told just now, or this is the end.
+    fn tell(&self, is_end: bool) {
+        let Some(listener) = &self.listener else { return };
+        let (done, total) = (self.bar.position(), self.bar.length());
+        // Another thread tells it at this moment.
+        let Ok(mut told) = self.told.try_lock() else { return };
+        if told.is_some_and(|(at, before)| before == done || (!is_end && at.elapsed() < PROGRESS_EVERY)) {
+            return;
+        }
+        *told = Some((Instant::now(), done));
+        listener(json!({"event": "progress", "stage": self.stage, "done": done, "total": total}));
+    }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
+        self.tell(true);
         self.bar.finish_and_clear();
         WATCHERS.fetch_sub(1, Ordering::Relaxed);
     }
@@ -183,6 +281,7 @@ impl Progress for Bar {
 
     fn advance(&self, amount: u64) {
         self.bar.inc(amount);
+        self.tell(false);
     }
 
     fn message(&self, text: &str) {
@@ -190,51 +289,49 @@ impl Progress for Bar {
     }
 
     fn is_cancelled(&self) -> bool {
-        is_cancelled()
+        self.stop.is_asked()
     }
-}
-
-/// Whether the user asked to stop.
-fn is_cancelled() -> bool {
-    CANCELLED.load(Ordering::Relaxed)
-}
-
-/// Stops between two pieces of work, if the user asked to.
-///
-/// # Errors
-/// [`Interrupted`].
-pub fn check_cancelled() -> Result<()> {
-    if is_cancelled() { Err(Interrupted.into()) } else { Ok(()) }
 }
 
 /// Ends the command, asked to stop, if nothing has checked for that for a while. Unfinished files have not been renamed
 /// into place.
-fn end_unwatched() {
+fn end_unwatched(events: bool) {
     let mut unwatched = Duration::ZERO;
     while unwatched < GRACE {
         let pause = GRACE / 30;
         thread::sleep(pause);
         unwatched = if WATCHERS.load(Ordering::Relaxed) == 0 { unwatched + pause } else { Duration::ZERO };
     }
-    end_now();
+    end_now(events);
 }
 
-fn end_now() -> ! {
-    error(&Interrupted.into());
+fn end_now(events: bool) -> ! {
+    let text = Interrupted.to_string();
+    if events {
+        say(json!({"event": "error", "text": text, "exit_code": INTERRUPTED}));
+    } else {
+        error(&Interrupted.into());
+    }
     std::process::exit(INTERRUPTED.into());
 }
 
 /// An error and its causes, once, on stderr.
 pub fn error(error: &anyhow::Error) {
-    say(format_args!("{} {error}", paint("error:", "31")));
+    say(format_args!("{} {}", paint("error:", "31"), in_words(error)));
+}
+
+/// An error and its causes, one a line, without repeating what was said before.
+pub fn in_words(error: &anyhow::Error) -> String {
     let mut shown = error.to_string();
+    let mut words = shown.clone();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if !shown.ends_with(&text) {
-            say(format_args!("  because: {text}"));
+            words += &format!("\n  because: {text}");
         }
         shown = text;
     }
+    words
 }
 
 /// Prints a line on stderr. If that is closed or full, nothing can be done.

@@ -34,6 +34,7 @@
 //! ```
 
 mod answers;
+mod arrow;
 mod clusters;
 mod error;
 mod facts;
@@ -53,6 +54,7 @@ mod table;
 mod writer;
 
 pub use answers::{Answers, Facts, part_files};
+pub use arrow::{ArrowArrayStream, stream};
 pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
 pub use facts::write_facts;

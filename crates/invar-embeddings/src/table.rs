@@ -63,6 +63,11 @@ impl Table {
         Self { frame, asked }
     }
 
+    /// Columns from elsewhere.
+    pub(crate) fn of_frame(frame: pl::DataFrame) -> Self {
+        Self { frame, asked: vec![] }
+    }
+
     /// Number of rows.
     pub fn num_rows(&self) -> usize {
         self.frame.height()

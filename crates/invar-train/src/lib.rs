@@ -100,7 +100,7 @@ pub use error::Error;
 pub use harmony::{HarmonyConfig, HarmonyMethod};
 pub use held_out::{HeldOut, held_out};
 pub use memory::Memory;
-pub use metrics::{StepMetrics, Timing, ValidationMetrics};
+pub use metrics::{Event, StepMetrics, Timing, ValidationMetrics};
 pub use model::Model;
 pub use observer::Observer;
 pub use orbits::{InvarianceReport, Moves, Orbits, Round, SymmetryGap, orbits};

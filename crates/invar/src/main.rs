@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    invar_cli::execute(invar_cli::commands::run, &[])
+    invar_cli::execute(std::env::args_os(), invar_cli::commands::run, &[]).into()
 }

@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "invar-cli",
         &["invar-cluster", "invar-dataset", "invar-embeddings", "invar-micrographs", "invar-reads", "invar-report"],
     ),
+    ("invar-python", &["invar-cli", "invar-cluster", "invar-dataset", "invar-embeddings"]),
 ];
 
 /// Crates that must never reach LibTorch, however indirectly.
@@ -36,6 +37,7 @@ const WITHOUT_TORCH: &[&str] = &[
     "invar-cluster",
     "invar-report",
     "invar-cli",
+    "invar-python",
 ];
 
 /// The library that talks to people; all others leave that to it.
@@ -195,12 +197,14 @@ fn compiled(arguments: &[&str]) -> BTreeSet<String> {
     lines.lines().filter(|line| !line.contains("(/")).map(str::to_owned).collect()
 }
 
-/// Otherwise `make demo` and `make test` would each compile polars.
+/// Otherwise `make demo`, `make wheels` and `make test` would each compile polars.
 #[test]
-fn the_program_and_the_tests_share_their_dependencies() {
+fn the_programs_the_module_and_the_tests_share_their_dependencies() {
     let tests = compiled(&["--workspace"]);
-    let of_program = compiled(&["--package=invar", "--edges=no-dev"]);
-    assert!(of_program.iter().any(|line| line.starts_with("polars-core ")), "{of_program:?}");
-    let other: Vec<&String> = of_program.difference(&tests).collect();
-    assert!(other.is_empty(), "with other features in tests; name them in crates/invar/Cargo.toml: {other:?}");
+    for package in ["invar", "invar-python"] {
+        let built = compiled(&[&format!("--package={package}"), "--edges=no-dev"]);
+        assert!(built.iter().any(|line| line.starts_with("polars-core ")), "{built:?}");
+        let other: Vec<&String> = built.difference(&tests).collect();
+        assert!(other.is_empty(), "with other features in tests; name them in crates/{package}/Cargo.toml: {other:?}");
+    }
 }

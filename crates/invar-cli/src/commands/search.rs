@@ -24,7 +24,7 @@ use crate::{
     cli::{Common, Search},
     commands::{cluster::groups::GROUP_FIGURES, evaluate::SHORTCUTS, query},
     output,
-    ui::{Summary, Ui, Unit, check_cancelled, counted, thousands},
+    ui::{Summary, Ui, Unit, counted, thousands},
 };
 
 /// Maximum number of queries used by `--recall`.
@@ -62,10 +62,10 @@ pub fn search(args: &Search, files: &[PathBuf], common: &Common, ui: &Ui) -> Res
     // A wrong condition is reported before anything is read.
     let kept = plan.condition.map(|condition| invar_embeddings::rows_where(&args.embeddings, condition)).transpose()?;
     let base = Base::open(&args.embeddings, &args.vectors.to_reader(), &plan, ui)?;
-    check_cancelled()?;
+    ui.check_cancelled()?;
     let asked = queries.read(&base, args.itself)?;
     let num_queries = asked.ids.len();
-    check_cancelled()?;
+    ui.check_cancelled()?;
     let (base, own) = base.narrowed(kept, &asked.own, &plan, ui)?;
     let found = base.ask(&asked.values, &own, args.top as usize, args.exact, ui)?;
     let recall = args.recall.then(|| base.measured_recall(&asked.values, &own, &found, ui)).transpose()?;

@@ -12,5 +12,6 @@ use invar_cli::exit::class_of;
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet.
     unsafe { invar_torch::set_environment() };
-    invar_cli::execute(commands::run, &[class_of::<invar_train::Error>, class_of::<invar_nn::Error>])
+    let faults = [class_of::<invar_train::Error>, class_of::<invar_nn::Error>];
+    invar_cli::execute(std::env::args_os(), commands::run, &faults).into()
 }

@@ -14,7 +14,7 @@ use invar_cli::{
     exit::Usage,
     result_dir::ResultDir,
     stage_log::{Ended, StageLog, Traffic},
-    ui::{DONE_BEFORE, Summary, Ui, check_cancelled, thousands},
+    ui::{DONE_BEFORE, Summary, Ui, thousands},
 };
 use invar_dataset::{atomic, lock::Lock, path};
 use invar_embeddings::{ClusterTable, Vectors};
@@ -95,7 +95,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     ];
     if recipe.source.has_pictures() {
         made.extend(pictures::draw(&recipe, &results, common, ui)?);
-        check_cancelled()?;
+        ui.check_cancelled()?;
     }
     let questions = Questions {
         labels,
@@ -108,7 +108,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     let figures = serde_json::to_string_pretty(&evaluated.json).expect("a JSON value has string keys");
     atomic::write(results.evaluation(), figures.as_bytes())
         .with_context(|| results.evaluation().display().to_string())?;
-    check_cancelled()?;
+    ui.check_cancelled()?;
     let reported = report::write(&results, &results.report(), None, ui)?;
     made.push(("report", results.report()));
     let mut text = format!("{}\n", evaluated.text.trim_end());
@@ -138,7 +138,7 @@ impl Stages<'_> {
         }
         self.ui.note(&summary.text);
         self.json.insert(name.into(), summary.json);
-        check_cancelled()
+        self.ui.check_cancelled()
     }
 }
 

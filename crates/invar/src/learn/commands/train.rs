@@ -24,7 +24,7 @@ use invar_cli::{
 use invar_dataset::{Labelled, PairSource, Progress, RunDir, lock::Lock, manifest::Manifest, path};
 use invar_nn::DeviceChoice;
 use invar_torch::ProcessGroup;
-use invar_train::{Observer, Place, StepMetrics, TrainSummary, Trainer, ValidationMetrics};
+use invar_train::{Event, Observer, Place, StepMetrics, TrainSummary, Trainer, ValidationMetrics};
 use serde_json::{Value, json};
 
 use self::output::{Output, Stored};
@@ -232,6 +232,7 @@ impl Observer for Watch<'_> {
         let accuracy = metrics.metrics.get("accuracy").copied().unwrap_or(f64::NAN);
         let text = format!("loss {:.3}, in-batch accuracy {accuracy:.3}", metrics.loss);
         self.bar.message(&text);
+        self.ui.event(|| json!(Event::Step(metrics.clone())));
         let mut said = self.said.lock().expect("no thread panics while it holds this");
         if self.bar.is_hidden() && said.elapsed() > SAY_EVERY {
             *said = Instant::now();
@@ -240,6 +241,7 @@ impl Observer for Watch<'_> {
     }
 
     fn validation(&self, metrics: &ValidationMetrics) {
+        self.ui.event(|| json!(Event::Validation(metrics.clone())));
         let text = format!(
             "step {}: validation loss {:.4}, alignment {:.3}, uniformity {:.3}",
             metrics.step, metrics.validation_loss, metrics.held_out.alignment, metrics.held_out.uniformity

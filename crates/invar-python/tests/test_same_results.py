@@ -1,0 +1,142 @@
+"""What the module gives is what the program gives, byte for byte; neighbours are checked against all pairs."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import invar
+import numpy as np
+import pytest
+from conftest import IMAGES, MIN_LENGTH, SHORT, TRUTH, inside
+
+
+def run(program: str, *arguments: object) -> str:
+    return subprocess.run([program, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_ingest_train_and_embed(program: str, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "reads.fastq.gz").symlink_to(made / "reads.fastq.gz")
+    with inside(tmp_path):
+        run(program, "ingest", "reads", "reads.fastq.gz", "--out", "data", "--min-length", MIN_LENGTH)
+        sets = [f"--set={key}={json.dumps(value)}" for key, value in SHORT.items()]
+        common = ["--threads", 2, "--device", "cpu"]
+        run(program, "train", "reads/quickstart", "--data", "data", "--out", "run", *sets, *common)
+        run(program, "embed", "--model", "run", "--data", "data", "--out", "embeddings", *common)
+    ours, theirs = files(made / "embeddings"), files(tmp_path / "embeddings")
+    assert ours == theirs and ours
+    shards = [name for name in files(made / "data") if name.endswith(".shard")]
+    assert shards and all(files(made / "data")[name] == files(tmp_path / "data")[name] for name in shards)
+    model = "model.safetensors"
+    assert (made / "run" / model).read_bytes() == (tmp_path / "run" / model).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({}, []),
+        ({"method": "kmeans", "k": 4, "seed": 7}, ["--method", "kmeans", "--k", 4, "--seed", 7]),
+        ({"min_cluster_size": 9, "projection": "pca"}, ["--min-cluster-size", 9, "--projection", "pca"]),
+        ({"resolution": 0.5, "threads": 1}, ["--resolution", 0.5, "--threads", 2]),
+    ],
+)
+def test_cluster(program: str, work: Path, options: dict, arguments: list) -> None:
+    run(program, "cluster", "embeddings", "--out", "theirs.parquet", *arguments)
+    found = invar.cluster("embeddings", out="ours.parquet", **options)
+    for suffix in ("parquet", "tsv"):
+        assert Path(f"ours.{suffix}").read_bytes() == Path(f"theirs.{suffix}").read_bytes()
+    assert len(found.groups) >= found.summary["num_clusters"] == len(set(found.labels.tolist()) - {-1})
+    # Without a name the file is another, and the rows are the same.
+    again = invar.cluster(invar.read_embeddings("embeddings"), **options)
+    assert np.array_equal(again.labels, found.labels) and np.array_equal(again.places, found.places)
+
+
+@pytest.mark.parametrize("method", ["umap", "pca"])
+@pytest.mark.parametrize("clusters", ["kmeans", "leiden"])
+def test_project(work: Path, method: str, clusters: str) -> None:
+    found = invar.cluster("embeddings", clusters, projection=method, seed=5)
+    places = invar.project(invar.read_embeddings("embeddings"), method, seed=5)
+    assert places.shape == (len(found), 2) and places.dtype == np.float32
+    assert np.array_equal(places, found.places)
+    assert found.projection == method
+
+
+def test_search(program: str, work: Path) -> None:
+    name = invar.read_embeddings("embeddings").ids[3]
+    where = "length_bp > 2000"
+    run(program, "search", "embeddings", "--like", name, "--where", where, "--top", 4, "--out", "theirs.parquet")
+    found = invar.search("embeddings", k=4, like=name, where=where, out="ours.parquet")
+    assert Path("ours.parquet").read_bytes() == Path("theirs.parquet").read_bytes()
+    assert found.column("rank").tolist() == [1, 2, 3, 4]
+
+
+def test_search_for_raw_files(program: str, work: Path) -> None:
+    run(program, "search", "embeddings", "--query", "reads.fastq.gz", "--top", 1, "--out", "theirs.parquet")
+    found = invar.search("embeddings", ["reads.fastq.gz"], k=1, out="ours.parquet")
+    assert Path("ours.parquet").read_bytes() == Path("theirs.parquet").read_bytes()
+    assert len(found) == 4000
+
+
+def test_assign(program: str, work: Path) -> None:
+    run(program, "cluster", "embeddings", "--assign", "clusters.parquet", "--out", "theirs.parquet")
+    found = invar.assign("clusters.parquet", "embeddings", out="ours.parquet")
+    assert Path("ours.parquet").read_bytes() == Path("theirs.parquet").read_bytes()
+    # The same from memory, where nothing is said of the model: it is taken to be that of the clusters.
+    emb = invar.read_embeddings("embeddings")
+    clusters = invar.cluster(emb, seed=1)
+    some = invar.assign(clusters, emb.numpy()[5:25])
+    assert np.array_equal(some.labels, invar.assign(clusters, emb).labels[5:25])
+    assert len(found) == len(emb)
+
+
+def test_evaluate(program: str, work: Path) -> None:
+    told = json.loads(run(program, "evaluate", "embeddings", "--labels", TRUTH, "--json"))
+    assert invar.evaluate("embeddings", labels=TRUTH) == told
+    labels = dict(line.split("\t")[:2] for line in TRUTH.read_text().splitlines()[1:])
+    column = TRUTH.read_text().split("\n")[0].split("\t")[1]
+    assert invar.evaluate("embeddings", labels=labels, label_column=column) == told
+
+
+def test_report_and_the_whole_recipe(program: str, script: str, tmp_path: Path) -> None:
+    with inside(tmp_path):
+        inputs = sorted(IMAGES.iterdir())[:2]
+        small = {"train.steps": 2, "train.batch_size": 8}
+        stages = invar.run("micrographs/quickstart", inputs, out="result", set=small, device="cpu", threads=2)
+        assert {"ingest", "train", "embed", "cluster", "report"} <= set(stages["stages"])
+        run(program, "report", "result", "--out", "theirs.html")
+        assert invar.report("result", out="ours.html") == Path("ours.html")
+        assert Path("ours.html").read_bytes() == Path("theirs.html").read_bytes()
+        run(script, "report", "result", "--out", "script.html")
+        assert Path("script.html").read_bytes() == Path("theirs.html").read_bytes()
+
+
+def all_pairs(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    unit = vectors.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -2)
+    nearest = np.argsort(-cosines, axis=1)[:, :k]
+    return nearest, np.take_along_axis(cosines, nearest, axis=1)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_neighbors_are_those_of_all_pairs(exact: bool) -> None:
+    vectors = np.random.default_rng(1).normal(size=(700, 24)).astype(np.float32)
+    indices, cosines, recall = invar.neighbors(vectors, 9, exact=exact)
+    expected, expected_cosines = all_pairs(vectors, 9)
+    assert indices.shape == cosines.shape == (700, 9) and recall == 1
+    assert np.allclose(cosines, expected_cosines, atol=1e-5)
+    assert (indices == expected).mean() > 0.999
+
+
+def test_many_neighbors_are_nearly_all_found() -> None:
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(21_000, 16)).astype("f4")
+    found = invar.neighbors(vectors, 10)
+    exact = invar.neighbors(vectors, 10, exact=True)
+    hits = [len(set(a) & set(b)) for a, b in zip(found.indices[::20], exact.indices[::20], strict=True)]
+    assert 0.95 < found.recall < 1 and abs(np.mean(hits) / 10 - found.recall) < 0.02
+    assert np.array_equal(invar.neighbors(vectors, 10, threads=1).indices, found.indices)
