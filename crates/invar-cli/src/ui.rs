@@ -94,7 +94,7 @@ impl Ui {
             }
             thread::spawn(move || end_unwatched(events));
         });
-        let listener: Option<Listener> = if events { Some(Arc::new(|event| say(event))) } else { None };
+        let listener: Option<Listener> = if events { Some(Arc::new(say::<Value>)) } else { None };
         Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, stop: Stop::Signal, listener }
     }
 
@@ -335,7 +335,7 @@ pub fn in_words(error: &anyhow::Error) -> String {
 }
 
 /// Prints a line on stderr. If that is closed or full, nothing can be done.
-fn say(text: impl Display) {
+fn say<T: Display>(text: T) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 

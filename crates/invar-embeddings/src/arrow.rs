@@ -43,7 +43,7 @@ pub fn stream(path: &Path, kept: impl Send + 'static) -> Result<ArrowArrayStream
 }
 
 /// A column in a type that tables have, if it is in one of those that mean the same: small integers, texts by number.
-fn plain(array: &Box<dyn Array>) -> Box<dyn Array> {
+fn plain(array: &dyn Array) -> Box<dyn Array> {
     let other = match array.dtype() {
         ArrowDataType::UInt8 => wide::<u8>(array),
         ArrowDataType::UInt16 => wide::<u16>(array),
@@ -59,16 +59,16 @@ fn plain(array: &Box<dyn Array>) -> Box<dyn Array> {
         },
         _ => None,
     };
-    other.unwrap_or_else(|| array.clone())
+    other.unwrap_or_else(|| array.to_boxed())
 }
 
-fn wide<T: NativeType + Into<u32>>(array: &Box<dyn Array>) -> Option<Box<dyn Array>> {
+fn wide<T: NativeType + Into<u32>>(array: &dyn Array) -> Option<Box<dyn Array>> {
     let array = array.as_any().downcast_ref::<PrimitiveArray<T>>()?;
     Some(PrimitiveArray::<u32>::from_iter(array.iter().map(|value| value.map(|&value| value.into()))).boxed())
 }
 
 /// The texts that the numbers of a dictionary stand for.
-fn texts<K: DictionaryKey>(array: &Box<dyn Array>) -> Option<Box<dyn Array>> {
+fn texts<K: DictionaryKey>(array: &dyn Array) -> Option<Box<dyn Array>> {
     let array = array.as_any().downcast_ref::<DictionaryArray<K>>()?;
     let values = array.values().as_any();
     let values: Vec<Option<&str>> = if let Some(values) = values.downcast_ref::<Utf8Array<i32>>() {
@@ -124,7 +124,7 @@ impl Table {
         let num_rows = arrays.iter().map(|array| array.len()).sum();
         let mut columns = Vec::with_capacity(fields.len());
         for (at, field) in fields.iter().enumerate() {
-            let chunks: Vec<Box<dyn Array>> = arrays.iter().map(|array| plain(&array.values()[at])).collect();
+            let chunks: Vec<Box<dyn Array>> = arrays.iter().map(|array| plain(array.values()[at].as_ref())).collect();
             let series = parquet::unpanicked(|| match chunks.first() {
                 None => Ok(pl::Series::new_empty(field.name.clone(), &pl::DataType::from_arrow_field(field))),
                 Some(first) => {
