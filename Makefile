@@ -49,7 +49,7 @@ build: libtorch
 
 # The module is built by maturin. invar-learn is a program that finds torch from its own place in site-packages, for which maturin
 # has no layout.
-MATURIN := .venv/bin/maturin build --manifest-path crates/invar-python/Cargo.toml --quiet
+MATURIN := .venv/bin/maturin build --manifest-path crates/invar-python/Cargo.toml --interpreter .venv/bin/python --quiet
 LEARN_WHEEL := .venv/bin/python crates/invar-python/learn/build_wheel.py $(TARGET_DIR)/release/invar-learn
 
 wheels: build .venv/python
@@ -82,7 +82,7 @@ PYTHON_TEST := $(abspath $(TARGET_DIR))/test-python
 TORCH_PACKAGES = $(shell realpath $(or $(LIBTORCH),.libtorch)/..)
 
 test-python: libtorch .venv/python
-	$(CARGO) build --package invar --package invar-python --bins --lib $(CHECKED)
+	$(CARGO) build --package invar --bins $(CHECKED)
 	rm -rf $(PYTHON_TEST)
 	$(MATURIN) $(CHECKED) --out $(PYTHON_TEST)/wheels
 	$(LEARN_WHEEL) --fast --out $(PYTHON_TEST)/wheels

@@ -116,9 +116,15 @@ pub fn with_threads<T: Send>(
 ) -> Result<T, rayon::ThreadPoolBuildError> {
     match threads {
         None => Ok(work()),
-        Some(threads) => Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?.install(work)),
+        Some(threads) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES).build()?;
+            Ok(pool.install(work))
+        }
     }
 }
+
+/// As much as the first thread of a program has, because SQL is parsed by recursion.
+const STACK_BYTES: usize = 8 << 20;
 
 /// What was being done if it fails.
 const WORKERS: &str = "starting worker threads";

@@ -33,7 +33,7 @@ pub fn neighbors(
         }
         of_all(rows, k, Metric::Cosine, progress)
     })?;
-    let shape = vec![found.indices.len() / found.k.max(1), found.k];
+    let shape = vec![vectors.num_rows(), found.k];
     Ok((Array::of_u32(found.indices, shape.clone()), Array::of_f32(found.values, shape), found.recall))
 }
 

@@ -87,6 +87,13 @@ pub struct Held {
     dropped: Vec<usize>,
 }
 
+impl Vectors {
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.rows.values.len() / self.rows.dim.max(1)
+    }
+}
+
 #[pymethods]
 impl Vectors {
     /// Those of the EMB, or the column `column` of any Parquet file, at `path`.
@@ -116,7 +123,7 @@ impl Vectors {
             return Err(errors::of_machine(format!("expected {native}, row after row, found {kind}")));
         }
         let (address, _): (usize, bool) = field("data")?.extract()?;
-        let len = num_rows * dim;
+        let len = num_rows.checked_mul(dim).ok_or_else(|| errors::of_machine("more values than memory"))?;
         let mut values = Vec::with_capacity(len);
         if len > 0 {
             // SAFETY: the array is alive and its owner says that so many values of this type lie there, one after the
@@ -151,12 +158,12 @@ impl Vectors {
     }
 
     fn __len__(&self) -> usize {
-        self.rows.values.len() / self.rows.dim.max(1)
+        self.num_rows()
     }
 
     /// As [`Array`].
     #[getter]
     fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        interface(py, &self.rows.values, "f4", &[self.__len__(), self.rows.dim])
+        interface(py, &self.rows.values, "f4", &[self.num_rows(), self.rows.dim])
     }
 }

@@ -86,7 +86,8 @@ fn written(
 ) -> PyResult<()> {
     let write = move || -> Result<(), EmbeddingsError> {
         let of = like.map(|like| invar_embeddings::info(&like)).transpose()?.and_then(|info| info.provenance);
-        let provenance = of.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), 0));
+        // The dimension is that of the rows, if there are any.
+        let provenance = of.unwrap_or_else(|| Provenance::new(env!("CARGO_PKG_VERSION"), 1));
         table()?.write_parquet(&path, &provenance).map(|_| ())
     };
     watched(py, None, |_, _| write())?.map_err(|error| errors::of_fault(py, &error))

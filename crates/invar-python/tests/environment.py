@@ -19,7 +19,15 @@ def main(environment: Path, wheels: Path, sites: list[Path]) -> None:
             link = packages / entry.name
             if not link.exists() and not entry.name.startswith(("invar", "__pycache__")):
                 link.symlink_to(entry.resolve())
-    install = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    install = [
+        environment / "bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-index",
+    ]
     subprocess.run([*install, *sorted(wheels.glob("*.whl"))], check=True)
 
 

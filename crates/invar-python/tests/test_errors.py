@@ -240,6 +240,10 @@ def test_without_invar_learn(work: Path, tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(invar.WrongTorch, match=r"needs torch 2.11.0, and 2.9.1\+cu128 is installed"):
             invar.embed("run", data="data", out="e")
     with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", lambda name: "0.0.9" if name == "invar-learn" else version(name))
+        with pytest.raises(invar.NotInstalled, match=f"invar is {version('invar')}, invar-learn is 0.0.9"):
+            invar.embed("run", data="data", out="e")
+    with monkeypatch.context() as patch:
         patch.setenv("INVAR_LEARN", "/nowhere/invar-learn")
         with pytest.raises(invar.NotInstalled, match="INVAR_LEARN=/nowhere/invar-learn"):
             invar.embed("run", data="data", out="e")

@@ -45,11 +45,23 @@ def test_what_is_in_the_wheels() -> None:
 
 
 def test_the_script_is_the_program(script: str, program: str, work: Path) -> None:
-    for arguments in (["--version"], ["info", "embeddings"], ["cluster"], ["cluster", "nothing", "--out", "x"], ["info", "run"]):
-        ours = subprocess.run([script, *arguments], capture_output=True, text=True)
-        theirs = subprocess.run([program, *arguments], capture_output=True, text=True)
+    for arguments in (
+        ["--version"],
+        ["info", "embeddings"],
+        ["cluster"],
+        ["cluster", "nothing", "--out", "x"],
+        ["info", "run"],
+    ):
+        ours = subprocess.run([script, *arguments], check=False, capture_output=True, text=True)
+        theirs = subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
         assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
-    piped = subprocess.run(f"{script} query embeddings 'SELECT * FROM self' | head -1", shell=True, capture_output=True, text=True)
+    piped = subprocess.run(
+        f"{script} query embeddings 'SELECT * FROM self' | head -1",
+        shell=True,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert piped.stderr == "" and piped.stdout
 
 
@@ -97,6 +109,7 @@ def test_types() -> None:
     package = Path(invar.__file__).parent
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", "--package", "invar"],
+        check=False,
         capture_output=True,
         text=True,
         cwd=package.parents[1],

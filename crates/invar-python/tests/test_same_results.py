@@ -103,7 +103,7 @@ def test_evaluate(program: str, work: Path) -> None:
 def test_report_and_the_whole_recipe(program: str, script: str, tmp_path: Path) -> None:
     with inside(tmp_path):
         inputs = sorted(IMAGES.iterdir())[:2]
-        small = {"train.steps": 2, "train.batch_size": 8}
+        small = {"train.steps": 2, "train.batch_size": 8, "train.validation_fraction": 0.2}
         stages = invar.run("micrographs/quickstart", inputs, out="result", set=small, device="cpu", threads=2)
         assert {"ingest", "train", "embed", "cluster", "report"} <= set(stages["stages"])
         run(program, "report", "result", "--out", "theirs.html")
@@ -130,6 +130,18 @@ def test_neighbors_are_those_of_all_pairs(exact: bool) -> None:
     assert indices.shape == cosines.shape == (700, 9) and recall == 1
     assert np.allclose(cosines, expected_cosines, atol=1e-5)
     assert (indices == expected).mean() > 0.999
+
+
+def test_few_rows() -> None:
+    vectors = np.eye(3, dtype="f4")
+    assert invar.neighbors(vectors, 9).indices.shape == (3, 2)
+    assert invar.neighbors(vectors, 0).indices.shape == (3, 0)
+    assert invar.neighbors(vectors[:1]).cosines.shape == (1, 0)
+    assert invar.neighbors(vectors[:0]).indices.shape == (0, 0)
+    assert invar.project(vectors[:0]).shape == (0, 2)
+    assert invar.project(vectors[:1]).tolist() == [[0, 0]]
+    assert invar.cluster(vectors[:1]).labels.tolist() == [0]
+    assert invar.cluster(vectors[:0], "kmeans", k=2).labels.tolist() == []
 
 
 def test_many_neighbors_are_nearly_all_found() -> None:

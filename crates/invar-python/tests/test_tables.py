@@ -38,6 +38,7 @@ def test_clusters_and_answers_are_tables(emb: invar.Embeddings) -> None:
     joined = pl.DataFrame(emb).join(pl.DataFrame(clusters), on="key")
     assert joined.height == len(emb)
     answers = invar.search(emb, k=3, key=int(emb.keys[0]))
+    assert answers.column("rank").tolist() == [1, 2, 3]
     assert duckdb.sql("SELECT max(rank) FROM answers").fetchall() == [(3,)]
 
 
@@ -90,7 +91,10 @@ def test_types_of_other_programs() -> None:
     columns = {"byte": pa.array([1, None], pa.uint8()), "kind": kinds, "view": pa.array(["x", "y"], pa.string_view())}
     emb = invar.read_embeddings(pa.table({**columns, "embedding": vectors}))
     assert emb.column("byte") == [1, None] and emb.column("kind") == ["a", None] and emb.column("view") == ["x", "y"]
-    for frame in (pd.DataFrame({"kind": pd.Categorical(["b", "c"])}), pl.DataFrame({"kind": ["b", "c"]}, {"kind": pl.Categorical})):
+    for frame in (
+        pd.DataFrame({"kind": pd.Categorical(["b", "c"])}),
+        pl.DataFrame({"kind": ["b", "c"]}, {"kind": pl.Categorical}),
+    ):
         table = pa.table(frame).append_column("embedding", vectors)
         assert invar.read_embeddings(table).column("kind") == ["b", "c"]
 
@@ -118,6 +122,7 @@ def test_what_is_no_table_of_vectors() -> None:
     ]:
         with pytest.raises(invar.Error, match=words):
             invar.read_embeddings(source)
+
     # The producer's own error.
     def broken():
         yield pa.record_batch({"embedding": pa.array([[1.0]])})
@@ -155,7 +160,7 @@ def test_anndata(emb: invar.Embeddings, tmp_path: Path) -> None:
 def test_grains_for_napari(tmp_path: Path) -> None:
     from conftest import IMAGES
 
-    data = invar.ingest("micrographs", [sorted(IMAGES.iterdir())[0]], out=tmp_path / "data")
+    data = invar.ingest("micrographs", [min(IMAGES.iterdir())], out=tmp_path / "data")
     grains = pl.read_parquet(tmp_path / "data/grains.parquet")
     vectors = np.random.default_rng(0).normal(size=(grains.height, 4)).astype(np.float32)
     emb = invar.read_embeddings(grains.with_columns(embedding=pl.Series(vectors, dtype=pl.Array(pl.Float32, 4))))

@@ -29,11 +29,13 @@ class Clusters(Table):
         self,
         path: str | os.PathLike[str],
         *,
+        groups: str | os.PathLike[str] | None = None,
         of: str | None = None,
         summary: dict[str, Any] | None = None,
         work: Work | None = None,
     ) -> None:
         super().__init__(path, work=work)
+        self._groups = self.path.with_suffix(".tsv") if groups is None else Path(groups)
         self._of, self.summary = of, summary or {}
         self._source: Any = None
 
@@ -68,8 +70,7 @@ class Clusters(Table):
     @cached_property
     def groups(self) -> list[dict[str, str]]:
         """What is known of each cluster: the lines of the table beside the file, by column."""
-        path = Path(self.summary.get("groups") or self.path.with_suffix(".tsv"))
-        with path.open(newline="", encoding="utf-8") as file:
+        with self._groups.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file, delimiter="\t"))
 
 
@@ -162,7 +163,7 @@ def _cluster(
     path = path_of(source, work, like)
     out = work.file("clusters.parquet") if out is None else out
     summary = call(["cluster"], [path], on_event=on_event, out=out, **vectors, **options)
-    found = Clusters(out, of=path, summary=summary, work=work)
+    found = Clusters(out, groups=options.get("groups"), of=path, summary=summary, work=work)
     # Embeddings whose file goes when nobody holds them stay as long as their clusters.
     found._source = source
     return found

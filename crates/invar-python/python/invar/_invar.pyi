@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from os import PathLike
-from typing import Any
+from typing import Any, TypeAlias
 
-_Path = str | PathLike[str]
-_OnEvent = Callable[[str], object] | None
+_Path: TypeAlias = str | PathLike[str]
+_OnEvent: TypeAlias = Callable[[str], object] | None
 
 class Array:
     @property

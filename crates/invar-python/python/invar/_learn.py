@@ -35,6 +35,9 @@ def program() -> str:
     package = importlib.util.find_spec("invar_learn")
     if package is None or not package.origin:
         raise NotInstalled(f"invar-learn is not installed; {INSTALL} (or {VARIABLE} names the program)")
+    own, its = importlib.metadata.version("invar"), importlib.metadata.version("invar-learn")
+    if own != its:
+        raise NotInstalled(f"invar is {own}, invar-learn is {its}: pip install invar-learn=={own}")
     home = Path(package.origin).parent
     wanted = (home / "torch-version").read_text().strip()
     torch = importlib.util.find_spec("torch")
@@ -79,7 +82,7 @@ def call(arguments: list[str], listener: Callable[[str], object]) -> dict[str, A
                     said.take(line)
                 process.wait()
                 break
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (raised when the program has ended)
                 if raised is not None and isinstance(error, KeyboardInterrupt):
                     process.kill()
                 raised = raised or error

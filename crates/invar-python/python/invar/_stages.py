@@ -90,7 +90,7 @@ def train(
     *,
     data: Paths,
     out: str | os.PathLike[str],
-    set: Mapping[str, Any] | None = None,  # noqa: A002
+    set: Mapping[str, Any] | None = None,
     labels: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -145,7 +145,7 @@ def run(
     inputs: Paths = (),
     *,
     out: str | os.PathLike[str],
-    set: Mapping[str, Any] | None = None,  # noqa: A002
+    set: Mapping[str, Any] | None = None,
     threads: int | None = None,
     force: bool = False,
     on_event: OnEvent | None = None,
