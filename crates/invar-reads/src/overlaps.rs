@@ -11,16 +11,21 @@
 //! 4. Overlaps contradicted by longer ones are dropped (repeats), and so are reads made of two pieces (chimeras).
 //! 5. *Components*: the reads that overlaps join. Each belongs to one genome; a genome covered about ten times is a
 //!    single component.
-//! 6. Components of the same composition and depth that share no k-mers are merged: pieces of a genome that no overlap
+//! 6. Large components that hold several genomes, because a few overlaps are within what these share, are cut, see
+//!    `cuts.rs`.
+//! 7. Components of the same composition and depth that share no k-mers are merged: pieces of a genome that no overlap
 //!    joins, see `links.rs`. Those that share k-mers everywhere belong to sister species, see `homology.rs`.
 //!
 //! Genomes that differ by less than about 1.5 % are not distinguished.
 
+mod bisection;
 mod components;
+mod cuts;
 mod graph;
 mod homology;
 mod links;
 mod matches;
+mod pieces;
 mod rule;
 mod shared;
 mod sketch;
@@ -35,7 +40,7 @@ use rayon::prelude::*;
 use crate::Reads;
 use components::Sets;
 use graph::{OverlapGraph, Partings};
-use homology::{Homology, Kinship};
+use homology::{Homology, Kinship, Search};
 use links::Links;
 use matches::{Match, Matches};
 use rule::Rule;
@@ -108,13 +113,13 @@ impl Overlaps {
                 found = other;
             }
         }
-        found.overlaps(reads).related(reads)
+        found.cut(reads)?.overlaps(reads).related(reads)
     }
 
     /// Merges the components of one genome, and records those of sister species.
     fn related(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
         let members: Vec<&[u32]> = (0..self.num_components() as u32).map(|component| self.members(component)).collect();
-        let homology = Homology::new(reads, &members, &self.depths)?;
+        let homology = Homology::new(reads, &members, &self.depths, Search::COMPONENTS)?;
         let firsts: Vec<u32> = members.iter().map(|reads| reads[0]).collect();
         // The genome of each component, as an index into `genomes`.
         let Links { mut genomes, probable } = links::links(reads, &self, &homology)?;
@@ -339,6 +344,31 @@ impl Found {
 
     fn num_joined(&self) -> usize {
         (0..self.graph.num_reads()).filter(|&read| !self.graph.of(read).is_empty()).count()
+    }
+
+    /// Removes the overlaps of reads that are certainly not of one genome.
+    fn cut(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
+        let Some(error_rate) = self.error_rate().filter(|&rate| rate <= homology::MAX_ERROR_RATE) else {
+            return Ok(self);
+        };
+        let mut sets = Sets::new(self.graph.num_reads());
+        for read in 0..self.graph.num_reads() {
+            self.graph.of(read).iter().for_each(|n| sets.join(read as u32, n.read));
+        }
+        let mut components = sets.groups();
+        components.retain(|component| component.len() >= cuts::MIN_READS);
+        if components.is_empty() {
+            return Ok(self);
+        }
+        let mut depths = vec![1.0; reads.len()];
+        self.sketches.reads.iter().zip(&self.depths).for_each(|(&read, &depth)| depths[read as usize] = depth);
+        let genomes = cuts::genomes(reads, &self.graph, &components, &depths, &self.sketches.reads, error_rate)?;
+        self.graph = self.graph.within(&genomes);
+        Ok(self)
+    }
+
+    fn error_rate(&self) -> Option<f64> {
+        self.usual_share.map(|share| 1.0 - share.powf(0.5 / f64::from(self.sketches.k)))
     }
 
     fn overlaps(&self, reads: &dyn Reads) -> Overlaps {

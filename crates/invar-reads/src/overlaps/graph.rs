@@ -107,6 +107,11 @@ impl OverlapGraph {
         graph
     }
 
+    /// Removes the overlaps between reads whose numbers differ.
+    pub fn within(&self, numbers: &[u32]) -> Self {
+        self.filtered(|read, other| numbers[read as usize] == numbers[other.read as usize])
+    }
+
     /// Removes the overlaps that contradict longer ones.
     ///
     /// Whatever overlaps this read over the same bases, and continues in the same direction, also overlaps the other

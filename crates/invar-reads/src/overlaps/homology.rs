@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use crate::Reads;
 
 /// Bases per k-mer: long enough that none is in two genomes by chance.
-const K: u32 = 20;
+pub(super) const K: u32 = 20;
+/// Largest error rate at which sister species are recognised by their k-mers.
+pub(super) const MAX_ERROR_RATE: f64 = 0.08;
 /// Minimum number of reads of a component to be considered.
 const MIN_READS: usize = 25;
-/// Number of reads of a component that are searched for in the others.
-const ASKED: usize = 48;
 /// Approximate number of k-mers used per read.
 const KMERS_OF_READ: f64 = 1250.0;
 /// Maximum distance in bases between two k-mers used.
@@ -26,7 +26,7 @@ const MAX_KEPT: usize = 1 << 25;
 /// Bytes for those, twice while they are combined.
 pub(super) const MAX_BYTES: u64 = 16 * MAX_KEPT as u64;
 /// Minimum number of a read's k-mers in the other component, for half of the sampled reads, if the two are homologous.
-const MIN_SHARED: u32 = 2;
+pub(super) const MIN_SHARED: u32 = 2;
 /// Maximum fraction of the sampled reads with one such k-mer, if the two are certainly not homologous.
 const MAX_UNLIKE: f64 = 0.4;
 /// Low bits of a kept k-mer: its component.
@@ -46,28 +46,53 @@ pub(super) enum Kinship {
     Unclear,
 }
 
+/// How k-mers are searched for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search {
+    /// Number of reads of a component that are searched for in the others.
+    sampled: usize,
+    /// A k-mer in more components is one of a repeat, and not used.
+    max_components: usize,
+}
+
+impl Search {
+    /// Between components of overlapping reads.
+    pub const COMPONENTS: Self = Self { sampled: 48, max_components: usize::MAX };
+    /// Between pieces of these.
+    pub const PIECES: Self = Self { sampled: 24, max_components: 3 };
+}
+
+/// Where the k-mers of a read are found.
+#[derive(Debug)]
+pub(super) struct Sampled {
+    /// Number of different k-mers searched for.
+    pub num_kmers: u32,
+    /// The other components that contain some of them, ascending, and how many.
+    pub found: Vec<(u32, u32)>,
+}
+
 /// Where the k-mers of sampled reads of each large component are found.
 #[derive(Debug, Default)]
 pub(super) struct Homology {
-    /// For each component and each of its sampled reads, the other components that contain some of its k-mers, and how
-    /// many.
-    found: Vec<Vec<Vec<(u32, u32)>>>,
+    /// Those of each component.
+    sampled: Vec<Vec<Sampled>>,
+    kept_depth: f64,
 }
 
 impl Homology {
-    /// Searches for reads of each large component in all others. `members` are by descending size; `depths` are those
-    /// of the reads.
-    pub fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32]) -> Result<Self, DatasetError> {
+    /// Searches for reads of each large component in all others. The small ones are the last of `members`; `depths` are
+    /// those of the reads.
+    pub fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], search: Search) -> Result<Self, DatasetError> {
         let large = members.iter().take_while(|reads| reads.len() >= MIN_READS).count().min(1 << COMPONENT_BITS);
         let members = &members[..large];
         if large < 2 {
             return Ok(Self::default());
         }
-        let every = sampling(reads, members)?;
+        let every = sampling(reads, members, search)?;
         let kept = Kept::new(reads, members, depths, every)?;
         let of_component = |component: usize| {
             let all = members[component];
-            let asked = all.len().min(ASKED);
+            let asked = all.len().min(search.sampled);
             let mut codes = Vec::new();
             let of_read = |i: usize| {
                 let mut kmers = kmers(reads, all[i * all.len() / asked], every, &mut codes)?;
@@ -75,17 +100,30 @@ impl Homology {
                 kmers.dedup();
                 let mut found: Vec<u32> = kmers
                     .iter()
-                    .flat_map(|&kmer| kept.with(kmer))
+                    .map(|&kmer| kept.with(kmer))
+                    .filter(|entries| entries.len() <= search.max_components)
+                    .flatten()
                     .map(|&entry| component_of(entry))
                     .filter(|&other| other as usize != component)
                     .collect();
                 found.sort_unstable();
-                Ok(found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect())
+                let found = found.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect();
+                Ok(Sampled { num_kmers: kmers.len() as u32, found })
             };
             (0..asked).map(of_read).collect()
         };
-        let found = (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
-        Ok(Self { found })
+        let sampled = (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
+        Ok(Self { sampled, kept_depth: kept.depth })
+    }
+
+    /// The sampled reads of each component.
+    pub fn sampled(&self) -> &[Vec<Sampled>] {
+        &self.sampled
+    }
+
+    /// How often the k-mers searched cover each component, if it is itself covered as often.
+    pub fn kept_depth(&self) -> f64 {
+        self.kept_depth
     }
 
     /// The relationship of two sets of components, each ascending.
@@ -99,7 +137,7 @@ impl Homology {
 
     /// Components that contain k-mers of this one's reads, ascending.
     pub fn touched(&self, component: u32) -> Vec<u32> {
-        let found = self.found.get(component as usize).into_iter().flatten().flatten();
+        let found = self.sampled.get(component as usize).into_iter().flatten().flat_map(|read| &read.found);
         let mut touched: Vec<u32> = found.map(|&(other, _)| other).collect();
         touched.sort_unstable();
         touched.dedup();
@@ -109,9 +147,13 @@ impl Homology {
     /// The relationship of one set to another, judged by its sampled reads.
     fn seen(&self, of: &[u32], others: &[u32]) -> Kinship {
         let (mut asked, mut any, mut enough) = (0, 0, 0);
-        for found in of.iter().filter_map(|&component| self.found.get(component as usize)).flatten() {
-            let shared: u32 =
-                found.iter().filter(|(other, _)| others.binary_search(other).is_ok()).map(|(_, shared)| shared).sum();
+        for read in of.iter().filter_map(|&component| self.sampled.get(component as usize)).flatten() {
+            let shared: u32 = read
+                .found
+                .iter()
+                .filter(|(other, _)| others.binary_search(other).is_ok())
+                .map(|(_, shared)| shared)
+                .sum();
             asked += 1;
             any += usize::from(shared > 0);
             enough += usize::from(shared >= MIN_SHARED);
@@ -127,9 +169,9 @@ impl Homology {
 }
 
 /// One in how many k-mers is used: fewer are skipped if reads are short.
-fn sampling(reads: &dyn Reads, members: &[&[u32]]) -> Result<u64, DatasetError> {
+fn sampling(reads: &dyn Reads, members: &[&[u32]], search: Search) -> Result<u64, DatasetError> {
     let (mut num_bases, mut num_reads) = (0u64, 0u64);
-    for &read in members.iter().flat_map(|all| all.iter().take(ASKED)) {
+    for &read in members.iter().flat_map(|all| all.iter().take(search.sampled)) {
         num_bases += reads.sequence(read as usize)?.len() as u64;
         num_reads += 1;
     }
@@ -143,6 +185,8 @@ struct Kept {
     /// Where the entries with each value of the upper bits begin.
     starts: Vec<u32>,
     shift: u32,
+    /// How often they cover a genome that is deep enough.
+    depth: f64,
 }
 
 impl Kept {
@@ -178,7 +222,7 @@ impl Kept {
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
-        Ok(Self { entries, starts, shift })
+        Ok(Self { entries, starts, shift, depth: KEPT_DEPTH / more as f64 })
     }
 
     /// The entries of a k-mer.

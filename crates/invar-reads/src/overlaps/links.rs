@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::{
     Overlaps,
-    homology::{Homology, Kinship},
+    homology::{self, Homology, Kinship},
 };
 use crate::Reads;
 
@@ -34,8 +34,6 @@ const WELL_KNOWN: usize = 100;
 const MAX_DEPTHS: f64 = 1.4;
 /// How much further away a sister species must be than the genome that a component joins.
 const CLEARLY: f64 = 1.5;
-/// Largest error rate at which sister species are recognised by their k-mers.
-const MAX_ERROR_RATE: f64 = 0.08;
 /// Variance along a genome above which its composition is informative, as a fraction of that of counts of independent
 /// bases if they did not overlap: for random sequences it was 0.3 to 0.83.
 const MIN_STRUCTURE: f64 = 0.87;
@@ -96,7 +94,7 @@ pub(super) struct Links {
 
 /// Searches for them among all components of some reads.
 pub(super) fn links(reads: &dyn Reads, overlaps: &Overlaps, homology: &Homology) -> Result<Links, DatasetError> {
-    if overlaps.error_rate().is_none_or(|rate| rate > MAX_ERROR_RATE) {
+    if overlaps.error_rate().is_none_or(|rate| rate > homology::MAX_ERROR_RATE) {
         return Ok(Links::default());
     }
     let mut known = Vec::new();
