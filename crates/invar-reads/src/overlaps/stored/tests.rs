@@ -52,7 +52,7 @@ fn other_rules_have_another_version() {
     let bytes = to_bytes(&found(2), &[0; DIGEST_BYTES]);
     assert_eq!(
         (VERSION, &*hex(&bytes[bytes.len() - DIGEST_BYTES..])),
-        (1, "dfbcc34a2058598eff948f2b98c0b233feb8680abfe26be956cda3b0a1a55799")
+        (2, "20733bdba6f9ee97ee6eb395721527b664f7d83ad94ea0e4566aa820da594a0e")
     );
 }
 
