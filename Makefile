@@ -65,10 +65,10 @@ demo: build
 # A browser to look at reports with, where there is one.
 CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome chrome,$(shell command -v $(name))))
 
-test: libtorch .venv/readers .venv/notebooks $(if $(CHROMIUM),.venv/browser)
+test: libtorch .venv/readers .venv/notebooks .venv/stores $(if $(CHROMIUM),.venv/browser)
 	@echo "Compiling tests: their dependencies too, where nothing was built before (15 minutes on two cores)"
 	$(CARGO) test --workspace $(CHECKED)
-	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python $(CARGO) test --workspace --test readers --test notebooks $(CHECKED) -- --ignored
+	INVAR_TEST_PYTHON=$(CURDIR)/.venv/bin/python $(CARGO) test --workspace --test readers --test notebooks --test s3 $(CHECKED) -- --ignored
 ifeq ($(CHROMIUM),)
 	@echo "There is no Chromium here: what a browser makes of a report is not tested (CHROMIUM=/path names one)"
 else
@@ -129,14 +129,16 @@ fuzz-check:
 	done
 
 # Python packages, pinned: of the programs that open what Invar writes; of what drives the browser, which itself is the machine's; of what
-# runs the workflow and the notebooks; of what looks over the recipes of containers and packages; of what makes and tests the wheels.
+# runs the workflow and the notebooks; a server of S3; of what looks over the recipes of containers and packages; of what makes and
+# tests the wheels.
 .venv/readers: crates/invar-embeddings/tests/requirements.txt
 .venv/browser: crates/invar/tests/requirements.txt
 .venv/workflows: workflows/requirements.txt
 .venv/notebooks: notebooks/requirements.txt
 .venv/packaging: packaging/requirements.txt
 .venv/python: crates/invar-python/requirements.txt
-.venv/readers .venv/browser .venv/workflows .venv/notebooks .venv/packaging .venv/python:
+.venv/stores: crates/invar/tests/stores-requirements.txt
+.venv/readers .venv/browser .venv/workflows .venv/notebooks .venv/packaging .venv/python .venv/stores:
 	test -d .venv || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

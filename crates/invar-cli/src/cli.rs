@@ -9,8 +9,11 @@ mod vectors;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use invar_dataset::RunDir;
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+use invar_dataset::{RunDir, object};
 use invar_embeddings::Shard;
 use serde::{Deserialize, Serialize};
 
@@ -206,7 +209,7 @@ pub struct Embed {
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// A directory of part files, or a file ending in .parquet
-    #[arg(long, value_name = "EMB")]
+    #[arg(long, value_name = "EMB", value_parser = path_or_url())]
     pub out: PathBuf,
     /// Number of samples on which the invariance is measured and stored with the embeddings, each under every symmetry;
     /// 0 for none [default: as many, each under two random symmetries, as take a quarter of the work of embedding, at
@@ -296,21 +299,21 @@ With --assign each sample gets the cluster of most of its nearest samples among 
 the members do; else -1, none of these. x and y are its place in the old map.")]
 pub struct Cluster {
     /// Embeddings: a Parquet file or a directory of part files
-    #[arg(value_name = "EMB")]
+    #[arg(value_name = "EMB", value_parser = path_or_url())]
     pub embeddings: PathBuf,
     /// Which column they are in.
     #[command(flatten)]
     pub vectors: Vectors,
     /// The Parquet file to write: id, key, cluster (-1 is noise), probability, distance, x, y
-    #[arg(long, value_name = "CLUSTERS")]
+    #[arg(long, value_name = "CLUSTERS", value_parser = path_or_url())]
     pub out: PathBuf,
     /// Do not search for clusters: assign each sample to one of these, which `invar cluster` found for other samples
     /// with the same model, or to none (-1)
     #[arg(long, value_name = "CLUSTERS", conflicts_with_all = ["method", "k", "restarts", "min_cluster_size", "min_samples",
-        "resolution", "quality", "together", "apart", "sample", "projection"])]
+        "resolution", "quality", "together", "apart", "sample", "projection"], value_parser = path_or_url())]
     pub assign: Option<PathBuf>,
     /// The embeddings that the clusters of --assign belong to [default: where they were when they were clustered]
-    #[arg(long, value_name = "EMB", requires = "assign")]
+    #[arg(long, value_name = "EMB", requires = "assign", value_parser = path_or_url())]
     pub of: Option<PathBuf>,
     /// Fraction of a cluster's own members that --assign would accept; a sample farther away than those belongs to none
     #[arg(long, value_name = "SHARE", default_value_t = 0.95, requires = "assign")]
@@ -354,13 +357,13 @@ pub struct Cluster {
     pub sample: Option<usize>,
     /// The table of clusters to write: members, confidence, nearest other cluster and more, tab-separated [default:
     /// CLUSTERS with the extension .tsv]
-    #[arg(long, value_name = "TSV")]
+    #[arg(long, value_name = "TSV", value_parser = path_or_url())]
     pub groups: Option<PathBuf>,
     /// The projection for the columns x and y, and for the plot
     #[arg(long, value_enum, default_value = "umap")]
     pub projection: Projection,
     /// Also draw the 2-D projection, coloured by cluster
-    #[arg(long, value_name = "SVG")]
+    #[arg(long, value_name = "SVG", value_parser = path_or_url())]
     pub plot: Option<PathBuf>,
 }
 
@@ -377,23 +380,23 @@ a linear model can read off the embedding, with whole images held out.")]
 #[command(group = clap::ArgGroup::new("truth").args(["labels", "label_column"]).multiple(true))]
 pub struct Evaluate {
     /// Embeddings: a Parquet file or a directory of part files
-    #[arg(value_name = "EMB")]
+    #[arg(value_name = "EMB", value_parser = path_or_url())]
     pub embeddings: PathBuf,
     /// Which column they are in.
     #[command(flatten)]
     pub vectors: Vectors,
     /// Tab-separated table with a header: a column `id` and one of labels. A column `source` or `key`, as in the
     /// embeddings, distinguishes samples with the same name
-    #[arg(long, value_name = "TSV")]
+    #[arg(long, value_name = "TSV", value_parser = path_or_url())]
     pub labels: Option<PathBuf>,
     /// The column of labels [default: the first of --labels that is not `id`, `source` or `key`]; without --labels a column of EMB
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// Score these clusters too
-    #[arg(long, value_name = "CLUSTERS", requires = "truth")]
+    #[arg(long, value_name = "CLUSTERS", requires = "truth", value_parser = path_or_url())]
     pub clusters: Option<PathBuf>,
     /// Other embeddings of the same samples, such as those of `embed --moved`: does each sample find itself?
-    #[arg(long, value_name = "EMB2")]
+    #[arg(long, value_name = "EMB2", value_parser = path_or_url())]
     pub against: Option<PathBuf>,
     /// Columns of EMB to predict from the embedding, instead of the usual ones; can be repeated
     #[arg(long, value_name = "COLUMN")]
@@ -414,13 +417,13 @@ pub struct Evaluate {
 Under each picture: the width of the window.")]
 pub struct Gallery {
     /// Clusters of grains, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS")]
+    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
     pub clusters: PathBuf,
     /// The dataset directory that contains the grains; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// The picture to write
-    #[arg(long, value_name = "PNG")]
+    #[arg(long, value_name = "PNG", value_parser = path_or_url())]
     pub out: PathBuf,
     /// Number of grains shown from each end of a cluster
     #[arg(long, default_value_t = 6, value_name = "N")]
@@ -439,7 +442,7 @@ napari opens: cluster + 1, and 0 for background and noise. With --force what was
 else in the directory.")]
 pub struct Paint {
     /// Clusters of grains, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS")]
+    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
     pub clusters: PathBuf,
     /// The dataset directory that contains the grains; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
@@ -470,7 +473,7 @@ Of grains: group_000_IMAGE_LABEL.tif and so on, the window of a grain with its p
 of 32-bit labels, those of grains.parquet, of the grains that were cut out. invar paint and invar gallery show them.")]
 pub struct Extract {
     /// Clusters of reads or grains, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS")]
+    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
     pub clusters: PathBuf,
     /// The dataset directory that contains them; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
@@ -489,12 +492,12 @@ pub struct Extract {
 pub struct Run {
     /// A recipe file, or the name of a built-in one
     pub recipe: String,
-    /// Instrument files
-    #[arg(long, required_unless_present = "sample_sheet", num_args = 1.., value_name = "FILE")]
+    /// Instrument files, by path or URL as for `invar ingest`
+    #[arg(long, required_unless_present = "sample_sheet", num_args = 1.., value_name = "FILE", value_parser = path_or_url())]
     pub input: Vec<PathBuf>,
     /// CSV or TSV that names the files, or describes micrographs, as for `invar ingest`: source.sample_sheet of the
     /// recipe
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "CSV", value_parser = path_or_url())]
     pub sample_sheet: Option<PathBuf>,
     /// The directory that all results go to
     #[arg(long, value_name = "RUNDIR")]
@@ -518,6 +521,7 @@ pub struct Run {
 #[derive(Args, Debug)]
 pub struct Info {
     /// A dataset, run or embedding directory, a Parquet file, or an instrument file
+    #[arg(value_parser = path_or_url())]
     pub path: PathBuf,
     /// Read everything and compare checksums
     #[arg(long)]
@@ -529,4 +533,10 @@ impl Info {
     pub fn is_run(&self) -> bool {
         RunDir::new(&self.path).is_run()
     }
+}
+
+/// An argument that is a path, or a URL, which from here on goes by a name without its secrets. One that cannot be taken
+/// is refused afterwards, because clap would show it.
+fn path_or_url() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(|text| object::named(text.as_ref()))
 }

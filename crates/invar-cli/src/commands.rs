@@ -24,7 +24,7 @@ use anyhow::Result;
 
 use crate::{
     cli::{Cli, Command, Ingest},
-    hand_over,
+    hand_over, remote,
     ui::{Summary, Ui},
 };
 
@@ -36,6 +36,10 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
     if cli.is_for_learn() {
         match hand_over::to_learn()? {}
     }
+    remote::run(cli, ui, run_here)
+}
+
+fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
     let common = &cli.common;
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),

@@ -28,6 +28,7 @@ pub mod output;
 mod palette;
 pub mod picture;
 mod plot;
+pub mod remote;
 pub mod result_dir;
 pub mod stage_log;
 pub mod ui;
@@ -39,7 +40,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use invar_dataset::FaultClass;
+use invar_dataset::{FaultClass, object};
 
 use cli::Cli;
 use stage_log::{Ended, StageLog};
@@ -137,6 +138,14 @@ fn usage(told: &str) -> &str {
 
 /// Runs a command, with a line in the log if one is asked for.
 fn logged(cli: Cli, run: impl FnOnce(Cli) -> Result<Summary>, faults: &[exit::ClassOf]) -> Result<Summary> {
+    #[cfg(feature = "stores")]
+    invar_store::install();
+    let done = run_logged(cli, run, faults);
+    object::forget();
+    done
+}
+
+fn run_logged(cli: Cli, run: impl FnOnce(Cli) -> Result<Summary>, faults: &[exit::ClassOf]) -> Result<Summary> {
     let (stage, traffic) = stage_log::of(&cli);
     let log = cli.common.log.as_deref().map(StageLog::open).transpose()?;
     let done = run(cli);

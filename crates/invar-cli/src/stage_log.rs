@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use invar_dataset::{forget_peak_memory, manifest::Manifest, path, peak_memory, process_cpu_s};
+use invar_dataset::{forget_peak_memory, manifest::Manifest, object, path, peak_memory, process_cpu_s};
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,8 +135,11 @@ impl Traffic {
     }
 }
 
-/// Size of a file, or of all files below a directory; 0 if it does not exist.
+/// Size of a file, of an object that was used, or of all files below a directory; 0 if it does not exist.
 fn size_bytes(path: &Path) -> u64 {
+    if object::is_url(path) {
+        return object::known(path).map_or(0, |object| object.size_bytes);
+    }
     let Ok(metadata) = fs::symlink_metadata(path).and_then(|_| fs::metadata(path)) else { return 0 };
     if !metadata.is_dir() {
         return metadata.len();

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    process,
 };
 
 use crate::lock;
@@ -13,7 +14,8 @@ use crate::lock;
 /// nothing behind; after a kill it leaves `.NAME.partial`, which the next writer overwrites.
 ///
 /// While this lives, nobody else can write the same file: a command holds it from start to end, so that a second
-/// command fails at once and not after an hour's work.
+/// command fails at once and not after an hour's work. On a file system without locks each writer has a temporary file
+/// of its own, and the last to end wins.
 #[derive(Debug)]
 pub struct AtomicFile {
     /// The file is locked, and stays open until the rename.
@@ -39,7 +41,8 @@ impl AtomicFile {
             _ => {}
         }
         let partial = partial_path(&path);
-        let file = lock::file(&partial)?;
+        let (file, is_locked) = lock::file(&partial)?;
+        let (file, partial) = if is_locked { (file, partial) } else { own_partial(&path, &partial)? };
         file.set_len(0)?;
         Ok(Self { writer: BufWriter::with_capacity(1 << 20, file), partial, path, is_committed: false })
     }
@@ -117,6 +120,22 @@ pub(crate) fn partial_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// A temporary file that no other process writes, here or on another node. The one that all would share is removed.
+fn own_partial(path: &Path, shared: &Path) -> io::Result<(File, PathBuf)> {
+    let _ = fs::remove_file(shared);
+    for number in 0_u32.. {
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}-{number}.partial", process::id()));
+        let own = path.with_file_name(name);
+        match File::options().read(true).write(true).create_new(true).open(&own) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return Ok((opened?, own)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Makes a rename survive a power cut.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -174,6 +193,18 @@ mod tests {
         });
         assert!(other.partial_path().exists());
         other.commit().unwrap();
+    }
+
+    #[test]
+    fn without_locks_each_writer_has_a_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let shared = partial_path(&path);
+        fs::write(&shared, "").unwrap();
+        let (_, one) = own_partial(&path, &shared).unwrap();
+        let (_, other) = own_partial(&path, &shared).unwrap();
+        assert!(one != other && !shared.exists());
+        assert!([&one, &other].iter().all(|partial| partial.parent() == path.parent()));
     }
 
     #[test]

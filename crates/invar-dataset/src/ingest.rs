@@ -20,7 +20,7 @@ mod journal;
 mod output;
 mod replace;
 
-pub use identity::{FileIdentity, InputIdentity};
+pub use identity::{FileIdentity, Identity, InputIdentity};
 pub use output::{Checkpoint, Output, State, Written};
 
 /// What must be unchanged for finished pieces to be kept.

@@ -21,9 +21,11 @@
 
 pub mod atomic;
 pub mod ingest;
+pub mod input;
 pub mod keys;
 pub mod lock;
 pub mod manifest;
+pub mod object;
 pub mod order;
 pub mod path;
 pub mod run_dir;

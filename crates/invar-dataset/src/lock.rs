@@ -1,9 +1,13 @@
 //! Keeps two commands from writing to one output at the same time.
 //!
 //! The locks are the system's own (`flock`), on the output itself: they end with the process that holds them, however
-//! it ends, and leave nothing behind. On a file system without locks there are none.
+//! it ends, and leave nothing behind. They are tried and never waited for, so that a server that lost them stops nobody.
+//!
+//! NFS locks what is open for writing, which a directory never is: there a file beside it, `.NAME.lock`, is locked
+//! instead. On a file system without any locks there are none.
 
 use std::{
+    ffi::OsString,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -21,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    /// The file beside it that is locked instead, where directories cannot be.
+    beside: Option<(PathBuf, File)>,
     /// Directories that were created for it, innermost first.
     made: Vec<PathBuf>,
 }
@@ -46,7 +52,7 @@ impl Lock {
 
     fn made(path: &Path, lock: TryLock) -> io::Result<Self> {
         let mut made = Vec::new();
-        let file = acquire(path, PATIENCE, lock, || {
+        let (file, is_locked) = acquire(path, PATIENCE, lock, || {
             made.extend(make(path)?);
             if !path.is_dir() {
                 return Err(io::ErrorKind::NotADirectory.into());
@@ -55,18 +61,40 @@ impl Lock {
         })?;
         made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         made.dedup();
-        Ok(Self { _file: file, made })
+        let mut held = Self { _file: file, beside: None, made };
+        if !is_locked && let Some(beside) = lock_path(path) {
+            match acquire(&beside, PATIENCE, lock, || open_or_create(&beside)) {
+                Ok((file, true)) => held.beside = Some((beside, file)),
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(error),
+                // There are no locks, or nothing can be written there.
+                Ok((_, false)) => drop(fs::remove_file(beside)),
+                Err(_) => {}
+            }
+        }
+        Ok(held)
     }
 
     /// Locks the directory `path` if it exists and nobody holds it; does not wait.
     pub fn if_free(path: &Path) -> Option<Self> {
-        let file = acquire(path, Duration::ZERO, File::try_lock, || File::open(path)).ok()?;
-        Some(Self { _file: file, made: Vec::new() })
+        let (file, is_locked) = acquire(path, Duration::ZERO, File::try_lock, || File::open(path)).ok()?;
+        let beside = lock_path(path).filter(|beside| !is_locked && beside.exists());
+        let beside = match beside {
+            Some(beside) => {
+                let (file, _) = acquire(&beside, Duration::ZERO, File::try_lock, || open_or_create(&beside)).ok()?;
+                Some((beside, file))
+            }
+            None => None,
+        };
+        Some(Self { _file: file, beside, made: Vec::new() })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        if let Some((path, _)) = &self.beside {
+            // Who waits for it sees that it is another file than the one of that name, and opens that.
+            let _ = fs::remove_file(path);
+        }
         for path in &self.made {
             // Fails if it is not empty.
             let _ = fs::remove_dir(path);
@@ -74,10 +102,22 @@ impl Drop for Lock {
     }
 }
 
-/// Opens the file `path` for writing, or creates it, and locks it. Its content stays.
-pub(crate) fn file(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    acquire(path, PATIENCE, File::try_lock, open)
+/// Opens the file `path` for writing, or creates it, and locks it: whether it is locked, because the file system has
+/// locks, comes with it. Its content stays.
+pub(crate) fn file(path: &Path) -> io::Result<(File, bool)> {
+    acquire(path, PATIENCE, File::try_lock, || open_or_create(path))
+}
+
+fn open_or_create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// What is locked in place of a directory; `None` for one without a name.
+fn lock_path(directory: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(directory.file_name()?);
+    name.push(".lock");
+    Some(directory.with_file_name(name))
 }
 
 /// An exclusive or a shared lock.
@@ -88,14 +128,15 @@ fn acquire(
     patience: Duration,
     lock: TryLock,
     mut open: impl FnMut() -> io::Result<File>,
-) -> io::Result<File> {
+) -> io::Result<(File, bool)> {
     let start = Instant::now();
     loop {
         let file = open()?;
-        match lock(&file) {
+        let tried = lock(&file);
+        match tried {
             // A lock on something renamed or removed in the meantime keeps nobody out.
             Ok(()) | Err(TryLockError::Error(_)) if is_at(&file, path) || start.elapsed() > PATIENCE => {
-                return Ok(file);
+                return Ok((file, tried.is_ok()));
             }
             Ok(()) | Err(TryLockError::Error(_)) => {}
             Err(TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(PATIENCE / 100),
@@ -164,6 +205,31 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// As NFS does: it locks files that are open for writing.
+    fn on_nfs(file: &File) -> Result<(), TryLockError> {
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        }
+        file.try_lock()
+    }
+
+    #[test]
+    fn where_directories_cannot_be_locked_a_file_beside_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let lock = Lock::made(&path, on_nfs).unwrap();
+        assert!(dir.path().join(".a.lock").exists());
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "what is in it counts as somebody's");
+        assert_eq!(Lock::made(&path, on_nfs).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(lock);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        // Without any locks nobody is kept out, and nothing hangs or is left.
+        let none = |_: &File| Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        let locks = [0, 1].map(|_| Lock::made(&path, none).unwrap());
+        drop(locks);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
     #[test]
     fn what_was_there_or_is_used_stays() {
         let dir = tempfile::tempdir().unwrap();
@@ -196,7 +262,8 @@ mod tests {
         let path = dir.path().join("partial");
         let inside = AtomicUsize::new(0);
         let turn = || {
-            let held = file(&path).unwrap();
+            let (held, is_locked) = file(&path).unwrap();
+            assert!(is_locked);
             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
             thread::yield_now();
             inside.fetch_sub(1, Ordering::SeqCst);

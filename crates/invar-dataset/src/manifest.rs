@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     DatasetError, atomic,
-    ingest::{FileIdentity, InputIdentity},
+    ingest::{Identity, InputIdentity},
+    input,
 };
 
 /// Version of the directory layout. A reader rejects a directory of another version.
@@ -58,10 +59,10 @@ pub struct Input {
     pub size_bytes: u64,
     /// SHA-256 of the stored bytes, hexadecimal.
     pub sha256: String,
-    /// The file's identity in the file system when it was read; `None` for pipes, and for files that changed in the
-    /// meantime.
+    /// Its identity in the file system or the store when it was read; `None` for pipes, and for files that changed in
+    /// the meantime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<FileIdentity>,
+    pub identity: Option<Identity>,
     /// Counts by name.
     #[serde(default)]
     pub counts: BTreeMap<String, u64>,
@@ -79,8 +80,8 @@ impl Input {
     /// If it cannot be read.
     pub fn change(&self, now: &InputIdentity) -> Result<Change, DatasetError> {
         let Some(file) = &now.file else { return Ok(Change::Pipe) };
-        if file.size_bytes != self.size_bytes {
-            return Ok(Change::Size { then: self.size_bytes, now: file.size_bytes });
+        if file.size_bytes() != self.size_bytes {
+            return Ok(Change::Size { then: self.size_bytes, now: file.size_bytes() });
         }
         if self.identity.as_ref() == Some(file) {
             return Ok(Change::None);
@@ -203,12 +204,12 @@ impl Manifest {
     }
 }
 
-/// Size and SHA-256 (hexadecimal) of a file, read in one pass.
+/// Size and SHA-256 (hexadecimal) of a file or an object, read in one pass.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// If it cannot be read.
 pub fn file_digest(path: &Path) -> Result<(u64, String), DatasetError> {
-    let mut file = File::open(path).map_err(DatasetError::io(path))?;
+    let mut file = input::open(path).map_err(DatasetError::io(path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;

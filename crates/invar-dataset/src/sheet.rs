@@ -3,14 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{Column, ColumnData, DatasetError};
+use crate::{Column, ColumnData, DatasetError, input, object};
 
 mod text;
 
@@ -87,7 +87,7 @@ impl Sheet {
     /// If the file cannot be read, is not a table, or a column is missing or duplicated. Problems with single rows are
     /// kept for [`Sheet::finish`].
     pub fn read(path: &Path, needed: &[&[&str]]) -> Result<Self, DatasetError> {
-        Ok(Self::of_bytes(path, &fs::read(path).map_err(DatasetError::io(path))?, needed)?)
+        Ok(Self::of_bytes(path, &input::read(path).map_err(DatasetError::io(path))?, needed)?)
     }
 
     /// The same from the bytes of the file.
@@ -204,8 +204,15 @@ impl Sheet {
     }
 
     /// A path in the sheet: relative to its directory, or as it is if nothing is there; whether or not it was written
-    /// on Windows.
+    /// on Windows. Or a URL, also relative to that of the sheet.
     pub fn beside(&self, file: &str) -> PathBuf {
+        let named = object::named(Path::new(file));
+        if object::is_url(&named) || named != Path::new(file) {
+            return named;
+        }
+        if object::is_url(&self.path) && !Path::new(file).is_absolute() {
+            return object::join(&self.path, file);
+        }
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let slashes = file.replace('\\', "/");
         let candidates = [directory.join(file), file.into(), directory.join(&slashes), PathBuf::from(&slashes)];

@@ -39,7 +39,7 @@ impl Identity {
 
 fn stored(path: &Path) -> Result<Compression, Error> {
     use std::io::Read;
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let file = invar_dataset::input::open(path).map_err(Error::io(path))?;
     let mut prefix = Vec::with_capacity(sniff::COMPRESSION_PREFIX);
     file.take(sniff::COMPRESSION_PREFIX as u64).read_to_end(&mut prefix).map_err(Error::io(path))?;
     Ok(sniff::compression(&prefix))

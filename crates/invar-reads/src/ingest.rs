@@ -13,7 +13,7 @@
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,6 +26,7 @@ use invar_dataset::{
     Progress,
     ingest::State,
     manifest::{Manifest, SCHEMA_VERSION},
+    object,
 };
 
 use crate::{
@@ -115,8 +116,14 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
 
 /// Opens every file once, so that a mistake in the last is reported before the first is read and anything is written.
 fn look_at(inputs: &Inputs) -> Result<(), Error> {
-    for path in inputs.files.iter().chain(&inputs.reference).filter(|path| path.is_file()) {
-        std::fs::File::open(path).map_err(Error::io(path))?;
+    let all = || inputs.files.iter().chain(&inputs.reference);
+    object::look_at_all(all().map(PathBuf::as_path));
+    for path in all() {
+        if object::is_url(path) {
+            object::look(path).map_err(Error::io(path))?;
+        } else if path.is_file() {
+            std::fs::File::open(path).map_err(Error::io(path))?;
+        }
     }
     if inputs.pairing == Pairing::Flags {
         return Ok(());
@@ -182,7 +189,7 @@ fn run(
     progress: &dyn Progress,
 ) -> Result<Manifest, Error> {
     let files = output.key().inputs.iter().take(inputs.files.len());
-    progress.set_total(files.filter_map(|input| Some(input.file.as_ref()?.size_bytes)).sum());
+    progress.set_total(files.filter_map(|input| Some(input.file.as_ref()?.size_bytes())).sum());
 
     let finished_units = output.checkpoints().last().map_or(0, |checkpoint| checkpoint.finished_units);
     let reading = Reading { inputs, config, scratch: output.directory(), keeps_originals: false };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use invar_dataset::{
-    DatasetError,
+    DatasetError, input, object,
     sheet::{SAMPLE, Sheet},
 };
 use serde_json::Value;
@@ -37,6 +37,9 @@ impl Inputs {
             sheet.bad("rows", "at least one", "none");
         }
         let is_paired = rows.iter().any(|row| sheet.value(row, &SECOND).is_some());
+        let named = |row| [sheet.value(row, &FIRST), sheet.value(row, &SECOND)].into_iter().flatten();
+        let named: Vec<_> = rows.iter().flat_map(named).map(|file| sheet.beside(file)).collect();
+        object::look_at_all(named.iter().map(|path| path.as_path()));
         for row in &rows {
             let place = row.place();
             let sample = sheet.needed(row, &[SAMPLE], "the name of a sample").unwrap_or_default();
@@ -51,10 +54,11 @@ impl Inputs {
             }
             for file in of_row.into_iter().flatten() {
                 let found = sheet.beside(file);
-                if !found.is_file() {
-                    sheet.bad(place.clone(), "a file", format!("{file}, which is not there"));
-                } else if let Some(other) = row_of_file.insert(found.canonicalize().ok(), row.line) {
-                    sheet.bad(place.clone(), "each file once", format!("{file} again, as in row {other}"));
+                if let Some(reason) = input::absence(&found).map_err(Error::io(&found))? {
+                    sheet.bad(place.clone(), "a file", format!("{}, {reason}", input::shown(file, &found)));
+                } else if let Some(other) = row_of_file.insert(input::place(&found), row.line) {
+                    let again = format!("{} again, as in row {other}", input::shown(file, &found));
+                    sheet.bad(place.clone(), "each file once", again);
                 }
                 files.push(found);
                 names.push(sample);

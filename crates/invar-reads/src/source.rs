@@ -5,7 +5,6 @@
 //! workers, even if they are among members of plain gzip.
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::{
@@ -16,7 +15,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use invar_dataset::manifest;
+use invar_dataset::{input, manifest};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -88,11 +87,8 @@ impl InputStream {
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(path: &Path, workers: &Workers) -> Result<Self, Error> {
-        let stored: Box<dyn Read + Send> = if path == Path::new("-") {
-            Box::new(io::stdin())
-        } else {
-            Box::new(File::open(path).map_err(Error::io(path))?)
-        };
+        let stored: Box<dyn Read + Send> =
+            if path == Path::new("-") { Box::new(io::stdin()) } else { input::open(path).map_err(Error::io(path))? };
         Ok(Self::of(path, stored, workers))
     }
 

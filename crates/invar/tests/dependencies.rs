@@ -21,9 +21,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-embeddings", &["invar-dataset"]),
     ("invar-cluster", &["invar-dataset"]),
     ("invar-report", &["invar-dataset"]),
+    ("invar-store", &["invar-dataset"]),
     (
         "invar-cli",
-        &["invar-cluster", "invar-dataset", "invar-embeddings", "invar-micrographs", "invar-reads", "invar-report"],
+        &[
+            "invar-cluster",
+            "invar-dataset",
+            "invar-embeddings",
+            "invar-micrographs",
+            "invar-reads",
+            "invar-report",
+            "invar-store",
+        ],
     ),
     ("invar-python", &["invar-cli", "invar-cluster", "invar-dataset", "invar-embeddings"]),
 ];
@@ -36,6 +45,7 @@ const WITHOUT_TORCH: &[&str] = &[
     "invar-embeddings",
     "invar-cluster",
     "invar-report",
+    "invar-store",
     "invar-cli",
     "invar-python",
 ];

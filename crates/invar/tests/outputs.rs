@@ -248,6 +248,28 @@ fn two_commands_do_not_write_into_one_output() {
 }
 
 #[test]
+fn several_commands_that_write_one_file_leave_one_answer_whole() {
+    let bench = Bench::trained();
+    let sql = |number| format!("SELECT a.id, {number} AS n, a.embedding FROM emb AS a, emb AS b");
+    let query = |number, out: &[&str]| {
+        let sql = sql(number);
+        bench.command(&[&["query", "emb", &sql, "--format", "csv"], out].concat())
+    };
+    let answers: Vec<_> = (0..4).map(|number| query(number, &[]).output().unwrap().stdout).collect();
+    let mut children: Vec<_> = (0..4)
+        .map(|number| query(number, &["--out", "same.csv", "--force"]).stdout(Stdio::null()).spawn().unwrap())
+        .collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    let found = fs::read(bench.path("same.csv")).unwrap();
+    assert!(!found.is_empty() && answers.contains(&found));
+    let hidden = fs::read_dir(bench.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(
+        hidden.filter(|name| name.to_string_lossy().starts_with('.')).collect::<Vec<_>>(),
+        Vec::<std::ffi::OsString>::new()
+    );
+}
+
+#[test]
 fn outputs_may_have_names_of_any_bytes() {
     let bench = Bench::trained();
     let train = [&["train", "reads/quickstart", "--data", "data"][..], TRAINED].concat();

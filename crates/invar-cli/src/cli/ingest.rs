@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::path_or_url;
+
 /// The domains that can be ingested.
 #[derive(Debug, Subcommand)]
 pub enum Ingest {
@@ -22,12 +24,13 @@ pub enum Ingest {
   invar ingest reads sample.cram --reference genome.fa --out data
   invar ingest reads --sample-sheet samples.csv --out data
   invar ingest reads --sample-sheet samples.csv --sample gut3 --out data/gut3      a task for each sample
+  invar ingest reads s3://bucket/run1.fastq.gz https://host/run2.bam --out data
 Mates in FASTQ have one name, or names that end in /1 and /2, _1 and _2, .1 and .2, _R1 and _R2, _F and _R and the like;
 --mates-by-order takes them by their place alone. FASTQ may be broken over lines. What can be read but looks wrong (a BGZF
 file without its end, old quality characters, copies of one file, no read kept) is said as a warning; the exit code is 0.")]
 pub struct IngestReads {
-    /// Files, in order; `-` is standard input
-    #[arg(required_unless_present = "sample_sheet", value_name = "INPUT")]
+    /// Files, in order, by path or URL (s3://, gs://, az://, https://); `-` is standard input
+    #[arg(required_unless_present = "sample_sheet", value_name = "INPUT", value_parser = path_or_url())]
     pub inputs: Vec<PathBuf>,
     /// The dataset directory to create
     #[arg(long, value_name = "DATA")]
@@ -35,7 +38,7 @@ pub struct IngestReads {
     /// CSV or TSV that names the files: columns `sample`, `fastq_1` (or `file`) and, for pairs, `fastq_2`, relative to
     /// the sheet. Rows of one sample differ in `run` or `lane`. `sample` and all other columns become columns of the
     /// reads
-    #[arg(long, value_name = "CSV", conflicts_with_all = ["inputs", "mates"])]
+    #[arg(long, value_name = "CSV", value_parser = path_or_url(), conflicts_with_all = ["inputs", "mates"])]
     pub sample_sheet: Option<PathBuf>,
     /// Only these samples of the sheet [default: all]
     #[arg(long, value_name = "NAME", requires = "sample_sheet")]
@@ -54,7 +57,7 @@ pub struct IngestReads {
     #[arg(long, value_enum, default_value = "auto")]
     pub quality_encoding: QualityEncoding,
     /// Reference genome (FASTA) for CRAM input
-    #[arg(long, value_name = "FASTA")]
+    #[arg(long, value_name = "FASTA", value_parser = path_or_url())]
     pub reference: Option<PathBuf>,
     /// Drop shorter reads
     #[arg(long, value_name = "BP")]
@@ -148,13 +151,15 @@ pub enum MaskKind {
   invar ingest micrographs cells/ --labels masks/ --out data               masks of Cellpose, StarDist, ilastik
   invar ingest micrographs surfaces/ --tiles 128 --overlap 32 --out data   textures without grains
   invar ingest micrographs --sample-sheet samples.csv --pixel-size 12.5 --out data
+  invar ingest micrographs s3://bucket/images/ --labels s3://bucket/masks/ --out data
 DATA also gets segmented/NAME.png (look at them), labels/NAME.tif (napari opens them as labels), images.parquet,
 grains.parquet and neighbors.parquet:
   invar query data/grains.parquet \"SELECT image, COUNT(*) AS n, AVG(area_um2) AS area FROM self GROUP BY image\"")]
 pub struct IngestMicrographs {
     /// Files, directories (all images below; no masks, no results of Invar) and patterns; every page of a file is an
-    /// image
-    #[arg(value_name = "INPUT", required_unless_present = "sample_sheet")]
+    /// image. Or URLs of files, and of s3://, gs:// and az:// also of what stands for a directory, with a slash at its
+    /// end
+    #[arg(value_name = "INPUT", value_parser = path_or_url(), required_unless_present = "sample_sheet")]
     pub inputs: Vec<PathBuf>,
     /// The dataset directory to create
     #[arg(long, value_name = "DATA")]
@@ -176,7 +181,7 @@ pub struct IngestMicrographs {
     /// Masks made elsewhere: a directory, pattern or file; matched by the image's name (also NAME_mask, NAME_cp_masks,
     /// NAME_Simple Segmentation, ...). Each label is a grain; in a black-and-white mask, or one with few classes, each
     /// connected part is one
-    #[arg(long, value_name = "MASKS", group = "how")]
+    #[arg(long, value_name = "MASKS", value_parser = path_or_url(), group = "how")]
     pub labels: Option<PathBuf>,
     /// What the values of masks mean: one grain each, or one class each, of which every connected part is a grain
     /// [default: decided for each mask, and reported]
@@ -187,7 +192,7 @@ pub struct IngestMicrographs {
     #[arg(long, value_delimiter = ',', value_name = "VALUE")]
     pub mask_background: Vec<u32>,
     /// Class maps (phases, annotations), matched likewise: each grain gets the class of most of its pixels
-    #[arg(long, value_name = "MAPS")]
+    #[arg(long, value_name = "MAPS", value_parser = path_or_url())]
     pub classes: Option<PathBuf>,
     /// Square tiles of this side instead of grains
     #[arg(long, value_name = "PX", group = "how")]
@@ -212,7 +217,7 @@ pub struct IngestMicrographs {
     pub pixel_size: Option<f64>,
     /// CSV or TSV with a column `image` or `file`; `mask` (or `labels`), `mask_kind`, `classes`, `pixel_size_nm` are used, all
     /// others kept as columns
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "CSV", value_parser = path_or_url())]
     pub sample_sheet: Option<PathBuf>,
     /// Only rows of the sheet with one of these values in the column `sample` [default: all]
     #[arg(long, value_name = "NAME", requires = "sample_sheet")]

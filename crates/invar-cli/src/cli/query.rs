@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::path_or_url;
+
 /// The format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -45,7 +47,7 @@ pub struct Query {
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Write the answer to this file: .parquet, .arrow, .csv, .json, .ndjson or .txt
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_or_url())]
     pub out: Option<PathBuf>,
     /// Stop the query if it takes more memory than this [default: nine tenths of the machine's]
     #[arg(long, value_name = "BYTES")]

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::path_or_url;
+
 /// `invar report`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -18,7 +20,7 @@ pub struct Report {
     #[arg(value_name = "RESULT")]
     pub result: PathBuf,
     /// The page to write
-    #[arg(long, value_name = "HTML")]
+    #[arg(long, value_name = "HTML", value_parser = path_or_url())]
     pub out: PathBuf,
     /// Its title [default: the name of RESULT]
     #[arg(long, value_name = "TEXT")]

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use invar_dataset::manifest::Manifest;
+use invar_dataset::{manifest::Manifest, object};
 
-use super::{Format, Vectors};
+use super::{Format, Vectors, path_or_url};
 
 /// `invar search`
 #[derive(Args, Clone, Debug)]
@@ -22,7 +22,7 @@ beside EMB: from then on a query looks at the likely rows alone, and finds the s
 (98 % and more). It is made anew where EMB has changed.")]
 pub struct Search {
     /// Embeddings to search: a Parquet file or a directory of part files
-    #[arg(value_name = "EMB")]
+    #[arg(value_name = "EMB", value_parser = path_or_url())]
     pub embeddings: PathBuf,
     /// Find what is similar to these samples of EMB, by name. If several share a name, as mates do, all are queries
     #[arg(long, num_args = 1.., value_name = "ID")]
@@ -31,7 +31,7 @@ pub struct Search {
     #[arg(long, num_args = 1.., value_name = "N")]
     pub key: Vec<i64>,
     /// Find what is similar to the samples in these files
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(long, num_args = 1.., value_name = "FILE", value_parser = path_or_url())]
     pub query: Vec<PathBuf>,
     /// The vectors of EMB and of files of embeddings in --query
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct Search {
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Write query, query_key, rank, id, key and cosine to a file instead: .parquet, .arrow, .csv, .json, .ndjson or .txt
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_or_url())]
     pub out: Option<PathBuf>,
     /// The run directory of the model that made EMB [default: `run` next to EMB]
     #[arg(long, value_name = "RUN", requires = "query")]
@@ -71,8 +71,11 @@ impl Search {
 }
 
 /// Whether a path looks like embeddings, complete or not: a Parquet file, or a directory of such files that is not a
-/// dataset.
+/// dataset. Of a URL the name decides.
 fn is_embeddings(path: &PathBuf) -> bool {
+    if object::is_url(path) {
+        return path.extension() == Some("parquet".as_ref());
+    }
     let has_parts = |path: &PathBuf| {
         let parts = std::fs::read_dir(path).into_iter().flatten().flatten();
         !Manifest::exists(path)

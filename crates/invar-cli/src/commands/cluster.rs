@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{self, Cluster, Common, Method as Asked, Projection},
     exit::{BadInput, Usage},
-    output, plot,
+    output, plot, remote,
     ui::{Summary, Ui, Unit, counted, thousands},
 };
 
@@ -79,8 +79,11 @@ impl Output {
         Ok(Files { output: self, clusters, groups, plot: self.plot.as_deref().map(begin).transpose()? })
     }
 
-    /// The EMB `of` as a path relative to the table.
+    /// The EMB `of` as a path relative to the table, or by its URL.
     fn way_to(&self, of: &Path) -> Result<String> {
+        if let Some(url) = remote::origin(of) {
+            return Ok(url);
+        }
         let directory = self.clusters.parent().unwrap_or(Path::new(""));
         Ok(path::text(&path::relative(directory, of).with_context(|| of.display().to_string())?))
     }

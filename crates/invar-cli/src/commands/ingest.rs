@@ -10,7 +10,7 @@ pub use micrographs::{images, micrographs};
 use std::path::Path;
 
 use anyhow::Result;
-use invar_dataset::{manifest::Manifest, path};
+use invar_dataset::{manifest::Manifest, path, sheet::SAMPLE};
 use invar_reads::{IngestConfig, Inputs, Pairing};
 use serde_json::json;
 
@@ -82,11 +82,23 @@ pub fn of_sheet(sheet: &Path, samples: &[String], pairing: Pairing) -> Result<In
 pub fn take_in_reads(inputs: &Inputs, out: &Path, config: &IngestConfig, ui: &Ui) -> Result<Summary> {
     let summary = {
         let bar = ui.bar("ingest", Unit::Bytes);
-        invar_reads::ingest(inputs, out, config, &bar)?
+        invar_reads::ingest(inputs, out, config, &bar).map_err(|error| of_sample(error, inputs))?
     };
     summary.warnings().into_iter().for_each(|warning| ui.warn(warning));
     warn_of_nothing(&summary.manifest, out, "read", ui);
     Ok(describe(&summary, out))
+}
+
+/// The error, and which sample of a sheet it is about.
+fn of_sample(error: invar_reads::Error, inputs: &Inputs) -> anyhow::Error {
+    let text = error.to_string();
+    let is_about = |path: &Path| text.strip_prefix(&*path.to_string_lossy()).is_some_and(|rest| rest.starts_with(':'));
+    let mut named = inputs.files.iter().zip(&inputs.columns);
+    let sample = named.find(|(file, _)| is_about(file)).and_then(|(_, columns)| columns.get(SAMPLE)?.as_str());
+    match sample {
+        Some(sample) => anyhow::Error::new(error).context(format!("sample {sample}")),
+        None => error.into(),
+    }
 }
 
 /// Warns of an empty dataset, which is what was requested, but hardly what was meant.

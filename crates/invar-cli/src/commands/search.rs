@@ -23,7 +23,7 @@ use self::{
 use crate::{
     cli::{Common, Search},
     commands::{cluster::groups::GROUP_FIGURES, evaluate::SHORTCUTS, query},
-    output,
+    output, remote,
     ui::{Summary, Ui, Unit, counted, thousands},
 };
 
@@ -121,9 +121,10 @@ fn provenance(args: &Search, found: &Value) -> Result<Provenance> {
     let mut provenance = Provenance::new(env!("CARGO_PKG_VERSION"), 0);
     provenance.model_sha256 = of_embeddings.as_ref().and_then(|of| of.model_sha256.clone());
     provenance.inputs = of_embeddings.map(|of| of.inputs).unwrap_or_default();
+    let named = |file: &PathBuf| remote::origin(file).unwrap_or_else(|| path::text(file));
     let asked = json!({
-        "embeddings": path::text(&args.embeddings), "like": args.like, "key": args.key,
-        "query": args.query.iter().map(|file| path::text(file)).collect::<Vec<_>>(),
+        "embeddings": named(&args.embeddings), "like": args.like, "key": args.key,
+        "query": args.query.iter().map(named).collect::<Vec<_>>(),
         "where": args.condition, "top": args.top,
         "itself": args.itself, "column": args.vectors.column(), "drop_bad_rows": args.vectors.drop_bad_rows, "found": found,
     });

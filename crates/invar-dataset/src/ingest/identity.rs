@@ -10,25 +10,48 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::DatasetError;
+use crate::{
+    DatasetError,
+    object::{self, ObjectIdentity},
+};
 
 /// File times have a resolution, within which two writes get the same time: some milliseconds of the kernel's clock,
 /// and up to two seconds on file systems without fractions of a second (FAT).
 const STEP_NS: i64 = 20_000_000;
 const COARSE_STEP_NS: i64 = 2_000_000_000;
 
-/// An input as the file system knows it.
+/// An input as its file system or its store knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputIdentity {
     /// As given by the user; `-` for standard input.
     #[serde(with = "crate::path")]
     pub path: PathBuf,
     /// `None` for pipes, which cannot be read again.
-    pub file: Option<FileIdentity>,
+    pub file: Option<Identity>,
 }
 
-/// The state of a file when it was read. A file that still looks like this holds the same bytes; otherwise the checksum
+/// The state of an input when it was read. One that still looks like this holds the same bytes; otherwise the checksum
 /// decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Identity {
+    /// A file.
+    File(FileIdentity),
+    /// An object, by URL.
+    Object(ObjectIdentity),
+}
+
+impl Identity {
+    /// Size, as stored.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size_bytes,
+            Self::Object(object) => object.size_bytes,
+        }
+    }
+}
+
+/// What a file system says of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// The device it is on.
@@ -52,7 +75,11 @@ impl InputIdentity {
     /// If it cannot be inspected, or is a directory.
     pub fn of(path: &Path) -> Result<Self, DatasetError> {
         let looked = Self::now(path)?;
-        match looked.file.as_ref().and_then(|file| wait_ns(file.changed_ns, now_ns())) {
+        let wait = match &looked.file {
+            Some(Identity::File(file)) => wait_ns(file.changed_ns, now_ns()),
+            _ => None,
+        };
+        match wait {
             None => Ok(looked),
             Some(wait) => {
                 thread::sleep(wait);
@@ -65,11 +92,15 @@ impl InputIdentity {
         if path == Path::new("-") {
             return Ok(Self { path: path.into(), file: None });
         }
+        if object::is_url(path) {
+            let object = object::look(path).map_err(DatasetError::io(path))?;
+            return Ok(Self { path: path.into(), file: Some(Identity::Object(object)) });
+        }
         let metadata = fs::metadata(path).map_err(DatasetError::io(path))?;
         if metadata.is_dir() {
             return Err(DatasetError::io(path)(io::ErrorKind::IsADirectory.into()));
         }
-        let file = metadata.is_file().then(|| FileIdentity::of(&metadata));
+        let file = metadata.is_file().then(|| Identity::File(FileIdentity::of(&metadata)));
         Ok(Self { path: path.into(), file })
     }
 

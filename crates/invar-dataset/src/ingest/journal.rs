@@ -121,7 +121,7 @@ mod tests {
             parameters: serde_json::json!({"a": 1}),
             inputs: vec![InputIdentity::of(&input).unwrap(), InputIdentity::of(Path::new("-")).unwrap()],
         };
-        assert_eq!(key.inputs[0].file.as_ref().unwrap().size_bytes, 3);
+        assert_eq!(key.inputs[0].file.as_ref().unwrap().size_bytes(), 3);
         assert!(!key.can_be_read_again());
         let mut journal = Journal::create(dir.path(), &key, &["a".into()], &[7u32]).unwrap();
         journal.announce(&["b".into(), "c".into()]).unwrap();

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use invar_dataset::object;
 use serde_json::Value;
 
 use self::walk::{Identity, LeftOut, Reason};
@@ -50,7 +51,7 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
     for path in &inputs.paths {
         let found = walk::expand(path, out, &mut left_out)?;
         // Files in a directory are judged by their names; explicitly named files are always used.
-        files.extend(if path.is_dir() { walk::without_maps(found, &mut left_out) } else { found });
+        files.extend(if walk::is_directory(path) { walk::without_maps(found, &mut left_out) } else { found });
     }
     let mut seen = HashSet::new();
     let (files, again): (Vec<_>, Vec<_>) =
@@ -68,6 +69,8 @@ pub(super) fn resolve(inputs: &Inputs, config: &IngestConfig, out: &Path) -> Res
         sources = maps::with_maps(sources, classes, "class map", |source| &mut source.classes, out)?;
     }
     let sources = without_maps_of_others(sources);
+    let maps = sources.iter().flat_map(|source| source.mask.iter().chain(&source.classes));
+    object::look_at_all(sources.iter().map(|source| &source.path).chain(maps).map(PathBuf::as_path));
     let mut notes = left_out.notes();
     if sources.is_empty() {
         let mut found = match inputs.paths.as_slice() {

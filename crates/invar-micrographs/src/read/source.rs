@@ -1,4 +1,4 @@
-//! The bytes of a file, read in place. Nothing is read past its end, so a length that a header claims is checked
+//! The bytes of a file or an object, read in place. Nothing is read past its end, so a length that a header claims is checked
 //! against the file before memory is allocated for it.
 
 use std::{
@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use invar_dataset::object::{self, RangedObject};
+
 use crate::{Error, Place};
 
-/// A file of known length.
+/// A file or an object of known length.
 #[derive(Debug)]
 pub(crate) struct ByteSource {
     path: PathBuf,
@@ -20,12 +22,17 @@ pub(crate) struct ByteSource {
 #[derive(Debug)]
 enum Data {
     File(File),
+    Object(RangedObject),
     #[cfg_attr(not(any(test, feature = "fuzzing")), allow(dead_code))]
     Memory(Vec<u8>),
 }
 
 impl ByteSource {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        if object::is_url(path) {
+            let object = RangedObject::open(path).map_err(Error::io(path))?;
+            return Ok(Self { path: path.into(), len: object.len(), data: Data::Object(object) });
+        }
         let file = File::open(path).map_err(Error::io(path))?;
         let metadata = file.metadata().map_err(Error::io(path))?;
         if !metadata.is_file() {
@@ -121,6 +128,7 @@ impl ByteSource {
     fn fill(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &self.data {
             Data::File(file) => std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset),
+            Data::Object(object) => object.read_exact_at(offset, buffer),
             Data::Memory(bytes) => fill_from(bytes, offset, buffer),
         }
     }
@@ -129,6 +137,7 @@ impl ByteSource {
     fn fill(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
         let file = match &self.data {
             Data::File(file) => file,
+            Data::Object(object) => return object.read_exact_at(offset, buffer),
             Data::Memory(bytes) => return fill_from(bytes, offset, buffer),
         };
         while !buffer.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
+use invar_dataset::object;
+
 use crate::{Error, Inputs, Pairing};
 
 /// Inputs that are read together, by index.
@@ -46,10 +48,14 @@ pub(super) fn units(inputs: &Inputs) -> Result<Vec<Unit>, Error> {
 
 /// Paths differ if a file has several names; device and inode do not. Copies differ in both: see their checksums.
 fn refuse_one_file_twice(inputs: &Inputs) -> Result<(), Error> {
-    let mut seen = HashMap::new();
+    let (mut files, mut objects) = (HashMap::new(), HashMap::new());
     for path in inputs.files.iter().chain(&inputs.reference) {
-        let Some(identity) = identity(path) else { continue };
-        if let Some(before) = seen.insert(identity, path) {
+        let before = match identity(path) {
+            _ if object::is_url(path) => objects.insert(path, path),
+            Some(identity) => files.insert(identity, path),
+            None => None,
+        };
+        if let Some(before) = before {
             let found = format!("one file twice: {} and {}", before.display(), path.display());
             return refuse("inputs", "different files", &found);
         }

@@ -10,6 +10,7 @@ mod views;
 use anyhow::Result;
 use invar_cli::{
     cli::{Cli, Command},
+    remote,
     ui::{Summary, Ui},
 };
 
@@ -18,6 +19,10 @@ use invar_cli::{
 /// # Errors
 /// Any error, as a chain that [`invar_cli::exit`] turns into an exit code.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Summary> {
+    remote::run(cli, ui, run_here)
+}
+
+fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
     let common = &cli.common;
     match &cli.command {
         Command::Views(args) => views::run(args, common, ui),

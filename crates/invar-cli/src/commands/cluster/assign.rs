@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use invar_cluster::{AssignConfig, Clustered, Rows, assign, groups::Labelled};
-use invar_dataset::path;
+use invar_dataset::{object, path};
 use invar_embeddings::{ClusterTable, Embeddings, Provenance};
 use serde_json::json;
 
@@ -108,6 +108,9 @@ fn clustered_embeddings(args: &Cluster, clusters: &Path, table: &ClusterTable) -
     let Some(way) = &table.embeddings else {
         return refuse("it does not record where the clustered embeddings are".into());
     };
+    if object::is_url(&path::parse(way)) {
+        return refuse(format!("the embeddings that were clustered were read from {way}"));
+    }
     let of = clusters.parent().unwrap_or(Path::new("")).join(path::parse(way));
     if !of.exists() {
         return refuse(format!("the embeddings that were clustered are not at {} any more", of.display()));

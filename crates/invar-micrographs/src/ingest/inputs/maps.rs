@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use invar_dataset::object;
+
 use super::{
     ImageInput, map_names,
     walk::{self, Identity, LeftOut},
@@ -24,7 +26,7 @@ pub(super) fn with_maps(
     map_of: fn(&mut ImageInput) -> &mut Option<PathBuf>,
     out: &Path,
 ) -> Result<Vec<ImageInput>, Error> {
-    let is_file = maps.is_file();
+    let is_file = maps.is_file() || (object::is_url(maps) && !walk::is_directory(maps));
     let mut files = walk::expand(maps, out, &mut LeftOut::default())?;
     if files == [maps] && !is_file {
         return Err(Error::io(maps)(io::ErrorKind::NotFound.into()));

@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
-use invar_dataset::sheet::{Sheet, SheetRow};
+use invar_dataset::{
+    input, object,
+    sheet::{Sheet, SheetRow},
+};
 
 use super::{
     ImageInput, map_names,
@@ -28,7 +30,7 @@ const MASK_KIND: &str = "mask_kind";
 /// Everything that is wrong with its rows: an image that is missing or not one of the inputs, one image twice, an
 /// invalid value. A table that cannot be read, or has no such sample.
 pub(super) fn with_sheet(sources: Vec<ImageInput>, path: &Path, samples: &[String]) -> Result<Vec<ImageInput>, Error> {
-    of_bytes(sources, path, samples, &fs::read(path).map_err(Error::io(path))?)
+    of_bytes(sources, path, samples, &input::read(path).map_err(Error::io(path))?)
 }
 
 /// The same from the bytes of the sheet.
@@ -43,13 +45,17 @@ pub(super) fn of_bytes(
     let mut rows: Vec<ImageInput> = vec![];
     let mut row_of: HashMap<Identity, u64> = HashMap::new();
     let wanted = sheet.rows_of(samples);
+    let named = |row| [&IMAGE[..], &MASK, &[CLASSES]].map(|names| sheet.value(row, names)).into_iter().flatten();
+    let named: Vec<PathBuf> = wanted.iter().flat_map(named).map(|file| sheet.beside(file)).collect();
+    object::look_at_all(named.iter().map(PathBuf::as_path));
     for row in &wanted {
         let place = row.place();
         let Some(file) = sheet.needed(row, &IMAGE, "the name of an image") else { continue };
-        let source = source(&mut sheet, row, file);
+        let source = source(&mut sheet, row, file)?;
+        let file = &input::shown(file, &source.path);
         let at = if is_alone {
-            if !source.path.is_file() {
-                sheet.bad(place, "an image", format!("{file}, which is not there"));
+            if let Some(reason) = input::absence(&source.path).map_err(Error::io(&source.path))? {
+                sheet.bad(place, "an image", format!("{file}, {reason}"));
                 continue;
             }
             None
@@ -86,18 +92,21 @@ pub(super) fn of_bytes(
 }
 
 /// The content of a row, where `file` is the image. Problems are noted.
-fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> ImageInput {
+///
+/// # Errors
+/// If the store of an object does not say whether it is there.
+fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> Result<ImageInput, Error> {
     let place = |name: &str| format!("{}, {name}", row.place());
-    let mut map = |names: &[&str]| {
-        let file = sheet.value(row, names)?;
+    let mut map = |names: &[&str]| -> Result<Option<PathBuf>, Error> {
+        let Some(file) = sheet.value(row, names) else { return Ok(None) };
         let path = sheet.beside(file);
-        if !path.is_file() {
+        if let Some(reason) = input::absence(&path).map_err(Error::io(&path))? {
             let name = names.iter().copied().find(|name| sheet.place(&[*name]).is_some()).unwrap_or_default();
-            sheet.bad(place(name), "a file, or nothing", format!("{file}, which is not there"));
+            sheet.bad(place(name), "a file, or nothing", format!("{}, {reason}", input::shown(file, &path)));
         }
-        Some(path)
+        Ok(Some(path))
     };
-    let (mask, classes) = (map(&MASK), map(&[CLASSES]));
+    let (mask, classes) = (map(&MASK)?, map(&[CLASSES])?);
     let pixel_size_nm = sheet.value(row, &[PIXEL_SIZE]).and_then(|text| {
         let size = sheet.number(text).filter(|size| *size > 0.0);
         if size.is_none() {
@@ -114,12 +123,12 @@ fn source(sheet: &mut Sheet, row: &SheetRow, file: &str) -> ImageInput {
     });
     let used = [&IMAGE[..], &MASK, &[CLASSES, PIXEL_SIZE, MASK_KIND]].concat();
     let columns = sheet.others(row, &used);
-    ImageInput { path: sheet.beside(file), mask, classes, mask_kind, pixel_size_nm, columns }
+    Ok(ImageInput { path: sheet.beside(file), mask, classes, mask_kind, pixel_size_nm, columns })
 }
 
 /// Whether a row's path refers to an input: the same file, or the same name if it does not exist.
 fn is_file_of(input: &Path, row: &Path) -> bool {
-    if row.exists() {
+    if row.exists() || object::is_url(row) {
         return same_place(input, row);
     }
     let name = |path: &Path| map_names::letters(&path.file_name().unwrap_or_default().to_string_lossy());

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::{ingest, manifest::Manifest};
+use invar_dataset::{ingest, manifest::Manifest, object};
 
 use super::map_names;
 use crate::{Error, own_pictures};
@@ -62,6 +62,9 @@ impl LeftOut {
 /// # Errors
 /// If a directory cannot be read, or a pattern is invalid or matches no file.
 pub(super) fn expand(path: &Path, out: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, Error> {
+    if object::is_url(path) {
+        return expand_url(path);
+    }
     if path.is_dir() {
         let mut files = Vec::new();
         walk(path, out, &mut files, left_out)?;
@@ -77,6 +80,26 @@ pub(super) fn expand(path: &Path, out: &Path, left_out: &mut LeftOut) -> Result<
     let mut files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|path| path.is_file()).collect();
     files.sort();
     if files.is_empty() { Err(bad(format!("{text}, which matches no file"))) } else { Ok(files) }
+}
+
+/// The object itself, or all images below a URL that ends with a slash. Objects have names only: what is a dataset or a
+/// picture of Invar among them is not looked for.
+fn expand_url(url: &Path) -> Result<Vec<PathBuf>, Error> {
+    if !is_directory(url) {
+        return Ok(vec![url.into()]);
+    }
+    let mut files = object::list(url).map_err(Error::io(url))?;
+    files.retain(|file| is_image(&file.to_string_lossy().to_lowercase()));
+    Ok(files)
+}
+
+/// Whether it stands for what is below it.
+pub(super) fn is_directory(path: &Path) -> bool {
+    if object::is_url(path) { path.to_string_lossy().ends_with('/') } else { path.is_dir() }
+}
+
+fn is_image(name: &str) -> bool {
+    EXTENSIONS.iter().any(|extension| name.ends_with(&format!(".{extension}")))
 }
 
 /// Files below a directory, except those that are hidden, or in the output or in another dataset.
@@ -97,7 +120,7 @@ fn walk(directory: &Path, out: &Path, files: &mut Vec<PathBuf>, left_out: &mut L
             } else {
                 walk(&path, out, files, left_out)?;
             }
-        } else if path.is_file() && EXTENSIONS.iter().any(|ext| name.ends_with(&format!(".{ext}"))) {
+        } else if path.is_file() && is_image(&name) {
             files.push(path);
         }
     }
@@ -165,6 +188,7 @@ impl Identity {
 }
 
 pub(super) fn same_place(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+    (object::is_url(a) && a == b)
+        || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
         || (a.exists() && Identity::of(a) == Identity::of(b))
 }
