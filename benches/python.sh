@@ -1,6 +1,6 @@
 #!/bin/sh
 # What it costs to call Invar from Python: embed, search, neighbours and clusters of 100,000 reads by the module and by the program, in
-# turns. The wheels' sizes, and how long importing takes.
+# turns. The sizes of the wheels, and how long importing takes.
 #
 #   benches/python.sh [CACHE]          # CACHE (default target/bench) holds reads, embeddings and an environment with the wheels
 #
@@ -37,24 +37,10 @@ END
     "$invar" train reads/quickstart --data data --out run --set train.steps=50
     "$invar" embed --model run --data data --out embeddings
 fi
+[ -f asked.parquet ] || "$invar" query embeddings "SELECT * FROM self LIMIT 5000" --out asked.parquet
 ls -l "$wheels" | awk '/whl$/ { printf "%s: %.1f MB\n", $NF, $5 / 1e6 }'
-module() { printf '%s\trm -rf out*\t%s/bin/python -c "import invar; %s"\n' "$1" "$environment" "$2"; }
-program() { printf '%s\trm -rf out*\t%s %s\n' "$1" "$invar" "$2"; }
-judge() { "$python" "$here/measure.py" --title "$1"; }
+"$environment/bin/python" "$here/python.py" "$invar"
 {
-    module 'module' "invar.embed('run', data='data', out='out', probe=0)"
-    program 'program' 'embed --model run --data data --out out --probe 0'
-} | judge 'embed 100,000 reads'
-{
-    module 'module, search' "invar.search('embeddings', 'embeddings', k=15, out='out.parquet')"
-    program 'program, search' 'search embeddings --query embeddings --top 15 --out out.parquet'
-    module 'module, neighbors' "invar.neighbors('embeddings', 15)"
-} | judge '15 nearest of each of 100,000'
-{
-    module 'module' "invar.cluster('embeddings', 'leiden', resolution=1, out='out.parquet').labels"
-    program 'program' 'cluster embeddings --method leiden --resolution 1 --out out.parquet'
-} | judge 'Leiden and UMAP of 100,000'
-{
-    module 'import invar' "pass"
-    printf 'python -c pass\t\t%s/bin/python -c pass\n' "$environment"
-} | judge 'start'
+    printf 'import invar\t\t%s/bin/python -c "import invar"\n' "$environment"
+    printf 'nothing\t\t%s/bin/python -c pass\n' "$environment"
+} | "$python" "$here/measure.py" --title 'start of Python'

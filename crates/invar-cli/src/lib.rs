@@ -25,7 +25,7 @@ mod domains;
 pub mod exit;
 pub mod hand_over;
 pub mod output;
-mod palette;
+pub mod palette;
 pub mod picture;
 mod plot;
 pub mod remote;

@@ -29,6 +29,13 @@ pub fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     py.detach(|| invar_cli::execute(command_line(arguments), invar_cli::commands::run, &[]))
 }
 
+/// The colour `#rrggbb` of a cluster in all pictures; -1, noise, is grey.
+#[pyfunction]
+pub fn colour(cluster: i32) -> String {
+    let [red, green, blue] = invar_cli::palette::colour(cluster);
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
 fn command_line(arguments: Vec<OsString>) -> impl Iterator<Item = OsString> {
     std::iter::once("invar".into()).chain(arguments)
 }

@@ -171,7 +171,9 @@ def test_grains_for_napari(tmp_path: Path) -> None:
     assert features["cluster"].tolist() == clusters.labels.tolist()
     assert {len(values) for values in features.values()} == {grains.height} and "embedding" not in features
     places, options, kind = invar.points_layer(emb, image, clusters)
-    assert kind == "points" and places.shape == (grains.height, 2) and options["face_color"] == "cluster"
+    assert kind == "points" and places.shape == (grains.height, 2)
+    orange, blue = "#e69f00", "#56b4e9"  # Okabe and Ito's first two
+    assert options["face_color"] == [orange if label == 0 else blue for label in clusters.labels]
     assert places[:, 0].tolist() == grains["centroid_y_px"].to_list()
     assert isinstance(pd.DataFrame(options["features"])["area_px"].iloc[0], np.integer)
     with pytest.raises(invar.BadInput, match="no grains of an image 'steel'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _invar
 from ._errors import BadInput
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def label_features(table: Table, image: str, clusters: Clusters | None = None) -
 def points_layer(table: Table, image: str, clusters: Clusters | None = None) -> tuple[Any, dict[str, Any], str]:
     """The grains of one image as points at their centroids: ``viewer.add_layer(napari.layers.Layer.create(*layer))``.
 
-    :returns: places ``(m, 2)`` as row and column in pixels, the options of the layer with its features, and ``points``
+    :returns: places ``(m, 2)`` as row and column in pixels, the options of the layer with its features, and ``points``;
+        with clusters in the colours that ``invar paint`` gives them
     """
     import numpy
 
@@ -39,7 +41,7 @@ def points_layer(table: Table, image: str, clusters: Clusters | None = None) -> 
     places = numpy.stack([numpy.asarray(table.column(name))[rows] for name in _GRAIN[2:]], axis=1)
     options: dict[str, Any] = {"name": f"{image} grains", "features": features}
     if clusters is not None:
-        options.update({"face_color": "cluster", "face_color_cycle": "tab20"})
+        options["face_color"] = [_invar.colour(cluster) for cluster in features["cluster"].tolist()]
     return places, options, "points"
 
 
