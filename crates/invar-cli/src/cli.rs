@@ -68,7 +68,8 @@ pub struct Common {
     /// Print a machine-readable summary on stdout
     #[arg(long, global = true, help_heading = "Common")]
     pub json: bool,
-    /// Print notes, warnings, progress and errors on stderr as lines of JSON, for a program that runs this one
+    /// Print notes, warnings, progress and errors on stderr as lines of JSON, for a program that runs this one; stop when
+    /// that program has ended
     #[arg(long, global = true, help_heading = "Common")]
     pub events: bool,
     /// Add one line of JSON per stage to a file: seconds, peak memory, rows, bytes in and out, how it ended

@@ -4,6 +4,7 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
+    os::unix::process::parent_id,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -94,6 +95,9 @@ impl Ui {
             }
             thread::spawn(move || end_unwatched(events));
         });
+        if events {
+            thread::spawn(follow_parent);
+        }
         let listener: Option<Listener> = if events { Some(Arc::new(say::<Value>)) } else { None };
         Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, stop: Stop::Signal, listener }
     }
@@ -303,6 +307,16 @@ fn end_unwatched(events: bool) {
         unwatched = if WATCHERS.load(Ordering::Relaxed) == 0 { unwatched + pause } else { Duration::ZERO };
     }
     end_now(events);
+}
+
+/// Stops the command, as if asked to, when the program that runs it has ended without stopping it: nobody reads its events.
+fn follow_parent() {
+    let parent = parent_id();
+    while parent_id() == parent {
+        thread::sleep(GRACE / 3);
+    }
+    CANCELLED.store(true, Ordering::Relaxed);
+    end_unwatched(true);
 }
 
 fn end_now(events: bool) -> ! {

@@ -186,6 +186,20 @@ def test_ctrl_c_stops_a_training_which_goes_on_later(work: Path) -> None:
     assert Path("r/model.safetensors").exists()
 
 
+def test_a_training_ends_with_the_interpreter_that_is_killed(work: Path) -> None:
+    settings = '{"train.steps": 100_000, "train.batch_size": 16, "encoder.hidden": [32]}'
+    step = "on_event=lambda event: event['event'] == 'step' and print('step', flush=True)"
+    code = f'import invar; invar.train("reads/quickstart", data="data", out="r", set={settings}, device="cpu", {step})'
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "step\n"
+    (learn,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    while Path(f"/proc/{learn}/exe").exists():
+        time.sleep(0.1)
+    assert list(Path("r/checkpoints").iterdir()) and not Path("r/model.safetensors").exists()
+
+
 def test_other_threads_run_meanwhile() -> None:
     vectors = np.random.default_rng(0).normal(size=(15_000, 128)).astype("f4")
     turns, done = [0], threading.Event()
