@@ -138,7 +138,6 @@ fn usage(told: &str) -> &str {
 
 /// Runs a command, with a line in the log if one is asked for.
 fn logged(cli: Cli, run: impl FnOnce(Cli) -> Result<Summary>, faults: &[exit::ClassOf]) -> Result<Summary> {
-    #[cfg(feature = "stores")]
     invar_store::install();
     let done = run_logged(cli, run, faults);
     object::forget();

@@ -1,7 +1,7 @@
 //! A whole run from a real server of S3, moto's, and back to it.
 //!
 //! Needs Python with it: `make test` installs it and runs this.
-#![cfg(all(feature = "stores", feature = "torch"))]
+#![cfg(feature = "torch")]
 
 mod support;
 

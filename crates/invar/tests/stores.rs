@@ -1,6 +1,6 @@
 //! Inputs and outputs by URL, from and to a server of the test's own, which also fails as servers and networks do. What a
 //! real server of S3 makes of it: `s3.rs`.
-#![cfg(all(feature = "stores", feature = "torch"))]
+#![cfg(feature = "torch")]
 
 #[path = "support/server.rs"]
 mod server;
