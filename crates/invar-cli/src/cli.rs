@@ -56,7 +56,7 @@ impl Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Worker threads [default: all cores]; results do not depend on it
+    /// Worker threads, at most 1,024 [default: all cores]; results do not depend on it
     #[arg(long, global = true, value_name = "N", help_heading = "Common")]
     pub threads: Option<usize>,
     /// Where networks run: auto, cpu, cuda:N or mps

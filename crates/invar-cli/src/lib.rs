@@ -118,7 +118,7 @@ pub fn with_threads<T: Send>(
     match threads {
         None => Ok(work()),
         Some(threads) => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES).build()?;
+            let pool = workers(threads).stack_size(STACK_BYTES).build()?;
             Ok(pool.install(work))
         }
     }
@@ -175,9 +175,12 @@ fn help_or_usage(told: &clap::Error) -> u8 {
 fn start_workers(threads: Option<usize>) -> Result<()> {
     match threads {
         None => Ok(()),
-        Some(threads) => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global().context(WORKERS)
-        }
+        Some(threads) => workers(threads).build_global().context(WORKERS),
     }
+}
+
+/// So many threads, or as many as the largest machines have cores: beyond, a machine would do nothing but start them.
+fn workers(threads: usize) -> rayon::ThreadPoolBuilder {
+    const MAX_THREADS: usize = 1_024;
+    rayon::ThreadPoolBuilder::new().num_threads(threads.min(MAX_THREADS))
 }
