@@ -120,6 +120,9 @@ fn test_data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test-data").join(name)
 }
 
+/// What becomes of a request.
+type Judge = fn(&Request) -> Fate;
+
 /// Requests for the content of an object, not for a look at it.
 fn is_read(request: &Request) -> bool {
     request.method == "GET" && request.headers.get("range").is_some_and(|range| range != "bytes=0-0")
@@ -299,7 +302,7 @@ fn a_reading_goes_on_where_the_connection_ended() {
     stores.both("a.fastq", fastq(2, 500, 6000).as_bytes());
     stores.ok(&["ingest", "reads", "a.fastq", "--out", "disk"]);
     let same = |out: &str| shards(&stores.bench.path("disk")) == shards(&stores.bench.path(out));
-    let fates: [(&str, fn(&Request) -> Fate); 5] = [
+    let fates: [(&str, Judge); 5] = [
         // Each part at its first request, and again after a quarter of the rest.
         (
             "cut",
