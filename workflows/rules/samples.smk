@@ -32,6 +32,16 @@ def sample_names(path):
     return list(dict.fromkeys(row["sample"] for row in rows))
 
 
+def files_of(path, sample):
+    """The files that the sheet names for a sample, where they are there: one that changes is ingested again. Of one that
+    is missing, and of a URL, `invar ingest` tells."""
+    rows = [row for row in sheet_rows(path) if row.get("sample") == sample]
+    files = [
+        Path(path).parent / value for row in rows for value in row.values() if value
+    ]
+    return [str(file) for file in dict.fromkeys(files) if file.is_file()]
+
+
 def options(words):
     """Options from the configuration, safe for a shell."""
     return shlex.join(str(word) for word in words)

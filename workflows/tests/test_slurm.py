@@ -248,6 +248,48 @@ def corrupt_sample(bench):
     expect(not (bench.work / "damaged/stages/train.json").exists(), "it was trained without the sample")
 
 
+def changed_input(bench):
+    say("an input that changes after it was ingested, and that is as it was again")
+    file, sheet = bench.work / "changing.fastq.gz", bench.work / "changing.csv"
+    whole, other = [(bench.work / f"s{index}.fastq.gz").read_bytes() for index in (1, 2)]
+    file.write_bytes(whole)
+    sheet.write_text("sample,fastq_1,depth_um\ns0,s0.fastq.gz,0.0\ns1,changing.fastq.gz,0.5\n")
+    words = bench.snakemake("changed", 10, samples=str(sheet))
+    bench.run(*words, "--until", "train")
+    manifest = bench.work / "changed/datasets/s1/manifest.json"
+    before = manifest.read_bytes()
+    file.write_bytes(other)
+    done = bench.run(*words, "--keep-going", check=False)
+    log = (bench.work / "changed/logs/ingest/s1.txt").read_text()
+    expect(done.returncode != 0 and "changing.fastq.gz has changed since" in log, log)
+    expect(manifest.read_bytes() == before, "the dataset of before is gone")
+    file.write_bytes(whole)
+    bench.run(*words)
+    expect(manifest.read_bytes() == before, "the same input made another dataset")
+
+
+def full_disk(bench):
+    say("a disk that is full, and larger when the workflow is called again")
+    disk = bench.work / "disk"
+    disk.mkdir()
+    # Room for two of the three datasets and half of one.
+    sizes = [file.stat().st_size for file in (bench.work / "local/datasets").rglob("*") if file.is_file()]
+    bench.run("mount", "-t", "tmpfs", "-o", f"size={sum(sizes) * 5 // 6}", "none", disk)
+    try:
+        words = bench.snakemake("full", 40, out=str(disk / "out"))
+        done = bench.run(*words, "--keep-going", check=False)
+        logs = {log.name: log.read_text() for log in (disk / "out/logs/ingest").iterdir()}
+        expect(done.returncode != 0, "no failure on a full disk")
+        full = [name for name, log in logs.items() if "No space left on device" in log and str(disk) in log]
+        whole = list(disk.glob("out/datasets/*/manifest.json"))
+        expect(len(full) == 1 and len(whole) == 2, f"{full}, {whole}, {logs}")
+        bench.run("mount", "-o", "remount,size=256m", disk)
+        bench.run(*words)
+        expect(bench.digests("disk/out") == bench.digests("local"), "other bytes after the disk was full")
+    finally:
+        bench.run("umount", disk)
+
+
 def on_nodes_apart(bench):
     """The program with a /dev/shm of its own for each process, and names of the nodes, as on two machines: they talk over Gloo."""
     (bench.work / "hosts").write_text("127.0.0.1 localhost n1 n2\n")
@@ -312,6 +354,8 @@ def main():
         limited = time_limit(bench)
         to_the_end(bench)
         corrupt_sample(bench)
+        changed_input(bench)
+        full_disk(bench)
         plain_scripts(bench)
         several_processes(bench)
         time_limit_met(bench, limited)
