@@ -153,13 +153,13 @@ except KeyboardInterrupt:
 """
 
 
-def interrupted(call: str, directory: Path, at: str = "begin", **options: object) -> subprocess.CompletedProcess:
+def interrupted(call: str, directory: Path, at: str = "begin", after_s: float = 0.5) -> subprocess.CompletedProcess:
     code = INTERRUPTED.replace("{call}", call)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=directory)
     assert process.stdout
     while process.stdout.readline().strip() != at:
         assert process.poll() is None
-    time.sleep(0.5)
+    time.sleep(after_s)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()
     return subprocess.CompletedProcess(code, process.returncode, out)
@@ -174,14 +174,14 @@ def test_ctrl_c_stops_work_in_the_process(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_a_training_which_goes_on_later(work: Path) -> None:
     steps = "on_event=lambda event: event['event'] == 'step' and print('step', flush=True)"
-    settings = '{"train.steps": 80, "train.batch_size": 16, "encoder.hidden": [32]}'
+    # Wide enough that the steps take seconds.
+    settings = {"train.steps": 80, "train.batch_size": 16, "encoder.hidden": [1024, 1024]}
     train = f'train("reads/quickstart", data="data", out="r", set={settings}, device="cpu", {steps})'
-    done = interrupted(train, work, at="step")
+    done = interrupted(train, work, at="step", after_s=0)
     assert done.returncode == 0 and done.stdout.split()[-1] == "stopped"
     assert not Path("r/model.safetensors").exists()
     events: list[dict] = []
-    set_ = {"train.steps": 80, "train.batch_size": 16, "encoder.hidden": [32]}
-    invar.train("reads/quickstart", data="data", out="r", set=set_, device="cpu", on_event=events.append)
+    invar.train("reads/quickstart", data="data", out="r", set=settings, device="cpu", on_event=events.append)
     assert any("going on from step" in event.get("text", "") for event in events)
     assert Path("r/model.safetensors").exists()
 
