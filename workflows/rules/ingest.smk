@@ -1,7 +1,7 @@
 # Scattered over samples: each becomes a dataset of its own, and training and embedding open all of them together.
 rule ingest:
     input:
-        lambda wildcards: files_of(config["samples"], wildcards.sample),
+        lambda wildcards: files_of(wildcards.sample),
     output:
         f"{OUT}/stages/ingest/{{sample}}.json",
     log:

@@ -24,22 +24,22 @@ def sheet_rows(path):
     ]
 
 
-def sample_names(path):
-    """The samples of a sheet in order, each once. Rows are checked by `invar ingest`, which knows their lines."""
-    rows = [row for row in sheet_rows(path) if any(row.values())]
-    for row in rows:
-        validate(row, f"../schemas/{DOMAIN}.schema.yaml")
-    return list(dict.fromkeys(row["sample"] for row in rows))
+def named_files(path):
+    """The samples of a sheet in order, and what may be the files of each: all cells of its rows. Rows are checked by
+    `invar ingest`, which knows their lines."""
+    files = {}
+    for row in sheet_rows(path):
+        if any(row.values()):
+            validate(row, f"../schemas/{DOMAIN}.schema.yaml")
+            cells = [Path(path).parent / cell for cell in row.values() if cell]
+            files.setdefault(row["sample"], {}).update(dict.fromkeys(cells))
+    return files
 
 
-def files_of(path, sample):
+def files_of(sample):
     """The files that the sheet names for a sample, where they are there: one that changes is ingested again. Of one that
     is missing, and of a URL, `invar ingest` tells."""
-    rows = [row for row in sheet_rows(path) if row.get("sample") == sample]
-    files = [
-        Path(path).parent / value for row in rows for value in row.values() if value
-    ]
-    return [str(file) for file in dict.fromkeys(files) if file.is_file()]
+    return [str(file) for file in FILES[sample] if file.is_file()]
 
 
 def options(words):
@@ -54,7 +54,8 @@ def settings(values):
     )
 
 
-SAMPLES = sample_names(config["samples"])
+FILES = named_files(config["samples"])
+SAMPLES = list(FILES)
 DATASETS = expand("{out}/datasets/{sample}", out=OUT, sample=SAMPLES)
 DATA = options(word for dataset in DATASETS for word in ("--data", dataset))
 

@@ -67,6 +67,15 @@ pub fn run(mut cli: Cli, ui: &Ui, command: impl FnOnce(Cli, &Ui) -> Result<Summa
     done
 }
 
+impl Drop for Remote {
+    /// Directories of outputs that were not made, unless something is left there to be sent or gone on with.
+    fn drop(&mut self) {
+        for directory in self.outputs.iter().filter_map(|output| output.file.parent()) {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
 impl Remote {
     /// Replaces all URLs.
     fn take(&mut self, cli: &mut Cli) -> Result<()> {
@@ -152,7 +161,9 @@ impl Remote {
         if url.to_string_lossy().ends_with('/') {
             fs::create_dir(&copy).with_context(failed)?;
             for part in object::list(&url).with_context(failed)? {
-                fetch(&part, &copy.join(part.file_name().unwrap_or_default()))?;
+                let to = copy.join(part.strip_prefix(&url).with_context(failed)?);
+                to.parent().map_or(Ok(()), fs::create_dir_all).with_context(failed)?;
+                fetch(&part, &to)?;
             }
         } else {
             fetch(&url, &copy)?;

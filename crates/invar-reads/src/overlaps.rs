@@ -246,7 +246,7 @@ impl Overlaps {
     /// Error rate per base of this sample, from the fraction of k-mers that overlapping reads usually share, `(1 -
     /// e)^(2k)`; `None` if no reads overlap.
     pub fn error_rate(&self) -> Option<f64> {
-        self.usual_share.map(|share| 1.0 - share.powf(0.5 / f64::from(self.k)))
+        self.usual_share.map(|share| error_rate(share, self.k))
     }
 
     /// The accepted read at the end of a random walk of 1 to `max_steps` overlaps from `read`, or as many as there are;
@@ -306,6 +306,11 @@ fn short_k(num_bases: u64) -> u32 {
     (12..MAX_K).find(|&k| num_bases <= 1 << (2 * k - 1)).unwrap_or(MAX_K)
 }
 
+/// The error rate per base at which overlapping reads share this fraction of their k-mers.
+fn error_rate(usual_share: f64, k: u32) -> f64 {
+    1.0 - usual_share.powf(0.5 / f64::from(k))
+}
+
 /// Overlaps by sketch index.
 struct Found {
     sketches: Sketches,
@@ -348,7 +353,8 @@ impl Found {
 
     /// Removes the overlaps of reads that are certainly not of one genome.
     fn cut(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
-        let Some(error_rate) = self.error_rate().filter(|&rate| rate <= homology::MAX_ERROR_RATE) else {
+        let error_rate = self.usual_share.map(|share| error_rate(share, self.sketches.k));
+        let Some(error_rate) = error_rate.filter(|&rate| rate <= homology::MAX_ERROR_RATE) else {
             return Ok(self);
         };
         let mut sets = Sets::new(self.graph.num_reads());
@@ -365,10 +371,6 @@ impl Found {
         let genomes = cuts::genomes(reads, &self.graph, &components, &depths, &self.sketches.reads, error_rate)?;
         self.graph = self.graph.within(&genomes);
         Ok(self)
-    }
-
-    fn error_rate(&self) -> Option<f64> {
-        self.usual_share.map(|share| 1.0 - share.powf(0.5 / f64::from(self.sketches.k)))
     }
 
     fn overlaps(&self, reads: &dyn Reads) -> Overlaps {

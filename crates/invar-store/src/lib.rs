@@ -78,48 +78,49 @@ impl Stores {
 impl ObjectStores for Stores {
     fn look(&self, url: &str) -> io::Result<ObjectIdentity> {
         let address = self.address(url)?;
-        Ok(wait_for(fetch::look(&address))?)
+        Ok(wait_for(fetch::look(&address))??)
     }
 
     fn open(&self, url: &str, object: &ObjectIdentity) -> Box<dyn Read + Send> {
-        match self.address(url) {
-            Ok(address) => Box::new(read_ahead::ReadAhead::start(runtime(), address, object.clone())),
-            Err(error) => Box::new(Failed(Some(error))),
+        match (self.address(url), runtime()) {
+            (Ok(address), Ok(runtime)) => Box::new(read_ahead::ReadAhead::start(runtime, address, object.clone())),
+            (Err(error), _) => Box::new(Failed(Some(error.into()))),
+            (_, Err(error)) => Box::new(Failed(Some(error))),
         }
     }
 
     fn read_range(&self, url: &str, object: &ObjectIdentity, range: Range<u64>) -> io::Result<Vec<u8>> {
         let address = self.address(url)?;
-        Ok(wait_for(fetch::fetch(&address, object, range))?)
+        Ok(wait_for(fetch::fetch(&address, object, range))??)
     }
 
     fn list(&self, url: &str) -> io::Result<Vec<String>> {
         let address = self.address(url)?;
-        Ok(wait_for(fetch::list(&address))?)
+        Ok(wait_for(fetch::list(&address))??)
     }
 
     fn upload(&self, file: &Path, url: &str) -> io::Result<ObjectIdentity> {
         let address = self.address(url)?;
-        wait_for(upload::upload(file, &address))
+        wait_for(upload::upload(file, &address))?
     }
 }
 
 /// What cannot be read, as a reader.
-struct Failed(Option<StoreError>);
+struct Failed(Option<io::Error>);
 
 impl Read for Failed {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.0.take().map_or(Ok(0), |error| Err(error.into()))
+        self.0.take().map_or(Ok(0), Err)
     }
 }
 
-fn wait_for<T>(work: impl Future<Output = T>) -> T {
-    runtime().block_on(work)
+fn wait_for<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    Ok(runtime()?.block_on(work))
 }
 
 /// Where requests are waited for: two threads, started with the first.
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+fn runtime() -> io::Result<&'static Runtime> {
+    static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
     let start = || Builder::new_multi_thread().worker_threads(2).thread_name("invar-store").enable_all().build();
-    RUNTIME.get_or_init(|| start().expect("the system gives a thread"))
+    RUNTIME.get_or_init(start).as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))
 }
