@@ -154,6 +154,15 @@ fn a_run_from_a_bucket_is_that_from_the_disk() {
     let big = fs::read(bench.path("big.csv")).unwrap();
     assert!(big.len() > 16 << 20, "{}", big.len());
     assert!(moto.get("results/big.csv") == big);
+    // A directory is what it is on a disk: of one name in a folder below it nothing is taken.
+    for entry in fs::read_dir(bench.path("bucket0/embeddings")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        moto.put(&format!("/bucket/emb/{name}"), &fs::read(&path).unwrap());
+        moto.put(&format!("/bucket/emb/old/{name}"), b"another");
+    }
+    let rows = |e: &str| moto.ok(&bench, &["query", e, "SELECT * FROM e", "--format", "csv"]);
+    assert_eq!(rows("e=s3://bucket/emb/"), rows("e=bucket0/embeddings"));
     for (url, words) in
         [("s3://bucket/none.fq", "there is no such object"), ("s3://none/none.fq", "there is no bucket of this name")]
     {
