@@ -124,7 +124,7 @@ impl Evidence {
     /// The sets of pieces, each ascending, that a set falls into.
     fn parts(&self, set: &[u32]) -> Vec<Vec<u32>> {
         let connected = self.connected(set);
-        if connected.len() > 1 {
+        if connected.len() != 1 || set.len() == 1 {
             return connected;
         }
         let graph = self.signed(set);

@@ -70,3 +70,15 @@ fn a_deep_phage_is_cut_off_the_chromosome_that_has_a_copy_of_it() {
     // One piece of the chromosome may stay with the phage.
     assert!(outside(0) < 300, "{}", outside(0));
 }
+
+// Where many reads overlap few others, as copies of one sequence do, there may be a single piece.
+#[test]
+fn copies_of_one_sequence_stay_together() {
+    let (read, plasmid) = (codes(2_000, 170), codes(4_000, 171));
+    let identical = Sample { sequences: vec![read; 1_200], places: vec![(0, 0..2_000); 1_200] };
+    let mut copies = Sample::default();
+    copies.add(0, &plasmid, 3_900, 1_500.0, 0.02);
+    for sample in [identical, copies] {
+        sample.assert_pure_and_whole(&find(&sample.sequences), 1);
+    }
+}
