@@ -115,3 +115,54 @@ impl Pieces {
         self.members.par_iter().enumerate().map(of_piece).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::overlaps::{components::Sets, matches::Match};
+
+    /// Overlaps of reads of one length.
+    fn graph(num_reads: usize, edges: &[(u32, u32)]) -> OverlapGraph {
+        let found = |&(a, b): &(u32, u32)| Match {
+            reads: [a.max(b), a.min(b)],
+            core: [[0, 50], [50, 100]],
+            is_reverse: false,
+            num_shared: 10,
+            num_expected: 10,
+            num_in_core: 10,
+            every_bp: 4.0,
+        };
+        OverlapGraph::new(&edges.iter().map(found).collect::<Vec<Match>>(), &vec![100; num_reads])
+    }
+
+    proptest! {
+        // From rings to stars: `near` says how far away the neighbours of a read are, `hubs` how many overlap all.
+        #[test]
+        fn each_read_of_a_component_is_in_one_piece(near in 1u32..40, hubs in 0u32..4, len in 2u32..900, skip in 1u32..5) {
+            let mut edges: Vec<(u32, u32)> = (0..len).flat_map(|a| (a + 1..len.min(a + near)).map(move |b| (a, b))).collect();
+            edges.extend((0..hubs.min(len)).flat_map(|hub| (hub + 1..len).step_by(skip as usize).map(move |b| (hub, b))));
+            edges.sort_unstable();
+            edges.dedup();
+            let mut sets = Sets::new(len as usize);
+            edges.iter().for_each(|&(a, b)| sets.join(a, b));
+            let components = sets.groups();
+            let pieces = Pieces::new(&graph(len as usize, &edges), &components);
+            let mut all: Vec<u32> = pieces.members.concat();
+            all.sort_unstable();
+            let mut expected = components.concat();
+            expected.sort_unstable();
+            prop_assert_eq!(all, expected);
+            for (number, reads) in (0u32..).zip(&pieces.members) {
+                prop_assert!(reads.iter().all(|&read| pieces.of[read as usize] == number));
+                let component = components.iter().find(|component| component.contains(&reads[0])).unwrap();
+                prop_assert!(reads.iter().all(|read| component.contains(read)));
+                prop_assert!(reads.len() >= MIN_READS || reads.len() == component.len(), "{} of {}", reads.len(), component.len());
+                for &(other, overlaps) in &pieces.links[number as usize] {
+                    prop_assert!(pieces.links[other as usize].contains(&(number, overlaps)));
+                }
+            }
+        }
+    }
+}
