@@ -123,11 +123,14 @@ impl Vectors {
             return Err(errors::of_machine(format!("expected {native}, row after row, found {kind}")));
         }
         let (address, _): (usize, bool) = field("data")?.extract()?;
+        if !address.is_multiple_of(align_of::<f32>()) {
+            return Err(errors::of_machine("expected values at multiples of their size in memory"));
+        }
         let len = num_rows.checked_mul(dim).ok_or_else(|| errors::of_machine("more values than memory"))?;
         let mut values = Vec::with_capacity(len);
         if len > 0 {
             // SAFETY: the array is alive and its owner says that so many values of this type lie there, one after the
-            // other; nobody writes to them, because this thread holds the interpreter's lock.
+            // other; they are aligned; nobody writes to them, because this thread holds the interpreter's lock.
             values.extend_from_slice(unsafe { std::slice::from_raw_parts(address as *const f32, len) });
         }
         Ok(Self { rows: Arc::new(Held { values, dim, ids: None, keys: None, dropped: vec![] }) })

@@ -181,3 +181,12 @@ def test_grains_for_napari(tmp_path: Path) -> None:
     with pytest.raises(invar.BadInput, match="embeddings of grains"):
         invar.label_features(invar.read_embeddings(vectors), image)
     assert data.manifest["inputs"]
+
+
+def test_arrays_as_they_lie_in_memory() -> None:
+    values = np.arange(24, dtype="f4").reshape(6, 4)
+    odd = np.frombuffer(b"?" + values.tobytes(), dtype="f4", offset=1).reshape(6, 4)
+    assert not odd.flags.aligned
+    for array in (odd, values[::-1][::-1], np.asfortranarray(values), values.astype(">f4"), values.astype("f8")):
+        assert np.array_equal(invar.read_embeddings(array).numpy(), values)
+    assert len(invar.read_embeddings(values[:0])) == 0

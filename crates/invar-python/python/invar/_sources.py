@@ -49,7 +49,7 @@ def vectors_of_array(array: Any) -> _invar.Vectors:
     import numpy
 
     try:
-        values = numpy.ascontiguousarray(array, dtype=numpy.float32)
+        values = numpy.require(array, dtype=numpy.float32, requirements=["C", "ALIGNED"])
     except (TypeError, ValueError) as error:
         text = f"expected a path, a table with __arrow_c_stream__ or an array of numbers, found {type(array).__name__}"
         raise Usage(f"{text}: {error}") from None
