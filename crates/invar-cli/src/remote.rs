@@ -6,13 +6,14 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env, fs, io, mem,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, anyhow};
 use invar_dataset::{lock::Lock, manifest, object, path};
+use invar_embeddings::{Shard, has_parts};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -42,6 +43,7 @@ struct Remote {
 }
 
 struct Output {
+    /// A directory if it is a result of several files.
     file: PathBuf,
     url: PathBuf,
     /// Keeps other commands out of its directory.
@@ -86,11 +88,11 @@ impl Remote {
             Command::Train(args) => args.out.as_deref().map_or(Ok(()), on_a_disk)?,
             Command::Run(args) => on_a_disk(&args.out)?,
             Command::Embed(args) => {
-                if object::is_url(&args.out) && !(args.shard.is_none() && has_parquet_name(&args.out)) {
-                    let reason = "embeddings in an object are one file: NAME.parquet, without --shard";
-                    return Err(Usage(format!("{}: {reason}", args.out.display())).into());
+                if args.shard.is_none() && has_parquet_name(&args.out) {
+                    self.output(&mut args.out, force, true)?;
+                } else {
+                    self.parts(&mut args.out, args.shard, force)?;
                 }
-                self.output(&mut args.out, force, true)?;
             }
             Command::Cluster(args) => {
                 self.inputs([Some(&mut args.embeddings), args.assign.as_mut(), args.of.as_mut()])?;
@@ -190,24 +192,62 @@ impl Remote {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(failed),
         }
-        let directory = own_directory(&url).with_context(failed)?;
-        let lock = Lock::directory(&directory).with_context(failed)?;
-        let file = directory.join(url.file_name().unwrap_or_default());
-        if !resumes && file.exists() {
-            fs::remove_file(&file).with_context(failed)?;
+        self.made_here(path, url.as_os_str().as_encoded_bytes())?;
+        if !resumes && path.exists() {
+            fs::remove_file(&path).with_context(failed)?;
         }
-        self.outputs.push(Output { file: file.clone(), url, lock });
-        *path = file;
+        Ok(())
+    }
+
+    /// Replaces the URL of embeddings in parts by a directory: of all of them, or of a shard, which is sent without
+    /// regard to the others.
+    fn parts(&mut self, path: &mut PathBuf, shard: Option<Shard>, force: bool) -> Result<()> {
+        if !object::is_url(path) {
+            return Ok(());
+        }
+        let url = PathBuf::from(format!("{}/", path.display().to_string().trim_end_matches('/')));
+        let failed = || url.display().to_string();
+        if has_parquet_name(path) {
+            let reason = "tasks write parts into a directory, and this is the name of a file";
+            return Err(Usage(format!("--shard: {}: {reason}", path.display())).into());
+        }
+        let there = match object::list(&url) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
+            Err(error) => return Err(error).with_context(failed),
+        };
+        let names = there.iter().filter_map(|object| object.strip_prefix(&url).ok()?.to_str());
+        if has_parts(&url, names, shard)? {
+            let reason = if force {
+                "exists already, and several objects cannot be replaced at once: remove them, or take another name"
+            } else {
+                "exists already"
+            };
+            return Err(Usage(format!("{}: {reason}", url.display())).into());
+        }
+        let of_shard = shard.map_or(String::new(), |shard| shard.to_string());
+        *path = url;
+        self.made_here(path, [path.as_os_str().as_encoded_bytes(), of_shard.as_bytes()].concat().as_slice())
+    }
+
+    /// Replaces the URL of an output by a path in a directory of its own, which depends on `what` alone.
+    fn made_here(&mut self, path: &mut PathBuf, what: &[u8]) -> Result<()> {
+        let failed = || path.display().to_string();
+        let directory = own_directory(what).with_context(failed)?;
+        let lock = Lock::directory(&directory).with_context(failed)?;
+        let file = directory.join(path.file_name().unwrap_or_default());
+        self.outputs.push(Output { url: mem::replace(path, file.clone()), file, lock });
         Ok(())
     }
 
     /// Sends the outputs, the one that was named last. The summary then names URLs.
     fn send(&mut self, mut summary: Summary) -> Result<Summary> {
         for output in &self.outputs {
-            object::upload(&output.file, &output.url).with_context(|| {
+            let kept = || {
                 let (url, file) = (output.url.display(), output.file.display());
                 format!("{url}: not stored; the finished file is kept as {file}")
-            })?;
+            };
+            output.send().with_context(kept)?;
         }
         for Output { file, url, lock } in self.outputs.drain(..) {
             replace(&mut summary, &file, &url);
@@ -234,6 +274,23 @@ impl Remote {
     }
 }
 
+impl Output {
+    /// Of several files the one that sorts last, which makes the others a whole, is sent last.
+    fn send(&self) -> io::Result<()> {
+        if !self.file.is_dir() {
+            return object::upload(&self.file, &self.url);
+        }
+        let entries = fs::read_dir(&self.file)?.collect::<io::Result<Vec<_>>>()?;
+        let mut files: Vec<PathBuf> =
+            entries.into_iter().map(|entry| entry.path()).filter(|path| has_parquet_name(path)).collect();
+        files.sort();
+        files.iter().try_for_each(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            object::upload(file, &object::join(&self.url, &name))
+        })
+    }
+}
+
 fn fetch(url: &Path, copy: &Path) -> Result<()> {
     let failed = || url.display().to_string();
     let mut from = object::open(url).with_context(failed)?;
@@ -255,12 +312,12 @@ fn has_parquet_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// A directory for the output at `url` that nobody else can write, below that for temporary files.
-fn own_directory(url: &Path) -> Result<PathBuf> {
+/// A directory for an output that nobody else can write, below that for temporary files.
+fn own_directory(what: &[u8]) -> Result<PathBuf> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     // SAFETY: it reads a number of the process and cannot fail.
     let user = unsafe { libc::geteuid() };
-    let digest = manifest::hex(&Sha256::digest(url.as_os_str().as_encoded_bytes()));
+    let digest = manifest::hex(&Sha256::digest(what));
     let directory = env::temp_dir().join(format!("invar-out-{user}-{}", &digest[..16]));
     match fs::DirBuilder::new().mode(0o700).create(&directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),

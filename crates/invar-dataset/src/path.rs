@@ -108,9 +108,10 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     Ok(parse(&String::deserialize(deserializer)?))
 }
 
-/// For fields that may be absent.
+/// For fields that may be absent, of recipes too, where people write URLs.
 pub mod option {
     use super::{Deserialize, Deserializer, PathBuf, Serializer, parse, text};
+    use crate::object;
 
     /// Writes a path as [`text`], or nothing.
     ///
@@ -123,12 +124,13 @@ pub mod option {
         }
     }
 
-    /// Reads what [`serialize`] wrote.
+    /// Reads what [`serialize`] wrote. A URL becomes its [name](object::named), so that a signature in it is not written
+    /// again.
     ///
     /// # Errors
     /// If there is a value that is not text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.map(|text| parse(&text)))
+        Ok(Option::<String>::deserialize(deserializer)?.map(|text| object::named(&parse(&text))))
     }
 }
 

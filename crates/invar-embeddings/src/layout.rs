@@ -12,6 +12,7 @@ use std::{
 use invar_dataset::{Replacement, RunDir, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
+pub use part_name::has_parts;
 pub(crate) use part_name::{PartName, names, refuse_other_division};
 pub(crate) use shards::same_rows;
 

@@ -59,6 +59,7 @@ pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
 pub use facts::write_facts;
 pub use info::{ColumnInfo, Info, Kind, dimension, info};
+pub use layout::has_parts;
 pub use names::names;
 pub use provenance::{InputChecksum, Precision, Provenance, SCHEMA_VERSION};
 pub use query::{Query, rows_where, table_name};

@@ -398,6 +398,11 @@ fn signatures_in_urls_are_told_nowhere() {
     stores.bench.write("sheet.csv", format!("sample,fastq_1\nx,{url}\n"));
     stores.ok(&["ingest", "reads", "--sample-sheet", "sheet.csv", "--out", "sheet", "--log", "log.jsonl"]);
     stores.ok(&["ingest", "reads", &url, "--out", "data"]);
+    // A recipe is stored with its result.
+    stores.both("sheet2.csv", format!("sample,fastq_1\nx,{url}\n").as_bytes());
+    let sheet = stores.server.url(&format!("/b/sheet2.csv?X-Amz-Signature={SECRET}"));
+    let sheet = format!("source.sample_sheet=\"{sheet}\"");
+    stores.ok(&[&["run", "reads/quickstart", "--set", &sheet, "--out", "result"], TRAINED].concat());
     stores.server.judge(|request| if is_read(request) { Fate::Refused(500, "") } else { Fate::Answered });
     let error = stores.fails(1, &["ingest", "reads", &url, "--out", "broken", "--log", "log.jsonl", "-v"]);
     assert!(error.contains(&format!("{shown}: status 500 (4 requests)")), "{error}");
@@ -405,7 +410,9 @@ fn signatures_in_urls_are_told_nowhere() {
     stores.fails(1, &["ingest", "reads", &url, "--out", "broken", "--log", "log.jsonl"]);
     let files = tree_digest(&stores.bench.path(""));
     let telling = files.iter().filter(|(path, bytes)| {
-        !path.ends_with("sheet.csv") && bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
+        !path.ends_with("sheet.csv")
+            && !path.ends_with("sheet2.csv")
+            && bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
     });
     assert_eq!(telling.map(|(path, _)| path).collect::<Vec<_>>(), Vec::<&PathBuf>::new());
     let manifest = String::from_utf8(files[Path::new("data/manifest.json")].clone()).unwrap();
@@ -454,14 +461,64 @@ fn tables_go_to_a_store_and_come_from_there() {
     let error = stores.fails(2, &clustered);
     assert!(error.contains("s3://b/out/clusters.tsv: exists already (--force replaces it)"), "{error}");
     stores.ok(&[&clustered[..], &["--force"]].concat());
-    let error = stores.fails(2, &["embed", "--model", "run", "--data", "data", "--out", "s3://b/emb"]);
-    assert!(error.contains("s3://b/emb: embeddings in an object are one file"), "{error}");
     let error = stores.fails(2, &["ingest", "reads", "reads.fastq", "--out", "s3://b/data"]);
     assert!(error.contains("s3://b/data: a directory of many files is made on a disk"), "{error}");
     let url = stores.server.url("/b/gc.csv");
     let error = stores.fails(1, &["query", "emb.parquet", "SELECT id FROM emb", "--out", &url]);
     assert!(error.contains("a web server is only read from"), "{error}");
     assert!(!stores.bench.path("s3:").exists() && !stores.bench.path("http:").exists());
+}
+
+#[test]
+fn tasks_write_embeddings_in_parts_into_one_store() {
+    let stores = Stores::new();
+    stores.bench.write("reads.fastq", fastq(3, 20, 2500));
+    stores.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
+    stores.ok(&[&["train", "reads/quickstart", "--data", "data", "--out", "run"], TRAINED].concat());
+    let embed = |out: &str, shard: Option<&str>| {
+        let args = ["embed", "--model", "run", "--data", "data", "--out", out];
+        stores.output(&[&args[..], &shard.map_or(vec![], |shard| vec!["--shard", shard])].concat())
+    };
+    let done = |output: Output| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    done(embed("emb", None));
+    for shard in ["1/2", "2/2"] {
+        done(embed("emb2", Some(shard)));
+    }
+    // The second task first, and one whose connection fails at its last part: what it made is kept and sent by the next try.
+    assert!(done(embed("s3://b/emb2/", Some("2/2"))).contains("s3://b/emb2/: shard 2/2"));
+    stores.server.judge(|request| if request.method == "PUT" { Fate::CutIn(1000) } else { Fate::Answered });
+    let error = String::from_utf8(embed("s3://b/emb2", Some("1/2")).stderr).unwrap();
+    assert!(error.contains("s3://b/emb2/: not stored; the finished file is kept as"), "{error}");
+    let error = stores.fails(3, &["info", "s3://b/emb2/"]);
+    assert!(error.contains("1/2"), "{error}");
+    stores.server.judge(|_| Fate::Answered);
+    assert!(done(embed("s3://b/emb2", Some("1/2"))).contains("done before"));
+    done(embed("s3://b/emb/", None));
+    for name in
+        ["emb/part-00000.parquet", "emb2/part-0001-of-0002-00000.parquet", "emb2/part-0002-of-0002-00000.parquet"]
+    {
+        assert!(
+            fs::read(stores.bench.path(name)).unwrap() == stores.server.object(&format!("/b/{name}")).unwrap(),
+            "{name}"
+        );
+    }
+    assert_eq!(stores.left_over(), Vec::<PathBuf>::new());
+    let ids = |emb: &str| stores.ok(&["query", emb, "SELECT id FROM self", "--format", "csv"]);
+    assert_eq!(ids("s3://b/emb2/"), ids("emb"));
+    // What is there stays, and is not mixed with another division.
+    let refused = |out: &str, shard: Option<&str>, more: &[&str], reason: &str| {
+        let args = ["embed", "--model", "run", "--data", "data", "--out", out];
+        let shard = shard.map_or(vec![], |shard| vec!["--shard", shard]);
+        let error = stores.fails(2, &[&args[..], &shard, more].concat());
+        assert!(error.contains(reason), "{error}");
+    };
+    refused("s3://b/emb2", Some("2/2"), &[], "s3://b/emb2/: exists already");
+    refused("s3://b/emb", None, &["--force"], "several objects cannot be replaced at once");
+    refused("s3://b/emb2", Some("1/3"), &[], "part-0001-of-0002-00000.parquet");
+    refused("s3://b/emb3.parquet", Some("1/3"), &[], "this is the name of a file");
 }
 
 #[test]

@@ -66,8 +66,27 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<PartName>, EmbeddingsError> {
 /// # Errors
 /// [`EmbeddingsError::OtherDivision`].
 pub(crate) fn refuse_other_division(dir: &Path, shard: Option<Shard>) -> Result<(), EmbeddingsError> {
+    of_division(dir, &names(dir)?, shard)
+}
+
+/// Whether some of the file names of an EMB, of whose directory no more is known, are of undivided embeddings or of this
+/// shard of them.
+///
+/// # Errors
+/// [`EmbeddingsError::OtherDivision`] if they are of another number of shards.
+pub fn has_parts<'a>(
+    dir: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+    shard: Option<Shard>,
+) -> Result<bool, EmbeddingsError> {
+    let names: Vec<PartName> = names.into_iter().filter_map(PartName::of).collect();
+    of_division(dir, &names, shard)?;
+    Ok(names.iter().any(|name| name.shard == shard))
+}
+
+fn of_division(dir: &Path, names: &[PartName], shard: Option<Shard>) -> Result<(), EmbeddingsError> {
     let division = shard.map(Shard::count);
-    match names(dir)?.into_iter().find(|name| name.division() != division) {
+    match names.iter().find(|name| name.division() != division) {
         None => Ok(()),
         Some(other) => Err(EmbeddingsError::OtherDivision {
             path: dir.into(),

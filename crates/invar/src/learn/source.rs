@@ -41,9 +41,10 @@ pub struct ReadsSource {
     /// How mates are recognised when `invar run` ingests.
     pub pairing: Pairing,
     /// Reference genome for CRAM inputs.
+    #[serde(with = "invar_dataset::path::option")]
     pub reference: Option<PathBuf>,
     /// Table that names the files, instead of the command line, with metadata of each sample.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "invar_dataset::path::option")]
     pub sample_sheet: Option<PathBuf>,
     /// What is kept.
     pub ingest: invar_reads::IngestConfig,
@@ -60,6 +61,7 @@ pub struct ReadsSource {
 #[serde(deny_unknown_fields, default)]
 pub struct MicrographsSource {
     /// Table of images with metadata of each.
+    #[serde(with = "invar_dataset::path::option")]
     pub sample_sheet: Option<PathBuf>,
     /// How grains are found.
     pub ingest: invar_micrographs::IngestConfig,
