@@ -17,6 +17,9 @@ use invar_reads::{IngestConfig, Inputs, Overlaps, OverlapsConfig, ReadDataset, R
 /// Maximum distance in bases at which reads still count as overlapping: insertions and deletions move their ends.
 const SLACK_BP: i64 = 300;
 
+/// Minimum number of reads of a component that is listed.
+const LARGE: usize = 50;
+
 #[derive(Clone, Default)]
 struct Truth {
     species: String,
@@ -104,6 +107,15 @@ fn score(reads: &ReadDataset, overlaps: &Overlaps, path: &str) -> Result<(), Box
         largest.entry(species).or_default().push(overlaps.members(component).len());
     }
     println!("purity of components {:.5}", pure as f64 / overlaps.num_joined().max(1) as f64);
+    let large = (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= LARGE);
+    for component in large {
+        let mut genomes: BTreeMap<&str, usize> = BTreeMap::new();
+        for &read in overlaps.members(component) {
+            *genomes.entry(&truth[read as usize].genome).or_default() += 1;
+        }
+        let (genome, homologs) = (overlaps.probable_genome(component), overlaps.homologs(component));
+        println!("  component {component} of genome {genome}, beside {homologs:?}: {genomes:?}");
+    }
     let mut totals: BTreeMap<&str, (usize, f64, f64)> = BTreeMap::new();
     for (read, place) in truth.iter().enumerate() {
         let total = totals.entry(&place.species).or_default();

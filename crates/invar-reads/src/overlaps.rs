@@ -14,7 +14,8 @@
 //! 6. Large components that hold several genomes, because a few overlaps are within what these share, are cut, see
 //!    `cuts.rs`.
 //! 7. Components of the same composition and depth that share no k-mers are merged: pieces of a genome that no overlap
-//!    joins, see `links.rs`. Those that share k-mers everywhere belong to sister species, see `homology.rs`.
+//!    joins, see `links.rs`. Those that share k-mers everywhere belong to sister species, or if they share many to strains
+//!    of one, see `homology.rs`.
 //!
 //! Genomes that differ by less than about 1.5 % are not distinguished.
 
@@ -83,7 +84,7 @@ pub struct Overlaps {
     depths: Vec<f32>,
     /// Components that are similar but distinct, for each component, ascending.
     homologs: Vec<Vec<u32>>,
-    /// For each component the one with which it probably shares a genome: most often itself.
+    /// For each component the one with which it probably shares a genome, or a species: most often itself.
     genomes: Vec<u32>,
     usual_share: Option<f64>,
     k: u32,
@@ -119,7 +120,8 @@ impl Overlaps {
     /// Merges the components of one genome, and records those of sister species.
     fn related(mut self, reads: &dyn Reads) -> Result<Self, DatasetError> {
         let members: Vec<&[u32]> = (0..self.num_components() as u32).map(|component| self.members(component)).collect();
-        let homology = Homology::new(reads, &members, &self.depths, Search::COMPONENTS)?;
+        let error_rate = self.error_rate().unwrap_or(0.0);
+        let homology = Homology::new(reads, &members, &self.depths, error_rate, Search::COMPONENTS)?;
         let firsts: Vec<u32> = members.iter().map(|reads| reads[0]).collect();
         // The genome of each component, as an index into `genomes`.
         let Links { mut genomes, probable } = links::links(reads, &self, &homology)?;
@@ -136,10 +138,13 @@ impl Overlaps {
             .collect();
         couples.sort_unstable();
         couples.dedup();
-        couples.retain(|&(a, b)| homology.of(&genomes[a], &genomes[b]) == Kinship::Homologous);
         // One read of each, since they are renumbered.
         let first = |genome: usize| firsts[genomes[genome][0] as usize];
-        let couples: Vec<(u32, u32)> = couples.into_iter().map(|(a, b)| (first(a), first(b))).collect();
+        let of_kinship = |kinship: Kinship| -> Vec<(u32, u32)> {
+            let alike = couples.iter().filter(|&&(a, b)| homology.of(&genomes[a], &genomes[b]) == kinship);
+            alike.map(|&(a, b)| (first(a), first(b))).collect()
+        };
+        let (sisters, strains) = (of_kinship(Kinship::Homologous), of_kinship(Kinship::Strains));
         if !is_linked.is_empty() {
             let mut sets = Sets::new(self.num_reads());
             members.iter().for_each(|reads| reads.iter().for_each(|&read| sets.join(reads[0], read)));
@@ -149,7 +154,8 @@ impl Overlaps {
             self.number(sets);
         }
         let mut homologs = vec![Vec::new(); self.num_components()];
-        for (a, b) in couples.into_iter().map(|(a, b)| (self.component_of[a as usize], self.component_of[b as usize])) {
+        let components = |(a, b): (u32, u32)| (self.component_of[a as usize], self.component_of[b as usize]);
+        for (a, b) in sisters.into_iter().map(components) {
             homologs[a as usize].push(b);
             homologs[b as usize].push(a);
         }
@@ -158,6 +164,7 @@ impl Overlaps {
         let now = |component: u32| self.component_of[firsts[component as usize] as usize];
         let mut genomes: Vec<u32> = (0..self.num_components() as u32).collect();
         probable.iter().for_each(|&(component, genome)| genomes[now(component) as usize] = now(genome));
+        with_strains(&mut genomes, strains.into_iter().map(components));
         self.genomes = genomes;
         Ok(self)
     }
@@ -219,7 +226,8 @@ impl Overlaps {
     }
 
     /// The component of the genome to which this one probably belongs: a large one of its composition and about its
-    /// depth, if there is no other; otherwise itself. Less certain than belonging to one component.
+    /// depth, if there is no other, or of another strain of its species; otherwise itself. Less certain than belonging
+    /// to one component.
     ///
     /// # Panics
     /// If there is no such component.
@@ -273,6 +281,33 @@ impl Overlaps {
     /// Any other accepted read of the component of `read`, with equal probability.
     pub(crate) fn companion(&self, read: usize, accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
         one_of(self.members(self.component(read)?), |other| other != read && accept(other), rng)
+    }
+}
+
+/// Makes each component one of the genome of the larger component of which it is a strain, unless there are several such
+/// genomes: what two have is not of one. Pairs are in any order; components are numbered by descending size.
+fn with_strains(genomes: &mut [u32], strains: impl Iterator<Item = (u32, u32)>) {
+    let mut larger = vec![Vec::new(); genomes.len()];
+    strains.for_each(|(a, b)| larger[a.max(b) as usize].push(a.min(b)));
+    let root = |genomes: &[u32], mut component: u32| {
+        while genomes[component as usize] != component {
+            component = genomes[component as usize];
+        }
+        component
+    };
+    for (component, larger) in (0..).zip(larger) {
+        let mut roots: Vec<u32> = larger.into_iter().map(|other| root(genomes, other)).collect();
+        roots.sort_unstable();
+        roots.dedup();
+        let own = root(genomes, component);
+        if let &[other] = roots.as_slice()
+            && other != own
+        {
+            genomes[own as usize] = other;
+        }
+    }
+    for component in 0..genomes.len() {
+        genomes[component] = root(genomes, component as u32);
     }
 }
 

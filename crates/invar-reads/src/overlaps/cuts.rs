@@ -19,10 +19,6 @@ use crate::Reads;
 
 /// Minimum number of reads of a component to be looked at: four pieces.
 pub(super) const MIN_READS: usize = 1_000;
-/// Average nucleotide identity from which two genomes are of one species: those are not told apart here. The usual
-/// bound is 0.95 (Jain et al. 2018, *High throughput ANI analysis of 90K prokaryotic genomes reveals clear species
-/// boundaries*); here it must be clearly less.
-const SPECIES_IDENTITY: f64 = 0.94;
 /// Minimum fraction of the sampled reads of a piece similar to another one for the two to be homologous.
 const MIN_SIMILAR: f64 = 0.15;
 /// How much homology repels, where usual links attract by 1.
@@ -51,9 +47,9 @@ pub(super) fn genomes(
     let members: Vec<Vec<u32>> =
         members.into_iter().map(|all| all.into_iter().map(|read| originals[read as usize]).collect()).collect();
     let members: Vec<&[u32]> = members.iter().map(Vec::as_slice).collect();
-    let homology = Homology::new(reads, &members, depths, Search::PIECES)?;
+    let homology = Homology::new(reads, &members, depths, error_rate, Search::PIECES)?;
     let piece_depths = members.iter().map(|all| median(all.iter().map(|&read| f64::from(depths[read as usize]))));
-    let evidence = Evidence { depths: piece_depths.collect(), links, likeness: Likeness::new(&homology, error_rate) };
+    let evidence = Evidence { depths: piece_depths.collect(), links, likeness: Likeness::new(&homology) };
     let mut genome_of = vec![0; members.len()];
     let (mut waiting, mut num_genomes) = (vec![(0..members.len() as u32).collect::<Vec<u32>>()], 0);
     while let Some(set) = waiting.pop() {
@@ -84,12 +80,8 @@ struct Likeness {
 }
 
 impl Likeness {
-    fn new(homology: &Homology, error_rate: f64) -> Self {
-        // The expected fraction of the k-mers of a read found in what covers the same stretch: neither has an error,
-        // and the stretch is covered by the k-mers kept.
-        let intact = (1.0 - error_rate).powi(homology::K as i32);
-        let same = intact * (1.0 - (-homology.kept_depth() * intact).exp());
-        let least = same * SPECIES_IDENTITY.powi(homology::K as i32);
+    fn new(homology: &Homology) -> Self {
+        let least = homology.of_same(f64::INFINITY) * homology::SPECIES_IDENTITY.powi(homology::K as i32);
         let rows = |is_counted: &dyn Fn(f64, u32) -> bool| -> Vec<Row<f64>> {
             let of_piece = |sampled: &Vec<Sampled>| {
                 let others = sampled.iter().flat_map(|read| {

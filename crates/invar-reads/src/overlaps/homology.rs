@@ -1,4 +1,4 @@
-//! Finds components that are similar but distinct: those of sister species.
+//! Finds components that are similar but distinct: those of sister species, and those of strains of one.
 //!
 //! Two pieces of one genome that no overlap joins (replicons, contigs with a gap between them) share next to no k-mers
 //! of [`K`] bases, except those of repeats, which are in few reads. Genomes of one genus share some in nearly every
@@ -9,6 +9,17 @@ use rayon::prelude::*;
 
 use crate::Reads;
 
+/// Average nucleotide identity from which two genomes are of one species. The usual bound is 0.95 (Jain et al. 2018,
+/// *High throughput ANI analysis of 90K prokaryotic genomes reveals clear species boundaries*); here it must be clearly
+/// less.
+pub(super) const SPECIES_IDENTITY: f64 = 0.94;
+/// Minimum number of k-mers that a read of another strain is expected to share, if strains are to be told from sister
+/// species.
+const ENOUGH_OF_STRAINS: f64 = 4.0;
+/// Minimum fraction of the sampled reads of the smaller one that are as similar to the larger one as those of a strain.
+const MIN_STRAINS: f64 = 0.5;
+/// Largest ratio of the depths of two strains: what is far deeper is a phage or a plasmid.
+const MAX_DEPTHS: f64 = 8.0;
 /// Bases per k-mer: long enough that none is in two genomes by chance.
 pub(super) const K: u32 = 20;
 /// Largest error rate at which sister species are recognised by their k-mers.
@@ -38,7 +49,9 @@ const ENTRIES_OF_START: usize = 8;
 /// The relationship of two sets of components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kinship {
-    /// Sister species, or strains.
+    /// Strains of one species.
+    Strains,
+    /// Sister species, or strains if these cannot be told from them.
     Homologous,
     /// They share no more than two pieces of one genome do.
     Unlike,
@@ -76,13 +89,23 @@ pub(super) struct Sampled {
 pub(super) struct Homology {
     /// Those of each component.
     sampled: Vec<Vec<Sampled>>,
+    /// Mean depth of each component.
+    depths: Vec<f64>,
     kept_depth: f64,
+    /// The probability that a k-mer of a read has no error.
+    intact: f64,
 }
 
 impl Homology {
     /// Searches for reads of each large component in all others. The small ones are the last of `members`; `depths` are
     /// those of the reads.
-    pub fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], search: Search) -> Result<Self, DatasetError> {
+    pub fn new(
+        reads: &dyn Reads,
+        members: &[&[u32]],
+        depths: &[f32],
+        error_rate: f64,
+        search: Search,
+    ) -> Result<Self, DatasetError> {
         let large = members.iter().take_while(|reads| reads.len() >= MIN_READS).count().min(1 << COMPONENT_BITS);
         let members = &members[..large];
         if large < 2 {
@@ -113,7 +136,8 @@ impl Homology {
             (0..asked).map(of_read).collect()
         };
         let sampled = (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
-        Ok(Self { sampled, kept_depth: kept.depth })
+        let depths = members.iter().map(|all| mean_depth(all, depths)).collect();
+        Ok(Self { sampled, depths, kept_depth: kept.depth, intact: (1.0 - error_rate).powi(K as i32) })
     }
 
     /// The sampled reads of each component.
@@ -121,17 +145,27 @@ impl Homology {
         &self.sampled
     }
 
-    /// How often the k-mers searched cover each component, if it is itself covered as often.
-    pub fn kept_depth(&self) -> f64 {
-        self.kept_depth
+    /// The fraction of the k-mers of a read that is found in what covers the same stretch, this many times or more often
+    /// than k-mers are kept: neither has an error, and the stretch is covered.
+    pub fn of_same(&self, depth: f64) -> f64 {
+        self.intact * (1.0 - (-self.kept_depth.min(depth) * self.intact).exp())
     }
 
     /// The relationship of two sets of components, each ascending.
     pub fn of(&self, a: &[u32], b: &[u32]) -> Kinship {
-        match (self.seen(a, b), self.seen(b, a)) {
-            (Kinship::Homologous, Kinship::Homologous) => Kinship::Homologous,
-            (Kinship::Unlike, Kinship::Unlike) => Kinship::Unlike,
-            _ => Kinship::Unclear,
+        let both = [self.seen(a, b), self.seen(b, a)];
+        if both.iter().all(|seen| 2 * seen.strains >= seen.enough)
+            && both.iter().any(|seen| seen.asked > 0 && seen.strains as f64 >= MIN_STRAINS * seen.asked as f64)
+            && self.depth(a).max(self.depth(b)) <= MAX_DEPTHS * self.depth(a).min(self.depth(b))
+        {
+            return Kinship::Strains;
+        }
+        if both.iter().all(|seen| seen.asked > 0 && 2 * seen.enough >= seen.asked) {
+            Kinship::Homologous
+        } else if both.iter().all(|seen| seen.any as f64 <= MAX_UNLIKE * seen.asked as f64) {
+            Kinship::Unlike
+        } else {
+            Kinship::Unclear
         }
     }
 
@@ -144,9 +178,16 @@ impl Homology {
         touched
     }
 
-    /// The relationship of one set to another, judged by its sampled reads.
-    fn seen(&self, of: &[u32], others: &[u32]) -> Kinship {
-        let (mut asked, mut any, mut enough) = (0, 0, 0);
+    /// The largest mean depth of some components.
+    fn depth(&self, components: &[u32]) -> f64 {
+        let depths = components.iter().filter_map(|&component| self.depths.get(component as usize));
+        depths.copied().fold(0.0, f64::max)
+    }
+
+    /// What the sampled reads of one set find in another.
+    fn seen(&self, of: &[u32], others: &[u32]) -> Seen {
+        let of_strains = self.of_same(self.depth(others)) * SPECIES_IDENTITY.powi(K as i32);
+        let mut seen = Seen::default();
         for read in of.iter().filter_map(|&component| self.sampled.get(component as usize)).flatten() {
             let shared: u32 = read
                 .found
@@ -154,18 +195,29 @@ impl Homology {
                 .filter(|(other, _)| others.binary_search(other).is_ok())
                 .map(|(_, shared)| shared)
                 .sum();
-            asked += 1;
-            any += usize::from(shared > 0);
-            enough += usize::from(shared >= MIN_SHARED);
+            let least = of_strains * f64::from(read.num_kmers);
+            seen.asked += 1;
+            seen.any += usize::from(shared > 0);
+            seen.enough += usize::from(shared >= MIN_SHARED);
+            seen.strains += usize::from(least >= ENOUGH_OF_STRAINS && f64::from(shared) >= least);
         }
-        if asked > 0 && 2 * enough >= asked {
-            Kinship::Homologous
-        } else if any as f64 <= MAX_UNLIKE * asked as f64 {
-            Kinship::Unlike
-        } else {
-            Kinship::Unclear
-        }
+        seen
     }
+}
+
+/// How many sampled reads there are of one set, and for how many of them something was found in another.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    asked: usize,
+    any: usize,
+    /// As much as in homologous sequence.
+    enough: usize,
+    /// As much as in another strain.
+    strains: usize,
+}
+
+fn mean_depth(reads: &[u32], depths: &[f32]) -> f64 {
+    reads.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / reads.len() as f64
 }
 
 /// One in how many k-mers is used: fewer are skipped if reads are short.
@@ -192,10 +244,8 @@ struct Kept {
 impl Kept {
     /// From enough reads to cover a genome [`KEPT_DEPTH`] times.
     fn new(reads: &dyn Reads, members: &[&[u32]], depths: &[f32], every: u64) -> Result<Self, DatasetError> {
-        let mean_depth =
-            |all: &[u32]| all.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / all.len() as f64;
         let mut steps: Vec<usize> =
-            members.iter().map(|all| ((mean_depth(all) / KEPT_DEPTH) as usize).max(1)).collect();
+            members.iter().map(|all| ((mean_depth(all, depths) / KEPT_DEPTH) as usize).max(1)).collect();
         let mut num_kmers = 0;
         for (all, &step) in members.iter().zip(&steps) {
             for &read in all.iter().step_by(step) {

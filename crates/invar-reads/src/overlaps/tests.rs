@@ -10,6 +10,7 @@ use invar_dataset::seed;
 use proptest::prelude::*;
 
 mod cuts;
+mod strains;
 
 pub(in crate::overlaps) fn codes(len: usize, seed: u64) -> Vec<u8> {
     let mut rng = seed::rng(seed, 3);

@@ -52,7 +52,7 @@ fn other_rules_have_another_version() {
     let bytes = to_bytes(&found(2), &[0; DIGEST_BYTES]);
     assert_eq!(
         (VERSION, &*hex(&bytes[bytes.len() - DIGEST_BYTES..])),
-        (2, "20733bdba6f9ee97ee6eb395721527b664f7d83ad94ea0e4566aa820da594a0e")
+        (3, "1a77712048531028f1c8b19eebb7245eaee2307aa0ff15b97270729474d6e16f")
     );
 }
 
