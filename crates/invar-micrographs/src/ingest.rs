@@ -138,6 +138,7 @@ fn run(
 ) -> Result<(Manifest, DatasetFacts), Error> {
     progress.message("looking at the files");
     let (tasks, mut skipped) = tasks(sources, config)?;
+    tasks.iter().try_for_each(|task| task.check_size(config))?;
     let files = |task: &Task<'_>| [output::shard_file(task.number), output::labels_file(&task.name)];
     let possible = tasks.iter().map(|task| output::picture_file(&task.name));
     output.announce(tasks.iter().flat_map(files).chain(TABLES.map(String::from)).chain(possible))?;

@@ -1,7 +1,7 @@
 //! Images to segments: the `[segment]` table of a recipe and what it does.
 //!
-//! Memory besides the image, in bytes per pixel: up to 40 for `grains`, about 16 for `watershed` and `otsu`, nothing
-//! for tiles. An image that needs more than the machine has is refused beforehand.
+//! Memory besides the image: up to 40 bytes per pixel for `grains`, less where it is processed in strips, about 16 for
+//! `watershed` and `otsu`, nothing for tiles. An image that needs more than the machine has is refused before any is read.
 
 mod agglomerate;
 mod boundary_graph;
@@ -16,10 +16,13 @@ mod merge;
 mod otsu;
 mod particles;
 mod ridge;
+mod strips;
 mod threshold;
 mod tiles;
 mod watershed;
 mod weakest;
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -147,16 +150,10 @@ pub fn segment_with_facts(
         Segmentation::WholeImage {} => Ok((Segments::Boxes(vec![[0, 0, height as u32, width as u32]]), None)),
         Segmentation::Labels {} => Err(refusal("method", "a method that computes segments", "labels")),
         Segmentation::Grains(_) | Segmentation::Watershed(_) | Segmentation::Otsu(_) => {
-            if width.saturating_mul(height) >= u32::MAX as usize {
-                let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
-                return Err(refusal(config.method(), &expected, format!("{width} x {height}")));
-            }
-            let what = || format!("segmenting an image of {width} x {height} pixels");
-            let remedy = || "cut it into several, or take tiles (--tiles)".into();
-            invar_dataset::check_memory(width * height * bytes_a_pixel(config), what, remedy)?;
+            check_size(config, width, height)?;
             let (labels, facts) = match config {
                 Segmentation::Grains(config) => {
-                    let (labels, facts) = grains::segment(image, levels, config);
+                    let (labels, facts) = grains::segment(image, levels, config)?;
                     (labels, Some(facts))
                 }
                 Segmentation::Watershed(config) => (watershed::segment(image, levels, config), None),
@@ -168,14 +165,29 @@ pub fn segment_with_facts(
     }
 }
 
-/// Upper bound. For `grains` most of it is for the merged regions, about 230 bytes each, of which noise gives up to
-/// 110,000 per million pixels: measured on 4,000 x 4,000 pixels of it, ingested with `lines` of the smallest sigma (38.5
-/// bytes per pixel); `steps` took 22.
-fn bytes_a_pixel(config: &Segmentation) -> usize {
-    match config {
-        Segmentation::Grains(_) => 40,
-        _ => 16,
+/// Checks that an image of this size can be divided on this machine.
+///
+/// # Errors
+/// [`Error::Config`] if it has at least 2^32 - 1 pixels; [`invar_dataset::DatasetError::TooLarge`], with both figures.
+pub(crate) fn check_size(config: &Segmentation, width: usize, height: usize) -> Result<(), Error> {
+    let bytes_a_pixel = match config {
+        Segmentation::Grains(config) => return grains::check_size(config.landscape, width, height),
+        Segmentation::Watershed(_) | Segmentation::Otsu(_) => 16,
+        Segmentation::Tiles { .. } | Segmentation::WholeImage {} | Segmentation::Labels {} => return Ok(()),
+    };
+    check_memory(config.method(), width, height, bytes_a_pixel, 0)
+}
+
+/// The same for a method that takes `bytes_a_pixel`, and `more` bytes whatever the size.
+fn check_memory(method: &str, width: usize, height: usize, bytes_a_pixel: usize, more: usize) -> Result<(), Error> {
+    let num_pixels = width.saturating_mul(height);
+    if num_pixels >= u32::MAX as usize {
+        let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
+        return Err(refusal(method, &expected, format!("{width} x {height}")));
     }
+    let what = || format!("segmenting an image of {width} x {height} pixels");
+    let remedy = || "cut it into several, or take tiles (--tiles)".into();
+    Ok(invar_dataset::check_memory(num_pixels * bytes_a_pixel + more, what, remedy)?)
 }
 
 fn refusal(what: &str, expected: &str, found: impl ToString) -> Error {
@@ -190,29 +202,60 @@ pub(crate) struct Plane {
     pub values: Vec<f32>,
 }
 
+/// Rows and columns of an image.
+#[derive(Clone, Debug)]
+struct Window {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Window {
+    fn whole(image: ImageRef<'_>) -> Self {
+        Self { rows: 0..image.height, columns: 0..image.width }
+    }
+
+    /// The central square of at most `side_px`, or what exists of it.
+    fn middle(image: ImageRef<'_>, side_px: usize) -> Self {
+        let [rows, columns] = [image.height, image.width].map(|len| {
+            let side = len.min(side_px);
+            let first = (len - side) / 2;
+            first..first + side
+        });
+        Self { rows, columns }
+    }
+}
+
 impl Plane {
-    /// Channel `channel` of `image`, not clipped.
-    fn channel(image: ImageRef<'_>, levels: Levels, channel: usize) -> Self {
+    /// What `window` shows of channel `channel` of `image`, not clipped.
+    fn channel(image: ImageRef<'_>, levels: Levels, channel: usize, window: &Window) -> Self {
         use rayon::prelude::*;
-        let (width, height) = (image.width, image.height);
-        let size = width * height;
-        let of = channel * size..(channel + 1) * size;
         let (low, scale) = (levels.low, 1.0 / (levels.high - levels.low));
-        let values = match image.pixels {
-            PixelsRef::U8(v) => v[of].par_iter().map(|&x| (f32::from(x) - low) * scale).collect(),
-            PixelsRef::U16(v) => v[of].par_iter().map(|&x| (f32::from(x) - low) * scale).collect(),
-            PixelsRef::F32(v) => {
-                v[of].par_iter().map(|&x| if x.is_finite() { (x - low) * scale } else { 0.0 }).collect()
+        let (width, height) = (window.columns.len(), window.rows.len());
+        let mut values = vec![0.0f32; width * height];
+        let rows = values.par_chunks_mut(width.max(1)).enumerate();
+        rows.for_each(|(row, out)| {
+            let start = (channel * image.height + window.rows.start + row) * image.width + window.columns.start;
+            let of = start..start + width;
+            match image.pixels {
+                PixelsRef::U8(v) => {
+                    out.iter_mut().zip(&v[of]).for_each(|(out, &x)| *out = (f32::from(x) - low) * scale)
+                }
+                PixelsRef::U16(v) => {
+                    out.iter_mut().zip(&v[of]).for_each(|(out, &x)| *out = (f32::from(x) - low) * scale)
+                }
+                PixelsRef::F32(v) => out.iter_mut().zip(&v[of]).for_each(|(out, &x)| {
+                    *out = if x.is_finite() { (x - low) * scale } else { 0.0 };
+                }),
             }
-        };
+        });
         Self { width, height, values }
     }
 
-    /// The mean of the channels.
-    fn grey(image: ImageRef<'_>, levels: Levels) -> Self {
-        let mut sum = Self::channel(image, levels, 0);
+    /// The mean of the channels in `window`.
+    fn grey(image: ImageRef<'_>, levels: Levels, window: &Window) -> Self {
+        let mut sum = Self::channel(image, levels, 0, window);
         for channel in 1..image.channels {
-            let next = Self::channel(image, levels, channel);
+            let next = Self::channel(image, levels, channel, window);
             sum.values.iter_mut().zip(&next.values).for_each(|(a, b)| *a += b);
         }
         if image.channels > 1 {

@@ -58,6 +58,29 @@ impl Task<'_> {
         self.place().to_string()
     }
 
+    /// Checks that it can be segmented on this machine, before anything is read.
+    ///
+    /// # Errors
+    /// If it is too large.
+    pub fn check_size(&self, config: &IngestConfig) -> Result<(), Error> {
+        if self.source.mask.is_some() {
+            return Ok(());
+        }
+        let height = self.info.height.saturating_sub(config.crop_bottom_px);
+        let checked = crate::segment::check_size(&config.segment, self.info.width as usize, height as usize);
+        checked.map_err(|error| self.named(error))
+    }
+
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::Dataset(DatasetError::TooLarge { what, needed, available, remedy }) => {
+                DatasetError::TooLarge { what: format!("{}: {what}", self.described()), needed, available, remedy }
+                    .into()
+            }
+            error => error,
+        }
+    }
+
     /// The size of a pixel: from the user, then the sample sheet, then the file.
     fn pixel_size(&self, config: &IngestConfig) -> Option<PixelSize> {
         let square = |nm: f64, source| PixelSize { x_nm: nm, y_nm: nm, source };
@@ -224,13 +247,8 @@ fn find(
             });
         }
         (None, config) => {
-            let named = |error| match error {
-                Error::Dataset(DatasetError::TooLarge { what, needed, available, remedy }) => {
-                    DatasetError::TooLarge { what: format!("{described}: {what}"), needed, available, remedy }.into()
-                }
-                error => error,
-            };
-            let (segments, facts) = crate::segment_with_facts(image, levels, config).map_err(named)?;
+            let found = crate::segment_with_facts(image, levels, config);
+            let (segments, facts) = found.map_err(|error| task.named(error))?;
             segmentation = facts;
             segments
         }

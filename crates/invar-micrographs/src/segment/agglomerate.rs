@@ -78,6 +78,60 @@ pub(super) fn roots(num_labels: usize, merges: &[Merge], height: f64) -> Vec<u32
     roots
 }
 
+/// The height of the first merge at `floor` or above whose boundary is too short (see [`join_below`]); infinite if there
+/// is none. `sizes` are those of the regions before any merge.
+pub(super) fn first_too_short(
+    mut sizes: Vec<u64>,
+    merges: &[Merge],
+    floor: f64,
+    is_too_short: impl Fn(u64, u64) -> bool,
+) -> f64 {
+    let mut roots: Vec<u32> = (0..sizes.len() as u32).collect();
+    for merge in merges {
+        let [a, b] = merge.regions.map(|region| root(&mut roots, region));
+        let [one, other] = [a, b].map(|region| sizes[region as usize]);
+        if merge.height >= floor && is_too_short(merge.pairs, one.min(other)) {
+            return merge.height;
+        }
+        roots[a.max(b) as usize] = a.min(b);
+        sizes[a.min(b) as usize] = one + other;
+    }
+    f64::INFINITY
+}
+
+/// Root of each region of `graph` after merging as [`dendrogram`] does, only below `height` and never across a boundary
+/// that is too short: `is_too_short` of its pairs and of the pixels of the smaller region. One that is too short must
+/// stay so while regions grow; it counts again when another part of it is added.
+pub(super) fn join_below(graph: BoundaryGraph, height: f64, is_too_short: impl Fn(u64, u64) -> bool) -> Vec<u32> {
+    let BoundaryGraph { mut sizes, boundaries } = graph;
+    let mut regions = Regions::new(sizes.len(), boundaries);
+    let mut roots: Vec<u32> = (0..sizes.len() as u32).collect();
+    let all = (0..regions.boundaries.len() as u32).map(|id| regions.candidate(id));
+    let mut heap: BinaryHeap<_> = all.filter(|candidate| candidate.height < height).map(Reverse).collect();
+    while let Some(Reverse(candidate)) = heap.pop() {
+        if !regions.is_current(&candidate) {
+            continue;
+        }
+        let Boundary { regions: [a, b], pairs, .. } = regions.boundaries[candidate.id as usize];
+        let [one, other] = [a, b].map(|region| sizes[region as usize]);
+        if is_too_short(pairs, one.min(other)) {
+            continue;
+        }
+        let kept = regions.open(candidate.id, |changed| {
+            if changed.height < height {
+                heap.push(Reverse(changed));
+            }
+        });
+        sizes[kept as usize] = one + other;
+        let [a, b] = [a, b].map(|region| root(&mut roots, region));
+        roots[a.max(b) as usize] = a.min(b);
+    }
+    for region in 0..roots.len() as u32 {
+        roots[region as usize] = root(&mut roots, region);
+    }
+    roots
+}
+
 /// Root of each region of `graph` after those of fewer than `min_size_px` pixels, smallest first, have merged across
 /// their lowest boundary. One without neighbours stays.
 pub(super) fn join_small(graph: BoundaryGraph, min_size_px: u64) -> Vec<u32> {
@@ -304,6 +358,37 @@ mod tests {
             }
             prop_assert!(count(&labels, &first, width, &heights).is_empty(), "something is left to merge");
             prop_assert_eq!(graph.total_pairs(), count(&first, &first, width, &heights).values().map(|c| c.0.len() as u64).sum::<u64>());
+        }
+
+        #[test]
+        fn regions_join_below_a_height_but_not_across_short_boundaries(
+            width in 1usize..20, rows in 1usize..20, cell in 1usize..5, seed in any::<u64>(), levels in 1u64..12,
+            below in 0.0f64..12.0, short in prop_oneof![Just(0.0), 0.0f64..1.5],
+        ) {
+            let (first, heights) = picture(width, rows, cell, seed, levels);
+            let graph = BoundaryGraph::new(&first, width, &heights, HeightOf::NearlyAll);
+            let is_too_short = |pairs: u64, smaller: u64| (pairs as f64) < short * (smaller as f64).sqrt();
+            let roots = join_below(graph.clone(), below, is_too_short);
+            let found: Vec<u32> = first.iter().map(|&label| roots[label as usize]).collect();
+            // The oracle: the lowest of all boundaries that may be removed, again and again.
+            let mut labels = first.clone();
+            loop {
+                let mut sizes = BTreeMap::new();
+                labels.iter().for_each(|&label| *sizes.entry(label).or_insert(0u64) += 1);
+                let around = count(&labels, &first, width, &heights);
+                let allowed = around.iter().filter(|([a, b], (pairs, _))| {
+                    height(pairs) < below && !is_too_short(pairs.len() as u64, sizes[a].min(sizes[b]))
+                });
+                let Some([a, b]) = allowed.min_by(|a, b| lower(a.1, b.1)).map(|(pair, _)| *pair) else { break };
+                labels.iter_mut().filter(|label| **label == b).for_each(|label| *label = a);
+            }
+            prop_assert_eq!(&found, &labels);
+            // Up to the first that is refused, they are the merges of the dendrogram.
+            let merges = dendrogram(graph.clone());
+            let first = first_too_short(graph.sizes.clone(), &merges, 0.0, is_too_short);
+            if first >= below {
+                prop_assert_eq!(roots, self::roots(graph.sizes.len(), &merges, below));
+            }
         }
 
         #[test]

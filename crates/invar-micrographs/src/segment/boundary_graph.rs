@@ -114,8 +114,7 @@ impl BoundaryGraph {
         Self { sizes, boundaries: united(found) }
     }
 
-    /// The expected result of [`BoundaryGraph::merged`], from this graph.
-    #[cfg(test)]
+    /// The graph after region `r` has become part of `into[r]`, from this one.
     pub fn united_by(&self, into: &[u32]) -> Self {
         let mut sizes = vec![0u64; self.sizes.len()];
         self.sizes.iter().zip(into).for_each(|(size, &root)| sizes[root as usize] += size);

@@ -5,7 +5,7 @@ use super::Plane;
 /// Convolves with a Gaussian truncated at 4 sigma, with the outermost pixels repeated beyond the edge, as in
 /// `skimage.filters.gaussian`. Sigma 0 changes nothing.
 pub(crate) fn gaussian(plane: &mut Plane, sigma_px: f32) {
-    let radius = (4.0 * sigma_px + 0.5) as usize;
+    let radius = reach_px(sigma_px);
     if radius == 0 || plane.values.is_empty() {
         return;
     }
@@ -31,6 +31,11 @@ pub(crate) fn gaussian(plane: &mut Plane, sigma_px: f32) {
             }
         },
     );
+}
+
+/// How far away pixels influence [`gaussian`].
+pub(super) fn reach_px(sigma_px: f32) -> usize {
+    (4.0 * sigma_px + 0.5) as usize
 }
 
 fn kernel(sigma_px: f32, radius: usize) -> Vec<f32> {

@@ -16,8 +16,7 @@ struct Kernels {
 impl Kernels {
     fn new(sigma_px: f32) -> Self {
         let sigma = f64::from(sigma_px);
-        let radius = (4.0 * sigma + 0.5) as usize;
-        let radius = radius.max(1);
+        let radius = reach_px(sigma_px);
         let x = |i: usize| i as f64 - radius as f64;
         let taps = 0..2 * radius + 1;
         let mut smooth: Vec<f64> = taps.clone().map(|i| (-0.5 * (x(i) / sigma).powi(2)).exp()).collect();
@@ -35,6 +34,11 @@ impl Kernels {
         let single = |kernel: Vec<f64>| kernel.into_iter().map(|weight| weight as f32).collect();
         Self { radius, orders: [smooth, slope, bend].map(single) }
     }
+}
+
+/// How far away pixels influence a derivative.
+pub(super) fn reach_px(sigma_px: f32) -> usize {
+    ((4.0 * f64::from(sigma_px) + 0.5) as usize).max(1)
 }
 
 /// Calls `use_row` with the rows of `out`, and the gradient `[down, right]` of `plane` blurred by `sigma_px` there.

@@ -3,14 +3,16 @@
 mod choice;
 mod measures;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use self::choice::Choice;
 use super::{
-    Plane, Polarity,
+    Plane, Polarity, Window,
     boundary_graph::HeightOf,
-    by_network, denoise, particles, refusal, ridge,
-    weakest::{MOVED, Merging, Stop},
+    by_network, denoise, particles, refusal, ridge, strips,
+    weakest::{MOVED, Merging, Rules, Stop},
 };
 use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, Region, TestLines};
 
@@ -233,15 +235,58 @@ const CLOSED: usize = 3;
 /// Exponent up to which a grain-size number is trusted.
 const TRUSTED_EXPONENT: f64 = 0.7;
 
+/// Checks that a picture of this size can be segmented on this machine. For `auto` this is what lines and steps need;
+/// what particles need is checked when they are chosen.
+///
+/// # Errors
+/// If there is not enough memory, or the picture has at least 2^32 - 1 pixels.
+pub(super) fn check_size(landscape: GrainLandscape, width: usize, height: usize) -> Result<(), Error> {
+    let is_large = width.saturating_mul(height) > strips::LARGE_PX;
+    let (bytes_a_pixel, more) = match landscape {
+        _ if !is_large => (AT_ONCE_BYTES, 0),
+        GrainLandscape::Particles => (PARTICLES_BYTES, 0),
+        _ => (STRIPS_BYTES, rayon::current_num_threads() * strips::STRIP_PX * AT_ONCE_BYTES),
+    };
+    super::check_memory("grains", width, height, bytes_a_pixel, more)
+}
+
+/// Upper bounds of the memory per pixel. At once, most of it is for the merged regions, about 230 bytes each, of which
+/// noise gives up to 110,000 per million pixels: measured on 4,000 x 4,000 pixels of it, ingested with `lines` of the
+/// smallest sigma (38.5 bytes per pixel); `steps` took 22.
+const AT_ONCE_BYTES: usize = 40;
+const STRIPS_BYTES: usize = 24;
+const PARTICLES_BYTES: usize = 30;
+
 /// Labels `1..=n`, 0 on the background between particles.
-pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
-    let plane = Plane::grey(image, levels);
-    let channels = || (0..image.channels).map(|channel| Plane::channel(image, levels, channel));
-    let choice = choice::choose(&plane, channels, config);
+///
+/// # Errors
+/// As [`check_size`].
+pub(super) fn segment(
+    image: ImageRef<'_>,
+    levels: Levels,
+    config: &GrainsConfig,
+) -> Result<(Vec<u32>, GrainFacts), Error> {
+    segment_by(&strips::strips(image.width, image.height), image, levels, config)
+}
+
+/// The same; the strength of boundaries is computed and flooded a strip at a time.
+fn segment_by(
+    strips: &[Range<usize>],
+    image: ImageRef<'_>,
+    levels: Levels,
+    config: &GrainsConfig,
+) -> Result<(Vec<u32>, GrainFacts), Error> {
+    let grey = |window: &Window| Plane::grey(image, levels, window);
+    let middle = Window::middle(image, measures::MIDDLE_PX);
+    let choice = choice::choose(&grey(&middle), || each_channel(image, levels, &middle), config);
     let sigma_px = choice.sigma_px;
-    match choice.kind {
+    let whole = Window::whole(image);
+    let reach = ridge::reach_px(sigma_px);
+    let by_strips = |filter: &dyn Fn(&Window) -> Plane| strips::filtered(image, strips, reach, filter);
+    Ok(match choice.kind {
         GrainKind::DarkParticles | GrainKind::BrightParticles => {
-            let mut plane = plane;
+            check_size(GrainLandscape::Particles, image.width, image.height)?;
+            let mut plane = grey(&whole);
             denoise::gaussian(&mut plane, sigma_px);
             let min_size_px = config.min_size_px.unwrap_or(LEAST_PARTICLE_PX);
             let labels = particles::segment(&plane, choice.kind == GrainKind::DarkParticles, min_size_px);
@@ -258,19 +303,20 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
             (labels, facts)
         }
         GrainKind::Steps => {
-            drop(plane);
-            parted(ridge::steps(channels(), sigma_px), &choice, config)
+            let steps = |window: &Window| ridge::steps(each_channel(image, levels, window), sigma_px);
+            parted(by_strips(&steps), strips, &choice, config)
         }
         GrainKind::DarkLines | GrainKind::BrightLines => {
-            let strength = ridge::lines(&plane, choice.kind == GrainKind::DarkLines, sigma_px);
-            drop(plane);
-            parted(strength, &choice, config)
+            let are_dark = choice.kind == GrainKind::DarkLines;
+            let lines = |window: &Window| ridge::lines(&grey(window), are_dark, sigma_px);
+            parted(by_strips(&lines), strips, &choice, config)
         }
         GrainKind::Learned => {
             // If channels differ, their mean may be a uniform grey where colours separate grains.
-            let values = by_network::greatest(channels(), choice.halvings);
+            let values = by_network::greatest(each_channel(image, levels, &whole), choice.halvings);
             let squared = values.iter().map(|p| p * p).collect();
-            let (labels, mut facts) = parted(Plane { values: squared, ..plane }, &choice, config);
+            let plane = Plane { width: image.width, height: image.height, values: squared };
+            let (labels, mut facts) = parted(plane, strips, &choice, config);
             facts.probability = by_network::mean_along(&labels, image.width, &values);
             if let Some(sure) = facts.probability {
                 facts.reason = format!("{}; the network is {:.0} % sure of them", facts.reason, 100.0 * sure);
@@ -278,17 +324,22 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &GrainsConfig
             }
             (labels, facts)
         }
-    }
+    })
+}
+
+fn each_channel(image: ImageRef<'_>, levels: Levels, window: &Window) -> impl Iterator<Item = Plane> {
+    (0..image.channels).map(move |channel| Plane::channel(image, levels, channel, window))
 }
 
 /// The grains from a map of strength.
-fn parted(strength: Plane, choice: &Choice, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
+fn parted(strength: Plane, strips: &[Range<usize>], choice: &Choice, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     let (width, height, sigma_px) = (strength.width, strength.height, choice.sigma_px);
     let min_size_px = config.min_size_px.map_or_else(|| least_px(sigma_px), u64::from);
     // The network marks boundaries as a whole, some of them faint in places; requiring nearly all of it would be too
     // strict.
     let of = if choice.kind == GrainKind::Learned { HeightOf::Mean } else { HeightOf::NearlyAll };
-    let merging = Merging::new(strength, min_size_px, of);
+    let lines = matches!(choice.kind, GrainKind::DarkLines | GrainKind::BrightLines);
+    let merging = Merging::new(strength, strips, Rules { height: of, lines, min_size_px });
     let stop = merging.stop;
     let [looser, tighter] = [1.0 / MOVED, MOVED].map(|times| intercept_px(merging.labels_at(times), width, height).0);
     let (at, labels) = intercept_px(merging.into_labels(), width, height);

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Plane, Polarity, denoise, distance, merge, refusal, threshold, watershed};
+use super::{Plane, Polarity, Window, denoise, distance, merge, refusal, threshold, watershed};
 use crate::{Error, ImageRef, Levels};
 
 /// Particles by Otsu's threshold.
@@ -51,7 +51,7 @@ impl OtsuConfig {
 /// Labels `1..=n` of the particles, 0 elsewhere.
 pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &OtsuConfig) -> Vec<u32> {
     let (width, height) = (image.width, image.height);
-    let mut plane = Plane::grey(image, levels);
+    let mut plane = Plane::grey(image, levels, &Window::whole(image));
     denoise::gaussian(&mut plane, config.sigma_px);
     let Some(threshold) = threshold::otsu(&plane) else { return vec![0; plane.values.len()] };
     let mut mask: Vec<bool> = plane.values.iter().map(|&value| value > threshold).collect();

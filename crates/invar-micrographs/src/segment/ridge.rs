@@ -55,6 +55,11 @@ pub(super) fn both_lines(plane: &Plane, sigma_px: f32) -> Vec<LineStrength> {
     found
 }
 
+/// How far away pixels influence [`lines`] and [`steps`].
+pub(super) fn reach_px(sigma_px: f32) -> usize {
+    derivatives::reach_px(NEIGHBORING[2] * sigma_px)
+}
+
 /// Strength of dark (or bright) lines, the maximum over `sigma_px` and its neighbours.
 pub(super) fn lines(plane: &Plane, dark: bool, sigma_px: f32) -> Plane {
     let mut values = vec![0.0f32; plane.values.len()];

@@ -4,7 +4,7 @@ mod minima;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Plane, Polarity, denoise, distance, gradient, merge, refusal, threshold};
+use super::{Plane, Polarity, Window, denoise, distance, gradient, merge, refusal, threshold};
 use crate::{Error, ImageRef, Levels};
 
 /// Grains by a watershed from the minima of a landscape (Meyer's flooding, as in `skimage.segmentation.watershed`).
@@ -99,11 +99,12 @@ pub(super) fn segment(image: ImageRef<'_>, levels: Levels, config: &WatershedCon
     let quantized = match config.landscape {
         Landscape::Gradient => quantize(&gradient_of(image, levels, config), false),
         Landscape::Boundaries => {
-            let plane = denoised(Plane::grey(image, levels), config);
+            let plane = denoised(Plane::grey(image, levels, &Window::whole(image)), config);
             quantize(&plane, boundaries_are_dark(&plane, config.boundaries))
         }
         Landscape::Distance => {
-            let mask = grains_between_lines(denoised(Plane::grey(image, levels), config), config);
+            let mask =
+                grains_between_lines(denoised(Plane::grey(image, levels, &Window::whole(image)), config), config);
             quantize(&Plane { width, height, values: distance::distances_px(&mask, width, height) }, true)
         }
     };
@@ -124,7 +125,10 @@ fn denoised(mut plane: Plane, config: &WatershedConfig) -> Plane {
 fn gradient_of(image: ImageRef<'_>, levels: Levels, config: &WatershedConfig) -> Plane {
     let mut values = vec![0.0; image.width * image.height];
     for channel in 0..image.channels {
-        gradient::add_squared(&denoised(Plane::channel(image, levels, channel), config), &mut values);
+        gradient::add_squared(
+            &denoised(Plane::channel(image, levels, channel, &Window::whole(image)), config),
+            &mut values,
+        );
     }
     values.par_iter_mut().for_each(|value| *value = value.sqrt());
     Plane { width: image.width, height: image.height, values }

@@ -32,35 +32,33 @@ pub(super) struct Choice {
     pub reason: String,
 }
 
-/// Decides from the grey picture `plane`, its `channels` if they matter, and the user's settings.
+/// Decides from the middle of the grey picture, of its `channels` if they matter, and the user's settings.
 pub(super) fn choose<I: Iterator<Item = Plane>>(
-    plane: &Plane,
+    middle: &Plane,
     channels: impl Fn() -> I,
     config: &GrainsConfig,
 ) -> Choice {
-    let middle = measures::middle(plane);
     let step_sigma_px = || {
-        let measured =
-            || measures::step_sigma_px(&channels().map(|plane| measures::middle(&plane)).collect::<Vec<_>>());
+        let measured = || measures::step_sigma_px(&channels().collect::<Vec<_>>());
         config.sigma_px.unwrap_or_else(measured)
     };
     match config.landscape {
-        GrainLandscape::Auto => by_measures(&middle, step_sigma_px, config),
-        GrainLandscape::Lines => lines_as_asked(&middle, config),
+        GrainLandscape::Auto => by_measures(middle, step_sigma_px, config),
+        GrainLandscape::Lines => lines_as_asked(middle, config),
         GrainLandscape::Steps => {
             let sigma_px = step_sigma_px();
             let reason = format!("steps as asked (sigma {sigma_px} pixels)");
             Choice { kind: GrainKind::Steps, sigma_px, halvings: 0, reason }
         }
         GrainLandscape::Learned => {
-            let width = config.sigma_px.or_else(|| wide_line_sigma_px(&middle, most_asymmetric(&middle)));
+            let width = config.sigma_px.or_else(|| wide_line_sigma_px(middle, most_asymmetric(middle)));
             as_network_marks(width)
         }
         GrainLandscape::Particles => {
             let dark = match config.boundaries {
                 Polarity::Dark => true,
                 Polarity::Bright => false,
-                Polarity::Auto => TwoLevels::of(&middle, 1.0).is_some_and(|levels| levels.rarer_is_dark),
+                Polarity::Auto => TwoLevels::of(middle, 1.0).is_some_and(|levels| levels.rarer_is_dark),
             };
             let (kind, which) = particles(dark);
             Choice {

@@ -7,15 +7,7 @@ use crate::segment::{
 };
 
 /// Side of the central part of a picture on which everything is measured, in pixels.
-const MIDDLE_PX: usize = 1024;
-
-/// The central part of `plane`, or all of it if it is small.
-pub(super) fn middle(plane: &Plane) -> Plane {
-    let [width, height] = [plane.width, plane.height].map(|side| side.min(MIDDLE_PX));
-    let (left, top) = ((plane.width - width) / 2, (plane.height - height) / 2);
-    let rows = (top..top + height).flat_map(|row| &plane.values[row * plane.width + left..][..width]);
-    Plane { width, height, values: rows.copied().collect() }
-}
+pub(super) const MIDDLE_PX: usize = 1024;
 
 /// The strength of lines at the width at which they stand out most.
 #[derive(Clone, Copy, Debug)]

@@ -91,7 +91,7 @@ fn run(pixels: &[f32], width: usize, config: &GrainsConfig) -> (Vec<u32>, GrainF
 fn of_channels(pixels: &[f32], width: usize, channels: usize, config: &GrainsConfig) -> (Vec<u32>, GrainFacts) {
     let height = pixels.len() / width / channels;
     let image = ImageRef { width, height, channels, pixels: PixelsRef::F32(pixels) };
-    let (labels, mut facts) = segment(image, Levels::of(image, [1.0, 99.0]), config);
+    let (labels, mut facts) = segment(image, Levels::of(image, [1.0, 99.0]), config).unwrap();
     let map = LabelMap { width, height, labels };
     facts.look_at(&crate::regions(&map, Some(image)));
     (map.labels, facts)
@@ -182,6 +182,33 @@ fn colour_parts_grains_that_are_equally_bright() {
     let num_pieces = pieces.iter().max().copied().unwrap();
     assert_eq!(facts.kind, GrainKind::Steps);
     assert!(count(&labels).abs_diff(num_pieces) <= 8 && agreement(&labels, &pieces) > 0.9, "{facts:?}");
+}
+
+/// Strips as high as a grain, and some that leave a single row at the end.
+#[test]
+fn strips_agree_along_their_seams() {
+    let grains = Grains::new();
+    let (steps, pieces) = grains.steps(0.05);
+    let num_pieces = pieces.iter().max().copied().unwrap();
+    let cases = [
+        (grains.lines(0.8, 0.1, 0.1), &grains.of, grains.count, GrainsConfig::default()),
+        (steps, &pieces, num_pieces, GrainsConfig::default()),
+        (grains.lines(0.2, 0.9, 0.1), &grains.of, grains.count, learned()),
+    ];
+    for (pixels, made, expected, config) in cases {
+        let image = ImageRef { width: SIZE, height: SIZE, channels: 1, pixels: PixelsRef::F32(&pixels) };
+        let levels = Levels::of(image, [1.0, 99.0]);
+        let (at_once, of_whole) = segment(image, levels, &config).unwrap();
+        for rows in [SIDE, 100, SIZE - 1] {
+            let (found, facts) = segment_by(&strips::of_rows(SIZE, rows), image, levels, &config).unwrap();
+            assert_eq!((facts.kind, facts.sigma_px), (of_whole.kind, of_whole.sigma_px));
+            assert!(count(&found).abs_diff(count(&at_once)) <= 2, "{rows}: {} {}", count(&found), count(&at_once));
+            let is_near = is_near(count(&found), expected) || count(&found).abs_diff(expected) <= 8;
+            assert!(is_near && agreement(&found, made) > 0.9, "{rows}: {} of {expected}", count(&found));
+            let at_once: Vec<usize> = at_once.iter().map(|&label| label as usize).collect();
+            assert!(agreement(&found, &at_once) > 0.98, "{rows}: {}", agreement(&found, &at_once));
+        }
+    }
 }
 
 fn learned() -> GrainsConfig {
