@@ -108,7 +108,9 @@ impl Merging {
         let heights = heights(&strength, unit);
         let floor = floor(&strength, &heights);
         let regions = if strips.len() > 1 {
-            regions_of_strips(&strength, strips, &heights, floor / MOVED.sqrt(), rules.height)
+            let regions = regions_of_strips(&strength, strips, &heights, floor / MOVED.sqrt(), rules.height);
+            drop(strength);
+            regions
         } else {
             denoise::gaussian(&mut strength, FLOOD_SIGMA_PX);
             flooded(strength)
