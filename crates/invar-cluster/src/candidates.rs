@@ -104,16 +104,18 @@ pub(crate) fn best(outcomes: &[Outcome]) -> Option<usize> {
 
 /// How reproducible each cluster of `labels` is in parts of the rows: the largest Jaccard similarity with a cluster of
 /// a part, averaged over the parts that contain some of it; 0 if no part does. A part consists of row indices and their
-/// clusters. There are `num` clusters, some of which may have no rows.
+/// clusters. There are `num` clusters, some of which may have no rows. Without `weights` all rows weigh the same.
 pub(crate) fn confidence<'a>(
     labels: &[i32],
     num: usize,
+    weights: Option<&[f64]>,
     parts: impl Iterator<Item = (&'a [u32], &'a [i32])>,
 ) -> Vec<f32> {
     let (mut sums, mut times) = (vec![0.0; num], vec![0u32; num]);
     for (rows, found) in parts {
         let here: Vec<i32> = rows.iter().map(|&row| labels[row as usize]).collect();
-        for (cluster, similarity) in best_similarities(&here, found) {
+        let weight = |at: usize| weights.map_or(1.0, |weights| weights[rows[at] as usize]);
+        for (cluster, similarity) in best_similarities(&here, found, weight) {
             sums[cluster as usize] += similarity;
             times[cluster as usize] += 1;
         }
@@ -123,16 +125,16 @@ pub(crate) fn confidence<'a>(
 }
 
 /// For each cluster of `labels` the largest Jaccard similarity with a cluster of `others`.
-fn best_similarities(labels: &[i32], others: &[i32]) -> Vec<(i32, f64)> {
+fn best_similarities(labels: &[i32], others: &[i32], weight: impl Fn(usize) -> f64) -> Vec<(i32, f64)> {
     let (mut sizes, mut other_sizes, mut both) = (HashMap::new(), HashMap::new(), HashMap::new());
-    for (&label, &other) in labels.iter().zip(others) {
-        *sizes.entry(label).or_insert(0u64) += 1;
-        *other_sizes.entry(other).or_insert(0u64) += 1;
-        *both.entry((label, other)).or_insert(0u64) += 1;
+    for (at, (&label, &other)) in labels.iter().zip(others).enumerate() {
+        *sizes.entry(label).or_insert(0.0) += weight(at);
+        *other_sizes.entry(other).or_insert(0.0) += weight(at);
+        *both.entry((label, other)).or_insert(0.0) += weight(at);
     }
     let mut best: HashMap<i32, f64> = HashMap::new();
     for ((label, other), number) in both {
-        let similarity = number as f64 / (sizes[&label] + other_sizes[&other] - number) as f64;
+        let similarity = number / (sizes[&label] + other_sizes[&other] - number);
         let best = best.entry(label).or_insert(0.0);
         *best = best.max(similarity);
     }

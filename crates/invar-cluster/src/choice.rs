@@ -59,7 +59,8 @@ pub(crate) fn choose(
         });
     }
     let measured = sample::subset(&mut seed::rng(seed, STREAM + 1), rows.len(), silhouette::MOST_ROWS);
-    let silhouettes = Silhouettes::new(rows, measured);
+    let weights = ties.as_ref().and_then(Ties::weights).map(|weights| weights.of_rows.as_slice());
+    let silhouettes = Silhouettes::new(rows, measured).weighing(weights);
     outcomes.par_iter_mut().for_each(|outcome| outcome.measure(&silhouettes));
     let best = candidates::best(&outcomes);
     let candidates: Vec<Candidate> =

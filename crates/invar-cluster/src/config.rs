@@ -92,6 +92,14 @@ impl ClusterConfig {
         }
     }
 
+    /// The column that says how much a row weighs, and what a cluster weighs at least.
+    pub fn weight(&self) -> Option<(&str, f64)> {
+        match self {
+            Self::Leiden(config) => Some((config.weight.as_deref()?, config.least_weight)),
+            Self::Auto(_) | Self::KMeans(_) | Self::Hdbscan(_) => None,
+        }
+    }
+
     /// Clusters `data`. Clusters are numbered by decreasing size, equal sizes by their first member, so that the
     /// largest is cluster 0. `ties` come from the columns that [`ClusterConfig::ties`] names.
     ///

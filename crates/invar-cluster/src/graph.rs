@@ -2,6 +2,10 @@
 
 use crate::neighbors::Neighbors;
 
+/// By how much less a cosine is that takes an edge of weighed rows down to 1 / e: about the temperature at which encoders
+/// learn to tell rows apart.
+const BANDWIDTH: f64 = 0.1;
+
 /// An edge between two nodes, or from a node to itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Edge {
@@ -38,6 +42,52 @@ impl Graph {
         pairs.dedup();
         let edges = pairs.into_iter().map(|(a, b)| Edge { a, b, weight: 1.0 }).collect();
         Self { num_nodes: places.iter().flatten().count(), edges }
+    }
+
+    /// The same of rows that weigh differently. A row's neighbours are the nearest that together weigh `least`, at most
+    /// `k`, and it shares its weight among the edges to them: a heavy row needs few neighbours, and what a community's
+    /// edges weigh follows from what its rows do, not from how many there are. Of its share an edge has
+    /// `exp((cosine - 1) / BANDWIDTH)`, because a row of a small community has neighbours in others too, but far away. Weights
+    /// are in units of their mean.
+    ///
+    /// # Panics
+    /// If there is not one weight per row.
+    pub fn of_weighed_neighbors(
+        neighbors: &Neighbors,
+        k: usize,
+        places: &[Option<u32>],
+        weights: &[f64],
+        least: f64,
+    ) -> Self {
+        assert_eq!(weights.len(), places.len(), "weights of rows");
+        let num_nodes = places.iter().flatten().count();
+        let of_nodes = places.iter().zip(weights).filter(|(place, _)| place.is_some()).map(|(_, weight)| weight);
+        let mean = of_nodes.sum::<f64>() / num_nodes.max(1) as f64;
+        let mut edges = Vec::new();
+        let lists = neighbors.indices.chunks(neighbors.k.max(1)).zip(neighbors.values.chunks(neighbors.k.max(1)));
+        for (((list, cosines), own), weight) in lists.zip(places).zip(weights) {
+            let Some(own) = *own else { continue };
+            let mut sum = 0.0;
+            let mut near = Vec::with_capacity(k);
+            for (&row, &cosine) in list.iter().zip(cosines) {
+                let Some(other) = places[row as usize] else { continue };
+                if near.len() == k || (sum >= least && !near.is_empty()) {
+                    break;
+                }
+                sum += weights[row as usize];
+                near.push((other, ((f64::from(cosine) - 1.0) / BANDWIDTH).exp()));
+            }
+            let share = weight / mean / near.len().max(1) as f64;
+            let edge = |&(other, nearness): &(u32, f64)| Edge {
+                a: own.min(other),
+                b: own.max(other),
+                weight: share * nearness,
+            };
+            edges.extend(near.iter().map(edge));
+        }
+        let whole = Self { num_nodes, edges };
+        // Adds the weights of a pair that each found the other.
+        whole.contracted(&(0..num_nodes as u32).collect::<Vec<_>>(), num_nodes)
     }
 
     /// The graph in which every node is replaced by `nodes[node]`: the weights of parallel edges are added, and edges
@@ -119,19 +169,20 @@ impl Graph {
             .collect()
     }
 
-    /// The communities, with those of at most `most` rows merged into the one that most of the weight of their edges
-    /// leads to, smallest first: numbers `0..`, by first node. `sizes` are the numbers of rows per node. One without
-    /// edges stays.
+    /// The communities, with those of a size of at most `most` merged into the one that most of the weight of their edges
+    /// leads to, smallest first: numbers `0..`, by first node. `sizes` are those of the nodes, the numbers of their rows
+    /// say. One without edges stays.
     ///
     /// A row has more neighbours than such a community has other rows, so most of what is near it is elsewhere.
-    pub fn without_small(&self, labels: &[i32], sizes: &[usize], most: usize) -> Vec<i32> {
+    pub fn without_small(&self, labels: &[i32], sizes: &[f64], most: f64) -> Vec<i32> {
         let mut labels = labels.to_vec();
         let num = labels.iter().max().map_or(0, |&label| label as usize + 1);
-        let mut rows = vec![0; num];
+        let mut rows = vec![0.0; num];
         labels.iter().zip(sizes).for_each(|(&label, &size)| rows[label as usize] += size);
         let mut is_asked = vec![false; num];
+        let is_small = |size: f64| size > 0.0 && size <= most;
         while let Some(small) =
-            (0..num).filter(|&of| !is_asked[of] && (1..=most).contains(&rows[of])).min_by_key(|&of| rows[of])
+            (0..num).filter(|&of| !is_asked[of] && is_small(rows[of])).min_by(|&a, &b| rows[a].total_cmp(&rows[b]))
         {
             is_asked[small] = true;
             let mut weights = vec![0.0; num];

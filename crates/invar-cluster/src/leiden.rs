@@ -66,6 +66,12 @@ pub struct LeidenConfig {
     /// distinct from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
+    /// Name of a column of numbers above 0: how much a row weighs, such as the bases of a contig. The size of a cluster is
+    /// then what its rows weigh, and the graph and the choice of the resolution follow the weights (see [`Ties::weighing`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// With `weight`: what a cluster weighs at least.
+    pub least_weight: f64,
     /// Neighbours of a row in the graph. A cluster has more rows than that: smaller ones are merged into the cluster
     /// that contains most of what is near them.
     pub neighbors: usize,
@@ -85,6 +91,8 @@ impl Default for LeidenConfig {
             resolution: Resolution::Auto,
             together: None,
             apart: None,
+            weight: None,
+            least_weight: 200_000.0,
             neighbors: 15,
             sample: 200_000,
             seed: 0,
@@ -158,7 +166,8 @@ pub(crate) fn outcomes(
     let parts = Parts::new(rows, ties, config, progress)?;
     let mut outcomes = parts.outcomes(&Resolution::CANDIDATES, config.seed, progress)?;
     // The score of anything finer would rest on a few rows per cluster.
-    outcomes.retain(|outcome| outcome.confidence.len() <= MOST_CLUSTERS);
+    let most = ties.and_then(Ties::weights).map_or(MOST_CLUSTERS, |weights| weights.most_clusters().max(MOST_CLUSTERS));
+    outcomes.retain(|outcome| outcome.confidence.len() <= most);
     Ok(outcomes)
 }
 
@@ -167,6 +176,7 @@ struct Parts {
     parts: Vec<Part>,
     near: Neighbors,
     quality: Quality,
+    weights: Option<Vec<f64>>,
 }
 
 impl Parts {
@@ -190,7 +200,8 @@ impl Parts {
         let whole = Part::whole(&near, config.neighbors, ties);
         let halves = (0..SPLITS).flat_map(|split| Part::halves(&near, config.neighbors, ties, config.seed, split));
         let parts = std::iter::once(whole).chain(halves).collect();
-        Ok(Self { parts, near, quality: config.quality })
+        let weights = ties.weights().map(|weights| weights.of_rows.clone());
+        Ok(Self { parts, near, quality: config.quality, weights })
     }
 
     fn whole(&self) -> &Part {
@@ -220,7 +231,7 @@ impl Parts {
             let halved: Vec<Vec<i32>> = found.by_ref().take(parts.len() - 1).collect();
             let num_clusters = labels.iter().max().map_or(0, |&most| most as usize + 1);
             let halves = parts[1..].iter().zip(&halved).map(|(part, found)| (part.rows.as_slice(), found.as_slice()));
-            let confidence = candidates::confidence(&labels, num_clusters, halves);
+            let confidence = candidates::confidence(&labels, num_clusters, self.weights.as_deref(), halves);
             Outcome { method: Method::Leiden, resolution: Some(resolution), labels, confidence, silhouette: None }
         };
         Ok(tried.iter().map(of_resolution).collect())
@@ -235,6 +246,9 @@ impl LeidenConfig {
                 refuse("resolution", value.to_string(), "a positive number, or \"auto\"")
             }
             Self { neighbors: 0 | 1_001.., .. } => refuse("neighbors", self.neighbors.to_string(), "1 to 1,000"),
+            Self { least_weight, .. } if !(*least_weight >= 0.0 && least_weight.is_finite()) => {
+                refuse("least_weight", least_weight.to_string(), "a number of at least 0")
+            }
             Self { sample: 0, .. } => refuse("sample", "0".into(), "at least 1"),
             _ => Ok(()),
         }

@@ -3,11 +3,17 @@
 //! All are invariant to the names of the labels. A noise label (-1) is a label like any other: remove noise beforehand
 //! if it should not count.
 
-use std::{collections::HashMap, hash::Hash};
+mod bins;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
 
 use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 use serde::{Deserialize, Serialize};
 
+pub use self::bins::BinScores;
 use crate::ClusterError;
 
 /// Distinct labels above which [`Scores::hungarian_accuracy`] is not computed: its cost grows with their cube.
@@ -92,6 +98,22 @@ impl Contingency {
             }
         }
         Self { num_items: pairs.len() as u64, classes: class_counts, clusters: cluster_counts, cells }
+    }
+
+    /// Of items that are there as often as they weigh, by cluster and class.
+    fn of_weights<A: Ord + Copy>(weights: &BTreeMap<(i32, A), u64>) -> Self {
+        let (mut classes, mut clusters) = (BTreeMap::new(), BTreeMap::new());
+        for (&(cluster, class), &weight) in weights {
+            *classes.entry(class).or_insert(0) += weight;
+            *clusters.entry(cluster).or_insert(0) += weight;
+        }
+        let number = |of: &BTreeMap<A, u64>, class| of.range(..class).count();
+        let cells = weights
+            .iter()
+            .map(|(&(cluster, class), &weight)| (number(&classes, class), clusters.range(..cluster).count(), weight));
+        let cells = cells.collect();
+        let num_items = classes.values().sum();
+        Self { num_items, classes: classes.into_values().collect(), clusters: clusters.into_values().collect(), cells }
     }
 
     fn transposed(&self) -> Self {

@@ -15,6 +15,8 @@ pub(crate) struct Silhouettes {
     rows: Vec<usize>,
     /// `[n, n]`.
     distances: Vec<f32>,
+    /// What each of them weighs, if not all the same.
+    weights: Option<Vec<f64>>,
 }
 
 impl Silhouettes {
@@ -39,12 +41,25 @@ impl Silhouettes {
                 }
             },
         );
-        Self { rows: chosen, distances }
+        Self { rows: chosen, distances, weights: None }
+    }
+
+    /// The same of rows that weigh differently: those of all rows of the data.
+    #[must_use]
+    pub fn weighing(self, weights: Option<&[f64]>) -> Self {
+        let weights = weights.map(|weights| self.rows.iter().map(|&row| weights[row]).collect());
+        Self { weights, ..self }
     }
 
     /// Mean silhouette of the rows, `[-1, 1]`; `labels`, below `num_clusters`, are those of all rows of the data. 0 for
     /// a row that is alone in its cluster, as in scikit-learn.
+    ///
+    /// A row that weighs more counts as so many rows in one place, which are not alone: the limit for ever smaller units of
+    /// weight.
     pub fn mean(&self, labels: &[i32], num_clusters: usize) -> f64 {
+        if let Some(weights) = &self.weights {
+            return self.weighed_mean(weights, labels, num_clusters);
+        }
         let n = self.rows.len();
         let labels: Vec<usize> = self.rows.iter().map(|&row| labels[row] as usize).collect();
         let mut sizes = vec![0u32; num_clusters];
@@ -67,6 +82,28 @@ impl Silhouettes {
             total += if largest > 0.0 && nearest.is_finite() { (nearest - within) / largest } else { 0.0 };
         }
         total / n.max(1) as f64
+    }
+
+    fn weighed_mean(&self, weights: &[f64], labels: &[i32], num_clusters: usize) -> f64 {
+        let n = self.rows.len();
+        let labels: Vec<usize> = self.rows.iter().map(|&row| labels[row] as usize).collect();
+        let mut sizes = vec![0.0; num_clusters];
+        labels.iter().zip(weights).for_each(|(&label, weight)| sizes[label] += weight);
+        let (mut total, mut sums) = (0.0, vec![0.0; num_clusters]);
+        for (at, &own) in labels.iter().enumerate() {
+            sums.fill(0.0);
+            let distances = &self.distances[at * n..][..n];
+            let others = labels.iter().zip(distances).zip(weights).enumerate().filter(|&(other, _)| other != at);
+            others.for_each(|(_, ((&label, &distance), weight))| sums[label] += weight * f64::from(distance));
+            let within = sums[own] / sizes[own];
+            let others = (0..num_clusters).filter(|&label| label != own && sizes[label] > 0.0);
+            let nearest = others.map(|label| sums[label] / sizes[label]).fold(f64::INFINITY, f64::min);
+            let largest = within.max(nearest);
+            let silhouette = if largest > 0.0 && nearest.is_finite() { (nearest - within) / largest } else { 0.0 };
+            total += weights[at] * silhouette;
+        }
+        let all: f64 = weights.iter().sum();
+        if all > 0.0 { total / all } else { 0.0 }
     }
 }
 
@@ -118,6 +155,24 @@ mod tests {
         let of_all = Silhouettes::new(Rows::new(&values, 5).unwrap(), (0..50).collect());
         let (fast, slow) = (of_all.mean(&labels, 3), by_pairs(&values, 5, &labels));
         assert!(fast < 0.0 && (fast - slow).abs() < 1e-5, "{fast} {slow}");
+    }
+
+    #[test]
+    fn a_weight_is_many_rows_in_one_place() {
+        let (values, labels) = blobs(40, 4, 3, 1.5, 2);
+        let weights: Vec<usize> = (0..40).map(|row| 1 + row % 3).collect();
+        // Each as often as it weighs, times so many that one more or less does not matter.
+        let copies = || (0..40).flat_map(|row| std::iter::repeat_n(row, 12 * weights[row]));
+        let repeated: Vec<f32> = copies().flat_map(|row| values[4 * row..4 * row + 4].to_vec()).collect();
+        let of_copies: Vec<i32> = copies().map(|row| labels[row]).collect();
+        let slow = by_pairs(&repeated, 4, &of_copies);
+        let weights: Vec<f64> = weights.into_iter().map(|weight| weight as f64).collect();
+        let rows = Rows::new(&values, 4).unwrap();
+        let fast = Silhouettes::new(rows, (0..40).collect()).weighing(Some(&weights)).mean(&labels, 3);
+        assert!((fast - slow).abs() < 5e-3, "{fast} {slow}");
+        // All alone, each in its own place: as far apart as can be.
+        let alone = Silhouettes::new(rows, (0..3).collect()).weighing(Some(&weights)).mean(&[0, 1, 2], 3);
+        assert_eq!(alone, 1.0);
     }
 
     #[test]

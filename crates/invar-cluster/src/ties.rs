@@ -2,18 +2,47 @@ use std::collections::HashSet;
 
 use crate::ClusterError;
 
-/// What is known of rows besides their vectors: which rows belong to one group, and which groups are distinct.
+/// What is known of rows besides their vectors: which rows belong to one group, which groups are distinct, and how much each
+/// row weighs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ties {
     together: Vec<Option<i64>>,
     /// The smaller value first.
     apart: HashSet<(i64, i64)>,
+    weights: Option<Weights>,
+}
+
+/// How much rows weigh, and clusters at least.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Weights {
+    /// One for each row, above 0.
+    pub of_rows: Vec<f64>,
+    /// What a cluster weighs at least.
+    pub least: f64,
 }
 
 impl Ties {
     /// Rows of one value stay together; `None` is a row on its own.
     pub fn new(together: Vec<Option<i64>>) -> Self {
-        Self { together, apart: HashSet::new() }
+        Self { together, apart: HashSet::new(), weights: None }
+    }
+
+    /// The same, of rows that weigh differently: a contig of many bases more than one of few. A cluster weighs at least
+    /// `least`, however few its rows.
+    ///
+    /// # Panics
+    /// If there is not one finite weight above 0 for each row, or `least` is not finite and at least 0.
+    #[must_use]
+    pub fn weighing(self, of_rows: Vec<f64>, least: f64) -> Self {
+        assert_eq!(of_rows.len(), self.together.len(), "weights of rows");
+        assert!(of_rows.iter().all(|weight| weight.is_finite() && *weight > 0.0), "weights are above 0");
+        assert!(least.is_finite() && least >= 0.0, "a least weight of {least}");
+        Self { weights: Some(Weights { of_rows, least }), ..self }
+    }
+
+    /// How much rows weigh, if not all the same.
+    pub(crate) fn weights(&self) -> Option<&Weights> {
+        self.weights.as_ref()
     }
 
     /// Keeps rows of these two values apart, however near they lie in the embedding: they are known to be similar, but
@@ -36,7 +65,8 @@ impl Ties {
 
     /// The same for some rows.
     pub(crate) fn of(&self, rows: &[usize]) -> Self {
-        Self { together: rows.iter().map(|&row| self.together[row]).collect(), apart: self.apart.clone() }
+        let together = rows.iter().map(|&row| self.together[row]).collect();
+        Self { together, apart: self.apart.clone(), weights: self.weights.as_ref().map(|weights| weights.of(rows)) }
     }
 
     /// Whether nothing may join two rows directly.
@@ -53,5 +83,20 @@ impl Ties {
         }
         let (expected, found) = (num_rows, self.together.len());
         Err(ClusterError::Length { what: "rows that must stay together", expected, found })
+    }
+}
+
+impl Weights {
+    /// The same for some rows, of whose clusters less is there.
+    pub fn of(&self, rows: &[usize]) -> Self {
+        let of_rows: Vec<f64> = rows.iter().map(|&row| self.of_rows[row]).collect();
+        let (part, whole) = (of_rows.iter().sum::<f64>(), self.of_rows.iter().sum::<f64>());
+        Self { of_rows, least: self.least * if whole > 0.0 { part / whole } else { 1.0 } }
+    }
+
+    /// As many clusters as there can be.
+    pub fn most_clusters(&self) -> usize {
+        let all: f64 = self.of_rows.iter().sum();
+        if self.least > 0.0 { (all / self.least) as usize } else { self.of_rows.len() }
     }
 }

@@ -13,7 +13,7 @@ fn outcome(resolution: f64, confidence: &[f32], silhouette: Option<f64>) -> Outc
 #[test]
 fn similarities_by_hand() {
     // Cluster 0 of 4 rows: 3 of them in a cluster of 5: 3 / 6. Cluster 1 of 3 rows: 2 in that of 5: 2 / 6; 1 in that of 2: 1 / 4.
-    let mut found = best_similarities(&[0, 0, 0, 0, 1, 1, 1], &[8, 8, 8, 9, 8, 8, 9]);
+    let mut found = best_similarities(&[0, 0, 0, 0, 1, 1, 1], &[8, 8, 8, 9, 8, 8, 9], |_| 1.0);
     found.sort_by_key(|&(cluster, _)| cluster);
     assert_eq!(found, [(0, 0.5), (1, 1.0 / 3.0)]);
 }
@@ -23,7 +23,7 @@ fn a_cluster_that_no_part_has_keeps_its_place() {
     // Of four clusters two occur in the rows, in complete halves that are found unchanged.
     let labels = [0, 0, 2, 2];
     let parts: [(&[u32], &[i32]); 2] = [(&[0, 2], &[5, 6]), (&[1, 3], &[0, 1])];
-    assert_eq!(confidence(&labels, 4, parts.into_iter()), [1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(confidence(&labels, 4, None, parts.into_iter()), [1.0, 0.0, 1.0, 0.0]);
 }
 
 #[test]

@@ -105,9 +105,27 @@ fn small_communities_join_the_one_that_is_nearest() {
     let edge = |a, b, weight| Edge { a, b, weight };
     let edges = vec![edge(0, 1, 5.0), edge(1, 2, 4.0), edge(1, 3, 3.0), edge(2, 3, 1.0)];
     let graph = Graph { num_nodes: 5, edges };
-    let (labels, sizes) = ([0, 1, 2, 3, 4], [40, 3, 2, 50, 1]);
-    assert_eq!(graph.without_small(&labels, &sizes, 15), [0, 0, 0, 1, 2]);
-    assert_eq!(graph.without_small(&labels, &sizes, 2), [0, 1, 1, 2, 3]);
-    assert_eq!(graph.without_small(&labels, &sizes, 0), labels);
-    assert_eq!(graph.without_small(&[3, 3, 1, 0, 2], &sizes, 0), [0, 0, 1, 2, 3]);
+    let (labels, sizes) = ([0, 1, 2, 3, 4], [40.0, 3.0, 2.0, 50.0, 1.0]);
+    assert_eq!(graph.without_small(&labels, &sizes, 15.0), [0, 0, 0, 1, 2]);
+    assert_eq!(graph.without_small(&labels, &sizes, 2.0), [0, 1, 1, 2, 3]);
+    assert_eq!(graph.without_small(&labels, &sizes, 0.0), labels);
+    assert_eq!(graph.without_small(&[3, 3, 1, 0, 2], &sizes, 0.0), [0, 0, 1, 2, 3]);
+}
+
+#[test]
+fn a_heavy_row_needs_few_neighbours_and_shares_its_weight_among_them() {
+    // Row 0 weighs 3, the others 1: of mean weight 1.5. Row 3 has no node.
+    let indices = vec![1, 2, 3, 0, 2, 3, 3, 1, 0, 2, 1, 0];
+    let neighbors = Neighbors { k: 3, indices, values: vec![1.0; 12], recall: 1.0 };
+    let places = [Some(0), Some(1), Some(2), None];
+    let graph = Graph::of_weighed_neighbors(&neighbors, 3, &places, &[3.0, 0.75, 0.75, 9.0], 1.0);
+    // 0 -> 1, 2 (0.75 each are needed to reach 1); 1 -> 0; 2 -> 1, 0. Shares 1 each, 0.5, 0.25 each.
+    assert_eq!(graph.edges, [edge(0, 1, 1.5), edge(0, 2, 1.25), edge(1, 2, 0.25)]);
+    // A tenth less of the cosine takes an edge down to 1 / e.
+    let far = Neighbors { values: vec![0.9; 12], ..neighbors.clone() };
+    let graph = Graph::of_weighed_neighbors(&far, 3, &places, &[3.0, 0.75, 0.75, 9.0], 1.0);
+    assert!((graph.edges[0].weight - 1.5 / std::f64::consts::E).abs() < 1e-6, "{:?}", graph.edges);
+    // What is asked of the neighbours can be 0: one is taken all the same.
+    let graph = Graph::of_weighed_neighbors(&neighbors, 3, &places, &[3.0, 0.75, 0.75, 9.0], 0.0);
+    assert_eq!(graph.edges, [edge(0, 1, 2.5), edge(1, 2, 0.5)]);
 }

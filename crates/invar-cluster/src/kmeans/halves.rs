@@ -82,6 +82,6 @@ impl Halves {
             |(_, values): &(Vec<u32>, Vec<f32>)| Ok(kmeans(Rows::new(values, dim)?, &trial, &NoProgress)?.labels);
         let found = self.0.par_iter().map(of_half).collect::<Result<Vec<_>, ClusterError>>()?;
         let parts = self.0.iter().zip(&found).map(|((rows, _), found)| (rows.as_slice(), found.as_slice()));
-        Ok(candidates::confidence(labels, k, parts))
+        Ok(candidates::confidence(labels, k, None, parts))
     }
 }

@@ -21,8 +21,10 @@ pub(super) struct Part {
     nodes: Vec<u32>,
     /// The graph of the nodes.
     graph: Graph,
-    /// Neighbours of a row in the graph.
-    neighbors: usize,
+    /// Size of each node: the number of its rows, or what they weigh.
+    sizes: Vec<f64>,
+    /// Size up to which a community is merged into another.
+    small: f64,
 }
 
 impl Part {
@@ -42,14 +44,25 @@ impl Part {
         let mut places = vec![None; together.len()];
         rows.iter().zip(0..).for_each(|(&row, place)| places[row as usize] = Some(place));
         let (nodes, num_nodes) = nodes(rows.iter().map(|&row| together[row as usize]));
-        let graph = Graph::of_neighbors(near, neighbors, &places);
+        let chosen: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
+        let weights = ties.weights().map(|weights| weights.of(&chosen));
+        let graph = match (&weights, ties.weights()) {
+            (Some(part), Some(all)) => Graph::of_weighed_neighbors(near, neighbors, &places, &all.of_rows, part.least),
+            _ => Graph::of_neighbors(near, neighbors, &places),
+        };
+        let mut sizes = vec![0.0; num_nodes];
+        for (at, &node) in nodes.iter().enumerate() {
+            sizes[node as usize] += weights.as_ref().map_or(1.0, |weights| weights.of_rows[at]);
+        }
+        // A row has more neighbours than a community of so few rows has others.
+        let small = weights.as_ref().map_or(neighbors as f64, |weights| weights.least.next_down());
         let mut graph = if num_nodes == rows.len() { graph } else { graph.contracted(&nodes, num_nodes) };
         if ties.num_apart() > 0 {
             let mut values = vec![None; num_nodes];
             rows.iter().zip(&nodes).for_each(|(&row, &node)| values[node as usize] = together[row as usize]);
             graph.edges.retain(|edge| !ties.are_apart(values[edge.a as usize], values[edge.b as usize]));
         }
-        Self { rows, nodes, graph, neighbors }
+        Self { rows, nodes, graph, sizes, small }
     }
 
     /// The graph in the library's format.
@@ -58,17 +71,10 @@ impl Part {
         for edge in &self.graph.edges {
             builder.add_edge(edge.a as usize, edge.b as usize, edge.weight)?;
         }
-        for (node, &size) in self.sizes().iter().enumerate() {
-            builder.set_node_weight(node, size as f64)?;
+        for (node, &size) in self.sizes.iter().enumerate() {
+            builder.set_node_weight(node, size)?;
         }
         Ok(builder.build()?)
-    }
-
-    /// Number of rows per node.
-    fn sizes(&self) -> Vec<usize> {
-        let mut sizes = vec![0; self.graph.num_nodes];
-        self.nodes.iter().for_each(|&node| sizes[node as usize] += 1);
-        sizes
     }
 
     /// The community of each row of the part. `prepared` is its graph.
@@ -83,7 +89,7 @@ impl Part {
             Quality::Modularity => (QualityType::RBConfiguration, resolution),
             Quality::Cpm => {
                 let weight: f64 = self.graph.edges.iter().map(|edge| edge.weight).sum();
-                (QualityType::CPM, resolution * 2.0 * weight / (self.rows.len() as f64).powi(2))
+                (QualityType::CPM, resolution * 2.0 * weight / self.sizes.iter().sum::<f64>().powi(2))
             }
         };
         let settings =
@@ -100,7 +106,7 @@ impl Part {
         let community = |node| found.partition.community_of(node) as i32;
         let labels: Vec<i32> = (0..self.graph.num_nodes).map(community).collect();
         let labels = self.graph.connected(&labels);
-        Ok(self.of_rows(&self.graph.without_small(&labels, &self.sizes(), self.neighbors)))
+        Ok(self.of_rows(&self.graph.without_small(&labels, &self.sizes, self.small)))
     }
 
     /// For each row the fraction of the weight of its node's edges that stays in its community; `labels` are those of

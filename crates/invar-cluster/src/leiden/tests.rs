@@ -186,3 +186,22 @@ fn what_is_kept_apart_is_joined_by_no_edge() {
     assert_eq!(ties.num_apart(), 1);
     assert_eq!(of(&ties), [0, 1].repeat(300));
 }
+
+#[test]
+fn a_cluster_of_few_heavy_rows_is_found() {
+    // 200 rows in two blobs that overlap, and three heavy rows in a place of their own: 15 neighbours of theirs lie elsewhere.
+    let mut values = blobs(200, 16, 2, 0.3, 5).0;
+    let heavy = blobs(203, 16, 3, 0.3, 6).0;
+    let own: Vec<f32> = (0..16).map(|at| if at == 9 { 40.0 } else { 0.0 }).collect();
+    values.extend((0..3).flat_map(|row| own.iter().zip(&heavy[16 * row..]).map(|(own, noise)| own + 0.01 * noise)));
+    let weights: Vec<f64> = (0..203).map(|row| if row < 200 { 1.0 } else { 30.0 }).collect();
+    let ties = Ties::new(vec![None; 203]).weighing(weights, 50.0);
+    let rows = Rows::new(&values, 16).unwrap();
+    let found = leiden(rows, Some(&ties), &fixed(0.2), &NoProgress).unwrap();
+    let plain = leiden(rows, None, &fixed(0.2), &NoProgress).unwrap();
+    let is_apart =
+        |found: &[i32]| found[200..].iter().all(|&label| label == found[200] && !found[..200].contains(&label));
+    assert!(is_apart(&found.labels), "{:?}", &found.labels[195..]);
+    // Without weights they are fewer than their neighbours, and so a part of another cluster.
+    assert!(!is_apart(&plain.labels));
+}

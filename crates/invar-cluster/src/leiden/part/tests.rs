@@ -53,7 +53,9 @@ fn karate(nodes: Vec<u32>, num_nodes: usize) -> Part {
         .collect();
     assert_eq!(edges.len(), 78);
     let graph = Graph { num_nodes: 34, edges }.contracted(&nodes, num_nodes);
-    Part { rows: (0..34).collect(), nodes, graph, neighbors: 1 }
+    let mut sizes = vec![0.0; num_nodes];
+    nodes.iter().for_each(|&node| sizes[node as usize] += 1.0);
+    Part { rows: (0..34).collect(), nodes, graph, sizes, small: 1.0 }
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn potts(of: &Part, labels: &[i32], density: f64) -> f64 {
 
 #[test]
 fn the_constant_potts_model_has_its_optimum() {
-    let club = Part { neighbors: 0, ..karate((0..34).collect(), 34) };
+    let club = Part { small: 0.0, ..karate((0..34).collect(), 34) };
     let prepared = club.prepared().unwrap();
     let mean_density = 2.0 * 78.0 / (34.0 * 34.0);
     // The best of 200 runs of leidenalg 0.12 (CPMVertexPartition), single members among its communities.
@@ -120,8 +122,7 @@ fn a_node_of_several_rows_counts_as_so_many_in_the_potts_model() {
     let edges = vec![edge(0, 1), edge(1, 2), edge(0, 2), edge(3, 4), edge(4, 5), edge(3, 5), edge(2, 3)];
     let nodes = vec![0, 0, 0, 1, 2, 3];
     let graph = Graph { num_nodes: 6, edges }.contracted(&nodes, 4);
-    let part = Part { rows: (0..6).collect(), nodes, graph, neighbors: 1 };
-    assert_eq!(part.sizes(), [3, 1, 1, 1]);
+    let part = Part { rows: (0..6).collect(), nodes, graph, sizes: vec![3.0, 1.0, 1.0, 1.0], small: 1.0 };
     let found = part.communities(&part.prepared().unwrap(), Quality::Cpm, 1.0, 1).unwrap();
     assert_eq!(found[0], found[2]);
     assert!(found[3] == found[5] && found[0] != found[3], "{found:?}");
