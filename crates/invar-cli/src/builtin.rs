@@ -27,6 +27,8 @@ pub const BUILTIN: &[Builtin] = builtin![
     "micrographs/grains",
     "micrographs/particles",
     "micrographs/textures",
+    "contigs/quickstart",
+    "contigs/multi-sample",
 ];
 
 /// The list of built-in recipes and examples, for `invar run --help`.
@@ -39,6 +41,7 @@ pub fn help() -> String {
 Examples:
   invar run reads/quickstart --input sample.fastq.gz --out result
   invar run reads/short-read-pairs --input R1.fastq.gz R2.fastq.gz --out result
+  invar run contigs/quickstart --input contigs.fa S1.bam S2.bam assembly_graph.gfa --out result
   invar run reads/quickstart --input sample.fastq.gz --out result --set train.steps=2000 --set source.ingest.min_length_bp=2000
 
 To write a recipe of your own, start from `recipe.toml` of a finished run: it holds every key."

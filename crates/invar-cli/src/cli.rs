@@ -17,7 +17,9 @@ use invar_dataset::{RunDir, object};
 use invar_embeddings::Shard;
 use serde::{Deserialize, Serialize};
 
-pub use self::ingest::{Ingest, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment};
+pub use self::ingest::{
+    Ingest, IngestContigs, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment,
+};
 pub use self::query::{Format, Query};
 pub use self::report::Report;
 pub use self::search::Search;
@@ -108,6 +110,8 @@ pub enum Command {
     Paint(Paint),
     /// Write the content of each cluster in its original form: reads in separate files, grains cut out
     Extract(Extract),
+    /// Write the contigs of each cluster as a bin: FASTA, a table of the bins, and which contig is in which
+    Bins(Bins),
     /// Query the Parquet files with SQL
     Query(Query),
     /// Find the samples most similar to others: in the same embeddings, or in new files
@@ -294,6 +298,7 @@ pub enum Projection {
   invar cluster embeddings --out clusters.parquet --k 12
   invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
   invar cluster embeddings --out clusters.parquet --method leiden --together component --apart homologs
+  invar cluster embeddings --out clusters.parquet --min-bin-bp 200000
   invar cluster embeddings --out clusters.parquet --plot clusters.svg
   invar cluster new_embeddings --assign clusters.parquet --out assigned.parquet
 With --assign each sample gets the cluster of most of its nearest samples among the old ones, where it lies as near to them as
@@ -311,7 +316,7 @@ pub struct Cluster {
     /// Do not search for clusters: assign each sample to one of these, which `invar cluster` found for other samples
     /// with the same model, or to none (-1)
     #[arg(long, value_name = "CLUSTERS", conflicts_with_all = ["method", "k", "restarts", "min_cluster_size", "min_samples",
-        "resolution", "quality", "together", "apart", "sample", "projection"], value_parser = path_or_url())]
+        "resolution", "quality", "together", "apart", "min_bin_bp", "sample", "projection"], value_parser = path_or_url())]
     pub assign: Option<PathBuf>,
     /// The embeddings that the clusters of --assign belong to [default: where they were when they were clustered]
     #[arg(long, value_name = "EMB", requires = "assign", value_parser = path_or_url())]
@@ -353,6 +358,10 @@ pub struct Cluster {
     /// but distinct from it (sister species); Leiden never joins them directly
     #[arg(long, value_name = "COLUMN", requires = "together")]
     pub apart: Option<String>,
+    /// Clusters are bins of contigs: each contig weighs as much as it has bases (column `length_bp`), and a bin has at least
+    /// this many. Leiden then takes as neighbours of a contig the nearest that have so many bases
+    #[arg(long, value_name = "BP")]
+    pub min_bin_bp: Option<u64>,
     /// Number of rows that Leiden clusters, drawn at random; the others join the nearest [default: 200,000]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
@@ -396,6 +405,10 @@ pub struct Evaluate {
     /// Score these clusters too
     #[arg(long, value_name = "CLUSTERS", requires = "truth", value_parser = path_or_url())]
     pub clusters: Option<PathBuf>,
+    /// Also score --clusters by this column, the number of bases of a contig say: purity, completeness, nearly complete
+    /// bins (more than 90 % of a label, less than 5 % of others)
+    #[arg(long, value_name = "COLUMN", requires = "clusters")]
+    pub weight: Option<String>,
     /// Other embeddings of the same samples, such as those of `embed --moved`: does each sample find itself?
     #[arg(long, value_name = "EMB2", value_parser = path_or_url())]
     pub against: Option<PathBuf>,
@@ -485,6 +498,30 @@ pub struct Extract {
     /// Only these clusters; -1 for samples in none [default: all]
     #[arg(long, value_name = "N", num_args = 1.., allow_negative_numbers = true)]
     pub cluster: Vec<i32>,
+}
+
+/// `invar bins`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar bins clusters.parquet --data data --out bins
+  invar bins clusters.parquet --data data --out bins --min-bin-bp 500000
+  checkm2 predict --input bins -x fa --output-directory checkm2
+Writes bin_000.fa and so on, by falling size; bins.tsv, a line for each: contigs, bases, N50, GC, depth in each sample, and a
+purity estimate, the mean `probability` of its bases in CLUSTERS; and contig2bin.tsv, contig and bin without a header, which
+DAS Tool takes.")]
+pub struct Bins {
+    /// Clusters of contigs, as written by `invar cluster`
+    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
+    pub clusters: PathBuf,
+    /// The dataset directory that contains the contigs; several are combined into one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The directory to create
+    #[arg(long, value_name = "BINS")]
+    pub out: PathBuf,
+    /// Clusters of fewer bases are no bins
+    #[arg(long, default_value_t = 200_000, value_name = "BP")]
+    pub min_bin_bp: u64,
 }
 
 /// `invar run`

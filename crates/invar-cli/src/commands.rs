@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub mod bins;
 pub mod cluster;
 mod clustered;
 mod completions;
@@ -44,11 +45,13 @@ fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
     match cli.command {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
         Command::Ingest(Ingest::Micrographs(args)) => ingest::micrographs(&args, common, ui),
+        Command::Ingest(Ingest::Contigs(args)) => ingest::contigs(&args, common, ui),
         Command::Cluster(args) => cluster::run(&args, common, ui),
         Command::Evaluate(args) => evaluate::run(&args, common, ui),
         Command::Gallery(args) => gallery::run(&args, common, ui),
         Command::Paint(args) => paint::run(&args, common, ui),
         Command::Extract(args) => extract::run(&args, common, ui),
+        Command::Bins(args) => bins::run(&args, common, ui),
         Command::Query(args) => query::run(&args, common, ui),
         Command::Search(args) => search::run(&args, common, ui),
         Command::Report(args) => report::run(&args, common, ui),

@@ -8,4 +8,5 @@ pub const FAULTS: &[ClassOf] = &[
     class_of::<invar_reads::PairsError>,
     class_of::<invar_reads::ConfigError>,
     class_of::<invar_micrographs::Error>,
+    class_of::<invar_contigs::Error>,
 ];

@@ -85,6 +85,7 @@ impl Remote {
         match &mut cli.command {
             Command::Ingest(Ingest::Reads(args)) => on_a_disk(&args.out)?,
             Command::Ingest(Ingest::Micrographs(args)) => on_a_disk(&args.out)?,
+            Command::Ingest(Ingest::Contigs(args)) => on_a_disk(&args.out)?,
             Command::Train(args) => args.out.as_deref().map_or(Ok(()), on_a_disk)?,
             Command::Run(args) => on_a_disk(&args.out)?,
             Command::Embed(args) => {
@@ -116,6 +117,10 @@ impl Remote {
                 self.inputs([Some(&mut args.clusters)])?;
             }
             Command::Extract(args) => {
+                on_a_disk(&args.out)?;
+                self.inputs([Some(&mut args.clusters)])?;
+            }
+            Command::Bins(args) => {
                 on_a_disk(&args.out)?;
                 self.inputs([Some(&mut args.clusters)])?;
             }

@@ -158,6 +158,7 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
     match &cli.command {
         Command::Ingest(Ingest::Reads(args)) => ("ingest", Traffic::new(&args.inputs, &args.out)),
         Command::Ingest(Ingest::Micrographs(args)) => ("ingest", Traffic::new(&args.inputs, &args.out)),
+        Command::Ingest(Ingest::Contigs(args)) => ("ingest", Traffic::new(&args.inputs(), &args.out)),
         Command::Views(args) => ("views", Traffic { inputs: args.data.clone(), out: args.out.clone() }),
         Command::Train(args) => ("train", Traffic { inputs: args.data.clone(), out: args.out.clone() }),
         Command::Embed(args) => ("embed", Traffic::new(&args.data, &args.out)),
@@ -172,6 +173,7 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
         Command::Gallery(args) => ("gallery", Traffic::new(args.data.iter().chain([&args.clusters]), &args.out)),
         Command::Paint(args) => ("paint", Traffic::new(args.data.iter().chain([&args.clusters]), &args.out)),
         Command::Extract(args) => ("extract", Traffic::new(args.data.iter().chain([&args.clusters]), &args.out)),
+        Command::Bins(args) => ("bins", Traffic::new(args.data.iter().chain([&args.clusters]), &args.out)),
         Command::Query(args) => ("query", to(&[], args.out.as_ref())),
         Command::Search(args) => ("search", to(&[&args.embeddings], None)),
         Command::Report(args) => ("report", to(&[&args.result], Some(&args.out))),

@@ -44,16 +44,13 @@ pub mod error_model;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod kmer;
 pub mod overlaps;
-pub mod packed;
 pub mod pairs;
 pub mod reads;
 pub mod views;
 
 mod bgzf;
 mod config;
-mod config_error;
 mod counts;
 mod cram;
 mod dataset;
@@ -72,13 +69,12 @@ mod table;
 
 pub use bgzf::BgzfFiles;
 pub use config::{IngestConfig, Inputs, Pairing};
-pub use config_error::ConfigError;
 pub use dataset::ReadDataset;
 pub use error::{Error, ErrorKind, MateProblem, Place};
 pub use identify::{Identity, identify};
 pub use ingest::{DOMAIN, Summary, ingest, originals};
+pub use invar_bases::{ConfigError, PackedSequence, PackedSlice, kmer, packed};
 pub use overlaps::{KeptOverlaps, Overlaps, OverlapsConfig};
-pub use packed::{PackedSequence, PackedSlice};
 pub use pairs::{PairsError, ReadPairs, ReadPairsConfig};
 pub use quality::QualityEncoding;
 pub use reads::{Alignment, MemoryReads, Read, Reads};

@@ -12,8 +12,10 @@ use serde_json::Value;
 /// What each of our crates may depend on directly, among our crates and tch.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-dataset", &[]),
+    ("invar-bases", &["invar-dataset"]),
+    ("invar-contigs", &["invar-bases", "invar-dataset"]),
     ("invar-micrographs", &["invar-dataset"]),
-    ("invar-reads", &["invar-dataset"]),
+    ("invar-reads", &["invar-bases", "invar-dataset"]),
     ("invar-torch", &["tch", "torch-sys"]),
     ("invar-nn", &["invar-dataset", "invar-torch", "tch", "torch-sys"]),
     ("invar-loss", &["invar-dataset", "invar-nn", "invar-torch", "tch", "torch-sys"]),
@@ -26,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "invar-cli",
         &[
             "invar-cluster",
+            "invar-contigs",
             "invar-dataset",
             "invar-embeddings",
             "invar-micrographs",
@@ -40,6 +43,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Crates that must never reach LibTorch, however indirectly.
 const WITHOUT_TORCH: &[&str] = &[
     "invar-dataset",
+    "invar-bases",
+    "invar-contigs",
     "invar-reads",
     "invar-micrographs",
     "invar-embeddings",

@@ -13,6 +13,46 @@ pub enum Ingest {
     Reads(IngestReads),
     /// TIFF, OME-TIFF, PNG, JPEG, MRC and DM3/DM4; divided into grains, particles or tiles
     Micrographs(IngestMicrographs),
+    /// Contigs of an assembly (FASTA), their depth in several samples (BAM, CRAM or a table) and the assembly graph
+    Contigs(IngestContigs),
+}
+
+/// `invar ingest contigs`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest contigs final.contigs.fa --bam S1.bam S2.bam S3.cram --out data
+  invar ingest contigs scaffolds.fasta.gz --depth depth.txt --gfa assembly_graph.gfa --paths contigs.paths --out data
+BAM and CRAM are sorted by position, of reads mapped to these very contigs; an index is not needed. Depth follows the rules
+of jgi_summarize_bam_contig_depths (97 % identity, 75 bp of either end left out), which the manifest states. A sample is called
+after its file. Contigs are found in the graph by --paths, by name or by sequence; the summary says how many were found.")]
+pub struct IngestContigs {
+    /// The contigs: FASTA, plain or compressed by gzip, BGZF or zstd, by path or URL
+    #[arg(value_name = "FASTA", value_parser = path_or_url())]
+    pub fasta: PathBuf,
+    /// The reads of each sample on the contigs
+    #[arg(long, num_args = 1.., value_name = "BAM", value_parser = path_or_url())]
+    pub bam: Vec<PathBuf>,
+    /// Depth of the contigs in samples, as written by jgi_summarize_bam_contig_depths (MetaBAT), CoverM or SemiBin
+    #[arg(long, num_args = 1.., value_name = "TABLE", value_parser = path_or_url())]
+    pub depth: Vec<PathBuf>,
+    /// The assembly graph: GFA 1 or FASTG
+    #[arg(long, value_name = "GRAPH", value_parser = path_or_url())]
+    pub gfa: Option<PathBuf>,
+    /// How contigs run through the graph: contigs.paths of SPAdes, assembly_info.txt of Flye
+    #[arg(long, value_name = "FILE", value_parser = path_or_url(), requires = "gfa")]
+    pub paths: Option<PathBuf>,
+    /// The dataset directory to create
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// Leave out shorter contigs [default: 1000]
+    #[arg(long, value_name = "BP")]
+    pub min_length: Option<u32>,
+    /// Minimum fraction of equal bases of an alignment that counts [default: 0.97]
+    #[arg(long, value_name = "SHARE")]
+    pub min_identity: Option<f32>,
+    /// Minimum mapping quality of an alignment that counts [default: 0]
+    #[arg(long, value_name = "Q")]
+    pub min_mapping_quality: Option<u8>,
 }
 
 /// `invar ingest reads`
@@ -225,4 +265,12 @@ pub struct IngestMicrographs {
     /// List images that cannot be read instead of stopping at the first
     #[arg(long)]
     pub skip_bad_images: bool,
+}
+
+impl IngestContigs {
+    /// All files that are read.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let all = [&self.fasta].into_iter().chain(&self.bam).chain(&self.depth).chain(&self.gfa).chain(&self.paths);
+        all.cloned().collect()
+    }
 }

@@ -28,6 +28,9 @@ use crate::{
     ui::{Summary, Ui, Unit, counted, thousands},
 };
 
+/// What a contig weighs.
+const LENGTH_BP: &str = "length_bp";
+
 /// `invar cluster`
 pub fn run(args: &Cluster, common: &Common, ui: &Ui) -> Result<Summary> {
     if let Some(clusters) = &args.assign {
@@ -148,6 +151,10 @@ pub fn cluster(
             keep_apart(column, of, &embeddings, ties)?;
         }
     }
+    if let Some((column, least)) = config.weight() {
+        let weights = weights(column, of, &embeddings)?;
+        ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).weighing(weights, least));
+    }
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
         config.run(rows, ties.as_ref(), &bar)?
@@ -258,7 +265,7 @@ pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Valu
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     let (auto, kmeans, hdbscan, leiden) = (Asked::Auto, Asked::Kmeans, Asked::Hdbscan, Asked::Leiden);
-    let options: [(&str, bool, &[Asked]); 10] = [
+    let options: [(&str, bool, &[Asked]); 11] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
@@ -267,6 +274,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         ("--quality", args.quality.is_some(), &[leiden]),
         ("--together", args.together.is_some(), &[auto, leiden]),
         ("--apart", args.apart.is_some(), &[auto, leiden]),
+        ("--min-bin-bp", args.min_bin_bp.is_some(), &[leiden]),
         ("--neighbors", args.neighbors.is_some(), &[auto, leiden]),
         ("--sample", args.sample.is_some(), &[auto, leiden]),
     ];
@@ -318,6 +326,8 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
                 together: args.together.clone(),
                 apart: args.apart.clone(),
+                weight: args.min_bin_bp.map(|_| LENGTH_BP.to_owned()),
+                least_weight: args.min_bin_bp.map_or(defaults.least_weight, |bases| bases as f64),
                 neighbors: args.neighbors.unwrap_or(defaults.neighbors),
                 sample: args.sample.unwrap_or(defaults.sample),
                 seed,
@@ -363,6 +373,35 @@ fn together(column: &str, of: &Path, embeddings: &Embeddings) -> Result<(Option<
     }
     let (rows, distinct) = (thousands(rows as u64), thousands(distinct as u64));
     Ok((Some(values), format!("{rows} samples stay together by {column:?}, as {distinct} pieces")))
+}
+
+/// How much each row weighs.
+fn weights(column: &str, of: &Path, embeddings: &Embeddings) -> Result<Vec<f64>> {
+    let bad = |expected: &str, found: &str| {
+        BadInput(format!("{}: column {column:?}: expected {expected}, found {found}", of.display()))
+    };
+    let names = embeddings.column_names()?;
+    if !names.iter().any(|there| there == column) {
+        return Err(bad("it to be there, as it is of contigs", &names.join(", ")).into());
+    }
+    let values: Vec<Option<f64>> = match embeddings.column(column)?.data {
+        ColumnData::U32(values) => values.into_iter().map(|value| value.map(f64::from)).collect(),
+        ColumnData::F32(values) => values.into_iter().map(|value| value.map(f64::from)).collect(),
+        ColumnData::F64(values) => values,
+        _ => return Err(bad("numbers", "another type").into()),
+    };
+    let weigh = |value: Option<f64>| {
+        let value = value.ok_or_else(|| bad("a number above 0 in every row", "none"))?;
+        // A contig without bases weighs next to nothing.
+        if value == 0.0 {
+            Ok(1.0)
+        } else if value > 0.0 && value.is_finite() {
+            Ok(value)
+        } else {
+            Err(bad("numbers of at least 0", &value.to_string()))
+        }
+    };
+    Ok(values.into_iter().map(weigh).collect::<Result<_, _>>()?)
 }
 
 /// Reads the column of what rows are similar to but distinct from, if there is one.

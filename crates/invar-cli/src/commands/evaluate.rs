@@ -48,6 +48,7 @@ pub fn run(args: &Evaluate, common: &Common, _: &Ui) -> Result<Summary> {
         vectors: args.vectors.to_reader(),
         labels,
         clusters: args.clusters.clone(),
+        weight: args.weight.clone(),
         against: args.against.clone(),
         probes,
         kmeans_runs: args.kmeans_runs,
@@ -65,6 +66,8 @@ pub struct Questions {
     pub labels: Option<LabelSource>,
     /// A clustering to score against them.
     pub clusters: Option<PathBuf>,
+    /// The column that the clustering is also scored by.
+    pub weight: Option<String>,
     /// Other embeddings of the same samples.
     pub against: Option<PathBuf>,
     /// Columns to predict from the embedding.

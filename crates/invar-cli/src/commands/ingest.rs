@@ -1,9 +1,11 @@
 //! `invar ingest`
 
+mod contigs;
 mod image_table;
 mod micrographs;
 mod segmented;
 
+pub use contigs::{contigs, take_in as ingest_contigs};
 pub use micrographs::ingest_images as ingest_micrographs;
 pub use micrographs::{images, micrographs};
 

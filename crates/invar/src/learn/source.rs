@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::Result;
 use invar_cli::{
-    commands::{genomes, ingest, kinds},
+    commands::{bins, genomes, ingest, kinds},
     exit::Usage,
     result_dir::ResultDir,
     ui::{Summary, Ui, thousands},
 };
 use invar_cluster::groups::GroupTable;
+use invar_contigs::{ContigDataset, ContigPairs, ContigPairsConfig, ContigViews, FeatureConfig};
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, LevelsFrom, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
@@ -32,6 +33,20 @@ pub enum SourceConfig {
     Reads(Box<ReadsSource>),
     /// `type = "micrographs"`.
     Micrographs(Box<MicrographsSource>),
+    /// `type = "contigs"`.
+    Contigs(Box<ContigsSource>),
+}
+
+/// Contigs of an assembly: what is kept of them, and how they are paired and embedded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContigsSource {
+    /// What is kept, and how depth is measured.
+    pub ingest: invar_contigs::IngestConfig,
+    /// What the encoder is shown of a contig.
+    pub view: FeatureConfig,
+    /// Which views are considered the same.
+    pub pairs: ContigPairsConfig,
 }
 
 /// Sequencing reads: how they are read, paired and embedded.
@@ -153,6 +168,12 @@ fn partners(overlaps: &Overlaps) -> String {
     }
 }
 
+impl ShownPairs for ContigPairs {
+    fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
+        Self::describe(self, index, seed)
+    }
+}
+
 impl ShownPairs for GrainPairs {
     fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
         Self::describe(self, index, seed)
@@ -187,6 +208,8 @@ impl SourceConfig {
                     );
                 }
             }
+            (Self::Contigs(_), Sees::Features) => {}
+            (Self::Contigs(_), _) => return misfit("something else than features", "a source of contigs"),
             (Self::Reads(_), Sees::Pictures) => return misfit("pictures", "a source of reads"),
             (Self::Reads(_), Sees::Graphs) => return misfit("graphs", "a source of reads"),
             (Self::Micrographs(_), Sees::Graphs) => return misfit("graphs", "a source of micrographs"),
@@ -201,6 +224,9 @@ impl SourceConfig {
             Self::Reads(reads) => serde_json::json!({"type": "reads", "view": reads.view, "pairs": reads.pairs}),
             Self::Micrographs(images) => {
                 serde_json::json!({"type": "micrographs", "view": images.view(), "pairs": images.pairs})
+            }
+            Self::Contigs(contigs) => {
+                serde_json::json!({"type": "contigs", "view": contigs.view, "pairs": contigs.pairs})
             }
         }
     }
@@ -230,6 +256,11 @@ impl SourceConfig {
                 let config = invar_micrographs::IngestConfig { force, ..images.ingest.clone() };
                 ingest::ingest_micrographs(&inputs, out, &config, ui)
             }
+            Self::Contigs(contigs) => {
+                let inputs = invar_contigs::Inputs::told_apart(files)?;
+                let config = invar_contigs::IngestConfig { force, ..contigs.ingest.clone() };
+                ingest::ingest_contigs(&inputs, out, &config, ui)
+            }
         }
     }
 
@@ -243,6 +274,7 @@ impl SourceConfig {
                 images.sample_sheet = None;
                 images.ingest.classes = None;
             }
+            Self::Contigs(_) => {}
         }
         other
     }
@@ -253,6 +285,8 @@ impl SourceConfig {
         match self {
             Self::Reads(reads) => reads.sample_sheet = sheet,
             Self::Micrographs(images) => images.sample_sheet = sheet,
+            // The files of an assembly are few, and tell themselves what they are.
+            Self::Contigs(_) => {}
         }
     }
 
@@ -272,6 +306,9 @@ impl SourceConfig {
         match self {
             Self::Reads(_) => Ok(genomes::in_words(groups, &results.clusters(), &results.data(), &out)),
             Self::Micrographs(_) => kinds::in_words(groups, found, evaluation, results),
+            Self::Contigs(_) => {
+                Ok(bins::next_in_words(&results.clusters(), &results.data(), &results.path().join("bins")))
+            }
         }
     }
 
@@ -294,6 +331,7 @@ pub struct Datasets<'a> {
 enum Opened {
     Reads(Arc<ReadDataset>),
     Micrographs(Arc<GrainDataset>),
+    Contigs(Arc<ContigDataset>),
 }
 
 impl<'a> Datasets<'a> {
@@ -323,6 +361,9 @@ impl<'a> Datasets<'a> {
             (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
                 Arc::new(GrainPairs::new(dataset.clone(), &images.pairs, &images.view())?)
             }
+            (SourceConfig::Contigs(contigs), Opened::Contigs(dataset)) => {
+                Arc::new(ContigPairs::new(dataset.clone(), &contigs.pairs, &contigs.view)?)
+            }
             _ => unreachable!("opened as what the source says"),
         };
         Ok(Arc::clone(self.pairs.borrow_mut().insert(pairs)))
@@ -346,6 +387,10 @@ impl<'a> Datasets<'a> {
             }
             (SourceConfig::Micrographs(images), Opened::Micrographs(dataset)) => {
                 let views = GrainViews::new(dataset.clone(), &images.view(), images.embed, images.pairs.mirror)?;
+                Samples { views: Box::new(views), table: dataset.clone() }
+            }
+            (SourceConfig::Contigs(contigs), Opened::Contigs(dataset)) => {
+                let views = ContigViews::new(dataset.clone(), &contigs.view)?;
                 Samples { views: Box::new(views), table: dataset.clone() }
             }
             _ => unreachable!("opened as what the source says"),
@@ -388,6 +433,7 @@ impl<'a> Datasets<'a> {
         let opened = match self.source {
             SourceConfig::Reads(_) => Opened::Reads(Arc::new(ReadDataset::open(self.dirs)?)),
             SourceConfig::Micrographs(_) => Opened::Micrographs(Arc::new(GrainDataset::open(self.dirs)?)),
+            SourceConfig::Contigs(_) => Opened::Contigs(Arc::new(ContigDataset::open(self.dirs)?)),
         };
         Ok(self.opened.get_or_init(|| opened))
     }

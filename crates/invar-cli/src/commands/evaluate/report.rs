@@ -1,6 +1,6 @@
 //! The figures of an evaluation.
 
-use invar_cluster::scores::Scores;
+use invar_cluster::scores::{BinScores, Scores};
 use serde_json::{Value, json};
 
 use crate::ui::{Significant, thousands};
@@ -28,6 +28,27 @@ impl Report {
     /// Starts a group of figures under a heading.
     pub fn heading(&mut self, text: &str) {
         self.text += &format!("\n{text}\n");
+    }
+
+    /// Scores of clusters by the weight of the samples.
+    pub fn bins(&mut self, column: &str, scores: &BinScores) {
+        self.heading(&format!("the clusters by {column}"));
+        let figures = [
+            ("in clusters", "clustered", scores.clustered),
+            ("purity", "purity", scores.purity),
+            ("completeness", "completeness", scores.completeness),
+            ("ARI", "ari", scores.adjusted_rand_index),
+        ];
+        let mut object = serde_json::Map::new();
+        for (label, name, value) in figures {
+            self.text += &format!("  {label:<24} {value:>12.4}\n");
+            object.insert(name.into(), json!(value));
+        }
+        let (complete, all) = (scores.num_near_complete, scores.num_classes);
+        self.text += &format!("  {:<24} {:>12}\n", "near-complete bins", format!("{complete} of {all}"));
+        object.insert("num_near_complete".into(), json!(complete));
+        object.insert("num_labels".into(), json!(all));
+        self.json.insert("bins".into(), Value::Object(object));
     }
 
     /// Means over runs; accuracy is that of the best one-to-one assignment of clusters to labels.

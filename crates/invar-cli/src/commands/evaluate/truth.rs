@@ -9,14 +9,17 @@ use anyhow::Result;
 use invar_cluster::{
     KMeansConfig, NumClusters, Rows, kmeans,
     neighbors::{KnnConfig, knn_scores},
-    scores::Scores,
+    scores::{BinScores, Scores},
 };
-use invar_dataset::{NoProgress, seed};
+use invar_dataset::{ColumnData, NoProgress, seed};
 use invar_embeddings::{ClusterTable, Embeddings};
 use serde_json::json;
 
 use super::{Questions, report::Report};
-use crate::{exit::BadInput, ui::thousands};
+use crate::{
+    exit::{BadInput, Usage},
+    ui::thousands,
+};
 
 /// Number of labels above which the table of labels and clusters is omitted: nobody would read it.
 const MAX_TABLE_LABELS: usize = 40;
@@ -62,11 +65,30 @@ pub fn score(
         let clusters = clusters_of(path, embeddings)?;
         let clusters: Vec<i32> = (0..labels.len()).filter(|&i| labels[i].is_some()).map(|i| clusters[i]).collect();
         report.scores(&path.display().to_string(), "clusters", &[Scores::new(&classes, &clusters)?]);
+        if let Some(column) = &questions.weight {
+            let weights = weights(column, embeddings)?;
+            let weights: Vec<u64> = (0..labels.len()).filter(|&i| labels[i].is_some()).map(|i| weights[i]).collect();
+            report.bins(column, &BinScores::new(&classes, &clusters, &weights)?);
+        }
         if num_classes <= MAX_TABLE_LABELS {
             report.text += &composition(&classes, &clusters);
         }
     }
     Ok(())
+}
+
+/// The weight of each row, a whole number.
+fn weights(column: &str, embeddings: &Embeddings) -> Result<Vec<u64>> {
+    let names = embeddings.column_names()?;
+    if !names.iter().any(|name| name == column) {
+        let reason = format!("--weight {column}: expected a column of the embeddings, found {}", names.join(", "));
+        return Err(Usage(reason).into());
+    }
+    match embeddings.column(column)?.data {
+        ColumnData::U32(values) => Ok(values.into_iter().map(|value| value.map_or(0, u64::from)).collect()),
+        ColumnData::U8(values) => Ok(values.into_iter().map(|value| value.map_or(0, u64::from)).collect()),
+        _ => Err(Usage(format!("--weight {column}: expected a column of whole numbers, found another type")).into()),
+    }
 }
 
 fn kmeans_runs(

@@ -22,12 +22,14 @@ impl Fault for ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(setting: impl Into<String>, found: impl Display, reason: impl Into<String>) -> Self {
+    /// The error of `setting`, whose value is `found`.
+    pub fn new(setting: impl Into<String>, found: impl Display, reason: impl Into<String>) -> Self {
         Self { setting: setting.into(), found: found.to_string(), reason: reason.into() }
     }
 
     /// The same error for a setting inside `outer`.
-    pub(crate) fn within(mut self, outer: &str) -> Self {
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
         self.setting = format!("{outer}.{}", self.setting);
         self
     }

@@ -10,7 +10,7 @@
 //! a single base and count as N. Unused high bits of the last byte are 0, so that equal sequences have equal bytes.
 //!
 //! ```
-//! use invar_reads::packed::PackedSequence;
+//! use invar_bases::packed::PackedSequence;
 //! let sequence = PackedSequence::from_ascii(b"acgtNRu").unwrap();
 //! assert_eq!(sequence.as_slice().to_ascii(), b"ACGTNNT");
 //! assert_eq!(sequence.as_slice().reverse_complement().as_slice().to_ascii(), b"ANNACGT");

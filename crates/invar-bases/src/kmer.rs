@@ -11,7 +11,7 @@
 //! ```
 //!
 //! ```
-//! use invar_reads::{PackedSequence, kmer::{KmerConfig, KmerProfiler, KmerTransform}};
+//! use invar_bases::{PackedSequence, kmer::{KmerConfig, KmerProfiler, KmerTransform}};
 //! let profiler = KmerProfiler::new(&KmerConfig { ks: vec![2], transform: KmerTransform::Frequency }).unwrap();
 //! let profile = |letters: &[u8]| {
 //!     let sequence = PackedSequence::from_ascii(letters).unwrap();

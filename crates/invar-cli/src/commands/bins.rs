@@ -1,0 +1,199 @@
+//! `invar bins`: the contigs of each cluster as a genome to be judged by other programs.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use invar_contigs::ContigDataset;
+use invar_dataset::{Progress, path};
+use invar_embeddings::ClusterTable;
+use serde_json::json;
+
+use super::{clustered::samples_of_keys, listed::Listed};
+use crate::{
+    cli::{Bins, Common},
+    exit::{BadInput, Interrupted},
+    ui::{Summary, Ui, Unit, counted, thousands},
+};
+
+/// The output directories with bins.
+const BINNED: Listed = Listed { command: "invar bins", list: "bins.json" };
+/// Letters in a line of FASTA.
+const LINE: usize = 80;
+/// Number of bins named in the summary.
+const NAMED: usize = 20;
+
+/// A cluster that is large enough.
+struct Bin {
+    /// Its contigs, in the order of the dataset.
+    contigs: Vec<usize>,
+    /// The mean probability of its bases.
+    purity_estimate: f64,
+    length_bp: u64,
+}
+
+/// `invar bins`
+pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
+    let out = BINNED.hold(&args.out, common)?;
+    let table = ClusterTable::read(&args.clusters)?;
+    let dataset = ContigDataset::open(&args.data)?;
+    let bins = bins(&table, &dataset, args)?;
+    out.write(|out| write(&bins, &dataset, out, ui))?;
+    let binned: u64 = bins.iter().map(|bin| bin.length_bp).sum();
+    let all: u64 = (0..dataset.len()).map(|index| u64::from(dataset.length_bp(index))).sum();
+    let share = 100.0 * binned as f64 / all.max(1) as f64;
+    let mut text = format!(
+        "{}: {} of {} bp or more, with {share:.1} % of the bases",
+        args.out.display(),
+        counted(bins.len() as u64, "bin"),
+        thousands(args.min_bin_bp)
+    );
+    for (number, bin) in bins.iter().enumerate().take(NAMED) {
+        let contigs = counted(bin.contigs.len() as u64, "contig");
+        text += &format!("\n  {}  {:>12} bp in {contigs}", name(number), thousands(bin.length_bp));
+    }
+    if bins.len() > NAMED {
+        text += "\n  ...";
+    }
+    let listed: Vec<_> = bins
+        .iter()
+        .enumerate()
+        .map(|(number, bin)| {
+            json!({
+                "bin": name(number), "contigs": bin.contigs.len(), "length_bp": bin.length_bp,
+                "purity_estimate": bin.purity_estimate,
+            })
+        })
+        .collect();
+    let json = json!({"out": path::text(&args.out), "bins": listed, "binned_bp": binned, "all_bp": all});
+    Ok(Summary { text, json })
+}
+
+/// What can be done with clusters of contigs.
+pub fn next_in_words(clusters: &Path, data: &Path, out: &Path) -> String {
+    let (clusters, data, out) = (clusters.display(), data.display(), out.display());
+    format!(
+        "next: a FASTA for each bin, and a program that judges them by their genes, such as\n  \
+         invar bins {clusters} --data {data} --out {out}\n  \
+         checkm2 predict --input {out} -x fa --output-directory checkm2"
+    )
+}
+
+fn name(number: usize) -> String {
+    format!("bin_{number:03}")
+}
+
+/// The clusters of enough bases, the largest first.
+fn bins(table: &ClusterTable, dataset: &ContigDataset, args: &Bins) -> Result<Vec<Bin>> {
+    let path = &args.clusters;
+    let Some(keys) = &table.keys else {
+        let reason = "it has no column `key` to find the contigs by: cluster again";
+        return Err(BadInput(format!("{}: {reason}", path.display())).into());
+    };
+    let by_key: HashMap<u64, usize> = (0..dataset.len()).map(|index| (dataset.key(index), index)).collect();
+    let name = |index| Ok(dataset.name(index)?.to_owned());
+    let contigs = samples_of_keys(&table.ids, keys, &by_key, name, "contig", path)?;
+    let num = table.clusters.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
+    let mut bins: Vec<Bin> = (0..num).map(|_| Bin { contigs: vec![], purity_estimate: 0.0, length_bp: 0 }).collect();
+    for ((&index, &cluster), &probability) in contigs.iter().zip(&table.clusters).zip(&table.probability) {
+        let Ok(cluster) = usize::try_from(cluster) else { continue };
+        let length_bp = u64::from(dataset.length_bp(index));
+        let bin = &mut bins[cluster];
+        bin.contigs.push(index);
+        bin.length_bp += length_bp;
+        bin.purity_estimate += f64::from(probability) * length_bp as f64;
+    }
+    bins.retain(|bin| bin.length_bp >= args.min_bin_bp && !bin.contigs.is_empty());
+    for bin in &mut bins {
+        bin.contigs.sort_unstable();
+        bin.purity_estimate /= (bin.length_bp as f64).max(1.0);
+    }
+    bins.sort_by_key(|bin| (std::cmp::Reverse(bin.length_bp), bin.contigs[0]));
+    Ok(bins)
+}
+
+fn write(bins: &[Bin], dataset: &ContigDataset, out: &Path, ui: &Ui) -> Result<()> {
+    let bar = ui.bar("bins", Unit::Items);
+    bar.set_total(bins.len() as u64);
+    let samples = dataset.samples().iter().map(|sample| format!("\tdepth_{sample}"));
+    let mut table = format!("bin\tcontigs\tlength_bp\tn50_bp\tgc{}\tpurity_estimate\n", samples.collect::<String>());
+    let mut contig2bin = String::new();
+    for (number, bin) in bins.iter().enumerate() {
+        if bar.is_cancelled() {
+            return Err(Interrupted.into());
+        }
+        let name = name(number);
+        let path = out.join(format!("{name}.fa"));
+        write_fasta(&path, bin, dataset).with_context(|| path.display().to_string())?;
+        table += &line(&name, bin, dataset);
+        for &index in &bin.contigs {
+            contig2bin += &format!("{}\t{name}\n", dataset.name(index)?);
+        }
+        bar.advance(1);
+    }
+    for (file, text) in [("bins.tsv", table), ("contig2bin.tsv", contig2bin)] {
+        let path = out.join(file);
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn write_fasta(path: &Path, bin: &Bin, dataset: &ContigDataset) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for &index in &bin.contigs {
+        let (name, description) = (dataset.name(index)?, dataset.description(index)?);
+        let gap = if description.is_empty() { "" } else { " " };
+        writeln!(file, ">{name}{gap}{description}")?;
+        for line in dataset.sequence(index)?.to_ascii().chunks(LINE) {
+            file.write_all(line)?;
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file.flush()?)
+}
+
+/// The line of a bin; GC and depths are means over its bases.
+fn line(name: &str, bin: &Bin, dataset: &ContigDataset) -> String {
+    let mut lengths: Vec<u64> = bin.contigs.iter().map(|&index| u64::from(dataset.length_bp(index))).collect();
+    let weighed = |value: &dyn Fn(usize) -> f64| {
+        let sum: f64 = bin.contigs.iter().zip(&lengths).map(|(&index, &length)| value(index) * length as f64).sum();
+        sum / (bin.length_bp as f64).max(1.0)
+    };
+    let gc = weighed(&|index| f64::from(dataset.gc(index)));
+    let depth = |sample| weighed(&|index| dataset.depths(index).nth(sample).map_or(0.0, |depth| f64::from(depth.mean)));
+    let depths: String = (0..dataset.samples().len()).map(|sample| format!("\t{:.4}", depth(sample))).collect();
+    let (contigs, length, purity) = (bin.contigs.len(), bin.length_bp, bin.purity_estimate);
+    let n50 = n50(&mut lengths);
+    format!("{name}\t{contigs}\t{length}\t{n50}\t{gc:.4}{depths}\t{purity:.4}\n")
+}
+
+/// The largest length such that contigs of at least this length hold half of the bases.
+fn n50(lengths: &mut [u64]) -> u64 {
+    lengths.sort_unstable_by_key(|&length| std::cmp::Reverse(length));
+    let half = lengths.iter().sum::<u64>().div_ceil(2);
+    let mut sum = 0;
+    lengths
+        .iter()
+        .find(|&&length| {
+            sum += length;
+            sum >= half
+        })
+        .copied()
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n50_by_hand() {
+        assert_eq!(n50(&mut [2, 8, 3, 3]), 8); // 8 of 16
+        assert_eq!(n50(&mut [2, 7, 3, 4]), 4); // 7 + 4 of 16
+        assert_eq!(n50(&mut []), 0);
+    }
+}
