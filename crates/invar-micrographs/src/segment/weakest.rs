@@ -30,7 +30,7 @@ const SECOND_FLOOR: f64 = 0.85;
 /// the threshold is in the middle of the gap.
 const GAP: f64 = 0.02;
 /// Grains merely meet at a junction where their boundary is shorter than this fraction of the root of the smaller one's
-/// area. From 0.15 to 0.3 it makes no difference on the pictures of lines.
+/// area.
 const SHORT: f64 = 0.2;
 /// The factor by which the threshold is moved to see what depends on it.
 pub(super) const MOVED: f64 = 1.25;
