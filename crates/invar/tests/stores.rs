@@ -386,7 +386,7 @@ fn an_object_that_changes_while_it_is_read_is_refused() {
 #[test]
 fn signatures_in_urls_are_told_nowhere() {
     let stores = Stores::new();
-    stores.both("a.fastq", fastq(3, 20, 500).as_bytes());
+    stores.both("a.fastq", fastq(3, 20, 2500).as_bytes());
     let url = stores.server.url(&format!("/b/a.fastq?X-Amz-Signature={SECRET}"));
     let shown = stores.server.url("/b/a.fastq");
     let ingest = ["ingest", "reads", &url, "--out", "data", "--log", "log.jsonl", "--json", "-v"];
