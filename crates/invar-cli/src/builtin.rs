@@ -29,6 +29,8 @@ pub const BUILTIN: &[Builtin] = builtin![
     "micrographs/textures",
     "contigs/quickstart",
     "contigs/multi-sample",
+    "micrographs/neighbourhoods",
+    "graphs/nodes",
 ];
 
 /// The list of built-in recipes and examples, for `invar run --help`.

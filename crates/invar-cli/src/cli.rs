@@ -18,7 +18,8 @@ use invar_embeddings::Shard;
 use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{
-    Ingest, IngestContigs, IngestMicrographs, IngestReads, MaskKind, Polarity, QualityEncoding, Segment,
+    Ingest, IngestContigs, IngestGrainGraph, IngestGraph, IngestMicrographs, IngestReads, MaskKind, Polarity,
+    QualityEncoding, Segment,
 };
 pub use self::query::{Format, Query};
 pub use self::report::Report;
@@ -108,6 +109,8 @@ pub enum Command {
     Gallery(Gallery),
     /// Paint the clusters back over the images
     Paint(Paint),
+    /// Write the edges of a graph, each with how alike its two nodes are
+    Edges(Edges),
     /// Write the content of each cluster in its original form: reads in separate files, grains cut out
     Extract(Extract),
     /// Write the contigs of each cluster as a bin: FASTA, a table of the bins, and which contig is in which
@@ -467,6 +470,25 @@ pub struct Paint {
     /// Maximum side of the PNG in pixels; larger images are reduced. The TIFF always has the image's size
     #[arg(long, default_value_t = 4096, value_name = "PX")]
     pub max_side: u32,
+}
+
+/// `invar edges`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar edges emb --data graph --out edges.parquet
+  invar query edges.parquet \"SELECT * FROM self ORDER BY score LIMIT 20\"
+The score is the cosine of the embeddings of the two nodes: a low one is a suspicious link, or a boundary between grains that
+are seldom neighbours.")]
+pub struct Edges {
+    /// Embeddings of nodes
+    #[arg(value_name = "EMB", value_parser = path_or_url())]
+    pub embeddings: PathBuf,
+    /// The dataset directory of the graph; several are combined into one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// The Parquet file to write
+    #[arg(long, value_name = "EDGES", value_parser = path_or_url())]
+    pub out: PathBuf,
 }
 
 /// `invar extract`

@@ -4,6 +4,7 @@ pub mod bins;
 pub mod cluster;
 mod clustered;
 mod completions;
+mod edges;
 pub mod evaluate;
 mod extract;
 pub mod gallery;
@@ -46,6 +47,9 @@ fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Ingest(Ingest::Reads(args)) => ingest::reads(&args, common, ui),
         Command::Ingest(Ingest::Micrographs(args)) => ingest::micrographs(&args, common, ui),
         Command::Ingest(Ingest::Contigs(args)) => ingest::contigs(&args, common, ui),
+        Command::Ingest(Ingest::Graph(args)) => ingest::graph(&args, common, ui),
+        Command::Ingest(Ingest::GrainGraph(args)) => ingest::grain_graph(&args, common, ui),
+        Command::Edges(args) => edges::run(&args, common, ui),
         Command::Cluster(args) => cluster::run(&args, common, ui),
         Command::Evaluate(args) => evaluate::run(&args, common, ui),
         Command::Gallery(args) => gallery::run(&args, common, ui),

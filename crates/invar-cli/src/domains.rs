@@ -9,4 +9,5 @@ pub const FAULTS: &[ClassOf] = &[
     class_of::<invar_reads::ConfigError>,
     class_of::<invar_micrographs::Error>,
     class_of::<invar_contigs::Error>,
+    class_of::<invar_graphs::Error>,
 ];

@@ -86,6 +86,15 @@ impl Remote {
             Command::Ingest(Ingest::Reads(args)) => on_a_disk(&args.out)?,
             Command::Ingest(Ingest::Micrographs(args)) => on_a_disk(&args.out)?,
             Command::Ingest(Ingest::Contigs(args)) => on_a_disk(&args.out)?,
+            Command::Ingest(Ingest::Graph(args)) => on_a_disk(&args.out)?,
+            Command::Ingest(Ingest::GrainGraph(args)) => {
+                on_a_disk(&args.out)?;
+                self.inputs([args.embeddings.as_mut()])?;
+            }
+            Command::Edges(args) => {
+                self.inputs([Some(&mut args.embeddings)])?;
+                self.output(&mut args.out, force, false)?;
+            }
             Command::Train(args) => args.out.as_deref().map_or(Ok(()), on_a_disk)?,
             Command::Run(args) => on_a_disk(&args.out)?,
             Command::Embed(args) => {

@@ -159,6 +159,11 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
         Command::Ingest(Ingest::Reads(args)) => ("ingest", Traffic::new(&args.inputs, &args.out)),
         Command::Ingest(Ingest::Micrographs(args)) => ("ingest", Traffic::new(&args.inputs, &args.out)),
         Command::Ingest(Ingest::Contigs(args)) => ("ingest", Traffic::new(&args.inputs(), &args.out)),
+        Command::Ingest(Ingest::Graph(args)) => ("ingest", Traffic::new([&args.nodes, &args.edges], &args.out)),
+        Command::Ingest(Ingest::GrainGraph(args)) => {
+            ("ingest", Traffic::new([&args.data].into_iter().chain(&args.embeddings), &args.out))
+        }
+        Command::Edges(args) => ("edges", Traffic::new(args.data.iter().chain([&args.embeddings]), &args.out)),
         Command::Views(args) => ("views", Traffic { inputs: args.data.clone(), out: args.out.clone() }),
         Command::Train(args) => ("train", Traffic { inputs: args.data.clone(), out: args.out.clone() }),
         Command::Embed(args) => ("embed", Traffic::new(&args.data, &args.out)),

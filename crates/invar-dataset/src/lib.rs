@@ -64,4 +64,4 @@ pub use replacement::Replacement;
 pub use run_dir::RunDir;
 pub use sample::{GroupId, SampleId, SampleName};
 pub use table::{Column, ColumnData, SampleTable, Shortcuts};
-pub use view::{View, ViewShape};
+pub use view::{NodeFeatures, Surroundings, View, ViewShape};

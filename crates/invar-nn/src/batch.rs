@@ -1,9 +1,13 @@
 use std::cell::Cell;
 
-use invar_dataset::View;
+use invar_dataset::{NodeFeatures, View};
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, error::describe_view};
+
+mod nodes;
+
+pub use nodes::{Bags, NodeValues, Nodes};
 
 /// Views collated into tensors, on the host or on a device.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub enum Batch {
         /// Number of nodes of each graph `[B]`, i64.
         sizes: Tensor,
     },
+    /// Nodes of one graph with what surrounds them.
+    Nodes(Nodes),
 }
 
 impl Batch {
@@ -54,6 +60,7 @@ impl Batch {
             View::Dense { shape, .. } => collate_dense(views, shape),
             View::Tokens { targets, .. } => Ok(collate_tokens(views, targets.is_some())),
             View::Graph { num_features, .. } => collate_graphs(views, *num_features),
+            View::Node(around) => nodes::collate(views, around.num_features),
         }
     }
 
@@ -63,6 +70,7 @@ impl Batch {
             Self::Dense { x } => x,
             Self::Tokens { ids, .. } => ids,
             Self::Graph { sizes, .. } => sizes,
+            Self::Nodes(nodes) => return nodes.num_views as usize,
         };
         rows.size()[0] as usize
     }
@@ -77,11 +85,15 @@ impl Batch {
         match self {
             Self::Dense { x } | Self::Graph { x, .. } => x.device(),
             Self::Tokens { ids, .. } => ids.device(),
+            Self::Nodes(nodes) => nodes.any().device(),
         }
     }
 
     /// The views repeated `times` times.
     pub fn repeated(&self, times: i64) -> Self {
+        if let Self::Nodes(nodes) = self {
+            return Self::Nodes(nodes.repeated(times));
+        }
         let over = |t: &Tensor| {
             let mut times_over = vec![1; t.dim()];
             times_over[0] = times;
@@ -114,7 +126,7 @@ impl Batch {
     pub fn targets(&self) -> Option<&Tensor> {
         match self {
             Self::Tokens { targets, .. } => targets.as_ref(),
-            Self::Dense { .. } | Self::Graph { .. } => None,
+            Self::Dense { .. } | Self::Graph { .. } | Self::Nodes(_) => None,
         }
     }
 
@@ -185,10 +197,26 @@ impl Batch {
         }
     }
 
+    /// The nodes, for an encoder that reads nodes of `num_features` in their surroundings.
+    ///
+    /// # Errors
+    /// If the batch has another shape.
+    pub fn nodes(&self, encoder: &'static str, num_features: i64) -> Result<&Nodes, Error> {
+        match self {
+            Self::Nodes(nodes) if nodes.num_features() == num_features => Ok(nodes),
+            other => Err(Error::Shape {
+                encoder,
+                expected: format!("nodes with {num_features} features in their surroundings"),
+                found: other.describe(),
+            }),
+        }
+    }
+
     /// Applies `f` to each of its tensors: the one place that lists them.
     fn each(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
         match self {
             Self::Dense { x } => Self::Dense { x: f(x) },
+            Self::Nodes(nodes) => Self::Nodes(nodes.each(f)),
             Self::Graph { x, edges, weights, graphs, sizes } => {
                 Self::Graph { x: f(x), edges: f(edges), weights: f(weights), graphs: f(graphs), sizes: f(sizes) }
             }
@@ -203,6 +231,7 @@ impl Batch {
             Self::Dense { x } => format!("dense {:?}", &x.size()[1..]),
             Self::Tokens { .. } => "tokens".into(),
             Self::Graph { x, .. } => format!("graphs with {} features per node", x.size()[1]),
+            Self::Nodes(nodes) => format!("nodes with {} features in their surroundings", nodes.num_features()),
         }
     }
 }
@@ -223,6 +252,10 @@ fn alike(a: &View, b: &View) -> bool {
         (View::Dense { shape: a, .. }, View::Dense { shape: b, .. }) => a == b,
         (View::Tokens { targets: a, .. }, View::Tokens { targets: b, .. }) => a.is_some() == b.is_some(),
         (View::Graph { num_features: a, .. }, View::Graph { num_features: b, .. }) => a == b,
+        (View::Node(a), View::Node(b)) => {
+            let is_dense = |features: &NodeFeatures| matches!(features, NodeFeatures::Dense(_));
+            a.num_features == b.num_features && is_dense(&a.features) == is_dense(&b.features)
+        }
         _ => false,
     }
 }

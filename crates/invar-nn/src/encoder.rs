@@ -4,6 +4,7 @@
 pub mod conv;
 pub mod gnn;
 pub mod kmer_mlp;
+pub mod node_gnn;
 pub mod resnet;
 pub mod transformer;
 
@@ -15,6 +16,7 @@ use crate::{Batch, Error, rotations::Orientations};
 use conv::ConvConfig;
 use gnn::GnnConfig;
 use kmer_mlp::KmerMlpConfig;
+use node_gnn::NodeGnnConfig;
 pub(crate) use resnet::ConvNorm;
 use resnet::{NormKind, ResNetConfig};
 use transformer::TransformerConfig;
@@ -172,6 +174,8 @@ pub enum EncoderConfig {
     ResnetC8(ResNetConfig),
     /// Message passing over graphs.
     Gnn(GnnConfig),
+    /// Means over the neighbours of nodes.
+    NodeGnn(NodeGnnConfig),
 }
 
 impl Default for EncoderConfig {
@@ -191,6 +195,8 @@ pub enum Sees {
     Pictures,
     /// A graph with features at its nodes.
     Graphs,
+    /// A node of a graph, and what surrounds it.
+    Nodes,
 }
 
 impl EncoderConfig {
@@ -201,6 +207,7 @@ impl EncoderConfig {
             Self::Conv(_) | Self::Transformer(_) => Sees::Tokens,
             Self::Resnet(_) | Self::ResnetC4(_) | Self::ResnetC8(_) => Sees::Pictures,
             Self::Gnn(_) => Sees::Graphs,
+            Self::NodeGnn(_) => Sees::Nodes,
         }
     }
 
@@ -212,6 +219,7 @@ impl EncoderConfig {
             Self::Conv(config) => config.dropout == 0.0,
             Self::Transformer(config) => config.dropout == 0.0,
             Self::Gnn(config) => config.dropout == 0.0,
+            Self::NodeGnn(config) => config.dropout == 0.0,
             Self::Resnet(config) | Self::ResnetC4(config) | Self::ResnetC8(config) => config.norm != NormKind::Batch,
         }
     }
@@ -234,6 +242,7 @@ impl EncoderConfig {
             Self::ResnetC4(config) => Box::new(config.init(path, shape, Orientations::C4)?),
             Self::ResnetC8(config) => Box::new(config.init(path, shape, Orientations::C8)?),
             Self::Gnn(config) => Box::new(config.init(path, shape)?),
+            Self::NodeGnn(config) => Box::new(config.init(path, shape)?),
         })
     }
 
@@ -247,6 +256,7 @@ impl EncoderConfig {
             Self::ResnetC4(_) => resnet::NAME_C4,
             Self::ResnetC8(_) => resnet::NAME_C8,
             Self::Gnn(_) => gnn::NAME,
+            Self::NodeGnn(_) => node_gnn::NAME,
         }
     }
 }

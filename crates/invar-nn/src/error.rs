@@ -1,4 +1,4 @@
-use invar_dataset::{Fault, FaultClass, View, ViewShape};
+use invar_dataset::{Fault, FaultClass, NodeFeatures, View, ViewShape};
 use thiserror::Error;
 
 /// What can go wrong between views, encoders and devices.
@@ -110,6 +110,10 @@ pub(crate) fn describe_view(view: &View) -> String {
         View::Tokens { targets: None, .. } => "tokens".into(),
         View::Tokens { targets: Some(_), .. } => "tokens with targets".into(),
         View::Graph { num_features, .. } => describe_shape(&ViewShape::Graph { num_features: *num_features }),
+        View::Node(around) => {
+            let kind = if matches!(around.features, NodeFeatures::Dense(_)) { "" } else { ", of which few are not 0" };
+            format!("a node with {} features{kind}, in its surroundings", around.num_features)
+        }
     }
 }
 
@@ -119,5 +123,8 @@ pub(crate) fn describe_shape(shape: &ViewShape) -> String {
         ViewShape::Dense(shape) => format!("dense {shape:?}"),
         ViewShape::Tokens { vocabulary } => format!("tokens of a vocabulary of {vocabulary}"),
         ViewShape::Graph { num_features } => format!("a graph with {num_features} features per node"),
+        ViewShape::Node { num_features, hops } => {
+            format!("nodes with {num_features} features and what is up to {hops} edges away")
+        }
     }
 }

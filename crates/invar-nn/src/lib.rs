@@ -37,7 +37,7 @@ mod standardise;
 mod towers;
 mod weights;
 
-pub use batch::{Batch, Graphs};
+pub use batch::{Bags, Batch, Graphs, NodeValues, Nodes};
 pub use device::DeviceChoice;
 pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Sees, TokenShape, unit_length};
 pub use error::Error;

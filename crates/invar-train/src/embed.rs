@@ -293,7 +293,7 @@ impl Produce<'_> {
     fn check_size(&self, index: usize, view: &View) -> Result<(), Stop> {
         let most = self.config.batch_tokens;
         match view {
-            View::Graph { .. } if view.cost() > most => {
+            View::Graph { .. } | View::Node(_) if view.cost() > most => {
                 Err(Stop::Failed(Error::Graph { sample: index, found: view.cost(), most }))
             }
             _ => Ok(()),

@@ -56,6 +56,7 @@ enum StoredShape {
     Dense(Vec<usize>),
     Tokens { vocabulary: usize },
     Graph { num_features: usize },
+    Node { num_features: usize, hops: usize },
 }
 
 impl Model {
@@ -199,6 +200,7 @@ impl From<&ViewShape> for StoredShape {
             ViewShape::Dense(extents) => Self::Dense(extents.clone()),
             ViewShape::Tokens { vocabulary } => Self::Tokens { vocabulary: *vocabulary },
             ViewShape::Graph { num_features } => Self::Graph { num_features: *num_features },
+            ViewShape::Node { num_features, hops } => Self::Node { num_features: *num_features, hops: *hops },
         }
     }
 }
@@ -209,6 +211,7 @@ impl From<StoredShape> for ViewShape {
             StoredShape::Dense(extents) => Self::Dense(extents),
             StoredShape::Tokens { vocabulary } => Self::Tokens { vocabulary },
             StoredShape::Graph { num_features } => Self::Graph { num_features },
+            StoredShape::Node { num_features, hops } => Self::Node { num_features, hops },
         }
     }
 }

@@ -80,7 +80,7 @@ fn a_domain_is_named_where_the_table_says() {
     let sources = sources();
     let expected = listed("an input domain");
     let pictures = listed("a command that one domain has");
-    for domain in ["reads", "micrographs", "contigs"] {
+    for domain in ["reads", "micrographs", "contigs", "graphs"] {
         let (krate, module) = (format!("invar-{domain}"), format!("invar_{domain}"));
         let users = users(&sources, &[&krate, &module], &[&format!("crates/{krate}/")]);
         let is_listed = |file: &&String| {

@@ -117,6 +117,24 @@ fn the_columns_of_micrographs_are_those_of_the_page() {
 }
 
 #[test]
+fn the_columns_of_graphs_are_those_of_the_page() {
+    let bench = Bench::new();
+    let tables = ["nodes", "edges"].map(|table| format!("{ROOT}/test-data/graphs/communities/{table}.tsv"));
+    bench.ok(&["ingest", "graph", &tables[0], &tables[1], "--out", "data"]);
+    let steps = ["--set", "train.steps=2", "--set", "train.warmup_steps=1"];
+    bench.ok(&[&["train", "graphs/nodes", "--data", "data", "--out", "run"], &steps[..]].concat());
+    bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
+    bench.ok(&["edges", "emb", "--data", "data", "--out", "edges.parquet"]);
+    let pages = documented();
+    let (page, mut found) = (&pages["EMB of nodes"], written(&bench.path("emb"), &pages["EMB of nodes"]));
+    // The column of the table of nodes, which is not of the page.
+    let own = found.remove(page.len() - 1);
+    assert_eq!((own.name.as_str(), own.data_type.as_str()), ("community", "text"));
+    assert_eq!(&found, page);
+    assert_eq!(written(&bench.path("edges.parquet"), &pages["EDGES"]), pages["EDGES"]);
+}
+
+#[test]
 fn the_version_of_the_page_is_that_of_the_program() {
     let page = fs::read_to_string(format!("{ROOT}/docs/schema.md")).unwrap();
     assert!(page.contains(&format!("\nVersion {SCHEMA_VERSION} (`invar.schema_version` in the footer).")));

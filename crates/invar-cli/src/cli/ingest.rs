@@ -15,6 +15,10 @@ pub enum Ingest {
     Micrographs(IngestMicrographs),
     /// Contigs of an assembly (FASTA), their depth in several samples (BAM, CRAM or a table) and the assembly graph
     Contigs(IngestContigs),
+    /// Tables of nodes and edges (TSV, CSV; plain or gzip)
+    Graph(IngestGraph),
+    /// The grains of ingested micrographs as nodes, joined where they touch
+    GrainGraph(IngestGrainGraph),
 }
 
 /// `invar ingest contigs`
@@ -273,4 +277,56 @@ impl IngestContigs {
         let all = [&self.fasta].into_iter().chain(&self.bam).chain(&self.depth).chain(&self.gfa).chain(&self.paths);
         all.cloned().collect()
     }
+}
+
+/// `invar ingest graph`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest graph nodes.tsv.gz edges.tsv.gz --out data
+  invar ingest graph genes.csv links.csv --features expression_1 expression_2 --out data
+  invar ingest graph proteins.tsv contacts.tsv --features 'f*' --out data
+NODES has a column `id` and either a column `features`, a list of the features of each node that are not 0 (`0,17,80`, or with
+values `0:1.5 17:2`), or columns of numbers, which --features names. All other columns become columns of the embeddings and are
+never learned from. EDGES has columns `source` and `target` (or `a` and `b`, `from` and `to`) and may have `weight`, more than 0.
+Edges are taken in both directions; edges from a node to itself, and repeated ones, are left out and counted.")]
+pub struct IngestGraph {
+    /// A table with a row for each node, by path or URL
+    #[arg(value_name = "NODES", value_parser = path_or_url())]
+    pub nodes: PathBuf,
+    /// A table with a row for each edge, by path or URL
+    #[arg(value_name = "EDGES", value_parser = path_or_url())]
+    pub edges: PathBuf,
+    /// The dataset directory to create
+    #[arg(long, value_name = "DATA")]
+    pub out: PathBuf,
+    /// Columns of NODES that are features, by name, or by how names begin (`f*`) [default: the column `features` lists
+    /// them]
+    #[arg(long, value_name = "COLUMN", num_args = 1..)]
+    pub features: Vec<String>,
+    /// Take features as they are [default: columns are brought to mean 0 and standard deviation 1, lists to sums of 1]
+    #[arg(long)]
+    pub no_scaling: bool,
+}
+
+/// `invar ingest grain-graph`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  invar ingest grain-graph data --out graph
+  invar ingest grain-graph data --embeddings emb --out graph
+  invar ingest grain-graph data --features area_px aspect_ratio solidity --out graph
+An edge is as strong as the boundary that two grains share is long. Nodes have the ids and keys of the grains, so that
+`invar paint CLUSTERS --data DATA` paints clusters of them over the micrographs.")]
+pub struct IngestGrainGraph {
+    /// A dataset directory of micrographs
+    #[arg(value_name = "DATA")]
+    pub data: PathBuf,
+    /// The dataset directory to create
+    #[arg(long, value_name = "GRAPH")]
+    pub out: PathBuf,
+    /// Columns of the table of grains that are features [default: area, shape and brightness]
+    #[arg(long, value_name = "COLUMN", num_args = 1.., conflicts_with = "embeddings")]
+    pub features: Vec<String>,
+    /// Embeddings of the grains, which are the features instead
+    #[arg(long, value_name = "EMB", value_parser = path_or_url())]
+    pub embeddings: Option<PathBuf>,
 }

@@ -1,11 +1,13 @@
 //! `invar ingest`
 
 mod contigs;
+mod graphs;
 mod image_table;
 mod micrographs;
 mod segmented;
 
 pub use contigs::{contigs, take_in as ingest_contigs};
+pub use graphs::{grain_graph, graph, ingest_tables as ingest_graph};
 pub use micrographs::ingest_images as ingest_micrographs;
 pub use micrographs::{images, micrographs};
 

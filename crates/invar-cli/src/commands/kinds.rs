@@ -27,10 +27,17 @@ const NAMED: usize = 5;
 ///
 /// # Errors
 /// If the dataset's manifest cannot be read.
-pub fn in_words(table: &GroupTable, found: &Value, evaluation: &Value, results: &ResultDir) -> Result<String> {
+pub fn in_words(
+    table: &GroupTable,
+    found: &Value,
+    evaluation: &Value,
+    results: &ResultDir,
+    has_pictures: bool,
+) -> Result<String> {
     let manifest = Manifest::read(&results.data())?;
-    let doubtful = doubtful_images(&manifest.facts["images"]);
-    Ok(words(table, found, &telling_shortcuts(evaluation), &doubtful, results))
+    let doubtful = manifest.facts.get("images").map(doubtful_images).unwrap_or_default();
+    let pictures = has_pictures.then(|| where_to_look(results)).unwrap_or_default();
+    Ok(words(table, found, &telling_shortcuts(evaluation), &doubtful, &pictures, results))
 }
 
 fn words(
@@ -38,6 +45,7 @@ fn words(
     found: &Value,
     shortcuts: &[String],
     doubtful: &[(String, String)],
+    pictures: &str,
     results: &ResultDir,
 ) -> String {
     let total: usize = table.groups.iter().map(|group| group.members).sum();
@@ -99,18 +107,23 @@ fn words(
             names.join(", ")
         );
     }
-    let at = |path: std::path::PathBuf| path.display().to_string();
-    text += &format!(
-        "\nnext: look at what is in each kind in {}, where it lies in {}, and at the outlines in {}",
-        at(results.gallery()),
-        at(results.painted()),
-        at(results.data().join("segmented")),
-    );
+    text += pictures;
     text += &format!(
         "\n  for more or fewer kinds: invar cluster {} --k N --out kinds.parquet",
         results.embeddings().display()
     );
     text
+}
+
+/// The pictures of a run, as a line.
+fn where_to_look(results: &ResultDir) -> String {
+    let at = |path: std::path::PathBuf| path.display().to_string();
+    format!(
+        "\nnext: look at what is in each kind in {}, where it lies in {}, and at the outlines in {}",
+        at(results.gallery()),
+        at(results.painted()),
+        at(results.data().join("segmented")),
+    )
 }
 
 /// The next best number of groups, if it is close.
@@ -172,7 +185,8 @@ mod tests {
                    "reproducibility": 1.0, "score": score, "chosen": chosen})
         };
         let found = json!({"candidates": [one(2, 0.8, true), one(3, 0.78, false), one(4, 0.5, false)]});
-        words(&table, &found, &["image 80 %".into()], doubtful, &ResultDir::new(Path::new("out")))
+        let results = ResultDir::new(Path::new("out"));
+        words(&table, &found, &["image 80 %".into()], doubtful, &where_to_look(&results), &results)
     }
 
     #[test]

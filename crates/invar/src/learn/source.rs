@@ -16,6 +16,7 @@ use invar_cli::{
 use invar_cluster::groups::GroupTable;
 use invar_contigs::{ContigDataset, ContigPairs, ContigPairsConfig, ContigViews, FeatureConfig};
 use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
+use invar_graphs::{GraphDataset, GraphPairs, GraphPairsConfig, GraphView, GraphViews};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, LevelsFrom, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
 use invar_reads::{
@@ -35,6 +36,8 @@ pub enum SourceConfig {
     Micrographs(Box<MicrographsSource>),
     /// `type = "contigs"`.
     Contigs(Box<ContigsSource>),
+    /// `type = "graphs"`.
+    Graphs(Box<GraphsSource>),
 }
 
 /// Contigs of an assembly: what is kept of them, and how they are paired and embedded.
@@ -89,6 +92,20 @@ pub struct MicrographsSource {
     pub pairs: GrainPairsConfig,
     /// Which views make up the embedding of a grain.
     pub embed: invar_micrographs::EmbedConfig,
+}
+
+/// Graphs: how they are read, and how their nodes are shown, paired and embedded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GraphsSource {
+    /// How the tables of `invar run` are read.
+    pub ingest: invar_graphs::IngestConfig,
+    /// What the encoder is shown of a node.
+    pub view: GraphView,
+    /// Which two views are considered the same.
+    pub pairs: GraphPairsConfig,
+    /// Which view the embedding of a node is of.
+    pub embed: invar_graphs::EmbedConfig,
 }
 
 /// Whether the brightness and contrast of an image are meaningful.
@@ -180,6 +197,12 @@ impl ShownPairs for GrainPairs {
     }
 }
 
+impl ShownPairs for GraphPairs {
+    fn describe(&self, index: usize, seed: u64) -> Result<String, DatasetError> {
+        Self::describe(self, index, seed)
+    }
+}
+
 impl SourceConfig {
     /// Fills in what follows from the encoder, and checks that it can read what this source provides.
     ///
@@ -209,13 +232,19 @@ impl SourceConfig {
                 }
             }
             (Self::Contigs(_), Sees::Features) => {}
-            (Self::Contigs(_), _) => return misfit("something else than features", "a source of contigs"),
-            (Self::Reads(_), Sees::Pictures) => return misfit("pictures", "a source of reads"),
-            (Self::Reads(_), Sees::Graphs) => return misfit("graphs", "a source of reads"),
-            (Self::Micrographs(_), Sees::Graphs) => return misfit("graphs", "a source of micrographs"),
-            (Self::Micrographs(_), _) => return misfit("reads", "a source of micrographs"),
+            (Self::Graphs(_), Sees::Nodes) => {}
+            (source, sees) => return misfit(needed(sees), source.in_a_sentence()),
         }
         Ok(())
+    }
+
+    fn in_a_sentence(&self) -> &'static str {
+        match self {
+            Self::Reads(_) => "a source of reads",
+            Self::Micrographs(_) => "a source of micrographs",
+            Self::Contigs(_) => "a source of contigs",
+            Self::Graphs(_) => "a source of graphs",
+        }
     }
 
     /// The part of it that training depends on.
@@ -227,6 +256,9 @@ impl SourceConfig {
             }
             Self::Contigs(contigs) => {
                 serde_json::json!({"type": "contigs", "view": contigs.view, "pairs": contigs.pairs})
+            }
+            Self::Graphs(graphs) => {
+                serde_json::json!({"type": "graphs", "view": graphs.view, "pairs": graphs.pairs})
             }
         }
     }
@@ -261,6 +293,15 @@ impl SourceConfig {
                 let config = invar_contigs::IngestConfig { force, ..contigs.ingest.clone() };
                 ingest::ingest_contigs(&inputs, out, &config, ui)
             }
+            Self::Graphs(graphs) => {
+                let [nodes, edges] = files else {
+                    let text = format!("a graph is two tables, of nodes and of edges: {} were given", files.len());
+                    return Err(Usage(text).into());
+                };
+                let inputs = invar_graphs::Inputs { nodes: nodes.clone(), edges: edges.clone() };
+                let config = invar_graphs::IngestConfig { force, ..graphs.ingest.clone() };
+                ingest::ingest_graph(&inputs, out, &config, ui)
+            }
         }
     }
 
@@ -274,7 +315,7 @@ impl SourceConfig {
                 images.sample_sheet = None;
                 images.ingest.classes = None;
             }
-            Self::Contigs(_) => {}
+            Self::Contigs(_) | Self::Graphs(_) => {}
         }
         other
     }
@@ -287,6 +328,8 @@ impl SourceConfig {
             Self::Micrographs(images) => images.sample_sheet = sheet,
             // The files of an assembly are few, and tell themselves what they are.
             Self::Contigs(_) => {}
+            // Their table of nodes has all columns.
+            Self::Graphs(_) => {}
         }
     }
 
@@ -305,9 +348,11 @@ impl SourceConfig {
         let out = results.path().join("groups");
         match self {
             Self::Reads(_) => Ok(genomes::in_words(groups, &results.clusters(), &results.data(), &out)),
-            Self::Micrographs(_) => kinds::in_words(groups, found, evaluation, results),
             Self::Contigs(_) => {
                 Ok(bins::next_in_words(&results.clusters(), &results.data(), &results.path().join("bins")))
+            }
+            Self::Micrographs(_) | Self::Graphs(_) => {
+                kinds::in_words(groups, found, evaluation, results, self.has_pictures())
             }
         }
     }
@@ -332,6 +377,7 @@ enum Opened {
     Reads(Arc<ReadDataset>),
     Micrographs(Arc<GrainDataset>),
     Contigs(Arc<ContigDataset>),
+    Graphs(Arc<GraphDataset>),
 }
 
 impl<'a> Datasets<'a> {
@@ -364,6 +410,9 @@ impl<'a> Datasets<'a> {
             (SourceConfig::Contigs(contigs), Opened::Contigs(dataset)) => {
                 Arc::new(ContigPairs::new(dataset.clone(), &contigs.pairs, &contigs.view)?)
             }
+            (SourceConfig::Graphs(graphs), Opened::Graphs(dataset)) => {
+                Arc::new(GraphPairs::new(dataset.clone(), &graphs.pairs, &graphs.view)?)
+            }
             _ => unreachable!("opened as what the source says"),
         };
         Ok(Arc::clone(self.pairs.borrow_mut().insert(pairs)))
@@ -391,6 +440,10 @@ impl<'a> Datasets<'a> {
             }
             (SourceConfig::Contigs(contigs), Opened::Contigs(dataset)) => {
                 let views = ContigViews::new(dataset.clone(), &contigs.view)?;
+                Samples { views: Box::new(views), table: dataset.clone() }
+            }
+            (SourceConfig::Graphs(graphs), Opened::Graphs(dataset)) => {
+                let views = GraphViews::new(dataset.clone(), &graphs.view, &graphs.embed)?;
                 Samples { views: Box::new(views), table: dataset.clone() }
             }
             _ => unreachable!("opened as what the source says"),
@@ -434,8 +487,19 @@ impl<'a> Datasets<'a> {
             SourceConfig::Reads(_) => Opened::Reads(Arc::new(ReadDataset::open(self.dirs)?)),
             SourceConfig::Micrographs(_) => Opened::Micrographs(Arc::new(GrainDataset::open(self.dirs)?)),
             SourceConfig::Contigs(_) => Opened::Contigs(Arc::new(ContigDataset::open(self.dirs)?)),
+            SourceConfig::Graphs(_) => Opened::Graphs(Arc::new(GraphDataset::open(self.dirs)?)),
         };
         Ok(self.opened.get_or_init(|| opened))
+    }
+}
+
+/// What an encoder reads, in words.
+fn needed(sees: Sees) -> &'static str {
+    match sees {
+        Sees::Features | Sees::Tokens => "reads",
+        Sees::Pictures => "pictures",
+        Sees::Graphs => "graphs",
+        Sees::Nodes => "nodes of a graph",
     }
 }
 
