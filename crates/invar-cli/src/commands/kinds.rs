@@ -36,7 +36,7 @@ pub fn in_words(
 ) -> Result<String> {
     let manifest = Manifest::read(&results.data())?;
     let doubtful = manifest.facts.get("images").map(doubtful_images).unwrap_or_default();
-    let pictures = has_pictures.then(|| where_to_look(results)).unwrap_or_default();
+    let pictures = if has_pictures { where_to_look(results) } else { String::new() };
     Ok(words(table, found, &telling_shortcuts(evaluation), &doubtful, &pictures, results))
 }
 

@@ -38,14 +38,15 @@ struct Named<T> {
     of: T,
 }
 
-type Ends = [(String, bool); 2];
+/// A segment by its name, and whether it is reversed.
+type Oriented = (String, bool);
 
 #[derive(Default)]
 struct Reading {
     graph: Graph,
     numbers: HashMap<String, u32>,
-    links: Vec<Named<(Ends, Option<u32>)>>,
-    paths: Vec<Named<(String, Vec<(String, bool)>)>>,
+    links: Vec<Named<([Oriented; 2], Option<u32>)>>,
+    paths: Vec<Named<(String, Vec<Oriented>)>>,
 }
 
 impl Reading {
@@ -122,7 +123,7 @@ impl Reading {
 
     fn finish(self, lines: &Lines) -> Result<Graph, Error> {
         let Self { mut graph, numbers, links, paths } = self;
-        let step = |(name, is_reverse): (String, bool), line, of: &str| match numbers.get(&name) {
+        let step = |(name, is_reverse): Oriented, line, of: &str| match numbers.get(&name) {
             Some(&segment) => Ok(Step { segment, is_reverse }),
             None => {
                 let place = Place::line(lines.path(), line).named(name);
@@ -157,7 +158,7 @@ fn strand(text: &str, place: &Place) -> Result<bool, Error> {
 }
 
 /// A segment with its orientation as last character.
-fn oriented(text: &str, place: &Place) -> Result<(String, bool), Error> {
+fn oriented(text: &str, place: &Place) -> Result<Oriented, Error> {
     let (name, sign) = text.split_at(text.char_indices().last().map_or(0, |(at, _)| at));
     Ok((name.into(), strand(sign, place)?))
 }

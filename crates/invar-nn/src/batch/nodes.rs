@@ -278,8 +278,10 @@ mod tests {
         })
     }
 
-    /// Features, and for each node the sources and weights of its edges, by the nodes' features.
-    fn parts(batch: &Batch) -> Vec<(f32, Vec<(f32, f32)>, f32)> {
+    /// A node by its feature, the sources and weights of its edges, and the weight of all.
+    type Part = (f32, Vec<(f32, f32)>, f32);
+
+    fn parts(batch: &Batch) -> Vec<Part> {
         let nodes = batch.nodes("test", 2).unwrap();
         let dense = match &nodes.features {
             NodeValues::Dense(x) => x.shallow_clone(),

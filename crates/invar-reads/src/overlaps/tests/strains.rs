@@ -44,6 +44,6 @@ fn a_plasmid_of_two_genomes_and_a_deep_phage_are_of_neither() {
         let element = component(&sample, &overlaps, 2);
         assert_eq!(overlaps.probable_genome(element), element, "{depth}");
         let of_hosts = (0..hosts.len()).map(|host| overlaps.probable_genome(component(&sample, &overlaps, host)));
-        assert!(of_hosts.collect::<std::collections::HashSet<_>>().len() == hosts.len(), "{depth}");
+        assert!(of_hosts.collect::<HashSet<_>>().len() == hosts.len(), "{depth}");
     }
 }
