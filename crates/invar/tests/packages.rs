@@ -14,7 +14,9 @@ use std::{
 
 use support::Bench;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
+    "bins",
+    "edges",
     "ingest",
     "views",
     "train",
@@ -99,7 +101,9 @@ fn every_command_has_a_manual_page_and_pages_of_others_are_left_alone() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let mut expected: BTreeSet<String> = COMMANDS.iter().map(|command| format!("invar-{command}.1")).collect();
-    expected.extend(["invar.1", "invar-ingest-reads.1", "invar-ingest-micrographs.1"].map(str::to_owned));
+    expected.insert("invar.1".to_owned());
+    let domains = ["reads", "contigs", "micrographs", "graph", "grain-graph"];
+    expected.extend(domains.map(|domain| format!("invar-ingest-{domain}.1")));
     assert_eq!(pages, expected);
 
     bench.write("share/man1/ls.1", "of another");
