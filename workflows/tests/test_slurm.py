@@ -88,7 +88,7 @@ class Bench:
         return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
     def same_losses(self, one, two):
-        # In bf16, whose rounding grows from step to step: 1e-4 after 40. A gradient that is not shared shows in the second digit.
+        # In bf16, whose rounding grows from step to step: 1e-4 after 40.
         one, two = self.losses(one), self.losses(two)
         expect(one.keys() == two.keys() and len(one) > 1, f"steps {one.keys()} and {two.keys()}")
         far = {step: (loss, two[step]) for step, loss in one.items() if abs(loss - two[step]) > 1e-3 * abs(loss)}
