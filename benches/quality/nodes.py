@@ -1,10 +1,10 @@
 """How well embeddings of nodes tell their classes, beside GRACE in PyTorch Geometric with its own settings.
 
-    nodes.py GRAPHS OUT [--graphs cora citeseer] [--seeds 5] [--neighbors negatives positives] [--peer PYTHON]
+    nodes.py GRAPHS OUT [--graphs cora citeseer] [--seeds 5] [--first 10] [--neighbors negatives positives] [--peer PYTHON]
 
-GRAPHS holds NAME.nodes.tsv.gz (`id`, `label`, `features`, `split`) and NAME.edges.tsv.gz. PYTHON (default: this one) has torch and
-torch_geometric; this one needs numpy, pyarrow and scikit-learn. INVAR is the program (default target/release/invar). OUT keeps what was
-done; remove it to measure anew.
+GRAPHS holds NAME.nodes.tsv.gz (`id`, `label`, `features`, `split`) and NAME.edges.tsv.gz. PYTHON has torch and torch_geometric; this
+one needs numpy, pyarrow and scikit-learn. Without it there is no peer. INVAR is the program (default target/release/invar). OUT keeps
+what was done; remove it to measure anew. Seeds 0 to 2 are those on which settings were chosen.
 
 A linear probe on frozen embeddings, as GRACE's: 10 % of the nodes at random, logistic regression, C by five folds of those; seed S
 trains with seed S and splits with seed S. Times are CPU seconds of training: of the peer its loop alone, of Invar the whole command.
@@ -16,7 +16,6 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -79,18 +78,20 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--graphs", dest="names", nargs="+", default=["cora", "citeseer"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=10)
     parser.add_argument("--neighbors", nargs="*", default=["negatives", "positives"])
-    parser.add_argument("--peer", default=sys.executable)
+    parser.add_argument("--peer")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.names:
         with gzip.open(args.graphs / f"{name}.nodes.tsv.gz", "rt") as file:
             labels = {row["id"]: row["label"] for row in csv.DictReader(file, delimiter="\t")}
         methods = {f"invar, neighbours {role}": lambda seed, role=role: ours(args.graphs, name, seed, role, args.out) for role in args.neighbors}
-        methods["GRACE, PyTorch Geometric"] = lambda seed: peer(args.graphs, name, seed, args.peer, args.out)
+        if args.peer:
+            methods["GRACE, PyTorch Geometric"] = lambda seed: peer(args.graphs, name, seed, args.peer, args.out)
         for method, run in methods.items():
             scores, seconds = [], []
-            for seed in range(args.seeds):
+            for seed in range(args.first, args.first + args.seeds):
                 ids, x, cpu_s = run(seed)
                 scores.append(probe(x, [labels[i] for i in ids], seed))
                 seconds.append(cpu_s)
