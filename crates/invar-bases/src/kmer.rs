@@ -22,6 +22,8 @@
 //! assert_eq!(profile(b"AACCNG")[0], 1.0 / 3.0); // AA AC CC
 //! ```
 
+mod sums;
+
 use std::{cell::RefCell, iter::once, ops::Range, sync::LazyLock};
 
 use multiversion::multiversion;
@@ -31,6 +33,8 @@ use crate::{
     ConfigError,
     packed::{NRun, PackedSlice, packed_len},
 };
+
+pub use sums::KmerSums;
 
 /// Largest k.
 pub const MAX_K: u8 = 8;

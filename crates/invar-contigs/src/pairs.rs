@@ -10,9 +10,13 @@
 //! A fragment is shorter than its contig by a tenth at least, so that no two views are the same even of a contig that is
 //! hardly longer than the shortest fragment.
 
-use std::{fmt::Write, ops::Range, sync::Arc};
+use std::{
+    fmt::Write,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
-use invar_bases::ConfigError;
+use invar_bases::{ConfigError, kmer::KmerSums};
 use invar_dataset::{
     DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape,
     seed::{self, Rng},
@@ -43,8 +47,12 @@ impl Default for ContigPairsConfig {
 }
 
 /// Draws views of contigs.
+///
+/// Memory: at most half a byte a base for each k, once every contig was drawn.
 pub struct ContigPairs {
     contigs: Arc<ContigDataset>,
+    /// Of each contig, from its first pair on.
+    sums: Vec<OnceLock<Option<KmerSums>>>,
     features: Features,
     config: ContigPairsConfig,
 }
@@ -75,7 +83,8 @@ impl ContigPairs {
         if config.min_fragment_bp == 0 {
             return refuse("min_fragment_bp", "0".into(), "at least 1");
         }
-        Ok(Self { contigs, features, config: config.clone() })
+        let sums = (0..contigs.len()).map(|_| OnceLock::new()).collect();
+        Ok(Self { contigs, sums, features, config: config.clone() })
     }
 
     /// What `pair(index, seed)` draws, in words.
@@ -116,8 +125,8 @@ impl ContigPairs {
 fn fragment(length: usize, min_fragment_bp: usize, rng: &mut Rng) -> Range<usize> {
     let most = length - length.div_ceil(10);
     let least = min_fragment_bp.min(length / 2).min(most);
-    let len = draw::between(least, most, rng);
-    let start = draw::between(0, length - len, rng);
+    let len = least + seed::below(most - least + 1, rng);
+    let start = seed::below(length - len + 1, rng);
     start..start + len
 }
 
@@ -133,7 +142,8 @@ impl PairSource for ContigPairs {
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
         let sequence = self.contigs.sequence(index)?;
         let views = self.drawn(index, pair_seed).into_iter();
-        let views = views.map(|drawn| self.features.of(sequence, drawn.range, &drawn.depths));
+        let sums = self.sums[index].get_or_init(|| self.features.sums(sequence)).as_ref();
+        let views = views.map(|drawn| self.features.of_stretch(sums, sequence, drawn.range, &drawn.depths));
         Ok(Pair::of(self.contigs.sample_id(index), views))
     }
 

@@ -10,7 +10,7 @@ use std::{ops::Range, sync::Arc};
 
 use invar_bases::{
     ConfigError, PackedSlice,
-    kmer::{KmerConfig, KmerProfiler, KmerTransform},
+    kmer::{KmerConfig, KmerProfiler, KmerSums, KmerTransform},
     packed::reverse_complement_codes,
 };
 use invar_dataset::{DatasetError, View, ViewShape, ViewSource};
@@ -91,9 +91,26 @@ impl Features {
         self.num_samples > 0
     }
 
-    /// The features of a stretch of a contig with these depths.
-    pub fn of(&self, sequence: PackedSlice<'_>, range: Range<usize>, depths: &[Depth]) -> View {
-        let profile = self.profiler.as_ref().map(|profiler| profiler.profile(sequence, range));
+    /// What makes the features of many stretches of a contig cheap; `None` if its bases are not shown.
+    pub fn sums(&self, sequence: PackedSlice<'_>) -> Option<KmerSums> {
+        self.profiler.as_ref().map(|profiler| profiler.sums(sequence))
+    }
+
+    /// The features of a contig with these depths.
+    fn of(&self, sequence: PackedSlice<'_>, depths: &[Depth]) -> View {
+        let profile = self.profiler.as_ref().map(|profiler| profiler.profile(sequence, 0..sequence.len()));
+        self.joined(profile, depths)
+    }
+
+    /// The features of a stretch of a contig, whose sums these are, with these depths.
+    pub fn of_stretch(
+        &self,
+        sums: Option<&KmerSums>,
+        sequence: PackedSlice<'_>,
+        range: Range<usize>,
+        depths: &[Depth],
+    ) -> View {
+        let profile = self.profiler.as_ref().zip(sums).map(|(profiler, sums)| profiler.profile_by(sums, sequence, range));
         self.joined(profile, depths)
     }
 
@@ -140,7 +157,7 @@ impl ViewSource for ContigViews {
 
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
         let (sequence, depths) = (self.contigs.sequence(index)?, self.contigs.depths(index).collect::<Vec<_>>());
-        Ok(vec![self.features.of(sequence, 0..sequence.len(), &depths)])
+        Ok(vec![self.features.of(sequence, &depths)])
     }
 
     fn symmetries(&self) -> Vec<String> {
