@@ -2,8 +2,8 @@ use invar_dataset::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AutoConfig, Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, Rows, Ties, auto, hdbscan,
-    kmeans, leiden, neighbors::Neighbors,
+    AutoConfig, Candidate, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, Rows, Ties, WeightConfig,
+    auto, hdbscan, kmeans, leiden, neighbors::Neighbors,
 };
 
 /// How to cluster: the `[cluster]` table of a recipe.
@@ -92,10 +92,10 @@ impl ClusterConfig {
         }
     }
 
-    /// The column that says how much a row weighs, and what a cluster weighs at least.
-    pub fn weight(&self) -> Option<(&str, f64)> {
+    /// How much rows weigh, if not all the same.
+    pub fn weight(&self) -> Option<&WeightConfig> {
         match self {
-            Self::Leiden(config) => Some((config.weight.as_deref()?, config.least_weight)),
+            Self::Leiden(config) => config.weight.as_ref(),
             Self::Auto(_) | Self::KMeans(_) | Self::Hdbscan(_) => None,
         }
     }

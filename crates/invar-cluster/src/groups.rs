@@ -91,8 +91,7 @@ impl GroupTable {
         for (row, &label) in of.labels.iter().enumerate() {
             members[usize::try_from(label).unwrap_or(num_clusters)].push(row);
         }
-        let there = |figure: &&GroupFigure| figure.columns().iter().all(|name| numbers_of(columns, name).is_some());
-        let known: Vec<&GroupFigure> = asked.figures.iter().filter(there).collect();
+        let known = known(asked, columns);
         let nearest = nearest_means(rows, of.labels)?;
         let distances = geometry::distances_to_means(rows, of.labels)?;
         let group = |(cluster, members): (usize, &Vec<usize>)| {
@@ -158,6 +157,22 @@ impl GroupTable {
     }
 }
 
+/// What a domain asks for of the rows `members`, by name, as far as the columns are there.
+///
+/// # Panics
+/// If a column is shorter than a member's number.
+pub fn figures_of(asked: &GroupFigures, columns: &[Column], members: &[usize]) -> Vec<(String, Option<f64>)> {
+    let known = known(asked, columns);
+    let values = figures(&known, columns, members);
+    known.iter().map(|figure| figure.name.clone()).zip(values).collect()
+}
+
+/// Those whose columns are there.
+fn known<'a>(asked: &'a GroupFigures, columns: &[Column]) -> Vec<&'a GroupFigure> {
+    let there = |figure: &&GroupFigure| figure.columns().iter().all(|name| numbers_of(columns, name).is_some());
+    asked.figures.iter().filter(there).collect()
+}
+
 /// The number of clusters, and of groups: noise (-1), if there is any, is the last group.
 fn extent(labels: &[i32]) -> (usize, usize) {
     let num_clusters = labels.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
@@ -169,8 +184,8 @@ fn one_line(text: &str) -> String {
     text.replace(|letter: char| letter.is_control(), " ")
 }
 
-/// Four decimals below a thousand, none above.
-fn plain(value: f64) -> String {
+/// A number as text: four decimals below a thousand, none above.
+pub fn plain(value: f64) -> String {
     if value.fract() == 0.0 || value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.4}") }
 }
 

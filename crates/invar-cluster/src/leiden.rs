@@ -66,12 +66,10 @@ pub struct LeidenConfig {
     /// distinct from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
-    /// Name of a column of numbers above 0: how much a row weighs, such as the bases of a contig. The size of a cluster is
-    /// then what its rows weigh, and the graph and the choice of the resolution follow the weights (see [`Ties::weighing`]).
+    /// How much rows weigh, if not all the same. The size of a cluster is then what its rows weigh, and the graph and the
+    /// choice of the resolution follow the weights (see [`Ties::weighing`]).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<String>,
-    /// With `weight`: what a cluster weighs at least.
-    pub least_weight: f64,
+    pub weight: Option<WeightConfig>,
     /// Neighbours of a row in the graph. A cluster has more rows than that: smaller ones are merged into the cluster
     /// that contains most of what is near them.
     pub neighbors: usize,
@@ -83,6 +81,16 @@ pub struct LeidenConfig {
     pub seed: u64,
 }
 
+/// How much rows weigh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightConfig {
+    /// Name of a column of numbers above 0, such as the bases of contigs.
+    pub column: String,
+    /// What a cluster weighs at least.
+    pub least: f64,
+}
+
 impl Default for LeidenConfig {
     fn default() -> Self {
         let quality = Quality::default();
@@ -92,7 +100,6 @@ impl Default for LeidenConfig {
             together: None,
             apart: None,
             weight: None,
-            least_weight: 200_000.0,
             neighbors: 15,
             sample: 200_000,
             seed: 0,
@@ -246,8 +253,8 @@ impl LeidenConfig {
                 refuse("resolution", value.to_string(), "a positive number, or \"auto\"")
             }
             Self { neighbors: 0 | 1_001.., .. } => refuse("neighbors", self.neighbors.to_string(), "1 to 1,000"),
-            Self { least_weight, .. } if !(*least_weight >= 0.0 && least_weight.is_finite()) => {
-                refuse("least_weight", least_weight.to_string(), "a number of at least 0")
+            Self { weight: Some(WeightConfig { least, .. }), .. } if !(*least >= 0.0 && least.is_finite()) => {
+                refuse("weight.least", least.to_string(), "a number of at least 0")
             }
             Self { sample: 0, .. } => refuse("sample", "0".into(), "at least 1"),
             _ => Ok(()),

@@ -58,7 +58,7 @@ pub use config::{ClusterConfig, Clustering};
 pub use error::ClusterError;
 pub use hdbscan::{HdbscanConfig, hdbscan};
 pub use kmeans::{KMeans, KMeansConfig, NumClusters, kmeans};
-pub use leiden::{LeidenConfig, Quality, Resolution, leiden};
+pub use leiden::{LeidenConfig, Quality, Resolution, WeightConfig, leiden};
 #[cfg(feature = "fuzzing")]
 pub use neighbors::fuzzing;
 pub use projection::{ProjectionConfig, UmapConfig};

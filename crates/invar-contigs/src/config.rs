@@ -32,7 +32,7 @@ pub struct Inputs {
     pub alignments: Vec<PathBuf>,
     /// Tables of depth, whose samples come after those of the alignments.
     pub tables: Vec<PathBuf>,
-    /// The assembly graph: GFA 1 or FASTG.
+    /// The assembly graph: GFA (1 or 2) or FASTG.
     pub graph: Option<PathBuf>,
     /// How contigs run through it: `contigs.paths` of SPAdes or `assembly_info.txt` of Flye.
     pub paths: Option<PathBuf>,

@@ -266,6 +266,12 @@ fn measure(
             let expected = format!("one, as in {}", first.input.path);
             return Err(Error::bad(place, "sample of this name", expected, "a second one"));
         }
+        // Columns are called `depth_SAMPLE` and `depth_variance_SAMPLE`.
+        if let Some(other) = samples.iter().find(|other| format!("variance_{}", other.name) == sample.name) {
+            let place = Place::file(&sample.input.path).named(&sample.name);
+            let expected = format!("one that is not the variance of {:?}, of {}", other.name, other.input.path);
+            return Err(Error::bad(place, "name of the sample", expected, format!("{:?}", sample.name)));
+        }
     }
     if names.num_kept() > 0 && !samples.is_empty() && samples.iter().all(|sample| !sample.is_covered) {
         let expected = format!("above 0 for one of the {} contigs at least", names.num_kept());

@@ -110,7 +110,8 @@ impl Features {
         range: Range<usize>,
         depths: &[Depth],
     ) -> View {
-        let profile = self.profiler.as_ref().zip(sums).map(|(profiler, sums)| profiler.profile_by(sums, sequence, range));
+        let profile =
+            self.profiler.as_ref().zip(sums).map(|(profiler, sums)| profiler.profile_by(sums, sequence, range));
         self.joined(profile, depths)
     }
 

@@ -240,7 +240,7 @@ impl Layout {
                 return Err(Error::table(path, "header".into(), expected, names.join(", ")));
             };
             let others = (0..names.len()).filter(|&at| at != id && at != list).collect();
-            return Ok(Self { dense: None, list, others });
+            return Self { dense: None, list, others }.checked(path, names);
         }
         let mut dense: Vec<usize> = vec![];
         for wanted in &config.features {
@@ -255,7 +255,20 @@ impl Layout {
             dense.extend(found.into_iter().filter(|at| !dense.contains(at)).collect::<Vec<_>>());
         }
         let others = (0..names.len()).filter(|at| *at != id && !dense.contains(at)).collect();
-        Ok(Self { dense: Some(dense), list: id, others })
+        Self { dense: Some(dense), list: id, others }.checked(path, names)
+    }
+
+    /// Refuses a column that is carried along under the name of another one.
+    fn checked(self, path: &Path, names: &[String]) -> Result<Self, Error> {
+        let is_taken = |at: &&usize| own_name(&names[**at]) != names[**at] && names.contains(&own_name(&names[**at]));
+        match self.others.iter().find(is_taken) {
+            None => Ok(self),
+            Some(&at) => {
+                let (name, own) = (&names[at], own_name(&names[at]));
+                let expected = format!("no column `{own}`, which `{name}` is called in a dataset");
+                Err(Error::table(path, "header".into(), expected, format!("`{name}` and `{own}`")))
+            }
+        }
     }
 }
 
@@ -341,6 +354,11 @@ mod tests {
             ("id\tx\na\tnan\n", &["x"], "line 2, column x: expected a finite number, found \"nan\""),
             ("id\tx\n\t1\n", &["x"], "line 2, column id: expected a name, found nothing"),
             ("id\tx\na\t1\n", &["y"], "header: expected a column `y`, found id, x"),
+            (
+                "id\tx\tdegree\ttable_degree\na\t1\t2\t3\n",
+                &["x"],
+                "header: expected no column `table_degree`, which `degree` is called in a dataset, found `degree` and `table_degree`",
+            ),
             ("x\ty\na\t1\n", &["y"], "header: expected a column `id` or `node` or `node_id` or `name`, found x, y"),
             (
                 "id\tx\na\t1\n",

@@ -1,9 +1,72 @@
-//! Contigs through the command line: what does not fit together.
+//! Contigs through the command line, from the files of an assembly to bins.
 #![cfg(feature = "torch")]
 
 mod support;
 
+use std::{fs, path::Path};
+
 use support::Bench;
+
+fn project(file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test-data/contigs");
+    root.join(file).canonicalize().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The genomes of the test data are 50 to 90 kb; there are six, two of which are alike in composition.
+#[test]
+fn an_assembly_is_sorted_into_its_genomes() {
+    let bench = Bench::new();
+    let files = ["contigs.fa.gz", "depth.txt", "assembly_graph.gfa.gz", "contigs.paths"].map(project);
+    let truth = project("truth.tsv");
+    let mut args = vec!["run", "contigs/quickstart", "--out", "out", "--json", "-q", "--labels", &truth, "--input"];
+    args.extend(files.iter().map(String::as_str));
+    for setting in ["source.ingest.min_length_bp=500", "cluster.weight.least=25000", "train.steps=200"] {
+        args.extend(["--set", setting]);
+    }
+    let stages = bench.json(&args)["stages"].clone();
+    let counts = &stages["ingest"]["counts"];
+    let found = ["kept", "in_graph_by_path", "not_in_graph", "samples"].map(|name| counts[name].as_u64().unwrap());
+    assert_eq!(found, [82, 81, 1, 3]);
+    assert!(stages["evaluate"]["symmetry_gap_max"].as_f64().unwrap() <= 1e-6, "{stages}");
+    assert!(stages["evaluate"]["recall_at_1"].as_f64().unwrap() >= 0.9, "{stages}");
+    let args = ["out/clusters.parquet", "--data", "out/data", "--out", "bins", "--min-bin-bp", "25000", "--json", "-q"];
+    let bins = bench.json(&[&["bins"], &args[..]].concat());
+    let bins = bins["bins"].as_array().unwrap();
+    assert!((5..=7).contains(&bins.len()), "{bins:?}");
+    let scores = ["evaluate", "out/embeddings", "--labels", &truth, "--clusters", "out/clusters.parquet"];
+    let scores = bench.json(&[&scores[..], &["--weight", "length_bp", "--no-probe", "--json", "-q"]].concat());
+    assert!(scores["bins"]["purity"].as_f64().unwrap() > 0.9, "{scores}");
+    assert!(scores["bins"]["num_near_complete"].as_u64().unwrap() >= 4, "{scores}");
+
+    // Every contig is in one bin, and its bases are those of the FASTA.
+    let table = fs::read_to_string(bench.path("bins/contig2bin.tsv")).unwrap();
+    let named: usize = bins.iter().map(|bin| bin["contigs"].as_u64().unwrap() as usize).sum();
+    assert_eq!(table.lines().count(), named);
+    let lines = fs::read_to_string(bench.path("bins/bins.tsv")).unwrap();
+    let header = "bin\tcontigs\tbases\tn50_bp\tgc\tdepth_S1\tdepth_S2\tdepth_S3\tpurity_estimate";
+    assert_eq!(lines.lines().next().unwrap(), header);
+    for bin in bins {
+        let name = bin["bin"].as_str().unwrap();
+        let fasta = fs::read_to_string(bench.path(&format!("bins/{name}.fa"))).unwrap();
+        let bases: usize = fasta.lines().filter(|line| !line.starts_with('>')).map(str::len).sum();
+        assert_eq!(bases as u64, bin["length_bp"].as_u64().unwrap());
+    }
+    assert!(bench.fails(2, &["bins", args[0], args[1], args[2], "--out", "bins"]).contains("--force"));
+}
+
+#[test]
+fn the_bins_do_not_depend_on_the_threads() {
+    let bench = Bench::new();
+    let (fasta, depth) = (project("contigs.fa.gz"), project("depth.txt"));
+    let clusters = ["1", "2"].map(|threads| {
+        let out = format!("out{threads}");
+        let args = ["run", "contigs/quickstart", "--input", &fasta, &depth, "--out", &out, "-q", "--threads", threads];
+        let settings = ["--set", "train.steps=20", "--set", "cluster.weight.least=25000"];
+        bench.ok(&[&args[..], &settings].concat());
+        fs::read(bench.path(&format!("{out}/clusters.tsv"))).unwrap()
+    });
+    assert_eq!(clusters[0], clusters[1]);
+}
 
 #[test]
 fn what_does_not_fit_the_assembly_is_bad_input() {

@@ -96,6 +96,23 @@ fn the_columns_of_reads_and_clusters_are_those_of_the_page() {
 }
 
 #[test]
+fn the_columns_of_contigs_are_those_of_the_page() {
+    let bench = Bench::new();
+    let letters = |number: usize| "ACGTTGCAAC".repeat(100 + number);
+    let contigs = (0..40).map(|number| format!(">c{number} x\n{}\n", letters(number)));
+    bench.write("c.fa", contigs.collect::<String>() + ">alone\n" + &letters(50));
+    let rows = (0..40).map(|number| format!("c{number}\t{number}\t1\t0.5\n"));
+    let header = "Contig\tS Mean\tS Variance\tS Covered Fraction\n";
+    bench.write("d.tsv", header.to_owned() + &rows.collect::<String>() + "alone\t1\t1\t1\n");
+    bench.write("g.gfa", (0..40).map(|number| format!("S\tc{number}\t*\n")).collect::<String>());
+    bench.ok(&["ingest", "contigs", "c.fa", "--depth", "d.tsv", "--gfa", "g.gfa", "--out", "data"]);
+    bench.ok(&[&["train", "contigs/quickstart", "--data", "data", "--out", "run"], TRAINED].concat());
+    bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
+    let pages = documented();
+    assert_eq!(written(&bench.path("emb"), &pages["EMB of contigs"]), pages["EMB of contigs"]);
+}
+
+#[test]
 fn the_columns_of_micrographs_are_those_of_the_page() {
     let bench = Bench::new();
     let polycrystals = format!("{ROOT}/test-data/micrographs/polycrystals");

@@ -39,7 +39,7 @@ pub struct IngestContigs {
     /// Depth of the contigs in samples, as written by jgi_summarize_bam_contig_depths (MetaBAT), CoverM or SemiBin
     #[arg(long, num_args = 1.., value_name = "TABLE", value_parser = path_or_url())]
     pub depth: Vec<PathBuf>,
-    /// The assembly graph: GFA 1 or FASTG
+    /// The assembly graph: GFA (1 or 2) or FASTG
     #[arg(long, value_name = "GRAPH", value_parser = path_or_url())]
     pub gfa: Option<PathBuf>,
     /// How contigs run through the graph: contigs.paths of SPAdes, assembly_info.txt of Flye

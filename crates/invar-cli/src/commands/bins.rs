@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use invar_cluster::groups::{figures_of, plain};
 use invar_contigs::ContigDataset;
-use invar_dataset::{Progress, path};
+use invar_dataset::{Progress, SampleTable, path};
 use invar_embeddings::ClusterTable;
 use serde_json::json;
 
@@ -119,8 +120,9 @@ fn bins(table: &ClusterTable, dataset: &ContigDataset, args: &Bins) -> Result<Ve
 fn write(bins: &[Bin], dataset: &ContigDataset, out: &Path, ui: &Ui) -> Result<()> {
     let bar = ui.bar("bins", Unit::Items);
     bar.set_total(bins.len() as u64);
-    let samples = dataset.samples().iter().map(|sample| format!("\tdepth_{sample}"));
-    let mut table = format!("bin\tcontigs\tlength_bp\tn50_bp\tgc{}\tpurity_estimate\n", samples.collect::<String>());
+    let (asked, columns) = (dataset.group_figures(), dataset.columns(0..dataset.len())?);
+    let names: String = figures_of(&asked, &columns, &[]).iter().map(|(name, _)| format!("\t{name}")).collect();
+    let mut table = format!("bin\tcontigs{names}\tpurity_estimate\n");
     let mut contig2bin = String::new();
     for (number, bin) in bins.iter().enumerate() {
         if bar.is_cancelled() {
@@ -129,7 +131,9 @@ fn write(bins: &[Bin], dataset: &ContigDataset, out: &Path, ui: &Ui) -> Result<(
         let name = name(number);
         let path = out.join(format!("{name}.fa"));
         write_fasta(&path, bin, dataset).with_context(|| path.display().to_string())?;
-        table += &line(&name, bin, dataset);
+        let figures = figures_of(&asked, &columns, &bin.contigs).into_iter();
+        let figures: String = figures.map(|(_, value)| format!("\t{}", value.map(plain).unwrap_or_default())).collect();
+        table += &format!("{name}\t{}{figures}\t{}\n", bin.contigs.len(), plain(bin.purity_estimate));
         for &index in &bin.contigs {
             contig2bin += &format!("{}\t{name}\n", dataset.name(index)?);
         }
@@ -154,46 +158,4 @@ fn write_fasta(path: &Path, bin: &Bin, dataset: &ContigDataset) -> Result<()> {
         }
     }
     Ok(file.flush()?)
-}
-
-/// The line of a bin; GC and depths are means over its bases.
-fn line(name: &str, bin: &Bin, dataset: &ContigDataset) -> String {
-    let mut lengths: Vec<u64> = bin.contigs.iter().map(|&index| u64::from(dataset.length_bp(index))).collect();
-    let weighed = |value: &dyn Fn(usize) -> f64| {
-        let sum: f64 = bin.contigs.iter().zip(&lengths).map(|(&index, &length)| value(index) * length as f64).sum();
-        sum / (bin.length_bp as f64).max(1.0)
-    };
-    let gc = weighed(&|index| f64::from(dataset.gc(index)));
-    let depth = |sample| weighed(&|index| dataset.depths(index).nth(sample).map_or(0.0, |depth| f64::from(depth.mean)));
-    let depths: String = (0..dataset.samples().len()).map(|sample| format!("\t{:.4}", depth(sample))).collect();
-    let (contigs, length, purity) = (bin.contigs.len(), bin.length_bp, bin.purity_estimate);
-    let n50 = n50(&mut lengths);
-    format!("{name}\t{contigs}\t{length}\t{n50}\t{gc:.4}{depths}\t{purity:.4}\n")
-}
-
-/// The largest length such that contigs of at least this length hold half of the bases.
-fn n50(lengths: &mut [u64]) -> u64 {
-    lengths.sort_unstable_by_key(|&length| std::cmp::Reverse(length));
-    let half = lengths.iter().sum::<u64>().div_ceil(2);
-    let mut sum = 0;
-    lengths
-        .iter()
-        .find(|&&length| {
-            sum += length;
-            sum >= half
-        })
-        .copied()
-        .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn n50_by_hand() {
-        assert_eq!(n50(&mut [2, 8, 3, 3]), 8); // 8 of 16
-        assert_eq!(n50(&mut [2, 7, 3, 4]), 4); // 7 + 4 of 16
-        assert_eq!(n50(&mut []), 0);
-    }
 }

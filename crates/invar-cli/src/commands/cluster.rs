@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use invar_cluster::{
     AutoConfig, ClusterConfig, ClusterError, HdbscanConfig, KMeansConfig, LeidenConfig, Method, NumClusters,
-    ProjectionConfig, Quality, Rows, Ties, geometry,
+    ProjectionConfig, Quality, Rows, Ties, WeightConfig, geometry,
     groups::{GroupTable, Labelled},
 };
 use invar_dataset::{ColumnData, atomic::AtomicFile, path};
@@ -151,9 +151,9 @@ pub fn cluster(
             keep_apart(column, of, &embeddings, ties)?;
         }
     }
-    if let Some((column, least)) = config.weight() {
-        let weights = weights(column, of, &embeddings)?;
-        ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).weighing(weights, least));
+    if let Some(weight) = config.weight() {
+        let weights = weights(&weight.column, of, &embeddings)?;
+        ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).weighing(weights, weight.least));
     }
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
@@ -326,8 +326,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
                 together: args.together.clone(),
                 apart: args.apart.clone(),
-                weight: args.min_bin_bp.map(|_| LENGTH_BP.to_owned()),
-                least_weight: args.min_bin_bp.map_or(defaults.least_weight, |bases| bases as f64),
+                weight: args.min_bin_bp.map(|least| WeightConfig { column: LENGTH_BP.into(), least: least as f64 }),
                 neighbors: args.neighbors.unwrap_or(defaults.neighbors),
                 sample: args.sample.unwrap_or(defaults.sample),
                 seed,

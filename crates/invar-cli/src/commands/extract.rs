@@ -33,6 +33,7 @@ pub fn run(args: &Extract, common: &Common, ui: &Ui) -> Result<Summary> {
     let Extracted { text, mut json } = out.write(|out| match domain.as_str() {
         "reads" => reads::write(&table, args, out, ui),
         "micrographs" => micrographs::write(args, out, ui),
+        "contigs" => Err(Usage(format!("{}: contigs are written by `invar bins`", args.data[0].display())).into()),
         other => Err(BadInput(format!("{}: is of {other}, which is not extracted", args.data[0].display())).into()),
     })?;
     json["out"] = json!(path::text(&args.out));

@@ -321,16 +321,19 @@ impl SourceConfig {
     }
 
     /// Takes the metadata of the samples from another table.
-    pub fn set_sample_sheet(&mut self, sheet: &Path) {
-        let sheet = Some(sheet.to_path_buf());
-        match self {
-            Self::Reads(reads) => reads.sample_sheet = sheet,
-            Self::Micrographs(images) => images.sample_sheet = sheet,
-            // The files of an assembly are few, and tell themselves what they are.
-            Self::Contigs(_) => {}
-            // Their table of nodes has all columns.
-            Self::Graphs(_) => {}
-        }
+    ///
+    /// # Errors
+    /// [`Usage`] if this domain's samples have none.
+    pub fn set_sample_sheet(&mut self, sheet: &Path) -> Result<()> {
+        let refuse = |reason: &str| Err(Usage(format!("--sample-sheet {}: {reason}", sheet.display())).into());
+        let own = match self {
+            Self::Reads(reads) => &mut reads.sample_sheet,
+            Self::Micrographs(images) => &mut images.sample_sheet,
+            Self::Contigs(_) => return refuse("the files of an assembly are given by --input, which tells them apart"),
+            Self::Graphs(_) => return refuse("the table of nodes, given by --input, has all columns"),
+        };
+        *own = Some(sheet.to_path_buf());
+        Ok(())
     }
 
     /// What the clusters of a run mean, in the domain's own words, and what can be done next. `found` is what the

@@ -37,7 +37,7 @@ pub fn run(args: &Run, common: &Common, ui: &Ui) -> Result<Summary> {
     }
     let mut recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
     if let Some(sheet) = &args.sample_sheet {
-        recipe.source.set_sample_sheet(sheet);
+        recipe.source.set_sample_sheet(sheet)?;
     }
     // Training scores held-out samples with the same table.
     let table = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
