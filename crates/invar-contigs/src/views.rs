@@ -44,13 +44,14 @@ pub struct FeatureConfig {
     pub ks: Vec<u8>,
     /// How counts of k-mers become features.
     pub transform: KmerTransform,
-    /// What the logarithms of the depths are multiplied by, above 0.
+    /// What the logarithms of the depths are multiplied by, above 0. Features of a k-mer profile are many and those of depth
+    /// few, but depth is known better: by default one of depth counts as much as six.
     pub depth_weight: f32,
 }
 
 impl Default for FeatureConfig {
     fn default() -> Self {
-        Self { shown: Shown::Both, ks: vec![4], transform: KmerTransform::Clr, depth_weight: 1.0 }
+        Self { shown: Shown::Both, ks: vec![4], transform: KmerTransform::Clr, depth_weight: 6.0 }
     }
 }
 

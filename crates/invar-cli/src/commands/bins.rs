@@ -34,7 +34,7 @@ struct Bin {
     contigs: Vec<usize>,
     /// The mean probability of its bases.
     purity_estimate: f64,
-    length_bp: u64,
+    bases: u64,
 }
 
 /// `invar bins`
@@ -44,7 +44,7 @@ pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
     let dataset = ContigDataset::open(&args.data)?;
     let bins = bins(&table, &dataset, args)?;
     out.write(|out| write(&bins, &dataset, out, ui))?;
-    let binned: u64 = bins.iter().map(|bin| bin.length_bp).sum();
+    let binned: u64 = bins.iter().map(|bin| bin.bases).sum();
     let all: u64 = (0..dataset.len()).map(|index| u64::from(dataset.length_bp(index))).sum();
     let share = 100.0 * binned as f64 / all.max(1) as f64;
     let mut text = format!(
@@ -55,7 +55,7 @@ pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
     );
     for (number, bin) in bins.iter().enumerate().take(NAMED) {
         let contigs = counted(bin.contigs.len() as u64, "contig");
-        text += &format!("\n  {}  {:>12} bp in {contigs}", name(number), thousands(bin.length_bp));
+        text += &format!("\n  {}  {:>12} bp in {contigs}", name(number), thousands(bin.bases));
     }
     if bins.len() > NAMED {
         text += "\n  ...";
@@ -65,7 +65,7 @@ pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
         .enumerate()
         .map(|(number, bin)| {
             json!({
-                "bin": name(number), "contigs": bin.contigs.len(), "length_bp": bin.length_bp,
+                "bin": name(number), "contigs": bin.contigs.len(), "bases": bin.bases,
                 "purity_estimate": bin.purity_estimate,
             })
         })
@@ -99,21 +99,21 @@ fn bins(table: &ClusterTable, dataset: &ContigDataset, args: &Bins) -> Result<Ve
     let name = |index| Ok(dataset.name(index)?.to_owned());
     let contigs = samples_of_keys(&table.ids, keys, &by_key, name, "contig", path)?;
     let num = table.clusters.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
-    let mut bins: Vec<Bin> = (0..num).map(|_| Bin { contigs: vec![], purity_estimate: 0.0, length_bp: 0 }).collect();
+    let mut bins: Vec<Bin> = (0..num).map(|_| Bin { contigs: vec![], purity_estimate: 0.0, bases: 0 }).collect();
     for ((&index, &cluster), &probability) in contigs.iter().zip(&table.clusters).zip(&table.probability) {
         let Ok(cluster) = usize::try_from(cluster) else { continue };
         let length_bp = u64::from(dataset.length_bp(index));
         let bin = &mut bins[cluster];
         bin.contigs.push(index);
-        bin.length_bp += length_bp;
+        bin.bases += length_bp;
         bin.purity_estimate += f64::from(probability) * length_bp as f64;
     }
-    bins.retain(|bin| bin.length_bp >= args.min_bin_bp && !bin.contigs.is_empty());
+    bins.retain(|bin| bin.bases >= args.min_bin_bp && !bin.contigs.is_empty());
     for bin in &mut bins {
         bin.contigs.sort_unstable();
-        bin.purity_estimate /= (bin.length_bp as f64).max(1.0);
+        bin.purity_estimate /= (bin.bases as f64).max(1.0);
     }
-    bins.sort_by_key(|bin| (std::cmp::Reverse(bin.length_bp), bin.contigs[0]));
+    bins.sort_by_key(|bin| (std::cmp::Reverse(bin.bases), bin.contigs[0]));
     Ok(bins)
 }
 
