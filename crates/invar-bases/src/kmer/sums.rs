@@ -130,7 +130,7 @@ mod tests {
         ) {
             // Some stretches of N, and bases that repeat with a long period.
             let code = |i: usize| {
-                let hash = (i as u64 % 20_011 ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let hash = ((i as u64 % 20_011) ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 if (i / 50).is_multiple_of(97) { CODE_N } else { (hash >> 61) as u8 & 3 }
             };
             let sequence = PackedSequence::from_codes(&(0..len).map(code).collect::<Vec<_>>()).unwrap();
