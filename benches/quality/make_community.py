@@ -125,7 +125,7 @@ def main():
         mates = [",".join(str(sample / f"{mate}.fq") for sample in samples) for mate in (1, 2)]
         shell(
             f"rm -rf {path}; megahit -1 {mates[0]} -2 {mates[1]} -o {path} -t {args.threads} --k-list 41,69,97 "
-            "--no-local --min-contig-len 500 > /dev/null 2>&1"
+            "--no-local --mem-flag 2 --min-contig-len 500 > /dev/null 2>&1"
         )
 
     assembly = whole(args.out / "megahit", assemble)
