@@ -11,6 +11,7 @@ use invar_dataset::{
     Shortcuts,
     keys::{self, KeyRange, Opened},
     manifest::{self, Manifest},
+    neighborhood::{Neighborhood, Neighborhoods},
 };
 
 use crate::{
@@ -36,11 +37,28 @@ struct Directory {
     manifest: Manifest,
     contigs: Contigs,
     depths: Vec<DepthFile>,
-    /// Of each contig the number of others that it is linked to, and whether it is a circle; `None` if it is not in the
-    /// graph.
-    linked: Option<Vec<Option<(u32, bool)>>>,
+    adjacency: Option<Adjacency>,
+    /// Contigs in the directories before.
+    first: usize,
     keys: KeyRange,
 }
+
+/// How the contigs of a directory lie in the assembly graph.
+#[derive(Default)]
+struct Adjacency {
+    /// Of each contig the number of others that it is linked to, and whether it is a circle; `None` if it is not in the
+    /// graph.
+    linked: Vec<Option<(u32, bool)>>,
+    /// Where the neighbours of each contig begin, and where the last ones end.
+    starts: Vec<usize>,
+    /// The neighbours of all contigs, in ascending order of each, never the contig itself.
+    neighbors: Vec<u32>,
+    /// How much each counts.
+    weights: Vec<f32>,
+}
+
+/// Segments of no contig that may lie between two neighbours.
+const MOST_BETWEEN: usize = 2;
 
 impl ContigDataset {
     /// Opens the union of dataset directories. Sizes are checked, checksums are not: see [`Manifest::verify`].
@@ -59,8 +77,9 @@ impl ContigDataset {
                 let (expected, found) = (dataset.samples.join(", "), samples.join(", "));
                 return Err(corrupt(path, "samples, as in the directory given first", expected, found));
             }
-            dataset.ends.push(dataset.len() as u64 + directory.contigs.len() as u64);
-            dataset.directories.push(directory);
+            let first = dataset.len();
+            dataset.ends.push((first + directory.contigs.len()) as u64);
+            dataset.directories.push(Directory { first, ..directory });
         }
         let opened: Vec<Opened> = dataset.directories.iter().map(Directory::opened).collect();
         let ranges = keys::key_ranges(&opened)?;
@@ -172,7 +191,12 @@ impl ContigDataset {
     /// The number of contigs that it is linked to in the graph, and whether it is a circle; `None` where that is not known.
     pub fn linked(&self, index: usize) -> Option<(u32, bool)> {
         let (directory, row) = self.locate(index);
-        directory.linked.as_ref()?[row]
+        directory.adjacency.as_ref()?.linked[row]
+    }
+
+    /// Whether there is an assembly graph of some of them.
+    pub fn has_graph(&self) -> bool {
+        self.directories.iter().any(|directory| directory.adjacency.is_some())
     }
 
     fn locate(&self, index: usize) -> (&Directory, usize) {
@@ -195,23 +219,56 @@ impl Directory {
         let is_listed = |file: &str| manifest.files.iter().any(|there| there == file);
         let files = (0..).map(depth_file).take_while(|file| is_listed(file));
         let depths = files.map(|file| DepthFile::open(&path.join(file), contigs.len())).collect::<Result<_, _>>()?;
-        let linked = if is_listed(GRAPH_FILE) {
+        let adjacency = if is_listed(GRAPH_FILE) {
             let graph = GraphFile::open(&path.join(GRAPH_FILE), contigs.len())?;
-            let of = |(row, neighbors): (usize, Vec<u32>)| {
-                let is_circle = neighbors.contains(&(row as u32));
-                graph.has(row).then(|| (neighbors.len() as u32 - u32::from(is_circle), is_circle))
-            };
-            Some(graph.neighbors().into_iter().enumerate().map(of).collect())
+            Some(Adjacency::of(&graph, &contigs))
         } else {
             None
         };
-        Ok(Self { path: path.into(), manifest, contigs, depths, linked, keys: KeyRange::default() })
+        Ok(Self { path: path.into(), manifest, contigs, depths, adjacency, first: 0, keys: KeyRange::default() })
     }
 
     fn opened(&self) -> Opened<'_> {
         let mut num_samples = vec![0; self.manifest.inputs.len()];
         num_samples[0] = self.contigs.len() as u64;
         Opened { path: &self.path, manifest: &self.manifest, num_samples }
+    }
+}
+
+impl Adjacency {
+    fn of(graph: &GraphFile, contigs: &Contigs) -> Self {
+        let of = |(row, neighbors): (usize, Vec<u32>)| {
+            let is_circle = neighbors.contains(&(row as u32));
+            graph.has(row).then(|| (neighbors.len() as u32 - u32::from(is_circle), is_circle))
+        };
+        let linked = graph.neighbors(0).into_iter().enumerate().map(of).collect();
+        let mut adjacency = Self { linked, starts: vec![0], ..Self::default() };
+        for (row, list) in graph.neighbors(MOST_BETWEEN).into_iter().enumerate() {
+            for other in list.into_iter().filter(|&other| other as usize != row) {
+                adjacency.neighbors.push(other);
+                adjacency.weights.push(weight(contigs.length_bp(row), contigs.length_bp(other as usize)));
+            }
+            adjacency.starts.push(adjacency.neighbors.len());
+        }
+        adjacency
+    }
+}
+
+/// How much a neighbour counts beside a contig.
+fn weight(own_bp: u32, other_bp: u32) -> f32 {
+    let ratio = (f64::from(other_bp.max(1)) / f64::from(own_bp.max(1))).sqrt();
+    ratio.clamp(0.25, 4.0) as f32
+}
+
+/// The contigs that a contig may continue into, and how much they count: see `docs/binning.md`.
+impl Neighborhoods for ContigDataset {
+    fn neighborhood(&self, node: usize) -> Neighborhood<'_> {
+        let (directory, row) = self.locate(node);
+        let (others, weights) = directory.adjacency.as_ref().map_or((&[][..], &[][..]), |adjacency| {
+            let own = adjacency.starts[row]..adjacency.starts[row + 1];
+            (&adjacency.neighbors[own.clone()], &adjacency.weights[own])
+        });
+        Neighborhood { first: directory.first, others, weights, scale: 1.0 }
     }
 }
 
@@ -247,7 +304,7 @@ impl SampleTable for ContigDataset {
             add(format!("depth_variance_{sample}"), values(&|depth| depth.variance));
             add(format!("breadth_{sample}"), values(&|depth| depth.breadth));
         }
-        if self.directories.iter().any(|directory| directory.linked.is_some()) {
+        if self.has_graph() {
             let links = range.clone().map(|index| self.linked(index).map(|(links, _)| links));
             add("links".into(), ColumnData::U32(links.collect()));
             let circles = range.clone().map(|index| self.linked(index).map(|(_, is_circle)| is_circle));

@@ -52,6 +52,7 @@ mod pairs;
 mod sections;
 mod shard;
 mod stored;
+mod surroundings;
 mod views;
 
 pub use config::{IngestConfig, Inputs};

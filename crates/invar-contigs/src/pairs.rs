@@ -7,6 +7,9 @@
 //! view 2        |==============|                                  7.6  3.3     shorter, so less certain
 //! view 3                    |===================|                 8.4  2.7
 //! ```
+//! With `[source.view.graph]` each view is shown with the contigs around it in the assembly graph, as wholes, and with other
+//! edges left out.
+//!
 //! A fragment is shorter than its contig by a tenth at least, so that no two views are the same even of a contig that is
 //! hardly longer than the shortest fragment.
 
@@ -18,12 +21,17 @@ use std::{
 
 use invar_bases::{ConfigError, kmer::KmerSums};
 use invar_dataset::{
-    DatasetError, Pair, PairSource, SampleId, SampleName, ViewShape,
-    seed::{self, Rng},
+    DatasetError, NodeFeatures, Pair, PairSource, Related, SampleId, SampleName, View, ViewShape,
+    neighborhood::{GraphView, Look, NeighborRole, OutOfRange, check_left_out, seed_of_view},
+    seed::{self, Rng, mix},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ContigDataset, Depth, FeatureConfig, draw, views::Features};
+use crate::{
+    ContigDataset, Depth, FeatureConfig, draw,
+    surroundings::Wholes,
+    views::{Features, NO_GRAPH, shape},
+};
 
 /// Views of a contig, at most.
 const MOST_VIEWS: usize = 32;
@@ -38,24 +46,42 @@ pub struct ContigPairsConfig {
     pub min_fragment_bp: u32,
     /// Whether the depth of each view is drawn anew, by the number of reads that it was measured on.
     pub redraw_depth: bool,
+    /// The fraction of the edges of the assembly graph that are left out of each view, in `[0, 0.95]`.
+    pub drop_edges: f64,
+    /// What the neighbours of a contig in the assembly graph are to it, where they are in the same batch.
+    pub neighbors: NeighborRole,
+    /// How much a neighbour counts beside the contig itself, if neighbours are positives.
+    pub neighbor_weight: f32,
 }
 
 impl Default for ContigPairsConfig {
     fn default() -> Self {
-        Self { views: 6, min_fragment_bp: 1000, redraw_depth: true }
+        Self {
+            views: 6,
+            min_fragment_bp: 1000,
+            redraw_depth: true,
+            drop_edges: 0.3,
+            neighbors: NeighborRole::Negatives,
+            neighbor_weight: 1.0,
+        }
     }
 }
 
 /// Draws views of contigs.
 ///
-/// Memory: at most half a byte a base for each k, once every contig was drawn.
+/// Memory: at most half a byte a base for each k, once every contig was drawn; with a graph, 4 bytes a feature of each contig
+/// as well.
 pub struct ContigPairs {
     contigs: Arc<ContigDataset>,
     /// Of each contig, from its first pair on.
     sums: Vec<OnceLock<Option<KmerSums>>>,
-    features: Features,
+    wholes: Wholes,
+    graph: Option<GraphView>,
     config: ContigPairsConfig,
 }
+
+/// Part of the identity of what is a view of a contig, and not the contig as its neighbours see it.
+const PART: u64 = 0x70_6172;
 
 /// A view, before it is turned into features.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +100,8 @@ impl ContigPairs {
         config: &ContigPairsConfig,
         features: &FeatureConfig,
     ) -> Result<Self, ConfigError> {
-        let features = Features::new(features, contigs.samples().len()).map_err(|error| error.within("view"))?;
+        let of_contigs = Features::new(features, contigs.samples().len()).map_err(|error| error.within("view"))?;
+        features.check_graph(&contigs).map_err(|error| error.within("view"))?;
         let refuse =
             |setting, found: String, reason: &str| Err(ConfigError::new(setting, found, reason).within("pairs"));
         if !(2..=MOST_VIEWS).contains(&config.views) {
@@ -83,8 +110,18 @@ impl ContigPairs {
         if config.min_fragment_bp == 0 {
             return refuse("min_fragment_bp", "0".into(), "at least 1");
         }
+        if let Err(OutOfRange { key, expected, found }) = check_left_out("drop_edges", config.drop_edges) {
+            return refuse(key, found, expected);
+        }
+        if !(config.neighbor_weight.is_finite() && config.neighbor_weight > 0.0) {
+            return refuse("neighbor_weight", config.neighbor_weight.to_string(), "a number above 0");
+        }
+        if config.neighbors != NeighborRole::Negatives && !contigs.has_graph() {
+            return refuse("neighbors", format!("{:?}", config.neighbors).to_lowercase(), NO_GRAPH);
+        }
         let sums = (0..contigs.len()).map(|_| OnceLock::new()).collect();
-        Ok(Self { contigs, sums, features, config: config.clone() })
+        let wholes = Wholes::new(Arc::clone(&contigs), of_contigs);
+        Ok(Self { contigs, sums, wholes, graph: features.graph.clone(), config: config.clone() })
     }
 
     /// What `pair(index, seed)` draws, in words.
@@ -93,14 +130,45 @@ impl ContigPairs {
     /// As `pair`.
     pub fn describe(&self, index: usize, pair_seed: u64) -> Result<String, DatasetError> {
         let mut text = format!("{}, {} bp", self.contigs.name(index)?, self.contigs.length_bp(index));
-        for drawn in self.drawn(index, pair_seed) {
+        for (view, drawn) in self.drawn(index, pair_seed).into_iter().enumerate() {
             let _ = write!(text, "\n  {:>9} to {:>9}", drawn.range.start + 1, drawn.range.end);
-            if self.features.have_depth() {
+            if self.wholes.features().have_depth() {
                 let depths: Vec<String> = drawn.depths.iter().map(|depth| format!("{:8.2}", depth.mean)).collect();
                 let _ = write!(text, "  depth {}", depths.join(" "));
             }
+            if let Some(graph) = &self.graph {
+                let seen = self.look(graph, pair_seed, view).at_part_of(&*self.contigs, index);
+                let _ = write!(text, "  beside {} contigs, {} edges", seen.nodes.len() - 1, seen.edge_index.len());
+            }
+        }
+        if self.contigs.has_graph() {
+            let _ = write!(text, "\n  {}", self.config.neighbors.in_words(self.related(index, pair_seed).len()));
         }
         Ok(text)
+    }
+
+    fn look(&self, graph: &GraphView, pair_seed: u64, view: usize) -> Look {
+        let (hops, fanout, drop_edges) = (graph.hops, graph.fanout, self.config.drop_edges);
+        Look { hops, fanout, seed: seed_of_view(pair_seed, view), drop_edges }
+    }
+
+    /// A view of contig `index` with these features.
+    fn view(&self, index: usize, features: Vec<f32>, pair_seed: u64, view: usize) -> Result<View, DatasetError> {
+        let Some(graph) = &self.graph else { return Ok(View::features(features)) };
+        let look = self.look(graph, pair_seed, view);
+        let seen = look.at_part_of(&*self.contigs, index);
+        let (num_features, mut rows) = (features.len(), features);
+        for &node in &seen.nodes[1..] {
+            rows.extend(self.wholes.of(node)?);
+        }
+        let mut nodes: Vec<u64> = seen.nodes.iter().map(|&node| mix(look.seed, node as u64)).collect();
+        nodes[0] = mix(nodes[0], PART);
+        Ok(View::Node(seen.surroundings(nodes, NodeFeatures::Dense(rows), num_features)))
+    }
+
+    fn related(&self, index: usize, pair_seed: u64) -> Vec<Related> {
+        let (role, weight) = (self.config.neighbors, self.config.neighbor_weight);
+        role.related(&*self.contigs, index, weight, pair_seed, |other| self.contigs.sample_id(other))
     }
 
     fn drawn(&self, index: usize, pair_seed: u64) -> Vec<Drawn> {
@@ -136,15 +204,18 @@ impl PairSource for ContigPairs {
     }
 
     fn view_shapes(&self) -> Vec<ViewShape> {
-        vec![self.features.shape()]
+        vec![shape(self.wholes.features().num_features(), self.graph.as_ref())]
     }
 
     fn pair(&self, index: usize, pair_seed: u64) -> Result<Pair, DatasetError> {
-        let sequence = self.contigs.sequence(index)?;
-        let views = self.drawn(index, pair_seed).into_iter();
-        let sums = self.sums[index].get_or_init(|| self.features.sums(sequence)).as_ref();
-        let views = views.map(|drawn| self.features.of_stretch(sums, sequence, drawn.range, &drawn.depths));
-        Ok(Pair::of(self.contigs.sample_id(index), views))
+        let (sequence, features) = (self.contigs.sequence(index)?, self.wholes.features());
+        let sums = self.sums[index].get_or_init(|| features.sums(sequence)).as_ref();
+        let mut views = vec![];
+        for (number, drawn) in self.drawn(index, pair_seed).into_iter().enumerate() {
+            let values = features.of_stretch(sums, sequence, drawn.range, &drawn.depths);
+            views.push(self.view(index, values, pair_seed, number)?);
+        }
+        Ok(Pair { related: self.related(index, pair_seed), ..Pair::of(self.contigs.sample_id(index), views) })
     }
 
     fn split_key(&self, index: usize) -> SampleId {

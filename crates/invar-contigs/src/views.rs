@@ -4,7 +4,8 @@
 //! [ canonical k-mer profile | ln(mean + 0.1) of each sample | ln(variance + 0.1) of each sample ]
 //!                             ^ times depth_weight
 //! ```
-//! None of it depends on the strand.
+//! None of it depends on the strand. With `[source.view.graph]` it is shown these of the contigs around it in the assembly
+//! graph as well.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,10 +14,14 @@ use invar_bases::{
     kmer::{KmerConfig, KmerProfiler, KmerSums, KmerTransform},
     packed::reverse_complement_codes,
 };
-use invar_dataset::{DatasetError, View, ViewShape, ViewSource};
+use invar_dataset::{
+    DatasetError, NodeFeatures, View, ViewShape, ViewSource,
+    neighborhood::{GraphView, Look, MOST_RELATED, OutOfRange},
+    seed::mix,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContigDataset, Depth};
+use crate::{ContigDataset, Depth, surroundings::Wholes};
 
 /// What a depth of 0 is taken for, so that it has a logarithm: a read of 150 bases on 1,500.
 const LEAST_DEPTH: f32 = 0.1;
@@ -47,13 +52,29 @@ pub struct FeatureConfig {
     /// What the logarithms of the depths are multiplied by, above 0. Features of a k-mer profile are many and those of depth
     /// few, but depth is known better: by default one of depth counts as much as six.
     pub depth_weight: f32,
+    /// How much is shown of the assembly graph around a contig; nothing if it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphView>,
 }
 
 impl Default for FeatureConfig {
     fn default() -> Self {
-        Self { shown: Shown::Both, ks: vec![4], transform: KmerTransform::Clr, depth_weight: 6.0 }
+        Self { shown: Shown::Both, ks: vec![4], transform: KmerTransform::Clr, depth_weight: 6.0, graph: None }
     }
 }
+
+impl FeatureConfig {
+    /// Checks that there is a graph where one is to be seen.
+    pub(crate) fn check_graph(&self, contigs: &ContigDataset) -> Result<(), ConfigError> {
+        let Some(view) = &self.graph else { return Ok(()) };
+        let bad = |OutOfRange { key, expected, found }| ConfigError::new(format!("graph.{key}"), found, expected);
+        view.check().map_err(bad)?;
+        if contigs.has_graph() { Ok(()) } else { Err(ConfigError::new("graph", "set", NO_GRAPH)) }
+    }
+}
+
+/// Why a graph cannot be seen.
+pub(crate) const NO_GRAPH: &str = "the dataset has no assembly graph: ingest with --gfa, or give the file to `run`";
 
 /// Turns contigs into features.
 #[derive(Clone, Debug)]
@@ -82,9 +103,8 @@ impl Features {
         Ok(Self { profiler, num_samples, depth_weight: config.depth_weight })
     }
 
-    pub fn shape(&self) -> ViewShape {
-        let num_kmers = self.profiler.as_ref().map_or(0, KmerProfiler::num_features);
-        ViewShape::Dense(vec![num_kmers + 2 * self.num_samples])
+    pub fn num_features(&self) -> usize {
+        self.profiler.as_ref().map_or(0, KmerProfiler::num_features) + 2 * self.num_samples
     }
 
     /// Whether depth is among them.
@@ -98,7 +118,7 @@ impl Features {
     }
 
     /// The features of a contig with these depths.
-    fn of(&self, sequence: PackedSlice<'_>, depths: &[Depth]) -> View {
+    pub fn of(&self, sequence: PackedSlice<'_>, depths: &[Depth]) -> Vec<f32> {
         let profile = self.profiler.as_ref().map(|profiler| profiler.profile(sequence, 0..sequence.len()));
         self.joined(profile, depths)
     }
@@ -110,67 +130,96 @@ impl Features {
         sequence: PackedSlice<'_>,
         range: Range<usize>,
         depths: &[Depth],
-    ) -> View {
+    ) -> Vec<f32> {
         let profile =
             self.profiler.as_ref().zip(sums).map(|(profiler, sums)| profiler.profile_by(sums, sequence, range));
         self.joined(profile, depths)
     }
 
     /// The same of codes.
-    fn of_codes(&self, codes: &[u8], depths: &[Depth]) -> View {
+    fn of_codes(&self, codes: &[u8], depths: &[Depth]) -> Vec<f32> {
         self.joined(self.profiler.as_ref().map(|profiler| profiler.profile_codes(codes)), depths)
     }
 
-    fn joined(&self, profile: Option<Vec<f32>>, depths: &[Depth]) -> View {
+    fn joined(&self, profile: Option<Vec<f32>>, depths: &[Depth]) -> Vec<f32> {
         let mut features = profile.unwrap_or_default();
         let logarithm = |value: f32| self.depth_weight * (value + LEAST_DEPTH).ln();
         let depths = &depths[..self.num_samples];
         features.extend(depths.iter().map(|depth| logarithm(depth.mean)));
         features.extend(depths.iter().map(|depth| logarithm(depth.variance)));
-        View::features(features)
+        features
     }
 }
 
-/// The views of contigs for embedding: each as a whole, with its depth as it was measured.
-pub struct ContigViews {
-    contigs: Arc<ContigDataset>,
-    features: Features,
+/// The shape of views of these features, with or without a graph around them.
+pub(crate) fn shape(num_features: usize, graph: Option<&GraphView>) -> ViewShape {
+    match graph {
+        None => ViewShape::Dense(vec![num_features]),
+        Some(graph) => ViewShape::Node { num_features, hops: graph.hops },
+    }
 }
+
+/// The views of contigs for embedding: each as a whole, with its depth as it was measured, and with all that is around it
+/// in the graph, up to 256 neighbours of each contig.
+pub struct ContigViews {
+    wholes: Wholes,
+    graph: Option<GraphView>,
+}
+
+/// Decides which neighbours are seen of a contig with more than there may be.
+const EMBED_SEED: u64 = 0x656d_6265;
 
 impl ContigViews {
     /// The views of `contigs`.
     ///
     /// # Errors
-    /// If a setting is invalid.
+    /// If a setting is invalid, or there is no graph to be seen.
     pub fn new(contigs: Arc<ContigDataset>, config: &FeatureConfig) -> Result<Self, ConfigError> {
         let features = Features::new(config, contigs.samples().len()).map_err(|error| error.within("view"))?;
-        Ok(Self { contigs, features })
+        config.check_graph(&contigs).map_err(|error| error.within("view"))?;
+        Ok(Self { wholes: Wholes::new(contigs, features), graph: config.graph.clone() })
+    }
+
+    fn view(&self, index: usize, of: &dyn Fn(usize) -> Result<Vec<f32>, DatasetError>) -> Result<View, DatasetError> {
+        let Some(graph) = &self.graph else { return Ok(View::features(of(index)?)) };
+        let look = Look { hops: graph.hops, fanout: MOST_RELATED, seed: EMBED_SEED, drop_edges: 0.0 };
+        let seen = look.at(self.wholes.contigs(), index);
+        let mut rows = Vec::with_capacity(seen.nodes.len() * self.wholes.features().num_features());
+        for &node in &seen.nodes {
+            rows.extend(of(node)?);
+        }
+        let nodes = seen.nodes.iter().map(|&node| mix(EMBED_SEED, node as u64)).collect();
+        Ok(View::Node(seen.surroundings(nodes, NodeFeatures::Dense(rows), self.wholes.features().num_features())))
     }
 }
 
 impl ViewSource for ContigViews {
     fn len(&self) -> usize {
-        self.contigs.len()
+        self.wholes.contigs().len()
     }
 
     fn view_shape(&self) -> ViewShape {
-        self.features.shape()
+        shape(self.wholes.features().num_features(), self.graph.as_ref())
     }
 
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        let (sequence, depths) = (self.contigs.sequence(index)?, self.contigs.depths(index).collect::<Vec<_>>());
-        Ok(vec![self.features.of(sequence, &depths)])
+        Ok(vec![self.view(index, &|node| Ok(self.wholes.of(node)?.to_vec()))?])
     }
 
     fn symmetries(&self) -> Vec<String> {
         vec!["reverse complement".into()]
     }
 
+    /// The other strand of the contig and of all that are seen around it.
     fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError> {
         assert_eq!(symmetry, 0, "contigs have one symmetry");
-        let mut codes = self.contigs.sequence(index)?.to_codes();
-        reverse_complement_codes(&mut codes);
-        let depths: Vec<Depth> = self.contigs.depths(index).collect();
-        Ok(vec![self.features.of_codes(&codes, &depths)])
+        let contigs = self.wholes.contigs();
+        let of_other_strand = |node: usize| {
+            let mut codes = contigs.sequence(node)?.to_codes();
+            reverse_complement_codes(&mut codes);
+            let depths: Vec<Depth> = contigs.depths(node).collect();
+            Ok(self.wholes.features().of_codes(&codes, &depths))
+        };
+        Ok(vec![self.view(index, &of_other_strand)?])
     }
 }

@@ -25,6 +25,7 @@ pub mod input;
 pub mod keys;
 pub mod lock;
 pub mod manifest;
+pub mod neighborhood;
 pub mod object;
 pub mod order;
 pub mod path;

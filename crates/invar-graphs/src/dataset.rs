@@ -10,6 +10,7 @@ use invar_dataset::{
     SampleTable, Shortcuts,
     keys::{self, KeyRange, Opened},
     manifest::{self, Manifest},
+    neighborhood::{Neighborhood, Neighborhoods},
 };
 
 use crate::{ColumnKind, DOMAIN, shard::ShardFile};
@@ -222,6 +223,14 @@ impl Dataset for GraphDataset {
     fn get(&self, index: usize) -> Result<usize, DatasetError> {
         assert!(index < self.len(), "node {index} of {}", self.len());
         Ok(index)
+    }
+}
+
+impl Neighborhoods for GraphDataset {
+    fn neighborhood(&self, node: usize) -> Neighborhood<'_> {
+        let (graph, node) = self.place(node);
+        let (others, weights) = graph.shard.neighbors(node);
+        Neighborhood { first: graph.first, others, weights, scale: graph.shard.scale(node) }
     }
 }
 

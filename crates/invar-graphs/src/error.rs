@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use invar_dataset::{DatasetError, Fault, FaultClass};
+use invar_dataset::{DatasetError, Fault, FaultClass, neighborhood::OutOfRange};
 use thiserror::Error;
 
 /// What can go wrong with a graph.
@@ -71,6 +71,11 @@ impl Error {
 
     pub(crate) fn config(what: &str, expected: &str, found: impl ToString) -> Self {
         Self::Config { what: what.into(), expected: expected.into(), found: found.to_string() }
+    }
+
+    /// Says which table of the recipe a setting is in.
+    pub(crate) fn out_of_range(table: &'static str) -> impl Fn(OutOfRange) -> Self {
+        move |OutOfRange { key, expected, found }| Self::config(&format!("{table}.{key}"), expected, found)
     }
 
     /// The kind of the error: the name of the variant.

@@ -54,10 +54,10 @@ pub use dataset::GraphDataset;
 pub use edges::EdgeList;
 pub use error::Error;
 pub use ingest::{Graph, IngestConfig, Inputs, Summary, ingest, ingest_graph};
+pub use invar_dataset::neighborhood::{GraphView, NeighborRole};
 pub use nodes::{ColumnKind, Features, NodeColumn, Nodes};
-pub use pairs::{GraphPairs, GraphPairsConfig, NeighborRole};
+pub use pairs::{GraphPairs, GraphPairsConfig};
 pub use shard::Source;
-pub use surroundings::GraphView;
 pub use texts::Texts;
 pub use views::{EmbedConfig, GraphViews};
 

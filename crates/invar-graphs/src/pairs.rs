@@ -11,14 +11,14 @@
 use std::sync::Arc;
 
 use invar_dataset::{
-    Dataset as _, DatasetError, Pair, PairSource, Related, SampleId, SampleName, View, ViewShape, order::Permutation,
-    seed::mix,
+    Dataset as _, DatasetError, Pair, PairSource, SampleId, SampleName, View, ViewShape,
+    neighborhood::{GraphView, Look, NeighborRole, check_left_out, seed_of_view},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, GraphDataset, GraphView,
-    surroundings::{Look, seed_of_view},
+    Error, GraphDataset,
+    surroundings::{Glance, shape},
 };
 
 /// How pairs are drawn.
@@ -46,25 +46,6 @@ impl Default for GraphPairsConfig {
     }
 }
 
-/// What the neighbours of a node are to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NeighborRole {
-    /// Negatives like all others (GRACE).
-    #[default]
-    Negatives,
-    /// Neither positives nor negatives.
-    Ignored,
-    /// Positives too, for losses that take several: Shen et al., *Neighbor contrastive learning on learnable graph
-    /// augmentation* (NCLA, 2023).
-    Positives,
-}
-
-/// Most neighbours that a pair names: those of a hub are drawn.
-const MOST_RELATED: usize = 256;
-/// Part of a pair's seed.
-const RELATED: u64 = 0x72_656c;
-
 /// Draws pairs from a graph.
 pub struct GraphPairs {
     graph: Arc<GraphDataset>,
@@ -78,11 +59,10 @@ impl GraphPairs {
     /// # Errors
     /// If a setting is out of range.
     pub fn new(graph: Arc<GraphDataset>, config: &GraphPairsConfig, view: &GraphView) -> Result<Self, Error> {
-        view.validate()?;
-        for (key, fractions) in [("pairs.drop_edges", config.drop_edges), ("pairs.mask_features", config.mask_features)]
-        {
-            if let Some(fraction) = fractions.into_iter().find(|fraction| !(0.0..=0.95).contains(fraction)) {
-                return Err(Error::config(key, "fractions from 0 to 0.95", fraction));
+        view.check().map_err(Error::out_of_range("view"))?;
+        for (key, fractions) in [("drop_edges", config.drop_edges), ("mask_features", config.mask_features)] {
+            for fraction in fractions {
+                check_left_out(key, fraction).map_err(Error::out_of_range("pairs"))?;
             }
         }
         if !(config.neighbor_weight.is_finite() && config.neighbor_weight > 0.0) {
@@ -103,42 +83,18 @@ impl GraphPairs {
                 text += &format!(" a view of {} nodes and {} edges,", around.nodes.len(), around.edge_index.len());
             }
         }
-        match self.config.neighbors {
-            NeighborRole::Negatives => text += " neighbours are negatives\n",
-            NeighborRole::Ignored => text += &format!(" {} neighbours are ignored\n", pair.related.len()),
-            NeighborRole::Positives => text += &format!(" {} neighbours are positives\n", pair.related.len()),
-        }
+        text += &format!(" {}\n", self.config.neighbors.in_words(pair.related.len()));
         Ok(text)
     }
 
-    fn look(&self, pair_seed: u64, view: usize) -> Look {
-        Look {
+    fn glance(&self, pair_seed: u64, view: usize) -> Glance {
+        let look = Look {
             hops: self.view.hops,
             fanout: self.view.fanout,
             seed: seed_of_view(pair_seed, view),
             drop_edges: self.config.drop_edges[view],
-            mask_features: self.config.mask_features[view],
-        }
-    }
-
-    fn related(&self, index: usize, seed: u64) -> Vec<Related> {
-        let weight = match self.config.neighbors {
-            NeighborRole::Negatives => return vec![],
-            NeighborRole::Ignored => 0.0,
-            NeighborRole::Positives => self.config.neighbor_weight,
         };
-        let (stored, node) = self.graph.place(index);
-        let (neighbors, weights) = stored.shard.neighbors(node);
-        let scale = stored.shard.scale(node);
-        let related = |at: usize| Related {
-            sample: self.graph.sample_id(stored.first + neighbors[at] as usize),
-            weight: weight * weights[at] * scale,
-        };
-        if neighbors.len() <= MOST_RELATED {
-            return (0..neighbors.len()).map(related).collect();
-        }
-        let order = Permutation::new(neighbors.len() as u64, mix(mix(seed, RELATED), index as u64));
-        (0..MOST_RELATED as u64).map(|place| related(order.get(place) as usize)).collect()
+        Glance { look, mask_features: self.config.mask_features[view] }
     }
 }
 
@@ -148,12 +104,14 @@ impl PairSource for GraphPairs {
     }
 
     fn view_shapes(&self) -> Vec<ViewShape> {
-        vec![self.view.shape(&self.graph)]
+        vec![shape(&self.view, &self.graph)]
     }
 
     fn pair(&self, index: usize, seed: u64) -> Result<Pair, DatasetError> {
-        let views = [0, 1].map(|view| View::Node(self.look(seed, view).at(&self.graph, index)));
-        Ok(Pair { related: self.related(index, seed), ..Pair::of(self.graph.sample_id(index), views) })
+        let views = [0, 1].map(|view| View::Node(self.glance(seed, view).at(&self.graph, index)));
+        let (role, weight) = (self.config.neighbors, self.config.neighbor_weight);
+        let related = role.related(&*self.graph, index, weight, seed, |node| self.graph.sample_id(node));
+        Ok(Pair { related, ..Pair::of(self.graph.sample_id(index), views) })
     }
 
     /// The node alone: what is held out is seen in training as a neighbour of others, as it is when it is embedded.

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use invar_dataset::{Dataset as _, DatasetError, View, ViewShape, ViewSource, seed::mix};
+use invar_dataset::{
+    Dataset as _, DatasetError, View, ViewShape, ViewSource,
+    neighborhood::{GraphView, Look, check_fanout},
+    seed::mix,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, GraphDataset, GraphView,
-    surroundings::{Look, check_fanout},
+    Error, GraphDataset,
+    surroundings::{Glance, shape},
 };
 
 /// How nodes are embedded (`[source.embed]`).
@@ -40,13 +44,14 @@ impl GraphViews {
     /// # Errors
     /// If a setting is out of range.
     pub fn new(graph: Arc<GraphDataset>, view: &GraphView, config: &EmbedConfig) -> Result<Self, Error> {
-        view.validate()?;
-        check_fanout("embed.fanout", config.fanout)?;
+        view.check().map_err(Error::out_of_range("view"))?;
+        check_fanout(config.fanout).map_err(Error::out_of_range("embed"))?;
         Ok(Self { graph, view: view.clone(), config: config.clone() })
     }
 
-    fn look(&self, seed: u64, fanout: usize, drop_edges: f64) -> Look {
-        Look { hops: self.view.hops, fanout, seed: mix(EMBED_SEED, seed), drop_edges, mask_features: 0.0 }
+    fn glance(&self, seed: u64, fanout: usize, drop_edges: f64) -> Glance {
+        let look = Look { hops: self.view.hops, fanout, seed: mix(EMBED_SEED, seed), drop_edges };
+        Glance { look, mask_features: 0.0 }
     }
 }
 
@@ -56,11 +61,11 @@ impl ViewSource for GraphViews {
     }
 
     fn view_shape(&self) -> ViewShape {
-        self.view.shape(&self.graph)
+        shape(&self.view, &self.graph)
     }
 
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        Ok(vec![View::Node(self.look(0, self.config.fanout, 0.0).at(&self.graph, index))])
+        Ok(vec![View::Node(self.glance(0, self.config.fanout, 0.0).at(&self.graph, index))])
     }
 
     fn symmetries(&self) -> Vec<String> {
@@ -68,11 +73,11 @@ impl ViewSource for GraphViews {
     }
 
     fn transformed(&self, index: usize, symmetry: usize) -> Result<Vec<View>, DatasetError> {
-        let look = match symmetry {
-            0 => self.look(1, self.view.fanout, 0.0),
-            1 => self.look(2, self.config.fanout, 0.1),
+        let glance = match symmetry {
+            0 => self.glance(1, self.view.fanout, 0.0),
+            1 => self.glance(2, self.config.fanout, 0.1),
             _ => panic!("symmetry {symmetry} of 2"),
         };
-        Ok(vec![View::Node(look.at(&self.graph, index))])
+        Ok(vec![View::Node(glance.at(&self.graph, index))])
     }
 }

@@ -1,6 +1,9 @@
 //! The stored graph of a dataset.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
+};
 
 use invar_dataset::{DatasetError, manifest::Shard};
 
@@ -9,6 +12,9 @@ use crate::{
     Error,
     sections::{self, Sections, column},
 };
+
+/// Segments that are looked at between a contig and its neighbours, at most.
+const MOST_BETWEEN: usize = 1000;
 
 const MAGIC: &[u8; 8] = b"INVGRAPH";
 const NAMES: u32 = 1;
@@ -88,9 +94,10 @@ impl GraphFile {
         !self.paths[row].is_empty()
     }
 
-    /// The contigs that each contig's ends are linked to, ascending, itself among them if it is a circle.
-    pub fn neighbors(&self) -> Vec<Vec<u32>> {
-        use std::collections::{BTreeSet, HashMap};
+    /// The contigs that each contig's ends lead to, ascending, itself among them if it is a circle: over a link, or over
+    /// several with segments between at which no contig begins, at most `through` of them. Those are mostly repeats, and
+    /// what was too short to be kept.
+    pub fn neighbors(&self, through: usize) -> Vec<Vec<u32>> {
         // What begins with a step, read either way.
         let mut begins: HashMap<Step, Vec<u32>> = HashMap::new();
         for (path, row) in self.paths.iter().zip(0..) {
@@ -105,12 +112,30 @@ impl GraphFile {
             next.entry(link.to.flipped()).or_default().push(link.from.flipped());
         }
         let of = |path: &Vec<Step>| {
-            let ends = path.first().map(|first| first.flipped()).into_iter().chain(path.last().copied());
-            let linked = ends.filter_map(|end| next.get(&end)).flatten();
-            let rows: BTreeSet<u32> = linked.filter_map(|step| begins.get(step)).flatten().copied().collect();
-            rows.into_iter().collect()
+            let mut rows = BTreeSet::new();
+            let mut seen = HashSet::new();
+            let mut ends: Vec<Step> = path.first().map(|first| first.flipped()).into_iter().collect();
+            ends.extend(path.last());
+            for _ in 0..=through {
+                let mut open = vec![];
+                for step in ends.iter().filter_map(|end| next.get(end)).flatten() {
+                    match begins.get(step) {
+                        Some(begun) => rows.extend(begun.iter().copied()),
+                        None if seen.len() < MOST_BETWEEN && seen.insert(*step) => open.push(*step),
+                        None => {}
+                    }
+                }
+                ends = open;
+            }
+            rows
         };
-        self.paths.iter().map(of).collect()
+        let mut found: Vec<BTreeSet<u32>> = self.paths.iter().map(of).collect();
+        // A segment in which a contig begins can still be passed the other way: both are neighbours then.
+        let edges = found.iter().zip(0..).flat_map(|(rows, row)| rows.iter().map(move |&other| (other, row)));
+        for (row, other) in edges.collect::<Vec<(u32, u32)>>() {
+            found[row as usize].insert(other);
+        }
+        found.into_iter().map(|rows| rows.into_iter().collect()).collect()
     }
 }
 
@@ -133,8 +158,28 @@ mod tests {
         let stored = GraphFile::open(&dir.path().join("g"), 4).unwrap();
         assert_eq!((&stored.links, &stored.paths), (&graph.links, &matched.paths));
         // The end of a b leads into c backwards, whose end leads back; d is a circle.
-        assert_eq!(stored.neighbors(), [vec![1], vec![0], vec![2], vec![]]);
+        assert_eq!(stored.neighbors(0), [vec![1], vec![0], vec![2], vec![]]);
+        assert_eq!(stored.neighbors(9), stored.neighbors(0));
         assert!(stored.has(2) && !stored.has(3));
         assert!(GraphFile::open(&dir.path().join("g"), 5).is_err());
+    }
+
+    #[test]
+    fn segments_of_no_contig_are_passed_through() {
+        let dir = tempfile::tempdir().unwrap();
+        // a - r - b and c, r a repeat; c - s - t - d.
+        let text = "S\ta\t*\nS\tb\t*\nS\tc\t*\nS\td\t*\nS\tr\t*\nS\ts\t*\nS\tt\t*\n\
+            L\ta\t+\tr\t+\t*\nL\tr\t+\tb\t-\t*\nL\tr\t+\tc\t+\t*\n\
+            L\tc\t+\ts\t+\t*\nL\ts\t+\tt\t+\t*\nL\tt\t+\td\t+\t*\n";
+        let graph = parse(&mut Lines::of_bytes("g", text.as_bytes())).unwrap();
+        let paths = (0..4).map(|segment| vec![Step { segment, is_reverse: false }]).collect();
+        let matched = Matched { paths, ..Matched::default() };
+        GraphFile::write(&graph, &matched, dir.path(), "g").unwrap();
+        let stored = GraphFile::open(&dir.path().join("g"), 4).unwrap();
+        let [none, one, two] = [0, 1, 2].map(|through| stored.neighbors(through));
+        assert_eq!(none, vec![Vec::<u32>::new(); 4]);
+        // b and c lie on the same side of r: neither continues into the other.
+        assert_eq!(one, [vec![1, 2], vec![0], vec![0], vec![]]);
+        assert_eq!(two, [vec![1, 2], vec![0], vec![0, 3], vec![2]]);
     }
 }

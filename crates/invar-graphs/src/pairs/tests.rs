@@ -1,4 +1,4 @@
-use invar_dataset::{Dataset as _, PairSource as _};
+use invar_dataset::{Dataset as _, PairSource as _, neighborhood::MOST_RELATED};
 
 use super::*;
 use crate::surroundings::tests::graph;

@@ -29,7 +29,7 @@ pub(crate) fn graph(num: usize, edges: &[(usize, usize)]) -> Arc<GraphDataset> {
     Arc::new(GraphDataset::open(&[data]).unwrap())
 }
 
-const ALL: Look = Look { hops: 2, fanout: 1000, seed: 5, drop_edges: 0.0, mask_features: 0.0 };
+const ALL: Glance = Glance { look: Look { hops: 2, fanout: 1000, seed: 5, drop_edges: 0.0 }, mask_features: 0.0 };
 
 /// The edges of a view, by the features that name the nodes.
 fn named_edges(around: &Surroundings) -> BTreeSet<(u32, u32)> {
@@ -68,7 +68,7 @@ proptest! {
         edges in prop::collection::vec((0usize..20, 0usize..20), 20..90), seed: u64, fanout in 1usize..6,
     ) {
         let graph = graph(20, &edges);
-        let look = Look { fanout, seed, drop_edges: 0.3, mask_features: 0.3, ..ALL };
+        let look = Glance { look: Look { fanout, seed, drop_edges: 0.3, ..ALL.look }, mask_features: 0.3 };
         let (mut incoming, mut features) = (BTreeMap::new(), BTreeMap::new());
         for index in 0..graph.len() {
             let around = look.at(&graph, index);
@@ -95,11 +95,11 @@ proptest! {
 fn a_hub_is_no_larger_than_others() {
     let star: Vec<(usize, usize)> = (1..3000).map(|leaf| (0, leaf)).collect();
     let graph = graph(3000, &star);
-    let look = Look { fanout: 4, drop_edges: 0.4, ..ALL };
-    let hub = look.at(&graph, 0);
+    let look = Look { fanout: 4, drop_edges: 0.4, ..ALL.look };
+    let hub = Glance { look, ..ALL }.at(&graph, 0);
     assert_eq!((hub.nodes.len(), hub.edge_index.len()), (5, 8));
     // Another seed draws others; a leaf sees the hub as the hub sees itself.
-    let others = Look { seed: 6, ..look }.at(&graph, 0);
+    let others = Glance { look: Look { seed: 6, ..look }, ..ALL }.at(&graph, 0);
     assert_ne!(named_edges(&hub), named_edges(&others));
     let views = GraphViews::new(graph.clone(), &GraphView::default(), &EmbedConfig { fanout: 8 }).unwrap();
     let View::Node(leaf) = &views.views(7).unwrap()[0] else { panic!("a node") };
