@@ -28,6 +28,7 @@ pub const BUILTIN: &[Builtin] = builtin![
     "micrographs/particles",
     "micrographs/textures",
     "contigs/quickstart",
+    "contigs/graph",
     "contigs/multi-sample",
     "micrographs/neighbourhoods",
     "graphs/nodes",

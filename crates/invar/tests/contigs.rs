@@ -69,6 +69,43 @@ fn the_bins_do_not_depend_on_the_threads() {
 }
 
 #[test]
+fn contigs_are_seen_in_their_graph() {
+    let bench = Bench::new();
+    let files = ["contigs.fa.gz", "depth.txt", "assembly_graph.gfa.gz", "contigs.paths"].map(project);
+    let truth = project("truth.tsv");
+    let run = |out: &str, more: &[&str]| {
+        let mut args = vec!["run", "contigs/graph", "--out", out, "--json", "-q", "--labels", &truth];
+        args.extend(["--set", "cluster.weight.least=25000"].iter().chain(more));
+        args.push("--input");
+        args.extend(files.iter().map(String::as_str));
+        bench.json(&args)["stages"]["evaluate"].clone()
+    };
+    let found = run("graph", &[]);
+    assert!(found["symmetry_gap_max"].as_f64().unwrap() <= 1e-6, "{found}");
+    assert!(found["recall_at_1"].as_f64().unwrap() >= 0.9, "{found}");
+    let data = bench.path("graph/data");
+    let text = bench.ok(&["views", data.to_str().unwrap(), "--recipe", "contigs/graph", "--number", "3"]);
+    assert!(text.contains(" edges\n") && text.contains(" neighbours are "), "{text}");
+    // The same bytes at any number of threads.
+    let few = ["1", "2"].map(|threads| {
+        let out = format!("few{threads}");
+        run(&out, &["--set", "train.steps=20", "--threads", threads]);
+        fs::read(bench.path(&format!("{out}/clusters.tsv"))).unwrap()
+    });
+    assert_eq!(few[0], few[1]);
+
+    // A graph that is not there is told before anything is read, or from the dataset.
+    let mut args = vec!["run", "contigs/graph", "--out", "none", "--input"];
+    args.extend(files[..2].iter().map(String::as_str));
+    let error = bench.fails(2, &args);
+    assert!(error.contains("the recipe looks at the assembly graph: give its GFA or FASTG"), "{error}");
+    let depth = ["ingest", "contigs", &files[0], "--depth", &files[1], "--out", "bare", "-q"];
+    bench.ok(&depth);
+    let error = bench.fails(2, &["train", "contigs/graph", "--data", "bare", "--out", "none"]);
+    assert!(error.contains("view.graph = set: the dataset has no assembly graph"), "{error}");
+}
+
+#[test]
 fn what_does_not_fit_the_assembly_is_bad_input() {
     let bench = Bench::new();
     bench.write("c.fa", ">a\nACGT\n>b\nACGTT\n");

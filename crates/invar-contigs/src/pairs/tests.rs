@@ -1,6 +1,9 @@
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
-use invar_dataset::{NoProgress, View, ViewSource};
+use invar_dataset::{NoProgress, Surroundings, View, ViewSource};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,6 +17,11 @@ fn letters(length: usize, stream: u64) -> String {
 
 /// A dataset of contigs of these lengths, and one of only N, with depth in two samples.
 fn dataset(dir: &Path, lengths: &[usize], has_depth: bool) -> Arc<ContigDataset> {
+    linked(dir, lengths, has_depth, None)
+}
+
+/// The same with links between contigs of these numbers, the end of one to the beginning of the other.
+fn linked(dir: &Path, lengths: &[usize], has_depth: bool, links: Option<&[(usize, usize)]>) -> Arc<ContigDataset> {
     let (fasta, table) = (dir.join("c.fa"), dir.join("depth.tsv"));
     let mut text = format!(">n\n{}\n", "N".repeat(900));
     let mut depths = String::from(",S1_mean,S1_var,S2_mean,S2_var\nn,0,0,0,0\n");
@@ -24,8 +32,15 @@ fn dataset(dir: &Path, lengths: &[usize], has_depth: bool) -> Arc<ContigDataset>
     std::fs::write(&fasta, text).unwrap();
     std::fs::write(&table, depths).unwrap();
     let tables = if has_depth { vec![table] } else { vec![] };
-    let inputs = Inputs { fasta, tables, ..Inputs::default() };
-    let config = IngestConfig { min_length_bp: 0, ..IngestConfig::default() };
+    let graph = links.map(|links| {
+        let segments = (0..lengths.len()).map(|number| format!("S\tc{number}\t*\tLN:i:{}\n", lengths[number]));
+        let links = links.iter().map(|(from, to)| format!("L\tc{from}\t+\tc{to}\t+\t0M\n"));
+        let path = dir.join("g.gfa");
+        std::fs::write(&path, segments.chain(links).collect::<String>()).unwrap();
+        path
+    });
+    let inputs = Inputs { fasta, tables, graph, ..Inputs::default() };
+    let config = IngestConfig { min_length_bp: 0, force: true, ..IngestConfig::default() };
     let data = dir.join(format!("data{has_depth}"));
     ingest(&inputs, &data, &config, &NoProgress).unwrap();
     Arc::new(ContigDataset::open(&[data]).unwrap())
@@ -82,6 +97,126 @@ fn the_other_strand_has_the_same_features() {
     }
 }
 
+fn around(view: &View) -> &Surroundings {
+    match view {
+        View::Node(around) => around,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The features of node `node` of a view.
+fn row(around: &Surroundings, node: usize) -> &[f32] {
+    let NodeFeatures::Dense(rows) = &around.features else { panic!("dense") };
+    &rows[node * around.num_features..][..around.num_features]
+}
+
+fn with_graph() -> FeatureConfig {
+    FeatureConfig { graph: Some(GraphView::default()), ..FeatureConfig::default() }
+}
+
+/// A chain of four contigs, 1 to 4 in the dataset, and one that is linked to none.
+const CHAIN: (&[usize], &[(usize, usize)]) = (&[900, 4000, 1200, 600, 2000], &[(0, 1), (1, 2), (2, 3)]);
+
+#[test]
+fn neighbours_are_seen_as_wholes_and_fragments_as_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let contigs = linked(dir.path(), CHAIN.0, true, Some(CHAIN.1));
+    let config = ContigPairsConfig { drop_edges: 0.0, ..ContigPairsConfig::default() };
+    let with = ContigPairs::new(Arc::clone(&contigs), &config, &with_graph()).unwrap();
+    let without = ContigPairs::new(Arc::clone(&contigs), &config, &FeatureConfig::default()).unwrap();
+    let wholes = ContigViews::new(Arc::clone(&contigs), &FeatureConfig::default()).unwrap();
+    let whole = |index: usize| match wholes.views(index).unwrap().remove(0) {
+        View::Dense { data, .. } => data,
+        other => panic!("{other:?}"),
+    };
+    let [pair, plain] = [&with, &without].map(|pairs| pairs.pair(1, 7).unwrap());
+    for (view, plain) in pair.views().zip(plain.views()) {
+        let around = around(view);
+        assert!(matches!(plain, View::Dense { data, .. } if data == row(around, 0)));
+        // The first of the chain sees the second, which sees the first as a whole, and the third.
+        assert_eq!(around.edge_index, [(1, 0), (2, 1), (3, 1)]);
+        for (node, index) in [(1, 2), (2, 1), (3, 3)] {
+            assert_eq!(row(around, node), whole(index));
+        }
+        assert!((around.edge_weight[0] - (4000f32 / 900.0).sqrt()).abs() < 1e-6);
+    }
+    // What is linked to nothing is seen alone.
+    for (view, plain) in with.pair(5, 7).unwrap().views().zip(without.pair(5, 7).unwrap().views()) {
+        assert_eq!((around(view).nodes.len(), around(view).edge_index.len()), (1, 0));
+        assert!(matches!(plain, View::Dense { data, .. } if data == row(around(view), 0)));
+    }
+    assert!(with.describe(1, 7).unwrap().contains("beside 3 contigs, 3 edges\n"));
+    assert!(with.describe(1, 7).unwrap().ends_with("\n  neighbours are negatives"));
+}
+
+#[test]
+fn views_differ_in_their_edges_and_agree_in_what_they_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let contigs = linked(dir.path(), CHAIN.0, true, Some(CHAIN.1));
+    let config = ContigPairsConfig { drop_edges: 0.5, ..ContigPairsConfig::default() };
+    let pairs = ContigPairs::new(contigs, &config, &with_graph()).unwrap();
+    let mut edges = HashSet::new();
+    for seed in 0..8 {
+        let (mut rows, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        for index in 0..pairs.len() {
+            let pair = pairs.pair(index, seed).unwrap();
+            assert_eq!(pair, pairs.pair(index, seed).unwrap());
+            for view in pair.views().map(around) {
+                if index == 2 {
+                    edges.insert(view.edge_index.clone());
+                }
+                for (node, &id) in view.nodes.iter().enumerate() {
+                    let own = row(view, node).to_vec();
+                    assert_eq!(rows.entry(id).or_insert_with(|| own.clone()), &own);
+                    let leading = view.edge_index.iter().filter(|(_, target)| *target == node as u32);
+                    let list: Vec<u64> = leading.map(|(source, _)| view.nodes[*source as usize]).collect();
+                    if !list.is_empty() {
+                        assert_eq!(lists.entry(id).or_insert_with(|| list.clone()), &list);
+                    }
+                }
+            }
+        }
+        // Six views of each of six contigs, and what is seen around them.
+        assert!(rows.len() > 36, "{}", rows.len());
+    }
+    assert!(edges.len() > 3, "{edges:?}");
+}
+
+#[test]
+fn the_other_strand_of_all_contigs_is_seen_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let contigs = linked(dir.path(), CHAIN.0, true, Some(CHAIN.1));
+    let views = ContigViews::new(contigs, &with_graph()).unwrap();
+    assert_eq!(views.view_shape(), ViewShape::Node { num_features: 140, hops: 2 });
+    for (index, num_nodes) in [1, 3, 4, 4, 3, 1].into_iter().enumerate() {
+        let own = views.views(index).unwrap();
+        assert_eq!(own, views.transformed(index, 0).unwrap());
+        assert_eq!(around(&own[0]).nodes.len(), num_nodes);
+    }
+}
+
+#[test]
+fn neighbours_are_what_the_recipe_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let contigs = linked(dir.path(), CHAIN.0, true, Some(CHAIN.1));
+    for (neighbors, weight) in [(NeighborRole::Ignored, 0.0), (NeighborRole::Positives, 0.5)] {
+        let config = ContigPairsConfig { neighbors, neighbor_weight: 0.5, ..ContigPairsConfig::default() };
+        let pairs = ContigPairs::new(Arc::clone(&contigs), &config, &FeatureConfig::default()).unwrap();
+        let of = |index: usize, own_bp: f32, other_bp: f32| Related {
+            sample: contigs.sample_id(index),
+            weight: weight * (other_bp / own_bp).sqrt(),
+        };
+        let found = pairs.pair(2, 1).unwrap().related;
+        let expected = [of(1, 4000.0, 900.0), of(3, 4000.0, 1200.0)];
+        assert_eq!(found.len(), 2);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found.sample, expected.sample);
+            assert!((found.weight - expected.weight).abs() < 1e-6);
+        }
+        assert!(pairs.pair(5, 1).unwrap().related.is_empty());
+    }
+}
+
 #[test]
 fn features_by_hand() {
     let dir = tempfile::tempdir().unwrap();
@@ -102,6 +237,12 @@ fn impossible_settings_are_refused() {
     };
     assert_eq!(pairs("views = 1", ""), "pairs.views = 1: 2 to 32");
     assert_eq!(pairs("min_fragment_bp = 0", ""), "pairs.min_fragment_bp = 0: at least 1");
+    assert_eq!(pairs("drop_edges = 1", ""), "pairs.drop_edges = 1: fractions from 0 to 0.95");
+    assert_eq!(pairs("neighbor_weight = 0", ""), "pairs.neighbor_weight = 0: a number above 0");
+    let no_graph = "the dataset has no assembly graph";
+    assert!(pairs("neighbors = 'positives'", "").starts_with(&format!("pairs.neighbors = positives: {no_graph}")));
+    assert!(pairs("", "graph = {}").starts_with(&format!("view.graph = set: {no_graph}")));
+    assert_eq!(pairs("", "graph = { hops = 0 }"), "view.graph.hops = 0: 1 to 16");
     assert!(pairs("", "depth_weight = 0").starts_with("view.depth_weight = 0: "));
     assert!(pairs("", "shown = 'depth'").contains("the dataset has no depth"));
     assert!(pairs("", "ks = [9]").starts_with("view.ks = [9]"));

@@ -12,7 +12,7 @@ use crate::{
     Batch, Error, Weights,
     batch::{NodeValues, Nodes},
     error::describe_shape,
-    layers::Linear,
+    layers::{LayerNorm, Linear},
 };
 
 /// Its name in a recipe.
@@ -30,13 +30,15 @@ pub struct NodeGnnConfig {
     pub dim: usize,
     /// How a node and its neighbours are joined.
     pub aggregate: NodeAggregate,
+    /// Whether what a node is inside is normalised before its activation.
+    pub norm: bool,
     /// Probability that a value inside a layer is dropped in training.
     pub dropout: f64,
 }
 
 impl Default for NodeGnnConfig {
     fn default() -> Self {
-        Self { width: 256, depth: 2, dim: 128, aggregate: NodeAggregate::Gcn, dropout: 0.0 }
+        Self { width: 256, depth: 2, dim: 128, aggregate: NodeAggregate::Gcn, norm: false, dropout: 0.0 }
     }
 }
 
@@ -73,7 +75,9 @@ impl NodeGnnConfig {
         check_dropout(self.dropout)?;
         let layer = |number: usize| {
             let num_in = if number == 0 { num_features } else { self.width };
-            Layer::new(&(path / format!("layer{number}")), num_in, self.width, self.aggregate)
+            let path = path / format!("layer{number}");
+            let norm = self.norm.then(|| LayerNorm::new(&path / "norm", self.width));
+            (Layer::new(&path, num_in, self.width, self.aggregate), norm)
         };
         Ok(NodeGnn {
             config: self.clone(),
@@ -101,7 +105,7 @@ impl NodeAggregate {
 pub struct NodeGnn {
     config: NodeGnnConfig,
     num_features: i64,
-    layers: Vec<Layer>,
+    layers: Vec<(Layer, Option<LayerNorm>)>,
     out: Linear,
 }
 
@@ -109,8 +113,12 @@ impl Encoder for NodeGnn {
     fn encode(&self, batch: &Batch, mode: Mode) -> Result<Encoded, Error> {
         let nodes = batch.nodes(NAME, self.num_features)?;
         let mut x: Option<Tensor> = None;
-        for layer in &self.layers {
-            let mut y = layer.forward(x.as_ref(), nodes, self.config.aggregate).relu(); // [N, C]
+        for (layer, norm) in &self.layers {
+            let mut y = layer.forward(x.as_ref(), nodes, self.config.aggregate); // [N, C]
+            if let Some(norm) = norm {
+                y = norm.forward(&y);
+            }
+            y = y.relu();
             if mode.train && self.config.dropout > 0.0 {
                 y = y.dropout(self.config.dropout, true);
             }
@@ -228,8 +236,8 @@ mod tests {
         View::Node(Surroundings { nodes, features, num_features: 3, edge_index, edge_weight })
     }
 
-    fn encoder(store: &nn::VarStore, aggregate: NodeAggregate) -> Box<dyn Encoder> {
-        let config = NodeGnnConfig { width: 8, dim: 5, aggregate, ..NodeGnnConfig::default() };
+    fn encoder(store: &nn::VarStore, aggregate: NodeAggregate, norm: bool) -> Box<dyn Encoder> {
+        let config = NodeGnnConfig { width: 8, dim: 5, aggregate, norm, ..NodeGnnConfig::default() };
         EncoderConfig::NodeGnn(config).init(&store.root(), &SHAPE).unwrap()
     }
 
@@ -243,7 +251,7 @@ mod tests {
     }
 
     /// The network over the whole ring with dense matrices.
-    fn oracle(store: &nn::VarStore, n: u64, aggregate: NodeAggregate) -> Tensor {
+    fn oracle(store: &nn::VarStore, n: u64, aggregate: NodeAggregate, norm: bool) -> Tensor {
         let variables = store.variables();
         let of = |name: &str| variables[name].shallow_clone();
         let x = Tensor::from_slice(&(0..n).flat_map(row).collect::<Vec<_>>()).view([n as i64, 3]);
@@ -256,17 +264,24 @@ mod tests {
         }
         let with_own = &weights + Tensor::eye(n as i64, (Kind::Float, Device::Cpu));
         let mean = |w: &Tensor| w / w.sum_dim_intlist(1, true, Kind::Float);
+        let active = |h: Tensor| match norm {
+            false => h.relu(),
+            true => {
+                let off = &h - h.mean_dim(1, true, Kind::Float);
+                (&off / ((&off * &off).mean_dim(1, true, Kind::Float) + 1e-5).sqrt()).relu()
+            }
+        };
         let out = |pooled: &Tensor| unit_length(&pooled.linear(&of("out.weight"), Some(of("out.bias"))));
         match aggregate {
             NodeAggregate::Gcn => {
                 let w = mean(&with_own);
-                let h = (w.matmul(&x).matmul(&of("layer0.around")) + of("layer0.bias")).relu();
+                let h = active(w.matmul(&x).matmul(&of("layer0.around")) + of("layer0.bias"));
                 out(&w.matmul(&h))
             }
             NodeAggregate::Mean => {
                 let w = mean(&weights);
                 let h = x.matmul(&of("layer0.own")) + w.matmul(&x).matmul(&of("layer0.around")) + of("layer0.bias");
-                let h = h.relu();
+                let h = active(h);
                 out(&Tensor::cat(&[h.shallow_clone(), w.matmul(&h)], 1))
             }
         }
@@ -275,12 +290,12 @@ mod tests {
     #[test]
     fn agrees_with_dense_matrices_over_the_whole_graph() {
         for aggregate in [NodeAggregate::Gcn, NodeAggregate::Mean] {
-            for is_sparse in [false, true] {
+            for (is_sparse, norm) in [(false, false), (true, false), (true, true)] {
                 let store = nn::VarStore::new(Device::Cpu);
-                let encoder = encoder(&store, aggregate);
+                let encoder = encoder(&store, aggregate, norm);
                 let n = 9;
                 let views: Vec<View> = (0..n).map(|node| in_ring(n, node, is_sparse)).collect();
-                let expected = tch::no_grad(|| oracle(&store, n, aggregate));
+                let expected = tch::no_grad(|| oracle(&store, n, aggregate, norm));
                 // Each alone, some, and all together.
                 let all = encoded(&*encoder, &views);
                 assert!(largest(&all.embedding, &expected) < 1e-5, "{aggregate:?}");
@@ -298,9 +313,9 @@ mod tests {
 
     #[test]
     fn gradients_reach_every_weight_and_a_lone_node_is_finite() {
-        for aggregate in [NodeAggregate::Gcn, NodeAggregate::Mean] {
+        for (aggregate, norm) in [(NodeAggregate::Gcn, false), (NodeAggregate::Mean, true)] {
             let store = nn::VarStore::new(Device::Cpu);
-            let encoder = encoder(&store, aggregate);
+            let encoder = encoder(&store, aggregate, norm);
             let views: Vec<View> = (0..5).map(|node| in_ring(5, node, true)).collect();
             let batch = Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap();
             let found = encoder.encode(&batch, Mode::TRAIN).unwrap();

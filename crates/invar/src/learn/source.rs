@@ -52,6 +52,12 @@ pub struct ContigsSource {
     pub pairs: ContigPairsConfig,
 }
 
+impl ContigsSource {
+    fn needs_graph(&self) -> bool {
+        self.view.graph.is_some() || self.pairs.neighbors != invar_graphs::NeighborRole::Negatives
+    }
+}
+
 /// Sequencing reads: how they are read, paired and embedded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -231,7 +237,14 @@ impl SourceConfig {
                     );
                 }
             }
-            (Self::Contigs(_), Sees::Features) => {}
+            (Self::Contigs(contigs), Sees::Nodes) => {
+                contigs.view.graph.get_or_insert_default();
+            }
+            (Self::Contigs(contigs), Sees::Features) => {
+                if contigs.view.graph.is_some() {
+                    return misfit("views without what surrounds them", "source.view.graph");
+                }
+            }
             (Self::Graphs(_), Sees::Nodes) => {}
             (source, sees) => return misfit(needed(sees), source.in_a_sentence()),
         }
@@ -290,6 +303,10 @@ impl SourceConfig {
             }
             Self::Contigs(contigs) => {
                 let inputs = invar_contigs::Inputs::told_apart(files)?;
+                if contigs.needs_graph() && inputs.graph.is_none() {
+                    let text = "the recipe looks at the assembly graph: give its GFA or FASTG with the other files";
+                    return Err(Usage(text.into()).into());
+                }
                 let config = invar_contigs::IngestConfig { force, ..contigs.ingest.clone() };
                 ingest::ingest_contigs(&inputs, out, &config, ui)
             }
