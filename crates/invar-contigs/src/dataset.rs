@@ -53,7 +53,7 @@ struct Adjacency {
     starts: Vec<usize>,
     /// The neighbours of all contigs, in ascending order of each, never the contig itself.
     neighbors: Vec<u32>,
-    /// How much each counts.
+    /// How much each counts: 1.
     weights: Vec<f32>,
 }
 
@@ -221,7 +221,7 @@ impl Directory {
         let depths = files.map(|file| DepthFile::open(&path.join(file), contigs.len())).collect::<Result<_, _>>()?;
         let adjacency = if is_listed(GRAPH_FILE) {
             let graph = GraphFile::open(&path.join(GRAPH_FILE), contigs.len())?;
-            Some(Adjacency::of(&graph, &contigs))
+            Some(Adjacency::of(&graph))
         } else {
             None
         };
@@ -236,7 +236,7 @@ impl Directory {
 }
 
 impl Adjacency {
-    fn of(graph: &GraphFile, contigs: &Contigs) -> Self {
+    fn of(graph: &GraphFile) -> Self {
         let of = |(row, neighbors): (usize, Vec<u32>)| {
             let is_circle = neighbors.contains(&(row as u32));
             graph.has(row).then(|| (neighbors.len() as u32 - u32::from(is_circle), is_circle))
@@ -246,21 +246,15 @@ impl Adjacency {
         for (row, list) in graph.neighbors(MOST_BETWEEN).into_iter().enumerate() {
             for other in list.into_iter().filter(|&other| other as usize != row) {
                 adjacency.neighbors.push(other);
-                adjacency.weights.push(weight(contigs.length_bp(row), contigs.length_bp(other as usize)));
             }
             adjacency.starts.push(adjacency.neighbors.len());
         }
+        adjacency.weights.resize(adjacency.neighbors.len(), 1.0);
         adjacency
     }
 }
 
-/// How much a neighbour counts beside a contig.
-fn weight(own_bp: u32, other_bp: u32) -> f32 {
-    let ratio = (f64::from(other_bp.max(1)) / f64::from(own_bp.max(1))).sqrt();
-    ratio.clamp(0.25, 4.0) as f32
-}
-
-/// The contigs that a contig may continue into, and how much they count: see `docs/binning.md`.
+/// The contigs that a contig may continue into, all alike.
 impl Neighborhoods for ContigDataset {
     fn neighborhood(&self, node: usize) -> Neighborhood<'_> {
         let (directory, row) = self.locate(node);

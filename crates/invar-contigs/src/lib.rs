@@ -61,4 +61,4 @@ pub use depth::{Depth, DepthConfig};
 pub use error::{Error, Place};
 pub use ingest::{DOMAIN, Summary, ingest};
 pub use pairs::{ContigPairs, ContigPairsConfig};
-pub use views::{ContigViews, FeatureConfig, Shown};
+pub use views::{AssemblyView, ContigViews, FeatureConfig, Shown};

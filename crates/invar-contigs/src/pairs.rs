@@ -22,7 +22,7 @@ use std::{
 use invar_bases::{ConfigError, kmer::KmerSums};
 use invar_dataset::{
     DatasetError, NodeFeatures, Pair, PairSource, Related, SampleId, SampleName, View, ViewShape,
-    neighborhood::{GraphView, Look, NeighborRole, OutOfRange, check_left_out, seed_of_view},
+    neighborhood::{Look, NeighborRole, OutOfRange, check_left_out, seed_of_view},
     seed::{self, Rng, mix},
 };
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ContigDataset, Depth, FeatureConfig, draw,
     surroundings::Wholes,
-    views::{Features, NO_GRAPH, shape},
+    views::{AssemblyView, Features, NO_GRAPH, shape},
 };
 
 /// Views of a contig, at most.
@@ -76,7 +76,7 @@ pub struct ContigPairs {
     /// Of each contig, from its first pair on.
     sums: Vec<OnceLock<Option<KmerSums>>>,
     wholes: Wholes,
-    graph: Option<GraphView>,
+    graph: Option<AssemblyView>,
     config: ContigPairsConfig,
 }
 
@@ -137,17 +137,18 @@ impl ContigPairs {
                 let _ = write!(text, "  depth {}", depths.join(" "));
             }
             if let Some(graph) = &self.graph {
-                let seen = self.look(graph, pair_seed, view).at_part_of(&*self.contigs, index);
+                let seen = graph.seen(&self.contigs, &self.look(graph, pair_seed, view), index, true);
                 let _ = write!(text, "  beside {} contigs, {} edges", seen.nodes.len() - 1, seen.edge_index.len());
             }
         }
         if self.contigs.has_graph() {
             let _ = write!(text, "\n  {}", self.config.neighbors.in_words(self.related(index, pair_seed).len()));
         }
+        text.push('\n');
         Ok(text)
     }
 
-    fn look(&self, graph: &GraphView, pair_seed: u64, view: usize) -> Look {
+    fn look(&self, graph: &AssemblyView, pair_seed: u64, view: usize) -> Look {
         let (hops, fanout, drop_edges) = (graph.hops, graph.fanout, self.config.drop_edges);
         Look { hops, fanout, seed: seed_of_view(pair_seed, view), drop_edges }
     }
@@ -156,7 +157,7 @@ impl ContigPairs {
     fn view(&self, index: usize, features: Vec<f32>, pair_seed: u64, view: usize) -> Result<View, DatasetError> {
         let Some(graph) = &self.graph else { return Ok(View::features(features)) };
         let look = self.look(graph, pair_seed, view);
-        let seen = look.at_part_of(&*self.contigs, index);
+        let seen = graph.seen(&self.contigs, &look, index, true);
         let (num_features, mut rows) = (features.len(), features);
         for &node in &seen.nodes[1..] {
             rows.extend(self.wholes.of(node)?);

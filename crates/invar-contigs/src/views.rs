@@ -16,7 +16,7 @@ use invar_bases::{
 };
 use invar_dataset::{
     DatasetError, NodeFeatures, View, ViewShape, ViewSource,
-    neighborhood::{GraphView, Look, MOST_RELATED, OutOfRange},
+    neighborhood::{GraphView, Look, MOST_RELATED, OutOfRange, Seen},
     seed::mix,
 };
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub struct FeatureConfig {
     pub depth_weight: f32,
     /// How much is shown of the assembly graph around a contig; nothing if it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub graph: Option<GraphView>,
+    pub graph: Option<AssemblyView>,
 }
 
 impl Default for FeatureConfig {
@@ -63,12 +63,42 @@ impl Default for FeatureConfig {
     }
 }
 
+/// How much is shown of the assembly graph around a contig (`[source.view.graph]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AssemblyView {
+    /// From how many edges away information can reach the contig: at least the encoder's `depth`.
+    pub hops: usize,
+    /// Most neighbours of each contig in the views of training, drawn evenly anew for every batch.
+    pub fanout: usize,
+    /// How much each neighbour counts beside the contig itself, above 0.
+    pub weight: f32,
+}
+
+impl Default for AssemblyView {
+    fn default() -> Self {
+        Self { hops: 2, fanout: 16, weight: 0.2 }
+    }
+}
+
+impl AssemblyView {
+    /// What is seen from contig `index`, or from a part of it.
+    pub(crate) fn seen(&self, contigs: &ContigDataset, look: &Look, index: usize, is_part: bool) -> Seen {
+        let mut seen = if is_part { look.at_part_of(contigs, index) } else { look.at(contigs, index) };
+        seen.edge_weight.iter_mut().for_each(|weight| *weight *= self.weight);
+        seen
+    }
+}
+
 impl FeatureConfig {
     /// Checks that there is a graph where one is to be seen.
     pub(crate) fn check_graph(&self, contigs: &ContigDataset) -> Result<(), ConfigError> {
         let Some(view) = &self.graph else { return Ok(()) };
         let bad = |OutOfRange { key, expected, found }| ConfigError::new(format!("graph.{key}"), found, expected);
-        view.check().map_err(bad)?;
+        GraphView { hops: view.hops, fanout: view.fanout }.check().map_err(bad)?;
+        if !(view.weight > 0.0 && view.weight.is_finite()) {
+            return Err(ConfigError::new("graph.weight", view.weight, "a finite number above 0"));
+        }
         if contigs.has_graph() { Ok(()) } else { Err(ConfigError::new("graph", "set", NO_GRAPH)) }
     }
 }
@@ -152,7 +182,7 @@ impl Features {
 }
 
 /// The shape of views of these features, with or without a graph around them.
-pub(crate) fn shape(num_features: usize, graph: Option<&GraphView>) -> ViewShape {
+pub(crate) fn shape(num_features: usize, graph: Option<&AssemblyView>) -> ViewShape {
     match graph {
         None => ViewShape::Dense(vec![num_features]),
         Some(graph) => ViewShape::Node { num_features, hops: graph.hops },
@@ -163,7 +193,7 @@ pub(crate) fn shape(num_features: usize, graph: Option<&GraphView>) -> ViewShape
 /// in the graph, up to 256 neighbours of each contig.
 pub struct ContigViews {
     wholes: Wholes,
-    graph: Option<GraphView>,
+    graph: Option<AssemblyView>,
 }
 
 /// Decides which neighbours are seen of a contig with more than there may be.
@@ -183,7 +213,7 @@ impl ContigViews {
     fn view(&self, index: usize, of: &dyn Fn(usize) -> Result<Vec<f32>, DatasetError>) -> Result<View, DatasetError> {
         let Some(graph) = &self.graph else { return Ok(View::features(of(index)?)) };
         let look = Look { hops: graph.hops, fanout: MOST_RELATED, seed: EMBED_SEED, drop_edges: 0.0 };
-        let seen = look.at(self.wholes.contigs(), index);
+        let seen = graph.seen(self.wholes.contigs(), &look, index, false);
         let mut rows = Vec::with_capacity(seen.nodes.len() * self.wholes.features().num_features());
         for &node in &seen.nodes {
             rows.extend(of(node)?);

@@ -111,7 +111,7 @@ fn row(around: &Surroundings, node: usize) -> &[f32] {
 }
 
 fn with_graph() -> FeatureConfig {
-    FeatureConfig { graph: Some(GraphView::default()), ..FeatureConfig::default() }
+    FeatureConfig { graph: Some(AssemblyView::default()), ..FeatureConfig::default() }
 }
 
 /// A chain of four contigs, 1 to 4 in the dataset, and one that is linked to none.
@@ -138,7 +138,7 @@ fn neighbours_are_seen_as_wholes_and_fragments_as_themselves() {
         for (node, index) in [(1, 2), (2, 1), (3, 3)] {
             assert_eq!(row(around, node), whole(index));
         }
-        assert!((around.edge_weight[0] - (4000f32 / 900.0).sqrt()).abs() < 1e-6);
+        assert_eq!(around.edge_weight, [0.2; 3]);
     }
     // What is linked to nothing is seen alone.
     for (view, plain) in with.pair(5, 7).unwrap().views().zip(without.pair(5, 7).unwrap().views()) {
@@ -146,7 +146,7 @@ fn neighbours_are_seen_as_wholes_and_fragments_as_themselves() {
         assert!(matches!(plain, View::Dense { data, .. } if data == row(around(view), 0)));
     }
     assert!(with.describe(1, 7).unwrap().contains("beside 3 contigs, 3 edges\n"));
-    assert!(with.describe(1, 7).unwrap().ends_with("\n  neighbours are negatives"));
+    assert!(with.describe(1, 7).unwrap().ends_with("\n  neighbours are negatives\n"));
 }
 
 #[test]
@@ -202,17 +202,8 @@ fn neighbours_are_what_the_recipe_says() {
     for (neighbors, weight) in [(NeighborRole::Ignored, 0.0), (NeighborRole::Positives, 0.5)] {
         let config = ContigPairsConfig { neighbors, neighbor_weight: 0.5, ..ContigPairsConfig::default() };
         let pairs = ContigPairs::new(Arc::clone(&contigs), &config, &FeatureConfig::default()).unwrap();
-        let of = |index: usize, own_bp: f32, other_bp: f32| Related {
-            sample: contigs.sample_id(index),
-            weight: weight * (other_bp / own_bp).sqrt(),
-        };
-        let found = pairs.pair(2, 1).unwrap().related;
-        let expected = [of(1, 4000.0, 900.0), of(3, 4000.0, 1200.0)];
-        assert_eq!(found.len(), 2);
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found.sample, expected.sample);
-            assert!((found.weight - expected.weight).abs() < 1e-6);
-        }
+        let expected = [1, 3].map(|index| Related { sample: contigs.sample_id(index), weight });
+        assert_eq!(pairs.pair(2, 1).unwrap().related, expected);
         assert!(pairs.pair(5, 1).unwrap().related.is_empty());
     }
 }
@@ -242,6 +233,7 @@ fn impossible_settings_are_refused() {
     let no_graph = "the dataset has no assembly graph";
     assert!(pairs("neighbors = 'positives'", "").starts_with(&format!("pairs.neighbors = positives: {no_graph}")));
     assert!(pairs("", "graph = {}").starts_with(&format!("view.graph = set: {no_graph}")));
+    assert!(pairs("", "graph = { weight = 0 }").starts_with("view.graph.weight = 0: "));
     assert_eq!(pairs("", "graph = { hops = 0 }"), "view.graph.hops = 0: 1 to 16");
     assert!(pairs("", "depth_weight = 0").starts_with("view.depth_weight = 0: "));
     assert!(pairs("", "shown = 'depth'").contains("the dataset has no depth"));
