@@ -80,7 +80,7 @@ fn contigs_are_seen_in_their_graph() {
         args.extend(files.iter().map(String::as_str));
         bench.json(&args)["stages"]["evaluate"].clone()
     };
-    let found = run("graph", &[]);
+    let found = run("graph", &["--set", "train.steps=60"]);
     assert!(found["symmetry_gap_max"].as_f64().unwrap() <= 1e-6, "{found}");
     assert!(found["recall_at_1"].as_f64().unwrap() >= 0.9, "{found}");
     let data = bench.path("graph/data");
