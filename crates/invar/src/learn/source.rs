@@ -15,7 +15,7 @@ use invar_cli::{
 };
 use invar_cluster::groups::GroupTable;
 use invar_contigs::{ContigDataset, ContigPairs, ContigPairsConfig, ContigViews, FeatureConfig};
-use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource};
+use invar_dataset::{DatasetError, PairSource, SampleTable, ViewSource, neighborhood::NeighborRole};
 use invar_graphs::{GraphDataset, GraphPairs, GraphPairsConfig, GraphView, GraphViews};
 use invar_micrographs::{GrainDataset, GrainPairs, GrainPairsConfig, GrainViews, LevelsFrom, ViewConfig};
 use invar_nn::{EncoderConfig, Sees};
@@ -54,7 +54,7 @@ pub struct ContigsSource {
 
 impl ContigsSource {
     fn needs_graph(&self) -> bool {
-        self.view.graph.is_some() || self.pairs.neighbors != invar_graphs::NeighborRole::Negatives
+        self.view.graph.is_some() || self.pairs.neighbors != NeighborRole::Negatives
     }
 }
 
