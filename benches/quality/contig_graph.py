@@ -7,7 +7,8 @@ GRAPH is GFA or FASTG, plain or gzip. TRUTH is a table with the columns `id` and
 
 Accuracy: of contigs of 500 to 1,500 bp the share whose nearest other contig, of any length, is of their species. Bins: as `invar
 evaluate --weight length_bp` counts them. Shuffled: each link keeps its first end and takes the second one of another link, so that ends
-have as many links as before. CPU seconds are those of training.
+have as many links as before. Without links the recipe of the graph sees each contig alone: what its encoder makes of it. CPU seconds are
+those of training.
 """
 
 import argparse
@@ -31,6 +32,7 @@ METHODS = {
     "both": ("contigs/quickstart", "data", []),
     "both + graph": ("contigs/graph", "data", []),
     "both + shuffled graph": ("contigs/graph", "shuffled.data", []),
+    "both + graph, no links": ("contigs/graph", "unlinked.data", []),
 }
 
 
@@ -62,6 +64,12 @@ def read_graph(path):
             links[min((ends[0], end), backwards)] = True
     segments.pop(None, None)
     return [f"S\t{name}\t{letters}" for name, letters in segments.items()], [(*link, "*") for link in links]
+
+
+def unlinked(path, out):
+    lines, _ = read_graph(path)
+    out.write_text("\n".join(lines) + "\n")
+    return out
 
 
 def shuffled(path, out):
@@ -119,8 +127,9 @@ def main():
     with open(args.truth) as file:
         species = {row["id"]: row["species"] for row in csv.DictReader(file, delimiter="\t")}
     for name in sorted({METHODS[method][1] for method in args.methods}):
-        graph = args.graph if name == "data" else shuffled(args.graph, args.out / "shuffled.gfa")
-        invar("ingest", "contigs", args.fasta, "--bam", *args.bam, "--gfa", graph, "--min-length", 500, "--out", args.out / name, "-q")
+        changed = {"shuffled.data": shuffled, "unlinked.data": unlinked}.get(name)
+        graph = changed(args.graph, args.out / name.replace("data", "gfa")) if changed else args.graph
+        invar("ingest", "contigs", args.fasta, "--bam", *args.bam, "--gfa", graph, "--min-length", 500, "-q", "--out", args.out / name)
     print(f"{'':22} {'1-NN short':16} near-complete  purity  completeness  ARI    training CPU s")
     for method in args.methods:
         rows, num_short = zip(*(measure(method, seed, args, species) for seed in range(args.first, args.first + args.seeds)), strict=True)
