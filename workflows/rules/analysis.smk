@@ -17,11 +17,12 @@ rule cluster:
     params:
         invar=config["invar"],
         embeddings=f"{OUT}/embeddings",
+        min_bin=MIN_BIN,
         options=options(config["cluster"]["options"]),
         stage=f"{OUT}/stages/cluster.jsonl",
     shell:
         "{params.invar:q} cluster {params.embeddings:q} --out {output.clusters:q} --groups {output.groups:q}"
-        " --plot {output.plot:q} {params.options} --threads {threads} --log {params.stage:q} > {log} 2>&1"
+        " --plot {output.plot:q} {params.min_bin} {params.options} --threads {threads} --log {params.stage:q} > {log} 2>&1"
 
 
 rule evaluate:
@@ -65,6 +66,28 @@ rule gallery:
         "{params.invar:q} gallery {input:q} {params.data} --out {output:q} --log {params.stage:q} > {log} 2>&1"
 
 
+# A FASTA for each genome, for the programs that judge them by their genes.
+rule bins:
+    input:
+        f"{OUT}/clusters.parquet",
+    output:
+        directory(f"{OUT}/bins"),
+    log:
+        f"{OUT}/logs/bins.txt",
+    conda:
+        "../envs/invar.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        invar=config["invar"],
+        data=DATA,
+        min_bin=MIN_BIN,
+        stage=f"{OUT}/stages/bins.jsonl",
+    shell:
+        "{params.invar:q} bins {input:q} {params.data} --out {output:q} {params.min_bin} --log {params.stage:q} > {log} 2>&1"
+
+
 rule report:
     input:
         clusters=f"{OUT}/clusters.parquet",
@@ -90,6 +113,7 @@ rule report:
 rule stages:
     input:
         f"{OUT}/report.html",
+        f"{OUT}/bins" if DOMAIN == "contigs" else [],
     output:
         report(f"{OUT}/stages.tsv", category="Report"),
     log:

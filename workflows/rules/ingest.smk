@@ -15,10 +15,10 @@ rule ingest:
     params:
         invar=config["invar"],
         domain=DOMAIN,
-        sheet=config["samples"],
+        inputs=lambda wildcards: inputs_of(wildcards.sample),
         data=lambda wildcards: f"{OUT}/datasets/{wildcards.sample}",
         options=options(config["ingest"]),
         stage=lambda wildcards: f"{OUT}/stages/ingest/{wildcards.sample}.jsonl",
     shell:
-        "{params.invar:q} ingest {params.domain} --sample-sheet {params.sheet:q} --sample {wildcards.sample:q}"
-        " --out {params.data:q} {params.options} --threads {threads} --json --log {params.stage:q} > {output} 2> {log}"
+        "{params.invar:q} ingest {params.domain} {params.inputs} --out {params.data:q} {params.options}"
+        " --threads {threads} --json --log {params.stage:q} > {output} 2> {log}"

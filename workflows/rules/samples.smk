@@ -25,21 +25,45 @@ def sheet_rows(path):
 
 
 def named_files(path):
-    """The samples of a sheet in order, and what may be the files of each: all cells of its rows. Rows are checked by
-    `invar ingest`, which knows their lines."""
+    """The samples of a sheet in order, and what may be the files of each: all cells of its rows, by column, each once. What
+    lies in the cells is checked by `invar ingest`."""
     files = {}
     for row in sheet_rows(path):
         if any(row.values()):
             validate(row, f"../schemas/{DOMAIN}.schema.yaml")
-            cells = [Path(path).parent / cell for cell in row.values() if cell]
-            files.setdefault(row["sample"], {}).update(dict.fromkeys(cells))
+            of_sample = files.setdefault(row["sample"], {})
+            for column, cell in row.items():
+                if cell:
+                    file = cell if "://" in cell else str(Path(path).parent / cell)
+                    of_sample.setdefault(column, {})[file] = None
     return files
 
 
 def files_of(sample):
     """The files that the sheet names for a sample, where they are there: one that changes is ingested again. Of one that
     is missing, and of a URL, `invar ingest` tells."""
-    return [str(file) for file in FILES[sample] if file.is_file()]
+    cells = [file for files in FILES[sample].values() for file in files]
+    return [file for file in dict.fromkeys(cells) if Path(file).is_file()]
+
+
+def inputs_of(sample):
+    """How `invar ingest` is told of a sample: by the sheet, or, of an assembly, by its files."""
+    if DOMAIN != "contigs":
+        return options(["--sample-sheet", config["samples"], "--sample", sample])
+    files = {column: list(files) for column, files in FILES[sample].items()}
+    for column, least in {"fasta": 1, "gfa": 0, "paths": 0}.items():
+        found = files.get(column, [])
+        if not least <= len(found) <= 1:
+            allowed = "one file" if least == 1 else "one file or none"
+            raise WorkflowError(
+                f"{config['samples']}: column `{column}` of assembly {sample!r}: expected {allowed}, "
+                f"found {', '.join(found) or 'none'}"
+            )
+    words = list(files["fasta"])
+    for column in ["bam", "depth", "gfa", "paths"]:
+        if column in files:
+            words += [f"--{column}", *files[column]]
+    return options(words)
 
 
 def options(words):
@@ -55,6 +79,10 @@ def settings(values):
 
 
 FILES = named_files(config["samples"])
+# The smallest genome that is looked for: of contigs alone.
+MIN_BIN = (
+    options(["--min-bin-bp", config["bins"]["min_bp"]]) if DOMAIN == "contigs" else ""
+)
 SAMPLES = list(FILES)
 DATASETS = expand("{out}/datasets/{sample}", out=OUT, sample=SAMPLES)
 DATA = options(word for dataset in DATASETS for word in ("--data", dataset))

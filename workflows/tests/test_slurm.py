@@ -68,7 +68,7 @@ class Bench:
             "cluster": {"mem_mb": 1000, "threads": 1},
         }
         for key, value in changes.items():
-            config[key] = (config[key] | value) if isinstance(value, dict) else value
+            config[key] = (config.get(key, {}) | value) if isinstance(value, dict) else value
         file = self.work / f"{name}.json"
         file.write_text(json.dumps(config))
         (self.work / f"{name}.cwd").mkdir(exist_ok=True)
@@ -353,6 +353,30 @@ def several_processes(bench):
     bench.same_losses("local/run", "several/run")
 
 
+def an_assembly(bench):
+    say("an assembly, from its files to bins")
+    sheet = bench.work / "assembly.csv"
+    files = {name: ROOT / "test-data/contigs" / name for name in ["contigs.fa.gz", "depth.txt", "assembly_graph.gfa.gz"]}
+    sheet.write_text("sample,fasta,depth,gfa\n" + ",".join(["gut", *map(str, files.values())]) + "\n")
+    changes = {
+        "domain": "contigs",
+        "recipe": "contigs/quickstart",
+        "samples": str(sheet),
+        "ingest": ["--min-length", "500"],
+        "train": {"set": {"train.steps": 100}},
+        "bins": {"min_bp": 40000},
+    }
+    bench.run(*bench.on_slurm("assembly", 100, **changes))
+    out = bench.work / "assembly"
+    bins = (out / "bins/bins.tsv").read_text().splitlines()[1:]
+    expect(5 <= len(bins) <= 7 and all((out / f"bins/{line.split()[0]}.fa").exists() for line in bins), bins)
+    expect("bins" in {line["stage"] for line in bench.stages("assembly")}, "no line of what `invar bins` took")
+    sheet.write_text(f"sample,fasta,depth\ngut,,{files['depth.txt']}\n")
+    done = bench.run(*bench.snakemake("assembly", 100, **changes), check=False)
+    told = "column `fasta` of assembly 'gut': expected one file, found none"
+    expect(done.returncode != 0 and told in done.stdout + done.stderr, done.stderr)
+
+
 def main():
     invar, work = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     work.mkdir(parents=True)
@@ -367,6 +391,7 @@ def main():
         full_disk(bench)
         plain_scripts(bench)
         several_processes(bench)
+        an_assembly(bench)
         time_limit_met(bench, limited)
         killed_node(bench)
     finally:
