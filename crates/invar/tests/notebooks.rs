@@ -27,7 +27,7 @@ fn code(notebook: &Value) -> Vec<&Value> {
 fn notebooks_are_kept_without_outputs() {
     let files = fs::read_dir(root().join("notebooks")).unwrap().map(|entry| entry.unwrap().path());
     let notebooks: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|e| e == "ipynb")).collect();
-    assert!(notebooks.len() >= 2, "{notebooks:?}");
+    assert!(notebooks.len() >= 3, "{notebooks:?}");
     for path in notebooks {
         let notebook: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert!(code(&notebook).len() > 5, "{}", path.display());
@@ -94,9 +94,28 @@ fn the_notebook_of_grains_runs() {
 
 #[test]
 #[ignore = "needs Python packages: `make test` runs it"]
+fn the_notebook_of_contigs_runs() {
+    let bench = Bench::new();
+    let files = ["contigs.fa.gz", "depth.txt", "assembly_graph.gfa.gz", "contigs.paths"];
+    let files = files.map(|file| root().join("test-data/contigs").join(file).to_str().unwrap().to_owned());
+    let mut run = vec!["run", "contigs/quickstart", "--out", "result", "--input"];
+    run.extend(files.iter().map(String::as_str));
+    for setting in ["train.steps=20", "source.ingest.min_length_bp=500", "cluster.weight.least=40000"] {
+        run.extend(["--set", setting]);
+    }
+    bench.ok(&run);
+    let bins = ["bins", "result/clusters.parquet", "--data", "result/data", "--out", "result/bins"];
+    bench.ok(&[&bins[..], &["--min-bin-bp", "40000"]].concat());
+    executes(&bench, "contigs.ipynb", "INVAR_CONTIGS", 7);
+}
+
+#[test]
+#[ignore = "needs Python packages: `make test` runs it"]
 fn notebooks_say_where_a_result_comes_from_that_is_not_there() {
     let bench = Bench::new();
-    for (notebook, variable) in [("reads.ipynb", "INVAR_READS"), ("grains.ipynb", "INVAR_GRAINS")] {
+    let notebooks =
+        [("reads.ipynb", "INVAR_READS"), ("grains.ipynb", "INVAR_GRAINS"), ("contigs.ipynb", "INVAR_CONTIGS")];
+    for (notebook, variable) in notebooks {
         let output = execute(&bench, notebook, variable, &bench.path("nothing"));
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{notebook}");
