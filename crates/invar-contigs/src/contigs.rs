@@ -73,6 +73,7 @@ pub(crate) struct Names {
     pub path: PathBuf,
     by_name: HashMap<String, Known>,
     num_kept: u32,
+    name_bytes: usize,
 }
 
 /// A contig of the FASTA file.
@@ -97,6 +98,7 @@ impl Names {
             return Some(*known);
         }
         self.num_kept += u32::from(is_kept);
+        self.name_bytes += name.len();
         self.by_name.insert(name.into(), Known { length_bp, line, row });
         None
     }
@@ -113,6 +115,16 @@ impl Names {
     /// Number of all contigs.
     pub fn len(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// Bytes of all names.
+    pub fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
+
+    /// Length of the longest contig; 0 without any.
+    pub fn longest_bp(&self) -> u32 {
+        self.by_name.values().map(|known| known.length_bp).max().unwrap_or(0)
     }
 
     /// Number of those that are kept.

@@ -10,7 +10,7 @@ use invar_dataset::{
     Column, ColumnData, DatasetError, FigureRule, GroupFigure, GroupFigures, SampleId, SampleName, SampleTable,
     Shortcuts,
     keys::{self, KeyRange, Opened},
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, OtherFile},
     neighborhood::{Neighborhood, Neighborhoods},
 };
 
@@ -20,7 +20,6 @@ use crate::{
     depth::DepthFile,
     graph::GraphFile,
     ingest::{DOMAIN, GRAPH_FILE, depth_file},
-    sections::corrupt,
 };
 
 /// Contigs in one or more dataset directories, memory-mapped. The directories' contigs are concatenated in the order
@@ -75,7 +74,7 @@ impl ContigDataset {
                 dataset.samples = samples;
             } else if dataset.samples != samples {
                 let (expected, found) = (dataset.samples.join(", "), samples.join(", "));
-                return Err(corrupt(path, "samples, as in the directory given first", expected, found));
+                return Err(DatasetError::corrupt(path, "samples, as in the directory given first", expected, found));
             }
             let first = dataset.len();
             dataset.ends.push((first + directory.contigs.len()) as u64);
@@ -209,17 +208,19 @@ impl Directory {
     fn open(path: &Path) -> Result<Self, DatasetError> {
         let manifest = Manifest::read(path)?;
         if manifest.domain != DOMAIN {
-            return Err(corrupt(path, "domain", DOMAIN, &manifest.domain));
+            return Err(DatasetError::corrupt(path, "domain", DOMAIN, &manifest.domain));
         }
         if manifest.inputs.is_empty() {
-            return Err(corrupt(&manifest::path(path), "inputs", "a FASTA file", "none"));
+            return Err(DatasetError::corrupt(manifest::path(path), "inputs", "a FASTA file", "none"));
         }
         let mut contigs = Contigs::default();
         contigs.open(path, &manifest.shards)?;
-        let is_listed = |file: &str| manifest.files.iter().any(|there| there == file);
-        let files = (0..).map(depth_file).take_while(|file| is_listed(file));
+        for OtherFile { file, digest } in &manifest.files {
+            digest.iter().try_for_each(|digest| digest.check_size(&path.join(file)))?;
+        }
+        let files = (0..).map(depth_file).take_while(|file| manifest.file(file).is_some());
         let depths = files.map(|file| DepthFile::open(&path.join(file), contigs.len())).collect::<Result<_, _>>()?;
-        let adjacency = if is_listed(GRAPH_FILE) {
+        let adjacency = if manifest.file(GRAPH_FILE).is_some() {
             let graph = GraphFile::open(&path.join(GRAPH_FILE), contigs.len())?;
             Some(Adjacency::of(&graph))
         } else {

@@ -18,17 +18,18 @@ mod table;
 
 use std::path::Path;
 
-use invar_dataset::{DatasetError, manifest::Shard};
+use invar_dataset::{
+    DatasetError,
+    manifest::Shard,
+    sections::{self, Format, Sections, column},
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    alignments::{Against, measure},
+    alignments::{Against, CACHED_BP, measure},
     table::parse,
 };
-use crate::{
-    Error,
-    sections::{self, Sections, column},
-};
+use crate::Error;
 
 /// Which alignments count, and which bases.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ pub struct Depth {
 /// Length of reads where a table does not tell.
 const USUAL_READ_BP: f32 = 150.0;
 
-const MAGIC: &[u8; 8] = b"INVDEPTH";
+const FORMAT: Format = Format { magic: *b"INVDEPTH", version: 2 };
 const NAME: u32 = 1;
 const READ_BP: u32 = 2;
 const MEAN: u32 = 3;
@@ -98,7 +99,7 @@ impl SampleDepth {
             (VARIANCE, column(&self.variance)),
             (BREADTH, column(&self.breadth)),
         ];
-        sections::write(directory, file, MAGIC, self.mean.len() as u64, &sections)
+        Ok(sections::write(&directory.join(file), &FORMAT, self.mean.len() as u64, &sections)?)
     }
 }
 
@@ -116,7 +117,7 @@ impl DepthFile {
     /// # Errors
     /// If it is damaged, or of another number of contigs.
     pub fn open(path: &Path, num_contigs: usize) -> Result<Self, DatasetError> {
-        let file = Sections::open(path, MAGIC)?;
+        let file = Sections::open(path, &FORMAT)?;
         if file.num_rows() != num_contigs {
             return Err(file.corrupt("number of contigs", num_contigs, file.num_rows()));
         }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use invar_dataset::{
     Progress,
     ingest::{self, InputIdentity, Key, State},
-    manifest::{Input, Manifest, SCHEMA_VERSION, Shard},
+    manifest::{Input, Manifest, OtherFile, SCHEMA_VERSION, Shard},
     object,
 };
 use rayon::prelude::*;
@@ -28,6 +28,7 @@ use crate::{
     error::{Place, listed},
     fasta::{Entry, Fasta},
     graph::{self, GraphFile},
+    memory,
     shard::Rows,
     stored::Lines,
 };
@@ -134,7 +135,8 @@ fn run(inputs: &Inputs, config: &IngestConfig, output: &Output, progress: &dyn P
     let mut contigs = Contigs::default();
     contigs.open(output.directory(), &shards)?;
     let contigs = Arc::new(contigs);
-    let samples = measure(inputs, config, output, &names, &contigs, progress)?;
+    let measured = measure(inputs, config, output, &names, &contigs, progress)?;
+    let (samples, files): (Vec<Sample>, Vec<OtherFile>) = measured.into_iter().unzip();
     let mut manifest = Manifest {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").into(),
@@ -143,7 +145,7 @@ fn run(inputs: &Inputs, config: &IngestConfig, output: &Output, progress: &dyn P
         inputs: vec![],
         shards,
         counts: BTreeMap::new(),
-        files: (0..samples.len()).map(depth_file).collect(),
+        files,
         skipped: vec![],
         facts: BTreeMap::new(),
     };
@@ -202,6 +204,7 @@ fn read_contigs(inputs: &Inputs, config: &IngestConfig, output: &Output) -> Resu
                 format!("a second one ({length_bp} bp)"),
             ));
         }
+        memory::check_names(&names)?;
         if is_kept {
             rows.push(&entry, path)?;
         }
@@ -226,40 +229,42 @@ fn measure(
     names: &Names,
     contigs: &Arc<Contigs>,
     progress: &dyn Progress,
-) -> Result<Vec<Sample>, Error> {
+) -> Result<Vec<(Sample, OtherFile)>, Error> {
     progress.message("depth");
-    let write = |number: usize, depth: &SampleDepth, input: Input, warnings| -> Result<Sample, Error> {
+    let write = |number: usize, depth: &SampleDepth, input: Input, warnings| -> Result<_, Error> {
         let file = depth_file(number);
         output.announce([file.clone()])?;
         let shard = depth.write(output.directory(), &file)?;
         let is_covered = depth.mean.iter().any(|&mean| mean > 0.0);
         let sample = Sample { name: depth.name.clone(), input, is_covered, warnings };
-        output.push(&Checkpoint { shard, sample: Some(sample.clone()) })?;
-        Ok(sample)
+        output.push(&Checkpoint { shard: shard.clone(), sample: Some(sample.clone()) })?;
+        Ok((sample, shard.into()))
     };
     let num_threads = (rayon::current_num_threads() / inputs.alignments.len().max(1)).max(1);
     let against = Against { names, contigs, config: &config.depth, num_threads };
     let of_file = |(number, path): (usize, &std::path::PathBuf)| {
         let file = depth_file(number);
         let before = output.checkpoints().iter().find(|piece| piece.shard.file == file);
-        if let Some(sample) = before.and_then(|piece| piece.sample.clone()) {
+        if let Some((sample, shard)) = before.and_then(|piece| Some((piece.sample.clone()?, piece.shard.clone()))) {
             progress.advance(sample.input.size_bytes);
-            return Ok(sample);
+            return Ok((sample, shard.into()));
         }
         let measured = depth::measure(path, &against, progress)?;
         write(number, &measured.depth, measured.input, measured.warnings)
     };
-    let found: Vec<Result<Sample, Error>> = inputs.alignments.par_iter().enumerate().map(of_file).collect();
-    let mut samples = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+    memory::check_depth(names, names.longest_bp(), &inputs.alignments, rayon::current_num_threads())?;
+    let found: Vec<Result<_, Error>> = inputs.alignments.par_iter().enumerate().map(of_file).collect();
+    let mut measured = found.into_iter().collect::<Result<Vec<_>, _>>()?;
     for path in &inputs.tables {
         let mut lines = Lines::open(path)?;
         let table = depth::parse(&mut lines, names)?;
         let input = lines.finish()?;
         progress.advance(input.size_bytes);
         for depth in table {
-            samples.push(write(samples.len(), &depth, input.clone(), vec![])?);
+            measured.push(write(measured.len(), &depth, input.clone(), vec![])?);
         }
     }
+    let samples: Vec<&Sample> = measured.iter().map(|(sample, _)| sample).collect();
     for (at, sample) in samples.iter().enumerate() {
         if let Some(first) = samples[..at].iter().find(|first| first.name == sample.name) {
             let place = Place::file(&sample.input.path).named(&sample.name);
@@ -277,7 +282,7 @@ fn measure(
         let expected = format!("above 0 for one of the {} contigs at least", names.num_kept());
         return Err(Error::bad(Place::file(&samples[0].input.path), "depth", expected, "0 everywhere, in all samples"));
     }
-    Ok(samples)
+    Ok(measured)
 }
 
 /// Writes the graph, and says in the manifest how many contigs it has. Returns the files.
@@ -301,8 +306,7 @@ fn read_graph(
     }
     let matched = graph::match_contigs(&graph, &told, names, contigs, path)?;
     output.announce([GRAPH_FILE.to_owned()])?;
-    GraphFile::write(&graph, &matched, output.directory(), GRAPH_FILE)?;
-    manifest.files.push(GRAPH_FILE.into());
+    manifest.files.push(GraphFile::write(&graph, &matched, output.directory(), GRAPH_FILE)?.into());
     let [by_path, by_name, by_sequence] = matched.found;
     let counts = [
         ("segments", graph.segments.len()),

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use invar_bases::packed::{NRun, PackedSlice, pack_into};
-use invar_dataset::{DatasetError, manifest::Shard};
-
-use crate::{
-    Error,
-    fasta::Entry,
-    sections::{self, Sections, column},
+use invar_dataset::{
+    DatasetError,
+    manifest::Shard,
+    sections::{self, Format, Sections, column},
 };
 
-const MAGIC: &[u8; 8] = b"INVCNTGS";
+use crate::{Error, fasta::Entry};
+
+const FORMAT: Format = Format { magic: *b"INVCNTGS", version: 2 };
 
 const LENGTH_BP: u32 = 1;
 const PACKED: u32 = 2;
@@ -27,9 +27,9 @@ const DESCRIPTIONS: u32 = 9;
 const DESCRIPTION_ENDS: u32 = 10;
 
 /// Bases in a shard at which it is closed.
-const SHARD_BP: u64 = 1 << 28;
+pub(crate) const SHARD_BP: u64 = 1 << 28;
 /// Bytes of names and descriptions at which it is closed.
-const SHARD_TEXT_BYTES: usize = 64 << 20;
+pub(crate) const SHARD_TEXT_BYTES: usize = 64 << 20;
 
 /// Contigs on their way to a shard. `x_ends[i]` is where row `i` ends in `x`.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl Rows {
             (DESCRIPTIONS, self.descriptions.as_bytes()),
             (DESCRIPTION_ENDS, column(&self.description_ends)),
         ];
-        sections::write(directory, file, MAGIC, self.len() as u64, &sections)
+        Ok(sections::write(&directory.join(file), &FORMAT, self.len() as u64, &sections)?)
     }
 }
 
@@ -117,14 +117,9 @@ pub(crate) struct ShardFile {
 impl ShardFile {
     /// Maps a shard and compares it with the manifest.
     pub fn open(directory: &Path, shard: &Shard) -> Result<Self, DatasetError> {
-        let file = Sections::open(&directory.join(&shard.file), MAGIC)?;
-        if file.size_bytes() != shard.size_bytes {
-            return Err(file.corrupt("size in bytes", shard.size_bytes, file.size_bytes()));
-        }
+        let file = Sections::open(&directory.join(&shard.file), &FORMAT)?;
+        file.check(shard)?;
         let rows = file.num_rows();
-        if rows as u64 != shard.num_rows {
-            return Err(file.corrupt("number of rows", shard.num_rows, rows));
-        }
         for ends in [LENGTH_BP, PACKED_ENDS, N_RUN_ENDS, NAME_ENDS, DESCRIPTION_ENDS, GC] {
             file.column::<u32>(ends, rows)?;
         }

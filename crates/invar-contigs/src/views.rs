@@ -106,6 +106,13 @@ impl FeatureConfig {
 /// Why a graph cannot be seen.
 pub(crate) const NO_GRAPH: &str = "the dataset has no assembly graph: ingest with --gfa, or give the file to `run`";
 
+impl FeatureConfig {
+    /// The profile that is shown of the bases.
+    pub(crate) fn kmers(&self) -> KmerConfig {
+        KmerConfig { ks: self.ks.clone(), transform: self.transform }
+    }
+}
+
 /// Turns contigs into features.
 #[derive(Clone, Debug)]
 pub(crate) struct Features {
@@ -127,8 +134,7 @@ impl Features {
                 "the dataset has no depth: ingest with --bam or --depth",
             ));
         }
-        let kmers = KmerConfig { ks: config.ks.clone(), transform: config.transform };
-        let profiler = (config.shown != Shown::Depth).then(|| KmerProfiler::new(&kmers)).transpose()?;
+        let profiler = (config.shown != Shown::Depth).then(|| KmerProfiler::new(&config.kmers())).transpose()?;
         let num_samples = if config.shown == Shown::Composition { 0 } else { num_samples };
         Ok(Self { profiler, num_samples, depth_weight: config.depth_weight })
     }

@@ -128,16 +128,21 @@ impl DatasetError {
         move |source| Self::Io { path, source }
     }
 
+    /// A stored file that does not match its own description, or that of the manifest.
+    pub fn corrupt(
+        path: impl Into<PathBuf>,
+        what: impl Into<String>,
+        expected: impl ToString,
+        found: impl ToString,
+    ) -> Self {
+        Self::Corrupt { path: path.into(), what: what.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+
     /// Wraps an I/O error on a file that a dataset lists: if it is missing, that is damage, not a mistyped path.
     pub fn stored(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| match source.kind() {
-            io::ErrorKind::NotFound => Self::Corrupt {
-                path,
-                what: "file of the dataset".into(),
-                expected: "it to be there".into(),
-                found: "none".into(),
-            },
+            io::ErrorKind::NotFound => Self::corrupt(path, "file of the dataset", "it to be there", "none"),
             _ => Self::Io { path, source },
         }
     }

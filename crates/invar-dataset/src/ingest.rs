@@ -5,13 +5,13 @@
 //! over each piece when it is finished; what is kept after a kill, what may be replaced and what is deleted is decided
 //! here.
 
-use std::{borrow::Cow, fs, io, path::Path};
+use std::{borrow::Cow, collections::BTreeSet, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     DatasetError,
-    manifest::{self, Change, Manifest, Shard},
+    manifest::{Change, Manifest, OtherFile},
     path,
 };
 
@@ -71,24 +71,44 @@ fn remove_if_there(path: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// Whether a shard exists and is intact, byte for byte.
-fn is_whole(directory: &Path, shard: &Shard) -> Result<bool, DatasetError> {
-    let path = directory.join(&shard.file);
-    Ok(path.is_file() && manifest::file_digest(&path)? == (shard.size_bytes, shard.sha256.clone()))
+/// Has the listed files that are missing written by `write`, which is given the directory, and puts their digests into the
+/// manifest, on disk too. It is not written again if none was missing.
+///
+/// # Errors
+/// Those of `write`; system errors.
+pub fn complete<E: From<DatasetError>>(
+    directory: &Path,
+    manifest: &mut Manifest,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let is_missing = |other: &&OtherFile| !directory.join(&other.file).is_file();
+    let missing: BTreeSet<String> = manifest.files.iter().filter(is_missing).map(|other| other.file.clone()).collect();
+    write(directory)?;
+    let is_new = |other: &&mut OtherFile| missing.contains(&other.file) && directory.join(&other.file).is_file();
+    let mut is_changed = false;
+    for other in manifest.files.iter_mut().filter(is_new) {
+        *other = OtherFile::of(directory, other.file.clone())?;
+        is_changed = true;
+    }
+    if is_changed {
+        manifest.write(directory)?;
+    }
+    Ok(())
 }
 
-/// How a finished dataset differs from the requested one of `domain`, in words.
+/// Whether a file exists and is intact, byte for byte, or, without a digest, exists.
+fn is_whole(directory: &Path, other: &OtherFile) -> bool {
+    let path = directory.join(&other.file);
+    path.is_file() && other.digest.as_ref().is_none_or(|digest| digest.verify(&path).is_ok())
+}
+
+/// How a finished dataset differs from the requested one, in words.
 ///
 /// # Errors
 /// If a file of either cannot be read.
-pub fn difference(
-    directory: &Path,
-    manifest: &Manifest,
-    domain: &str,
-    key: &Key,
-) -> Result<Option<String>, DatasetError> {
-    if manifest.domain != domain {
-        return Ok(Some(format!("of {} instead of {domain}", manifest.domain)));
+fn difference<C: Checkpoint>(directory: &Path, manifest: &Manifest, key: &Key) -> Result<Option<String>, DatasetError> {
+    if manifest.domain != C::DOMAIN {
+        return Ok(Some(format!("of {} instead of {}", manifest.domain, C::DOMAIN)));
     }
     let old: Vec<_> = manifest.inputs.iter().map(|input| input.path.as_str().into()).collect();
     let new: Vec<_> = key.inputs.iter().map(|input| path::text(&input.path).into()).collect();
@@ -107,10 +127,16 @@ pub fn difference(
             }
         }
     }
-    for shard in &manifest.shards {
-        let size = fs::metadata(directory.join(&shard.file)).map(|metadata| metadata.len()).unwrap_or(0);
-        if size != shard.size_bytes {
-            return Ok(Some(format!("{} has {size} bytes instead of {}", shard.file, shard.size_bytes)));
+    let shards = manifest.shards.iter().cloned().map(OtherFile::from);
+    for OtherFile { file, digest } in shards.chain(manifest.files.iter().cloned()) {
+        match fs::metadata(directory.join(&file)).map(|metadata| metadata.len()) {
+            Err(_) if C::is_made_again(&file) => {}
+            Err(_) => return Ok(Some(format!("{file} is missing"))),
+            Ok(size) => {
+                if let Some(digest) = digest.filter(|digest| digest.size_bytes != size) {
+                    return Ok(Some(format!("{file} has {size} bytes instead of {}", digest.size_bytes)));
+                }
+            }
         }
     }
     Ok(None)

@@ -30,6 +30,7 @@ pub mod object;
 pub mod order;
 pub mod path;
 pub mod run_dir;
+pub mod sections;
 pub mod seed;
 pub mod sheet;
 pub mod split;

@@ -38,10 +38,10 @@ pub struct Manifest {
     pub shards: Vec<Shard>,
     /// Totals by name: samples kept, and dropped by reason.
     pub counts: BTreeMap<String, u64>,
-    /// The other files of the dataset, by their paths inside the directory. Together with the shards and the manifest
-    /// itself, they are all that may be deleted when it is replaced.
+    /// The other files of the dataset. Together with the shards and the manifest itself, they are all that may be deleted
+    /// when it is replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<String>,
+    pub files: Vec<OtherFile>,
     /// The first hundred bad records that were skipped on request, as the error each would have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
@@ -128,6 +128,96 @@ pub struct Shard {
     pub sha256: String,
 }
 
+/// A file of a dataset that is no shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ListedFile")]
+pub struct OtherFile {
+    /// Its path inside the directory.
+    pub file: String,
+    /// `None` as long as it is to be written, and in manifests of before it was taken of files other than shards.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<FileDigest>,
+}
+
+/// Size and checksum of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// How manifests list it: by its name alone before it had a digest.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListedFile {
+    Name(String),
+    File {
+        file: String,
+        #[serde(flatten)]
+        digest: Option<FileDigest>,
+    },
+}
+
+impl From<ListedFile> for OtherFile {
+    fn from(listed: ListedFile) -> Self {
+        match listed {
+            ListedFile::Name(file) => Self::to_be_written(file),
+            ListedFile::File { file, digest } => Self { file, digest },
+        }
+    }
+}
+
+impl From<Shard> for OtherFile {
+    fn from(Shard { file, size_bytes, sha256, .. }: Shard) -> Self {
+        Self { file, digest: Some(FileDigest { size_bytes, sha256 }) }
+    }
+}
+
+impl OtherFile {
+    /// A file that is not there yet.
+    pub fn to_be_written(file: String) -> Self {
+        Self { file, digest: None }
+    }
+
+    /// A file of `directory`, as it is.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of(directory: &Path, file: String) -> Result<Self, DatasetError> {
+        let (size_bytes, sha256) = file_digest(&directory.join(&file))?;
+        Ok(Self { file, digest: Some(FileDigest { size_bytes, sha256 }) })
+    }
+}
+
+impl FileDigest {
+    /// Compares the file at `path` in size.
+    ///
+    /// # Errors
+    /// If it is missing or has another.
+    pub fn check_size(&self, path: &Path) -> Result<(), DatasetError> {
+        let found = fs::metadata(path).map_err(DatasetError::stored(path))?.len();
+        if found == self.size_bytes {
+            return Ok(());
+        }
+        Err(DatasetError::corrupt(path, "size in bytes", self.size_bytes, found))
+    }
+
+    /// Compares it byte for byte.
+    ///
+    /// # Errors
+    /// If it is missing or differs.
+    pub fn verify(&self, path: &Path) -> Result<(), DatasetError> {
+        self.check_size(path)?;
+        let (_, found) = file_digest(path)?;
+        if found == self.sha256 {
+            return Ok(());
+        }
+        Err(DatasetError::corrupt(path, "SHA-256", &self.sha256, found))
+    }
+}
+
 impl Manifest {
     /// Number of samples in all shards.
     pub fn num_rows(&self) -> u64 {
@@ -145,21 +235,16 @@ impl Manifest {
             Some(stored) => stored(error),
             None => DatasetError::io(dir)(error),
         })?;
-        let corrupt = |what: &str, expected: String, found: String| DatasetError::Corrupt {
-            path: path.clone(),
-            what: what.into(),
-            expected,
-            found,
-        };
-        let value: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| corrupt("manifest", "a JSON object".into(), error.to_string()))?;
+        let corrupt = |what: &str, expected, found: String| DatasetError::corrupt(&path, what, expected, found);
+        let value: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|error| corrupt("manifest", "a JSON object", error.to_string()))?;
         let version = value["schema_version"].as_u64();
         if version != Some(u64::from(SCHEMA_VERSION)) {
             let found = version.map_or("none".into(), |v| v.to_string());
-            return Err(corrupt("schema version", SCHEMA_VERSION.to_string(), found));
+            return Err(DatasetError::corrupt(&path, "schema version", SCHEMA_VERSION, found));
         }
         serde_json::from_value(value)
-            .map_err(|error| corrupt("manifest", "the fields of schema version 1".into(), error.to_string()))
+            .map_err(|error| corrupt("manifest", "the fields of schema version 1", error.to_string()))
     }
 
     /// Writes it into `dir`, atomically.
@@ -178,27 +263,19 @@ impl Manifest {
         dir.join(FILE_NAME).is_file()
     }
 
-    /// Reads every shard and compares size and checksum.
+    /// The file called `file` that is no shard, if there is one.
+    pub fn file(&self, file: &str) -> Option<&OtherFile> {
+        self.files.iter().find(|there| there.file == file)
+    }
+
+    /// Reads every file that has a digest and compares size and checksum.
     ///
     /// # Errors
-    /// The first shard that is missing or differs.
+    /// The first file that is missing or differs.
     pub fn verify(&self, dir: &Path) -> Result<(), DatasetError> {
-        for shard in &self.shards {
-            let path = dir.join(&shard.file);
-            fs::metadata(&path).map_err(DatasetError::stored(&path))?;
-            let (size, sha256) = file_digest(&path)?;
-            let mismatch = |what: &str, expected: String, found: String| DatasetError::Corrupt {
-                path: path.clone(),
-                what: what.into(),
-                expected,
-                found,
-            };
-            if size != shard.size_bytes {
-                return Err(mismatch("size in bytes", shard.size_bytes.to_string(), size.to_string()));
-            }
-            if sha256 != shard.sha256 {
-                return Err(mismatch("SHA-256", shard.sha256.clone(), sha256));
-            }
+        let all = self.shards.iter().cloned().map(OtherFile::from).chain(self.files.iter().cloned());
+        for OtherFile { file, digest } in all {
+            digest.iter().try_for_each(|digest| digest.verify(&dir.join(&file)))?;
         }
         Ok(())
     }
@@ -281,6 +358,55 @@ mod tests {
         read.verify(dir.path()).unwrap();
         fs::write(dir.path().join("s0"), b"abd").unwrap();
         assert!(matches!(read.verify(dir.path()), Err(DatasetError::Corrupt { what, .. }) if what == "SHA-256"));
+    }
+
+    #[test]
+    fn each_file_that_is_damaged_or_missing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = manifest();
+        let names = ["s0", "side", "sub/side"];
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        for name in names {
+            fs::write(dir.path().join(name), name).unwrap();
+            manifest.files.push(OtherFile::of(dir.path(), name.into()).unwrap());
+        }
+        let OtherFile { file, digest: Some(FileDigest { size_bytes, sha256 }) } = manifest.files.remove(0) else {
+            panic!("no digest")
+        };
+        manifest.shards.push(Shard { file, num_rows: 1, size_bytes, sha256 });
+        manifest.write(dir.path()).unwrap();
+        let manifest = Manifest::read(dir.path()).unwrap();
+        manifest.verify(dir.path()).unwrap();
+        for name in names {
+            let path = dir.path().join(name);
+            let other = name.replace('s', "t");
+            for (damage, told) in [(Some(other.as_str()), "SHA-256"), (Some(""), "size"), (None, "file of the dataset")]
+            {
+                match damage {
+                    Some(bytes) => fs::write(&path, bytes).unwrap(),
+                    None => fs::remove_file(&path).unwrap(),
+                }
+                let error = manifest.verify(dir.path()).unwrap_err();
+                let expected = format!("{}: {told}", path.display());
+                assert!(error.is_bad_input() && error.to_string().starts_with(&expected), "{error}");
+            }
+            fs::write(&path, name).unwrap();
+        }
+        manifest.verify(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn files_that_a_manifest_of_before_names_are_known_without_a_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut json = serde_json::to_value(manifest()).unwrap();
+        json["files"] = serde_json::json!(["a", {"file": "b", "size_bytes": 3, "sha256": "00"}]);
+        fs::write(path(dir.path()), json.to_string()).unwrap();
+        let read = Manifest::read(dir.path()).unwrap();
+        assert_eq!(read.files[0], OtherFile::to_be_written("a".into()));
+        assert_eq!(read.file("b").and_then(|file| file.digest.as_ref()).map(|digest| digest.size_bytes), Some(3));
+        read.write(dir.path()).unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap(), read);
+        assert!(read.verify(dir.path()).unwrap_err().to_string().contains("b: file of the dataset"));
     }
 
     #[test]

@@ -45,19 +45,12 @@ impl GraphDataset {
         for path in directories {
             let manifest = Manifest::read(path)?;
             if manifest.domain != DOMAIN {
-                return Err(corrupt(path, "domain", DOMAIN, &manifest.domain));
+                return Err(DatasetError::corrupt(path, "domain", DOMAIN, &manifest.domain));
             }
             let [stored] = manifest.shards.as_slice() else {
-                return Err(corrupt(path, "number of shards", 1, manifest.shards.len()));
+                return Err(DatasetError::corrupt(path, "number of shards", 1, manifest.shards.len()));
             };
-            let file = path.join(&stored.file);
-            let shard = ShardFile::open(&file)?;
-            if shard.size_bytes() != stored.size_bytes {
-                return Err(corrupt(&file, "size in bytes", stored.size_bytes, shard.size_bytes()));
-            }
-            if shard.num_nodes() as u64 != stored.num_rows {
-                return Err(corrupt(&file, "number of nodes", stored.num_rows, shard.num_nodes()));
-            }
+            let shard = ShardFile::open(path, stored)?;
             shards.push(shard);
             opened.push((path.clone(), manifest));
         }
@@ -86,7 +79,7 @@ impl GraphDataset {
                 let [expected, found] = [&before.shard, &shard].map(features);
                 if expected != found {
                     let what = format!("features, which must be those of {}", opened[0].0.display());
-                    return Err(corrupt(path, &what, expected, found));
+                    return Err(DatasetError::corrupt(path, &what, expected, found));
                 }
             }
             let source = manifest.inputs.first().map_or_else(String::new, |input| input.path.clone());
@@ -268,14 +261,5 @@ impl SampleTable for GraphDataset {
     fn group_figures(&self) -> GroupFigures {
         let mean = FigureRule::Mean { column: "degree".into(), weight: None };
         GroupFigures { noun: self.noun().into(), figures: vec![GroupFigure::new("mean_degree", mean)] }
-    }
-}
-
-fn corrupt(path: &Path, what: &str, expected: impl ToString, found: impl ToString) -> DatasetError {
-    DatasetError::Corrupt {
-        path: path.into(),
-        what: what.into(),
-        expected: expected.to_string(),
-        found: found.to_string(),
     }
 }

@@ -1,13 +1,9 @@
 //! Shard files: one graph, to be memory-mapped.
 //!
-//! ```text
-//! magic "INVGRAPH" | version u32 | sections u32 | nodes u64
-//! section table:     offset u64 | length u64     for each section, in the order of `Section`
-//! sections:          each begins at a multiple of 64 bytes; the gaps are zero
-//! ```
-//! All numbers are little-endian. Text or list `i` is what lies between `ends[i - 1]` (0 for the first) and `ends[i]` of
-//! its section of ends. Two shards of the same graph are the same bytes.
+//! A container of [`invar_dataset::sections`]; a row is a node. Text or list `i` is what lies between `ends[i - 1]` (0 for
+//! the first) and `ends[i]` of its section of ends. Two shards of the same graph are the same bytes.
 
+use invar_dataset::sections::Format;
 use serde::{Deserialize, Serialize};
 
 use crate::ColumnKind;
@@ -18,20 +14,13 @@ mod writer;
 pub(crate) use reader::{Row, ShardFile};
 pub(crate) use writer::{Content, write};
 
-const MAGIC: &[u8; 8] = b"INVGRAPH";
+const FORMAT: Format = Format { magic: *b"INVGRAPH", version: 2 };
 
-/// Version of this layout.
-const VERSION: u32 = 1;
-
-const HEADER_BYTES: usize = 24;
-const ENTRY_BYTES: usize = 16;
-const ALIGNMENT: usize = 64;
-
-/// The content of a section; the discriminant is its position in the table.
+/// The content of a section; the discriminant is its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     /// Names of the nodes.
-    Ids,
+    Ids = 1,
     IdEnds,
     /// f32: `[nodes, features]`, or those that are not 0 if there are sections of lists.
     Values,
@@ -56,8 +45,6 @@ enum Section {
     /// JSON.
     Metadata,
 }
-
-const NUM_SECTIONS: usize = 14;
 
 /// What is known of the graph as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -20,9 +20,9 @@ use std::{
 };
 
 use invar_dataset::{
-    Progress,
-    ingest::State,
-    manifest::{Input, Manifest, SCHEMA_VERSION},
+    DatasetError, Progress,
+    ingest::{State, complete},
+    manifest::{Input, Manifest, OtherFile, SCHEMA_VERSION},
 };
 use rayon::prelude::*;
 
@@ -93,7 +93,7 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
 ///
 /// # Errors
 /// As [`ingest`], and those of `write_tables`.
-pub fn ingest_with<E: From<Error>>(
+pub fn ingest_with<E: From<Error> + From<DatasetError>>(
     inputs: &Inputs,
     out: &Path,
     config: &IngestConfig,
@@ -104,8 +104,8 @@ pub fn ingest_with<E: From<Error>>(
     let resolved = inputs::resolve(inputs, config, out)?;
     let key = output::key(inputs, &resolved.sources, config)?;
     let output = match Output::prepare(out, key, config.force).map_err(Error::from)? {
-        State::Done(manifest) => {
-            write_tables(out)?;
+        State::Done(mut manifest) => {
+            complete(out, &mut manifest, write_tables)?;
             let facts = DatasetFacts::of(out, &manifest).map_err(Error::from)?;
             return Ok(Summary { manifest: *manifest, facts, already_done: true, resumed_images: 0 });
         }
@@ -114,8 +114,8 @@ pub fn ingest_with<E: From<Error>>(
     let resumed_images = output.checkpoints().len();
     match run(&resolved, inputs, &output, config, progress) {
         Ok((manifest, facts)) => {
-            let written = output.write(manifest).map_err(Error::from)?;
-            if let Err(error) = write_tables(written.directory()) {
+            let mut written = output.write(manifest).map_err(Error::from)?;
+            if let Err(error) = written.complete(write_tables) {
                 written.give_up(true);
                 return Err(error);
             }
@@ -186,8 +186,7 @@ fn run(
         files: done
             .values()
             .filter_map(|checkpoint| checkpoint.labels.clone())
-            .chain(TABLES.map(String::from))
-            .chain(pictures(&done, config))
+            .chain(TABLES.map(String::from).into_iter().chain(pictures(&done, config)).map(OtherFile::to_be_written))
             .collect(),
         shards: done.values().filter_map(|checkpoint| checkpoint.shard.clone()).collect(),
         counts: counts(&done, skipped.len()),

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     os::unix::{ffi::OsStringExt, fs::symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Output,
 };
 
@@ -176,6 +176,60 @@ fn a_command_that_failed_does_not_block_the_corrected_one() {
     refused(&bench, &["ingest", "micrographs", "images", "--crop-bottom", "9999", "--out", "grains"]);
     refused(&bench, &["ingest", "micrographs", "images", "absent.tif", "--out", "grains"]);
     assert!(!bench.path("grains").exists());
+}
+
+/// The files below `directory`, but the manifest.
+fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| if path.is_dir() { files_of(&path) } else { vec![path] });
+    below.filter(|path| !path.ends_with("manifest.json")).collect()
+}
+
+#[test]
+fn each_file_of_a_dataset_that_is_damaged_or_lost_is_named() {
+    let project = |file: &str| format!("{}/../../test-data/{file}", env!("CARGO_MANIFEST_DIR"));
+    let contigs =
+        ["contigs.fa.gz", "depth.txt", "assembly_graph.gfa.gz"].map(|file| project(&format!("contigs/{file}")));
+    let tables = ["nodes.tsv", "edges.tsv"].map(|file| project(&format!("graphs/communities/{file}")));
+    // The reads have overlaps too.
+    let bench = Bench::trained();
+    images(&bench, "images", 2, 1);
+    bench.ok(&["ingest", "micrographs", "images", "--out", "grains"]);
+    bench.ok(&["ingest", "contigs", &contigs[0], "--depth", &contigs[1], "--gfa", &contigs[2], "--out", "contigs"]);
+    bench.ok(&["ingest", "graph", &tables[0], &tables[1], "--out", "graph"]);
+    // Shards; label maps, pictures and three tables; three samples and the graph.
+    for (data, num_files) in [("data", 2), ("grains", 2 + 2 + 2 + 3), ("contigs", 1 + 3 + 1), ("graph", 1)] {
+        bench.ok(&["info", data, "--verify"]);
+        let files = files_of(&bench.path(data));
+        assert_eq!(files.len(), num_files, "{files:?}");
+        for file in files {
+            let (whole, name) = (fs::read(&file).unwrap(), file.strip_prefix(bench.path(".")).unwrap());
+            for at in [0, 8, 60, whole.len() / 2, whole.len() - 1] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 4;
+                fs::write(&file, damaged).unwrap();
+                let error = bench.fails(3, &["info", data, "--verify"]);
+                assert!(error.contains(&format!("{}: ", name.display())), "byte {at} of {}: {error}", name.display());
+            }
+            fs::remove_file(&file).unwrap();
+            // Overlaps are found anew.
+            if !file.ends_with("overlaps.bin") {
+                let error = bench.fails(3, &["info", data, "--verify"]);
+                assert!(error.contains(&format!("{}: file of the dataset", name.display())), "{error}");
+            }
+            fs::write(&file, whole).unwrap();
+        }
+        bench.ok(&["info", data, "--verify"]);
+    }
+    // Tables and pictures are made again, whatever a version makes of them, and are listed as they are then.
+    for lost in ["images.parquet", "segmented/0.png"] {
+        fs::remove_file(bench.path("grains").join(lost)).unwrap();
+        bench.ok(&["ingest", "micrographs", "images", "--out", "grains"]);
+        bench.ok(&["info", "grains", "--verify"]);
+    }
+    fs::remove_file(bench.path("grains/labels/0.tif")).unwrap();
+    let refusal = refused(&bench, &["ingest", "micrographs", "images", "--out", "grains"]);
+    assert!(refusal.contains("labels/0.tif is missing"), "{refusal}");
 }
 
 /// Any of the BAM specimens.

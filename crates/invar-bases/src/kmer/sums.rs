@@ -22,12 +22,25 @@ struct OfK {
     counts: Vec<u32>,
 }
 
+impl KmerSums {
+    /// Its memory, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.0.iter().map(|of_k| size_of::<OfK>() + size_of_val(&of_k.counts[..])).sum()
+    }
+}
+
 impl KmerProfiler {
     /// The sums of a sequence: about 0.13 bytes a base with k = 4, at most 0.5 for each k.
     pub fn sums(&self, sequence: PackedSlice<'_>) -> KmerSums {
         SCRATCH.with_borrow_mut(|Scratch { counter, .. }| {
             KmerSums(self.ks.iter().map(|kmers| OfK::new(counter, kmers, sequence)).collect())
         })
+    }
+
+    /// Memory of the sums of a sequence of `length` bases, in bytes.
+    pub fn sums_bytes(&self, length: usize) -> usize {
+        let of = |kmers: &CanonicalKmers| size_of::<OfK>() + 4 * OfK::num_counts(kmers, length);
+        self.ks.iter().map(of).sum()
     }
 
     /// As [`KmerProfiler::profile`], to the last bit.
@@ -51,14 +64,23 @@ impl KmerProfiler {
 
 impl OfK {
     fn new(counter: &mut Counter, kmers: &CanonicalKmers, sequence: PackedSlice<'_>) -> Self {
-        let every_bp = LEAST_BP.max(BP_OF_FEATURE * kmers.len());
+        let every_bp = Self::every_bp(kmers);
         let mut counts = vec![0; kmers.len()];
-        let mut sums = counts.clone();
+        let mut sums = Vec::with_capacity(Self::num_counts(kmers, sequence.len()));
+        sums.extend_from_slice(&counts);
         for end in (every_bp..=sequence.len()).step_by(every_bp) {
             add(counter, kmers, sequence, end - every_bp..within(end, kmers, sequence), &mut counts);
             sums.extend_from_slice(&counts);
         }
         Self { every_bp, counts: sums }
+    }
+
+    fn every_bp(kmers: &CanonicalKmers) -> usize {
+        LEAST_BP.max(BP_OF_FEATURE * kmers.len())
+    }
+
+    fn num_counts(kmers: &CanonicalKmers, length: usize) -> usize {
+        (1 + length / Self::every_bp(kmers)) * kmers.len()
     }
 
     /// The counts of the k-mers in `range`.

@@ -45,7 +45,7 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
 fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
     let manifest = Manifest::read(path)?;
     if verify {
-        ui.detail("reading every shard");
+        ui.detail("reading every file");
         manifest.verify(path)?;
     }
     let mut text = format!(
@@ -76,6 +76,11 @@ fn dataset(path: &Path, verify: bool, ui: &Ui) -> Result<Summary> {
         text += "  with the overlaps of its reads\n";
     }
     text += if verify { "  whole: every checksum is right" } else { "  finished (--verify reads every checksum)" };
+    let num_without = manifest.files.iter().filter(|other| other.digest.is_none()).count() as u64;
+    if verify && num_without > 0 {
+        let without = counted(num_without, "file");
+        text += &format!(", but {without} of a manifest of before they were taken of all: ingest again to have them");
+    }
     let mut json = serde_json::to_value(&manifest)?;
     json["kind"] = Value::from("dataset");
     json["verified"] = Value::from(verify);
@@ -91,7 +96,9 @@ fn has_overlaps(path: &Path, manifest: &Manifest) -> Result<bool> {
         return Ok(false);
     }
     let reads = ReadDataset::open(&[path.to_owned()])?;
-    Ok(KeptOverlaps::of(&reads, &OverlapsConfig::default()).read()?.is_some())
+    let overlaps = KeptOverlaps::of(&reads, &OverlapsConfig::default());
+    overlaps.verify()?;
+    Ok(overlaps.read()?.is_some())
 }
 
 /// Pages, number type and pixel size of an image file.

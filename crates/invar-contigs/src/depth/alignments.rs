@@ -38,7 +38,7 @@ use crate::{
 /// Alignments between two looks at the clock.
 const CHECKED_RECORDS: u64 = 1 << 14;
 /// Bases of contigs that the decoder of CRAM keeps in memory.
-const CACHED_BP: u64 = 64_000_000;
+pub(crate) const CACHED_BP: u64 = 64_000_000;
 /// What a whole BAM file ends with (SAM specification, section 4.1.2), as far as it is always the same.
 const BGZF_END: &[u8] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0\x1b\0\x03\0\0\0\0\0\0\0\0\0";
 

@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use super::{SampleDepth, USUAL_READ_BP, sample_name};
-use crate::{Error, contigs::Names, error::Place, stored::Lines};
+use crate::{Error, contigs::Names, error::Place, memory, stored::Lines};
 
 /// A table of depth: its samples, and the file as listed in the manifest.
 pub(crate) type Table = Vec<SampleDepth>;
@@ -44,6 +44,7 @@ pub(crate) fn parse(lines: &mut Lines, names: &Names) -> Result<Table, Error> {
                      `S Mean`, `S Variance`, ...) or SemiBin (`S_mean`, `S_var`, ...)";
         Error::bad(Place::line(&path, line), "header of a table of depth", known, format!("{header:?}"))
     })?;
+    memory::check_table(names, meanings.iter().filter(|meaning| matches!(meaning, Meaning::Mean(_))).count())?;
     let mut samples = Vec::<SampleDepth>::new();
     let columns = columns(&meanings, &mut samples, names.num_kept(), &path, line)?;
     let mut is_there = vec![false; names.num_kept()];

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use super::{Graph, Link, Segment, Step, digest};
-use crate::{Error, error::Place, stored::Lines};
+use crate::{Error, error::Place, memory, stored::Lines};
 
 /// Reads the rest of a file, whose first header is `text` in `line`.
 pub(super) fn parse(lines: &mut Lines, line: u64, text: String) -> Result<Graph, Error> {
@@ -26,6 +26,11 @@ pub(super) fn parse(lines: &mut Lines, line: u64, text: String) -> Result<Graph,
             bases.extend(text.bytes());
         }
         reading.take(text[1..].trim_end_matches(';'), &bases, place)?;
+        let Graph { segments, links, .. } = &reading.graph;
+        if segments.len().is_multiple_of(memory::LOOK_EVERY) {
+            let name_bytes = segments.iter().map(|segment| segment.name.len()).sum();
+            memory::check_graph(segments.len(), links.len(), 0, name_bytes)?;
+        }
     }
     for (name, number, place) in &reading.mentioned {
         if reading.graph.segments[*number as usize].length_bp.is_none() {

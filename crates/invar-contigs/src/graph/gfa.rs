@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use super::{Graph, Link, Segment, Step, digest, fastg};
-use crate::{Error, error::Place, stored::Lines};
+use crate::{Error, error::Place, memory, stored::Lines};
 
 /// Longest beginning of a line that an error shows.
 const SHOWN: usize = 60;
@@ -24,13 +24,17 @@ const SHOWN: usize = 60;
 /// there.
 pub(crate) fn parse(lines: &mut Lines) -> Result<Graph, Error> {
     let mut reading = Reading::default();
-    let mut is_first = true;
+    let (mut is_first, mut num_lines) = (true, 0usize);
     while let Some((line, text)) = lines.next_text()? {
         if std::mem::take(&mut is_first) && text.starts_with('>') {
             return fastg::parse(lines, line, text);
         }
         let place = Place::line(lines.path(), line);
         reading.take(&text, place)?;
+        num_lines += 1;
+        if num_lines.is_multiple_of(memory::LOOK_EVERY) {
+            reading.check_memory()?;
+        }
     }
     reading.finish(lines)
 }
@@ -104,6 +108,13 @@ impl Reading {
                 Err(Error::bad(place, "type of the line", "one of GFA (H, S, L, P, C, W, J, E, F, G, O, U, #)", found))
             }
         }
+    }
+
+    fn check_memory(&self) -> Result<(), Error> {
+        let of_paths = self.paths.iter().map(|named| named.of.1.len());
+        let num_steps = of_paths.chain(self.groups.iter().map(|(_, steps)| steps.len())).sum();
+        let name_bytes = self.graph.segments.iter().map(|segment| segment.name.len()).sum();
+        Ok(memory::check_graph(self.graph.segments.len(), self.links.len(), num_steps, name_bytes)?)
     }
 
     fn segment(&mut self, fields: &[&str], place: Place) -> Result<(), Error> {

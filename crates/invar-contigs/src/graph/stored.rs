@@ -5,18 +5,19 @@ use std::{
     path::Path,
 };
 
-use invar_dataset::{DatasetError, manifest::Shard};
+use invar_dataset::{
+    DatasetError,
+    manifest::Shard,
+    sections::{self, Format, Sections, column},
+};
 
 use super::{Graph, Link, Matched, Step};
-use crate::{
-    Error,
-    sections::{self, Sections, column},
-};
+use crate::Error;
 
 /// Segments that are looked at between a contig and its neighbours, at most.
 const MOST_BETWEEN: usize = 1000;
 
-const MAGIC: &[u8; 8] = b"INVGRAPH";
+const FORMAT: Format = Format { magic: *b"INVLINKS", version: 2 };
 const NAMES: u32 = 1;
 const NAME_ENDS: u32 = 2;
 /// Number of the segment, shifted by one, and its orientation, of both ends; overlap plus one, 0 for none: u32 each.
@@ -61,7 +62,7 @@ impl GraphFile {
             (STEPS, column(&steps)),
             (STEP_ENDS, column(&step_ends)),
         ];
-        sections::write(directory, file, MAGIC, matched.paths.len() as u64, &sections)
+        Ok(sections::write(&directory.join(file), &FORMAT, matched.paths.len() as u64, &sections)?)
     }
 
     /// Reads it.
@@ -69,7 +70,7 @@ impl GraphFile {
     /// # Errors
     /// If it is damaged, or of another number of contigs.
     pub fn open(path: &Path, num_contigs: usize) -> Result<Self, DatasetError> {
-        let file = Sections::open(path, MAGIC)?;
+        let file = Sections::open(path, &FORMAT)?;
         if file.num_rows() != num_contigs {
             return Err(file.corrupt("number of contigs", num_contigs, file.num_rows()));
         }

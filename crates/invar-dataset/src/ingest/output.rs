@@ -9,14 +9,14 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Key, difference,
+    Key, complete, difference,
     journal::{self, Found, Journal},
     replace::{self, Place},
 };
 use crate::{
     DatasetError,
     lock::Lock,
-    manifest::{Manifest, Shard},
+    manifest::{Manifest, OtherFile, Shard},
 };
 
 /// A finished piece of a domain's dataset, as recorded in the journal: work that an interrupted ingest need not repeat.
@@ -31,9 +31,15 @@ pub trait Checkpoint: Serialize + DeserializeOwned {
     /// Its shard, if it has one.
     fn shard(&self) -> Option<&Shard>;
 
-    /// Its other files, by their paths inside the directory.
-    fn files(&self) -> Vec<String> {
+    /// Its other files.
+    fn files(&self) -> Vec<OtherFile> {
         Vec::new()
+    }
+
+    /// Whether a file of a finished dataset is made again from the others where it is missing: see [`complete`].
+    fn is_made_again(file: &str) -> bool {
+        let _ = file;
+        false
     }
 
     /// The finished pieces of an interrupted ingest that the next one can build on. `is_whole` reads the files of a
@@ -101,7 +107,7 @@ impl<C: Checkpoint> Output<C> {
         if !force
             && Manifest::exists(target)
             && let manifest = Manifest::read(target)?
-            && difference(target, &manifest, C::DOMAIN, &key)?.is_none()
+            && difference::<C>(target, &manifest, &key)?.is_none()
         {
             replace::tidy::<C>(target);
             return Ok(State::Done(Box::new(manifest)));
@@ -116,7 +122,7 @@ impl<C: Checkpoint> Output<C> {
         if Manifest::exists(target) {
             // Another command may have written it while this one waited.
             let manifest = Manifest::read(target)?;
-            return match difference(target, &manifest, C::DOMAIN, &key)? {
+            return match difference::<C>(target, &manifest, &key)? {
                 None => Ok(State::Done(Box::new(manifest))),
                 Some(difference) => replaceable(format!("holds another dataset: {difference}")),
             };
@@ -186,13 +192,9 @@ impl<C: Checkpoint> Output<C> {
         replaces: Option<Place>,
         locks: Vec<Lock>,
     ) -> Result<State<C>, DatasetError> {
-        let is_whole = |piece: &C| {
-            let shard = piece.shard().is_none_or(|shard| super::is_whole(&directory, shard).unwrap_or(false));
-            shard && piece.files().iter().all(|file| directory.join(file).is_file())
-        };
+        let is_whole = |piece: &C| of_piece(piece).all(|file| super::is_whole(&directory, &file));
         let checkpoints = C::kept(found.pieces, &is_whole);
-        let of_piece = |piece: &C| piece.shard().map(|shard| shard.file.clone()).into_iter().chain(piece.files());
-        let kept: BTreeSet<String> = checkpoints.iter().flat_map(of_piece).collect();
+        let kept: BTreeSet<String> = checkpoints.iter().flat_map(of_piece).map(|other| other.file).collect();
         // Whatever was half done, and a manifest that was written but not put in place.
         replace::remove_manifest(&directory)?;
         replace::clear(&directory, found.files.iter().filter(|file| !kept.contains(*file)))?;
@@ -297,10 +299,19 @@ impl<C: Checkpoint> Output<C> {
     }
 }
 
+/// All files of a piece.
+fn of_piece<C: Checkpoint>(piece: &C) -> impl Iterator<Item = OtherFile> {
+    piece.shard().cloned().map(OtherFile::from).into_iter().chain(piece.files())
+}
+
 impl<C: Checkpoint> Written<C> {
-    /// The directory of the dataset until it is published.
-    pub fn directory(&self) -> &Path {
-        &self.output.directory
+    /// Writes the listed files that are still missing, by `write`, which is given the directory: those that are made from
+    /// the dataset as a whole. After an error the output is to be [given up](Self::give_up).
+    ///
+    /// # Errors
+    /// Those of `write`; system errors.
+    pub fn complete<E: From<DatasetError>>(&mut self, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+        complete(&self.output.directory, &mut self.manifest, write)
     }
 
     /// Puts the dataset in place. What an earlier ingest wrote there is deleted, everything else stays.

@@ -75,7 +75,7 @@ pub(super) fn owned<C: Checkpoint>(directory: &Path) -> Result<BTreeSet<String>,
             Vec::new()
         };
         owned.extend(manifest.shards.into_iter().map(|shard| shard.file));
-        owned.extend(manifest.files.into_iter().chain(unlisted));
+        owned.extend(manifest.files.into_iter().map(|other| other.file).chain(unlisted));
     }
     if let Some(found) = journal::read::<serde_json::Value>(directory)? {
         owned.extend(found.files);

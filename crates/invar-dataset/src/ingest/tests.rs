@@ -9,14 +9,14 @@ use std::{
 use super::*;
 use crate::{
     lock::Lock,
-    manifest::{self, Input, SCHEMA_VERSION},
+    manifest::{self, Input, SCHEMA_VERSION, Shard},
 };
 
 /// A shard with a label beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Toy {
     shard: Shard,
-    label: String,
+    label: OtherFile,
 }
 
 impl Checkpoint for Toy {
@@ -27,8 +27,12 @@ impl Checkpoint for Toy {
         Some(&self.shard)
     }
 
-    fn files(&self) -> Vec<String> {
+    fn files(&self) -> Vec<OtherFile> {
         vec![self.label.clone()]
+    }
+
+    fn is_made_again(file: &str) -> bool {
+        file == "table"
     }
 
     fn kept(finished: Vec<Self>, is_whole: &dyn Fn(&Self) -> bool) -> Vec<Self> {
@@ -93,6 +97,7 @@ impl Bench {
         fs::write(output.directory().join(&label), "label").unwrap();
         fs::write(&path, fs::read(self.path("input")).unwrap()).unwrap();
         let (size_bytes, sha256) = manifest::file_digest(&path).unwrap();
+        let label = OtherFile::of(output.directory(), label).unwrap();
         output.push(&Toy { shard: Shard { file, num_rows: 1, size_bytes, sha256 }, label }).unwrap();
     }
 
@@ -167,6 +172,53 @@ fn what_was_made_from_the_same_is_done_and_not_touched() {
 }
 
 #[test]
+fn a_dataset_of_which_a_file_is_lost_is_not_done() {
+    let bench = Bench::new();
+    bench.make(2);
+    fs::write(bench.path("out/labels/toys-1.txt"), "other label").unwrap();
+    let refusal = bench.refusal();
+    assert!(refusal.contains("labels/toys-1.txt has 11 bytes instead of 5"), "{refusal}");
+    fs::remove_file(bench.path("out/labels/toys-1.txt")).unwrap();
+    assert!(bench.refusal().contains("labels/toys-1.txt is missing"));
+}
+
+#[test]
+fn files_made_of_the_whole_get_their_digest_when_they_are_written() {
+    let bench = Bench::new();
+    let output = bench.open();
+    bench.piece(&output, 0);
+    output.announce(["table".into()]).unwrap();
+    let mut manifest = bench.manifest(&output);
+    manifest.files.push(OtherFile::to_be_written("table".into()));
+    let mut written = output.write(manifest).unwrap();
+    let write =
+        |text: &'static str| move |out: &Path| fs::write(out.join("table"), text).map_err(DatasetError::io(out));
+    written.complete(write("rows")).unwrap();
+    let mut manifest = written.publish().unwrap();
+    assert_eq!(manifest.file("table"), Some(&OtherFile::of(&bench.out(), "table".into()).unwrap()));
+    assert!(bench.is_whole());
+    // Lost, and made again, by another version of the program.
+    fs::remove_file(bench.path("out/table")).unwrap();
+    assert!(bench.is_done() && !bench.is_whole());
+    complete(&bench.out(), &mut manifest, write("other rows")).unwrap();
+    assert!(bench.is_done() && bench.is_whole());
+    // What was there is not taken for good, though it be damaged.
+    fs::write(bench.path("out/table"), "mother row").unwrap();
+    complete(&bench.out(), &mut manifest, |_| Ok::<_, DatasetError>(())).unwrap();
+    assert!(!bench.is_whole());
+}
+
+#[test]
+fn a_piece_whose_other_file_is_damaged_is_made_again() {
+    let bench = Bench::new();
+    let output = bench.open();
+    (0..2).for_each(|number| bench.piece(&output, number));
+    drop(output);
+    fs::write(bench.path("out/labels/toys-1.txt"), "lapel").unwrap();
+    assert_eq!(bench.open().checkpoints().len(), 1);
+}
+
+#[test]
 fn another_input_behind_the_same_path_is_seen_and_the_same_one_elsewhere_too() {
     let bench = Bench::new();
     bench.make(1);
@@ -192,7 +244,7 @@ fn another_input_behind_the_same_path_is_seen_and_the_same_one_elsewhere_too() {
         parameters: 1.into(),
         inputs: vec![InputIdentity::of(&bench.path("input")).unwrap()],
     };
-    let said = difference(&bench.out(), &manifest, Toy::DOMAIN, &key(&bench)).unwrap().unwrap();
+    let said = difference::<Toy>(&bench.out(), &manifest, &key(&bench)).unwrap().unwrap();
     assert!(said.ends_with("input has changed since"), "{said}");
     // The same bytes in a new file.
     replace("one");
@@ -444,7 +496,8 @@ fn lists_that_name_files_elsewhere_delete_none() {
     bench.make(1);
     fs::write(bench.path("other"), "precious").unwrap();
     let mut manifest = Manifest::read(&bench.out()).unwrap();
-    manifest.files.extend(["../other".into(), bench.path("other").to_str().unwrap().into(), String::new()]);
+    let elsewhere = ["../other".into(), bench.path("other").to_str().unwrap().into(), String::new()];
+    manifest.files.extend(elsewhere.map(OtherFile::to_be_written));
     manifest.write(&bench.out()).unwrap();
     bench.force = true;
     bench.make(1);

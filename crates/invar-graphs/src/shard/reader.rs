@@ -1,38 +1,14 @@
-use std::{
-    fs::File,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{ops::Range, path::Path};
 
-use bytemuck::{AnyBitPattern, try_cast_slice};
-use invar_dataset::DatasetError;
-use memmap2::Mmap;
+use bytemuck::AnyBitPattern;
+use invar_dataset::{DatasetError, manifest::Shard, sections::Sections};
 
-use super::{ENTRY_BYTES, HEADER_BYTES, MAGIC, Metadata, NUM_SECTIONS, Section, VERSION};
+use super::{FORMAT, Metadata, Section};
 
 /// A shard, memory-mapped. Nothing in the file is trusted: everything is checked at opening.
 pub(crate) struct ShardFile {
-    path: PathBuf,
-    bytes: Bytes,
-    sections: [Range<usize>; NUM_SECTIONS],
-    num_nodes: usize,
+    file: Sections,
     metadata: Metadata,
-}
-
-enum Bytes {
-    Mapped(Mmap),
-    #[cfg(any(test, feature = "fuzzing"))]
-    InMemory(Vec<u64>, usize),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            #[cfg(any(test, feature = "fuzzing"))]
-            Self::InMemory(words, len) => &bytemuck::cast_slice(words)[..*len],
-        }
-    }
 }
 
 /// Features of a node.
@@ -45,17 +21,14 @@ pub(crate) enum Row<'a> {
 }
 
 impl ShardFile {
-    /// Maps the file and checks it.
+    /// Maps a shard and checks it.
     ///
     /// # Errors
-    /// If it cannot be mapped or is not a whole shard of this version.
-    pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(DatasetError::stored(path))?;
-        // SAFETY: shards are written once, under a temporary name, and never changed; should another program change the
-        // file, numbers get other values, and those that are used as indices are checked by the slices they are used
-        // in.
-        let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io(path))?;
-        Self::of(path, Bytes::Mapped(map))
+    /// If it cannot be mapped, is not a whole shard of this version, or not what the manifest says.
+    pub fn open(directory: &Path, shard: &Shard) -> Result<Self, DatasetError> {
+        let file = Sections::open(&directory.join(&shard.file), &FORMAT)?;
+        file.check(shard)?;
+        Self::of(file)
     }
 
     /// The same from memory.
@@ -64,35 +37,23 @@ impl ShardFile {
     /// As [`ShardFile::open`].
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, DatasetError> {
-        let mut words = vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Self::of(Path::new("memory"), Bytes::InMemory(words, bytes.len()))
+        Self::of(Sections::of_bytes(bytes, &FORMAT)?)
     }
 
-    fn of(path: &Path, bytes: Bytes) -> Result<Self, DatasetError> {
-        let metadata = Metadata {
-            noun: String::new(),
-            num_features: 0,
-            is_sparse: false,
-            feature_names: vec![],
-            columns: vec![],
-            sources: vec![],
-        };
-        let mut shard =
-            Self { path: path.into(), bytes, sections: [const { 0..0 }; NUM_SECTIONS], num_nodes: 0, metadata };
-        shard.read_layout()?;
-        shard.metadata = serde_json::from_slice(shard.section(Section::Metadata))
-            .map_err(|error| shard.corrupt("metadata", "JSON of a graph", error))?;
+    fn of(file: Sections) -> Result<Self, DatasetError> {
+        if file.num_rows() > u32::MAX as usize {
+            return Err(file.corrupt("nodes", format!("at most {}", u32::MAX), file.num_rows()));
+        }
+        let json = file.all::<u8>(Section::Metadata as u32)?;
+        let metadata = serde_json::from_slice(json);
+        let metadata = metadata.map_err(|error| file.corrupt("metadata", "JSON of a graph", error))?;
+        let shard = Self { file, metadata };
         shard.check()?;
         Ok(shard)
     }
 
-    pub fn size_bytes(&self) -> u64 {
-        self.bytes.get().len() as u64
-    }
-
     pub fn num_nodes(&self) -> usize {
-        self.num_nodes
+        self.file.num_rows()
     }
 
     pub fn metadata(&self) -> &Metadata {
@@ -106,7 +67,7 @@ impl ShardFile {
 
     /// The value of a node in a column; empty for none.
     pub fn value(&self, column: usize, node: usize) -> &str {
-        self.text(Section::Columns, Section::ColumnEnds, column * self.num_nodes + node)
+        self.text(Section::Columns, Section::ColumnEnds, column * self.num_nodes() + node)
     }
 
     /// The features of a node.
@@ -144,48 +105,11 @@ impl ShardFile {
 
     fn text(&self, texts: Section, ends: Section, index: usize) -> &str {
         let own = between(self.numbers::<u64>(ends), index);
-        std::str::from_utf8(&self.section(texts)[own]).unwrap_or_default()
-    }
-
-    fn read_layout(&mut self) -> Result<(), DatasetError> {
-        let bytes = self.bytes.get();
-        let (size, head) = (bytes.len(), HEADER_BYTES + ENTRY_BYTES * NUM_SECTIONS);
-        if size < head {
-            return Err(self.corrupt("size in bytes", format!("at least {head}"), size));
-        }
-        if bytes[..8] != *MAGIC {
-            let found = format!("{:?}", String::from_utf8_lossy(&bytes[..8]));
-            return Err(self.corrupt("magic", String::from_utf8_lossy(MAGIC), found));
-        }
-        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let word = u64_at(8);
-        let (version, sections) = (word as u32, (word >> 32) as u32);
-        if version != VERSION {
-            return Err(self.corrupt("shard version", VERSION, version));
-        }
-        if sections as usize != NUM_SECTIONS {
-            return Err(self.corrupt("sections", NUM_SECTIONS, sections));
-        }
-        let num_nodes = u64_at(16);
-        if num_nodes > u64::from(u32::MAX) {
-            return Err(self.corrupt("nodes", format!("at most {}", u32::MAX), num_nodes));
-        }
-        let mut ranges = [const { 0..0 }; NUM_SECTIONS];
-        for (number, range) in ranges.iter_mut().enumerate() {
-            let entry = HEADER_BYTES + ENTRY_BYTES * number;
-            let (offset, len) = (u64_at(entry), u64_at(entry + 8));
-            let Some(end) = offset.checked_add(len).filter(|&end| end <= size as u64) else {
-                let what = format!("end of section {number}");
-                return Err(self.corrupt(&what, format!("at most {size}"), format!("{offset} + {len}")));
-            };
-            *range = offset as usize..end as usize;
-        }
-        (self.sections, self.num_nodes) = (ranges, num_nodes as usize);
-        Ok(())
+        std::str::from_utf8(&self.numbers(texts)[own]).unwrap_or_default()
     }
 
     fn check(&self) -> Result<(), DatasetError> {
-        let (nodes, num_features) = (self.num_nodes, self.metadata.num_features as usize);
+        let (nodes, num_features) = (self.num_nodes(), self.metadata.num_features as usize);
         let num_columns = self.metadata.columns.len();
         let neighbors = self.checked::<u32>(Section::Neighbors, None)?;
         let values = if self.metadata.is_sparse { None } else { nodes.checked_mul(num_features) };
@@ -218,10 +142,10 @@ impl ShardFile {
             (Section::Ids, Section::IdEnds, Some(nodes), "names"),
             (Section::Columns, Section::ColumnEnds, nodes.checked_mul(num_columns), "values of columns"),
         ] {
-            let ends = self.checked::<u64>(ends, num)?;
-            self.check_ends(ends, self.section(texts).len(), what)?;
+            let (ends, text) = (self.checked::<u64>(ends, num)?, self.checked::<u8>(texts, None)?);
+            self.check_ends(ends, text.len(), what)?;
             // Whole, and between any two texts.
-            let text = std::str::from_utf8(self.section(texts)).map_err(|error| self.corrupt(what, "UTF-8", error))?;
+            let text = std::str::from_utf8(text).map_err(|error| self.corrupt(what, "UTF-8", error))?;
             if let Some(end) = ends.iter().find(|&&end| !text.is_char_boundary(end as usize)) {
                 return Err(self.corrupt(what, "ends between characters", end));
             }
@@ -254,34 +178,19 @@ impl ShardFile {
 
     /// The numbers of a section, as many as there must be.
     fn checked<T: AnyBitPattern>(&self, section: Section, num: Option<usize>) -> Result<&[T], DatasetError> {
-        let bytes = self.section(section);
-        let misplaced = |_| self.corrupt(&format!("section {section:?}"), "whole, aligned numbers", bytes.len());
-        let numbers: &[T] = if bytes.is_empty() { &[] } else { try_cast_slice(bytes).map_err(misplaced)? };
         match num {
-            Some(num) if num != numbers.len() => {
-                Err(self.corrupt(&format!("numbers in section {section:?}"), num, numbers.len()))
-            }
-            _ => Ok(numbers),
+            Some(num) => self.file.column(section as u32, num),
+            None => self.file.all(section as u32),
         }
     }
 
     /// The numbers of a section that was checked.
     fn numbers<T: AnyBitPattern>(&self, section: Section) -> &[T] {
-        let bytes = self.section(section);
-        if bytes.is_empty() { &[] } else { try_cast_slice(bytes).expect("checked at opening") }
-    }
-
-    fn section(&self, section: Section) -> &[u8] {
-        &self.bytes.get()[self.sections[section as usize].clone()]
+        self.file.all(section as u32).expect("checked at opening")
     }
 
     fn corrupt(&self, what: &str, expected: impl ToString, found: impl ToString) -> DatasetError {
-        DatasetError::Corrupt {
-            path: self.path.clone(),
-            what: what.into(),
-            expected: expected.to_string(),
-            found: found.to_string(),
-        }
+        self.file.corrupt(what, expected, found)
     }
 }
 
@@ -298,7 +207,7 @@ mod tests {
     use crate::{
         Features, NodeColumn, Nodes, Texts,
         adjacency::Adjacency,
-        shard::writer::{Content, write_to},
+        shard::writer::{self, Content},
     };
 
     fn bytes(is_sparse: bool) -> Vec<u8> {
@@ -316,9 +225,7 @@ mod tests {
         let nodes = Nodes { ids: Texts::from_iter(["a", "\u{e4}b", "c"]), features, columns };
         let adjacency = Adjacency::of(3, &[(0, 2, 3.0), (0, 1, 1.0)]);
         let content = Content { nodes: &nodes, adjacency: &adjacency, keys: &[], sources: &[], noun: "nodes" };
-        let mut bytes = vec![];
-        write_to(&mut bytes, &content).unwrap();
-        bytes
+        writer::bytes(&content)
     }
 
     #[test]
@@ -351,8 +258,9 @@ mod tests {
     #[test]
     fn a_neighbour_that_is_not_there_is_named() {
         let mut bytes = bytes(true);
-        let entry = HEADER_BYTES + ENTRY_BYTES * Section::Neighbors as usize;
-        let at = u64::from_le_bytes(bytes[entry..entry + 8].try_into().unwrap()) as usize;
+        // Those of node 0 begin with 1 and 2.
+        let neighbors: Vec<u8> = [1u32, 2, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+        let at = bytes.windows(neighbors.len()).position(|window| window == neighbors).unwrap();
         bytes[at] = 9;
         let error = ShardFile::of_bytes(&bytes).err().unwrap().to_string();
         assert!(error.ends_with("a neighbour: expected below 3, found 9"), "{error}");

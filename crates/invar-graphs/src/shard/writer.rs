@@ -1,17 +1,12 @@
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use std::path::Path;
 
-use bytemuck::cast_slice;
 use invar_dataset::{
     DatasetError,
-    atomic::AtomicFile,
-    manifest::{self, Shard},
+    manifest::Shard,
+    sections::{self, column},
 };
 
-use super::{ALIGNMENT, ENTRY_BYTES, HEADER_BYTES, MAGIC, Metadata, NUM_SECTIONS, Source, VERSION};
+use super::{FORMAT, Metadata, Section, Source};
 use crate::{Features, Nodes, adjacency::Adjacency};
 
 /// What a shard holds.
@@ -29,24 +24,11 @@ pub(crate) struct Content<'a> {
 /// # Errors
 /// System errors.
 pub(crate) fn write(path: &Path, content: &Content) -> Result<Shard, DatasetError> {
-    let atomic = AtomicFile::create(path).map_err(DatasetError::io(path))?;
-    let partial = atomic.partial_path().to_path_buf();
-    let file = File::options().write(true).truncate(true).open(&partial).map_err(DatasetError::io(path))?;
-    write_to(BufWriter::new(file), content).map_err(DatasetError::io(path))?;
-    let (size_bytes, sha256) = manifest::file_digest(&partial)?;
-    atomic.commit().map_err(DatasetError::io(path))?;
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Shard { file, num_rows: content.nodes.ids.len() as u64, size_bytes, sha256 })
+    with_sections(content, |num_nodes, sections| sections::write(path, &FORMAT, num_nodes, sections))
 }
 
-/// The bytes of a shard.
-///
-/// # Errors
-/// As the writer.
-pub(crate) fn write_to(mut out: impl Write, content: &Content) -> io::Result<()> {
-    if cfg!(target_endian = "big") {
-        return Err(io::Error::other("shards are little-endian, and so must the machine be"));
-    }
+/// Gives the number of nodes and the sections of a shard to `write`.
+fn with_sections<T>(content: &Content, write: impl FnOnce(u64, &[(u32, &[u8])]) -> T) -> T {
     let Content { nodes, adjacency, keys, sources, noun } = content;
     let (mut columns, mut column_ends) = (vec![], vec![]);
     for column in &nodes.columns {
@@ -66,41 +48,31 @@ pub(crate) fn write_to(mut out: impl Write, content: &Content) -> io::Result<()>
         columns: nodes.columns.iter().map(|column| (column.name.clone(), column.kind)).collect(),
         sources: sources.to_vec(),
     };
-    let json = serde_json::to_vec(&metadata).map_err(io::Error::other)?;
+    let json = serde_json::to_vec(&metadata).expect("metadata are plain data");
     let (scales, components) = (adjacency.scales(), adjacency.components());
-    let sections: [&[u8]; NUM_SECTIONS] = [
-        &nodes.ids.bytes,
-        cast_slice(&nodes.ids.ends),
-        cast_slice(values),
-        cast_slice(features),
-        cast_slice(feature_ends),
-        cast_slice(&adjacency.starts),
-        cast_slice(&adjacency.neighbors),
-        cast_slice(&adjacency.weights),
-        cast_slice(&scales),
-        cast_slice(&components),
-        cast_slice(keys),
-        &columns,
-        cast_slice(&column_ends),
-        &json,
+    let sections: [(Section, &[u8]); 14] = [
+        (Section::Ids, &nodes.ids.bytes),
+        (Section::IdEnds, column(&nodes.ids.ends)),
+        (Section::Values, column(values)),
+        (Section::Features, column(features)),
+        (Section::FeatureEnds, column(feature_ends)),
+        (Section::Starts, column(&adjacency.starts)),
+        (Section::Neighbors, column(&adjacency.neighbors)),
+        (Section::Weights, column(&adjacency.weights)),
+        (Section::Scales, column(&scales)),
+        (Section::Components, column(&components)),
+        (Section::Keys, column(keys)),
+        (Section::Columns, &columns),
+        (Section::ColumnEnds, column(&column_ends)),
+        (Section::Metadata, &json),
     ];
-    out.write_all(MAGIC)?;
-    out.write_all(&VERSION.to_le_bytes())?;
-    out.write_all(&(NUM_SECTIONS as u32).to_le_bytes())?;
-    out.write_all(&(nodes.ids.len() as u64).to_le_bytes())?;
-    let mut end = HEADER_BYTES + ENTRY_BYTES * NUM_SECTIONS;
-    for bytes in sections {
-        let start = end.next_multiple_of(ALIGNMENT);
-        out.write_all(&(start as u64).to_le_bytes())?;
-        out.write_all(&(bytes.len() as u64).to_le_bytes())?;
-        end = start + bytes.len();
-    }
-    let mut end = HEADER_BYTES + ENTRY_BYTES * NUM_SECTIONS;
-    for bytes in sections {
-        let start = end.next_multiple_of(ALIGNMENT);
-        out.write_all(&[0; ALIGNMENT][..start - end])?;
-        out.write_all(bytes)?;
-        end = start + bytes.len();
-    }
-    out.flush()
+    write(nodes.ids.len() as u64, &sections.map(|(section, bytes)| (section as u32, bytes)))
+}
+
+/// The bytes of a shard.
+#[cfg(test)]
+pub(super) fn bytes(content: &Content) -> Vec<u8> {
+    let mut bytes = vec![];
+    with_sections(content, |num_nodes, sections| sections::write_to(&mut bytes, &FORMAT, num_nodes, sections)).unwrap();
+    bytes
 }

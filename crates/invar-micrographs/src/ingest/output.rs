@@ -4,7 +4,7 @@ use std::path::Path;
 
 use invar_dataset::{
     ingest::{self, InputIdentity, Key},
-    manifest::{Input, Manifest, Shard},
+    manifest::{Input, Manifest, OtherFile, Shard},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub(super) struct Checkpoint {
     /// The manifest's facts about the image; `None` if it was skipped.
     pub facts: Option<ImageFacts>,
     /// The label map next to the shard.
-    pub labels: Option<String>,
+    pub labels: Option<OtherFile>,
 }
 
 /// A directory that is being written.
@@ -39,8 +39,12 @@ impl ingest::Checkpoint for Checkpoint {
         self.shard.as_ref()
     }
 
-    fn files(&self) -> Vec<String> {
+    fn files(&self) -> Vec<OtherFile> {
         self.labels.iter().cloned().collect()
+    }
+
+    fn is_made_again(file: &str) -> bool {
+        TABLES.contains(&file) || Path::new(file).starts_with(SEGMENTED)
     }
 
     fn kept(mut finished: Vec<Self>, is_whole: &dyn Fn(&Self) -> bool) -> Vec<Self> {

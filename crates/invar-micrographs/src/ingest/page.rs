@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use invar_dataset::{
     DatasetError, Progress,
-    manifest::{self, Input},
+    manifest::{self, Input, OtherFile},
     path,
 };
 
@@ -287,14 +287,14 @@ fn drop_small(map: &mut LabelMap, min_area_px: u64) {
 }
 
 /// Writes `labels/NAME.tif`, which napari opens as labels; returns its path inside the dataset directory.
-fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<String, Error> {
+fn write_labels(out: &Path, name: &str, map: &LabelMap) -> Result<OtherFile, Error> {
     let file = output::labels_file(name);
     let path = out.join(&file);
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
     }
     crate::write_label_map(&path, map)?;
-    Ok(file)
+    Ok(OtherFile::of(out, file)?)
 }
 
 /// The manifest's facts about an image.

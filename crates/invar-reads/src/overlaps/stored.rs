@@ -81,6 +81,18 @@ impl KeptOverlaps {
         }
     }
 
+    /// Reads all of the file, if there is one, and compares its checksum, whatever reads it is of.
+    ///
+    /// # Errors
+    /// If it is damaged, or cannot be read.
+    pub fn verify(&self) -> Result<(), DatasetError> {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => checked(&bytes).map(drop).map_err(|wrong| wrong.of(&self.path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(DatasetError::Io { path: self.path.clone(), source: error }),
+        }
+    }
+
     /// Stores overlaps, atomically.
     ///
     /// # Errors
@@ -160,8 +172,8 @@ pub(crate) fn to_bytes(overlaps: &Overlaps, made_of: &[u8; DIGEST_BYTES]) -> Vec
     bytes
 }
 
-/// Also returns what they were made from.
-pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Overlaps, [u8; DIGEST_BYTES]), Wrong> {
+/// The bytes before the checksum, if it is right.
+fn checked(bytes: &[u8]) -> Result<&[u8], Wrong> {
     if !has_magic(bytes) {
         let found = String::from_utf8_lossy(&bytes[..bytes.len().min(MAGIC.len())]).into_owned();
         return Err(Wrong::new("magic", String::from_utf8_lossy(MAGIC), format!("{found:?}")));
@@ -175,6 +187,12 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Overlaps, [u8; DIGEST_BYTES]),
     if digest[..] != *stored {
         return Err(Wrong::new("SHA-256", hex(stored), hex(&digest)));
     }
+    Ok(body)
+}
+
+/// Also returns what they were made from.
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Overlaps, [u8; DIGEST_BYTES]), Wrong> {
+    let body = checked(bytes)?;
     if u32_at(body, 8) != VERSION {
         return Err(Wrong::new("version", VERSION, u32_at(body, 8)));
     }

@@ -428,6 +428,10 @@ impl<'a> Datasets<'a> {
                 Arc::new(GrainPairs::new(dataset.clone(), &images.pairs, &images.view())?)
             }
             (SourceConfig::Contigs(contigs), Opened::Contigs(dataset)) => {
+                let needed = invar_contigs::pairs_memory_bytes(dataset, &contigs.view)?;
+                let what = || format!("drawing pairs of {} contigs", dataset.len());
+                let remedy = || "leave out short contigs (--min-length), or use a smaller k (source.view.ks)".into();
+                invar_dataset::check_memory(needed, what, remedy)?;
                 Arc::new(ContigPairs::new(dataset.clone(), &contigs.pairs, &contigs.view)?)
             }
             (SourceConfig::Graphs(graphs), Opened::Graphs(dataset)) => {

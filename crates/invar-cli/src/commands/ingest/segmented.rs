@@ -30,7 +30,7 @@ const MARGIN_PX: u32 = 4;
 /// If the dataset is damaged or the disk is full.
 pub fn draw_missing(directory: &Path) -> Result<()> {
     let dataset = GrainDataset::open(&[PathBuf::from(directory)])?;
-    let listed = dataset.manifests().flat_map(|(_, manifest)| manifest.files.clone());
+    let listed = dataset.manifests().flat_map(|(_, manifest)| manifest.files.iter().map(|other| other.file.clone()));
     let missing: Vec<String> =
         listed.filter(|file| file.starts_with(&format!("{SEGMENTED}/")) && !directory.join(file).is_file()).collect();
     for index in 0..dataset.num_images() {
