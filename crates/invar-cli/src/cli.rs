@@ -365,6 +365,10 @@ pub struct Cluster {
     /// this many. Leiden then takes as neighbours of a contig the nearest that have so many bases
     #[arg(long, value_name = "BP")]
     pub min_bin_bp: Option<u64>,
+    /// Column of text in EMB: single-copy marker genes of a contig, separated by spaces (`markers`, of `invar ingest contigs
+    /// --markers`). The resolution is chosen by them: each bin is to have each marker, and once
+    #[arg(long, value_name = "COLUMN")]
+    pub markers: Option<String>,
     /// Number of rows that Leiden clusters, drawn at random; the others join the nearest [default: 200,000]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,

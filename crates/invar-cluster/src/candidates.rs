@@ -2,13 +2,13 @@
 //! (Rousseeuw 1987), reproducibility the mean over the clusters of their similarity to the most similar cluster of half
 //! of the rows (Hennig 2007, "Cluster-wise assessment of cluster stability"). Either alone fails: the silhouette of a
 //! few distant clusters is high even if they hide others, and pieces of a cluster that is cut the same way each time
-//! are reproducible.
+//! are reproducible. Where single-copy markers are known, the clusters are to have each of them, and once, instead.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::silhouette::Silhouettes;
+use crate::{markers::Markers, silhouette::Silhouettes};
 
 /// Mean similarity below which clusters do not count as reproducible (Hennig 2007).
 const LEAST_REPRODUCIBILITY: f64 = 0.6;
@@ -49,7 +49,11 @@ pub struct Candidate {
     pub silhouette: Option<f64>,
     /// Mean over the clusters of the Jaccard similarity with the most similar cluster in halves of the rows, `[0, 1]`.
     pub reproducibility: f64,
-    /// The product of the two, if the candidate is eligible.
+    /// The sum over the clusters of what single-copy markers say of them ([`crate::markers::Judged::score`]), where they are
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub markers: Option<f64>,
+    /// That of the markers, or, without them, the product of silhouette and reproducibility, if the candidate is eligible.
     pub score: Option<f64>,
     /// Whether it was chosen. If no candidate was, all rows are one cluster.
     pub chosen: bool,
@@ -64,12 +68,21 @@ pub(crate) struct Outcome {
     /// Confidence of each cluster.
     pub confidence: Vec<f32>,
     pub silhouette: Option<f64>,
+    /// What single-copy markers say.
+    pub by_markers: Option<f64>,
 }
 
 impl Outcome {
-    /// Measures how well its clusters are separated.
-    pub fn measure(&mut self, silhouettes: &Silhouettes) {
-        self.silhouette = (self.confidence.len() > 1).then(|| silhouettes.mean(&self.labels, self.confidence.len()));
+    /// Clusters that are not judged yet.
+    pub fn new(method: Method, resolution: Option<f64>, labels: Vec<i32>, confidence: Vec<f32>) -> Self {
+        Self { method, resolution, labels, confidence, silhouette: None, by_markers: None }
+    }
+
+    /// Measures how well its clusters are separated, and what the markers of the rows say of them.
+    pub fn measure(&mut self, silhouettes: &Silhouettes, markers: Option<&Markers>) {
+        let num = self.confidence.len();
+        self.silhouette = (num > 1).then(|| silhouettes.mean(&self.labels, num));
+        self.by_markers = markers.map(|markers| markers.score(&self.labels, num));
     }
 
     /// The candidate as reported.
@@ -80,6 +93,7 @@ impl Outcome {
             num_clusters: self.confidence.len(),
             silhouette: self.silhouette,
             reproducibility: self.reproducibility(),
+            markers: self.by_markers,
             score: self.score(),
             chosen,
         }
@@ -90,6 +104,9 @@ impl Outcome {
     }
 
     fn score(&self) -> Option<f64> {
+        if let Some(score) = self.by_markers {
+            return (score > 0.0).then_some(score);
+        }
         let reproducibility = self.reproducibility();
         let silhouette = self.silhouette.filter(|&silhouette| silhouette > 0.0)?;
         (reproducibility >= LEAST_REPRODUCIBILITY).then_some(silhouette * reproducibility)

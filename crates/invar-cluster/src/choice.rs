@@ -19,6 +19,8 @@ use crate::{
 
 /// Maximum number of rows that clusterings are tried on.
 pub(crate) const MOST_ROWS: usize = 6_000;
+/// The same, of rows with single-copy markers.
+const MOST_MARKED_ROWS: usize = 50_000;
 /// Names the random streams of the sampled rows, and of those used for the silhouette.
 const STREAM: u64 = 0x6368_6f69_6365;
 
@@ -39,7 +41,9 @@ pub(crate) fn choose(
     progress: &dyn Progress,
 ) -> Result<(Vec<Candidate>, Option<Candidate>), ClusterError> {
     progress.message("choosing the number of clusters");
-    let chosen = sample::subset(&mut seed::rng(seed, STREAM), data.len(), MOST_ROWS);
+    // Markers are to be found in all of a cluster.
+    let most = if ties.is_some_and(|ties| ties.markers().is_some()) { MOST_MARKED_ROWS } else { MOST_ROWS };
+    let chosen = sample::subset(&mut seed::rng(seed, STREAM), data.len(), most);
     let ties = ties.map(|ties| ties.of(&chosen));
     let mut values = data.gather(&chosen);
     // The silhouettes of both methods are compared: if one uses angles, all must.
@@ -61,7 +65,8 @@ pub(crate) fn choose(
     let measured = sample::subset(&mut seed::rng(seed, STREAM + 1), rows.len(), silhouette::MOST_ROWS);
     let weights = ties.as_ref().and_then(Ties::weights).map(|weights| weights.of_rows.as_slice());
     let silhouettes = Silhouettes::new(rows, measured).weighing(weights);
-    outcomes.par_iter_mut().for_each(|outcome| outcome.measure(&silhouettes));
+    let markers = ties.as_ref().and_then(Ties::markers);
+    outcomes.par_iter_mut().for_each(|outcome| outcome.measure(&silhouettes, markers));
     let best = candidates::best(&outcomes);
     let candidates: Vec<Candidate> =
         outcomes.iter().enumerate().map(|(at, outcome)| outcome.candidate(Some(at) == best)).collect();

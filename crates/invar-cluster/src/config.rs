@@ -100,6 +100,14 @@ impl ClusterConfig {
         }
     }
 
+    /// The column of single-copy markers that the number of clusters follows.
+    pub fn markers(&self) -> Option<&str> {
+        match self {
+            Self::Leiden(config) => config.markers.as_deref(),
+            Self::Auto(_) | Self::KMeans(_) | Self::Hdbscan(_) => None,
+        }
+    }
+
     /// Clusters `data`. Clusters are numbered by decreasing size, equal sizes by their first member, so that the
     /// largest is cluster 0. `ties` come from the columns that [`ClusterConfig::ties`] names.
     ///

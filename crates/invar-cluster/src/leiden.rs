@@ -66,6 +66,10 @@ pub struct LeidenConfig {
     /// distinct from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
+    /// Name of a column of text: the single-copy markers of a row, separated by spaces, one word for each copy. The
+    /// resolution is then chosen by them: clusters are to have each marker, and once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub markers: Option<String>,
     /// How much rows weigh, if not all the same. The size of a cluster is then what its rows weigh, and the graph and the
     /// choice of the resolution follow the weights (see [`Ties::weighing`]).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +103,7 @@ impl Default for LeidenConfig {
             resolution: Resolution::Auto,
             together: None,
             apart: None,
+            markers: None,
             weight: None,
             neighbors: 15,
             sample: 200_000,
@@ -239,7 +244,7 @@ impl Parts {
             let num_clusters = labels.iter().max().map_or(0, |&most| most as usize + 1);
             let halves = parts[1..].iter().zip(&halved).map(|(part, found)| (part.rows.as_slice(), found.as_slice()));
             let confidence = candidates::confidence(&labels, num_clusters, self.weights.as_deref(), halves);
-            Outcome { method: Method::Leiden, resolution: Some(resolution), labels, confidence, silhouette: None }
+            Outcome::new(Method::Leiden, Some(resolution), labels, confidence)
         };
         Ok(tried.iter().map(of_resolution).collect())
     }

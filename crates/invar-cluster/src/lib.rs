@@ -27,6 +27,7 @@
 
 pub mod geometry;
 pub mod groups;
+pub mod markers;
 pub mod neighbors;
 pub mod pca;
 pub mod probe;

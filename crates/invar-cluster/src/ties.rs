@@ -1,15 +1,16 @@
 use std::collections::HashSet;
 
-use crate::ClusterError;
+use crate::{ClusterError, markers::Markers};
 
-/// What is known of rows besides their vectors: which rows belong to one group, which groups are distinct, and how much each
-/// row weighs.
+/// What is known of rows besides their vectors: which rows belong to one group, which groups are distinct, how much each
+/// row weighs, and which single-copy markers it has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ties {
     together: Vec<Option<i64>>,
     /// The smaller value first.
     apart: HashSet<(i64, i64)>,
     weights: Option<Weights>,
+    markers: Option<Markers>,
 }
 
 /// How much rows weigh, and clusters at least.
@@ -24,7 +25,7 @@ pub(crate) struct Weights {
 impl Ties {
     /// Rows of one value stay together; `None` is a row on its own.
     pub fn new(together: Vec<Option<i64>>) -> Self {
-        Self { together, apart: HashSet::new(), weights: None }
+        Self { together, ..Self::default() }
     }
 
     /// The same, of rows that weigh differently: a contig of many bases more than one of few. A cluster weighs at least
@@ -38,6 +39,22 @@ impl Ties {
         assert!(of_rows.iter().all(|weight| weight.is_finite() && *weight > 0.0), "weights are above 0");
         assert!(least.is_finite() && least >= 0.0, "a least weight of {least}");
         Self { weights: Some(Weights { of_rows, least }), ..self }
+    }
+
+    /// The same, of rows with single-copy markers: for each row a number for each copy, below `num`. The number of clusters
+    /// follows them.
+    ///
+    /// # Panics
+    /// If there is not one list for each row.
+    #[must_use]
+    pub fn marked(self, of_rows: Vec<Vec<u32>>, num: usize) -> Self {
+        assert_eq!(of_rows.len(), self.together.len(), "markers of rows");
+        Self { markers: Some(Markers { of_rows, num }), ..self }
+    }
+
+    /// The markers of rows, if any are known.
+    pub(crate) fn markers(&self) -> Option<&Markers> {
+        self.markers.as_ref()
     }
 
     /// How much rows weigh, if not all the same.
@@ -66,7 +83,9 @@ impl Ties {
     /// The same for some rows.
     pub(crate) fn of(&self, rows: &[usize]) -> Self {
         let together = rows.iter().map(|&row| self.together[row]).collect();
-        Self { together, apart: self.apart.clone(), weights: self.weights.as_ref().map(|weights| weights.of(rows)) }
+        let weights = self.weights.as_ref().map(|weights| weights.of(rows));
+        let markers = self.markers.as_ref().map(|markers| markers.of(rows));
+        Self { together, apart: self.apart.clone(), weights, markers }
     }
 
     /// Whether nothing may join two rows directly.

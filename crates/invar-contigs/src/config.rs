@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DepthConfig, Error, error::Place, stored};
+use crate::{DepthConfig, Error, error::Place, markers, stored};
 
 /// What is kept of an assembly, and how depth is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Inputs {
     pub graph: Option<PathBuf>,
     /// How contigs run through it: `contigs.paths` of SPAdes or `assembly_info.txt` of Flye.
     pub paths: Option<PathBuf>,
+    /// Single-copy marker genes in the contigs: tables of hmmsearch, of CheckM, or of two columns.
+    pub markers: Option<PathBuf>,
 }
 
 impl Inputs {
@@ -63,6 +65,11 @@ impl Inputs {
                         return second("assembly graph", &first);
                     }
                 }
+                Kind::Markers => {
+                    if let Some(first) = inputs.markers.replace(file.clone()) {
+                        return second("table of markers", &first);
+                    }
+                }
                 Kind::Paths => {
                     if let Some(first) = inputs.paths.replace(file.clone()) {
                         return second("file of paths", &first);
@@ -78,7 +85,8 @@ impl Inputs {
 
     /// All files, in the order of the manifest.
     pub(crate) fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.fasta].into_iter().chain(&self.alignments).chain(&self.tables).chain(&self.graph).chain(&self.paths)
+        let of_graph = self.graph.iter().chain(&self.paths);
+        [&self.fasta].into_iter().chain(&self.alignments).chain(&self.tables).chain(of_graph).chain(&self.markers)
     }
 }
 
@@ -90,6 +98,7 @@ enum Kind {
     Table,
     Graph,
     Paths,
+    Markers,
 }
 
 impl Kind {
@@ -109,11 +118,12 @@ impl Kind {
                     Self::Contigs
                 }
             }
+            _ if markers::is_table(line) => Self::Markers,
             _ if is_graph => Self::Graph,
             _ if is_table.iter().any(|start| line.starts_with(start)) => Self::Table,
             _ if line.starts_with("#seq_name") || line.starts_with("NODE") => Self::Paths,
             _ => {
-                let known = "FASTA, BAM, CRAM, GFA, FASTG, a table of depth or a file of paths";
+                let known = "FASTA, BAM, CRAM, GFA, FASTG, a table of depth, of markers or a file of paths";
                 let found = format!("{:?}", line.chars().take(40).collect::<String>());
                 return Err(Error::bad(Place::file(path), "beginning of the file", known, found));
             }
@@ -140,9 +150,11 @@ mod tests {
             write("4", b"CRAM\x03"),
             write("5", b"NODE_1\n1+\n"),
             write("6", b",S1_mean\n"),
+            write("10", b"contig\tmarker\n"),
         ];
         let inputs = Inputs::told_apart(&files).unwrap();
         assert_eq!((&inputs.fasta, &inputs.alignments[..]), (&files[1], &files[3..4]));
+        assert_eq!(inputs.markers.as_ref(), Some(&files[6]));
         assert_eq!(
             (inputs.tables, inputs.graph, inputs.paths),
             (vec![files[0].clone(), files[5].clone()], Some(files[2].clone()), Some(files[4].clone()))

@@ -19,7 +19,8 @@ use crate::{
     contigs::Contigs,
     depth::DepthFile,
     graph::GraphFile,
-    ingest::{DOMAIN, GRAPH_FILE, depth_file},
+    ingest::{DOMAIN, GRAPH_FILE, MARKER_FILE, depth_file},
+    markers::MarkerFile,
 };
 
 /// Contigs in one or more dataset directories, memory-mapped. The directories' contigs are concatenated in the order
@@ -39,6 +40,7 @@ struct Directory {
     adjacency: Option<Adjacency>,
     /// Contigs in the directories before.
     first: usize,
+    markers: Option<MarkerFile>,
     keys: KeyRange,
 }
 
@@ -198,6 +200,15 @@ impl ContigDataset {
         self.directories.iter().any(|directory| directory.adjacency.is_some())
     }
 
+    /// Its single-copy markers, separated by spaces, one word for each copy; `None` where none were looked for.
+    ///
+    /// # Errors
+    /// If the stored bytes are damaged.
+    pub fn markers(&self, index: usize) -> Result<Option<&str>, DatasetError> {
+        let (directory, row) = self.locate(index);
+        directory.markers.as_ref().map(|markers| markers.of(row)).transpose()
+    }
+
     fn locate(&self, index: usize) -> (&Directory, usize) {
         let (directory, row) = manifest::locate(&self.ends, index as u64);
         (&self.directories[directory], row as usize)
@@ -226,7 +237,11 @@ impl Directory {
         } else {
             None
         };
-        Ok(Self { path: path.into(), manifest, contigs, depths, adjacency, first: 0, keys: KeyRange::default() })
+        let markers = match manifest.file(MARKER_FILE) {
+            Some(_) => Some(MarkerFile::open(&path.join(MARKER_FILE), contigs.len())?),
+            None => None,
+        };
+        Ok(Self { path: path.into(), manifest, contigs, depths, adjacency, markers, first: 0, keys: KeyRange::default() })
     }
 
     fn opened(&self) -> Opened<'_> {
@@ -270,7 +285,7 @@ impl Neighborhoods for ContigDataset {
 impl SampleTable for ContigDataset {
     /// `id`, `source`, `key`, `description` (null if empty), `length_bp`, `gc`; with depth `depth` (the sum of the means),
     /// and for each sample `depth_SAMPLE`, `depth_variance_SAMPLE` and `breadth_SAMPLE`; with a graph `links` and
-    /// `is_circular`.
+    /// `is_circular`, with markers `markers` (null where a contig has none).
     fn columns(&self, range: Range<usize>) -> Result<Vec<Column>, DatasetError> {
         let text = |of: &dyn Fn(usize) -> Result<String, DatasetError>| -> Result<Vec<Option<String>>, DatasetError> {
             range.clone().map(|index| of(index).map(Some)).collect()
@@ -304,6 +319,10 @@ impl SampleTable for ContigDataset {
             add("links".into(), ColumnData::U32(links.collect()));
             let circles = range.clone().map(|index| self.linked(index).map(|(_, is_circle)| is_circle));
             add("is_circular".into(), ColumnData::Bool(circles.collect()));
+        }
+        if self.directories.iter().any(|directory| directory.markers.is_some()) {
+            let of = |index| Ok(self.markers(index)?.filter(|text| !text.is_empty()).map(Into::into));
+            add("markers".into(), ColumnData::Str(range.map(of).collect::<Result<_, DatasetError>>()?));
         }
         Ok(columns)
     }

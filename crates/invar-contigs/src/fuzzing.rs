@@ -6,7 +6,7 @@ use crate::{
     contigs::Names,
     depth,
     fasta::{Entry, Fasta},
-    graph,
+    graph, markers,
     stored::Lines,
 };
 
@@ -47,5 +47,16 @@ pub fn paths(bytes: &[u8]) {
     let numbers = [("1", 0), ("edge_1", 0), ("2", 1), ("edge_2", 1)].into();
     if let Ok(paths) = graph::parse_paths(&mut Lines::of_bytes("x", bytes), &numbers) {
         assert!(paths.iter().flat_map(|(_, steps)| steps).all(|step| step.segment < 2));
+    }
+}
+
+/// Reads a table of the markers of two contigs.
+pub fn markers(bytes: &[u8]) {
+    let mut names = Names::new(PathBuf::from("x"));
+    names.add("a", 1, 1000, true);
+    names.add("b", 3, 2000, true);
+    if let Ok(markers) = markers::parse(&mut Lines::of_bytes("x", bytes), &names) {
+        assert_eq!(markers.len(), 2);
+        assert!(markers.iter().flatten().all(|marker| !marker.is_empty() && !marker.contains(char::is_whitespace)));
     }
 }

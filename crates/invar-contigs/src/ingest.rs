@@ -9,7 +9,11 @@
 //! the longest contig (4 bytes a base) for each sample under way, and 12 bytes a contig and sample. The bytes do not
 //! depend on the number of threads. An interrupted ingest keeps the samples that were finished.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use invar_dataset::{
     Progress,
@@ -28,6 +32,7 @@ use crate::{
     error::{Place, listed},
     fasta::{Entry, Fasta},
     graph::{self, GraphFile},
+    markers::{self, MarkerFile},
     memory,
     shard::Rows,
     stored::Lines,
@@ -38,6 +43,8 @@ pub const DOMAIN: &str = "contigs";
 
 /// The file of the assembly graph.
 pub(crate) const GRAPH_FILE: &str = "graph.bin";
+/// The markers of a dataset's contigs.
+pub(crate) const MARKER_FILE: &str = "markers.bin";
 
 const WARNINGS: &str = "warnings";
 
@@ -112,6 +119,7 @@ pub fn ingest(inputs: &Inputs, out: &Path, config: &IngestConfig, progress: &dyn
     parameters["alignments"] = json!(inputs.alignments.len());
     parameters["tables"] = json!(inputs.tables.len());
     parameters["graph"] = json!(inputs.graph.is_some());
+    parameters["markers"] = json!(inputs.markers.is_some());
     let key = Key { tool_version: env!("CARGO_PKG_VERSION").into(), parameters, inputs: identities };
     let output = match Output::prepare(out, key, config.force)? {
         State::Done(manifest) => return Ok(Summary { manifest: *manifest, already_done: true }),
@@ -163,6 +171,10 @@ fn run(inputs: &Inputs, config: &IngestConfig, output: &Output, progress: &dyn P
     if let Some(path) = &inputs.graph {
         progress.message("graph");
         read.extend(read_graph(path, inputs, output, &names, &contigs, &mut manifest, &mut warnings)?);
+    }
+    if let Some(path) = &inputs.markers {
+        progress.message("markers");
+        read.push(read_markers(path, output, &names, &mut manifest)?);
     }
     manifest.inputs = read;
     if !warnings.is_empty() {
@@ -328,6 +340,20 @@ fn read_graph(
             warnings.push(left(what, graph.segments.len(), &matched.others_left));
         }
     }
+    Ok(read)
+}
+
+/// Writes the markers, and says in the manifest how many there are. Returns the file.
+fn read_markers(path: &Path, output: &Output, names: &Names, manifest: &mut Manifest) -> Result<Input, Error> {
+    let mut lines = Lines::open(path)?;
+    let markers = markers::parse(&mut lines, names)?;
+    let read = lines.finish()?;
+    output.announce([MARKER_FILE.to_owned()])?;
+    manifest.files.push(MarkerFile::write(&markers, &output.directory().join(MARKER_FILE))?.into());
+    let distinct: BTreeSet<&String> = markers.iter().flatten().collect();
+    manifest.counts.insert("markers".into(), distinct.len() as u64);
+    let with = markers.iter().filter(|of| !of.is_empty()).count();
+    manifest.counts.insert("with_markers".into(), with as u64);
     Ok(read)
 }
 

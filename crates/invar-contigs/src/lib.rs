@@ -48,6 +48,7 @@ mod error;
 mod fasta;
 mod graph;
 mod ingest;
+mod markers;
 mod memory;
 mod pairs;
 mod shard;

@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use support::Bench;
 
@@ -121,4 +125,49 @@ fn what_does_not_fit_the_assembly_is_bad_input() {
     assert!(error.contains("none.bam"), "{error}");
     bench.fails(2, &[&ingest[..], &["--paths", "p"]].concat());
     bench.fails(2, &[&ingest[..], &["--min-identity", "97"]].concat());
+}
+
+/// Ten markers a genome, spread over its contigs: bins are then judged by them, and their number follows.
+#[test]
+fn single_copy_markers_choose_the_number_of_bins() {
+    let bench = Bench::new();
+    let truth = fs::read_to_string(project("truth.tsv")).unwrap();
+    let mut of_genome: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (contig, genome) in truth.lines().skip(1).filter_map(|line| line.split_once('\t')) {
+        of_genome.entry(genome).or_default().push(contig);
+    }
+    let of_contig: Vec<(&str, usize)> = of_genome
+        .values()
+        .flat_map(|contigs| (0..10).map(|marker| (contigs[marker % contigs.len()], marker)))
+        .collect();
+    let rows: String = of_contig.iter().map(|(contig, marker)| format!("{contig}\tM{marker}\n")).collect();
+    bench.write("markers.tsv", &format!("contig\tmarker\n{rows}"));
+    let (fasta, depth) = (project("contigs.fa.gz"), project("depth.txt"));
+    let mut args =
+        vec!["run", "contigs/quickstart", "--out", "out", "--json", "-q", "--input", &fasta, &depth, "markers.tsv"];
+    for setting in ["source.ingest.min_length_bp=500", "cluster.weight.least=25000", "train.steps=100"] {
+        args.extend(["--set", setting]);
+    }
+    let stages = bench.json(&args)["stages"].clone();
+    assert_eq!(stages["ingest"]["counts"]["markers"], 10);
+    let tried = stages["cluster"]["candidates"].as_array().unwrap();
+    let score = |one: &serde_json::Value| one["markers"].as_f64().unwrap();
+    let most = tried.iter().map(score).fold(0.0, f64::max);
+    let chosen = tried.iter().find(|one| one["chosen"] == true).unwrap();
+    assert!(most > 0.0 && score(chosen) == most && chosen["score"] == chosen["markers"], "{tried:?}");
+
+    let args =
+        ["bins", "out/clusters.parquet", "--data", "out/data", "--out", "bins", "--min-bin-bp", "1", "--json", "-q"];
+    let bins = bench.json(&args)["bins"].clone();
+    let table = fs::read_to_string(bench.path("bins/contig2bin.tsv")).unwrap();
+    let bin_of: BTreeMap<&str, &str> = table.lines().filter_map(|line| line.split_once('\t')).collect();
+    for bin in bins.as_array().unwrap() {
+        let found = of_contig.iter().filter(|(contig, _)| bin_of.get(contig) == bin["bin"].as_str().as_ref());
+        let found: Vec<usize> = found.map(|&(_, marker)| marker).collect();
+        let distinct = found.iter().collect::<BTreeSet<_>>().len();
+        assert_eq!(bin["marker_completeness"].as_f64().unwrap(), distinct as f64 / 10.0, "{bin}");
+        assert_eq!(bin["marker_contamination"].as_f64().unwrap(), (found.len() - distinct) as f64 / 10.0, "{bin}");
+    }
+    let lines = fs::read_to_string(bench.path("bins/bins.tsv")).unwrap();
+    assert!(lines.lines().next().unwrap().ends_with("\tmarker_completeness\tmarker_contamination"), "{lines}");
 }

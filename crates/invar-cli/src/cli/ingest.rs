@@ -45,6 +45,11 @@ pub struct IngestContigs {
     /// How contigs run through the graph: contigs.paths of SPAdes, assembly_info.txt of Flye
     #[arg(long, value_name = "FILE", value_parser = path_or_url(), requires = "gfa")]
     pub paths: Option<PathBuf>,
+    /// Single-copy marker genes in the contigs: a table of hmmsearch (--tblout, --domtblout) for proteins that Prodigal
+    /// called, of CheckM (marker_gene_stats.tsv), or with a header `contig`, tab, `marker`. Only the number of bins and what
+    /// is said of each follow them, never the embedding
+    #[arg(long, value_name = "TABLE", value_parser = path_or_url())]
+    pub markers: Option<PathBuf>,
     /// The dataset directory to create
     #[arg(long, value_name = "DATA")]
     pub out: PathBuf,
@@ -275,7 +280,7 @@ impl IngestContigs {
     /// All files that are read.
     pub fn inputs(&self) -> Vec<PathBuf> {
         let all = [&self.fasta].into_iter().chain(&self.bam).chain(&self.depth).chain(&self.gfa).chain(&self.paths);
-        all.cloned().collect()
+        all.chain(&self.markers).cloned().collect()
     }
 }
 

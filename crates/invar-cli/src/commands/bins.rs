@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use invar_cluster::groups::{figures_of, plain};
+use invar_cluster::{
+    groups::{figures_of, plain},
+    markers::Judged,
+};
 use invar_contigs::ContigDataset;
 use invar_dataset::{Progress, SampleTable, path};
 use invar_embeddings::ClusterTable;
@@ -35,6 +38,8 @@ struct Bin {
     /// The mean probability of its bases.
     purity_estimate: f64,
     bases: u64,
+    /// What single-copy markers say, where they were looked for.
+    judged: Option<Judged>,
 }
 
 /// `invar bins`
@@ -56,6 +61,10 @@ pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
     for (number, bin) in bins.iter().enumerate().take(NAMED) {
         let contigs = counted(bin.contigs.len() as u64, "contig");
         text += &format!("\n  {}  {:>12} bp in {contigs}", name(number), thousands(bin.bases));
+        if let Some(Judged { completeness, contamination }) = bin.judged {
+            let (found, twice) = (100.0 * completeness, 100.0 * contamination);
+            text += &format!(", {found:.0} % of the markers, {twice:.0} % twice");
+        }
     }
     if bins.len() > NAMED {
         text += "\n  ...";
@@ -67,6 +76,8 @@ pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
             json!({
                 "bin": name(number), "contigs": bin.contigs.len(), "bases": bin.bases,
                 "purity_estimate": bin.purity_estimate,
+                "marker_completeness": bin.judged.map(|judged| judged.completeness),
+                "marker_contamination": bin.judged.map(|judged| judged.contamination),
             })
         })
         .collect();
@@ -99,7 +110,8 @@ fn bins(table: &ClusterTable, dataset: &ContigDataset, args: &Bins) -> Result<Ve
     let name = |index| Ok(dataset.name(index)?.to_owned());
     let contigs = samples_of_keys(&table.ids, keys, &by_key, name, "contig", path)?;
     let num = table.clusters.iter().max().map_or(0, |&most| (most + 1).max(0) as usize);
-    let mut bins: Vec<Bin> = (0..num).map(|_| Bin { contigs: vec![], purity_estimate: 0.0, bases: 0 }).collect();
+    let empty = || Bin { contigs: vec![], purity_estimate: 0.0, bases: 0, judged: None };
+    let mut bins: Vec<Bin> = (0..num).map(|_| empty()).collect();
     for ((&index, &cluster), &probability) in contigs.iter().zip(&table.clusters).zip(&table.probability) {
         let Ok(cluster) = usize::try_from(cluster) else { continue };
         let length_bp = u64::from(dataset.length_bp(index));
@@ -113,8 +125,30 @@ fn bins(table: &ClusterTable, dataset: &ContigDataset, args: &Bins) -> Result<Ve
         bin.contigs.sort_unstable();
         bin.purity_estimate /= (bin.bases as f64).max(1.0);
     }
+    judge(&mut bins, dataset)?;
     bins.sort_by_key(|bin| (std::cmp::Reverse(bin.bases), bin.contigs[0]));
     Ok(bins)
+}
+
+/// Asks the single-copy markers of the dataset, if there are any.
+fn judge(bins: &mut [Bin], dataset: &ContigDataset) -> Result<()> {
+    let mut numbers = HashMap::new();
+    let mut of_contigs = Vec::with_capacity(dataset.len());
+    for index in 0..dataset.len() {
+        let words = dataset.markers(index)?.unwrap_or_default().split_whitespace();
+        let next = |word| {
+            let next = numbers.len() as u32;
+            *numbers.entry(word).or_insert(next)
+        };
+        of_contigs.push(words.map(next).collect::<Vec<u32>>());
+    }
+    if !numbers.is_empty() {
+        for bin in bins {
+            let found = bin.contigs.iter().flat_map(|&index| of_contigs[index].iter().copied());
+            bin.judged = Some(Judged::of(found, numbers.len()));
+        }
+    }
+    Ok(())
 }
 
 fn write(bins: &[Bin], dataset: &ContigDataset, out: &Path, ui: &Ui) -> Result<()> {
@@ -122,7 +156,9 @@ fn write(bins: &[Bin], dataset: &ContigDataset, out: &Path, ui: &Ui) -> Result<(
     bar.set_total(bins.len() as u64);
     let (asked, columns) = (dataset.group_figures(), dataset.columns(0..dataset.len())?);
     let names: String = figures_of(&asked, &columns, &[]).iter().map(|(name, _)| format!("\t{name}")).collect();
-    let mut table = format!("bin\tcontigs{names}\tpurity_estimate\n");
+    let are_judged = bins.iter().any(|bin| bin.judged.is_some());
+    let of_markers = if are_judged { "\tmarker_completeness\tmarker_contamination" } else { "" };
+    let mut table = format!("bin\tcontigs{names}\tpurity_estimate{of_markers}\n");
     let mut contig2bin = String::new();
     for (number, bin) in bins.iter().enumerate() {
         if bar.is_cancelled() {
@@ -133,7 +169,12 @@ fn write(bins: &[Bin], dataset: &ContigDataset, out: &Path, ui: &Ui) -> Result<(
         write_fasta(&path, bin, dataset).with_context(|| path.display().to_string())?;
         let figures = figures_of(&asked, &columns, &bin.contigs).into_iter();
         let figures: String = figures.map(|(_, value)| format!("\t{}", value.map(plain).unwrap_or_default())).collect();
-        table += &format!("{name}\t{}{figures}\t{}\n", bin.contigs.len(), plain(bin.purity_estimate));
+        let of_markers = bin.judged.map(|judged| {
+            let Judged { completeness, contamination } = judged;
+            format!("\t{}\t{}", plain(completeness), plain(contamination))
+        });
+        let purity = plain(bin.purity_estimate);
+        table += &format!("{name}\t{}{figures}\t{purity}{}\n", bin.contigs.len(), of_markers.unwrap_or_default());
         for &index in &bin.contigs {
             contig2bin += &format!("{}\t{name}\n", dataset.name(index)?);
         }

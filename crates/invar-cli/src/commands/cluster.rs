@@ -5,7 +5,7 @@ mod candidates;
 pub mod groups;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet},
     io::Write,
     path::{Path, PathBuf},
     str::FromStr,
@@ -155,6 +155,11 @@ pub fn cluster(
         let weights = weights(&weight.column, of, &embeddings)?;
         ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).weighing(weights, weight.least));
     }
+    if let Some(column) = config.markers()
+        && let Some((of_rows, num)) = markers(column, of, &embeddings)?
+    {
+        ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).marked(of_rows, num));
+    }
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
         config.run(rows, ties.as_ref(), &bar)?
@@ -265,7 +270,7 @@ pub fn parameters(config: &ClusterConfig, projection: &ProjectionConfig) -> Valu
 
 fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
     let (auto, kmeans, hdbscan, leiden) = (Asked::Auto, Asked::Kmeans, Asked::Hdbscan, Asked::Leiden);
-    let options: [(&str, bool, &[Asked]); 11] = [
+    let options: [(&str, bool, &[Asked]); 12] = [
         ("--k", args.k.is_some(), &[kmeans]),
         ("--restarts", args.restarts.is_some(), &[kmeans]),
         ("--min-cluster-size", args.min_cluster_size.is_some(), &[hdbscan]),
@@ -274,6 +279,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
         ("--quality", args.quality.is_some(), &[leiden]),
         ("--together", args.together.is_some(), &[auto, leiden]),
         ("--apart", args.apart.is_some(), &[auto, leiden]),
+        ("--markers", args.markers.is_some(), &[leiden]),
         ("--min-bin-bp", args.min_bin_bp.is_some(), &[leiden]),
         ("--neighbors", args.neighbors.is_some(), &[auto, leiden]),
         ("--sample", args.sample.is_some(), &[auto, leiden]),
@@ -326,6 +332,7 @@ fn config(args: &Cluster, seed: u64) -> Result<ClusterConfig> {
                 resolution: parsed("--resolution", args.resolution.as_deref())?.unwrap_or(defaults.resolution),
                 together: args.together.clone(),
                 apart: args.apart.clone(),
+                markers: args.markers.clone(),
                 weight: args.min_bin_bp.map(|least| WeightConfig { column: LENGTH_BP.into(), least: least as f64 }),
                 neighbors: args.neighbors.unwrap_or(defaults.neighbors),
                 sample: args.sample.unwrap_or(defaults.sample),
@@ -401,6 +408,24 @@ fn weights(column: &str, of: &Path, embeddings: &Embeddings) -> Result<Vec<f64>>
         }
     };
     Ok(values.into_iter().map(weigh).collect::<Result<_, _>>()?)
+}
+
+/// The single-copy markers of each row, numbered, and how many there are; `None` without the column, or where it is empty.
+fn markers(column: &str, of: &Path, embeddings: &Embeddings) -> Result<Option<(Vec<Vec<u32>>, usize)>> {
+    if !embeddings.column_names()?.iter().any(|there| there == column) {
+        return Ok(None);
+    }
+    let ColumnData::Str(values) = embeddings.column(column)?.data else {
+        let reason = format!("{}: column {column:?}: expected text, found another type", of.display());
+        return Err(BadInput(reason).into());
+    };
+    let words = |value: &Option<String>| -> Vec<String> {
+        value.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+    };
+    let names: BTreeSet<String> = values.iter().flat_map(words).collect();
+    let numbers: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+    let of_rows = values.iter().map(|value| words(value).iter().map(|word| numbers[word.as_str()]).collect()).collect();
+    Ok((!names.is_empty()).then_some((of_rows, names.len())))
 }
 
 /// Reads the column of what rows are similar to but distinct from, if there is one.

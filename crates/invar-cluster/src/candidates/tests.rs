@@ -1,13 +1,7 @@
 use super::*;
 
 fn outcome(resolution: f64, confidence: &[f32], silhouette: Option<f64>) -> Outcome {
-    Outcome {
-        method: Method::Leiden,
-        resolution: Some(resolution),
-        labels: vec![],
-        confidence: confidence.to_vec(),
-        silhouette,
-    }
+    Outcome { silhouette, ..Outcome::new(Method::Leiden, Some(resolution), vec![], confidence.to_vec()) }
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) fn outcomes(
         let labels = kmeans(rows, &trial(config, k, RESTARTS[0]), &NoProgress)?.labels;
         let confidence = halves.confidence(&labels, rows.dim(), config, k)?;
         progress.advance(1);
-        Ok(Outcome { method: Method::KMeans, resolution: None, labels, confidence, silhouette: None })
+        Ok(Outcome::new(Method::KMeans, None, labels, confidence))
     };
     // The rows are too few to keep the threads busy; the numbers of clusters are not.
     tried.into_par_iter().map(of_k).collect()

@@ -41,6 +41,9 @@ pub fn in_words(tried: &[Candidate], num_clusters: usize) -> String {
         );
     }
     match taken {
+        None if tried.iter().any(|one| one.markers.is_some()) => {
+            text += "\n  by their markers none has a cluster that is whole and pure: all samples are one cluster";
+        }
         None => text += "\n  none lies apart and is found again: all samples are one cluster",
         Some(taken) if taken.num_clusters != num_clusters => {
             let sampled = taken.num_clusters;
@@ -60,7 +63,8 @@ mod tests {
 
     fn one(method: Method, num_clusters: usize, score: Option<f64>, chosen: bool) -> Candidate {
         let resolution = (method == Method::Leiden).then_some(0.5);
-        Candidate { method, resolution, num_clusters, silhouette: score, reproducibility: 1.0, score, chosen }
+        let (silhouette, markers) = (score, None);
+        Candidate { method, resolution, num_clusters, silhouette, reproducibility: 1.0, markers, score, chosen }
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub fn contigs(args: &IngestContigs, common: &Common, ui: &Ui) -> Result<Summary
         tables: args.depth.clone(),
         graph: args.gfa.clone(),
         paths: args.paths.clone(),
+        markers: args.markers.clone(),
     };
     take_in(&inputs, &args.out, &config, ui)
 }
