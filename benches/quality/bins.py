@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Bins of an assembly beside MetaBAT2 and SemiBin2, given the same BAM files, scored against the truth.
 
-    bins.py COMMUNITY OUT [--seeds 3] [--semibin PROGRAM] [--metabat PROGRAM] [--recipe contigs/quickstart] [--set KEY=VALUE ...]
+    bins.py COMMUNITY OUT [--seeds 3] [--semibin PROGRAM] [--metabat PROGRAM] [--label genome]
+            [--recipe contigs/quickstart] [--set KEY=VALUE ...]
 
 COMMUNITY is of `make_community.py`, or holds contigs.fa(.gz), S*.bam and truth.tsv (`id`, `species`, `bp`). Peers that are not given are
 left out: MetaBAT2 2.15 (Debian: metabat, with jgi_summarize_bam_contig_depths), SemiBin2 2.6 (`--self-supervised`, its fast-naive ORF
 finder, CPU). INVAR is the program (default target/release/invar). OUT keeps what was done; remove it to measure anew.
 
-Each species counts once: a bin is near complete if it holds more than 90 % of the assembled bases of a species, and less than 5 % of
-its bases are of others. Purity and completeness are means by bases; contigs that a program left out count as each on its own. Times
+Each species (with `--label genome`, each genome: where strains were not assembled together) counts once: a bin is near complete if it
+holds more than 90 % of its assembled bases, and less than 5 % of the bin's bases are of others. Purity and completeness are means by bases; contigs that a program left out count as each on its own. Times
 are CPU seconds of all of it from BAM files to bins, as of one command (`invar run`, with its page of results).
 """
 
@@ -111,6 +112,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipe", default="contigs/quickstart")
+    parser.add_argument("--label", default="species")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--metabat", type=Path)
     parser.add_argument("--semibin", type=Path)
@@ -118,9 +120,9 @@ def main():
     args.contigs = next(args.community.glob("contigs.fa*"))
     args.bams = sorted(args.community.glob("S*.bam"))
     rows = csv.DictReader((args.community / "truth.tsv").open(), delimiter="\t")
-    truth = {row["id"]: (row["species"], int(row["bp"])) for row in rows}
+    truth = {row["id"]: (row[args.label], int(row["bp"])) for row in rows}
     methods = {"invar": invar} | ({"metabat2": metabat} if args.metabat else {}) | ({"semibin2": semibin} if args.semibin else {})
-    print(f"{len(truth)} contigs of {len({species for species, _ in truth.values()})} species")
+    print(f"{len(truth)} contigs of {len({label for label, _ in truth.values()})} {args.label}")
     for method, run in methods.items():
         scores, seconds = [], []
         for seed in range(1, args.seeds + 1):
