@@ -241,7 +241,16 @@ impl Directory {
             Some(_) => Some(MarkerFile::open(&path.join(MARKER_FILE), contigs.len())?),
             None => None,
         };
-        Ok(Self { path: path.into(), manifest, contigs, depths, adjacency, markers, first: 0, keys: KeyRange::default() })
+        Ok(Self {
+            path: path.into(),
+            manifest,
+            contigs,
+            depths,
+            adjacency,
+            markers,
+            first: 0,
+            keys: KeyRange::default(),
+        })
     }
 
     fn opened(&self) -> Opened<'_> {
