@@ -105,7 +105,9 @@ fn the_columns_of_contigs_are_those_of_the_page() {
     let header = "Contig\tS Mean\tS Variance\tS Covered Fraction\n";
     bench.write("d.tsv", header.to_owned() + &rows.collect::<String>() + "alone\t1\t1\t1\n");
     bench.write("g.gfa", (0..40).map(|number| format!("S\tc{number}\t*\n")).collect::<String>());
-    bench.ok(&["ingest", "contigs", "c.fa", "--depth", "d.tsv", "--gfa", "g.gfa", "--out", "data"]);
+    bench.write("m.tsv", "contig\tmarker\nc1\tPGK\n");
+    let graph_and_markers = ["--gfa", "g.gfa", "--markers", "m.tsv"];
+    bench.ok(&[&["ingest", "contigs", "c.fa", "--depth", "d.tsv", "--out", "data"], &graph_and_markers[..]].concat());
     bench.ok(&[&["train", "contigs/quickstart", "--data", "data", "--out", "run"], TRAINED].concat());
     bench.ok(&["embed", "--model", "run", "--data", "data", "--out", "emb"]);
     let pages = documented();
