@@ -141,7 +141,7 @@ fn single_copy_markers_choose_the_number_of_bins() {
         .flat_map(|contigs| (0..10).map(|marker| (contigs[marker % contigs.len()], marker)))
         .collect();
     let rows: String = of_contig.iter().map(|(contig, marker)| format!("{contig}\tM{marker}\n")).collect();
-    bench.write("markers.tsv", &format!("contig\tmarker\n{rows}"));
+    bench.write("markers.tsv", format!("contig\tmarker\n{rows}"));
     let (fasta, depth) = (project("contigs.fa.gz"), project("depth.txt"));
     let mut args =
         vec!["run", "contigs/quickstart", "--out", "out", "--json", "-q", "--input", &fasta, &depth, "markers.tsv"];
