@@ -354,6 +354,7 @@ def several_processes(bench):
 
 
 def an_assembly(bench):
+    # On one machine: how jobs go through Slurm does not depend on what they do.
     say("an assembly, from its files to bins")
     sheet = bench.work / "assembly.csv"
     files = {name: ROOT / "test-data/contigs" / name for name in ["contigs.fa.gz", "depth.txt", "assembly_graph.gfa.gz"]}
@@ -366,7 +367,7 @@ def an_assembly(bench):
         "train": {"set": {"train.steps": 100}},
         "bins": {"min_bp": 40000},
     }
-    bench.run(*bench.on_slurm("assembly", 100, **changes))
+    bench.run(*bench.snakemake("assembly", 100, **changes))
     out = bench.work / "assembly"
     bins = (out / "bins/bins.tsv").read_text().splitlines()[1:]
     expect(5 <= len(bins) <= 7 and all((out / f"bins/{line.split()[0]}.fa").exists() for line in bins), bins)
