@@ -51,7 +51,7 @@ def inputs_of(sample):
     if DOMAIN != "contigs":
         return options(["--sample-sheet", config["samples"], "--sample", sample])
     files = {column: list(files) for column, files in FILES[sample].items()}
-    for column, least in {"fasta": 1, "gfa": 0, "paths": 0}.items():
+    for column, least in {"fasta": 1, "gfa": 0, "paths": 0, "markers": 0}.items():
         found = files.get(column, [])
         if not least <= len(found) <= 1:
             allowed = "one file" if least == 1 else "one file or none"
@@ -60,7 +60,7 @@ def inputs_of(sample):
                 f"found {', '.join(found) or 'none'}"
             )
     words = list(files["fasta"])
-    for column in ["bam", "depth", "gfa", "paths"]:
+    for column in ["bam", "depth", "gfa", "paths", "markers"]:
         if column in files:
             words += [f"--{column}", *files[column]]
     return options(words)

@@ -301,7 +301,7 @@ pub enum Projection {
   invar cluster embeddings --out clusters.parquet --k 12
   invar cluster embeddings --out clusters.parquet --method hdbscan --min-cluster-size 50
   invar cluster embeddings --out clusters.parquet --method leiden --together component --apart homologs
-  invar cluster embeddings --out clusters.parquet --min-bin-bp 200000
+  invar cluster embeddings --out clusters.parquet --min-bin-bp 200000 --markers markers
   invar cluster embeddings --out clusters.parquet --plot clusters.svg
   invar cluster new_embeddings --assign clusters.parquet --out assigned.parquet
 With --assign each sample gets the cluster of most of its nearest samples among the old ones, where it lies as near to them as
@@ -319,7 +319,8 @@ pub struct Cluster {
     /// Do not search for clusters: assign each sample to one of these, which `invar cluster` found for other samples
     /// with the same model, or to none (-1)
     #[arg(long, value_name = "CLUSTERS", conflicts_with_all = ["method", "k", "restarts", "min_cluster_size", "min_samples",
-        "resolution", "quality", "together", "apart", "min_bin_bp", "sample", "projection"], value_parser = path_or_url())]
+        "resolution", "quality", "together", "apart", "min_bin_bp", "markers", "sample", "projection"],
+        value_parser = path_or_url())]
     pub assign: Option<PathBuf>,
     /// The embeddings that the clusters of --assign belong to [default: where they were when they were clustered]
     #[arg(long, value_name = "EMB", requires = "assign", value_parser = path_or_url())]

@@ -46,7 +46,9 @@ impl MarkerFile {
         let (mut text, mut ends) = (String::new(), Vec::with_capacity(markers.len()));
         for of in markers {
             text += &of.join(" ");
-            ends.push(text.len() as u32);
+            let too_long =
+                |_| DatasetError::corrupt(path, "bytes of all markers", format!("at most {}", u32::MAX), text.len());
+            ends.push(u32::try_from(text.len()).map_err(too_long)?);
         }
         let sections: [(u32, &[u8]); 2] = [(TEXT, text.as_bytes()), (TEXT_ENDS, column(&ends))];
         sections::write(path, &FORMAT, markers.len() as u64, &sections)
@@ -72,14 +74,15 @@ impl MarkerFile {
     /// If the stored bytes are damaged.
     pub fn of(&self, row: usize) -> Result<&str, DatasetError> {
         let ends = self.0.column::<u32>(TEXT_ENDS, self.0.num_rows())?;
-        let text = self.0.item::<u8>(TEXT, ends, row)?;
-        str::from_utf8(text).map_err(|_| self.0.corrupt("markers", "UTF-8 text", format!("{text:?}")))
+        self.0.text(TEXT, ends, row)
     }
 }
 
 /// How the markers of a contig are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
+    /// The line over the header of `Hits`.
+    OverHits,
     /// A line for each hit, with the query in this column.
     Hits(usize),
     CheckM,
@@ -97,9 +100,8 @@ impl Layout {
         if let Some((_, column)) = OF_HITS.iter().find(|(head, _)| words.starts_with(head)) {
             return Some(Self::Hits(*column));
         }
-        // The first of the comments of hmmsearch is a line over the header.
         if words.starts_with("# --- full sequence ---") || words.starts_with("# ---- full sequence") {
-            return Some(Self::Hits(0));
+            return Some(Self::OverHits);
         }
         if line.trim_end() == HEADER {
             return Some(Self::TwoColumns);
@@ -124,11 +126,8 @@ pub(crate) fn parse(lines: &mut Lines, names: &Names) -> Result<Markers, Error> 
     while let Some((line, text)) = lines.next_text()? {
         let begins = Layout::of(&text);
         match (layout, begins) {
-            (None | Some(Layout::Hits(0)), Some(Layout::Hits(column))) => {
-                layout = Some(Layout::Hits(column));
-                continue;
-            }
-            (None, Some(Layout::TwoColumns)) => {
+            (None | Some(Layout::OverHits), Some(Layout::Hits(_)))
+            | (None, Some(Layout::OverHits | Layout::TwoColumns)) => {
                 layout = begins;
                 continue;
             }
@@ -137,7 +136,7 @@ pub(crate) fn parse(lines: &mut Lines, names: &Names) -> Result<Markers, Error> 
         }
         let found = match layout {
             Some(Layout::Hits(_)) if text.starts_with('#') => continue,
-            Some(Layout::Hits(column)) if column > 0 => hit(&text, column),
+            Some(Layout::Hits(column)) => hit(&text, column),
             Some(Layout::CheckM) => of_checkm(&text),
             Some(Layout::TwoColumns) => text.split_once('\t').map(|(contig, marker)| {
                 number += 1;

@@ -26,6 +26,7 @@ pub enum Ingest {
 #[command(after_help = "Examples:
   invar ingest contigs final.contigs.fa --bam S1.bam S2.bam S3.cram --out data
   invar ingest contigs scaffolds.fasta.gz --depth depth.txt --gfa assembly_graph.gfa --paths contigs.paths --out data
+  invar ingest contigs final.contigs.fa --bam S1.bam --markers markers.tbl --out data
 BAM and CRAM are sorted by position, of reads mapped to these very contigs; an index is not needed. Depth follows the rules
 of jgi_summarize_bam_contig_depths (97 % identity, 75 bp of either end left out), which the manifest states. A sample is called
 after its file. Contigs are found in the graph by --paths, by name or by sequence; the summary says how many were found.")]

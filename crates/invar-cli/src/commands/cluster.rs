@@ -155,10 +155,17 @@ pub fn cluster(
         let weights = weights(&weight.column, of, &embeddings)?;
         ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).weighing(weights, weight.least));
     }
-    if let Some(column) = config.markers()
-        && let Some((of_rows, num)) = markers(column, of, &embeddings)?
-    {
-        ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).marked(of_rows, num));
+    let mut marked = None;
+    if let Some(column) = config.markers() {
+        marked = Some(match markers(column, of, &embeddings)? {
+            Some((of_rows, num)) => {
+                let with = of_rows.iter().filter(|of| !of.is_empty()).count();
+                ties = Some(ties.unwrap_or_else(|| Ties::new(vec![None; rows.len()])).marked(of_rows, num));
+                let with = counted(with as u64, "sample");
+                format!("{with} with {} by {column:?}", counted(num as u64, "single-copy marker"))
+            }
+            None => format!("no single-copy markers: {column:?} is not there or empty"),
+        });
     }
     let clustering = {
         let bar = ui.bar("cluster", Unit::Items);
@@ -205,7 +212,7 @@ pub fn cluster(
     if num_noise > 0 {
         text += &format!("\n  noise {}", thousands(num_noise));
     }
-    if let Some(said) = &tied {
+    for said in tied.iter().chain(&marked) {
         text += &format!("\n  {said}");
     }
     if !clustering.candidates.is_empty() {

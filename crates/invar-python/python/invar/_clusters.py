@@ -100,7 +100,7 @@ def cluster(
     :param out: the file to write, with a table of the clusters beside it, ``.tsv`` [default: files that go with what is
         returned]
     :param options: ``min_cluster_size``, ``min_samples``, ``restarts``, ``quality``, ``neighbors``, ``together``, ``apart``,
-        ``sample``, ``groups``, ``plot``: see ``invar cluster --help``
+        ``min_bin_bp``, ``markers``, ``sample``, ``groups``, ``plot``: see ``invar cluster --help``
     """
     return _cluster(
         source,
