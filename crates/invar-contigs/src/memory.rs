@@ -76,17 +76,18 @@ pub(crate) fn check_graph(segments: usize, links: usize, steps: usize, name_byte
 }
 
 /// Memory that the pairs of contigs take once every contig was drawn, in bytes: what makes the profile of any stretch of
-/// a contig cheap.
+/// a contig cheap, and with a graph the features of every contig, which its neighbours see.
 ///
 /// # Errors
 /// If a setting is invalid.
 pub fn pairs_memory_bytes(contigs: &ContigDataset, view: &FeatureConfig) -> Result<usize, ConfigError> {
-    if view.shown == Shown::Depth {
-        return Ok(0);
+    let (mut sums, mut num_features) = (0, 2 * contigs.samples().len());
+    if view.shown != Shown::Depth {
+        let profiler = KmerProfiler::new(&view.kmers()).map_err(|error| error.within("view"))?;
+        sums = (0..contigs.len()).map(|index| profiler.sums_bytes(contigs.length_bp(index) as usize)).sum();
+        num_features += profiler.num_features();
     }
-    let profiler = KmerProfiler::new(&view.kmers()).map_err(|error| error.within("view"))?;
-    let of = |index| profiler.sums_bytes(contigs.length_bp(index) as usize);
-    Ok((0..contigs.len()).map(of).sum())
+    Ok(sums + view.graph.as_ref().map_or(0, |_| size_of::<f32>() * num_features * contigs.len()))
 }
 
 fn of_names(names: &Names) -> usize {
@@ -100,7 +101,7 @@ mod tests {
     use invar_dataset::{NoProgress, host_memory};
 
     use super::*;
-    use crate::{IngestConfig, Inputs, ingest};
+    use crate::{IngestConfig, Inputs, ingest, views::AssemblyView};
 
     /// Both figures of a refusal, in MB, and what is said of it.
     fn refusal(found: Result<(), DatasetError>) -> (u64, String) {
@@ -158,6 +159,10 @@ mod tests {
         let profiler = KmerProfiler::new(&view.kmers()).unwrap();
         let each = (0..4).map(|index| profiler.sums(contigs.sequence(index).unwrap()).size_bytes());
         assert_eq!(pairs_memory_bytes(&contigs, &view).unwrap(), each.sum::<usize>());
+        // With a graph 10 and 136 features of each as well.
+        let of_graph = FeatureConfig { graph: Some(AssemblyView::default()), ..view.clone() };
+        let beyond = pairs_memory_bytes(&contigs, &of_graph).unwrap() - pairs_memory_bytes(&contigs, &view).unwrap();
+        assert_eq!(beyond, 4 * 4 * (10 + 136));
         assert_eq!(pairs_memory_bytes(&contigs, &FeatureConfig { shown: Shown::Depth, ..view }).unwrap(), 0);
     }
 }

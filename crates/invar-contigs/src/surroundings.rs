@@ -34,8 +34,13 @@ impl Wholes {
         if let Some(row) = self.rows[index].get() {
             return Ok(row);
         }
-        let (sequence, depths) = (self.contigs.sequence(index)?, self.contigs.depths(index).collect::<Vec<Depth>>());
-        let row = self.features.of(sequence, &depths).into();
+        let row = self.computed(index)?.into();
         Ok(self.rows[index].get_or_init(|| row))
+    }
+
+    /// The same, for once: nothing is kept.
+    pub fn computed(&self, index: usize) -> Result<Vec<f32>, DatasetError> {
+        let depths: Vec<Depth> = self.contigs.depths(index).collect();
+        Ok(self.features.of(self.contigs.sequence(index)?, &depths))
     }
 }

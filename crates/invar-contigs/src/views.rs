@@ -239,7 +239,10 @@ impl ViewSource for ContigViews {
     }
 
     fn views(&self, index: usize) -> Result<Vec<View>, DatasetError> {
-        Ok(vec![self.view(index, &|node| Ok(self.wholes.of(node)?.to_vec()))?])
+        // What is seen once need not be kept.
+        let of =
+            |node| if self.graph.is_some() { Ok(self.wholes.of(node)?.to_vec()) } else { self.wholes.computed(node) };
+        Ok(vec![self.view(index, &of)?])
     }
 
     fn symmetries(&self) -> Vec<String> {

@@ -15,7 +15,7 @@ use super::{Graph, Link, Matched, Step};
 use crate::Error;
 
 /// Segments that are looked at between a contig and its neighbours, at most.
-const MOST_BETWEEN: usize = 1000;
+const MOST_LOOKED_AT: usize = 1000;
 
 const FORMAT: Format = Format { magic: *b"INVLINKS", version: 2 };
 const NAMES: u32 = 1;
@@ -122,7 +122,7 @@ impl GraphFile {
                 for step in ends.iter().filter_map(|end| next.get(end)).flatten() {
                     match begins.get(step) {
                         Some(begun) => rows.extend(begun.iter().copied()),
-                        None if seen.len() < MOST_BETWEEN && seen.insert(*step) => open.push(*step),
+                        None if seen.len() < MOST_LOOKED_AT && seen.insert(*step) => open.push(*step),
                         None => {}
                     }
                 }
