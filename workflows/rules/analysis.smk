@@ -21,7 +21,7 @@ rule cluster:
         options=options(config["cluster"]["options"]),
         stage=f"{OUT}/stages/cluster.jsonl",
     shell:
-        "{params.invar:q} cluster {params.embeddings:q} --out {output.clusters:q} --groups {output.groups:q}"
+        "exec {params.invar:q} cluster {params.embeddings:q} --out {output.clusters:q} --groups {output.groups:q}"
         " --plot {output.plot:q} {params.min_bin} {params.options} --threads {threads} --log {params.stage:q} > {log} 2>&1"
 
 
@@ -43,7 +43,7 @@ rule evaluate:
         options=options(config["evaluate"]["options"]),
         stage=f"{OUT}/stages/evaluate.jsonl",
     shell:
-        "{params.invar:q} evaluate {params.embeddings:q} {params.options} --json --log {params.stage:q} > {output} 2> {log}"
+        "exec {params.invar:q} evaluate {params.embeddings:q} {params.options} --json --log {params.stage:q} > {output} 2> {log}"
 
 
 rule gallery:
@@ -63,7 +63,7 @@ rule gallery:
         data=DATA,
         stage=f"{OUT}/stages/gallery.jsonl",
     shell:
-        "{params.invar:q} gallery {input:q} {params.data} --out {output:q} --log {params.stage:q} > {log} 2>&1"
+        "exec {params.invar:q} gallery {input:q} {params.data} --out {output:q} --log {params.stage:q} > {log} 2>&1"
 
 
 # A FASTA for each genome, for the programs that judge them by their genes.
@@ -85,7 +85,7 @@ rule bins:
         min_bin=MIN_BIN,
         stage=f"{OUT}/stages/bins.jsonl",
     shell:
-        "{params.invar:q} bins {input:q} {params.data} --out {output:q} {params.min_bin} --log {params.stage:q} > {log} 2>&1"
+        "exec {params.invar:q} bins {input:q} {params.data} --out {output:q} {params.min_bin} --log {params.stage:q} > {log} 2>&1"
 
 
 rule report:
@@ -106,7 +106,7 @@ rule report:
         result=subpath(input.clusters, parent=True),
         stage=f"{OUT}/stages/report.jsonl",
     shell:
-        "{params.invar:q} report {params.result:q} --out {output:q} --log {params.stage:q} > {log} 2>&1"
+        "exec {params.invar:q} report {params.result:q} --out {output:q} --log {params.stage:q} > {log} 2>&1"
 
 
 # What each job took, those before a retry too, for whoever plans the next run.

@@ -20,5 +20,5 @@ rule ingest:
         options=options(config["ingest"]),
         stage=lambda wildcards: f"{OUT}/stages/ingest/{wildcards.sample}.jsonl",
     shell:
-        "{params.invar:q} ingest {params.domain} {params.inputs} --out {params.data:q} {params.options}"
+        "exec {params.invar:q} ingest {params.domain} {params.inputs} --out {params.data:q} {params.options}"
         " --threads {threads} --json --log {params.stage:q} > {output} 2> {log}"

@@ -27,7 +27,7 @@ rule train:
         settings=settings(config["train"]["set"]),
         stage=f"{OUT}/stages/train.jsonl",
     shell:
-        "{params.launcher} {params.invar:q} train {params.recipe:q} {params.data} --out {params.run:q} {params.settings}"
+        "exec {params.launcher} {params.invar:q} train {params.recipe:q} {params.data} --out {params.run:q} {params.settings}"
         " --threads {threads} --json --log {params.stage:q} > {output} 2> {log}"
 
 
@@ -53,6 +53,6 @@ rule embed:
         options=options(config["embed"]["options"]),
         stage=lambda wildcards: f"{OUT}/stages/embed/{wildcards.shard}.jsonl",
     shell:
-        "{params.invar:q} embed --model {params.run:q} {params.data} --out {params.embeddings:q}"
+        "exec {params.invar:q} embed --model {params.run:q} {params.data} --out {params.embeddings:q}"
         " --shard {wildcards.shard}/{params.shards} {params.options}"
         " --threads {threads} --json --log {params.stage:q} > {output} 2> {log}"

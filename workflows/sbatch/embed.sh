@@ -12,5 +12,6 @@ model=$1 embeddings=$2
 shift 2
 data=()
 for directory in "$@"; do data+=(--data "$directory"); done
-"${INVAR:-invar}" embed --model "$model" "${data[@]}" --out "$embeddings" \
+# In place of the shell, which a signal would end before the program has finished what it began.
+exec "${INVAR:-invar}" embed --model "$model" "${data[@]}" --out "$embeddings" \
   --shard "$SLURM_ARRAY_TASK_ID/${SHARDS:-$SLURM_ARRAY_TASK_COUNT}" --threads "${SLURM_CPUS_PER_TASK:-1}"

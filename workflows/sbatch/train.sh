@@ -16,5 +16,5 @@ shift 2
 data=()
 while [ $# -gt 0 ] && [ "$1" != "--" ]; do data+=(--data "$1"); shift; done
 [ $# -eq 0 ] || shift
-srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${INVAR:-invar}" train "$recipe" "${data[@]}" --out "$run" \
+exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${INVAR:-invar}" train "$recipe" "${data[@]}" --out "$run" \
   --threads "${SLURM_CPUS_PER_TASK:-1}" "$@"

@@ -2,7 +2,9 @@
 //! a command by [`crate::call`], messages and progress are events instead.
 
 use std::{
+    ffi::c_int,
     fmt::Display,
+    fs,
     io::{self, IsTerminal, Write},
     os::unix::process::parent_id,
     sync::{
@@ -18,6 +20,10 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use invar_dataset::Progress;
 use serde_json::{Value, json};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
 
 use crate::{
     cli::Common,
@@ -50,7 +56,7 @@ pub struct Ui {
 /// What asks a command to stop.
 #[derive(Clone)]
 enum Stop {
-    /// Ctrl-C and SIGTERM.
+    /// Ctrl-C, SIGTERM, SIGHUP.
     Signal,
     /// The program that runs the command.
     Flag(Arc<AtomicBool>),
@@ -84,17 +90,20 @@ impl Summary {
 }
 
 impl Ui {
-    /// Also takes over Ctrl-C and SIGTERM: the first asks the command to stop cleanly if something is checking for it,
-    /// and otherwise ends it; the second ends it at once.
+    /// Also takes over Ctrl-C, SIGTERM and SIGHUP: the first asks the command to stop cleanly if something is checking for
+    /// it, and otherwise ends it; a second Ctrl-C ends it at once.
     pub fn new(common: &Common) -> Self {
         let events = common.events;
-        // Fails only if a handler is already set, which never happens.
-        let _ = ctrlc::set_handler(move || {
-            if CANCELLED.swap(true, Ordering::Relaxed) || WATCHERS.load(Ordering::Relaxed) == 0 {
-                end_now(events);
-            }
-            thread::spawn(move || end_unwatched(events));
-        });
+        // What `nohup` or a shell has made the process ignore stays ignored.
+        let taken = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
+        // Fails only for signals that nobody may take over.
+        if let Ok(mut signals) = Signals::new(taken) {
+            thread::spawn(move || {
+                for signal in signals.forever() {
+                    stop(signal, events);
+                }
+            });
+        }
         if events {
             thread::spawn(follow_parent);
         }
@@ -295,6 +304,25 @@ impl Progress for Bar {
     fn is_cancelled(&self) -> bool {
         self.stop.is_asked()
     }
+}
+
+/// Does as a signal asks. Schedulers send SIGTERM more than once for one time limit, to the process and to its group: only a
+/// person who presses Ctrl-C again does not want to wait.
+fn stop(signal: c_int, events: bool) {
+    let is_first = !CANCELLED.swap(true, Ordering::Relaxed);
+    if (is_first && WATCHERS.load(Ordering::Relaxed) == 0) || (!is_first && signal == SIGINT) {
+        end_now(events);
+    }
+    if is_first {
+        thread::spawn(move || end_unwatched(events));
+    }
+}
+
+/// Whether the process was started so that it ignores a signal; known on Linux only.
+fn is_ignored(signal: c_int) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|signals| signals >> (signal - 1) & 1 == 1)
 }
 
 /// Ends the command, asked to stop, if nothing has checked for that for a while. Unfinished files have not been renamed

@@ -215,7 +215,12 @@ fn waiting(bench: &Bench, args: &[&str], fifo: &str, is_opened: bool) -> (Child,
         // Opens once the command has opened its end.
         return (child, Some(OpenOptions::new().write(true).open(path).unwrap()));
     }
-    // The command has taken over SIGTERM, the 15th signal.
+    until_it_takes_signals(&child);
+    (child, None)
+}
+
+/// Waits until a command has taken over SIGTERM, the 15th signal.
+fn until_it_takes_signals(child: &Child) {
     let takes_signals = || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
@@ -224,7 +229,6 @@ fn waiting(bench: &Bench, args: &[&str], fifo: &str, is_opened: bool) -> (Child,
     while !takes_signals() {
         std::thread::sleep(Duration::from_millis(2));
     }
-    (child, None)
 }
 
 #[test]
@@ -246,9 +250,7 @@ fn one_signal_ends_commands_that_look_for_none() {
         let fifo = format!("fifo{number}");
         let args: Vec<&str> = args.iter().map(|&arg| if arg == "FIFO" { &fifo } else { arg }).collect();
         let (mut child, end) = waiting(&bench, &args, &fifo, is_opened);
-        let signal = ["TERM", "INT"][number % 2];
-        let kill = format!("kill -{signal} {}", child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        signal(&child, ["TERM", "INT"][number % 2]);
         // All it has to do is end; if the signal were lost, it would wait for ever.
         for _ in 0..6000 {
             if child.try_wait().unwrap().is_some() {
@@ -263,4 +265,51 @@ fn one_signal_ends_commands_that_look_for_none() {
         assert!(error.contains("interrupted"), "{args:?}: {error}");
         drop(end);
     }
+}
+
+fn signal(child: &Child, signals: &str) {
+    let kill =
+        signals.split(' ').map(|signal| format!("kill -{signal} {}", child.id())).collect::<Vec<_>>().join(" && ");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+#[test]
+fn a_scheduler_that_asks_twice_gets_a_clean_end() {
+    let bench = Bench::trained();
+    let long = ["--set", "train.steps=1000000", "--set", "train.checkpoint_every=2", "--log", "log.jsonl"];
+    let args = [&["train", "reads/quickstart", "--data", "data", "--out", "long"], TRAINED, &long].concat();
+    let mut child = bench.command(&args).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    while fs::read_dir(bench.path("long/checkpoints")).map_or(0, Iterator::count) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the training ended before a checkpoint was met");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Both are there before the training can heed the first.
+    signal(&child, "STOP TERM HUP CONT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let line: serde_json::Value = serde_json::from_str(&fs::read_to_string(bench.path("log.jsonl")).unwrap()).unwrap();
+    assert_eq!((&line["status"], &line["exit_code"]), (&"failed".into(), &130.into()), "{line}");
+}
+
+#[test]
+fn what_a_command_was_started_to_ignore_stays_ignored() {
+    let bench = bench();
+    let program = bench.command(&["evaluate", "fifo"]);
+    let path = bench.path("fifo");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(bench.path("."))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    until_it_takes_signals(&child);
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1, 1, "{status}");
+    signal(&child, "HUP TERM");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
 }
