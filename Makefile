@@ -85,7 +85,7 @@ endif
 PYTHON_TEST := $(abspath $(TARGET_DIR))/test-python
 TORCH_PACKAGES = $(shell realpath $(or $(LIBTORCH),.libtorch)/..)
 
-test-python: libtorch .venv/python
+test-python: libtorch .venv/python .venv/stores
 	$(CARGO) build --package invar --bins $(CHECKED)
 	rm -rf $(PYTHON_TEST)
 	$(MATURIN) $(CHECKED) --out $(PYTHON_TEST)/wheels

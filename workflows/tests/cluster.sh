@@ -44,14 +44,21 @@ SlurmctldLogFile=$dir/slurmctld.log
 SlurmdSpoolDir=$dir/spool.%n
 SlurmdPidFile=$dir/%n.pid
 SlurmdLogFile=$dir/%n.log
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17101 CPUs=2 RealMemory=8000
-NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17102 CPUs=2 RealMemory=8000
+GresTypes=gpu
+NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17101 CPUs=2 RealMemory=8000 Gres=gpu:1
+NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17102 CPUs=2 RealMemory=8000 Gres=gpu:1
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 CONF
+  # What Slurm takes for a GPU of each node: it gives it to jobs that ask for one, and no program finds CUDA there.
+  echo "NodeName=n[1-2] Name=gpu File=/dev/null" > "$dir/gres.conf"
   # Jobs look there, whatever SLURM_CONF says.
   mkdir -p /etc/slurm
-  [ ! -e /etc/slurm/slurm.conf ] || [ -L /etc/slurm/slurm.conf ] || mv /etc/slurm/slurm.conf /etc/slurm/slurm.conf.before-test
+  for name in slurm gres; do
+    file=/etc/slurm/$name.conf
+    [ ! -e "$file" ] || [ -L "$file" ] || mv "$file" "$file.before-test"
+  done
   ln -sfn "$dir/slurm.conf" /etc/slurm/slurm.conf
+  ln -sfn "$dir/gres.conf" /etc/slurm/gres.conf
   slurmctld
   slurmd -N n1
   slurmd -N n2
@@ -71,8 +78,11 @@ stop() {
     pid=$(pid_of "$daemon")
     [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
   done
-  rm -f /etc/slurm/slurm.conf
-  [ ! -e /etc/slurm/slurm.conf.before-test ] || mv /etc/slurm/slurm.conf.before-test /etc/slurm/slurm.conf
+  for name in slurm gres; do
+    file=/etc/slurm/$name.conf
+    rm -f "$file"
+    [ ! -e "$file.before-test" ] || mv "$file.before-test" "$file"
+  done
   # Only what was started here.
   [ ! -e "$dir/munged.is.ours" ] || kill "$(cat /run/munge/munged.pid)" 2>/dev/null || true
 }

@@ -7,6 +7,7 @@ workflows/tests/test_slurm.py INVAR WORK      WORK is a directory that is not th
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -346,10 +347,14 @@ def plain_scripts(bench):
 
 
 def several_processes(bench):
-    say("training by two processes on two nodes")
-    changes = {"invar": on_nodes_apart(bench), "train": {"processes": 2, "nodes": 2}}
+    say("training by two processes on two nodes, with a GPU for each")
+    changes = {"invar": on_nodes_apart(bench), "train": {"processes": 2, "nodes": 2, "gpus": 2}}
     bench.run(*bench.on_slurm("several", 40, **changes), "--until", "train")
-    expect("through Gloo" in (bench.work / "several/logs/train.txt").read_text(), "it was one process")
+    log = (bench.work / "several/logs/train.txt").read_text()
+    jobs = bench.run("scontrol", "--oneliner", "show", "jobs").stdout
+    expect(len(re.findall("TresPerJob=gres.gpu:2 ", jobs)) == 1, f"expected one job that asks for GPUs, the training\n{jobs}")
+    expect('CUDA_VISIBLE_DEVICES="0"' in log, log)
+    expect("through Gloo" in log, "it was one process")
     bench.same_losses("local/run", "several/run")
 
 

@@ -35,6 +35,7 @@ pub mod ui;
 
 use std::{
     ffi::OsString,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -105,6 +106,18 @@ pub fn call(
     let threads = cli.common.threads;
     let run = |cli| with_threads(threads, || commands::run(cli, &ui)).context(WORKERS)?;
     logged(cli, run, &[]).map_err(|error| failed(exit::class(&error, &[]), &ui::in_words(&error)))
+}
+
+/// A copy in `directory`, for a program that goes on with it, of what a URL names: of all objects below it, if it ends with
+/// a slash.
+///
+/// # Errors
+/// As a command's that reads it.
+pub fn copied(url: &Path, directory: &Path) -> Result<PathBuf, Failure> {
+    invar_store::install();
+    let done = remote::copied(url, directory);
+    object::forget();
+    done.map_err(|error| Failure { class: exit::class(&error, &[]), text: ui::in_words(&error) })
 }
 
 /// Does work with a number of threads of its own, or with those of all work.

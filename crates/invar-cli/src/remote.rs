@@ -69,6 +69,16 @@ pub fn run(mut cli: Cli, ui: &Ui, command: impl FnOnce(Cli, &Ui) -> Result<Summa
     done
 }
 
+/// A copy in `directory` of what a URL names: of all objects below it, if it ends with a slash.
+///
+/// # Errors
+/// If the URL cannot be taken, or an object cannot be fetched.
+pub fn copied(url: &Path, directory: &Path) -> Result<PathBuf> {
+    let url = object::named(url);
+    object::first_refusal().map_or(Ok(()), |reason| Err(Usage(reason)))?;
+    copy_into(directory, &url)
+}
+
 impl Drop for Remote {
     /// Directories of outputs that were not made, unless something is left there to be sent or gone on with.
     fn drop(&mut self) {
@@ -170,20 +180,9 @@ impl Remote {
             return Ok(());
         }
         let url = path.clone();
-        let failed = || url.display().to_string();
-        let directory = tempfile::Builder::new().prefix("invar-copy-").tempdir().with_context(failed)?;
-        let name = url.file_name().unwrap_or("input".as_ref());
-        let copy = directory.path().join(name);
-        if url.to_string_lossy().ends_with('/') {
-            fs::create_dir(&copy).with_context(failed)?;
-            for part in object::list(&url).with_context(failed)? {
-                let to = copy.join(part.strip_prefix(&url).with_context(failed)?);
-                to.parent().map_or(Ok(()), fs::create_dir_all).with_context(failed)?;
-                fetch(&part, &to)?;
-            }
-        } else {
-            fetch(&url, &copy)?;
-        }
+        let directory = tempfile::Builder::new().prefix("invar-copy-").tempdir();
+        let directory = directory.with_context(|| url.display().to_string())?;
+        let copy = copy_into(directory.path(), &url)?;
         COPIES.lock().unwrap_or_else(PoisonError::into_inner).insert(copy.clone(), url);
         self.copies.push(directory);
         *path = copy;
@@ -303,6 +302,23 @@ impl Output {
             object::upload(file, &object::join(&self.url, &name))
         })
     }
+}
+
+/// Copies an object, or all below a URL that ends with a slash, into a directory.
+fn copy_into(directory: &Path, url: &Path) -> Result<PathBuf> {
+    let failed = || url.display().to_string();
+    let copy = directory.join(url.file_name().unwrap_or("input".as_ref()));
+    if url.to_string_lossy().ends_with('/') {
+        fs::create_dir(&copy).with_context(failed)?;
+        for part in object::list(url).with_context(failed)? {
+            let to = copy.join(part.strip_prefix(url).with_context(failed)?);
+            to.parent().map_or(Ok(()), fs::create_dir_all).with_context(failed)?;
+            fetch(&part, &to)?;
+        }
+    } else {
+        fetch(url, &copy)?;
+    }
+    Ok(copy)
 }
 
 fn fetch(url: &Path, copy: &Path) -> Result<()> {

@@ -72,6 +72,9 @@ pub trait ObjectStores: Send + Sync {
     /// # Errors
     /// If the file cannot be read or the store does not take it: then nothing of it stays.
     fn upload(&self, file: &Path, url: &str) -> io::Result<ObjectIdentity>;
+
+    /// Forgets how stores are reached: credentials and addresses are looked up anew.
+    fn forget(&self);
 }
 
 static STORES: OnceLock<Box<dyn ObjectStores>> = OnceLock::new();
@@ -143,9 +146,13 @@ pub fn known(path: &Path) -> Option<ObjectIdentity> {
     looked_at().get_or_insert_default().get(path).cloned()
 }
 
-/// Forgets what objects were, and which URLs were refused: the next command of this process looks again.
+/// Forgets what objects were, how stores are reached, and which URLs were refused: the next command of this process looks
+/// again.
 pub fn forget() {
     looked_at().take();
+    if let Some(stores) = STORES.get() {
+        stores.forget();
+    }
     url::forget_refusals();
 }
 

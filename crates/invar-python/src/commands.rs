@@ -1,7 +1,8 @@
 //! Commands of the command line, in the caller's process.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
+use invar_dataset::object;
 use pyo3::{prelude::*, types::PyAny};
 
 use crate::{errors, watch::watched};
@@ -15,6 +16,19 @@ pub fn call(py: Python<'_>, arguments: Vec<OsString>, on_event: Option<&Bound<'_
         Ok(summary) => Ok(summary.json.to_string()),
         Err(failure) => Err(errors::of_class(py, failure.class, &failure.text)),
     }
+}
+
+/// A copy in `directory` of what a URL names: of all objects below it, if it ends with a slash.
+#[pyfunction]
+pub fn copied(py: Python<'_>, url: PathBuf, directory: PathBuf) -> PyResult<PathBuf> {
+    let done = watched(py, None, |_, _| invar_cli::copied(&url, &directory))?;
+    done.map_err(|failure| errors::of_class(py, failure.class, &failure.text))
+}
+
+/// Whether this is the URL of an object, not a path.
+#[pyfunction]
+pub fn is_url(path: PathBuf) -> bool {
+    object::is_url(&path)
 }
 
 /// Whether `invar ARGUMENTS` is a command of the program `invar-learn`.

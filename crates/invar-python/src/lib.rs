@@ -16,7 +16,7 @@ mod _invar {
     use crate::{
         analysis::{neighbors, project},
         arrays::{Array, Vectors},
-        commands::{call, colour, is_for_learn, main},
+        commands::{call, colour, copied, is_for_learn, is_url, main},
         tables::{Stream, column, info, stream, write_stream, write_vectors},
     };
 }

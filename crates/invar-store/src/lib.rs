@@ -103,6 +103,10 @@ impl ObjectStores for Stores {
         let address = self.address(url)?;
         wait_for(upload::upload(file, &address))?
     }
+
+    fn forget(&self) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// What cannot be read, as a reader.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -9,8 +10,9 @@ use std::{
 
 const SCHEMES: [&str; 5] = ["s3", "gs", "az", "https", "http"];
 
-/// URLs by the names that stand for them, which are free of secrets. Or why a URL is refused.
-static NAMED: Mutex<BTreeMap<PathBuf, Result<String, String>>> = Mutex::new(BTreeMap::new());
+/// URLs by the names that stand for them, which are free of secrets. Or why a URL is refused. Not by paths, which a slash at
+/// the end does not tell apart.
+static NAMED: Mutex<BTreeMap<OsString, Result<String, String>>> = Mutex::new(BTreeMap::new());
 
 /// Whether it is the URL of an object, not a path.
 pub fn is_url(path: &Path) -> bool {
@@ -30,7 +32,7 @@ pub fn named(path: &Path) -> PathBuf {
 /// Why the URL of this name cannot be taken.
 pub(crate) fn refusal(name: &Path) -> Option<String> {
     let named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    named.get(name)?.as_ref().err().cloned()
+    named.get(name.as_os_str())?.as_ref().err().cloned()
 }
 
 /// Why the first of the URLs that were named in this command and cannot be taken is not, in words without its secrets.
@@ -49,7 +51,7 @@ pub(super) fn forget_refusals() {
 /// Why it cannot be taken.
 pub(super) fn full(path: &Path) -> io::Result<String> {
     let named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    match named.get(path) {
+    match named.get(path.as_os_str()) {
         Some(Ok(url)) => Ok(url.clone()),
         Some(Err(reason)) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason.clone())),
         None => Ok(path.to_string_lossy().into_owned()),
@@ -92,10 +94,10 @@ fn remember(text: &str, scheme: &str) -> PathBuf {
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
     // URLs that differ in their queries alone are numbered.
     let names =
-        (1..).map(|number| PathBuf::from(if number == 1 { shown.clone() } else { format!("{shown}#{number}") }));
+        (1..).map(|number| OsString::from(if number == 1 { shown.clone() } else { format!("{shown}#{number}") }));
     let name = { names }.find(|name| named.get(name).is_none_or(|there| *there == url)).expect("numbers do not end");
     named.insert(name.clone(), url);
-    name
+    name.into()
 }
 
 #[cfg(test)]
@@ -135,6 +137,7 @@ mod tests {
         assert_eq!(full(Path::new("https://h.example/a/b.fq#2")).unwrap(), other);
         assert_eq!(name("https://h.example/a/b.fq"), "https://h.example/a/b.fq#3", "without a query it is another too");
         assert_eq!(name("s3://b/what?.fq"), "s3://b/what?.fq", "part of the key");
+        assert_eq!([name("s3://b/parts"), name("s3://b/parts/")], ["s3://b/parts", "s3://b/parts/"], "two objects");
     }
 
     #[test]

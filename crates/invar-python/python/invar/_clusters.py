@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._command import call
 from ._events import OnEvent
-from ._sources import Work, path_of
+from ._sources import Work, beside, named, path_of
 from ._tables import Table, options_of
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Clusters(Table):
         work: Work | None = None,
     ) -> None:
         super().__init__(path, work=work)
-        self._groups = self.path.with_suffix(".tsv") if groups is None else Path(groups)
+        self._groups = beside(self.path, ".tsv") if groups is None else named(groups)
         self._of, self.summary = of, summary or {}
         self._source: Any = None
 
@@ -70,7 +69,7 @@ class Clusters(Table):
     @cached_property
     def groups(self) -> list[dict[str, str]]:
         """What is known of each cluster: the lines of the table beside the file, by column."""
-        with self._groups.open(newline="", encoding="utf-8") as file:
+        with open(self._work.local(self._groups), newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file, delimiter="\t"))
 
 

@@ -25,6 +25,25 @@ class Work:
         self._count += 1
         return str(Path(self._directory.name, f"{self._count}-{name}"))
 
+    def local(self, path: str | Path) -> str | Path:
+        """The path; of a URL, that of a copy in it."""
+        if not _invar.is_url(path):
+            return path
+        directory = self.file("copy")
+        os.mkdir(directory)
+        return _invar.copied(path, directory)
+
+
+def named(path: str | bytes | os.PathLike[str]) -> str | Path:
+    """A URL as text, which a Path would spoil; anything else as a Path."""
+    text = os.fsdecode(path)
+    return text if _invar.is_url(text) else Path(text)
+
+
+def beside(path: str | Path, suffix: str) -> str | Path:
+    """The path or URL with another suffix."""
+    return path.with_suffix(suffix) if isinstance(path, Path) else os.path.splitext(path)[0] + suffix
+
 
 def is_path(source: Any) -> bool:
     """Whether it is a path, or has one."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ._command import call
 from ._events import OnEvent
-from ._sources import Work, is_path, path_of
+from ._sources import Work, is_path, named, path_of
 from ._tables import Embeddings, options_of
 
 #: A path, or several.
@@ -74,11 +74,12 @@ def ingest(
 ) -> Dataset:
     """Reads instrument files into a dataset directory; one that was interrupted continues.
 
-    :param domain: ``reads`` (FASTQ, FASTA, BAM, CRAM) or ``micrographs`` (TIFF, MRC, DM3, DM4, PNG, ...)
-    :param inputs: the files
+    :param domain: ``reads`` (FASTQ, FASTA, BAM, CRAM), ``micrographs`` (TIFF, MRC, DM3, DM4, PNG, ...), ``contigs`` (FASTA),
+        ``graph`` (two tables) or ``grain-graph`` (a dataset of micrographs)
+    :param inputs: the files, by path or URL
     :param out: the directory to create
     :param sample_sheet: a CSV or TSV that names or describes them
-    :param options: as ``invar ingest reads --help`` and ``invar ingest micrographs --help`` say: ``min_length=1000``
+    :param options: as ``invar ingest reads --help`` and those of the other domains say: ``min_length=1000``
     :raises BadInput: a file is damaged; file, record and both values are named
     """
     given = {"out": out, "sample_sheet": sample_sheet, "threads": threads, "force": force, **options}
@@ -130,14 +131,17 @@ def embed(
 
     :param model: what :func:`train` returned or wrote
     :param data: what :func:`ingest` returned; several are used together
-    :param out: a directory, or a file that ends in ``.parquet``
+    :param out: a directory, or a file that ends in ``.parquet``; a path or a URL
     :param options: ``shard="3/16"``, ``moved=True``, ``probe=1000``, ``features="pooled"``, ``dtype="float16"``: see
         ``invar embed --help``
     :raises NotInstalled: the package ``invar-learn`` is not there
     """
     given = {"model": model, "data": _listed(data), "out": out, "device": device, "threads": threads, "force": force}
     call(["embed"], on_event=on_event, **given, **options)
-    return Embeddings(out)
+    written = named(out)
+    if isinstance(written, str) and not written.lower().endswith((".parquet", "/")):
+        written += "/"
+    return Embeddings(written)
 
 
 def run(
@@ -202,10 +206,10 @@ def report(
     force: bool = False,
     on_event: OnEvent | None = None,
     **options: Any,
-) -> Path:
-    """Writes a result of :func:`run` as one HTML page, and returns its path."""
+) -> Path | str:
+    """Writes a result of :func:`run` as one HTML page, and returns its path, or URL."""
     call(["report"], [result], on_event=on_event, out=out, title=title, force=force, **options)
-    return Path(out)
+    return named(out)
 
 
 def _listed(paths: Paths) -> list[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _invar
-from ._sources import Work, is_path, path_of, vectors_of_array
+from ._sources import Work, is_path, named, path_of, vectors_of_array
 
 if TYPE_CHECKING:
     import anndata
@@ -23,23 +23,28 @@ class Table:
     """A table in a Parquet file. ``polars.DataFrame(table)``, ``pyarrow.table(table)``, ``pandas.DataFrame.from_arrow(table)``
     and DuckDB take it; it is itself a path."""
 
-    #: The file, or the directory of part files.
-    path: Path
+    #: The file, or the directory of part files; a URL is text.
+    path: Path | str
 
     def __init__(self, path: str | os.PathLike[str], *, work: Work | None = None) -> None:
-        self.path = Path(path)
-        self._work = work
+        self.path = named(path)
+        self._work = work or Work()
+
+    @cached_property
+    def _file(self) -> str | Path:
+        """The path; of a URL, that of a copy, fetched once."""
+        return self._work.local(self.path)
 
     def __fspath__(self) -> str:
         return str(self.path)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """All rows, as a capsule of Arrow's C stream interface; read a row group at a time."""
-        return _invar.stream(self.path, self).__arrow_c_stream__(requested_schema)
+        return _invar.stream(self._file, self).__arrow_c_stream__(requested_schema)
 
     @cached_property
     def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = json.loads(_invar.info(self.path))
+        info: dict[str, Any] = json.loads(_invar.info(self._file))
         return info
 
     def __len__(self) -> int:
@@ -58,7 +63,7 @@ class Table:
 
     def column(self, name: str) -> npt.NDArray[Any] | list[Any]:
         """A column: an array ``(n,)`` of numbers, or a list where there are texts, truth values or nulls."""
-        values = _invar.column(self.path, name)
+        values = _invar.column(self._file, name)
         if isinstance(values, list):
             return values
         import numpy
@@ -85,7 +90,7 @@ class Embeddings(Table):
 
     @cached_property
     def _vectors(self) -> _invar.Vectors:
-        return _invar.Vectors.read(self.path, self._column, self._drop_bad_rows)
+        return _invar.Vectors.read(self._file, self._column, self._drop_bad_rows)
 
     def numpy(self) -> npt.NDArray[np.float32]:
         """The vectors ``(n, d)``, read once and not copied: not to be written to."""
@@ -135,7 +140,8 @@ class Embeddings(Table):
 def read_embeddings(source: Any, *, column: str | None = None, drop_bad_rows: bool = False) -> Embeddings:
     """Embeddings of Invar, or the vectors of any program.
 
-    :param source: a Parquet file or a directory of part files, a table with ``__arrow_c_stream__``, or an array ``(n, d)``
+    :param source: a Parquet file or a directory of part files, by path or URL (with a slash at the end of a directory's; it
+        is fetched once), a table with ``__arrow_c_stream__``, or an array ``(n, d)``
     :param column: the column of the vectors, lists of numbers of one length [default: ``embedding``]
     :param drop_bad_rows: leave out rows whose vector is missing or not finite, instead of raising
     :raises BadInput: a file is damaged or unfinished, or a row holds no vector; file and row are named
@@ -160,5 +166,5 @@ def vectors_of(source: Any, column: str | None, drop_bad_rows: bool) -> _invar.V
         return source._vectors
     if is_path(source) or hasattr(source, "__arrow_c_stream__"):
         work = Work()
-        return _invar.Vectors.read(path_of(source, work), **options_of(source, column, drop_bad_rows))
+        return _invar.Vectors.read(work.local(path_of(source, work)), **options_of(source, column, drop_bad_rows))
     return vectors_of_array(source)
