@@ -69,7 +69,10 @@ def test_reads_by_url(work: Path, bucket: Bucket) -> None:
     bucket.put("lane/reads.fastq.gz", READS)
     data = invar.ingest("reads", "s3://bucket/lane/reads.fastq.gz", out="of-url", min_length=5000)
     of_file = invar.Dataset("data")
-    assert data.manifest["num_reads"] == of_file.manifest["num_reads"]
+    assert data.manifest["counts"] == of_file.manifest["counts"]
+    (found,), (expected,) = data.manifest["inputs"], of_file.manifest["inputs"]
+    assert found["sha256"] == expected["sha256"]
+    assert found["path"] == "s3://bucket/lane/reads.fastq.gz"
 
 
 def test_what_is_not_there_or_not_readable_is_told_as_on_the_command_line(
