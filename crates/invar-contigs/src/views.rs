@@ -101,17 +101,15 @@ impl FeatureConfig {
         }
         if contigs.has_graph() { Ok(()) } else { Err(ConfigError::new("graph", "set", NO_GRAPH)) }
     }
-}
 
-/// Why a graph cannot be seen.
-pub(crate) const NO_GRAPH: &str = "the dataset has no assembly graph: ingest with --gfa, or give the file to `run`";
-
-impl FeatureConfig {
     /// The profile that is shown of the bases.
     pub(crate) fn kmers(&self) -> KmerConfig {
         KmerConfig { ks: self.ks.clone(), transform: self.transform }
     }
 }
+
+/// Why a graph cannot be seen.
+pub(crate) const NO_GRAPH: &str = "the dataset has no assembly graph: ingest with --gfa, or give the file to `run`";
 
 /// Turns contigs into features.
 #[derive(Clone, Debug)]

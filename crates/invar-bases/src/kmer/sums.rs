@@ -18,7 +18,7 @@ pub struct KmerSums(Vec<OfK>);
 #[derive(Clone, Debug)]
 struct OfK {
     every_bp: usize,
-    /// `[n, features]`: counts of the k-mers that begin before base `every_bp * i`.
+    /// `[n, features]`: counts of the k-mers that begin before base `every_bp * (i + 1)`; none of a short sequence.
     counts: Vec<u32>,
 }
 
@@ -67,7 +67,6 @@ impl OfK {
         let every_bp = Self::every_bp(kmers);
         let mut counts = vec![0; kmers.len()];
         let mut sums = Vec::with_capacity(Self::num_counts(kmers, sequence.len()));
-        sums.extend_from_slice(&counts);
         for end in (every_bp..=sequence.len()).step_by(every_bp) {
             add(counter, kmers, sequence, end - every_bp..within(end, kmers, sequence), &mut counts);
             sums.extend_from_slice(&counts);
@@ -80,7 +79,7 @@ impl OfK {
     }
 
     fn num_counts(kmers: &CanonicalKmers, length: usize) -> usize {
-        (1 + length / Self::every_bp(kmers)) * kmers.len()
+        length / Self::every_bp(kmers) * kmers.len()
     }
 
     /// The counts of the k-mers in `range`.
@@ -100,8 +99,11 @@ impl OfK {
             add(counter, kmers, sequence, range, &mut counts);
             return counts;
         }
-        let [before, behind] = [first, last].map(|at| &self.counts[at * num..][..num]);
-        let mut counts: Vec<u32> = behind.iter().zip(before).map(|(behind, before)| behind - before).collect();
+        let before_base = |at: usize| &self.counts[(at - 1) * num..][..num];
+        let mut counts = before_base(last).to_vec();
+        if first > 0 {
+            counts.iter_mut().zip(before_base(first)).for_each(|(count, &before)| *count -= before);
+        }
         let start = first * self.every_bp;
         if range.start < start {
             add(counter, kmers, sequence, range.start..within(start, kmers, sequence), &mut counts);
