@@ -83,7 +83,10 @@ pub struct Failure {
 
 /// Whether a command line is a command of `invar-learn`: one that [`call`] does not run.
 pub fn is_for_learn(arguments: impl IntoIterator<Item = OsString>) -> bool {
-    Cli::try_parse_from(arguments).is_ok_and(|cli| cli.is_for_learn())
+    let answer = Cli::try_parse_from(arguments).is_ok_and(|cli| cli.is_for_learn());
+    // URLs that another process refuses are no fault of the next command here.
+    object::forget();
+    answer
 }
 
 /// Runs a command inside another program: the arguments (the first is the program's name) and the results are those of

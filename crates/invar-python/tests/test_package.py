@@ -11,6 +11,9 @@ import zipfile
 from pathlib import Path
 
 import invar
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import READS, ROOT, said
 
@@ -77,6 +80,23 @@ def test_signals_reach_the_script_and_what_it_becomes(script: str, work: Path, n
     assert process.wait() == 130
     last = json.loads(rest.splitlines()[-1])
     assert (last["event"], last["text"], last["exit_code"]) == ("error", "interrupted", 130)
+
+
+def test_ctrl_c_ends_a_command_of_the_script_without_a_traceback(script: str, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(30_000, 32)).astype(np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(vectors.ravel(), 32)
+    pq.write_table(pa.table({"embedding": rows}), tmp_path / "e.parquet")
+    arguments = ["cluster", "e.parquet", "--out", "c.parquet", "--events"]
+    process = subprocess.Popen([script, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    while json.loads(process.stderr.readline())["event"] != "progress":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait() == 130
+    # Events and nothing else.
+    assert [json.loads(line)["event"] for line in rest.splitlines()][-1] == "error"
+    assert not (tmp_path / "c.parquet").exists()
 
 
 def test_in_the_process_of_torch(work: Path) -> None:

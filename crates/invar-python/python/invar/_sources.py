@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import _invar
-from ._errors import Usage
+from ._errors import Error, Usage
+
+_T = TypeVar("_T")
 
 
 class Work:
@@ -17,6 +20,7 @@ class Work:
     def __init__(self) -> None:
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._count = 0
+        self._copies: dict[str, str] = {}
 
     def file(self, name: str) -> str:
         """A new path in it."""
@@ -25,13 +29,28 @@ class Work:
         self._count += 1
         return str(Path(self._directory.name, f"{self._count}-{name}"))
 
-    def local(self, path: str | Path) -> str | Path:
-        """The path; of a URL, that of a copy in it."""
+    def local(self, path: str | os.PathLike[str]) -> str:
+        """The path; of a URL, that of a copy in it, fetched once."""
+        path = os.fspath(path)
         if not _invar.is_url(path):
             return path
-        directory = self.file("copy")
-        os.mkdir(directory)
-        return _invar.copied(path, directory)
+        if path not in self._copies:
+            directory = self.file("copy")
+            os.mkdir(directory)
+            self._copies[path] = os.fspath(_invar.copied(path, directory))
+        return self._copies[path]
+
+    def read(self, function: Callable[..., _T], path: str | os.PathLike[str], *arguments: Any) -> _T:
+        """``function(path, *arguments)``, with a copy in place of a URL; what goes wrong names the URL."""
+        file = self.local(path)
+        try:
+            return function(file, *arguments)
+        except Error as error:
+            if file == os.fspath(path):
+                raise
+            # A query may be a signature, and is not told.
+            shown = os.fspath(path).split("?")[0]
+            raise type(error)(str(error).replace(file, shown)) from None
 
 
 def named(path: str | bytes | os.PathLike[str]) -> str | Path:

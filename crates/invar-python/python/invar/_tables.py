@@ -30,21 +30,16 @@ class Table:
         self.path = named(path)
         self._work = work or Work()
 
-    @cached_property
-    def _file(self) -> str | Path:
-        """The path; of a URL, that of a copy, fetched once."""
-        return self._work.local(self.path)
-
     def __fspath__(self) -> str:
         return str(self.path)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """All rows, as a capsule of Arrow's C stream interface; read a row group at a time."""
-        return _invar.stream(self._file, self).__arrow_c_stream__(requested_schema)
+        return self._work.read(_invar.stream, self.path, self).__arrow_c_stream__(requested_schema)
 
     @cached_property
     def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = json.loads(_invar.info(self._file))
+        info: dict[str, Any] = json.loads(self._work.read(_invar.info, self.path))
         return info
 
     def __len__(self) -> int:
@@ -63,7 +58,7 @@ class Table:
 
     def column(self, name: str) -> npt.NDArray[Any] | list[Any]:
         """A column: an array ``(n,)`` of numbers, or a list where there are texts, truth values or nulls."""
-        values = _invar.column(self._file, name)
+        values = self._work.read(_invar.column, self.path, name)
         if isinstance(values, list):
             return values
         import numpy
@@ -90,7 +85,7 @@ class Embeddings(Table):
 
     @cached_property
     def _vectors(self) -> _invar.Vectors:
-        return _invar.Vectors.read(self._file, self._column, self._drop_bad_rows)
+        return self._work.read(_invar.Vectors.read, self.path, self._column, self._drop_bad_rows)
 
     def numpy(self) -> npt.NDArray[np.float32]:
         """The vectors ``(n, d)``, read once and not copied: not to be written to."""
@@ -166,5 +161,6 @@ def vectors_of(source: Any, column: str | None, drop_bad_rows: bool) -> _invar.V
         return source._vectors
     if is_path(source) or hasattr(source, "__arrow_c_stream__"):
         work = Work()
-        return _invar.Vectors.read(work.local(path_of(source, work)), **options_of(source, column, drop_bad_rows))
+        options = options_of(source, column, drop_bad_rows)
+        return work.read(_invar.Vectors.read, path_of(source, work), options["column"], options["drop_bad_rows"])
     return vectors_of_array(source)
