@@ -40,13 +40,20 @@ class Bench:
         return os.environ | {"INVAR": self.invar, "HOME": str(self.work), "OMP_NUM_THREADS": "1"}
 
     def run(self, *words, check=True, **options):
-        words = [str(word) for word in words]
+        words, began = [str(word) for word in words], time.time()
         done = subprocess.run(
             words, check=False, env=self.environment(), cwd=ROOT, text=True, capture_output=True, **options
         )
         if check and done.returncode != 0:
-            sys.exit(f"{' '.join(words)}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            said = f"{done.stdout}\n{done.stderr}{self.logs_since(began)}"
+            sys.exit(f"{' '.join(words)}\nended with {done.returncode}\n{said}")
         return done
+
+    def logs_since(self, began):
+        """What jobs have written since then, and Slurm of them."""
+        logs = [file for pattern in ("*.log", "cluster/*.log", "*/logs/**/*.txt") for file in sorted(self.work.glob(pattern))]
+        logs = [file for file in logs if file.stat().st_mtime >= began]
+        return "".join(f"\n{file}:\n{file.read_text(errors='replace')[-4000:]}" for file in logs)
 
     def start(self, *words):
         """The same, while other things happen."""

@@ -10,6 +10,9 @@ use std::{
 
 use crate::lock;
 
+/// The end of the name of a file that is not whole.
+const PARTIAL: &str = ".partial";
+
 /// A file that appears under its name only when it is complete. If dropped before [`AtomicFile::commit`], it leaves
 /// nothing behind; after a kill it leaves `.NAME.partial`, which the next writer overwrites.
 ///
@@ -116,8 +119,23 @@ pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn partial_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(".partial");
+    name.push(PARTIAL);
     path.with_file_name(name)
+}
+
+/// The name that a file has when it is whole, given that name or the one that it has until then.
+pub fn whole_name(name: &str) -> &str {
+    let Some(partial) = name.strip_prefix('.').and_then(|name| name.strip_suffix(PARTIAL)) else { return name };
+    match partial.rsplit_once('.') {
+        Some((whole, own)) if is_own(own) => whole,
+        _ => partial,
+    }
+}
+
+/// Whether it is what [`own_partial`] adds.
+fn is_own(word: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    word.split_once('-').is_some_and(|(process, number)| is_number(process) && is_number(number))
 }
 
 /// A temporary file that no other process writes, here or on another node. The one that all would share is removed.
@@ -126,7 +144,7 @@ fn own_partial(path: &Path, shared: &Path) -> io::Result<(File, PathBuf)> {
     for number in 0_u32.. {
         let mut name = OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}-{number}.partial", process::id()));
+        name.push(format!(".{}-{number}{PARTIAL}", process::id()));
         let own = path.with_file_name(name);
         match File::options().read(true).write(true).create_new(true).open(&own) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -205,6 +223,10 @@ mod tests {
         let (_, other) = own_partial(&path, &shared).unwrap();
         assert!(one != other && !shared.exists());
         assert!([&one, &other].iter().all(|partial| partial.parent() == path.parent()));
+        for name in [&path, &shared, &one, &other].map(|path| path.file_name().unwrap().to_str().unwrap()) {
+            assert_eq!(whole_name(name), "out", "{name}");
+        }
+        assert_eq!(whole_name(".out.5-x.partial"), "out.5-x");
     }
 
     #[test]

@@ -53,11 +53,14 @@ impl Lock {
     fn made(path: &Path, lock: TryLock) -> io::Result<Self> {
         let mut made = Vec::new();
         let (file, is_locked) = acquire(path, PATIENCE, lock, || {
-            made.extend(make(path)?);
-            if !path.is_dir() {
-                return Err(io::ErrorKind::NotADirectory.into());
+            loop {
+                made.extend(make(path)?);
+                match File::open(path) {
+                    // Another command made it, and has removed it since.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    opened => return opened,
+                }
             }
-            File::open(path)
         })?;
         made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         made.dedup();
@@ -154,7 +157,10 @@ fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !missing.is_empty() {
         fs::create_dir_all(path)?;
     }
-    Ok(missing)
+    match fs::metadata(path) {
+        Ok(there) if !there.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        _ => Ok(missing),
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

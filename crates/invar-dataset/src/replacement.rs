@@ -39,21 +39,23 @@ impl Replacement {
     /// # Errors
     /// If it cannot be listed, for example because it is a file.
     pub fn is_vacant(&self) -> io::Result<bool> {
-        Ok(self.first_entry()?.is_none())
+        Ok(self.entries()?.is_empty())
     }
 
-    /// The first file or directory, by name, that is there besides new files in the making.
+    /// The files and directories, by name, that are there besides new files in the making.
     ///
     /// # Errors
     /// As [`Replacement::is_vacant`].
-    pub fn first_entry(&self) -> io::Result<Option<PathBuf>> {
+    pub fn entries(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
             Err(error) => return Err(error),
         };
-        let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-        Ok(paths.into_iter().filter(|path| *path != self.next).min())
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.retain(|path| *path != self.next);
+        paths.sort();
+        Ok(paths)
     }
 
     /// Creates an empty directory for the new files.

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::atomic::whole_name;
+
 /// The directory of a training run: what its files are called, and which files in it are Invar's.
 ///
 /// ```text
@@ -165,11 +167,6 @@ fn is_top(name: &str) -> bool {
 
 fn is_checkpoint(name: &str) -> bool {
     name == DIGESTS || step_of(name, STEP).or(step_of(name, BEST)).is_some()
-}
-
-/// A file that was being written when it was killed is called `.NAME.partial`.
-fn whole_name(name: &str) -> &str {
-    name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name)
 }
 
 fn step_of(name: &str, beginning: &str) -> Option<u64> {

@@ -5,11 +5,12 @@ mod part_name;
 mod shards;
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use invar_dataset::{Replacement, RunDir, manifest::Manifest};
+use invar_dataset::{Replacement, RunDir, atomic, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
 pub use part_name::has_parts;
@@ -240,9 +241,7 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, EmbeddingsError> {
     let mut files = vec![];
     for entry in entries {
         let name = entry.map_err(EmbeddingsError::io(dir))?.file_name();
-        let text = name.to_string_lossy();
-        let whole = text.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(&text);
-        if let Some(part) = PartName::of(whole) {
+        if let Some(part) = part_of(&name) {
             files.push((part, PathBuf::from(name)));
         }
     }
@@ -250,20 +249,24 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, EmbeddingsError> {
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
+/// The part that a file is, complete or half written.
+fn part_of(name: &OsStr) -> Option<PartName> {
+    PartName::of(atomic::whole_name(&name.to_string_lossy()))
+}
+
 /// Refuses a directory that contains something, but no embeddings.
 ///
 /// # Errors
 /// [`EmbeddingsError::Foreign`].
 pub(crate) fn refuse_foreign(dir: &Path) -> Result<(), EmbeddingsError> {
-    if !files(dir)?.is_empty() {
-        return Ok(());
-    }
-    match Replacement::of(dir).first_entry().map_err(EmbeddingsError::io(dir))? {
-        None => Ok(()),
-        Some(other) => {
-            let found = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Err(EmbeddingsError::Foreign { path: dir.into(), found })
+    // Listed once: the tasks of other shards write there at the same time.
+    let entries = Replacement::of(dir).entries().map_err(EmbeddingsError::io(dir))?;
+    let mut names = entries.iter().filter_map(|path| path.file_name());
+    match names.next() {
+        Some(first) if part_of(first).or_else(|| names.find_map(part_of)).is_none() => {
+            Err(EmbeddingsError::Foreign { path: dir.into(), found: first.to_string_lossy().into_owned() })
         }
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One EMB written by several tasks together.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Barrier, thread};
 
 use invar_dataset::{Column, ColumnData, Fault, FaultClass};
 use invar_embeddings::{EmbeddingWriter, Embeddings, EmbeddingsError, Provenance, Query, Shard, info};
@@ -69,6 +69,27 @@ fn shards_in_any_order_are_the_rows_of_one() {
         let names: Vec<String> =
             fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.iter().all(|name| name.contains(&format!("-of-{count:04}-"))), "{names:?}");
+    }
+}
+
+/// Tasks of an array start together, and those without rows end at once: each finds the others at any moment of theirs.
+#[test]
+fn tasks_that_write_at_the_same_time_do_not_disturb_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    const TASKS: usize = 4;
+    for round in 0..100 {
+        let path = dir.path().join(format!("emb{round}"));
+        let start = Barrier::new(TASKS);
+        thread::scope(|scope| {
+            for number in 1..=TASKS {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    write(path, shard(number, TASKS), &figures());
+                });
+            }
+        });
+        assert_eq!(info(&path).unwrap().num_rows, ROWS);
     }
 }
 

@@ -59,7 +59,7 @@ impl Listed {
         let at = || out.display().to_string();
         let replacement = Replacement::of(out);
         replacement.recover(Path::new(self.list)).with_context(at)?;
-        let Some(first) = replacement.first_entry().with_context(at)? else { return Ok(vec![]) };
+        let Some(first) = replacement.entries().with_context(at)?.into_iter().next() else { return Ok(vec![]) };
         let path = out.join(self.list);
         let text = match fs::read(&path) {
             Ok(text) => text,
