@@ -97,7 +97,7 @@ pub use alarms::{Alarms, Starving};
 pub use config::{TrainConfig, TrainingJob};
 pub use embed::{EmbedConfig, TORCH_THREADS as EMBED_TORCH_THREADS, block_samples, embed};
 pub use error::Error;
-pub use harmony::{HarmonyConfig, HarmonyMethod};
+pub use harmony::{HarmonyConfig, HarmonyMethod, HarmonyScope};
 pub use held_out::{HeldOut, held_out};
 pub use memory::Memory;
 pub use metrics::{Event, StepMetrics, Timing, ValidationMetrics};

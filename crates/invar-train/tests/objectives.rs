@@ -91,7 +91,7 @@ impl PairSource for Made {
             let mut rng = seed::rng(seed::mix(pair_seed, number), index as u64);
             (SampleId(index as u64), (self.view)(index, &mut rng))
         };
-        Ok(Pair { views: vec![view(1), view(2)], links: None, group: None, related: vec![] })
+        Ok(Pair { views: vec![view(1), view(2)], links: None, group: None, related: vec![], classes: vec![] })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)
@@ -268,7 +268,7 @@ fn gradients_that_conflict_give_way_where_the_recipe_says_so() {
     let both = || weighed(&[(1.0, info_nce()), (0.5, masked())]);
     let harmonious = |loss, chunk_pairs| {
         let mut recipe = recipe(transformer(), loss, 8, chunk_pairs);
-        recipe.train.harmony = HarmonyConfig { method: HarmonyMethod::PcGrad };
+        recipe.train.harmony = HarmonyConfig { method: HarmonyMethod::PcGrad, ..HarmonyConfig::default() };
         let dir = tempfile::tempdir().unwrap();
         let weights = run(&recipe, tokens(), dir.path()).unwrap();
         (weights, history(dir.path()).0)

@@ -94,7 +94,8 @@ fn recipe(loss: &str) -> TrainingJob {
         threads: 1,
         ..TrainConfig::default()
     };
-    let harmony = HarmonyConfig { method: if name == POSITIONS { HarmonyMethod::PcGrad } else { HarmonyMethod::Sum } };
+    let method = if name == POSITIONS { HarmonyMethod::PcGrad } else { HarmonyMethod::Sum };
+    let harmony = HarmonyConfig { method, ..HarmonyConfig::default() };
     let train = TrainConfig { harmony, ..train };
     TrainingJob { encoders, loss, train, features: Default::default(), data: Default::default() }
 }

@@ -37,9 +37,9 @@ use crate::{
     Error, Place, TrainingJob,
     ema::Ema,
     gradients::{Gradients, Summed, gradients_keeping},
-    harmony::combine,
+    harmony::Harmony,
     held_out::held_out,
-    network::{Network, Projected, TRUNK, seeded},
+    network::{Network, Projected, seeded},
     optimizer::Optimizer,
 };
 
@@ -50,9 +50,7 @@ pub struct ContrastiveStep {
     optimizer: Optimizer,
     /// Those of all losses together; or one entry per loss, if a rule weights them.
     gradients: Vec<OfLosses>,
-    /// Which parameters belong to the encoders, and so are shared by the losses.
-    is_shared: Vec<bool>,
-    harmony_seed: u64,
+    harmony: Harmony,
     grad_clip: f64,
     /// Chunks that are encoded at the same time; 1 if the encoder draws at random or normalizes over the batch.
     side_by_side: usize,
@@ -116,8 +114,7 @@ impl ContrastiveStep {
         Ok(Self {
             side_by_side: if is_row_wise { config.threads } else { 1 },
             gradients,
-            is_shared: optimizer.names().map(|name| name.starts_with(TRUNK)).collect(),
-            harmony_seed: Stream::Harmony.seed(config.seed),
+            harmony: Harmony::new(&config.harmony, names, optimizer.names(), Stream::Harmony.seed(config.seed)),
             network,
             ema,
             optimizer,
@@ -317,12 +314,9 @@ impl Step for ContrastiveStep {
         let num_batches = self.reports.len().max(1) as f64;
         let of_losses = self.gradients.iter_mut().map(|of_losses| of_losses.sum.take(&self.group, 1.0 / num_batches));
         let mut of_losses = of_losses.collect::<Result<Vec<Summed>, _>>()?;
-        let (mut gradients, cosine) = match of_losses.len() {
-            1 => (of_losses.remove(0), None),
-            _ => {
-                let (together, cosine) = combine(&of_losses, &self.is_shared, seed::mix(self.harmony_seed, step))?;
-                (together, Some(cosine).filter(|cosine| !cosine.is_nan()))
-            }
+        let (mut gradients, of_harmony) = match of_losses.len() {
+            1 => (of_losses.remove(0), BTreeMap::new()),
+            _ => self.harmony.combine(&of_losses, step)?,
         };
         let norm = gradients.norm();
         let mut shares = BTreeMap::<String, Tensor>::new();
@@ -337,7 +331,7 @@ impl Step for ContrastiveStep {
         let moments = values.split_off(shares.len());
         let mut metrics: BTreeMap<String, f64> = shares.into_keys().zip(values).collect();
         metrics.insert("embedding_std".into(), embedding_std(&moments));
-        metrics.extend(cosine.map(|cosine| ("gradient_cosine".to_owned(), cosine)));
+        metrics.extend(of_harmony);
         let loss = metrics.remove(LOSS).unwrap_or(f64::NAN);
         let mut report = StepReport { loss, grad_norm, metrics, suspects: vec![] };
         if !(loss.is_finite() && grad_norm.is_finite()) {
@@ -397,6 +391,7 @@ impl Step for ContrastiveStep {
         let mut tensors = self.network.named();
         tensors.extend(self.optimizer.state());
         tensors.extend(self.ema.iter().flat_map(Ema::tensors));
+        tensors.extend(self.harmony.tensors());
         tensors
     }
 
@@ -405,6 +400,7 @@ impl Step for ContrastiveStep {
         if let Some(ema) = &self.ema {
             ema.load(tensors)?;
         }
+        self.harmony.load(tensors)?;
         self.optimizer.load_state(tensors)
     }
 
