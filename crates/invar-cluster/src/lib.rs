@@ -9,6 +9,7 @@
 //!               +-- ProjectionConfig ----> x, y                                  UMAP or PCA, for the eye
 //!               +-- neighbors ------------> recall@k, k-NN accuracy, retrieval   with known labels
 //!               +-- probe ----------------> can a column be predicted from it?   with columns
+//!               +-- logistic -------------> a classifier, calibrated         with some labels
 //!               +-- geometry -------------> alignment, uniformity, rank          without labels
 //! labels x labels ----- scores -----------> ARI, NMI, V-measure, purity, ...
 //! ```
@@ -25,8 +26,10 @@
 //! assert_ne!(found.labels[1], found.labels[2]);
 //! ```
 
+pub mod calibration;
 pub mod geometry;
 pub mod groups;
+pub mod logistic;
 pub mod markers;
 pub mod neighbors;
 pub mod pca;

@@ -35,6 +35,8 @@ pub mod seed;
 pub mod sheet;
 pub mod split;
 
+mod chosen;
+mod classified;
 mod dataset;
 mod error;
 mod fault;
@@ -51,6 +53,8 @@ mod sample;
 mod table;
 mod view;
 
+pub use chosen::Chosen;
+pub use classified::Classified;
 pub use dataset::{Dataset, ViewSource};
 pub use error::DatasetError;
 pub use fault::{Fault, FaultClass};

@@ -71,7 +71,7 @@ mod tests {
             let view = |number: f32| View::features(vec![number, seed as f32]);
             // The second view is of another sample.
             let views = vec![(SampleId(index as u64), view(1.0)), (SampleId(seed), view(2.0))];
-            Ok(Pair { views, links: None, group: None, related: vec![] })
+            Ok(Pair { views, links: None, group: None, related: vec![], classes: vec![] })
         }
         fn split_key(&self, index: usize) -> SampleId {
             SampleId(index as u64)

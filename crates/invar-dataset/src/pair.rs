@@ -34,6 +34,9 @@ pub struct Pair {
     /// Known relations to samples other than those of the views (near in time or place, say); mostly empty. Losses that
     /// allow several positives weight them accordingly, the others leave them out of the negatives.
     pub related: Vec<Related>,
+    /// The class of the anchor's sample in each column of labels that is to be learned, `None` where it has no label;
+    /// empty if nothing of the kind is learned.
+    pub classes: Vec<Option<u32>>,
 }
 
 impl Pair {
@@ -44,6 +47,7 @@ impl Pair {
             links: None,
             group: None,
             related: vec![],
+            classes: vec![],
         }
     }
 

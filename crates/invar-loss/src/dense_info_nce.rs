@@ -230,7 +230,7 @@ mod tests {
         let links = [links];
         loss.local(
             &[view(1.3, grid), view(0.7, grid)],
-            &Asked { targets: vec![], links: &links, widths: vec![width; 2] },
+            &Asked { targets: vec![], links: &links, widths: vec![width; 2], classes: vec![] },
         )
     }
 
@@ -253,13 +253,13 @@ mod tests {
             expected += f64::from(own.weight) * (forth.ln() + back.ln() - 2.0 * l(own.anchor, own.key)) / 2.0;
         }
         assert!((found.sum.double_value(&[]) - expected).abs() < 1e-5, "{expected}");
-        let asked = Asked { targets: vec![], links: &[links], widths: vec![] };
+        let asked = Asked { targets: vec![], links: &[links], widths: vec![], classes: vec![] };
         assert_eq!(loss.num_asked(&asked), 3.5);
         // Two links of one token cannot be distinguished.
         let same = of(&loss, vec![link(0, 1, 1.0), link(0, 2, 1.0)], None, None).unwrap().unwrap();
         assert!(same.sum.double_value(&[]).abs() < 1e-6);
         assert!(of(&loss, vec![], None, None).unwrap().is_none());
-        assert!(!loss.is_asked(&Asked { targets: vec![], links: &[vec![]], widths: vec![] }));
+        assert!(!loss.is_asked(&Asked { targets: vec![], links: &[vec![]], widths: vec![], classes: vec![] }));
     }
 
     #[test]

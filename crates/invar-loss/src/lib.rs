@@ -15,6 +15,7 @@
 //! | [`momentum`] (He et al. 2020) | small batches, many negatives: a bank of past keys |
 //! | [`dense_info_nce`] (Wang et al. 2021) | alongside another: matching pixels, places or moments of two views |
 //! | [`masked_token`] (Devlin et al. 2019) | alongside another: hidden parts of a view are predicted from the rest |
+//! | [`classification`] | alongside another: the labels of some samples are predicted; `invar finetune` |
 //!
 //! A recipe may name several, each with a weight: see [`objective`].
 //!
@@ -30,13 +31,13 @@
 //! ```
 //! use invar_dataset::SampleId;
 //! use invar_loss::{Context, InfoNceConfig, LossConfig};
-//! use invar_nn::{Relations, SampleIds};
+//! use invar_nn::{Outputs, Relations, SampleIds};
 //! use invar_torch::ProcessGroup;
 //! use tch::{Device, Kind, Tensor, nn};
 //!
 //! let store = nn::VarStore::new(Device::Cpu);
 //! let config = LossConfig::InfoNce(InfoNceConfig { temperature: 1.0, ..InfoNceConfig::default() });
-//! let loss = config.init(&(store.root() / "head"), 3, None)?;
+//! let loss = config.init(&(store.root() / "head"), Outputs::of_dim(3))?;
 //!
 //! // Three pairs, whose two views have one embedding; those of other pairs are at right angles to it.
 //! let view = Tensor::eye(3, (Kind::Float, Device::Cpu));
@@ -50,6 +51,7 @@
 //! ```
 
 pub mod bank;
+pub mod classification;
 pub mod decoupled;
 pub mod dense_info_nce;
 pub mod info_nce;
@@ -70,12 +72,13 @@ mod testing;
 
 use std::ops::Range;
 
-use invar_nn::{Asked, Encoded, Relations, TokenShape};
+use invar_nn::{Asked, Encoded, Outputs, Relations};
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
 pub use bank::MemoryBank;
+pub use classification::{Classification, ClassificationConfig, LabelColumn};
 pub use decoupled::{Decoupled, DecoupledConfig};
 pub use dense_info_nce::{DenseInfoNce, DenseInfoNceConfig};
 pub use error::Error;
@@ -203,7 +206,13 @@ pub trait Loss: Send + Sync {
         false
     }
 
-    /// The loss over some rows of the views separately; their tokens must be present. `None` if there are no targets.
+    /// Whether [`Loss::local`] looks at the encoder's tokens.
+    fn needs_tokens(&self) -> bool {
+        self.is_local()
+    }
+
+    /// The loss over some rows of the views separately; tokens are present if it needs them. `None` if there are no
+    /// targets.
     ///
     /// # Errors
     /// If the tokens do not fit the targets.
@@ -277,6 +286,8 @@ pub enum LossConfig {
     MaskedToken(MaskedTokenConfig),
     /// InfoNCE between the items of two views that a pair links.
     DenseInfoNce(DenseInfoNceConfig),
+    /// Cross-entropy of the labels that some samples have.
+    Classification(ClassificationConfig),
 }
 
 impl Default for LossConfig {
@@ -297,15 +308,16 @@ impl LossConfig {
             Self::Momentum(_) => momentum::NAME,
             Self::MaskedToken(_) => masked_token::NAME,
             Self::DenseInfoNce(_) => dense_info_nce::NAME,
+            Self::Classification(_) => classification::NAME,
         }
     }
 
-    /// Builds the loss over embeddings of `dim` dimensions, or over tokens if it is a local loss; its parameters are
-    /// under `path` (by convention `head`) and its own name.
+    /// Builds the loss over what the encoder gives; its parameters are under `path` (by convention `head`) and its own name.
     ///
     /// # Errors
     /// If a setting is out of range, or the encoder lacks what the loss needs.
-    pub fn init(&self, path: &nn::Path, dim: usize, tokens: Option<TokenShape>) -> Result<Box<dyn Loss>, Error> {
+    pub fn init(&self, path: &nn::Path, outputs: Outputs) -> Result<Box<dyn Loss>, Error> {
+        let Outputs { dim, tokens, .. } = outputs;
         match self {
             Self::InfoNce(config) => Ok(Box::new(config.init(&(path / "info_nce"), dim)?)),
             Self::NtXent(config) => Ok(Box::new(config.init(&(path / "nt_xent"), dim)?)),
@@ -315,6 +327,7 @@ impl LossConfig {
             Self::Momentum(config) => Ok(Box::new(config.init(&(path / "momentum"), dim)?)),
             Self::MaskedToken(config) => Ok(Box::new(config.init(&(path / "masked_token"), tokens)?)),
             Self::DenseInfoNce(config) => Ok(Box::new(config.init(&(path / "dense_info_nce"), tokens)?)),
+            Self::Classification(config) => Ok(Box::new(config.init(&(path / "classification"), outputs)?)),
         }
     }
 }

@@ -134,6 +134,7 @@ mod tests {
             targets: vec![targets.map(Tensor::shallow_clone)],
             links: &[],
             widths: vec![],
+            classes: vec![],
         };
         let some = asked(Some(&targets));
         let found = loss.local(&[encoded(tokens.shallow_clone())], &some).unwrap().unwrap();
@@ -161,7 +162,7 @@ mod tests {
         let (_store, loss) = loss();
         let tokens = Tensor::zeros([1, 3, 6], (Kind::Float, Device::Cpu));
         let targets = Tensor::from_slice(&[-1, 9]).view([1, 2]).to_kind(Kind::Int);
-        let asked = Asked { targets: vec![Some(targets)], links: &[], widths: vec![] };
+        let asked = Asked { targets: vec![Some(targets)], links: &[], widths: vec![], classes: vec![] };
         let error = loss.local(&[encoded(tokens)], &asked).unwrap_err().to_string();
         assert_eq!(error, "loss.vocabulary must be as large as that of the views, got 10");
     }

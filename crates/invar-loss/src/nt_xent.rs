@@ -89,6 +89,8 @@ impl Loss for NtXent {
 
 #[cfg(test)]
 mod tests {
+    use invar_nn::Outputs;
+
     use super::*;
     use crate::{
         LossConfig,
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         let store = nn::VarStore::new(tch::Device::Cpu);
-        let error = |config: LossConfig| config.init(&store.root(), 3, None).err().unwrap().to_string();
+        let error = |config: LossConfig| config.init(&store.root(), Outputs::of_dim(3)).err().unwrap().to_string();
         assert!(error(config(0.0, 0.0, 0.0)).starts_with("loss.temperature"));
         assert_eq!(error(config(0.1, -1.0, 0.0)), "loss.hard_negatives must be at least 0, got -1");
         assert!(error(config(0.1, 0.0, f64::NAN)).starts_with("loss.margin"));

@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use invar_nn::{Asked, Encoded, Mode, TokenShape};
+use invar_nn::{Asked, Encoded, Mode, Outputs};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, value::MapAccessDeserializer},
@@ -95,12 +95,11 @@ impl<'de> Deserialize<'de> for LossTables {
 }
 
 impl LossTables {
-    /// Builds the losses over embeddings of `dim` dimensions, and over tokens if the encoder has them; their parameters
-    /// are under `path` (by convention `head`) and the name of each.
+    /// Builds the losses over what the encoder gives; their parameters are under `path` (by convention `head`) and the name of each.
     ///
     /// # Errors
     /// If a setting is out of range, an encoder lacks what a loss needs, or a loss is listed twice.
-    pub fn init(&self, path: &nn::Path, dim: usize, tokens: Option<TokenShape>) -> Result<Objective, Error> {
+    pub fn init(&self, path: &nn::Path, outputs: Outputs) -> Result<Objective, Error> {
         let mut parts: Vec<Part> = vec![];
         for WeightedLoss { weight, loss } in &self.losses {
             let name = loss.name();
@@ -111,7 +110,7 @@ impl LossTables {
                 let expected = "losses of different types";
                 return Err(Error::Config { key: "loss.type", expected, found: format!("{name} twice") });
             }
-            parts.push(Part { name, weight: *weight, loss: loss.init(path, dim, tokens)? });
+            parts.push(Part { name, weight: *weight, loss: loss.init(path, outputs)? });
         }
         Ok(Objective { parts })
     }
@@ -131,7 +130,7 @@ struct Part {
 impl Objective {
     /// What the losses need from the encoder besides the embedding.
     pub fn wants(&self, mode: Mode) -> Mode {
-        Mode { tokens: mode.tokens || self.parts.iter().any(|part| part.loss.is_local()), ..mode }
+        Mode { tokens: mode.tokens || self.parts.iter().any(|part| part.loss.needs_tokens()), ..mode }
     }
 
     /// Whether a criterion compares with projections by a slow copy of the network.
@@ -282,7 +281,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         let store = nn::VarStore::new(Device::Cpu);
-        let refused = |json: &str| match read(json).unwrap().init(&store.root(), 4, None) {
+        let refused = |json: &str| match read(json).unwrap().init(&store.root(), Outputs::of_dim(4)) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("{json}"),
         };

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use invar_dataset::{GroupId, Related, SampleId};
-use invar_nn::{Relations, SampleIds};
+use invar_nn::{Outputs, Relations, SampleIds};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -142,7 +142,7 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(config: &LossConfig, views: Vec<Tensor>, samples: SampleIds) -> Self {
         let mut store = nn::VarStore::new(Device::Cpu);
-        let loss = config.init(&(store.root() / "head"), views[0].size()[1] as usize, None).unwrap();
+        let loss = config.init(&(store.root() / "head"), Outputs::of_dim(views[0].size()[1] as usize)).unwrap();
         store.double();
         Self { store, loss, views, samples, slow_keys: None }
     }

@@ -59,7 +59,30 @@ impl Mode {
     pub const TRAIN: Self = Self { train: true, ..Self::EMBED };
 }
 
+/// What an encoder gives, by size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    /// Dimensions of [`Encoded::embedding`].
+    pub dim: usize,
+    /// Dimensions of [`Encoded::pooled`].
+    pub num_pooled: usize,
+    /// Of its tokens; `None` if it has none.
+    pub tokens: Option<TokenShape>,
+}
+
+impl Outputs {
+    /// Of an encoder that gives embeddings of `dim` dimensions, pooled features of as many, and no tokens.
+    pub fn of_dim(dim: usize) -> Self {
+        Self { dim, num_pooled: dim, tokens: None }
+    }
+}
+
 impl Encoded {
+    /// Embeddings alone, which are also the pooled features.
+    pub fn of(embedding: Tensor) -> Self {
+        Self { pooled: embedding.shallow_clone(), embedding, tokens: None, grid: None, attention: vec![] }
+    }
+
     /// Only views `first..first + count`.
     pub fn rows(&self, first: i64, count: i64) -> Self {
         Self {

@@ -35,10 +35,15 @@ impl Features {
 
     /// Their dimension, `D'`.
     pub fn dim(self, encoder: &dyn Encoder) -> usize {
+        self.dim_of(encoder.dim(), encoder.num_pooled())
+    }
+
+    /// Their dimension for an encoder of those.
+    pub fn dim_of(self, dim: usize, num_pooled: usize) -> usize {
         match self {
-            Self::Projected => encoder.dim(),
-            Self::Pooled => encoder.num_pooled(),
-            Self::Both => encoder.num_pooled() + encoder.dim(),
+            Self::Projected => dim,
+            Self::Pooled => num_pooled,
+            Self::Both => num_pooled + dim,
         }
     }
 }

@@ -39,7 +39,7 @@ mod weights;
 
 pub use batch::{Bags, Batch, Graphs, NodeValues, Nodes};
 pub use device::DeviceChoice;
-pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Sees, TokenShape, unit_length};
+pub use encoder::{Encoded, Encoder, EncoderConfig, Grid, Mode, Outputs, Sees, TokenShape, unit_length};
 pub use error::Error;
 pub use features::Features;
 pub use relations::{Relation, Relations};

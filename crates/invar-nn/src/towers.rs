@@ -1,7 +1,7 @@
 use invar_dataset::{Link, ViewShape};
 use tch::{Device, Tensor, nn};
 
-use crate::{Batch, Encoded, Encoder, EncoderConfig, Error, Mode, SampleIds, TokenShape};
+use crate::{Batch, Encoded, Encoder, EncoderConfig, Error, Mode, Outputs, SampleIds};
 
 /// The views of a batch of pairs, one stack per tower: of `T` towers, tower `t` sees views `t`, `t + T`, and so on, one
 /// after the other, `B` rows each. With one tower, rows `0..B` are the anchors, `B..2B` the second views.
@@ -13,6 +13,8 @@ pub struct Views {
     pub samples: SampleIds,
     /// Which items of the first two views of each pair match; empty if no pair has links.
     pub links: Vec<Vec<Link>>,
+    /// The class of each pair's anchor in each column of labels; empty if no pair has any.
+    pub classes: Vec<Vec<Option<u32>>>,
 }
 
 /// What a batch contains besides its views, for losses that look at single positions.
@@ -25,6 +27,9 @@ pub struct Asked<'a> {
     /// Width of the pictures in pixels, for views that are pictures, whose items are pixels, row by row: one entry per
     /// view.
     pub widths: Vec<Option<usize>>,
+    /// The class that each view of a pair shows, in each column of labels `[B, C]`, i64, -1 where it is not known: one
+    /// entry per view, none if nothing is known of any.
+    pub classes: Vec<Tensor>,
 }
 
 impl Views {
@@ -60,7 +65,23 @@ impl Views {
                 _ => None,
             });
         }
-        Asked { targets, links: &self.links, widths }
+        Asked { targets, links: &self.links, widths, classes: self.classes_of_views() }
+    }
+
+    /// A view of another sample than the anchor's (a read that overlaps it) need not be of its class.
+    fn classes_of_views(&self) -> Vec<Tensor> {
+        let Some(columns) = self.classes.first().map(Vec::len).filter(|&columns| columns > 0) else { return vec![] };
+        let of_view = |view: usize| {
+            let shown = |pair: usize| self.samples.get(view, pair) == self.samples.get(0, pair);
+            let of_pair = |(pair, classes): (usize, &Vec<Option<u32>>)| {
+                let is_shown = shown(pair);
+                let class = move |class: &Option<u32>| class.filter(|_| is_shown).map_or(-1, i64::from);
+                classes.iter().map(class).collect::<Vec<i64>>()
+            };
+            let classes: Vec<i64> = self.classes.iter().enumerate().flat_map(of_pair).collect();
+            Tensor::from_slice(&classes).view([-1, columns as i64])
+        };
+        (0..self.samples.num_views()).map(of_view).collect()
     }
 
     /// The stack that contains a view, and its first row there.
@@ -71,7 +92,7 @@ impl Views {
 
     fn each(&self, change: impl Fn(&Batch) -> Batch) -> Self {
         let stacks = self.stacks.iter().map(change).collect();
-        Self { stacks, samples: self.samples.clone(), links: self.links.clone() }
+        Self { stacks, samples: self.samples.clone(), links: self.links.clone(), classes: self.classes.clone() }
     }
 }
 
@@ -129,9 +150,13 @@ impl Towers {
         self.0[0].dim()
     }
 
-    /// The shape of the towers' tokens; `None` if they have none, or differ in it.
-    pub fn tokens(&self) -> Option<TokenShape> {
-        let first = self.0[0].tokens();
-        first.filter(|_| self.0.iter().all(|tower| tower.tokens() == first))
+    /// What the towers give. Tokens only if all have the same, and pooled features only if they have as many: else 0.
+    pub fn outputs(&self) -> Outputs {
+        let first = &self.0[0];
+        let alike = |same: &dyn Fn(&dyn Encoder) -> bool| self.0.iter().all(|tower| same(tower.as_ref()));
+        let tokens = first.tokens().filter(|_| alike(&|tower| tower.tokens() == first.tokens()));
+        let num_pooled = first.num_pooled();
+        let num_pooled = if alike(&|tower| tower.num_pooled() == num_pooled) { num_pooled } else { 0 };
+        Outputs { dim: self.dim(), num_pooled, tokens }
     }
 }

@@ -505,7 +505,7 @@ impl PairSource for ReadPairs {
         if self.masked > 0.0 {
             hidden::hide(views.iter_mut().map(|(_, view)| view), self.masked, seed, index);
         }
-        Ok(Pair { views, links: None, group, related: vec![] })
+        Ok(Pair { views, links: None, group, related: vec![], classes: vec![] })
     }
 
     /// The id of the fragment: mates are never split.

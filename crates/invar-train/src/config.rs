@@ -121,6 +121,7 @@ impl TrainConfig {
             if value >= least { Ok(()) } else { Err(error()) }
         };
         self.steps.validate()?;
+        self.harmony.validate()?;
         at_least("train.batch_size", self.batch_size as u64, 2)?;
         at_least("train.views", self.views as u64, 2)?;
         at_least("train.accumulate", self.accumulate as u64, 1)?;

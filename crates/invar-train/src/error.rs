@@ -119,10 +119,10 @@ pub enum Error {
     /// Links between items that no loss uses.
     #[error("the pairs link items of their views, and no loss of the recipe reads links: dense-info-nce does")]
     UnreadLinks,
-    /// A loss over single positions, with views that carry no targets for it.
+    /// A local loss, with pairs that carry no targets for it.
     #[error(
-        "loss {loss} asks about single positions, and the views say nothing of them: masked-token needs hidden tokens \
-         (source.pairs.masked of reads), dense-info-nce links between items"
+        "loss {loss} is asked nothing by the pairs: masked-token needs hidden tokens (source.pairs.masked of reads), \
+         dense-info-nce links between items, classification labels (`invar finetune`)"
     )]
     NothingAsked {
         /// The loss, as named in the recipe.

@@ -151,8 +151,9 @@ pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Resul
     let pairs = indices.iter().map(|&index| source.pair(index, pair_seed)).collect::<Result<Vec<_>, _>>()?;
     let num_views = pairs.first().map_or(0, |pair| pair.views.len());
     let num_towers = source.view_shapes().len();
+    let num_columns = pairs.first().map_or(0, |pair| pair.classes.len());
     for pair in &pairs {
-        check_pair(pair, num_views, num_towers)?;
+        check_pair(pair, num_views, num_towers, num_columns)?;
     }
     let of_views = |views: StepBy<Range<usize>>| views.flat_map(|view| pairs.iter().map(move |pair| &pair.views[view]));
     let ids = of_views((0..num_views).step_by(1)).map(|(id, _)| *id).collect();
@@ -163,16 +164,22 @@ pub fn draw(source: &dyn PairSource, indices: &[usize], pair_seed: u64) -> Resul
     let stacks = (0..num_towers).map(stack).collect::<Result<_, _>>()?;
     let groups = pairs.iter().map(|pair| pair.group).collect();
     let related = pairs.iter().map(|pair| pair.related.clone()).collect();
+    let has_classes = pairs.iter().any(|pair| !pair.classes.is_empty());
+    let classes = pairs.iter().filter(|_| has_classes).map(|pair| pair.classes.clone()).collect();
     let has_links = pairs.iter().any(|pair| pair.links.is_some());
     let links = pairs.into_iter().filter(|_| has_links).map(|pair| pair.links.unwrap_or_default()).collect();
-    Ok(Views { stacks, samples: SampleIds::new(num_views, ids).with_groups(groups).with_related(related), links })
+    let samples = SampleIds::new(num_views, ids).with_groups(groups).with_related(related);
+    Ok(Views { stacks, samples, links, classes })
 }
 
-fn check_pair(pair: &Pair, num_views: usize, num_towers: usize) -> Result<(), Error> {
+fn check_pair(pair: &Pair, num_views: usize, num_towers: usize, num_columns: usize) -> Result<(), Error> {
     let sample = pair.views.first().map_or_else(|| "without a view".into(), |(id, _)| id.to_string());
     let complain = |reason| Err(Error::Pair { sample, reason });
     if pair.views.len() != num_views {
         return complain(format!("{} views, the first pair of the batch has {num_views}", pair.views.len()));
+    }
+    if pair.classes.len() != num_columns {
+        return complain(format!("{} classes, the first pair of the batch has {num_columns}", pair.classes.len()));
     }
     if num_views < num_towers {
         return complain(format!("{num_views} views, which are said to be of {num_towers} shapes"));
@@ -197,15 +204,17 @@ mod tests {
             related: vec![Related { sample: SampleId(9), weight }],
             ..Pair::of(SampleId(7), [view(), view()])
         };
-        check_pair(&pair(0.0), 2, 2).unwrap();
+        check_pair(&pair(0.0), 2, 2, 0).unwrap();
         for weight in [f32::NAN, -0.5, f32::INFINITY] {
-            let error = check_pair(&pair(weight), 2, 1).unwrap_err().to_string();
+            let error = check_pair(&pair(weight), 2, 1, 0).unwrap_err().to_string();
             let expected = format!("related to sample {} with weight {weight}", SampleId(9));
             assert!(error.contains(&SampleId(7).to_string()) && error.contains(&expected), "{error}");
         }
-        let error = check_pair(&pair(1.0), 2, 3).unwrap_err().to_string();
+        let error = check_pair(&pair(1.0), 2, 3, 0).unwrap_err().to_string();
         assert!(error.contains("2 views") && error.contains("3 shapes"), "{error}");
-        let error = check_pair(&pair(1.0), 4, 1).unwrap_err().to_string();
+        let error = check_pair(&pair(1.0), 4, 1, 0).unwrap_err().to_string();
         assert!(error.contains("2 views") && error.contains('4'), "{error}");
+        let error = check_pair(&pair(1.0), 2, 1, 3).unwrap_err().to_string();
+        assert!(error.contains("0 classes") && error.contains('3'), "{error}");
     }
 }

@@ -72,7 +72,7 @@ impl Network {
         seeded(weight_seed, || {
             let mut store = nn::VarStore::new(Device::Cpu);
             let towers = Towers::new(&(store.root() / TRUNK), &recipe.encoders, shapes)?;
-            let loss = recipe.loss.init(&(store.root() / HEAD), towers.dim(), towers.tokens())?;
+            let loss = recipe.loss.init(&(store.root() / HEAD), towers.outputs())?;
             store.set_device(device);
             Ok(Self { store, towers, loss })
         })

@@ -142,7 +142,9 @@ fn activations_per_pair(step: &mut ContrastiveStep, probe: &Views) -> Result<Opt
     // The same views twice; which sample they belong to costs no memory.
     let samples = SampleIds::concat([&probe.samples, &others.with_groups(probe.samples.groups().to_vec())].into_iter());
     let stacks = probe.stacks.iter().map(|stack| stack.repeated(2)).collect();
-    let double = Views { stacks, samples, links: [&probe.links[..], &probe.links[..]].concat() };
+    let links = [&probe.links[..], &probe.links[..]].concat();
+    let classes = [&probe.classes[..], &probe.classes[..]].concat();
+    let double = Views { stacks, samples, links, classes };
     let mut peaks = [0; 2];
     // The first pass makes LibTorch allocate what it keeps.
     for (round, views) in [(0, &double), (0, probe), (1, &double)] {

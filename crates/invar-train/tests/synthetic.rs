@@ -114,7 +114,7 @@ impl PairSource for Clouds {
             weight: number as f32 / 2.0,
         };
         let related = (0..index % 3).filter(|_| self.says).map(said).collect();
-        Ok(Pair { views, links, group: group.filter(|_| self.has_groups), related })
+        Ok(Pair { views, links, group: group.filter(|_| self.has_groups), related, classes: vec![] })
     }
     fn split_key(&self, index: usize) -> SampleId {
         SampleId(index as u64)

@@ -36,7 +36,7 @@ fn chunk(shape: &ViewShape, pairs: std::ops::Range<usize>) -> Views {
     let views: Vec<View> = [1, 2].iter().flat_map(|&v| pairs.clone().map(move |pair| view(shape, pair, v))).collect();
     let stacks = vec![Batch::collate(&views.iter().collect::<Vec<_>>()).unwrap()];
     let samples: Vec<SampleId> = pairs.map(|pair| SampleId(pair as u64)).collect();
-    Views { stacks, samples: SampleIds::of_pairs(2, &samples), links: vec![] }
+    Views { stacks, samples: SampleIds::of_pairs(2, &samples), links: vec![], classes: vec![] }
 }
 
 /// What AdamW remembers of the gradient after a step: a fixed fraction of it.

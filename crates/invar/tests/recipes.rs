@@ -239,7 +239,7 @@ log_every = 1
         (
             "masked = 0.15",
             "masked = 0.0",
-            "loss masked-token asks about single positions, and the views say nothing of them",
+            "loss masked-token is asked nothing by the pairs: masked-token needs hidden tokens",
         ),
         ("weight = 0.5", "weight = -1.0", "loss.weight must be above 0, got -1"),
         (

@@ -1,4 +1,4 @@
-use invar_nn::SampleIds;
+use invar_nn::{Outputs, SampleIds};
 use tch::{Device, Kind};
 
 use super::*;
@@ -156,7 +156,8 @@ fn holds_what_every_loss_must() {
     case.slow_keys = Some(views(2, 3, 3));
     let error = case.run().unwrap_err().to_string();
     assert_eq!(error, "loss momentum: slow keys must have shape [4, 3], got [3, 3]");
-    let error = config(0, true).init(&nn::VarStore::new(Device::Cpu).root(), 3, None).err().unwrap().to_string();
+    let error =
+        config(0, true).init(&nn::VarStore::new(Device::Cpu).root(), Outputs::of_dim(3)).err().unwrap().to_string();
     assert_eq!(error, "loss.queue must be at least 1, got 0");
 }
 

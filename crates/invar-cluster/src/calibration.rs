@@ -1,0 +1,70 @@
+//! Whether a probability of 0.9 is right nine times in ten: temperature scaling and the expected calibration error (Guo
+//! et al., *On calibration of modern neural networks*, 2017).
+
+use crate::logistic::softmax;
+
+/// Range of the logarithm of a temperature, and how closely it is found.
+const LOG_RANGE: (f64, f64) = (-4.6, 4.6);
+const STEPS: usize = 60;
+
+/// The number that the logits of held-out rows, one list of `K` per row, must be divided by for their classes to be as
+/// likely as possible. 1 if there are no rows.
+pub fn temperature(logits: &[Vec<f64>], classes: &[u32]) -> f64 {
+    if logits.is_empty() {
+        return 1.0;
+    }
+    let unlikely = |log: f64| -> f64 {
+        let of_row = |(logits, &class): (&Vec<f64>, &u32)| {
+            let mut z: Vec<f64> = logits.iter().map(|z| z / log.exp()).collect();
+            let own = z[class as usize];
+            softmax(&mut z) - own
+        };
+        logits.iter().zip(classes).map(of_row).sum()
+    };
+    // In 1 / T it is convex, so along ln T it has one minimum: golden section.
+    let golden = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = LOG_RANGE;
+    for _ in 0..STEPS {
+        let (a, b) = (high - golden * (high - low), low + golden * (high - low));
+        if unlikely(a) <= unlikely(b) { high = b } else { low = a }
+    }
+    f64::midpoint(low, high).exp()
+}
+
+/// The mean distance between confidence and accuracy over 15 equal bins of confidence, each weighted by its rows:
+/// `confidence` is the probability of the predicted class. NaN without rows.
+pub fn expected_calibration_error(confidence: &[f64], is_right: &[bool]) -> f64 {
+    const BINS: usize = 15;
+    let mut sums = [(0.0, 0.0); BINS];
+    for (&confidence, &is_right) in confidence.iter().zip(is_right) {
+        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        sums[bin].0 += confidence;
+        sums[bin].1 += f64::from(u8::from(is_right));
+    }
+    sums.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / confidence.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_sure_logits_are_cooled_to_the_frequencies() {
+        // Two classes, the first right in 3 of 4 cases: ln 3 is the right difference, whatever is claimed.
+        for claimed in [0.5, 3f64.ln(), 8.0] {
+            let logits = vec![vec![claimed, 0.0]; 4];
+            let found = temperature(&logits, &[0, 0, 0, 1]);
+            assert!((claimed / found - 3f64.ln()).abs() < 1e-6, "{claimed}: {found}");
+        }
+        assert_eq!(temperature(&[], &[]), 1.0);
+        // Never wrong: as sure as allowed.
+        assert!(temperature(&[vec![1.0, 0.0]], &[0]) < 0.02);
+    }
+
+    #[test]
+    fn the_error_is_confidence_less_accuracy() {
+        assert!((expected_calibration_error(&[0.95; 4], &[true, true, true, false]) - 0.2).abs() < 1e-12);
+        assert_eq!(expected_calibration_error(&[1.0, 0.5, 0.5], &[true, true, false]), 0.0);
+        assert!(expected_calibration_error(&[], &[]).is_nan());
+    }
+}
