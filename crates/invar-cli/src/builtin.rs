@@ -17,7 +17,7 @@ macro_rules! builtin {
     };
 }
 
-/// All of them.
+/// Those of `invar run`, `invar train` and `invar views`.
 pub const BUILTIN: &[Builtin] = builtin![
     "reads/quickstart",
     "reads/long-reads",
@@ -33,6 +33,9 @@ pub const BUILTIN: &[Builtin] = builtin![
     "micrographs/neighbourhoods",
     "graphs/nodes",
 ];
+
+/// Those of `invar finetune`.
+pub const FINETUNE: &[Builtin] = builtin!["finetune/full", "finetune/head", "finetune/probe"];
 
 /// The list of built-in recipes and examples, for `invar run --help`.
 pub fn help() -> String {

@@ -1,6 +1,7 @@
 //! The grammar of the command line. What each command does is under `commands/`.
 
 mod ingest;
+mod labels;
 mod query;
 mod report;
 mod search;
@@ -21,6 +22,7 @@ pub use self::ingest::{
     Ingest, IngestContigs, IngestGrainGraph, IngestGraph, IngestMicrographs, IngestReads, MaskKind, Polarity,
     QualityEncoding, Segment,
 };
+pub use self::labels::{Finetune, Predict};
 pub use self::query::{Format, Query};
 pub use self::report::Report;
 pub use self::search::Search;
@@ -49,6 +51,7 @@ impl Cli {
     pub fn is_for_learn(&self) -> bool {
         match &self.command {
             Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => true,
+            Command::Finetune(_) | Command::Predict(_) => true,
             Command::Search(args) => !args.to_be_embedded().is_empty(),
             Command::Info(args) => args.is_run(),
             _ => false,
@@ -101,6 +104,10 @@ pub enum Command {
     Train(Train),
     /// Write the embedding of every sample to Parquet
     Embed(Embed),
+    /// Teach a trained encoder the labels of some samples
+    Finetune(Finetune),
+    /// Write the label of every sample to Parquet, by a model that `invar finetune` made
+    Predict(Predict),
     /// Group embeddings: a cluster number and 2-D coordinates for each
     Cluster(Cluster),
     /// Measure embeddings: invariance, uniformity and, with labels, neighbours and clusters

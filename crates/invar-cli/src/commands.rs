@@ -59,7 +59,12 @@ fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Query(args) => query::run(&args, common, ui),
         Command::Search(args) => search::run(&args, common, ui),
         Command::Report(args) => report::run(&args, common, ui),
-        Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => {
+        Command::Views(_)
+        | Command::Train(_)
+        | Command::Embed(_)
+        | Command::Finetune(_)
+        | Command::Predict(_)
+        | Command::Run(_) => {
             unreachable!("handed over above")
         }
         Command::Info(args) => info::run(&args, ui),

@@ -21,6 +21,7 @@
 pub mod builtin;
 pub mod cli;
 pub mod commands;
+pub mod confusion;
 mod domains;
 pub mod exit;
 pub mod hand_over;

@@ -107,6 +107,13 @@ impl Remote {
             }
             Command::Train(args) => args.out.as_deref().map_or(Ok(()), on_a_disk)?,
             Command::Run(args) => on_a_disk(&args.out)?,
+            Command::Finetune(args) => on_a_disk(&args.out)?,
+            Command::Predict(args) => {
+                self.inputs([args.labels.as_mut()])?;
+                for out in [args.confusion.as_mut(), Some(&mut args.out)].into_iter().flatten() {
+                    self.output(out, force, false)?;
+                }
+            }
             Command::Embed(args) => {
                 if args.shard.is_none() && has_parquet_name(&args.out) {
                     self.output(&mut args.out, force, true)?;

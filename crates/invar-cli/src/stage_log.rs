@@ -167,6 +167,8 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
         Command::Views(args) => ("views", Traffic { inputs: args.data.clone(), out: args.out.clone() }),
         Command::Train(args) => ("train", Traffic { inputs: args.data.clone(), out: args.out.clone() }),
         Command::Embed(args) => ("embed", Traffic::new(&args.data, &args.out)),
+        Command::Finetune(args) => ("finetune", Traffic::new(&args.data, &args.out)),
+        Command::Predict(args) => ("predict", Traffic::new(&args.data, &args.out)),
         Command::Cluster(args) => (
             "cluster",
             to(

@@ -9,15 +9,19 @@ const STEPS: usize = 60;
 
 /// The number that the logits of held-out rows, one list of `K` per row, must be divided by for their classes to be as
 /// likely as possible. 1 if there are no rows.
+///
+/// However few rows there are, all of which may be right, it is finite: as if of `n` rows one in `n + 1` had been of any
+/// class.
 pub fn temperature(logits: &[Vec<f64>], classes: &[u32]) -> f64 {
     if logits.is_empty() {
         return 1.0;
     }
+    let any = 1.0 / (logits.len() + 1) as f64;
     let unlikely = |log: f64| -> f64 {
         let of_row = |(logits, &class): (&Vec<f64>, &u32)| {
             let mut z: Vec<f64> = logits.iter().map(|z| z / log.exp()).collect();
-            let own = z[class as usize];
-            softmax(&mut z) - own
+            let (own, mean) = (z[class as usize], z.iter().sum::<f64>() / z.len() as f64);
+            softmax(&mut z) - (1.0 - any) * own - any * mean
         };
         logits.iter().zip(classes).map(of_row).sum()
     };
@@ -50,15 +54,17 @@ mod tests {
 
     #[test]
     fn too_sure_logits_are_cooled_to_the_frequencies() {
-        // Two classes, the first right in 3 of 4 cases: ln 3 is the right difference, whatever is claimed.
+        // Two classes, the first right in 3 of 4 cases, and a case of either: (300 - 300/401 + 200/401) of 400.
+        let share = (300.0 * 400.0 / 401.0 + 400.0 / 401.0 / 2.0) / 400.0;
+        let classes: Vec<u32> = (0..400).map(|row| u32::from(row % 4 == 0)).collect();
         for claimed in [0.5, 3f64.ln(), 8.0] {
-            let logits = vec![vec![claimed, 0.0]; 4];
-            let found = temperature(&logits, &[0, 0, 0, 1]);
-            assert!((claimed / found - 3f64.ln()).abs() < 1e-6, "{claimed}: {found}");
+            let found = temperature(&vec![vec![claimed, 0.0]; 400], &classes);
+            assert!((1.0 / (1.0 + (-claimed / found).exp()) - share).abs() < 1e-6, "{claimed}: {found}");
         }
         assert_eq!(temperature(&[], &[]), 1.0);
-        // Never wrong: as sure as allowed.
-        assert!(temperature(&[vec![1.0, 0.0]], &[0]) < 0.02);
+        // Never wrong in one case: as sure as three in four.
+        let found = temperature(&[vec![1.0, 0.0]], &[0]);
+        assert!((1.0 / (1.0 + (-1.0 / found).exp()) - 0.75).abs() < 1e-6);
     }
 
     #[test]

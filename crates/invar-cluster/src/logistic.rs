@@ -257,6 +257,21 @@ mod tests {
         }
     }
 
+    /// `LogisticRegression(C=2.0, tol=1e-12, class_weight={0: 1.0, 1: 2.0, 2: 0.5})` of scikit-learn 1.9.
+    #[test]
+    fn the_weights_are_those_of_scikit_learn() {
+        let values = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0];
+        let rows = Rows::new(&values, 2).unwrap();
+        let config = LogisticConfig { c: 2.0, tolerance: 1e-10, ..Default::default() };
+        let found = Logistic::fit(rows, &[0, 0, 1, 1, 2, 2], &[1.0, 2.0, 0.5], &config).unwrap();
+        let expected = [-0.29554743, -1.54364887, -0.00585639, 0.22228893, 0.30140382, 1.32135994];
+        assert!(found.weights.iter().zip(expected).all(|(w, e)| (w - e).abs() < 1e-6), "{:?}", found.weights);
+        let mut logits = found.logits(rows.row(3));
+        softmax(&mut logits);
+        let expected = [0.13628279, 0.71423915, 0.14947806];
+        assert!(logits.iter().zip(expected).all(|(p, e)| (p - e).abs() < 1e-6), "{logits:?}");
+    }
+
     #[test]
     fn what_cannot_be_is_refused() {
         let values = [0.0, 1.0];

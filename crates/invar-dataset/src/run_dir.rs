@@ -15,6 +15,7 @@ use crate::atomic::whole_name;
 /// metrics.jsonl        what was measured
 /// tensorboard/         the same for TensorBoard: events.out.tfevents.*
 /// model.safetensors    the model
+/// classifier.safetensors, confusion.svg    of a fine-tuning: its classifier, and what it takes for what
 /// summary.json         how training ended; written last
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ const CHECKPOINTS: &str = "checkpoints";
 const METRICS: &str = "metrics.jsonl";
 const TENSORBOARD: &str = "tensorboard";
 const MODEL: &str = "model.safetensors";
+const CLASSIFIER: &str = "classifier.safetensors";
+const CONFUSION: &str = "confusion.svg";
 const SUMMARY: &str = "summary.json";
 
 /// How the names of TensorBoard's events files begin.
@@ -68,6 +71,16 @@ impl RunDir {
     /// `model.safetensors`
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
+    }
+
+    /// `classifier.safetensors`
+    pub fn classifier(&self) -> PathBuf {
+        self.path.join(CLASSIFIER)
+    }
+
+    /// `confusion.svg`
+    pub fn confusion(&self) -> PathBuf {
+        self.path.join(CONFUSION)
     }
 
     /// `summary.json`
@@ -162,7 +175,7 @@ const BEST: &str = "best-";
 const ENDING: &str = ".safetensors";
 
 fn is_top(name: &str) -> bool {
-    [RECIPE, METRICS, MODEL, SUMMARY].contains(&name)
+    [RECIPE, METRICS, MODEL, CLASSIFIER, CONFUSION, SUMMARY].contains(&name)
 }
 
 fn is_checkpoint(name: &str) -> bool {

@@ -42,6 +42,8 @@ pub enum Stream {
     Moves = 0x6d6f_7665,
     /// The order in which the gradients of several losses are projected.
     Harmony = 0x6861_726d,
+    /// Which samples with labels are held out from learning them.
+    Labels = 0x6c61_626c,
 }
 
 impl Stream {

@@ -205,7 +205,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// SHA-256, in hexadecimal.
-pub(crate) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -120,7 +120,8 @@ impl TrainConfig {
             let error = || Error::Config { key, expected: format!("at least {least}"), found: value.to_string() };
             if value >= least { Ok(()) } else { Err(error()) }
         };
-        self.steps.validate()?;
+        // A model that is there already need not be trained further.
+        self.steps.validate(self.warm_start.is_some())?;
         self.harmony.validate()?;
         at_least("train.batch_size", self.batch_size as u64, 2)?;
         at_least("train.views", self.views as u64, 2)?;

@@ -80,6 +80,10 @@ pub fn gradients_of(loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Er
 /// # Errors
 /// If LibTorch fails.
 pub(crate) fn gradients_keeping(keep: bool, loss: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
+    if !loss.requires_grad() {
+        // It depends on nothing that is trained: of a chunk without a label, say, beside a frozen encoder.
+        return Ok(inputs.iter().map(|_| Tensor::new()).collect());
+    }
     Ok(Tensor::f_run_backward(&[loss], inputs, keep, false)?)
 }
 
@@ -101,7 +105,7 @@ impl Summed {
     /// The L2 norm of all gradients together, a scalar on their device.
     pub fn norm(&self) -> Tensor {
         let norms: Vec<Tensor> = self.0.iter().filter(|g| g.defined()).map(Tensor::norm).collect();
-        Tensor::stack(&norms, 0).norm()
+        if norms.is_empty() { Tensor::from(0f32) } else { Tensor::stack(&norms, 0).norm() }
     }
 
     /// Scales the gradients down to a global norm of `max_norm`, given their `norm` (Pascanu, Mikolov and Bengio 2013).
@@ -132,6 +136,14 @@ mod tests {
         gradients.clip(norm, 1.0);
         assert!((gradients.norm().double_value(&[]) - 1.0).abs() < 1e-6);
         assert!((gradients.0[0].double_value(&[0]) - 0.6).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_depends_on_nothing_trained_has_no_gradients() {
+        let x = Tensor::from(2.0).set_requires_grad(true);
+        assert!(!gradients_of(&Tensor::from(3.0), &[&x]).unwrap()[0].defined());
+        // Nor have all gradients together a length then.
+        assert_eq!(Summed(vec![Tensor::new()]).norm().double_value(&[]), 0.0);
     }
 
     #[test]

@@ -53,14 +53,14 @@ impl Steps {
         }
     }
 
-    /// Checks that training can run with these settings.
+    /// Checks that training can run with these settings; without a step only if there `may_be_none`.
     ///
     /// # Errors
     /// Names the first setting that is out of range.
-    pub(crate) fn validate(self) -> Result<(), Error> {
+    pub(crate) fn validate(self, may_be_none: bool) -> Result<(), Error> {
         let refuse = |key, expected: &str, found: String| Err(Error::Config { key, expected: expected.into(), found });
         match self {
-            Self::Fixed(0) => refuse("train.steps", "at least 1", "0".into()),
+            Self::Fixed(0) if !may_be_none => refuse("train.steps", "at least 1", "0".into()),
             Self::Epochs(Epochs { epochs, .. }) if !(epochs > 0.0 && epochs.is_finite()) => {
                 refuse("train.steps.epochs", "above 0", epochs.to_string())
             }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let refused = |steps: Steps| steps.validate().unwrap_err().to_string();
+        let refused = |steps: Steps| steps.validate(false).unwrap_err().to_string();
         assert!(refused(Steps::Fixed(0)).contains("train.steps"));
         let epochs = |epochs, least, most| refused(Steps::Epochs(Epochs { epochs, least, most }));
         assert!(epochs(f64::NAN, 1, 2).contains("train.steps.epochs"));

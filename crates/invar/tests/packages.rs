@@ -14,7 +14,9 @@ use std::{
 
 use support::Bench;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 20] = [
+    "finetune",
+    "predict",
     "bins",
     "edges",
     "ingest",

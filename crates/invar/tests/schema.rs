@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use invar_dataset::ColumnData;
 use invar_embeddings::{SCHEMA_VERSION, column, info};
-use support::{Bench, TRAINED, fastq};
+use support::{Bench, TRAINED, fastq, truth};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -151,6 +151,17 @@ fn the_columns_of_graphs_are_those_of_the_page() {
     assert_eq!((own.name.as_str(), own.data_type.as_str()), ("community", "text"));
     assert_eq!(&found, page);
     assert_eq!(written(&bench.path("edges.parquet"), &pages["EDGES"]), pages["EDGES"]);
+}
+
+#[test]
+fn the_columns_of_predictions_are_those_of_the_page() {
+    let bench = Bench::trained();
+    bench.write("labels.tsv", truth(3, 20));
+    let finetune = ["finetune", "finetune/probe", "--model", "run", "--data", "data", "--labels", "labels.tsv"];
+    bench.ok(&[&finetune[..], &["--out", "tuned"]].concat());
+    bench.ok(&["predict", "--model", "tuned", "--data", "data", "--out", "pred.parquet"]);
+    let page = &documented()["PREDICTIONS"];
+    assert_eq!(&written(&bench.path("pred.parquet"), page), page);
 }
 
 #[test]

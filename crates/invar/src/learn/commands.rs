@@ -1,7 +1,9 @@
 //! One file per subcommand.
 
 mod embed;
+mod finetune;
 mod pictures;
+mod predict;
 mod run;
 mod search;
 mod train;
@@ -28,6 +30,8 @@ fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Views(args) => views::run(args, common, ui),
         Command::Train(args) => train::run(args, common, ui),
         Command::Embed(args) => embed::run(args, common, ui),
+        Command::Finetune(args) => finetune::run(args, common, ui),
+        Command::Predict(args) => predict::run(args, common, ui),
         Command::Run(args) => run::run(args, common, ui),
         Command::Search(args) if !args.to_be_embedded().is_empty() => search::run(args, common, ui),
         Command::Info(args) if args.is_run() => train::describe(&args.path),

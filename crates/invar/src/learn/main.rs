@@ -1,5 +1,6 @@
 //! `invar-learn`: the commands that need LibTorch, one file each under `commands/`. `invar` hands over to it.
 
+mod classifier;
 mod commands;
 mod contact_sheet;
 mod recipe;

@@ -3,12 +3,16 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use invar_cli::{builtin::BUILTIN, cli::Dtype, exit::Usage};
+use invar_cli::{
+    builtin::{BUILTIN, Builtin},
+    cli::Dtype,
+    exit::Usage,
+};
 use invar_dataset::RunDir;
 use invar_loss::LossTables;
 use invar_nn::{EncoderConfig, Features};
 use invar_train::TrainConfig;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml_edit::{DocumentMut, InlineTable, Item, TableLike};
 
 use crate::source::SourceConfig;
@@ -44,6 +48,9 @@ pub struct Recipe {
     /// How they are mapped to the plane.
     #[serde(default)]
     pub projection: invar_cluster::ProjectionConfig,
+    /// How labels are learned, if `invar finetune` made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelSettings>,
     /// The expected results of a run, for people and for the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
@@ -57,6 +64,63 @@ pub struct EmbedSettings {
     pub features: Features,
     /// Number of bits per stored value.
     pub dtype: Dtype,
+}
+
+/// The `[labels]` table of a recipe: how `invar finetune` learns them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelSettings {
+    /// Weight of their loss, above 0.
+    pub weight: f64,
+    /// Factor on the weights of the losses that the model was trained with; 0 leaves them out.
+    pub contrastive: f64,
+    /// Widths of the layers between the embedding and the classes; empty for a linear classifier, which starts as a
+    /// logistic regression on the embeddings of the model as it was.
+    pub hidden: Vec<usize>,
+    /// Whether all classes weigh the same, however many labels they have.
+    pub balance: bool,
+    /// The least share of samples with labels in a batch: they are drawn again until they are as many.
+    pub share: f64,
+    /// The share of the labels, by group, that is held out to measure and calibrate the result; 0 for none.
+    pub held_out: f64,
+    /// Number of groups with labels that each class must have for any to be held out.
+    pub held_out_from: usize,
+    /// Predictions less probable than this abstain.
+    pub threshold: f64,
+}
+
+impl Default for LabelSettings {
+    fn default() -> Self {
+        Self {
+            weight: 1.0,
+            contrastive: 0.03,
+            hidden: vec![],
+            balance: true,
+            share: 0.25,
+            held_out: 0.2,
+            held_out_from: 20,
+            threshold: 0.5,
+        }
+    }
+}
+
+impl LabelSettings {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Names the first that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let within = |key: &str, value: f64, low: f64, high: f64, range: &str| match (low..high).contains(&value) {
+            true => Ok(()),
+            false => Err(Usage(format!("labels.{key} must be {range}, got {value}"))),
+        };
+        within("weight", self.weight, f64::MIN_POSITIVE, f64::INFINITY, "above 0")?;
+        within("contrastive", self.contrastive, 0.0, f64::INFINITY, "at least 0")?;
+        within("share", self.share, 0.0, 0.9, "in [0, 0.9)")?;
+        within("held_out", self.held_out, 0.0, 0.5, "in [0, 0.5)")?;
+        within("threshold", self.threshold, 0.0, 1.0, "in [0, 1)")?;
+        Ok(())
+    }
 }
 
 /// The expected results of a recipe on the data it names.
@@ -80,12 +144,17 @@ impl Recipe {
         let builtin = BUILTIN.iter().find(|b| b.name == name_or_path);
         let mut recipe = match builtin {
             Some(builtin) => parse(name_or_path, builtin.text, overrides)?,
-            None => parse(name_or_path, &read(name_or_path)?, overrides)?,
+            None => parse(name_or_path, &read(name_or_path, BUILTIN)?, overrides)?,
         };
-        recipe.seed = seed.unwrap_or(recipe.seed);
-        recipe.spread_seed();
+        recipe.reseed(seed);
         recipe.source.resolve(&recipe.encoder).map_err(|reason| Usage(format!("{name_or_path}: {reason}")))?;
         Ok(recipe)
+    }
+
+    /// Takes another seed, if one is given.
+    pub fn reseed(&mut self, seed: Option<u64>) {
+        self.seed = seed.unwrap_or(self.seed);
+        self.spread_seed();
     }
 
     /// One seed for everything.
@@ -112,20 +181,24 @@ impl Recipe {
     }
 }
 
-fn read(path: &str) -> Result<String> {
+/// The text of a recipe file; `builtin` are the names that would do as well.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(path: &str, builtin: &[Builtin]) -> Result<String> {
     fs::read_to_string(path).map_err(|error| {
-        let names: Vec<&str> = BUILTIN.iter().map(|b| b.name).collect();
+        let names: Vec<&str> = builtin.iter().map(|b| b.name).collect();
         Usage(format!("{path}: {error}; built-in recipes are {}", names.join(", "))).into()
     })
 }
 
-fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|error: toml_edit::TomlError| Usage(format!("{name}: {}", error.to_string().trim_end())))?;
-    for assignment in overrides {
-        apply(&mut document, assignment)?;
-    }
+/// A recipe from its text; `name` is for messages.
+///
+/// # Errors
+/// If it is not TOML, or a key or a value is wrong; the message names the line.
+pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
+    let mut document = document(name, text)?;
+    override_keys(&mut document, overrides)?;
     if let Some(encoders) = document.get("encoder").and_then(Item::as_array_of_tables) {
         let line = find_word(text, "encoder", "key").unwrap_or(1);
         let found = encoders.len();
@@ -138,6 +211,29 @@ fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
         toml_edit::de::from_str(&resolved).map_err(|error| Usage(explain(name, &resolved, &error)))?;
     recipe.spread_seed();
     Ok(recipe)
+}
+
+/// TOML with the keys of a `T`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn checked<T: DeserializeOwned>(name: &str, text: &str) -> Result<DocumentMut> {
+    let document = document(name, text)?;
+    toml_edit::de::from_str::<T>(text).map_err(|error| Usage(explain(name, text, &error)))?;
+    Ok(document)
+}
+
+fn document(name: &str, text: &str) -> Result<DocumentMut> {
+    let parsed = text.parse();
+    Ok(parsed.map_err(|error: toml_edit::TomlError| Usage(format!("{name}: {}", error.to_string().trim_end())))?)
+}
+
+/// Applies `key=value` overrides.
+///
+/// # Errors
+/// If one is not of this form, or its key leads through something that is no table.
+pub fn override_keys(document: &mut DocumentMut, overrides: &[String]) -> Result<()> {
+    overrides.iter().try_for_each(|assignment| apply(document, assignment))
 }
 
 fn apply(document: &mut DocumentMut, assignment: &str) -> Result<()> {

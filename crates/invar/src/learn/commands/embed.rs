@@ -156,7 +156,11 @@ fn moved(views: &dyn ViewSource, seed: u64) -> Result<Moved<'_>> {
     Ok(Moved::new(views, Stream::Moves.seed(seed)).ok_or_else(none)?)
 }
 
-fn inputs(data: &[std::path::PathBuf]) -> Result<Vec<InputChecksum>> {
+/// The checksums of what the data were made of.
+///
+/// # Errors
+/// If a directory is not a dataset.
+pub fn inputs(data: &[std::path::PathBuf]) -> Result<Vec<InputChecksum>> {
     let of_dir = |dir: &Path| -> Result<Vec<InputChecksum>> {
         let inputs = Manifest::read(dir)?.inputs.into_iter();
         Ok(inputs.map(|input| InputChecksum { path: input.path, sha256: input.sha256 }).collect())

@@ -5,6 +5,7 @@ mod output;
 pub mod processes;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
@@ -21,28 +22,50 @@ use invar_cli::{
     exit::Usage,
     ui::{Bar, DONE_BEFORE, Summary, Ui, Unit, thousands},
 };
-use invar_dataset::{Labelled, PairSource, Progress, RunDir, lock::Lock, manifest::Manifest, path};
+use invar_dataset::{Classified, Labelled, PairSource, Progress, RunDir, lock::Lock, manifest::Manifest, path};
 use invar_nn::DeviceChoice;
 use invar_torch::ProcessGroup;
-use invar_train::{Event, Observer, Place, StepMetrics, TrainSummary, Trainer, ValidationMetrics};
+use invar_train::{Event, Observer, Place, StepMetrics, TrainSummary, Trainer, ValidationMetrics, checkpoint};
 use serde_json::{Value, json};
+use tch::Tensor;
 
 use self::output::{Output, Stored};
 use crate::{recipe::Recipe, source::Datasets};
 
 /// Options of `invar train` besides recipe, data and place.
-pub struct Options {
+pub struct Options<'a> {
     /// True labels by sample id, used to score held-out samples.
     pub labels: Option<Labels>,
+    /// Labels that are learned.
+    pub learned: Option<Learned<'a>>,
     /// How long a process waits for another.
     pub peer_timeout: Duration,
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     fn default() -> Self {
-        Self { labels: None, peer_timeout: Duration::from_secs(1800) }
+        Self { labels: None, learned: None, peer_timeout: Duration::from_secs(1800) }
     }
 }
+
+/// Labels that are learned: the recipe has a loss for them.
+pub struct Learned<'a> {
+    /// The class of each sample in each column.
+    pub classes: Vec<Vec<Option<u32>>>,
+    /// What they are: a run is not continued with others.
+    pub digest: String,
+    /// Least share of samples with a class among all, and how often one is repeated for that at most.
+    pub share: f64,
+    /// See `share`.
+    pub most: usize,
+    /// Tensors that training starts with instead of its own, by name.
+    pub start: HashMap<String, Tensor>,
+    /// Completes the run directory, given the tensors of the model that was written there.
+    pub finish: Box<Finish<'a>>,
+}
+
+/// See [`Learned::finish`].
+pub type Finish<'a> = dyn Fn(&HashMap<String, Tensor>, &RunDir, tch::Device, &Ui) -> Result<()> + 'a;
 
 /// `invar train`
 pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
@@ -51,7 +74,7 @@ pub fn run(args: &Train, common: &Common, ui: &Ui) -> Result<Summary> {
         return dry_run::dry_run(&recipe, &args.data, common, ui);
     }
     let labels = args.labels.as_ref().map(|path| Labels::read(path, args.label_column.as_deref())).transpose()?;
-    let options = Options { labels, peer_timeout: Duration::from_secs(args.peer_timeout) };
+    let options = Options { labels, peer_timeout: Duration::from_secs(args.peer_timeout), ..Options::default() };
     let out = args.out.as_ref().expect("clap asks for it unless it is a dry run");
     train(&recipe, &Datasets::new(&recipe.source, &args.data, ui), out, options, common, ui)
 }
@@ -61,7 +84,7 @@ pub fn train(
     recipe: &Recipe,
     data: &Datasets,
     out: &Path,
-    options: Options,
+    options: Options<'_>,
     common: &Common,
     ui: &Ui,
 ) -> Result<Summary> {
@@ -80,7 +103,7 @@ pub fn train(
         loss: recipe.loss.clone(),
         train: recipe.train.clone(),
         features: recipe.embed.features,
-        data: data_identity(recipe, data.dirs())?,
+        data: data_identity(recipe, data.dirs(), options.learned.as_ref())?,
     };
     let output = Output::new(out, common.force);
     // Nobody else can train there in the meantime.
@@ -104,12 +127,18 @@ pub fn train(
         pairs = Arc::new(Labelled::new(pairs, found));
     }
     ui.note(&format!("training {} on {} samples{kinds}", recipe.name, thousands(pairs.len() as u64)));
+    if let Some(learned) = &options.learned {
+        pairs = Arc::new(Classified::new(pairs, learned.classes.clone(), learned.share, learned.most));
+    }
     let watch =
         Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: AtomicU64::new(0) };
     let is_first = group.is_first();
     let place = Place { device, group: Rc::new(group) };
     // Checks everything and writes nothing.
     let mut trainer = Trainer::new(&settings, pairs, place, output.path(), &watch)?;
+    if let Some(learned) = options.learned.as_ref().filter(|_| trainer.steps_done() == 0) {
+        begin_with(&mut trainer, &learned.start)?;
+    }
     if is_first {
         output.begin(recipe)?;
         if trainer.steps_done() > 0 {
@@ -123,10 +152,32 @@ pub fn train(
         return Ok(Summary::nothing());
     }
     let summary = trained.inspect_err(|error| output.tidy(error))?;
+    if let Some(learned) = &options.learned {
+        let run = RunDir::new(output.path());
+        let tensors = match summary.model_step == trainer.steps_done() {
+            true => trainer.tensors(),
+            false => checkpoint::read::<Value>(&run.best_checkpoint(summary.model_step))?.0,
+        };
+        (learned.finish)(&tensors, &run, device, ui)?;
+    }
     let stored = Stored::of(&summary, settings.fixes_weights()?);
     output.finish(&stored)?;
     drop(lock);
     Ok(describe_summary(out, &stored, Some(&summary)))
+}
+
+/// Replaces some tensors of a trainer, and their moving averages, if there are any.
+fn begin_with(trainer: &mut Trainer, start: &HashMap<String, Tensor>) -> Result<()> {
+    if start.is_empty() {
+        return Ok(());
+    }
+    let mut tensors = trainer.tensors();
+    for (name, tensor) in &mut tensors {
+        if let Some(own) = start.get(name.strip_prefix("ema.").unwrap_or(name)) {
+            *tensor = own.to_device(tensor.device());
+        }
+    }
+    Ok(trainer.load(&tensors)?)
 }
 
 /// `invar info RUN`
@@ -162,12 +213,16 @@ pub fn device(common: &Common, ui: &Ui) -> Result<tch::Device> {
 }
 
 /// The samples and how pairs are drawn from them: a run is not resumed if this has changed.
-fn data_identity(recipe: &Recipe, data: &[PathBuf]) -> Result<Value> {
+fn data_identity(recipe: &Recipe, data: &[PathBuf], learned: Option<&Learned>) -> Result<Value> {
     let digests = |dir: &PathBuf| -> Result<Vec<String>> {
         Ok(Manifest::read(dir)?.shards.into_iter().map(|shard| shard.sha256).collect())
     };
     let shards = data.iter().map(digests).collect::<Result<Vec<_>>>()?.concat();
-    Ok(json!({"shards": shards, "source": recipe.source.drawing()}))
+    let mut identity = json!({"shards": shards, "source": recipe.source.drawing()});
+    if let Some(learned) = learned {
+        identity["labels"] = learned.digest.as_str().into();
+    }
+    Ok(identity)
 }
 
 /// The summary of a run that had already finished.

@@ -1,0 +1,172 @@
+//! Logistic regressions on the embeddings of the model as it was: where the classifier starts, and what it has to beat.
+
+use anyhow::Result;
+use invar_cluster::{
+    Rows,
+    calibration::temperature,
+    logistic::{Logistic, LogisticConfig, softmax},
+};
+use invar_loss::LabelColumn;
+
+use super::labelled::{Sample, fewest_groups, folds};
+use crate::classifier::{Measured, Prediction, measured};
+
+/// Inverse penalties that are tried, and the one that is taken where nothing can be tried.
+const PENALTIES: [f64; 5] = [0.1, 1.0, 10.0, 100.0, 1000.0];
+const USUAL: f64 = 10.0;
+/// Folds of the cross-validation, at most.
+const FOLDS: usize = 5;
+
+/// The regression of a column.
+pub struct Regression {
+    /// On all samples that are learned from.
+    pub fitted: Logistic,
+    /// What its logits are divided by.
+    pub temperature: f64,
+    /// Of samples of folds that it had not seen; `None` if a class has a single group.
+    pub cross_validated: Option<Measured>,
+}
+
+/// Samples with their embeddings.
+pub struct Embedded<'a> {
+    /// Those that are learned from.
+    pub samples: Vec<&'a Sample>,
+    /// `[n, dim]`, row-major.
+    pub values: Vec<f32>,
+    /// Dimensions of an embedding.
+    pub dim: usize,
+}
+
+impl Embedded<'_> {
+    /// The rows with a label in a column, their classes, and their places among the samples.
+    pub fn of_column(&self, column: usize) -> (Vec<f32>, Vec<u32>, Vec<usize>) {
+        let (mut values, mut classes, mut places) = (vec![], vec![], vec![]);
+        for (place, (sample, row)) in self.samples.iter().zip(self.values.chunks_exact(self.dim)).enumerate() {
+            if let Some(class) = sample.classes[column] {
+                values.extend_from_slice(row);
+                classes.push(class);
+                places.push(place);
+            }
+        }
+        (values, classes, places)
+    }
+}
+
+impl Regression {
+    /// Chooses the penalty by the likelihood of folds that were not seen, none of which shares a group with the others.
+    ///
+    /// # Errors
+    /// If an embedding is not finite.
+    pub fn choose(
+        embedded: &Embedded<'_>,
+        column: usize,
+        labels: &LabelColumn,
+        balance: bool,
+        seed: u64,
+    ) -> Result<Self> {
+        let (values, classes, places) = embedded.of_column(column);
+        let weights = labels.weights(balance);
+        let fit = |values: &[f32], classes: &[u32], c: f64| -> Result<Logistic> {
+            let config = LogisticConfig { c, ..LogisticConfig::default() };
+            Ok(Logistic::fit(Rows::new(values, embedded.dim)?, classes, &weights, &config)?)
+        };
+        let samples: Vec<Sample> = places
+            .iter()
+            .zip(&classes)
+            .map(|(&place, &class)| Sample { classes: vec![Some(class)], ..embedded.samples[place].clone() })
+            .collect();
+        let num_folds = fewest_groups(&samples).min(FOLDS);
+        if num_folds < 2 {
+            return Ok(Self { fitted: fit(&values, &classes, USUAL)?, temperature: 1.0, cross_validated: None });
+        }
+        let folds = folds(&samples, num_folds, seed);
+        let mut best: Option<(f64, f64, Vec<Vec<f64>>)> = None;
+        for c in PENALTIES {
+            let mut logits = vec![vec![]; classes.len()];
+            for fold in 0..num_folds {
+                let seen = (0..classes.len()).filter(|&row| folds[row] != fold);
+                let (mut seen_values, mut seen_classes) = (vec![], vec![]);
+                for row in seen {
+                    seen_values.extend_from_slice(&values[row * embedded.dim..][..embedded.dim]);
+                    seen_classes.push(classes[row]);
+                }
+                let fitted = fit(&seen_values, &seen_classes, c)?;
+                for row in (0..classes.len()).filter(|&row| folds[row] == fold) {
+                    logits[row] = fitted.logits(&values[row * embedded.dim..][..embedded.dim]);
+                }
+            }
+            let unlikely: f64 = logits
+                .iter()
+                .zip(&classes)
+                .map(|(logits, &class)| {
+                    let mut all = logits.clone();
+                    (softmax(&mut all) - logits[class as usize]) * weights[class as usize]
+                })
+                .sum();
+            if best.as_ref().is_none_or(|(_, least, _)| unlikely < *least) {
+                best = Some((c, unlikely, logits));
+            }
+        }
+        let (c, _, logits) = best.expect("a penalty was tried");
+        let temperature = temperature(&logits, &classes);
+        let predictions: Vec<Prediction> = logits.iter().map(|logits| Prediction::of(logits, temperature)).collect();
+        let fitted = fit(&values, &classes, c)?;
+        Ok(Self { fitted, temperature, cross_validated: measured(&predictions, &classes) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use invar_dataset::seed;
+
+    use super::*;
+
+    fn specimen(per_class: usize) -> (Vec<Sample>, Vec<f32>) {
+        let mut rng = seed::rng(3, 1);
+        let (mut samples, mut values) = (vec![], vec![]);
+        for index in 0..3 * per_class {
+            let class = index as u32 % 3;
+            let key = index as u64;
+            samples.push(Sample { index, key, classes: vec![Some(class), None], group: key, is_held_out: false });
+            for at in 0..4 {
+                let wild = 0.8 * (2.0 * seed::uniform(&mut rng) - 1.0);
+                values.push((wild + f64::from(u8::from(at == class))) as f32);
+            }
+        }
+        (samples, values)
+    }
+
+    fn column(counts: u64) -> LabelColumn {
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        LabelColumn { name: "species".into(), classes, counts: vec![counts; 3] }
+    }
+
+    #[test]
+    fn its_cross_validation_is_honest_about_what_was_not_seen() {
+        let (samples, values) = specimen(40);
+        let embedded = Embedded { samples: samples.iter().collect(), values, dim: 4 };
+        let found = Regression::choose(&embedded, 0, &column(40), true, 7).unwrap();
+        let measured = found.cross_validated.unwrap();
+        assert_eq!(measured.num_samples, 120);
+        assert!(measured.accuracy > 0.8 && measured.calibration_error < 0.15, "{measured:?}");
+        // Labels that say nothing are found out, though a regression can learn them by heart.
+        let mut shuffled = samples.clone();
+        let mut rng = seed::rng(4, 1);
+        for sample in &mut shuffled {
+            sample.classes[0] = Some((seed::uniform(&mut rng) * 3.0) as u32);
+        }
+        let embedded = Embedded { samples: shuffled.iter().collect(), values: embedded.values, dim: 4 };
+        let found = Regression::choose(&embedded, 0, &column(40), false, 7).unwrap();
+        assert!(found.cross_validated.unwrap().accuracy < 0.5);
+    }
+
+    #[test]
+    fn one_label_a_class_is_fitted_and_not_measured() {
+        let (samples, values) = specimen(1);
+        let embedded = Embedded { samples: samples.iter().collect(), values, dim: 4 };
+        let found = Regression::choose(&embedded, 0, &column(1), true, 7).unwrap();
+        assert!(found.cross_validated.is_none());
+        assert_eq!(found.fitted.bias.len(), 3);
+        assert_eq!(embedded.of_column(1).1, Vec::<u32>::new());
+    }
+}
