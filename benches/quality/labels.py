@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What a few labels a class are worth: `invar finetune` beside scikit-learn's logistic regression on the frozen embeddings.
 
-    labels.py INVAR RUN DATA TRUTH COLUMN WORK [--test DATA TRUTH] [--labels 1,5,10] [--seeds 10] [--set KEY=VALUE ...]
+    labels.py RUN DATA TRUTH COLUMN WORK [--test DATA TRUTH] [--labels 1,5,10] [--seeds 10] [--set KEY=VALUE ...]
 
-RUN is a trained model, TRUTH a table of tab-separated values with `id` and COLUMN. For each seed so many labels a class are drawn from
+INVAR is the program (default target/release/invar). RUN is a trained model, TRUTH a table of tab-separated values with `id` and COLUMN. For each seed so many labels a class are drawn from
 TRUTH; everything else with a label is predicted, or all of --test (fresh fragments, say). Differences to the probe are paired by seed.
 The peer is `LogisticRegression(class_weight="balanced")` of scikit-learn on the embeddings of `invar embed`, with its own C = 1 and with
 the best of five by its own cross-validation. Needs pyarrow and scikit-learn. --conflict takes the labels of each class apart at random
@@ -14,12 +14,14 @@ import argparse
 import collections
 import csv
 import json
+import os
 import random
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+INVAR = os.environ.get("INVAR", str(Path(__file__).resolve().parents[2] / "target/release/invar"))
 RULES = ["sum", "pcgrad", "gradvac", "cagrad"]
 
 
@@ -51,7 +53,7 @@ class Bench:
         self.test = tuple(args.test) if args.test else None
 
     def invar(self, *words):
-        done = subprocess.run([self.args.invar, *map(str, words)], text=True, capture_output=True)
+        done = subprocess.run([INVAR, *map(str, words)], text=True, capture_output=True)
         if done.returncode:
             sys.exit(f"{words}\n{done.stderr}")
         return done.stdout
@@ -140,7 +142,7 @@ class Bench:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ["invar", "run", "data", "truth", "column", "work"]:
+    for name in ["run", "data", "truth", "column", "work"]:
         parser.add_argument(name)
     parser.add_argument("--test", nargs=2, metavar=("DATA", "TRUTH"))
     parser.add_argument("--labels", default="1,5,10")

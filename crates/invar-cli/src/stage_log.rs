@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{Cli, Command, Ingest},
-    ui::Summary,
+    ui::{Summary, joined},
 };
 
 /// Where the lines go.
@@ -82,7 +82,7 @@ impl StageLog {
             }
             Ended::Failed { error, exit_code } => {
                 line["status"] = "failed".into();
-                line["error"] = format!("{error:#}").into();
+                line["error"] = joined(error, ": ").into();
                 line["exit_code"] = exit_code.into();
             }
         }
@@ -193,6 +193,10 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use invar_dataset::DatasetError;
+
     use super::*;
 
     #[test]
@@ -217,6 +221,9 @@ mod tests {
         log.begin();
         let error = anyhow::anyhow!("damaged").context("a.fastq");
         log.end("ingest", &traffic, Ended::Failed { error: &error, exit_code: 3 }).unwrap();
+        // Its text has that of its cause.
+        let error = DatasetError::io("b.fastq")(io::ErrorKind::StorageFull.into()).into();
+        log.end("ingest", &traffic, Ended::Failed { error: &error, exit_code: 1 }).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&lines[0]["stage"], &lines[0]["status"]), (&"embed".into(), &"done before".into()));
@@ -225,7 +232,8 @@ mod tests {
             (&3.into(), &14.into(), &7.into())
         );
         assert_eq!((&lines[1]["status"], &lines[1]["error"]), (&"failed".into(), &"a.fastq: damaged".into()));
-        assert_eq!((lines.len(), &lines[1]["exit_code"]), (2, &3.into()));
+        assert_eq!((lines.len(), &lines[1]["exit_code"]), (3, &3.into()));
+        assert_eq!(lines[2]["error"], "b.fastq: no storage space");
         assert!(lines.iter().all(|line| line["peak_memory_bytes"].as_u64().unwrap() > 1 << 20), "{text}");
     }
 }

@@ -364,12 +364,17 @@ pub fn error(error: &anyhow::Error) {
 
 /// An error and its causes, one a line, without repeating what was said before.
 pub fn in_words(error: &anyhow::Error) -> String {
+    joined(error, "\n  because: ")
+}
+
+/// An error and its causes, with `between` before each; what ends with the text of its cause needs no other.
+pub fn joined(error: &anyhow::Error, between: &str) -> String {
     let mut shown = error.to_string();
     let mut words = shown.clone();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if !shown.ends_with(&text) {
-            words += &format!("\n  because: {text}");
+            words += &format!("{between}{text}");
         }
         shown = text;
     }

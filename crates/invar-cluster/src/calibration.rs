@@ -35,6 +35,29 @@ pub fn temperature(logits: &[Vec<f64>], classes: &[u32]) -> f64 {
     f64::midpoint(low, high).exp()
 }
 
+/// The number that the logits of rows without labels must be divided by for the most probable class to have a probability of
+/// `accuracy` on average: where that is how often it is right. 1 if there are no rows.
+pub fn temperature_for(logits: &[Vec<f64>], accuracy: f64) -> f64 {
+    if logits.is_empty() {
+        return 1.0;
+    }
+    let mean = |log: f64| -> f64 {
+        let of_row = |logits: &Vec<f64>| {
+            let mut z: Vec<f64> = logits.iter().map(|z| z / log.exp()).collect();
+            softmax(&mut z);
+            z.into_iter().fold(0.0, f64::max)
+        };
+        logits.iter().map(of_row).sum::<f64>() / logits.len() as f64
+    };
+    // The colder, the surer.
+    let (mut low, mut high) = LOG_RANGE;
+    for _ in 0..STEPS {
+        let middle = f64::midpoint(low, high);
+        if mean(middle) > accuracy { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high).exp()
+}
+
 /// The mean distance between confidence and accuracy over 15 equal bins of confidence, each weighted by its rows:
 /// `confidence` is the probability of the predicted class. NaN without rows.
 pub fn expected_calibration_error(confidence: &[f64], is_right: &[bool]) -> f64 {
@@ -65,6 +88,22 @@ mod tests {
         // Never wrong in one case: as sure as three in four.
         let found = temperature(&[vec![1.0, 0.0]], &[0]);
         assert!((1.0 / (1.0 + (-1.0 / found).exp()) - 0.75).abs() < 1e-6);
+    }
+
+    #[test]
+    fn without_labels_it_is_as_sure_on_average_as_it_is_right() {
+        let logits: Vec<Vec<f64>> = (0..50).map(|row| vec![f64::from(row) / 10.0, 0.0, 1.0]).collect();
+        for accuracy in [0.5, 0.8, 0.95] {
+            let found = temperature_for(&logits, accuracy);
+            let sure = |z: &Vec<f64>| {
+                let mut z: Vec<f64> = z.iter().map(|z| z / found).collect();
+                softmax(&mut z);
+                z.into_iter().fold(0.0, f64::max)
+            };
+            let mean = logits.iter().map(sure).sum::<f64>() / 50.0;
+            assert!((mean - accuracy).abs() < 1e-6, "{accuracy}: {mean}");
+        }
+        assert_eq!(temperature_for(&[], 0.5), 1.0);
     }
 
     #[test]

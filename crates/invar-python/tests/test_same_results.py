@@ -34,6 +34,29 @@ def test_ingest_train_and_embed(program: str, made: Path, tmp_path: Path) -> Non
     assert (made / "run" / model).read_bytes() == (tmp_path / "run" / model).read_bytes()
 
 
+def test_finetune_and_predict(program: str, made: Path, tmp_path: Path) -> None:
+    species = {line.split("\t")[0]: line.split("\t")[1] for line in TRUTH.read_text().splitlines()[1:]}
+    known = [name for name in invar.read_embeddings(made / "embeddings").ids if name in species][:60]
+    labels = {name: species[name] for name in known}
+    (tmp_path / "labels.tsv").write_text("id\tlabel\n" + "".join(f"{name}\t{label}\n" for name, label in labels.items()))
+    with inside(tmp_path):
+        for name in ["run", "data"]:
+            (tmp_path / name).symlink_to(made / name)
+        tuned = invar.finetune("finetune/probe", model="run", data="data", labels=labels, out="ours")
+        assert tuned.summary["labels"]["columns"][0]["name"] == "label"
+        ours = invar.predict(tuned, data="data", out="ours.parquet")
+        words = ["--data", "data", "--device", "cpu"]
+        run(program, "finetune", "finetune/probe", "--model", "run", "--labels", "labels.tsv", "--out", "theirs", *words)
+        run(program, "predict", "--model", "theirs", "--out", "theirs.parquet", *words)
+        assert (tmp_path / "ours.parquet").read_bytes() == (tmp_path / "theirs.parquet").read_bytes()
+        assert ours.column_names[:4] == ["id", "source", "key", "label"]
+        assert set(ours.column("label")) <= set(labels.values())
+        # Without a place of its own it lives as long as it is held.
+        assert len(invar.predict(tuned, data="data", threshold=0.9)) == len(ours)
+        with pytest.raises(invar.BadInput, match="at least two different labels"):
+            invar.finetune("finetune/probe", model="run", data="data", labels=dict.fromkeys(labels, "one"), out="bad")
+
+
 @pytest.mark.parametrize(
     ("options", "arguments"),
     [

@@ -16,7 +16,7 @@ from ._clusters import Clusters, assign, cluster
 from ._errors import BadInput, Error, Failed, Internal, InvarWarning, NotInstalled, Usage, WrongTorch
 from ._events import ProgressBar
 from ._napari import label_features, points_layer
-from ._stages import Dataset, Run, embed, evaluate, ingest, report, run, train
+from ._stages import Dataset, Run, embed, evaluate, finetune, ingest, predict, report, run, train
 from ._tables import Embeddings, Table, read_embeddings
 
 __all__ = [
@@ -39,10 +39,12 @@ __all__ = [
     "cluster",
     "embed",
     "evaluate",
+    "finetune",
     "ingest",
     "label_features",
     "neighbors",
     "points_layer",
+    "predict",
     "project",
     "read_embeddings",
     "report",

@@ -11,7 +11,7 @@ from typing import Any
 from ._command import call
 from ._events import OnEvent
 from ._sources import Work, is_path, named, path_of
-from ._tables import Embeddings, options_of
+from ._tables import Embeddings, Table, options_of
 
 #: A path, or several.
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -114,6 +114,69 @@ def train(
     given = {"data": _listed(data), "out": out, "set": set, "labels": labels, "seed": seed, "device": device}
     given.update({"threads": threads, "force": force, **options})
     return Run(out, call(["train"], [recipe], on_event=on_event, **given))
+
+
+def finetune(
+    recipe: str | os.PathLike[str],
+    *,
+    model: Run | str | os.PathLike[str],
+    data: Paths,
+    labels: str | os.PathLike[str] | Mapping[str, str],
+    out: str | os.PathLike[str],
+    label_column: str | Iterable[str] | None = None,
+    set: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Run:
+    """Teaches a trained encoder the labels of some samples, by ``invar-learn``; :func:`predict` gives those of all.
+
+    :param recipe: ``finetune/full``, ``finetune/head``, ``finetune/probe``, or a file
+    :param model: what :func:`train` returned or wrote
+    :param labels: a tab-separated file with the columns ``id`` and a label, or a dict of them
+    :param label_column: the columns to learn [default: the first]
+    :param options: ``group_column="specimen"``: see ``invar finetune --help``
+    :raises BadInput: no sample has a label, or all have the same
+    :raises NotInstalled: the package ``invar-learn`` is not there
+    """
+    work = Work()
+    if isinstance(labels, Mapping):
+        labels = _written(labels, label_column if isinstance(label_column, str) else "label", work)
+    given = {"model": model, "data": _listed(data), "labels": labels, "out": out, "set": set, "seed": seed}
+    given.update({"device": device, "threads": threads, "force": force, **options})
+    return Run(out, call(["finetune"], [recipe], on_event=on_event, label_column=label_column, **given))
+
+
+def predict(
+    model: Run | str | os.PathLike[str],
+    *,
+    data: Paths,
+    out: str | os.PathLike[str] | None = None,
+    threshold: float | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Table:
+    """The label of every sample, by ``invar-learn``: ``id``, ``source``, ``key``, ``label``, ``probability``, ``entropy``,
+    ``second_label``, ``second_probability`` and ``abstained``, a row a sample in the order of the data.
+
+    :param model: what :func:`finetune` returned or wrote
+    :param data: what :func:`ingest` returned; several are used together
+    :param out: the Parquet file to write, by path or URL; by default it is temporary
+    :param threshold: what is less probable abstains
+    :param options: ``labels="truth.tsv"``, ``confusion="confusion.svg"``: see ``invar predict --help``
+    :raises NotInstalled: the package ``invar-learn`` is not there
+    """
+    work = Work()
+    out = work.file("predictions.parquet") if out is None else out
+    given = {"model": model, "data": _listed(data), "out": out, "threshold": threshold, "device": device}
+    call(["predict"], on_event=on_event, **given, threads=threads, force=force, **options)
+    return Table(out, work=work)
 
 
 def embed(

@@ -4,7 +4,12 @@ mod labelled;
 mod recipe;
 mod regression;
 
-use std::{collections::HashMap, fs, ops::Range, rc::Rc};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    ops::Range,
+    rc::Rc,
+};
 
 use anyhow::{Context, Result};
 use invar_cli::{
@@ -13,11 +18,11 @@ use invar_cli::{
     exit::Usage,
     ui::{Summary, Ui, Unit, thousands},
 };
-use invar_cluster::calibration::temperature;
+use invar_cluster::calibration::{temperature, temperature_for};
 use invar_dataset::{Chosen, RunDir, atomic, path, seed::Stream};
 use invar_loss::LabelColumn;
 use invar_nn::Features;
-use invar_train::{EmbedConfig, Model, checkpoint};
+use invar_train::{EmbedConfig, Model, Steps, checkpoint};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -67,17 +72,20 @@ pub fn run(args: &Finetune, common: &Common, ui: &Ui) -> Result<Summary> {
     let before = embedding.of(model, &labelled.samples, "embed labelled samples", ui)?;
     let begun = Begun::new(&labelled, &before, &settings, wanted.seed)?;
     let classes = labelled.of_pairs(&*data.pairs()?)?;
+    let is_trained = recipe.train.steps != Steps::Fixed(0);
     let learned = Learned {
         digest: digest(&classes),
         classes,
         share: settings.share,
         most: MOST_REPEATS,
-        start: if settings.hidden.is_empty() { begun.head(before.dim) } else { HashMap::new() },
+        start: if settings.hidden.is_empty() { begun.head(before.dim, is_trained) } else { HashMap::new() },
         finish: {
             let (labelled, settings) = (Rc::clone(&labelled), settings.clone());
             Box::new(move |tensors, run, device, ui| {
                 let model = Model::load(&run.model(), device)?;
-                finish(tensors, run, model, &begun, &labelled, &embedding, &settings, ui)
+                let made =
+                    Made { begun: &begun, labelled: &labelled, embedding: &embedding, settings: &settings, is_trained };
+                made.finish(tensors, run, model, ui)
             })
         },
     };
@@ -160,72 +168,107 @@ impl Begun {
         Ok(Self { regressions, held_out })
     }
 
-    /// The head as it starts, by the names of a trainer's tensors: it says what the regressions say.
-    fn head(&self, dim: usize) -> HashMap<String, Tensor> {
+    /// The head as it starts, by the names of a trainer's tensors: it says what the regressions say. If it is to stay so,
+    /// those that were cross-validated.
+    fn head(&self, dim: usize, is_trained: bool) -> HashMap<String, Tensor> {
         let single = |values: &[f64]| Tensor::from_slice(values).to_kind(Kind::Float);
         let of_column = |(column, found): (usize, &Regression)| {
-            let weights = single(&found.fitted.weights).view([-1, dim as i64]);
+            let found = if is_trained { &found.start } else { &found.fitted };
+            let weights = single(&found.weights).view([-1, dim as i64]);
             [
                 (format!("{HEAD}column{column}.weight"), weights),
-                (format!("{HEAD}column{column}.bias"), single(&found.fitted.bias)),
+                (format!("{HEAD}column{column}.bias"), single(&found.bias)),
             ]
         };
         self.regressions.iter().enumerate().flat_map(of_column).collect()
     }
 }
 
-/// Writes the classifier of a trained model, measured and calibrated on what was held out.
-#[allow(clippy::too_many_arguments, reason = "called once, by a closure that holds them")]
-fn finish(
-    tensors: &HashMap<String, Tensor>,
-    run: &RunDir,
-    model: Model,
-    begun: &Begun,
-    labelled: &Labelled,
-    embedding: &Embedding,
-    settings: &LabelSettings,
-    ui: &Ui,
-) -> Result<()> {
-    let columns = labelled.columns.iter().zip(&begun.regressions).zip(&begun.held_out);
-    let columns = columns.map(|((labels, regression), held_out)| Column {
-        name: labels.name.clone(),
-        classes: labels.classes.clone(),
-        counts: labels.counts.clone(),
-        // A head that did not start as the regression has a scale of its own.
-        temperature: if settings.hidden.is_empty() { regression.temperature } else { 1.0 },
-        before: regression.cross_validated,
-        before_held_out: *held_out,
-        held_out: None,
-    });
-    let about = About {
-        columns: columns.collect(),
-        model_sha256: model.sha256().to_owned(),
-        features: embedding.features,
-        threshold: settings.threshold,
-        grouped_by: labelled.grouped_by.clone(),
-    };
-    let mut classifier = Classifier::of_trainer(tensors, about)?;
-    let held_out: Vec<Sample> = labelled.samples.iter().filter(|sample| sample.is_held_out).cloned().collect();
-    let embedded = embedding.of(model, &held_out, "embed held-out samples", ui)?;
-    let logits: Vec<Vec<Vec<f64>>> =
-        embedded.values.chunks_exact(embedded.dim).map(|row| classifier.logits(row)).collect();
-    let halves = if held_out.is_empty() { vec![] } else { labelled::folds(&held_out, 2, settings.held_out.to_bits()) };
-    let mut matrices = vec![];
-    for (number, column) in classifier.about.columns.iter_mut().enumerate() {
-        let known: Vec<(usize, u32)> =
-            (0..held_out.len()).filter_map(|row| Some((row, held_out[row].classes[number]?))).collect();
-        let Some(measured) = calibrate(column, number, &known, &logits, &halves) else { continue };
-        column.held_out = Some(measured.0);
-        let predicted = measured.1.iter().map(|prediction| prediction.classes[0]);
-        let title = format!("{}: {} samples held out", column.name, known.len());
-        let pairs = known.iter().map(|(_, class)| *class as usize).zip(predicted);
-        matrices.push(confusion::Matrix::new(title, &column.classes, pairs));
+/// Samples without labels by which a classifier is calibrated where none were held out.
+const UNLABELLED: usize = 1000;
+
+/// A model that was trained, and what it was made from.
+struct Made<'a> {
+    begun: &'a Begun,
+    labelled: &'a Labelled,
+    embedding: &'a Embedding,
+    settings: &'a LabelSettings,
+    /// Whether it is another than before.
+    is_trained: bool,
+}
+
+impl Made<'_> {
+    /// Writes the classifier, measured and calibrated on what was held out.
+    fn finish(&self, tensors: &HashMap<String, Tensor>, run: &RunDir, model: Model, ui: &Ui) -> Result<()> {
+        let Self { begun, labelled, embedding, settings, .. } = self;
+        let columns = labelled.columns.iter().zip(&begun.regressions).zip(&begun.held_out);
+        let columns = columns.map(|((labels, regression), held_out)| Column {
+            name: labels.name.clone(),
+            classes: labels.classes.clone(),
+            counts: labels.counts.clone(),
+            temperature: if self.is_trained { 1.0 } else { regression.temperature },
+            before: regression.cross_validated,
+            before_held_out: *held_out,
+            held_out: None,
+        });
+        let about = About {
+            columns: columns.collect(),
+            model_sha256: model.sha256().to_owned(),
+            features: embedding.features,
+            threshold: settings.threshold,
+            grouped_by: labelled.grouped_by.clone(),
+        };
+        let mut classifier = Classifier::of_trainer(tensors, about)?;
+        let held_out: Vec<Sample> = labelled.samples.iter().filter(|sample| sample.is_held_out).cloned().collect();
+        if held_out.is_empty() {
+            if self.is_trained {
+                self.calibrate_without_labels(&mut classifier, model, ui)?;
+            }
+            return classifier.write(&run.classifier());
+        }
+        let embedded = embedding.of(model, &held_out, "embed held-out samples", ui)?;
+        let logits: Vec<Vec<Vec<f64>>> =
+            embedded.values.chunks_exact(embedded.dim).map(|row| classifier.logits(row)).collect();
+        let halves = labelled::folds(&held_out, 2, settings.held_out.to_bits());
+        let mut matrices = vec![];
+        for (number, column) in classifier.about.columns.iter_mut().enumerate() {
+            let known: Vec<(usize, u32)> =
+                (0..held_out.len()).filter_map(|row| Some((row, held_out[row].classes[number]?))).collect();
+            let Some(measured) = calibrate(column, number, &known, &logits, &halves) else { continue };
+            column.held_out = Some(measured.0);
+            let predicted = measured.1.iter().map(|prediction| prediction.classes[0]);
+            let title = format!("{}: {} samples held out", column.name, known.len());
+            let pairs = known.iter().map(|(_, class)| *class as usize).zip(predicted);
+            matrices.push(confusion::Matrix::new(title, &column.classes, pairs));
+        }
+        if !matrices.is_empty() {
+            atomic::write(run.confusion(), confusion::draw(&matrices)?.as_bytes())
+                .with_context(|| run.confusion().display().to_string())?;
+        }
+        classifier.write(&run.classifier())
     }
-    if !matrices.is_empty() {
-        atomic::write(run.confusion(), confusion::draw(&matrices)?.as_bytes())
-            .with_context(|| run.confusion().display().to_string())?;
+
+    /// As sure on average, of samples without labels, as the probe was right in cross-validation.
+    fn calibrate_without_labels(&self, classifier: &mut Classifier, model: Model, ui: &Ui) -> Result<()> {
+        let known: HashSet<usize> = self.labelled.samples.iter().map(|sample| sample.index).collect();
+        let total = self.embedding.samples.views.len();
+        let step = (total / UNLABELLED).max(1);
+        let indices = (0..total).step_by(step).filter(|index| !known.contains(index)).take(UNLABELLED);
+        let of = |index: usize| Sample { index, key: 0, classes: vec![], group: 0, is_held_out: false };
+        let samples: Vec<Sample> = indices.map(of).collect();
+        let embedded = self.embedding.of(model, &samples, "embed samples without labels", ui)?;
+        let logits: Vec<Vec<Vec<f64>>> =
+            embedded.values.chunks_exact(embedded.dim).map(|row| classifier.logits(row)).collect();
+        for (number, column) in classifier.about.columns.iter_mut().enumerate() {
+            let of_column: Vec<Vec<f64>> = logits.iter().map(|logits| logits[number].clone()).collect();
+            if let Some(before) = column.before {
+                // Never certain, whatever a few labels say.
+                let most = before.num_samples as f64 / (before.num_samples + 1) as f64;
+                column.temperature = temperature_for(&of_column, before.accuracy.min(most));
+            }
+        }
+        Ok(())
     }
-    classifier.write(&run.classifier())
 }
 
 /// Sets the temperature of a column by the samples held out; how well it does is told by each half of them with the
@@ -344,10 +387,7 @@ fn in_words(about: &About, run: &RunDir, conflict: Option<&Conflict>) -> String 
                     after.calibration_error
                 );
             }
-            _ => {
-                text +=
-                    "\n    none held out: how well it does is not measured"
-            }
+            _ => text += "\n    none held out: how well it does is not measured",
         }
     }
     if let Some(conflict) = conflict {

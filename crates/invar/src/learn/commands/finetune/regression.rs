@@ -17,10 +17,16 @@ const USUAL: f64 = 10.0;
 /// Folds of the cross-validation, at most.
 const FOLDS: usize = 5;
 
+/// The inverse penalty of the classifier that training starts with. A regression that knows its few labels by heart leaves an
+/// encoder nothing to learn from them.
+const START: f64 = 1.0;
+
 /// The regression of a column.
 pub struct Regression {
     /// On all samples that are learned from.
     pub fitted: Logistic,
+    /// The same with a penalty that lets training go on from there.
+    pub start: Logistic,
     /// What its logits are divided by.
     pub temperature: f64,
     /// Of samples of folds that it had not seen; `None` if a class has a single group.
@@ -77,7 +83,8 @@ impl Regression {
             .collect();
         let num_folds = fewest_groups(&samples).min(FOLDS);
         if num_folds < 2 {
-            return Ok(Self { fitted: fit(&values, &classes, USUAL)?, temperature: 1.0, cross_validated: None });
+            let (fitted, start) = (fit(&values, &classes, USUAL)?, fit(&values, &classes, START)?);
+            return Ok(Self { fitted, start, temperature: 1.0, cross_validated: None });
         }
         let folds = folds(&samples, num_folds, seed);
         let mut best: Option<(f64, f64, Vec<Vec<f64>>)> = None;
@@ -110,8 +117,8 @@ impl Regression {
         let (c, _, logits) = best.expect("a penalty was tried");
         let temperature = temperature(&logits, &classes);
         let predictions: Vec<Prediction> = logits.iter().map(|logits| Prediction::of(logits, temperature)).collect();
-        let fitted = fit(&values, &classes, c)?;
-        Ok(Self { fitted, temperature, cross_validated: measured(&predictions, &classes) })
+        let (fitted, start) = (fit(&values, &classes, c)?, fit(&values, &classes, START)?);
+        Ok(Self { fitted, start, temperature, cross_validated: measured(&predictions, &classes) })
     }
 }
 
