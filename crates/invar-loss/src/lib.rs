@@ -72,7 +72,7 @@ mod testing;
 
 use std::ops::Range;
 
-use invar_nn::{Asked, Encoded, Outputs, Relations};
+use invar_nn::{Asked, Encoded, Features, Outputs, Relations};
 use invar_torch::ProcessGroup;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -297,6 +297,12 @@ impl Default for LossConfig {
 }
 
 impl LossConfig {
+    /// The loss of these columns of labels, over those features, with hidden layers of these widths; balanced, all classes
+    /// weigh the same.
+    pub fn of_labels(columns: Vec<LabelColumn>, features: Features, hidden: Vec<usize>, balance: bool) -> Self {
+        Self::Classification(ClassificationConfig { hidden, balance, features, columns })
+    }
+
     /// Its name in a recipe.
     pub fn name(&self) -> &'static str {
         match self {

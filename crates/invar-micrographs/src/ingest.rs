@@ -11,6 +11,7 @@
 //! per pixel) plus what [`Segmentation`](crate::Segmentation) documents.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     path::Path,
     sync::{
@@ -167,9 +168,19 @@ fn run(
         progress.advance(task.num_pixels());
         pushed.map_err(|error| failures.add(task.number, error)).ok()
     };
-    let (large, small): (Vec<_>, Vec<_>) = open.into_iter().partition(|task| task.num_pixels() > LARGE_PX);
-    let mut taken: Vec<Checkpoint> = small.par_iter().with_max_len(1).filter_map(ingest_file).collect();
-    taken.extend(large.iter().filter_map(ingest_file));
+    // Most first: any number, then as many as fit into the memory, then one by one.
+    let (threads, memory) = (rayon::current_num_threads(), invar_dataset::host_memory());
+    let mut waves = BTreeMap::<Reverse<usize>, Vec<&Task<'_>>>::new();
+    for task in open {
+        let number = task.side_by_side(config, threads, memory).unwrap_or(usize::MAX);
+        waves.entry(Reverse(number)).or_default().push(task);
+    }
+    let mut taken: Vec<Checkpoint> = vec![];
+    for (Reverse(number), tasks) in &waves {
+        for some in tasks.chunks(*number) {
+            taken.par_extend(some.par_iter().with_max_len(1).filter_map(ingest_file));
+        }
+    }
     failures.first()?;
     done.extend(taken.into_iter().map(|checkpoint| (checkpoint.number, checkpoint)));
 

@@ -170,16 +170,25 @@ pub fn segment_with_facts(
 /// # Errors
 /// [`Error::Config`] if it has at least 2^32 - 1 pixels; [`invar_dataset::DatasetError::TooLarge`], with both figures.
 pub(crate) fn check_size(config: &Segmentation, width: usize, height: usize) -> Result<(), Error> {
-    let bytes_a_pixel = match config {
-        Segmentation::Grains(config) => return grains::check_size(config.landscape, width, height),
-        Segmentation::Watershed(_) | Segmentation::Otsu(_) => 16,
+    let method = match config {
+        Segmentation::Grains(_) => "grains",
+        Segmentation::Watershed(_) | Segmentation::Otsu(_) => config.method(),
         Segmentation::Tiles { .. } | Segmentation::WholeImage {} | Segmentation::Labels {} => return Ok(()),
     };
-    check_memory(config.method(), width, height, bytes_a_pixel, 0)
+    check_memory(method, width, height, needed_bytes(config, width, height))
 }
 
-/// The same for a method that takes `bytes_a_pixel`, and `more` bytes whatever the size.
-fn check_memory(method: &str, width: usize, height: usize, bytes_a_pixel: usize, more: usize) -> Result<(), Error> {
+/// The memory that it takes to divide an image of this size; 0 where that is little beside the image itself.
+pub(crate) fn needed_bytes(config: &Segmentation, width: usize, height: usize) -> usize {
+    match config {
+        Segmentation::Grains(config) => grains::needed_bytes(config.landscape, width, height),
+        Segmentation::Watershed(_) | Segmentation::Otsu(_) => width.saturating_mul(height).saturating_mul(16),
+        Segmentation::Tiles { .. } | Segmentation::WholeImage {} | Segmentation::Labels {} => 0,
+    }
+}
+
+/// The same for a method that takes `needed` bytes.
+fn check_memory(method: &str, width: usize, height: usize, needed: usize) -> Result<(), Error> {
     let num_pixels = width.saturating_mul(height);
     if num_pixels >= u32::MAX as usize {
         let expected = format!("an image of fewer than {} pixels; tile it first", u32::MAX);
@@ -187,7 +196,7 @@ fn check_memory(method: &str, width: usize, height: usize, bytes_a_pixel: usize,
     }
     let what = || format!("segmenting an image of {width} x {height} pixels");
     let remedy = || "cut it into several, or take tiles (--tiles)".into();
-    Ok(invar_dataset::check_memory(num_pixels * bytes_a_pixel + more, what, remedy)?)
+    Ok(invar_dataset::check_memory(needed, what, remedy)?)
 }
 
 fn refusal(what: &str, expected: &str, found: impl ToString) -> Error {

@@ -9,7 +9,7 @@ use invar_dataset::{
 };
 
 use super::{
-    BAND_PX, classes,
+    BAND_PX, LARGE_PX, classes,
     inputs::ImageInput,
     mask::{Grains, How, MaskFile},
     notes::OfFile,
@@ -41,6 +41,12 @@ pub(super) struct Task<'a> {
     pub of_file: OfFile,
 }
 
+/// See [`Task::side_by_side`].
+fn fitting(bytes: usize, threads: usize, available: usize) -> Option<usize> {
+    let fitting = available / bytes.max(1);
+    (fitting < 4 * threads).then(|| fitting.clamp(1, threads))
+}
+
 impl Task<'_> {
     pub fn num_pixels(&self) -> u64 {
         u64::from(self.info.width) * u64::from(self.info.height)
@@ -69,6 +75,23 @@ impl Task<'_> {
         let height = self.info.height.saturating_sub(config.crop_bottom_px);
         let checked = crate::segment::check_size(&config.segment, self.info.width as usize, height as usize);
         checked.map_err(|error| self.named(error))
+    }
+
+    /// How many pages like this one fit into `available` bytes side by side, at least one; `None` if so many that it does
+    /// not matter to `threads`, which also take up a page while they wait for parts of another.
+    pub fn side_by_side(&self, config: &IngestConfig, threads: usize, available: Option<usize>) -> Option<usize> {
+        /// Of the pixels as read and as numbers, and of labels and regions from a mask.
+        const IMAGE_BYTES: usize = 16;
+        if self.num_pixels() > LARGE_PX {
+            return Some(1);
+        }
+        let (width, height) = (self.info.width as usize, self.info.height as usize);
+        let segmenting = match self.source.mask {
+            Some(_) => 0,
+            None => crate::segment::needed_bytes(&config.segment, width, height),
+        };
+        let bytes = segmenting + self.num_pixels() as usize * IMAGE_BYTES;
+        fitting(bytes, threads, available?)
     }
 
     fn named(&self, error: Error) -> Error {
@@ -358,4 +381,17 @@ fn numbers_moved(sizes: &GrainSizes, segmentation: Option<&GrainFacts>) -> Optio
     let [over, here, times] = segmentation?.intercepts_px;
     let (number, here) = (sizes.intercept?.number, here?);
     Some([over?, times?].map(|length| number - 6.643_856 * (length / here).log10()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_pages_are_worked_on_as_fit_into_the_memory() {
+        let of = |megabytes: usize, threads: usize| fitting(megabytes << 20, threads, 64 << 30);
+        // 1.3 GB each: 50 fit into 64 GB.
+        assert_eq!((of(1300, 2), of(1300, 16), of(1300, 64)), (None, Some(16), Some(50)));
+        assert_eq!((of(40_000, 64), of(100_000, 64), fitting(0, 64, 1 << 30)), (Some(1), Some(1), None));
+    }
 }

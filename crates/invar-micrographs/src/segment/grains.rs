@@ -235,19 +235,16 @@ const CLOSED: usize = 3;
 /// Exponent up to which a grain-size number is trusted.
 const TRUSTED_EXPONENT: f64 = 0.7;
 
-/// Checks that a picture of this size can be segmented on this machine. For `auto` this is what lines and steps need;
-/// what particles need is checked when they are chosen.
-///
-/// # Errors
-/// If there is not enough memory, or the picture has at least 2^32 - 1 pixels.
-pub(super) fn check_size(landscape: GrainLandscape, width: usize, height: usize) -> Result<(), Error> {
-    let is_large = width.saturating_mul(height) > strips::LARGE_PX;
+/// The memory that it takes to segment a picture of this size. For `auto` this is what lines and steps need; what
+/// particles need is checked when they are chosen.
+pub(super) fn needed_bytes(landscape: GrainLandscape, width: usize, height: usize) -> usize {
+    let num_pixels = width.saturating_mul(height);
     let (bytes_a_pixel, more) = match landscape {
-        _ if !is_large => (AT_ONCE_BYTES, 0),
+        _ if num_pixels <= strips::LARGE_PX => (AT_ONCE_BYTES, 0),
         GrainLandscape::Particles => (PARTICLES_BYTES, 0),
         _ => (STRIPS_BYTES, rayon::current_num_threads() * strips::STRIP_PX * AT_ONCE_BYTES),
     };
-    super::check_memory("grains", width, height, bytes_a_pixel, more)
+    num_pixels.saturating_mul(bytes_a_pixel).saturating_add(more)
 }
 
 /// Upper bounds of the memory per pixel. At once, most of it is for the merged regions, about 230 bytes each, of which
@@ -260,7 +257,7 @@ const PARTICLES_BYTES: usize = 30;
 /// Labels `1..=n`, 0 on the background between particles.
 ///
 /// # Errors
-/// As [`check_size`].
+/// As [`super::check_size`].
 pub(super) fn segment(
     image: ImageRef<'_>,
     levels: Levels,
@@ -285,7 +282,8 @@ fn segment_by(
     let by_strips = |filter: &dyn Fn(&Window) -> Plane| strips::filtered(image, strips, reach, filter);
     Ok(match choice.kind {
         GrainKind::DarkParticles | GrainKind::BrightParticles => {
-            check_size(GrainLandscape::Particles, image.width, image.height)?;
+            let needed = needed_bytes(GrainLandscape::Particles, image.width, image.height);
+            super::check_memory("grains", image.width, image.height, needed)?;
             let mut plane = grey(&whole);
             denoise::gaussian(&mut plane, sigma_px);
             let min_size_px = config.min_size_px.unwrap_or(LEAST_PARTICLE_PX);

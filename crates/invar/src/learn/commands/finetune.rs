@@ -66,7 +66,8 @@ pub fn run(args: &Finetune, common: &Common, ui: &Ui) -> Result<Summary> {
     let labelled = Rc::new(Labelled::find(&wanted, samples.table.as_ref(), samples.views.len())?);
     recipe::add_labels(&mut recipe, labelled.columns.clone())?;
     ui.note(&about_labels(&labelled));
-    let device = train::device(common, ui)?;
+    // The training says which it is.
+    let device = train::device(common, &ui.muted())?;
     let embedding = Embedding { samples: Rc::clone(&samples), features: recipe.embed.features };
     let model = Model::load(&file, device)?;
     let before = embedding.of(model, &labelled.samples, "embed labelled samples", ui)?;

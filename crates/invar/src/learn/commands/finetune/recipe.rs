@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use invar_cli::{builtin::FINETUNE, exit::Usage};
-use invar_loss::{ClassificationConfig, LabelColumn, LossConfig, WeightedLoss};
+use invar_loss::{LabelColumn, LossConfig, WeightedLoss};
 use invar_train::{Steps, TrainConfig};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item};
@@ -83,12 +83,7 @@ pub fn add_labels(recipe: &mut Recipe, columns: Vec<LabelColumn>) -> Result<()> 
         let text = "labels.hidden: a head with hidden layers has to be trained, and train.steps is 0";
         return Err(Usage(text.into()).into());
     }
-    let loss = LossConfig::Classification(ClassificationConfig {
-        hidden: settings.hidden,
-        balance: settings.balance,
-        features: recipe.embed.features,
-        columns,
-    });
+    let loss = LossConfig::of_labels(columns, recipe.embed.features, settings.hidden, settings.balance);
     losses.push(WeightedLoss { weight: settings.weight, loss });
     Ok(())
 }

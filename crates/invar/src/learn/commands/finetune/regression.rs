@@ -17,8 +17,8 @@ const USUAL: f64 = 10.0;
 /// Folds of the cross-validation, at most.
 const FOLDS: usize = 5;
 
-/// The inverse penalty of the classifier that training starts with. A regression that knows its few labels by heart leaves an
-/// encoder nothing to learn from them.
+/// The inverse penalty of the classifier that training starts with, where a class has several labels. A regression that knows
+/// its few labels by heart leaves an encoder nothing to learn from them.
 const START: f64 = 1.0;
 
 /// The regression of a column.
@@ -83,8 +83,8 @@ impl Regression {
             .collect();
         let num_folds = fewest_groups(&samples).min(FOLDS);
         if num_folds < 2 {
-            let (fitted, start) = (fit(&values, &classes, USUAL)?, fit(&values, &classes, START)?);
-            return Ok(Self { fitted, start, temperature: 1.0, cross_validated: None });
+            let fitted = fit(&values, &classes, USUAL)?;
+            return Ok(Self { start: fitted.clone(), fitted, temperature: 1.0, cross_validated: None });
         }
         let folds = folds(&samples, num_folds, seed);
         let mut best: Option<(f64, f64, Vec<Vec<f64>>)> = None;
@@ -102,12 +102,15 @@ impl Regression {
                     logits[row] = fitted.logits(&values[row * embedded.dim..][..embedded.dim]);
                 }
             }
+            // A large penalty makes unsure, which says nothing of who is right: compared when both are as sure as they may be.
+            let scale = temperature(&logits, &classes);
             let unlikely: f64 = logits
                 .iter()
                 .zip(&classes)
                 .map(|(logits, &class)| {
-                    let mut all = logits.clone();
-                    (softmax(&mut all) - logits[class as usize]) * weights[class as usize]
+                    let mut all: Vec<f64> = logits.iter().map(|logit| logit / scale).collect();
+                    let own = all[class as usize];
+                    (softmax(&mut all) - own) * weights[class as usize]
                 })
                 .sum();
             if best.as_ref().is_none_or(|(_, least, _)| unlikely < *least) {
