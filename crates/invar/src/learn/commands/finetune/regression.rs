@@ -87,7 +87,7 @@ impl Regression {
             return Ok(Self { start: fitted.clone(), fitted, temperature: 1.0, cross_validated: None });
         }
         let folds = folds(&samples, num_folds, seed);
-        let mut best: Option<(f64, f64, Vec<Vec<f64>>)> = None;
+        let mut tried: Vec<Tried> = vec![];
         for c in PENALTIES {
             let mut logits = vec![vec![]; classes.len()];
             for fold in 0..num_folds {
@@ -102,27 +102,49 @@ impl Regression {
                     logits[row] = fitted.logits(&values[row * embedded.dim..][..embedded.dim]);
                 }
             }
-            // A large penalty makes unsure, which says nothing of who is right: compared when both are as sure as they may be.
-            let scale = temperature(&logits, &classes);
-            let unlikely: f64 = logits
-                .iter()
-                .zip(&classes)
-                .map(|(logits, &class)| {
-                    let mut all: Vec<f64> = logits.iter().map(|logit| logit / scale).collect();
-                    let own = all[class as usize];
-                    (softmax(&mut all) - own) * weights[class as usize]
-                })
-                .sum();
-            if best.as_ref().is_none_or(|(_, least, _)| unlikely < *least) {
-                best = Some((c, unlikely, logits));
-            }
+            tried.push(Tried::new(c, logits, &classes, &weights));
         }
-        let (c, _, logits) = best.expect("a penalty was tried");
-        let temperature = temperature(&logits, &classes);
+        let Tried { c, logits, temperature, .. } = simplest(tried);
         let predictions: Vec<Prediction> = logits.iter().map(|logits| Prediction::of(logits, temperature)).collect();
         let (fitted, start) = (fit(&values, &classes, c)?, fit(&values, &classes, START)?);
         Ok(Self { fitted, start, temperature, cross_validated: measured(&predictions, &classes) })
     }
+}
+
+/// A penalty, and how it does.
+struct Tried {
+    c: f64,
+    /// Of each row, by a regression that had not seen it.
+    logits: Vec<Vec<f64>>,
+    temperature: f64,
+    /// How unlikely the classes are, in nats, on average, and the standard error of that. At the best temperature: a large
+    /// penalty makes unsure, which says nothing of who is right.
+    unlikely: f64,
+    error: f64,
+}
+
+impl Tried {
+    fn new(c: f64, logits: Vec<Vec<f64>>, classes: &[u32], weights: &[f64]) -> Self {
+        let temperature = temperature(&logits, classes);
+        let of_row = |(logits, &class): (&Vec<f64>, &u32)| {
+            let mut all: Vec<f64> = logits.iter().map(|logit| logit / temperature).collect();
+            let own = all[class as usize];
+            (softmax(&mut all) - own) * weights[class as usize]
+        };
+        let all: Vec<f64> = logits.iter().zip(classes).map(of_row).collect();
+        let num = all.len() as f64;
+        let unlikely = all.iter().sum::<f64>() / num;
+        let variance = all.iter().map(|x| (x - unlikely).powi(2)).sum::<f64>() / (num - 1.0).max(1.0);
+        Self { c, logits, temperature, unlikely, error: (variance / num).sqrt() }
+    }
+}
+
+/// The largest penalty that does as well as the best, within the standard error of that (Breiman et al., *Classification and
+/// regression trees*, 1984): with few labels, the best is best by chance.
+fn simplest(tried: Vec<Tried>) -> Tried {
+    let best = tried.iter().min_by(|a, b| a.unlikely.total_cmp(&b.unlikely)).expect("a penalty was tried");
+    let bound = best.unlikely + best.error;
+    tried.into_iter().find(|tried| tried.unlikely <= bound).expect("the best is within the bound")
 }
 
 #[cfg(test)]
