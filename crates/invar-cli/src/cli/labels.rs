@@ -20,7 +20,7 @@ see --group-column), a fifth of them is held out to measure and calibrate the re
 cross-validation of the model as it was tells what to expect. The directory continues after an interruption like one of
 `invar train`, and is a model like others: `invar embed --model` takes it, too.")]
 pub struct Finetune {
-    /// What is trained: finetune/full, finetune/head, finetune/probe, or a file with tables [labels] and [train]
+    /// What is trained: finetune/full, finetune/head, finetune/probe, or a file with the tables `labels` and `train`
     pub recipe: String,
     /// The run directory of a trained model
     #[arg(long, value_name = "RUN")]
