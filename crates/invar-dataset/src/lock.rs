@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// failed before it wrote anything leaves nothing.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     /// The file beside it that is locked instead, where directories cannot be.
     beside: Option<(PathBuf, File)>,
     /// Directories that were created for it, innermost first.
@@ -64,7 +64,7 @@ impl Lock {
         })?;
         made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         made.dedup();
-        let mut held = Self { _file: file, beside: None, made };
+        let mut held = Self { file, beside: None, made };
         if !is_locked && let Some(beside) = lock_path(path) {
             match acquire(&beside, PATIENCE, lock, || open_or_create(&beside)) {
                 Ok((file, true)) => held.beside = Some((beside, file)),
@@ -75,6 +75,12 @@ impl Lock {
             }
         }
         Ok(held)
+    }
+
+    /// Whether what is locked is still at `path`: a directory that was removed and made again in the meantime may be
+    /// somebody else's.
+    pub fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.file, path)
     }
 
     /// Locks the directory `path` if it exists and nobody holds it; does not wait.
@@ -88,7 +94,7 @@ impl Lock {
             }
             None => None,
         };
-        Some(Self { _file: file, beside, made: Vec::new() })
+        Some(Self { file, beside, made: Vec::new() })
     }
 }
 
@@ -258,6 +264,7 @@ mod tests {
         fs::rename(&path, &aside).unwrap();
         let new = Lock::directory(&path).unwrap();
         assert!(Lock::if_free(&path).is_none() && Lock::if_free(&aside).is_none());
+        assert!(!lock.is_at(&path) && lock.is_at(&aside) && new.is_at(&path));
         drop((lock, new));
         assert!(Lock::if_free(&aside).is_some());
     }

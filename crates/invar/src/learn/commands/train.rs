@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use invar_cli::{
     cli::{Common, Train},
     commands::labels::{Labels, Named},
@@ -151,7 +151,16 @@ pub fn train(
         trained?;
         return Ok(Summary::nothing());
     }
-    let summary = trained.inspect_err(|error| output.tidy(error))?;
+    // Where somebody removed the directory, what is there now is not this training's.
+    let is_ours = || lock.as_ref().is_some_and(|lock| lock.is_at(out));
+    let summary = trained.inspect_err(|error| {
+        if is_ours() {
+            output.tidy(error);
+        }
+    })?;
+    if !is_ours() {
+        return Err(anyhow!("{}: was removed while the training was writing there", out.display()));
+    }
     if let Some(learned) = &options.learned {
         let run = RunDir::new(output.path());
         let tensors = match summary.model_step == trainer.steps_done() {
