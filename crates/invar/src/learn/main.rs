@@ -3,6 +3,7 @@
 mod classifier;
 mod commands;
 mod contact_sheet;
+mod names;
 mod recipe;
 mod source;
 

@@ -81,11 +81,11 @@ pub fn run(args: &Finetune, common: &Common, ui: &Ui) -> Result<Summary> {
         most: MOST_REPEATS,
         start: if settings.hidden.is_empty() { begun.head(before.dim, is_trained) } else { HashMap::new() },
         finish: {
-            let (labelled, settings) = (Rc::clone(&labelled), settings.clone());
+            let (labelled, threshold, seed) = (Rc::clone(&labelled), settings.threshold, wanted.seed);
             Box::new(move |tensors, run, device, ui| {
                 let model = Model::load(&run.model(), device)?;
                 let made =
-                    Made { begun: &begun, labelled: &labelled, embedding: &embedding, settings: &settings, is_trained };
+                    Made { begun: &begun, labelled: &labelled, embedding: &embedding, threshold, is_trained, seed };
                 made.finish(tensors, run, model, ui)
             })
         },
@@ -193,15 +193,18 @@ struct Made<'a> {
     begun: &'a Begun,
     labelled: &'a Labelled,
     embedding: &'a Embedding,
-    settings: &'a LabelSettings,
+    /// Predictions less probable than this abstain.
+    threshold: f64,
     /// Whether it is another than before.
     is_trained: bool,
+    /// Determines how the samples held out are halved.
+    seed: u64,
 }
 
 impl Made<'_> {
     /// Writes the classifier, measured and calibrated on what was held out.
     fn finish(&self, tensors: &HashMap<String, Tensor>, run: &RunDir, model: Model, ui: &Ui) -> Result<()> {
-        let Self { begun, labelled, embedding, settings, .. } = self;
+        let Self { begun, labelled, embedding, .. } = self;
         let columns = labelled.columns.iter().zip(&begun.regressions).zip(&begun.held_out);
         let columns = columns.map(|((labels, regression), held_out)| Column {
             name: labels.name.clone(),
@@ -216,7 +219,7 @@ impl Made<'_> {
             columns: columns.collect(),
             model_sha256: model.sha256().to_owned(),
             features: embedding.features,
-            threshold: settings.threshold,
+            threshold: self.threshold,
             grouped_by: labelled.grouped_by.clone(),
         };
         let mut classifier = Classifier::of_trainer(tensors, about)?;
@@ -230,7 +233,7 @@ impl Made<'_> {
         let embedded = embedding.of(model, &held_out, "embed held-out samples", ui)?;
         let logits: Vec<Vec<Vec<f64>>> =
             embedded.values.chunks_exact(embedded.dim).map(|row| classifier.logits(row)).collect();
-        let halves = labelled::folds(&held_out, 2, settings.held_out.to_bits());
+        let halves = labelled::folds(&held_out, 2, self.seed);
         let mut matrices = vec![];
         for (number, column) in classifier.about.columns.iter_mut().enumerate() {
             let known: Vec<(usize, u32)> =

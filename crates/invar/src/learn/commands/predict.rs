@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range, path::Path};
 use anyhow::{Context, Result};
 use invar_cli::{
     cli::{Common, Predict},
-    commands::labels::{Labels, Named},
+    commands::labels::Labels,
     confusion::{self, Matrix},
     exit::{BadInput, Usage},
     output,
@@ -19,14 +19,13 @@ use serde_json::{Value, json};
 use super::{embed, train};
 use crate::{
     classifier::{self, About, Classifier, Measured, Prediction, measured},
+    names::{self, Names},
     recipe::Recipe,
     source::Datasets,
 };
 
 /// Most samples whose predictions are in memory at a time: whole blocks of embedding.
 const BLOCK_ROWS: usize = 65_536;
-/// Columns that identify a sample.
-const NAMES: [&str; 3] = ["id", "source", "key"];
 
 /// `invar predict`
 pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
@@ -100,7 +99,8 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
         let of_block = Part { bar: &bar };
         invar_train::embed(&model, samples.views.as_ref(), range.clone(), &config, &mut sink, &of_block)?;
         let names: Vec<Column> = samples.table.columns(range)?;
-        let names: Vec<Column> = names.into_iter().filter(|column| NAMES.contains(&column.name.as_str())).collect();
+        let names: Vec<Column> =
+            names.into_iter().filter(|column| names::COLUMNS.contains(&column.name.as_str())).collect();
         let columns = columns(&classifier, &predictions, threshold);
         tally.add(predictions, &names, threshold);
         Ok(Some([names, columns].concat()))
@@ -223,14 +223,6 @@ struct Tally {
     all: Option<(Vec<Vec<Prediction>>, Names)>,
 }
 
-/// What identifies samples.
-#[derive(Default)]
-struct Names {
-    ids: Vec<String>,
-    sources: Vec<Option<String>>,
-    keys: Vec<Option<u64>>,
-}
-
 impl Tally {
     fn new(classifier: &Classifier, is_compared: bool) -> Self {
         let counts = classifier.about.columns.iter().map(|column| (vec![0; column.classes.len()], 0)).collect();
@@ -246,32 +238,8 @@ impl Tally {
         }
         if let Some((all, known)) = &mut self.all {
             all.extend(predictions);
-            for column in names {
-                match (&*column.name, &column.data) {
-                    ("id", ColumnData::Str(ids)) => {
-                        known.ids.extend(ids.iter().cloned().map(Option::unwrap_or_default))
-                    }
-                    ("source", ColumnData::Str(sources)) => known.sources.extend(sources.iter().cloned()),
-                    ("key", ColumnData::I64(keys)) => {
-                        known.keys.extend(keys.iter().map(|key| key.map(|key| key as u64)))
-                    }
-                    _ => {}
-                }
-            }
+            known.add(names);
         }
-    }
-}
-
-impl Names {
-    fn named(&self) -> Vec<Named<'_>> {
-        let of = |row: usize| Named {
-            id: &self.ids[row],
-            source: self.sources.get(row).and_then(Option::as_deref),
-            source_number: None,
-            key: self.keys.get(row).copied().flatten(),
-            first_mate: None,
-        };
-        (0..self.ids.len()).map(of).collect()
     }
 }
 

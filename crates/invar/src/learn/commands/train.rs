@@ -108,6 +108,8 @@ pub fn train(
     let output = Output::new(out, common.force);
     // Nobody else can train there in the meantime.
     let lock = group.is_first().then(|| Lock::directory(out).with_context(|| out.display().to_string())).transpose()?;
+    // Not every file system can tell.
+    let was_there = lock.as_ref().is_some_and(|lock| lock.is_at(out));
     let done = if group.is_first() { output.prepare(&settings)? } else { None };
     // Only the first one knows: in the others `done` is `None`.
     if group.any(done.is_some())? {
@@ -152,7 +154,7 @@ pub fn train(
         return Ok(Summary::nothing());
     }
     // Where somebody removed the directory, what is there now is not this training's.
-    let is_ours = || lock.as_ref().is_some_and(|lock| lock.is_at(out));
+    let is_ours = || !was_there || lock.as_ref().is_some_and(|lock| lock.is_at(out));
     let summary = trained.inspect_err(|error| {
         if is_ours() {
             output.tidy(error);

@@ -10,8 +10,10 @@ use invar_cli::{
     commands::labels::{Labels, Named, as_labels},
     exit::{BadInput, Usage},
 };
-use invar_dataset::{Column, ColumnData, PairSource, SampleTable, seed};
+use invar_dataset::{PairSource, SampleTable, seed};
 use invar_loss::LabelColumn;
+
+use crate::names::Names;
 
 /// Rows of the table in memory at a time.
 const BLOCK_ROWS: usize = 65_536;
@@ -43,12 +45,9 @@ pub struct Sample {
     pub is_held_out: bool,
 }
 
-/// What identifies all samples.
-struct Names {
-    ids: Vec<String>,
-    sources: Vec<Option<String>>,
-    keys: Vec<u64>,
-    /// The columns that may group them, by name.
+/// What all samples are called, and the columns that may group them, by name.
+struct Described {
+    names: Names,
     groups: BTreeMap<String, Vec<Option<String>>>,
 }
 
@@ -75,7 +74,7 @@ impl Labelled {
     /// If the table fits no sample, a column has a single class, or one per name; if there is no column of groups of
     /// that name.
     pub fn find(wanted: &Wanted<'_>, table: &dyn SampleTable, num_samples: usize) -> Result<Self> {
-        let names = Names::read(table, num_samples, wanted.group_column)?;
+        let Described { names, groups } = Described::read(table, num_samples, wanted.group_column)?;
         let named = names.named();
         let path = wanted.labels.display();
         let asked: Vec<Option<&str>> = match wanted.columns {
@@ -114,7 +113,7 @@ impl Labelled {
                 samples.push(Sample { index, key: names.keys[index], classes, group: 0, is_held_out: false });
             }
         }
-        let grouped_by = group(&mut samples, wanted, &names, &named)?;
+        let grouped_by = group(&mut samples, wanted, &groups, &named)?;
         hold_out(&mut samples, wanted);
         for sample in samples.iter().filter(|sample| !sample.is_held_out) {
             for (column, class) in columns.iter_mut().zip(&sample.classes) {
@@ -144,54 +143,34 @@ impl Labelled {
     }
 }
 
-impl Names {
+impl Described {
     fn read(table: &dyn SampleTable, num_samples: usize, group_column: Option<&str>) -> Result<Self> {
-        let mut names = Self { ids: vec![], sources: vec![], keys: vec![], groups: BTreeMap::new() };
+        let mut all = Self { names: Names::default(), groups: BTreeMap::new() };
         for first in (0..num_samples).step_by(BLOCK_ROWS) {
-            for column in table.columns(first..num_samples.min(first + BLOCK_ROWS))? {
-                let is_group = GROUPS.contains(&column.name.as_str()) || Some(column.name.as_str()) == group_column;
-                if is_group {
-                    names.groups.entry(column.name.clone()).or_default().extend(as_labels(&column));
-                }
-                match column {
-                    Column { name, data: ColumnData::Str(ids) } if name == "id" => {
-                        names.ids.extend(ids.into_iter().map(Option::unwrap_or_default));
-                    }
-                    Column { name, data: ColumnData::Str(sources) } if name == "source" => {
-                        names.sources.extend(sources)
-                    }
-                    Column { name, data: ColumnData::I64(keys) } if name == "key" => {
-                        names.keys.extend(keys.into_iter().map(|key| key.unwrap_or_default() as u64));
-                    }
-                    _ => {}
-                }
+            let columns = table.columns(first..num_samples.min(first + BLOCK_ROWS))?;
+            all.names.add(&columns);
+            let is_group = |name: &str| GROUPS.contains(&name) || Some(name) == group_column;
+            for column in columns.iter().filter(|column| is_group(&column.name)) {
+                all.groups.entry(column.name.clone()).or_default().extend(as_labels(column));
             }
         }
-        assert_eq!((names.ids.len(), names.keys.len()), (num_samples, num_samples), "id and key of every sample");
-        names.sources.resize(num_samples, None);
-        Ok(names)
-    }
-
-    fn named(&self) -> Vec<Named<'_>> {
-        let of = |index: usize| Named {
-            id: &self.ids[index],
-            source: self.sources[index].as_deref(),
-            source_number: None,
-            key: Some(self.keys[index]),
-            first_mate: None,
-        };
-        (0..self.ids.len()).map(of).collect()
+        Ok(all)
     }
 }
 
 /// Numbers the groups, and says what they are.
-fn group(samples: &mut [Sample], wanted: &Wanted<'_>, names: &Names, named: &[Named<'_>]) -> Result<String> {
+fn group(
+    samples: &mut [Sample],
+    wanted: &Wanted<'_>,
+    columns: &BTreeMap<String, Vec<Option<String>>>,
+    named: &[Named<'_>],
+) -> Result<String> {
     if let Some(name) = wanted.group_column {
         let of_table = Labels::read(wanted.labels, Some(name)).and_then(|labels| {
             let found = labels.of(named)?;
             Ok(found.into_iter().map(|group| group.map(str::to_owned)).collect::<Vec<_>>())
         });
-        let groups = match (of_table, names.groups.get(name)) {
+        let groups = match (of_table, columns.get(name)) {
             (Ok(groups), _) => groups,
             (Err(_), Some(groups)) => groups.clone(),
             (Err(error), None) => return Err(error.context(format!("--group-column {name}"))),
@@ -200,7 +179,7 @@ fn group(samples: &mut [Sample], wanted: &Wanted<'_>, names: &Names, named: &[Na
         return Ok(name.to_owned());
     }
     for name in GROUPS {
-        if let Some(groups) = names.groups.get(name) {
+        if let Some(groups) = columns.get(name) {
             number(samples, groups);
             if fewest_groups(samples) >= 2 {
                 return Ok(name.to_owned());

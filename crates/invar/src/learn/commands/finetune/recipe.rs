@@ -66,6 +66,10 @@ pub fn load(
     let mut recipe = parse(name_or_path, &document.to_string(), &[])?;
     recipe.reseed(seed);
     recipe.labels.get_or_insert_default();
+    // A model that was fine-tuned before has the weights of its losses scaled.
+    if let Some(before) = of_model.labels.as_ref().filter(|before| before.contrastive > 0.0) {
+        recipe.loss.losses.iter_mut().for_each(|loss| loss.weight /= before.contrastive);
+    }
     Ok(recipe)
 }
 
@@ -116,6 +120,19 @@ mod tests {
             // What is stored is read again.
             assert_eq!(parse("stored", &recipe.to_toml(), &[]).unwrap(), recipe);
         }
+    }
+
+    #[test]
+    fn fine_tuning_again_does_not_scale_the_losses_again() {
+        let tune = |base: &Recipe| {
+            let mut recipe = load(base, "finetune/full", &[], None, Path::new("run")).unwrap();
+            add_labels(&mut recipe, columns()).unwrap();
+            recipe
+        };
+        let once = tune(&quickstart());
+        assert_eq!(once.loss.losses[0].weight, 0.03);
+        assert!((tune(&once).loss.losses[0].weight - 0.03).abs() < 1e-12);
+        assert_eq!(tune(&once).loss.losses.len(), 2);
     }
 
     #[test]
