@@ -226,8 +226,13 @@ fn what_cannot_be_learned_is_refused_in_words() {
     let error = bench.fails(3, &predict);
     assert!(error.contains("SHA-256 of the model"), "{error}");
     assert!(!bench.path("p.parquet").exists());
-    // Labels that were never learned are counted apart.
     fs::copy(bench.path("kept"), bench.path("one/model.safetensors")).unwrap();
+    // Labels of other samples are told before anything is embedded.
+    bench.write("others.tsv", "id\tgenome\nx\tgenome 0\n");
+    let error = bench.fails(3, &[&predict[..], &["--labels", "others.tsv"]].concat());
+    assert!(error.contains("none of 60 samples has a label"), "{error}");
+    assert!(!bench.path("p.parquet").exists());
+    // Labels that were never learned are counted apart.
     bench.write("truth.tsv", truth(3, 20).replace("genome 2", "another"));
     let said = bench.ok(&[&predict[..], &["--labels", "truth.tsv"]].concat());
     assert!(said.contains("20 have labels that were not learned"), "{said}");

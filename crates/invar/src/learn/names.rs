@@ -1,7 +1,7 @@
 //! What identifies the samples of a table, for tables of labels.
 
 use invar_cli::commands::labels::Named;
-use invar_dataset::{Column, ColumnData};
+use invar_dataset::{Column, ColumnData, DatasetError, SampleTable};
 
 /// The columns that identify a sample.
 pub const COLUMNS: [&str; 3] = ["id", "source", "key"];
@@ -16,7 +16,22 @@ pub struct Names {
     pub keys: Vec<u64>,
 }
 
+/// Rows of a table in memory at a time.
+pub const BLOCK_ROWS: usize = 65_536;
+
 impl Names {
+    /// Those of all samples of a table.
+    ///
+    /// # Errors
+    /// If the stored bytes are damaged.
+    pub fn read(table: &dyn SampleTable, num_samples: usize) -> Result<Self, DatasetError> {
+        let mut names = Self::default();
+        for first in (0..num_samples).step_by(BLOCK_ROWS) {
+            names.add(&table.columns(first..num_samples.min(first + BLOCK_ROWS))?);
+        }
+        Ok(names)
+    }
+
     /// Adds the next samples, given their columns, of which others than [`COLUMNS`] are passed over.
     pub fn add(&mut self, columns: &[Column]) {
         for column in columns {

@@ -19,13 +19,10 @@ use serde_json::{Value, json};
 use super::{embed, train};
 use crate::{
     classifier::{self, About, Classifier, Measured, Prediction, measured},
-    names::{self, Names},
+    names::{self, BLOCK_ROWS, Names},
     recipe::Recipe,
     source::Datasets,
 };
-
-/// Most samples whose predictions are in memory at a time: whole blocks of embedding.
-const BLOCK_ROWS: usize = 65_536;
 
 /// `invar predict`
 pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
@@ -54,6 +51,11 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
     };
     let data = Datasets::new(&recipe.source, &args.data, ui);
     let samples = data.samples()?;
+    let total = samples.views.len();
+    // Before anything is embedded: a table for other samples is no work of hours.
+    let names = if labels.is_empty() { Names::default() } else { Names::read(samples.table.as_ref(), total)? };
+    let named = names.named();
+    let truth = labels.iter().map(|labels| labels.of(&named)).collect::<Result<Vec<_>>>()?;
     let model = Model::load(&run.model(), train::device(common, ui)?)?.with_features(about.features);
     if model.sha256() != about.model_sha256 || model.dim() != classifier.dim() {
         return Err(BadInput(format!(
@@ -79,9 +81,9 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
     };
     let config = EmbedConfig { view_workers: rayon::current_num_threads(), ..EmbedConfig::default() };
     let block = invar_train::block_samples(samples.views.as_ref(), &config);
+    // Whole blocks of embedding.
     let step = (BLOCK_ROWS / block).max(1) * block;
-    let total = samples.views.len();
-    let mut tally = Tally::new(&classifier, args.labels.is_some());
+    let mut tally = Tally::new(&classifier, &truth, threshold);
     let bar = ui.bar("predict", Unit::Items);
     bar.set_total(total as u64);
     let mut next = 0;
@@ -90,6 +92,7 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
             return Ok(None);
         }
         let range = next..total.min(next + step);
+        let first = range.start;
         next = range.end.max(1);
         let mut predictions: Vec<Vec<Prediction>> = Vec::with_capacity(range.len());
         let mut sink = |_: Range<usize>, values: &[f32]| {
@@ -102,7 +105,7 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
         let names: Vec<Column> =
             names.into_iter().filter(|column| names::COLUMNS.contains(&column.name.as_str())).collect();
         let columns = columns(&classifier, &predictions, threshold);
-        tally.add(predictions, &names, threshold);
+        tally.add(first, &predictions);
         Ok(Some([names, columns].concat()))
     })?;
     drop(bar);
@@ -114,8 +117,7 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
         let counted = column.classes.iter().cloned().zip(counts.iter().map(|&count| Value::from(count)));
         let counted: serde_json::Map<_, _> = counted.collect();
         let mut json = json!({"name": column.name, "num_abstained": abstained, "counts": counted});
-        if let (Some((all, names)), Some(labels)) = (&tally.all, labels.get(number)) {
-            let compared = Compared::new(column, number, &labels.of(&names.named())?, all, threshold);
+        if let Some(compared) = tally.compared.get(number) {
             let kept = compared.kept(threshold);
             if let Some(found) = measured(&compared.predictions, &compared.classes) {
                 text += &format!(
@@ -216,34 +218,19 @@ fn columns(classifier: &Classifier, predictions: &[Vec<Prediction>], threshold: 
 }
 
 /// What was predicted so far.
-struct Tally {
+struct Tally<'a> {
+    columns: &'a [classifier::Column],
+    /// The true labels of all samples in each column; no columns where they are not known.
+    truth: &'a [Vec<Option<&'a str>>],
+    threshold: f64,
     /// How often each label of each column was predicted, and how often it was too improbable.
     counts: Vec<(Vec<u64>, u64)>,
-    /// With true labels to compare with: all predictions, and what identifies their samples.
-    all: Option<(Vec<Vec<Prediction>>, Names)>,
-}
-
-impl Tally {
-    fn new(classifier: &Classifier, is_compared: bool) -> Self {
-        let counts = classifier.about.columns.iter().map(|column| (vec![0; column.classes.len()], 0)).collect();
-        Self { counts, all: is_compared.then(Default::default) }
-    }
-
-    fn add(&mut self, predictions: Vec<Vec<Prediction>>, names: &[Column], threshold: f64) {
-        for of_sample in &predictions {
-            for (prediction, (counts, abstained)) in of_sample.iter().zip(&mut self.counts) {
-                counts[prediction.classes[0]] += 1;
-                *abstained += u64::from(prediction.probabilities[0] < threshold);
-            }
-        }
-        if let Some((all, known)) = &mut self.all {
-            all.extend(predictions);
-            known.add(names);
-        }
-    }
+    /// One per column of `truth`.
+    compared: Vec<Compared>,
 }
 
 /// Predictions of samples whose label is known.
+#[derive(Default)]
 struct Compared {
     predictions: Vec<Prediction>,
     classes: Vec<u32>,
@@ -252,30 +239,40 @@ struct Compared {
     unknown: [u64; 2],
 }
 
-impl Compared {
-    fn new(
-        column: &classifier::Column,
-        number: usize,
-        labels: &[Option<&str>],
-        all: &[Vec<Prediction>],
-        threshold: f64,
-    ) -> Self {
-        let mut compared = Self { predictions: vec![], classes: vec![], unknown: [0; 2] };
-        for (label, prediction) in labels.iter().zip(all).filter_map(|(label, all)| Some(((*label)?, all[number]))) {
-            match column.classes.iter().position(|class| class == label) {
-                Some(class) => {
-                    compared.predictions.push(prediction);
-                    compared.classes.push(class as u32);
-                }
-                None => {
-                    compared.unknown[0] += 1;
-                    compared.unknown[1] += u64::from(prediction.probabilities[0] < threshold);
+impl<'a> Tally<'a> {
+    fn new(classifier: &'a Classifier, truth: &'a [Vec<Option<&'a str>>], threshold: f64) -> Self {
+        let columns = &classifier.about.columns;
+        let counts = columns.iter().map(|column| (vec![0; column.classes.len()], 0)).collect();
+        let compared = truth.iter().map(|_| Compared::default()).collect();
+        Self { columns, truth, threshold, counts, compared }
+    }
+
+    /// Adds the predictions of samples `first` and following.
+    fn add(&mut self, first: usize, predictions: &[Vec<Prediction>]) {
+        for (sample, of_sample) in (first..).zip(predictions) {
+            for (column, &prediction) in of_sample.iter().enumerate() {
+                let abstains = u64::from(prediction.probabilities[0] < self.threshold);
+                let (counts, abstained) = &mut self.counts[column];
+                counts[prediction.classes[0]] += 1;
+                *abstained += abstains;
+                let Some(label) = self.truth.get(column).and_then(|truth| truth[sample]) else { continue };
+                let compared = &mut self.compared[column];
+                match self.columns[column].classes.iter().position(|class| class == label) {
+                    Some(class) => {
+                        compared.predictions.push(prediction);
+                        compared.classes.push(class as u32);
+                    }
+                    None => {
+                        compared.unknown[0] += 1;
+                        compared.unknown[1] += abstains;
+                    }
                 }
             }
         }
-        compared
     }
+}
 
+impl Compared {
     /// Those that do not abstain.
     fn kept(&self, threshold: f64) -> Option<Measured> {
         let is_kept = |(prediction, _): &(&Prediction, &u32)| prediction.probabilities[0] >= threshold;

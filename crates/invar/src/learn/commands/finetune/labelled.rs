@@ -13,10 +13,8 @@ use invar_cli::{
 use invar_dataset::{PairSource, SampleTable, seed};
 use invar_loss::LabelColumn;
 
-use crate::names::Names;
+use crate::names::{BLOCK_ROWS, Names};
 
-/// Rows of the table in memory at a time.
-const BLOCK_ROWS: usize = 65_536;
 /// Columns of samples that group them, the best first.
 const GROUPS: [&str; 2] = ["image", "component"];
 
