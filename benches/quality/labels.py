@@ -3,8 +3,10 @@
 
     labels.py RUN DATA TRUTH COLUMN WORK [--test DATA TRUTH] [--labels 1,5,10] [--seeds 10] [--set KEY=VALUE ...]
 
-INVAR is the program (default target/release/invar). RUN is a trained model, TRUTH a table of tab-separated values with `id` and COLUMN. For each seed so many labels a class are drawn from
-TRUTH; everything else with a label is predicted, or all of --test (fresh fragments, say). Differences to the probe are paired by seed.
+INVAR is the program (default target/release/invar). RUN is a trained model, TRUTH a table of tab-separated values with `id` and COLUMN.
+For each seed so many labels a class are drawn from TRUTH; everything else with a label is predicted, or all of --test (fresh fragments,
+say). Differences to the probe are paired by seed. Where other programs run beside it, GOMP_SPINCOUNT=0 saves most of the time.
+
 The peer is `LogisticRegression(class_weight="balanced")` of scikit-learn on the embeddings of `invar embed`, with its own C = 1 and with
 the best of five by its own cross-validation. Needs pyarrow and scikit-learn. --conflict takes the labels of each class apart at random
 into two "runs", which are learned in place of the classes, with the contrastive loss at full weight: labels that oppose it.
