@@ -1,5 +1,6 @@
 //! The grammar of the command line. What each command does is under `commands/`.
 
+mod federate;
 mod ingest;
 mod labels;
 mod query;
@@ -18,6 +19,7 @@ use invar_dataset::{RunDir, object};
 use invar_embeddings::Shard;
 use serde::{Deserialize, Serialize};
 
+pub use self::federate::{Federate, FederateInit, FederateMembership, FederateMerge, FederateSimulate, FederateStep};
 pub use self::ingest::{
     Ingest, IngestContigs, IngestGrainGraph, IngestGraph, IngestMicrographs, IngestReads, MaskKind, Polarity,
     QualityEncoding, Segment,
@@ -52,6 +54,7 @@ impl Cli {
         match &self.command {
             Command::Views(_) | Command::Train(_) | Command::Embed(_) | Command::Run(_) => true,
             Command::Finetune(_) | Command::Predict(_) => true,
+            Command::Federate(command) => !matches!(command, Federate::Merge(_)),
             Command::Search(args) => !args.to_be_embedded().is_empty(),
             Command::Info(args) => args.is_run(),
             _ => false,
@@ -108,6 +111,9 @@ pub enum Command {
     Finetune(Finetune),
     /// Write the label of every sample to Parquet, by a model that `invar finetune` made
     Predict(Predict),
+    /// Train one model at several sites that do not show each other their samples
+    #[command(subcommand)]
+    Federate(Federate),
     /// Group embeddings: a cluster number and 2-D coordinates for each
     Cluster(Cluster),
     /// Measure embeddings: invariance, uniformity and, with labels, neighbours and clusters

@@ -7,13 +7,14 @@ mod completions;
 mod edges;
 pub mod evaluate;
 mod extract;
+pub mod federate;
 pub mod gallery;
 pub mod genomes;
 pub(crate) mod info;
 pub mod ingest;
 pub mod kinds;
 pub mod labels;
-mod listed;
+pub mod listed;
 mod man;
 pub mod paint;
 mod query;
@@ -25,7 +26,7 @@ pub mod search;
 use anyhow::Result;
 
 use crate::{
-    cli::{Cli, Command, Ingest},
+    cli::{Cli, Command, Federate, Ingest},
     hand_over, remote,
     ui::{Summary, Ui},
 };
@@ -59,11 +60,13 @@ fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Query(args) => query::run(&args, common, ui),
         Command::Search(args) => search::run(&args, common, ui),
         Command::Report(args) => report::run(&args, common, ui),
+        Command::Federate(Federate::Merge(args)) => federate::merge(&args, common, ui),
         Command::Views(_)
         | Command::Train(_)
         | Command::Embed(_)
         | Command::Finetune(_)
         | Command::Predict(_)
+        | Command::Federate(_)
         | Command::Run(_) => {
             unreachable!("handed over above")
         }

@@ -63,6 +63,7 @@ const FAULTS: &[ClassOf] = &[
     class_of::<EmbeddingsError>,
     class_of::<ClusterError>,
     class_of::<ReportError>,
+    class_of::<invar_federation::Error>,
     class_of::<io::Error>,
 ];
 

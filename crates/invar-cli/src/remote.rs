@@ -108,6 +108,7 @@ impl Remote {
             Command::Train(args) => args.out.as_deref().map_or(Ok(()), on_a_disk)?,
             Command::Run(args) => on_a_disk(&args.out)?,
             Command::Finetune(args) => on_a_disk(&args.out)?,
+            Command::Federate(command) => command.out().map_or(Ok(()), on_a_disk)?,
             Command::Predict(args) => {
                 self.inputs([args.labels.as_mut()])?;
                 for out in [args.confusion.as_mut(), Some(&mut args.out)].into_iter().flatten() {

@@ -169,6 +169,9 @@ pub fn of(cli: &Cli) -> (&'static str, Traffic) {
         Command::Embed(args) => ("embed", Traffic::new(&args.data, &args.out)),
         Command::Finetune(args) => ("finetune", Traffic::new(&args.data, &args.out)),
         Command::Predict(args) => ("predict", Traffic::new(&args.data, &args.out)),
+        Command::Federate(command) => {
+            ("federate", Traffic { inputs: command.inputs(), out: command.out().map(Path::to_path_buf) })
+        }
         Command::Cluster(args) => (
             "cluster",
             to(

@@ -44,6 +44,8 @@ pub enum Stream {
     Harmony = 0x6861_726d,
     /// Which samples with labels are held out from learning them.
     Labels = 0x6c61_626c,
+    /// Which samples of a site other sites are given keys of, and their views.
+    Keys = 0x6b65_7973,
 }
 
 impl Stream {

@@ -82,14 +82,25 @@ pub(crate) fn with_embedding(
     dim: usize,
     precision: Precision,
 ) -> pl::PolarsResult<pl::DataFrame> {
-    let rows = embeddings.len() / dim;
-    let mut series: Vec<pl::Column> = columns.iter().map(to_polars).collect();
     if precision == Precision::Half {
+        let mut series: Vec<pl::Column> = columns.iter().map(to_polars).collect();
         series.push(half::column(&embeddings, dim));
-        return pl::DataFrame::new(rows, series);
+        return pl::DataFrame::new(embeddings.len() / dim, series);
     }
+    with_vectors(columns, EMBEDDING, embeddings, dim)
+}
+
+/// A frame of the columns and, last, vectors `[rows, dim]` in a column `name`.
+pub(crate) fn with_vectors(
+    columns: &[Column],
+    name: &str,
+    vectors: Vec<f32>,
+    dim: usize,
+) -> pl::PolarsResult<pl::DataFrame> {
+    let rows = vectors.len() / dim;
+    let mut series: Vec<pl::Column> = columns.iter().map(to_polars).collect();
     let shape = [ReshapeDimension::Infer, ReshapeDimension::new_dimension(dim as u64)];
-    let values = <pl::Series as pl::NamedFromOwned<_>>::from_vec(EMBEDDING.into(), embeddings);
+    let values = <pl::Series as pl::NamedFromOwned<_>>::from_vec(name.into(), vectors);
     series.push(values.reshape_array(&shape)?.into());
     pl::DataFrame::new(rows, series)
 }

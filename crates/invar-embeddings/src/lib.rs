@@ -35,6 +35,7 @@
 
 mod answers;
 mod arrow;
+mod bank;
 mod clusters;
 mod error;
 mod facts;
@@ -55,6 +56,7 @@ mod writer;
 
 pub use answers::{Answers, Facts, part_files};
 pub use arrow::{ArrowArrayStream, stream};
+pub use bank::Bank;
 pub use clusters::ClusterTable;
 pub use error::EmbeddingsError;
 pub use facts::write_facts;

@@ -271,6 +271,24 @@ impl VectorRows<'_> {
     }
 }
 
+/// The vectors `[rows, P]` of a column that holds one in each row, and `P`.
+///
+/// # Errors
+/// If a row holds none, or one of another length, or with a value that is not finite; the row is named.
+pub(crate) fn vectors_of(column: &pl::Column, path: &Path, name: &str) -> Result<(usize, Vec<f32>), EmbeddingsError> {
+    let mut rows = VectorRows { name, dim: None, values: vec![], bad: vec![] };
+    rows.push(column, path, column.len())?;
+    match rows.bad.pop() {
+        None => Ok((rows.dim.unwrap_or(0), rows.values)),
+        Some(BadRow { row, reason }) => Err(EmbeddingsError::Corrupt {
+            path: path.into(),
+            what: format!("column {name:?}, row {row}"),
+            expected: "finite numbers".into(),
+            found: reason,
+        }),
+    }
+}
+
 /// A column of lists of numbers, as single precision.
 struct Lists {
     lists: pl::ListChunked,

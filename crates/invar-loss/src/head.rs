@@ -65,6 +65,11 @@ impl Head {
         Ok(Self { scale, projection: layers })
     }
 
+    /// The width of what is compared, `P`, given that of the embeddings.
+    pub fn width(&self, dim: usize) -> usize {
+        self.projection.last().map_or(dim, |last| last.num_out())
+    }
+
     /// Embeddings `[B, D]` to what is compared, `[B, P]`, rows of unit length.
     pub fn project(&self, view: &Encoded) -> Tensor {
         let Some((last, inner)) = self.projection.split_last() else { return view.embedding.shallow_clone() };

@@ -13,6 +13,13 @@
 //! others `e^l_ij` is multiplied by the weight of pair `j` in the sum over `j`, and by that of pair `i` in the sum over
 //! `i`. The accuracy is how often a positive is nearer than every negative, averaged over both directions.
 //!
+//! Keys of samples that are nobody's here (`b_n` of other sites, in federated training: Zhang et al., *Federated
+//! unsupervised representation learning*, 2020) are negatives of the rows of both views:
+//!
+//! ```text
+//! L = 1/2 mean_i [ ln( sum_j e^l_ij + sum_n e^(s q_i . b_n) ) - l_ii ] + 1/2 mean_j [ ln( sum_i e^l_ij + sum_n e^(s k_j . b_n) ) - l_jj ]
+//! ```
+//!
 //! Memory is `O(B)`: value and gradients are computed in tiles of rows, exactly, see `info_nce/tiles.rs`.
 //!
 //! An encoder for which all samples look alike has `L = ln B`, so `loss / ln B` near 1 means that nothing has been
@@ -25,9 +32,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn};
 
 use crate::{
-    Context, Error, Head, Loss, LossOutput,
+    Aggregate, Context, Error, Head, Loss, LossOutput,
     groups::{Groups, chance},
-    pairs::{check_margin, check_two, over_chance},
+    pairs::{check_margin, check_two, one_with_other, over_chance, own_with_all, report, scale_of},
+    rows::{self, Criterion},
 };
 use tiles::{Rows, Share, Sums};
 
@@ -86,6 +94,9 @@ impl Loss for InfoNce {
 
     fn criterion(&self, views: &[Tensor], context: &Context) -> Result<LossOutput, Error> {
         let (q, k, num_pairs) = check_two(NAME, views, context)?;
+        if let Some(foreign) = context.foreign_keys.filter(|keys| keys.numel() > 0) {
+            return self.beside_foreign([q, k], foreign, context);
+        }
         let kind = if q.kind() == Kind::Double { Kind::Double } else { Kind::Float };
         let scale = self.head.scale(kind, q.device());
         // Under a no-grad guard nothing that is computed has gradients.
@@ -131,6 +142,48 @@ impl Loss for InfoNce {
             loss = invar_torch::attach_gradients(&loss, &[(q, &dq), (k, &dk), (&scale, &ds)])?;
         }
         Ok(LossOutput { terms: vec![(NAME, loss)], metrics })
+    }
+
+    fn takes_foreign_keys(&self) -> bool {
+        true
+    }
+}
+
+impl InfoNce {
+    /// The loss with keys `[N, P]` of samples that are nobody's here. They have no group: each is a negative of its own.
+    fn beside_foreign(&self, views: [&Tensor; 2], foreign: &Tensor, context: &Context) -> Result<LossOutput, Error> {
+        let num_pairs = context.num_pairs() as i64;
+        let (expected, found) = (vec![foreign.size()[0], views[0].size()[1]], foreign.size());
+        if expected != found {
+            return Err(Error::Beside { loss: NAME, what: "foreign keys", expected, found });
+        }
+        let num_foreign = found[0];
+        let scale = scale_of(&self.head, views[0]);
+        let samples = context.relations.samples();
+        let of_batch = (0..num_pairs as usize).map(|pair| samples.group(pair));
+        let groups = Groups::new(of_batch.chain((0..num_foreign).map(|_| None)));
+        let mut both = vec![];
+        for view in 0..2 {
+            let (anchors, keys) = (views[view], views[1 - view]);
+            let positives = one_with_other(context.relations, view);
+            let rows = rows::Rows {
+                anchors: anchors.narrow(0, context.own().start, context.relations.own().len() as i64),
+                keys: Tensor::f_cat(&[keys, &foreign.detach().to_kind(keys.kind()).to_device(keys.device())], 0)?,
+                positives: &positives,
+                groups: groups.as_ref().map(|groups| own_with_all(groups, context, &scale)),
+                scale: &scale,
+                criterion: Criterion::Softmax {
+                    aggregate: Aggregate::Mean,
+                    decoupled: false,
+                    margin: self.margin,
+                    beta: 0.0,
+                },
+            };
+            both.push(rows.sums()?);
+        }
+        let sums = rows::Sums { loss: &both[0].loss + &both[1].loss, hits: &both[0].hits + &both[1].hits };
+        let chance = chance(num_pairs, num_pairs + num_foreign, groups.as_ref(), |negatives| (1.0 + negatives).ln());
+        Ok(report(NAME, &sums, 2 * num_pairs, Some(chance), context, &self.head))
     }
 }
 

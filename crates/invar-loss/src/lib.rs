@@ -164,12 +164,15 @@ pub struct Context<'a> {
     /// Projections by the slow copy of the network, one `[B, P]` per view, no gradient; present if
     /// [`Loss::needs_slow_keys`].
     pub slow_keys: Option<&'a [Tensor]>,
+    /// Keys of samples that are nobody's here, `[N, P]`, no gradient: negatives of every row of a loss that
+    /// [takes them](Loss::takes_foreign_keys).
+    pub foreign_keys: Option<&'a Tensor>,
 }
 
 impl<'a> Context<'a> {
     /// The context of a single process.
     pub fn solo(relations: &'a Relations, group: &'a ProcessGroup, train: bool) -> Self {
-        Self { train, relations, group, slow_keys: None }
+        Self { train, relations, group, slow_keys: None, foreign_keys: None }
     }
 
     /// The pairs whose share this process computes.
@@ -258,6 +261,11 @@ pub trait Loss: Send + Sync {
         if let Some(head) = self.head() {
             head.clamp();
         }
+    }
+
+    /// Whether the criterion compares with [`Context::foreign_keys`].
+    fn takes_foreign_keys(&self) -> bool {
+        false
     }
 
     /// Its memory of past batches.

@@ -138,6 +138,17 @@ impl Objective {
         self.parts.iter().any(|part| part.loss.needs_slow_keys())
     }
 
+    /// The loss that compares with [`Context::foreign_keys`], by number.
+    pub fn takes_foreign_keys(&self) -> Option<usize> {
+        self.parts.iter().position(|part| part.loss.takes_foreign_keys())
+    }
+
+    /// The width of its projections, over embeddings of `dim` dimensions.
+    pub fn key_width(&self, dim: usize) -> Option<usize> {
+        let part = &self.parts[self.takes_foreign_keys()?];
+        Some(part.loss.head().map_or(0, |head| head.width(dim)))
+    }
+
     /// The projections of one view `[B, P]` by each loss; without columns if a loss compares nothing.
     pub fn project(&self, view: &Encoded) -> Vec<Tensor> {
         self.parts.iter().map(|part| part.loss.project(view)).collect()

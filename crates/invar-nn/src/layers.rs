@@ -13,6 +13,11 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// Number of values that it gives.
+    pub fn num_out(&self) -> usize {
+        self.weight.size()[0] as usize
+    }
+
     /// Weights are uniform within `±sqrt(6 / in)`, as in He et al. (2015) for ReLU; biases within `±sqrt(1 / in)`.
     pub fn new(path: nn::Path, num_in: usize, num_out: usize) -> Self {
         let bound = 1.0 / (num_in as f64).sqrt();

@@ -106,7 +106,7 @@ pub use observer::Observer;
 pub use orbits::{InvarianceReport, Moves, Orbits, Round, SymmetryGap, orbits};
 pub use place::Place;
 pub use quality::{PairQuality, pair_quality};
-pub use step::{ContrastiveStep, Step, StepReport, ValidationReport};
+pub use step::{ContrastiveStep, Others, Step, StepReport, ValidationReport};
 pub use steps::{Epochs, Steps};
 pub use survey::{Survey, survey};
 pub use trainer::{Outcome, TrainSummary, Trainer, train};

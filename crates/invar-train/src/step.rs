@@ -1,5 +1,6 @@
 mod asked;
 mod contrastive;
+mod others;
 mod relations;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use crate::{Error, HeldOut};
 
 pub use contrastive::ContrastiveStep;
 pub(crate) use contrastive::host_rows;
+pub use others::Others;
 
 /// One optimizer step and everything it changes: towers, loss, optimizer. The loop around it knows none of them.
 ///
@@ -59,6 +61,24 @@ pub trait Step {
     /// The loss's memory of past batches.
     fn bank(&mut self) -> Option<&mut MemoryBank> {
         None
+    }
+
+    /// Takes into account what other sites contribute, from the next batch on, instead of what they did before.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn meet(&mut self, _others: Others) -> Result<(), Error> {
+        let expected = "a step that can be trained at several sites".into();
+        Err(Error::Config { key: "federation", expected, found: "another".into() })
+    }
+
+    /// What other sites would compare with of some chunks of pairs: the projections of each view `[b, P]`, without
+    /// gradient. Empty if they would compare with nothing.
+    ///
+    /// # Errors
+    /// As [`Step::accumulate`].
+    fn keys(&self, _chunks: &[Views]) -> Result<Vec<Tensor>, Error> {
+        Ok(vec![])
     }
 
     /// The device of the weights.

@@ -1,5 +1,6 @@
 mod clock;
 mod exchange;
+mod federated;
 mod state;
 mod validation;
 

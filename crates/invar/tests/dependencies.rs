@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-train", &["invar-cluster", "invar-dataset", "invar-loss", "invar-nn", "invar-torch", "tch", "torch-sys"]),
     ("invar-embeddings", &["invar-dataset"]),
     ("invar-cluster", &["invar-dataset"]),
+    ("invar-federation", &["invar-dataset", "invar-embeddings"]),
     ("invar-report", &["invar-dataset"]),
     ("invar-store", &["invar-dataset"]),
     (
@@ -32,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "invar-contigs",
             "invar-dataset",
             "invar-embeddings",
+            "invar-federation",
             "invar-graphs",
             "invar-micrographs",
             "invar-reads",
@@ -51,6 +53,7 @@ const WITHOUT_TORCH: &[&str] = &[
     "invar-micrographs",
     "invar-graphs",
     "invar-embeddings",
+    "invar-federation",
     "invar-cluster",
     "invar-report",
     "invar-store",

@@ -279,3 +279,62 @@ fn a_recipe_reads_as_documented() {
     let error = toml::from_str::<crate::LossConfig>("type = 'info-nce'\ntemprature = 0.2").unwrap_err();
     assert!(error.to_string().contains("temprature"), "{error}");
 }
+
+/// The definition with keys of others, one number at a time; `weights` of the pairs' keys as negatives.
+fn oracle_beside(q: &Tensor, k: &Tensor, foreign: &Tensor, temperature: f64) -> f64 {
+    let (n, d) = q.size2().unwrap();
+    let logit = |a: &Tensor, i: i64, b: &Tensor, j: i64| {
+        (0..d).map(|c| a.double_value(&[i, c]) * b.double_value(&[j, c])).sum::<f64>() / temperature
+    };
+    let row = |a: &Tensor, b: &Tensor, i: i64| {
+        let own = (0..n).map(|j| logit(a, i, b, j).exp()).sum::<f64>();
+        let others = (0..foreign.size()[0]).map(|j| logit(a, i, foreign, j).exp()).sum::<f64>();
+        (own + others).ln() - logit(a, i, b, i)
+    };
+    (0..n).map(|i| (row(q, k, i) + row(k, q, i)) / 2.0).sum::<f64>() / n as f64
+}
+
+fn beside(q: &Tensor, k: &Tensor, foreign: Option<&Tensor>, sharing: Sharing) -> Result<LossOutput, Error> {
+    let store = nn::VarStore::new(Device::Cpu);
+    let loss = InfoNceConfig::default().init(&store.root(), q.size()[1] as usize).unwrap();
+    let relations = Relations::of_all(samples(2, q.size()[0] as usize, sharing));
+    let (group, views) = (ProcessGroup::solo(), [q.shallow_clone(), k.shallow_clone()]);
+    loss.criterion(&views, &Context { foreign_keys: foreign, ..Context::solo(&relations, &group, true) })
+}
+
+#[test]
+fn keys_of_others_are_negatives_of_both_views() {
+    for (n, d, num_foreign) in [(2, 3, 1), (5, 7, 4), (17, 5, 40)] {
+        let [q, k] = [1.0, 0.7].map(|frequency| vectors(n, d, frequency).set_requires_grad(true));
+        let foreign = vectors(num_foreign, d, 0.31);
+        let found = beside(&q, &k, Some(&foreign), Sharing::Once).unwrap();
+        assert!((value(&found) - oracle_beside(&q, &k, &foreign, 0.1)).abs() < 1e-10);
+        // The gradients are those of autograd through the definition.
+        let gradients = Tensor::run_backward(&[found.total().unwrap()], &[&q, &k], false, false);
+        let logits = |a: &Tensor, b: &Tensor| Tensor::cat(&[b, &foreign], 0).matmul(&a.tr()).tr() / 0.1;
+        let row = |a: &Tensor, b: &Tensor| {
+            let all = logits(a, b);
+            (all.logsumexp([1], false) - all.diagonal(0, 0, 1)).mean(Kind::Double)
+        };
+        let expected = Tensor::run_backward(&[(row(&q, &k) + row(&k, &q)) / 2.0], &[&q, &k], false, false);
+        for (found, expected) in gradients.iter().zip(&expected) {
+            assert!((found - expected).abs().max().double_value(&[]) < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn without_keys_of_others_nothing_changes() {
+    // A further number, the same in all rows, shifts all logits by as much. A key that has it negative is far from all.
+    let [q, k] = [1.0, 0.7].map(|frequency| Tensor::cat(&[vectors(6, 3, frequency), Tensor::ones([6, 1], F64)], 1));
+    let [none, far] = [Tensor::zeros([0, 4], F64), Tensor::from_slice(&[0.0, 0.0, 0.0, -1e4]).view([1, 4])];
+    for sharing in Sharing::ALL.into_iter().filter(|sharing| *sharing != Sharing::Said) {
+        let plain = value(&beside(&q, &k, None, sharing).unwrap());
+        assert_eq!(value(&beside(&q, &k, Some(&none), sharing).unwrap()), plain);
+        // The two ways to compute the loss agree, groups and shared samples included.
+        let found = value(&beside(&q, &k, Some(&far), sharing).unwrap());
+        assert!((found - plain).abs() < 1e-12, "{sharing:?}: {found} {plain}");
+    }
+    let error = beside(&q, &k, Some(&Tensor::zeros([3, 5], F64)), Sharing::Once).unwrap_err().to_string();
+    assert!(error.contains("foreign keys") && error.contains("[3, 5]") && error.contains("[3, 4]"), "{error}");
+}

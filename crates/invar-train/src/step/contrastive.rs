@@ -32,7 +32,12 @@ use invar_nn::{EncoderConfig, Mode, Relations, SampleIds, Views};
 use invar_torch::ProcessGroup;
 use tch::{Device, Kind, Tensor};
 
-use super::{Step, StepReport, ValidationReport, asked::Asked, relations::relations};
+use super::{
+    Others, Step, StepReport, ValidationReport,
+    asked::Asked,
+    others::{Proximal, check_keys},
+    relations::relations,
+};
 use crate::{
     Error, Place, TrainingJob,
     ema::Ema,
@@ -56,6 +61,9 @@ pub struct ContrastiveStep {
     side_by_side: usize,
     dropout_seed: u64,
     group: Rc<ProcessGroup>,
+    /// What other sites contribute.
+    others: Others,
+    proximal: Option<Proximal>,
     /// Sums over the batches since the last update.
     reports: Vec<Vec<(String, Tensor)>>,
     /// The batches since the last update.
@@ -121,6 +129,8 @@ impl ContrastiveStep {
             grad_clip: config.grad_clip,
             dropout_seed: Stream::Dropout.seed(config.seed),
             group: Rc::clone(&place.group),
+            others: Others::default(),
+            proximal: None,
             reports: vec![],
             seen: vec![],
         })
@@ -277,8 +287,8 @@ impl Step for ContrastiveStep {
         let widths: Vec<i64> = own.iter().map(|own| own.size()[1]).collect();
         let parts = gathered.split_with_sizes(&widths, 1);
         let all: Vec<Tensor> = parts.iter().map(|part| part.contiguous().set_requires_grad(true)).collect();
-        let context =
-            Context { train: true, relations: &relations, group: &self.group, slow_keys: slow_keys.as_deref() };
+        let (slow, foreign_keys) = (slow_keys.as_deref(), self.others.keys.as_ref());
+        let context = Context { train: true, relations: &relations, group: &self.group, slow_keys: slow, foreign_keys };
         let rows = context.own();
         let output = self.network.loss.criterion(&all, &context)?;
         let compared = output.total();
@@ -318,6 +328,9 @@ impl Step for ContrastiveStep {
             1 => (of_losses.remove(0), BTreeMap::new()),
             _ => self.harmony.combine(&of_losses, step)?,
         };
+        if let Some(proximal) = &self.proximal {
+            gradients = proximal.add_to(gradients, &self.optimizer.params());
+        }
         let norm = gradients.norm();
         let mut shares = BTreeMap::<String, Tensor>::new();
         for (name, share) in self.reports.drain(..).flatten() {
@@ -342,7 +355,8 @@ impl Step for ContrastiveStep {
         self.optimizer.step(gradients.as_slice(), learning_rate)?;
         for Seen { relations, slow_keys, .. } in self.seen.drain(..) {
             let slow_keys = slow_keys.as_deref();
-            let context = Context { train: true, relations: &relations, group: &self.group, slow_keys };
+            let context =
+                Context { train: true, relations: &relations, group: &self.group, slow_keys, foreign_keys: None };
             self.network.loss.after_step(step, &context);
         }
         if let Some(ema) = &self.ema {
@@ -406,6 +420,27 @@ impl Step for ContrastiveStep {
 
     fn bank(&mut self) -> Option<&mut MemoryBank> {
         self.network.loss.bank()
+    }
+
+    fn meet(&mut self, others: Others) -> Result<(), Error> {
+        let keys = others.keys.filter(|keys| keys.numel() > 0);
+        if let Some(keys) = &keys {
+            check_keys(keys, self.network.loss.key_width(self.dim()))?;
+        }
+        let keys = keys.map(|keys| keys.to_kind(Kind::Float).to_device(self.device()));
+        self.proximal = Proximal::of(others.proximal, &self.optimizer.params());
+        self.others = Others { keys, ..others };
+        Ok(())
+    }
+
+    fn keys(&self, chunks: &[Views]) -> Result<Vec<Tensor>, Error> {
+        let Some(loss) = self.network.loss.takes_foreign_keys() else { return Ok(vec![]) };
+        let _no_grad = tch::no_grad_guard();
+        let network = &self.network;
+        let parts = self.each(numbered(chunks), &|(_, chunk)| network.forward(&chunk, Mode::EMBED))?;
+        let all = concatenate(&parts).projections;
+        let num_views = all.len() / self.network.loss.names().len();
+        Ok(all[loss * num_views..][..num_views].iter().map(|keys| keys.to_kind(Kind::Float)).collect())
     }
 
     fn device(&self) -> Device {

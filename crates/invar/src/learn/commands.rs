@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 mod embed;
+mod federate;
 mod finetune;
 mod pictures;
 mod predict;
@@ -11,7 +12,7 @@ mod views;
 
 use anyhow::Result;
 use invar_cli::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, Federate},
     remote,
     ui::{Summary, Ui},
 };
@@ -32,6 +33,7 @@ fn run_here(cli: Cli, ui: &Ui) -> Result<Summary> {
         Command::Embed(args) => embed::run(args, common, ui),
         Command::Finetune(args) => finetune::run(args, common, ui),
         Command::Predict(args) => predict::run(args, common, ui),
+        Command::Federate(command) if !matches!(command, Federate::Merge(_)) => federate::run(command, common, ui),
         Command::Run(args) => run::run(args, common, ui),
         Command::Search(args) if !args.to_be_embedded().is_empty() => search::run(args, common, ui),
         Command::Info(args) if args.is_run() => train::describe(&args.path),

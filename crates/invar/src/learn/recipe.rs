@@ -9,6 +9,7 @@ use invar_cli::{
     exit::Usage,
 };
 use invar_dataset::RunDir;
+use invar_federation::FederationConfig;
 use invar_loss::LossTables;
 use invar_nn::{EncoderConfig, Features};
 use invar_train::TrainConfig;
@@ -51,6 +52,9 @@ pub struct Recipe {
     /// How labels are learned, if `invar finetune` made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<LabelSettings>,
+    /// How sites train together, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub federation: Option<FederationConfig>,
     /// The expected results of a run, for people and for the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,

@@ -132,8 +132,7 @@ pub fn train(
     if let Some(learned) = &options.learned {
         pairs = Arc::new(Classified::new(pairs, learned.classes.clone(), learned.share, learned.most));
     }
-    let watch =
-        Watch { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: AtomicU64::new(0) };
+    let watch = Watch::new(ui);
     let is_first = group.is_first();
     let place = Place { device, group: Rc::new(group) };
     // Checks everything and writes nothing.
@@ -263,12 +262,19 @@ fn describe_summary(out: &Path, stored: &Stored, fresh: Option<&TrainSummary>) -
 }
 
 /// Draws the bar, or prints a line now and then if there is no terminal.
-struct Watch<'a> {
+pub struct Watch<'a> {
     bar: Bar,
     ui: &'a Ui,
     said: Mutex<Instant>,
     /// Total number.
     steps: AtomicU64,
+}
+
+impl<'a> Watch<'a> {
+    /// Of a training that begins.
+    pub fn new(ui: &'a Ui) -> Self {
+        Self { bar: ui.bar("train", Unit::Items), ui, said: Mutex::new(Instant::now()), steps: AtomicU64::new(0) }
+    }
 }
 
 /// Interval between two lines without a terminal.
