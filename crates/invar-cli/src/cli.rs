@@ -17,6 +17,7 @@ use clap::{
 };
 use invar_dataset::{RunDir, object};
 use invar_embeddings::Shard;
+use invar_federation::Global;
 use serde::{Deserialize, Serialize};
 
 pub use self::federate::{Federate, FederateInit, FederateMembership, FederateMerge, FederateSimulate, FederateStep};
@@ -607,9 +608,10 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether it is about the run directory of a training, which must be described by whatever can read its recipe.
+    /// Whether it is about the run directory of a training, which must be described by whatever can read its recipe. A model
+    /// of many sites describes itself.
     pub fn is_run(&self) -> bool {
-        RunDir::new(&self.path).is_run()
+        RunDir::new(&self.path).is_run() && !Global::is_at(&self.path)
     }
 }
 

@@ -96,6 +96,11 @@ impl Update {
     /// The keys.
     pub const KEYS: &str = "keys.parquet";
 
+    /// Whether a directory is one.
+    pub fn is_at(directory: &Path) -> bool {
+        directory.join(Self::FACTS).is_file()
+    }
+
     /// Names of the files that it consists of.
     pub fn files(&self) -> Vec<PathBuf> {
         let keys = self.facts.keys_sha256.iter().map(|_| Self::KEYS);

@@ -1,5 +1,7 @@
 //! `invar federate`: what needs no networks. The rest is among the commands of `invar-learn`.
 
+mod explain;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -59,6 +61,48 @@ pub fn size_of(directory: &Path, update: &Update) -> Result<u64> {
         fs::metadata(&path).map(|metadata| metadata.len()).with_context(|| path.display().to_string())
     };
     update.files().into_iter().map(size).sum()
+}
+
+/// `invar info UPDATE`, and what a step says; with `explain` all that is in it.
+///
+/// # Errors
+/// If a file is not there.
+pub fn described_update(directory: &Path, update: &Update, explain: bool) -> Result<Summary> {
+    let facts = &update.facts;
+    let bytes = size_of(directory, update)?;
+    let mut text = format!(
+        "{}: round {} at site {}: {} on {} rows, loss {:.4}, change of the weights {:.4}, {} of its samples; {} bytes",
+        directory.display(),
+        facts.round,
+        facts.site,
+        counted(facts.steps, "step"),
+        thousands(facts.rows),
+        facts.loss,
+        facts.norm,
+        counted(facts.keys, "key"),
+        thousands(bytes)
+    );
+    if let Some(privacy) = &facts.privacy {
+        text += &format!("\n  privacy: {}", privacy.in_words());
+    }
+    if explain {
+        text += &explain::explained(update)?;
+    }
+    Ok(Summary { text, json: json!({"kind": "update", "out": path::text(directory), "update": facts, "bytes": bytes}) })
+}
+
+/// `invar info` of what federated training writes; `None` if it is something else.
+///
+/// # Errors
+/// If it is damaged.
+pub fn info(path: &Path) -> Result<Option<Summary>> {
+    if Global::is_at(path) {
+        return Ok(Some(described(path, &Global::read(path)?)));
+    }
+    if Update::is_at(path) {
+        return Ok(Some(described_update(path, &Update::read(path)?, true)?));
+    }
+    Ok(None)
 }
 
 /// `invar info GLOBAL`, and what a merge says.

@@ -12,7 +12,7 @@ use crate::{
     cli::Info,
     commands::{
         evaluate::{COSINE_OF, MOVED, NUM_PROBED},
-        search,
+        federate, search,
     },
     ui::{Significant, Summary, Ui, counted, thousands},
 };
@@ -25,6 +25,9 @@ pub fn run(args: &Info, ui: &Ui) -> Result<Summary> {
     }
     if let Some(index) = search::info(path, args.verify)? {
         return Ok(index);
+    }
+    if let Some(federated) = federate::info(path)? {
+        return Ok(federated);
     }
     if path.is_dir() || is_parquet(path)? {
         return parquet(path);

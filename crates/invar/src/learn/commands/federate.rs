@@ -1,6 +1,5 @@
 //! `invar federate`: one model, trained at several sites.
 
-mod explain;
 mod membership;
 mod simulate;
 mod site;
@@ -12,18 +11,16 @@ use anyhow::Result;
 use invar_cli::{
     cli::{Common, Federate, FederateInit, FederateStep},
     commands::{
-        federate::{GLOBALS, described, size_of},
+        federate::{GLOBALS, described, described_update},
         listed::Listed,
     },
     exit::Usage,
-    ui::{DONE_BEFORE, Summary, Ui, counted, thousands},
+    ui::{DONE_BEFORE, Summary, Ui},
 };
-use invar_dataset::path;
 use invar_embeddings::Bank;
 use invar_federation::{Global, Update, UpdateFacts};
 use invar_torch::ProcessGroup;
 use invar_train::Place;
-use serde_json::json;
 
 use self::{site::Site, state::State};
 use super::train;
@@ -72,7 +69,7 @@ fn step(args: &FederateStep, common: &Common, ui: &Ui) -> Result<Summary> {
     if let Some(state) = &state {
         state.tidy(update.facts.round)?;
     }
-    summary(args, &update)
+    described_update(&args.out, &update, args.explain_update)
 }
 
 /// The summary of an update that was made already.
@@ -83,35 +80,10 @@ fn done_before(args: &FederateStep, site: &Site, global: &Global) -> Result<Opti
     if !same || *round != global.facts.round + 1 {
         return Ok(None);
     }
-    let mut summary = summary(args, &Update::read(&args.out)?)?;
+    let mut summary = described_update(&args.out, &Update::read(&args.out)?, args.explain_update)?;
     summary.text += &format!(", {DONE_BEFORE}");
     summary.json["done_before"] = true.into();
     Ok(Some(summary))
-}
-
-fn summary(args: &FederateStep, update: &Update) -> Result<Summary> {
-    let facts = &update.facts;
-    let bytes = size_of(&args.out, update)?;
-    let mut text = format!(
-        "{}: round {} at site {}: {} on {} rows, loss {:.4}, change of the weights {:.4}, {} of its samples; {} bytes",
-        args.out.display(),
-        facts.round,
-        facts.site,
-        counted(facts.steps, "step"),
-        thousands(facts.rows),
-        facts.loss,
-        facts.norm,
-        counted(facts.keys, "key"),
-        thousands(bytes)
-    );
-    if let Some(privacy) = &facts.privacy {
-        text += &format!("\n  privacy: {}", privacy.in_words());
-    }
-    if args.explain_update {
-        text += &explain::explained(update)?;
-    }
-    let json = json!({"out": path::text(&args.out), "update": facts, "bytes": bytes});
-    Ok(Summary { text, json })
 }
 
 /// The one process and the device that sites train on.

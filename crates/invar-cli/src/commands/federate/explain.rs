@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use invar_cli::ui::{counted, thousands};
 use invar_federation::Update;
 use serde_json::Value;
+
+use crate::ui::{counted, thousands};
 
 /// Each file of an update, with what is in it and what is not.
 ///
