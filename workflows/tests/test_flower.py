@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""A federation of two nodes on a real SuperLink of Flower, with TLS and node authentication, and what goes wrong with it.
+
+workflows/tests/test_flower.py WORK NODE...    WORK is a directory that is not there; NODE the command of a node, after which come
+                                               its options: `target/release/examples/echo_node UPDATE`, or
+                                               `invar federate client RECIPE --data DATA`; started by `make test-flower`
+
+Everything listens on 127.0.0.1. FLOWER is the environment with what workflows/flower/requirements.txt names; without it, one is made.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "workflows/flower"
+HEARTBEAT = 10
+
+
+class Bench:
+    """A directory with a SuperLink, and processes that end with it."""
+
+    def __init__(self, work, node):
+        self.work, self.node, self.started = work, node, []
+        self.flower = Path(os.environ["FLOWER"]) if "FLOWER" in os.environ else work / "flower"
+        self.port = free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    def environment(self):
+        changes = {
+            "PATH": f"{self.work / 'bin'}:{self.flower / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(self.work),
+            "FLWR_HOME": str(self.work / "flwr"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        return os.environ | changes
+
+    def run(self, *words, check=True):
+        words = [str(word) for word in words]
+        done = subprocess.run(words, check=False, env=self.environment(), cwd=self.work, text=True, capture_output=True)
+        if check and done.returncode != 0:
+            sys.exit(f"{' '.join(words)}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def start(self, name, *words):
+        """A process whose words go to WORK/NAME.log. Its group is its own, so that what it started ends with it."""
+        log = (self.work / f"{name}.log").open("a")
+        words = [str(word) for word in words]
+        process = subprocess.Popen(
+            words, env=self.environment(), cwd=self.work, text=True, stdin=subprocess.PIPE, stdout=log,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def log(self, name):
+        return (self.work / f"{name}.log").read_text(errors="replace")
+
+    def superlink(self):
+        keys = self.work / "keys"
+        process = self.start("superlink", "flower-superlink", "--host", "127.0.0.1", "--port", self.port,
+            "--ssl-ca-certfile", keys / "ca.pem", "--ssl-certfile", keys / "server.pem", "--ssl-keyfile", keys / "server.key",
+            "--enable-supernode-auth", "--database", self.work / "superlink.db",
+            "--disable-runtime-dependency-installation")  # fmt: skip
+        wait_for("the SuperLink", lambda: self.is_up(process))
+        return process
+
+    def is_up(self, process):
+        expect(process.poll() is None, f"the SuperLink ended\n{self.log('superlink')}")
+        with socket.socket() as tried:
+            return tried.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def client(self, name, key=None, roots=None, url=None, before=()):
+        """A node of a key; what comes before its command runs it."""
+        keys = self.work / "keys"
+        key, roots = key or keys / f"{name}.key", roots or keys / "ca.pem"
+        return self.start(name, *before, *self.node, "--superlink", url or self.url, "--root-certificates", roots, "--key", key,
+            "--state", self.work / f"state-{name}", "--heartbeat-s", HEARTBEAT)  # fmt: skip
+
+    def go(self, **config):
+        """Starts a run; its number."""
+        text = " ".join(f"{key}={json.dumps(str(value) if isinstance(value, Path) else value)}" for key, value in config.items())
+        done = self.run("flwr", "run", APP, "test", "--run-config", text, "--format", "json")
+        return json.loads(done.stdout[done.stdout.index("{") :])["run-id"]
+
+    def status(self, run):
+        done = self.run("flwr", "ls", "test", "--format", "json", check=False)
+        if "{" not in done.stdout:
+            return None
+        runs = json.loads(done.stdout[done.stdout.index("{") :])["runs"]
+        return next((found["status"] for found in runs if str(found["run-id"]) == str(run)), None)
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def expect(condition, text):
+    if not condition:
+        sys.exit(f"FAILED: {text}")
+
+
+def wait_for(what, condition, seconds=180):
+    """Something that has to come; the limit is only there so that a broken test ends."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    sys.exit(f"FAILED: {what} did not come in {seconds} s")
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def certificates(bench):
+    """Two authorities, a server certificate of the first, and keys of nodes in the three forms there are."""
+    keys = bench.work / "keys"
+    keys.mkdir()
+    for name in ("ca", "other-ca"):
+        bench.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", f"/CN={name}", "-keyout", keys / f"{name}.key", "-out", keys / f"{name}.pem")  # fmt: skip
+    bench.run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=superlink",
+        "-keyout", keys / "server.key", "-out", keys / "server.csr")  # fmt: skip
+    (keys / "server.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    bench.run("openssl", "x509", "-req", "-in", keys / "server.csr", "-CA", keys / "ca.pem", "-CAkey", keys / "ca.key",
+        "-CAcreateserial", "-days", "2", "-extfile", keys / "server.ext", "-out", keys / "server.pem")  # fmt: skip
+    bench.run("ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", keys / "one.key")
+    bench.run("openssl", "ecparam", "-genkey", "-name", "secp384r1", "-out", keys / "two.key")
+    bench.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384", "-out", keys / "stranger.key")
+    for name in ("two", "stranger"):
+        (keys / f"{name}.key").chmod(0o600)
+        (keys / f"{name}.key.pub").write_text(bench.run("ssh-keygen", "-y", "-f", keys / f"{name}.key").stdout)
+
+
+def files(bench):
+    """The state before the first round, what the nodes of the example answer, and an `invar` that merges by counting."""
+    state, update = bench.work / "rounds/0000", bench.work / "update"
+    for directory in (state, update, bench.work / "bin"):
+        directory.mkdir(parents=True)
+    for name in ("recipe.toml", "model.safetensors", "global.json"):
+        (state / name).write_text(f"{name} of round 0")
+    for name in ("update.json", "weights.safetensors", "keys.parquet"):
+        (update / name).write_text(name)
+    if "echo_node" in bench.node[0]:
+        invar = bench.work / "bin/invar"
+        shutil.copy(ROOT / "workflows/tests/invar_stub.py", invar)
+        invar.chmod(0o755)
+
+
+def refused(bench, name, told, **changes):
+    """A node that must end by itself and say why."""
+    process = bench.client(name, **changes)
+    wait_for(f"the end of {name}", lambda: process.poll() is not None)
+    expect(process.returncode not in (0, None) and told in bench.log(name), f"of {name}: {told!r} in\n{bench.log(name)}")
+    say(bench.log(name).splitlines()[-1])
+
+
+def negative(bench):
+    say("a server that the given roots do not vouch for; a key that is not registered; a clock that is off")
+    keys = bench.work / "keys"
+    refused(bench, "untrusting", "is not trusted: invalid peer certificate", key=keys / "one.key", roots=keys / "other-ca.pem")
+    refused(bench, "stranger", "not registered")
+    if shutil.which("faketime"):
+        refused(bench, "late", "the clock of this machine is off by", key=keys / "one.key", before=("faketime", "-f", "-400s"))
+        refused(bench, "early", "the clock of this machine is off by", key=keys / "one.key", before=("faketime", "-f", "+60s"))
+    else:
+        say("no faketime here: the clock is tested in the crate only")
+
+
+def replayed(bench):
+    say("requests that were recorded, sent again")
+    keys = bench.work / "keys"
+    nodes = [json.loads((bench.work / f"state-{name}/node.json").read_text())["node"] for name in ("two", "one")]
+    python, script = bench.flower / "bin/python", ROOT / "workflows/tests/replay.py"
+    said = bench.run(python, script, bench.url, keys / "ca.pem", keys / "two.key", *nodes).stdout
+    # Flower does not remember signatures: within 300 s it takes one as often as it comes, for any request of the same node. That it
+    # comes from elsewhere is what TLS is for.
+    expected = {"new": 200, "the same again": 200, "400 s old": 401, "60 s early": 401, "of another node": 401, "of another time": 401}
+    expect(said == "".join(f"{name}: {status}\n" for name, status in expected.items()), said)
+
+
+def newest(bench):
+    return max(int(path.name) for path in (bench.work / "rounds").iterdir() if path.name.isdigit())
+
+
+def rounds(bench):
+    say("five rounds of two nodes")
+    nodes = {name: bench.client(name) for name in ("one", "two")}
+    wait_for("both nodes", lambda: all("node " in bench.log(name) for name in nodes))
+    start = time.monotonic()
+    config = {"rounds-dir": bench.work / "rounds", "num-rounds": 5, "min-sites": 2, "deadline-s": 120}
+    run = bench.go(**config)
+    wait_for("round 1", lambda: newest(bench) >= 1)
+    first = time.monotonic()
+    wait_for("five rounds", lambda: newest(bench) >= 5)
+    say(f"{first - start:.1f} s to the end of the first, {(time.monotonic() - first) / 4:.2f} s for each of the others")
+    wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+    return nodes
+
+
+def killed_node(bench, nodes):
+    say("a node that dies while it works, and comes back within the round")
+    for node in nodes.values():
+        node.kill()
+        node.wait()
+    slow = {name: bench.client(name) for name in nodes}
+    run = bench.go(**{"rounds-dir": bench.work / "rounds", "num-rounds": 7, "min-sites": 2, "deadline-s": 120})
+    wait_for("a task", lambda: (bench.work / "state-one/node.json").read_text().count('"metadata"'))
+    slow["one"].kill()
+    slow["one"].wait()
+    slow["one"] = bench.client("one")
+    wait_for("two rounds", lambda: newest(bench) >= 7)
+    wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+    return slow
+
+
+def restarted_superlink(bench, superlink, nodes):
+    say("a SuperLink that ends in the middle of a run and comes back; the next run goes on where that one was")
+    begun = newest(bench)
+    config = {"rounds-dir": bench.work / "rounds", "num-rounds": begun + 4, "min-sites": 2, "deadline-s": 120}
+    bench.go(**config)
+    wait_for("a round", lambda: newest(bench) > begun)
+    os.killpg(superlink.pid, signal.SIGKILL)
+    superlink.wait()
+    at = newest(bench)
+    wait_for("the notice of the nodes", lambda: all("trying again" in bench.log(name) for name in nodes))
+    superlink = bench.superlink()
+    wait_for("the nodes", lambda: all("answers again" in bench.log(name) for name in nodes))
+    expect(newest(bench) in (at, at + 1), f"round {newest(bench)} after {at}")
+    run = bench.go(**config)
+    wait_for("the other rounds", lambda: newest(bench) == begun + 4)
+    wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+    for name, node in nodes.items():
+        expect(node.poll() is None, f"{name} ended\n{bench.log(name)}")
+    return superlink
+
+
+def main():
+    work, node = Path(sys.argv[1]).resolve(), sys.argv[2:]
+    node[0] = str(Path(node[0]).resolve())
+    work.mkdir(parents=True)
+    bench = Bench(work, node)
+    try:
+        if not bench.flower.exists():
+            venv.create(bench.flower, with_pip=True)
+            bench.run(bench.flower / "bin/pip", "install", "--quiet", "--requirement", APP / "requirements.txt")
+        certificates(bench)
+        files(bench)
+        superlink = bench.superlink()
+        config = {"address": f"127.0.0.1:{bench.port}", "root-certificates": str(work / "keys/ca.pem")}
+        (work / "flwr").mkdir(exist_ok=True)
+        lines = [f'{key} = "{value}"\n' for key, value in config.items()]
+        (work / "flwr/config.toml").write_text('[superlink]\ndefault = "test"\n\n[superlink.test]\n' + "".join(lines))
+        for name in ("one", "two"):
+            bench.run("flwr", "supernode", "register", work / f"keys/{name}.key.pub", "test")
+        nodes = rounds(bench)
+        nodes = killed_node(bench, nodes)
+        superlink = restarted_superlink(bench, superlink, nodes)
+        replayed(bench)
+        negative(bench)
+    finally:
+        for process in bench.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    say("done")
+
+
+if __name__ == "__main__":
+    main()
