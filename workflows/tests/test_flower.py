@@ -32,6 +32,7 @@ class Bench:
         self.flower = Path(os.environ["FLOWER"]) if "FLOWER" in os.environ else work / "flower"
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
+        self.is_echo = Path(node[0]).name == "echo_node"
 
     def environment(self):
         changes = {
@@ -80,11 +81,12 @@ class Bench:
         with socket.socket() as tried:
             return tried.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def client(self, name, key=None, roots=None, url=None, before=()):
-        """A node of a key; what comes before its command runs it."""
+    def client(self, name, key=None, roots=None, before=(), slow=False):
+        """A node of a key; what comes before its command runs it. A slow one takes seconds for a task, as training does."""
         keys = self.work / "keys"
         key, roots = key or keys / f"{name}.key", roots or keys / "ca.pem"
-        return self.start(name, *before, *self.node, "--superlink", url or self.url, "--root-certificates", roots, "--key", key,
+        slow = ["--work-s", "4"] if slow and self.is_echo else []
+        return self.start(name, *before, *self.node, *slow, "--superlink", self.url, "--root-certificates", roots, "--key", key,
             "--state", self.work / f"state-{name}", "--heartbeat-s", HEARTBEAT)  # fmt: skip
 
     def go(self, **config):
@@ -92,6 +94,10 @@ class Bench:
         text = " ".join(f"{key}={json.dumps(str(value) if isinstance(value, Path) else value)}" for key, value in config.items())
         done = self.run("flwr", "run", APP, "test", "--run-config", text, "--format", "json")
         return json.loads(done.stdout[done.stdout.index("{") :])["run-id"]
+
+    def said(self, run):
+        """What the run has printed."""
+        return self.run("flwr", "log", "--show", run, "test", check=False).stdout
 
     def status(self, run):
         done = self.run("flwr", "ls", "test", "--format", "json", check=False)
@@ -156,7 +162,7 @@ def files(bench):
         (state / name).write_text(f"{name} of round 0")
     for name in ("update.json", "weights.safetensors", "keys.parquet"):
         (update / name).write_text(name)
-    if "echo_node" in bench.node[0]:
+    if bench.is_echo:
         invar = bench.work / "bin/invar"
         shutil.copy(ROOT / "workflows/tests/invar_stub.py", invar)
         invar.chmod(0o755)
@@ -218,15 +224,34 @@ def killed_node(bench, nodes):
     for node in nodes.values():
         node.kill()
         node.wait()
-    slow = {name: bench.client(name) for name in nodes}
-    run = bench.go(**{"rounds-dir": bench.work / "rounds", "num-rounds": 7, "min-sites": 2, "deadline-s": 120})
-    wait_for("a task", lambda: (bench.work / "state-one/node.json").read_text().count('"metadata"'))
-    slow["one"].kill()
-    slow["one"].wait()
-    slow["one"] = bench.client("one")
-    wait_for("two rounds", lambda: newest(bench) >= 7)
+    nodes = {name: bench.client(name, slow=True) for name in nodes}
+    begun, held = newest(bench), bench.work / "state-one/node.json"
+    run = bench.go(**{"rounds-dir": bench.work / "rounds", "num-rounds": begun + 2, "min-sites": 2, "deadline-s": 120})
+    message = wait_for("a task", lambda: json.loads(held.read_text())["message"])
+    nodes["one"].kill()
+    nodes["one"].wait()
+    expect(newest(bench) == begun, "the round was over before the node could be killed")
+    nodes["one"] = bench.client("one", slow=True)
+    # What was pulled is not given again: the node that comes back knows of it by itself, and answers in the same round.
+    wait_for("an answer", lambda: json.loads(held.read_text())["message"] != message)
+    wait_for("the round", lambda: newest(bench) > begun)
+    updates = [path.name for path in (bench.work / f"rounds/{begun + 1:04}-updates").iterdir()]
+    expect(len(updates) == 2, f"updates of round {begun + 1}: {updates}")
+    wait_for("two rounds", lambda: newest(bench) == begun + 2)
     wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
-    return slow
+    expect("NODE_UNAVAILABLE" not in bench.said(run) and "failed" not in bench.said(run), bench.said(run))
+
+    say("a node that dies and stays away for longer than the server waits: the round goes on without it, and later ones with it")
+    begun = newest(bench)
+    run = bench.go(**{"rounds-dir": bench.work / "rounds", "num-rounds": begun + 2, "min-sites": 1, "deadline-s": 120})
+    wait_for("a task", lambda: json.loads(held.read_text())["message"])
+    nodes["one"].kill()
+    nodes["one"].wait()
+    wait_for("a round", lambda: newest(bench) > begun)
+    nodes["one"] = bench.client("one", slow=True)
+    wait_for("two rounds", lambda: newest(bench) == begun + 2)
+    wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+    return nodes
 
 
 def restarted_superlink(bench, superlink, nodes):

@@ -189,14 +189,17 @@ impl Array {
             let start: String = head.chars().take(120).collect();
             not(format!("the head {start:?}"))
         })?;
-        let size = if descr == "<f4" { 4 } else { 1 };
         let num = shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis));
-        if num.and_then(|num| num.checked_mul(size)) != Some(data.len()) {
-            return Err(not(format!("{} bytes for {descr} of shape {shape:?}", data.len())));
-        }
+        let fits = |size: usize| match num.and_then(|num| num.checked_mul(size)) {
+            Some(bytes) if bytes == data.len() => Ok(()),
+            _ => Err(not(format!("{} bytes for {descr} of shape {shape:?}", data.len()))),
+        };
         let elements = match descr {
-            "|u1" => Elements::U8(data.to_vec()),
-            "<f4" => Elements::F32(data.as_chunks().0.iter().map(|&element| f32::from_le_bytes(element)).collect()),
+            "|u1" => fits(1).map(|()| Elements::U8(data.to_vec()))?,
+            "<f4" => {
+                fits(4)?;
+                Elements::F32(data.as_chunks().0.iter().map(|&element| f32::from_le_bytes(element)).collect())
+            }
             other => return Err(not(format!("type {other:?}"))),
         };
         Ok(Self { shape, elements })

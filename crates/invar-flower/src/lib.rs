@@ -34,3 +34,6 @@ pub use error::Error;
 pub use node::{Node, Options, Task};
 pub use object::{Limits, ObjectId};
 pub use records::{ConfigValue, Metric, Records};
+
+#[cfg(test)]
+mod tests;

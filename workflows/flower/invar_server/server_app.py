@@ -4,6 +4,7 @@ ROUNDS/NNNN is the global state after round NNNN, ROUNDS/NNNN-updates/SITE what 
 what is in them is the names of their files: what belongs together, and what is left out or refused, `invar federate merge` decides.
 """
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -21,11 +22,19 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Goes on from the newest round until there are `num-rounds`."""
+    """A run: no other one has the same rounds meanwhile."""
     config = context.run_config
     if not config["rounds-dir"]:
         raise ValueError('rounds-dir is not set: --run-config \'rounds-dir="/path/of/ROUNDS"\'')
     rounds = Path(config["rounds-dir"])
+    with (rounds / ".lock").open("w") as lock:
+        # A run that outlived its SuperLink may still be at it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        federate(grid, rounds, config)
+
+
+def federate(grid, rounds, config):
+    """Goes on from the newest round until there are `num-rounds`."""
     while True:
         done = [int(path.name) for path in rounds.iterdir() if re.fullmatch(r"\d{4,}", path.name) and path.is_dir()]
         if not done:
