@@ -88,7 +88,8 @@ fn answer(task: &Task, update: &PathBuf) -> Result<Records, Box<dyn std::error::
     for array in global.values() {
         num_bytes += array.bytes()?.len();
     }
-    let figures = [("num-examples", Metric::I64(1)), ("loss", Metric::F64(0.5)), ("bytes", Metric::I64(num_bytes as i64))];
+    let figures =
+        [("num-examples", Metric::I64(1)), ("loss", Metric::F64(0.5)), ("bytes", Metric::I64(num_bytes as i64))];
     let mut records = Records::default();
     records.arrays.insert("update".into(), files);
     records.metrics.insert("update-metrics".into(), figures.map(|(name, figure)| (name.into(), figure)).into());

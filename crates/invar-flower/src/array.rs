@@ -215,9 +215,9 @@ fn npy_bytes(dtype: &str, shape: &[usize]) -> Result<u64, Error> {
     };
     let bytes = shape.iter().try_fold(size, |product: u64, &axis| product.checked_mul(axis as u64));
     // The head is a few hundred bytes.
-    bytes.and_then(|bytes| bytes.checked_add(64 << 10)).ok_or_else(|| {
-        Error::object("shape of an array", "one of less than 2^64 bytes", format!("{shape:?}"))
-    })
+    bytes
+        .and_then(|bytes| bytes.checked_add(64 << 10))
+        .ok_or_else(|| Error::object("shape of an array", "one of less than 2^64 bytes", format!("{shape:?}")))
 }
 
 /// Type and shape of a head such as `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.

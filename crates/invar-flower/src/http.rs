@@ -223,7 +223,11 @@ impl Client {
 
     /// Waits for a time, or until the user asks to stop.
     pub(crate) fn sleep(&self, time: Duration, progress: &dyn Progress) -> Result<(), Failure> {
-        self.runtime.block_on(unless_cancelled(async { Ok(tokio::time::sleep(time).await) }, progress))
+        let sleep = async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        };
+        self.runtime.block_on(unless_cancelled(sleep, progress))
     }
 
     /// Why the server does not take our signature: of the clock, or of the key.
@@ -363,4 +367,3 @@ fn jittered(pause: Duration) -> Duration {
     let drawn = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
     pause.mul_f64(0.5 + drawn / 2.0)
 }
-

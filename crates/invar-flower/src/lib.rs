@@ -24,7 +24,7 @@ mod records;
 mod state;
 
 /// Flower's messages.
-#[allow(dead_code, missing_docs, reason = "made by prost, of more than is used here")]
+#[allow(dead_code, missing_docs, clippy::enum_variant_names, reason = "made by prost, of more than is used here")]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/flwr.proto.rs"));
 }

@@ -174,7 +174,12 @@ impl Node {
     ///
     /// # Panics
     /// If groups of two kinds have the same name.
-    pub fn reply(&mut self, task: &Task, result: Result<Records, String>, progress: &dyn Progress) -> Result<(), Error> {
+    pub fn reply(
+        &mut self,
+        task: &Task,
+        result: Result<Records, String>,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         self.answer(&task.pulled, result, progress)
     }
 
@@ -533,7 +538,9 @@ impl Task {
             message_type: metadata.message_type.clone(),
             group: metadata.group_id.clone(),
             // Of a message without an end, a year will do.
-            deadline: UNIX_EPOCH.checked_add(deadline).unwrap_or_else(|| SystemTime::now() + Duration::from_hours(8766)),
+            deadline: UNIX_EPOCH
+                .checked_add(deadline)
+                .unwrap_or_else(|| SystemTime::now() + Duration::from_hours(8766)),
             content,
             pulled,
         }

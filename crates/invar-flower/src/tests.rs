@@ -20,9 +20,10 @@ use super::*;
 use crate::{
     object::{Kind, Object, Objects, pull_all},
     proto::{
-        ActivateNodeRequest, ActivateNodeResponse, ConfirmMessageReceivedResponse, DeactivateNodeResponse, Message, Metadata,
-        ObjectTree, PullMessagesResponse, PullObjectRequest, PullObjectResponse, PushMessagesRequest, PushMessagesResponse,
-        PushObjectRequest, PushObjectResponse, RegisterNodeFleetResponse, SendNodeHeartbeatResponse,
+        ActivateNodeRequest, ActivateNodeResponse, ConfirmMessageReceivedResponse, DeactivateNodeResponse, Message,
+        Metadata, ObjectTree, PullMessagesResponse, PullObjectRequest, PullObjectResponse, PushMessagesRequest,
+        PushMessagesResponse, PushObjectRequest, PushObjectResponse, RegisterNodeFleetResponse,
+        SendNodeHeartbeatResponse,
     },
 };
 
@@ -91,7 +92,10 @@ fn the_objects_of_a_message_are_those_of_flower() {
         for line in GOLDEN.lines().filter(|line| line.split(' ').next() == Some(name)) {
             let words: Vec<&str> = line.split(' ').collect();
             let bytes = objects.bytes(words[2].parse().unwrap()).unwrap_or_else(|_| panic!("no object for {line}"));
-            assert_eq!((format!("{:?}", Object::read(bytes).unwrap().kind), bytes.len()), (words[1].into(), words[3].parse().unwrap()));
+            assert_eq!(
+                (format!("{:?}", Object::read(bytes).unwrap().kind), bytes.len()),
+                (words[1].into(), words[3].parse().unwrap())
+            );
             expected += 1;
         }
         assert_eq!(objects.len(), expected);
@@ -110,7 +114,8 @@ fn array() -> impl Strategy<Value = Array> {
     (shape, any::<bool>(), any::<u32>()).prop_map(|(shape, is_f32, seed)| {
         let num = shape.iter().product::<usize>();
         let bytes = (0..num).map(|at| (seed as usize).wrapping_add(at * 7) as u8);
-        let elements = if is_f32 { Elements::F32(bytes.map(f32::from).collect()) } else { Elements::U8(bytes.collect()) };
+        let elements =
+            if is_f32 { Elements::F32(bytes.map(f32::from).collect()) } else { Elements::U8(bytes.collect()) };
         Array::new(shape, elements)
     })
 }
@@ -135,7 +140,11 @@ fn records() -> impl Strategy<Value = Records> {
         prop::collection::btree_map(name, config, 0..4),
     );
     (groups, 0usize..8).prop_map(|((arrays, metrics, configs), which)| Records {
-        arrays: if which & 1 == 0 { BTreeMap::from([("a".into(), arrays.clone()), ("b".into(), arrays)]) } else { BTreeMap::new() },
+        arrays: if which & 1 == 0 {
+            BTreeMap::from([("a".into(), arrays.clone()), ("b".into(), arrays)])
+        } else {
+            BTreeMap::new()
+        },
         metrics: if which & 2 == 0 { BTreeMap::from([("m".into(), metrics)]) } else { BTreeMap::new() },
         configs: if which & 4 == 0 { BTreeMap::from([("\u{e9}".into(), configs)]) } else { BTreeMap::new() },
     })
@@ -226,9 +235,8 @@ fn what_belongs_elsewhere_is_refused() {
 #[test]
 fn too_much_is_told_with_both_figures() {
     let (objects, root) = message(&golden_records());
-    let pull = |limits: Limits| {
-        pull_all(root, &limits, |id| Ok(objects.bytes(id)?.to_vec())).err().unwrap().to_string()
-    };
+    let pull =
+        |limits: Limits| pull_all(root, &limits, |id| Ok(objects.bytes(id)?.to_vec())).err().unwrap().to_string();
     let limits = Limits::default();
     let told = pull(Limits { num_objects: 3, ..limits });
     assert_eq!(told, "objects of a message: at most 3 are taken, 5 came");
@@ -241,7 +249,10 @@ fn too_much_is_told_with_both_figures() {
     let body = format!(r#"{{"dtype": "uint8", "shape": [5], "stype": "numpy.ndarray", "arraychunk_ids": [{chunks}]}}"#);
     let array = objects.add(Kind::Array, &[chunk], body.as_bytes());
     let told = Array::read(array, &objects).err().unwrap().to_string();
-    assert_eq!(told, format!("bytes of the chunks of an array: at most {} are taken, {} came", 5 + (64 << 10), 1000 << 20));
+    assert_eq!(
+        told,
+        format!("bytes of the chunks of an array: at most {} are taken, {} came", 5 + (64 << 10), 1000 << 20)
+    );
 }
 
 #[test]
@@ -315,7 +326,11 @@ fn server(mut answer: impl FnMut(&str, &[u8]) -> Answer + Send + 'static) -> Str
             let Some((path, body)) = request(&mut stream) else { continue };
             let Answer(status, headers, body) = answer(path.rsplit('/').next().unwrap(), &body);
             let head = format!("HTTP/1.1 {status} Said\r\nconnection: close\r\n{headers}");
-            let length = if headers.contains("content-length") { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+            let length = if headers.contains("content-length") {
+                String::new()
+            } else {
+                format!("content-length: {}\r\n", body.len())
+            };
             let _ = stream.get_mut().write_all(&[format!("{head}{length}\r\n").as_bytes(), &body].concat());
         }
     });
@@ -389,7 +404,8 @@ fn an_address_is_https_unless_asked_otherwise() {
 
 #[test]
 fn another_version_is_named_with_ours() {
-    let told = refusal(|_, _| Answer(200, "", br#"{"info": {"title": "SuperLink API", "version": "1.43.0"}}"#.to_vec()));
+    let told =
+        refusal(|_, _| Answer(200, "", br#"{"info": {"title": "SuperLink API", "version": "1.43.0"}}"#.to_vec()));
     assert!(told.to_string().ends_with("is of Flower 1.43.0, this node of Flower 1.42.0"), "{told}");
     let told = refusal(|path, _| match path {
         "openapi.json" => Answer(404, "", vec![]),
@@ -402,7 +418,8 @@ fn another_version_is_named_with_ours() {
 fn a_clock_that_is_off_is_told_with_both_times() {
     // As `node_auth.py` refuses a signature of another time: status 401; and uvicorn dates each answer.
     let at = |off_s: i64| {
-        let date = (Utc::now() - chrono::TimeDelta::seconds(off_s)).format("date: %a, %d %b %Y %H:%M:%S GMT\r\n").to_string();
+        let date =
+            (Utc::now() - chrono::TimeDelta::seconds(off_s)).format("date: %a, %d %b %Y %H:%M:%S GMT\r\n").to_string();
         let date: &'static str = Box::leak(date.into_boxed_str());
         refusal(move |path, _| match path {
             "openapi.json" => usual(path),
@@ -425,9 +442,11 @@ fn a_clock_that_is_off_is_told_with_both_times() {
 fn what_is_no_fleet_api_is_told_with_what_came() {
     let page = Answer(200, "content-type: text/html\r\n", b"<html>".to_vec());
     let mut page = Some(page);
-    let told = refusal(move |path, _| if path == "openapi.json" { usual(path) } else { page.take().unwrap() }).to_string();
+    let told =
+        refusal(move |path, _| if path == "openapi.json" { usual(path) } else { page.take().unwrap() }).to_string();
     assert!(told.contains("/v1/fleet/activate-node") && told.contains("6 bytes of \"text/html\""), "{told}");
-    let told = refusal(|path, _| if path == "openapi.json" { usual(path) } else { Answer(404, "", vec![]) }).to_string();
+    let told =
+        refusal(|path, _| if path == "openapi.json" { usual(path) } else { Answer(404, "", vec![]) }).to_string();
     assert!(told.contains("Flower 1.42.0, found status 404"), "{told}");
     let told = refusal(|path, _| match path {
         "openapi.json" => usual(path),
@@ -478,9 +497,19 @@ impl Link {
     fn of(records: &Records) -> Self {
         let (objects, root) = message(records);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let metadata = Metadata { message_id: root.to_string(), dst_node_id: 7, created_at: now, ttl: 60.0, ..golden_metadata() };
+        let metadata =
+            Metadata { message_id: root.to_string(), dst_node_id: 7, created_at: now, ttl: 60.0, ..golden_metadata() };
         let (answers, pushed) = Default::default();
-        Self { objects, root, messages: vec![metadata], failing: |_| false, num_requests: 0, spoiled: None, answers, pushed }
+        Self {
+            objects,
+            root,
+            messages: vec![metadata],
+            failing: |_| false,
+            num_requests: 0,
+            spoiled: None,
+            answers,
+            pushed,
+        }
     }
 
     fn answer(&mut self, path: &str, body: &[u8]) -> Answer {
@@ -490,10 +519,15 @@ impl Link {
         }
         match path {
             "pull-messages" => {
-                let messages = self.messages.pop().map(|metadata| Message { metadata: Some(metadata), ..Message::default() });
+                let messages =
+                    self.messages.pop().map(|metadata| Message { metadata: Some(metadata), ..Message::default() });
                 let tree = ObjectTree { object_id: self.root.to_string(), children: vec![] };
                 let (list, trees) = (messages.into_iter().collect(), vec![tree]);
-                Answer::ok(&PullMessagesResponse { messages_list: list, message_object_trees: trees, ..Default::default() })
+                Answer::ok(&PullMessagesResponse {
+                    messages_list: list,
+                    message_object_trees: trees,
+                    ..Default::default()
+                })
             }
             "pull-object" => {
                 let request = PullObjectRequest::decode(body).unwrap();
@@ -506,7 +540,8 @@ impl Link {
             }
             "push-messages" => {
                 let request = PushMessagesRequest::decode(body).unwrap();
-                let ids: Vec<String> = below(&request.message_object_trees[0]).iter().map(ObjectId::to_string).collect();
+                let ids: Vec<String> =
+                    below(&request.message_object_trees[0]).iter().map(ObjectId::to_string).collect();
                 self.answers.lock().unwrap().push(request);
                 Answer::ok(&PushMessagesResponse { objects_to_push: ids, session_id: "s".into(), ..Default::default() })
             }
@@ -542,7 +577,9 @@ fn a_task_is_answered_through_failures() {
     let metadata = answer.messages_list[0].metadata.clone().unwrap();
     assert_eq!(metadata.reply_to_message_id, task.message_id);
     assert_eq!((metadata.src_node_id, metadata.dst_node_id, metadata.dst_task_id), (7, 1, Some(4)));
-    assert!(metadata.created_at + metadata.ttl < SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 60.1);
+    assert!(
+        metadata.created_at + metadata.ttl < SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 60.1
+    );
     let root = pushed.lock().unwrap().iter().find(|object| object.object_id == metadata.message_id).cloned().unwrap();
     let object = Object::read(&root.object_content).unwrap();
     let hashed = Message::decode(object.body).unwrap().metadata.unwrap();
@@ -600,8 +637,12 @@ fn a_node_that_died_gets_its_task_again_and_answers_by_the_same_bytes() {
         assert_eq!(task, before);
         node.reply(&task, Ok(records.clone()), &NoProgress).unwrap();
     }
-    let ids: Vec<String> =
-        answers.lock().unwrap().iter().map(|answer| answer.messages_list[0].metadata.clone().unwrap().message_id).collect();
+    let ids: Vec<String> = answers
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|answer| answer.messages_list[0].metadata.clone().unwrap().message_id)
+        .collect();
     assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
     // What was answered does not come again.
     let told = Told::default();
