@@ -28,8 +28,8 @@ const TASK_FAILED: i64 = 2;
 const PUSHES: usize = 5;
 /// The pause before an object is asked for again that the server has not got yet.
 const NOT_YET: Duration = Duration::from_secs(1);
-/// The pause before a node is activated again.
-const ACTIVATE: Duration = Duration::from_secs(2);
+/// Pauses before a node is activated again: at first, and at most.
+const ACTIVATE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(8));
 /// What a server of Flower 1.42 takes for an interval of heartbeats.
 const HEARTBEATS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1800));
 /// How much of why a task failed is sent.
@@ -102,6 +102,8 @@ pub struct Node {
     state: Option<State>,
     /// Of a process before this one.
     left: Option<Pulled>,
+    /// Whether the server has taken this key.
+    has_joined: bool,
 }
 
 impl Node {
@@ -128,7 +130,7 @@ impl Node {
         let state = options.state.as_deref().map(open).transpose()?;
         let id = state.as_ref().map_or(0, State::node);
         let left = state.as_ref().and_then(State::pulled);
-        let mut node = Self { client, heart, options, id, state, left };
+        let mut node = Self { client, heart, options, id, state, left, has_joined: false };
         let version = node.client.persist(node.options.patience, progress, || node.client.version(progress));
         if let Some(found) = version.map_err(|failure| node.error(failure))?
             && release(&found) != release(FLOWER)
@@ -150,7 +152,7 @@ impl Node {
     /// a `state` writes down what it took until it is answered, and tells the server that it has it only then, so that the
     /// server keeps its objects; after a restart this returns the same task again. The server takes its answer if it comes
     /// before the deadline and the node was away for less than two heartbeats. Without a `state`, or when it was away for
-    /// longer, the server is told by Flower that the node is gone (`NODE_UNAVAILABLE`).
+    /// longer, Flower tells whoever waits for the answer that the node is gone (`NODE_UNAVAILABLE`).
     ///
     /// A message that cannot be read is answered by an error that says why, and the next one is waited for. A server that is
     /// away is waited for.
@@ -414,6 +416,7 @@ impl Node {
             self.id = self.activate(progress)?;
         }
         self.heart.set(self.id);
+        self.has_joined = true;
         let left = self.left.take_if(|left| left.metadata.dst_node_id != self.id);
         if let Some(left) = left {
             progress.message(&format!("message {} was for another node", left.metadata.message_id));
@@ -438,11 +441,13 @@ impl Node {
         }
     }
 
-    /// A node of this key that is online stays so for up to two heartbeats after it died: until then it cannot be activated.
+    /// A node of this key that is online stays so for up to two heartbeats after it died: until then it cannot be activated. A server
+    /// that knew the key and does not any more is waited for, until somebody registers it again.
     fn activate(&self, progress: &dyn Progress) -> Result<u64, Error> {
         let start = Instant::now();
-        let patience = self.options.heartbeat * 2 + Duration::from_secs(5);
-        let mut is_told = false;
+        let died = self.options.heartbeat * 2 + Duration::from_secs(5);
+        let patience = if self.has_joined { self.options.patience } else { Some(died) };
+        let (mut is_told, mut pause) = (false, ACTIVATE.0);
         loop {
             let refusal = match self.activate_once(progress) {
                 Ok(node) => return Ok(node),
@@ -453,19 +458,20 @@ impl Node {
                 return Err(self.client.unauthorized(refusal));
             }
             let (address, reason) = (self.client.address.clone(), refusal.detail);
-            if start.elapsed() >= patience {
+            if patience.is_some_and(|patience| start.elapsed() >= patience) {
                 let fingerprint = self.client.key().fingerprint().into();
                 return Err(Error::NotActivated { address, fingerprint, reason, tried_s: start.elapsed().as_secs() });
             }
             if !is_told {
-                let patience_s = patience.as_secs();
                 progress.message(&format!(
-                    "{address} does not activate this node yet: {reason} Trying for {patience_s} s, in which a node of the \
-                     same key that died counts as gone"
+                    "{address} does not activate this node: {reason} Trying again; a node of the same key that died is online for up \
+                     to {} s, and one that the server has forgotten has to be registered there",
+                    died.as_secs()
                 ));
                 is_told = true;
             }
-            self.client.sleep(ACTIVATE, progress).map_err(|failure| self.error(failure))?;
+            self.client.sleep(pause, progress).map_err(|failure| self.error(failure))?;
+            pause = (pause * 2).min(ACTIVATE.1);
         }
     }
 

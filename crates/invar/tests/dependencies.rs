@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-dataset", &[]),
     ("invar-bases", &["invar-dataset"]),
     ("invar-contigs", &["invar-bases", "invar-dataset"]),
+    ("invar-flower", &["invar-dataset"]),
     ("invar-graphs", &["invar-dataset"]),
     ("invar-micrographs", &["invar-dataset"]),
     ("invar-reads", &["invar-bases", "invar-dataset"]),
@@ -32,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "invar-contigs",
             "invar-dataset",
             "invar-embeddings",
+            "invar-flower",
             "invar-graphs",
             "invar-micrographs",
             "invar-reads",
@@ -54,6 +56,7 @@ const WITHOUT_TORCH: &[&str] = &[
     "invar-cluster",
     "invar-report",
     "invar-store",
+    "invar-flower",
     "invar-cli",
     "invar-python",
 ];
