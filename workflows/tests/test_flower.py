@@ -2,7 +2,8 @@
 """A federation of two nodes on a real SuperLink of Flower, with TLS and node authentication, and what goes wrong with it.
 
 workflows/tests/test_flower.py WORK NODE...    WORK is a directory that is not there; NODE the command of a node, after which come
-                                               its options: `target/release/examples/echo_node UPDATE`, or
+                                               --superlink, --root-certificates, --key and --state:
+                                               `target/release/examples/echo_node WORK/update`, or
                                                `invar federate client RECIPE --data DATA`; started by `make test-flower`
 
 Everything listens on 127.0.0.1. FLOWER is the environment with what workflows/flower/requirements.txt names; without it, one is made.
@@ -81,13 +82,14 @@ class Bench:
         with socket.socket() as tried:
             return tried.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def client(self, name, key=None, roots=None, before=(), slow=False):
+    def client(self, name, key=None, roots=None, before=(), slow=False, update=None):
         """A node of a key; what comes before its command runs it. A slow one takes seconds for a task, as training does."""
         keys = self.work / "keys"
         key, roots = key or keys / f"{name}.key", roots or keys / "ca.pem"
-        slow = ["--work-s", "4"] if slow and self.is_echo else []
-        return self.start(name, *before, *self.node, *slow, "--superlink", self.url, "--root-certificates", roots, "--key", key,
-            "--state", self.work / f"state-{name}", "--heartbeat-s", HEARTBEAT)  # fmt: skip
+        options = ["--heartbeat-s", HEARTBEAT, *(["--work-s", "4"] if slow else [])] if self.is_echo else []
+        node = [*self.node[:-1], update] if update else self.node
+        return self.start(name, *before, *node, *options, "--superlink", self.url, "--root-certificates", roots, "--key", key,
+            "--state", self.work / f"state-{name}")  # fmt: skip
 
     def go(self, **config):
         """Starts a run; its number."""
@@ -256,6 +258,27 @@ def killed_node(bench, nodes):
     return nodes
 
 
+def bad_answers(bench, nodes):
+    say("an update that is bad, and a task that fails")
+    bad = bench.work / "bad"
+    shutil.copytree(bench.work / "update", bad)
+    (bad / "update.json").write_text("bad")
+    for update, told in ((bad, "left out: "), (bench.work / "not-there", "failed: No such file")):
+        nodes["two"].kill()
+        nodes["two"].wait()
+        nodes["two"] = bench.client("two", update=update)
+        begun = newest(bench)
+        wait_for("the node", lambda: bench.log("two").splitlines()[-1].startswith("node "))
+        run = bench.go(**{"rounds-dir": bench.work / "rounds", "num-rounds": begun + 1, "min-sites": 1, "deadline-s": 120})
+        wait_for("a round", lambda: newest(bench) > begun)
+        wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+        expect(told in bench.said(run), bench.said(run))
+        expect((bench.work / f"rounds/{begun + 1:04}/global.json").read_text() == "of 1 updates", "it was merged")
+    nodes["two"].kill()
+    nodes["two"].wait()
+    nodes["two"] = bench.client("two")
+
+
 def restarted_superlink(bench, superlink, nodes):
     say("a SuperLink that ends in the middle of a run and comes back; the next run goes on where that one was")
     begun = newest(bench)
@@ -297,6 +320,8 @@ def main():
             bench.run("flwr", "supernode", "register", work / f"keys/{name}.key.pub", "test")
         nodes = rounds(bench)
         nodes = killed_node(bench, nodes)
+        if bench.is_echo:
+            bad_answers(bench, nodes)
         superlink = restarted_superlink(bench, superlink, nodes)
         replayed(bench)
         negative(bench)

@@ -108,15 +108,14 @@ def write(content, directory):
 
 
 def merge(updates, state, out, config):
-    """Merges updates; those that Invar refuses by name are left out, as long as there are enough others."""
+    """Merges updates; those that Invar's error names are left out, as long as there are enough others."""
     while True:
         words = [config["invar"], "federate", "merge", *map(str, updates), "--global", str(state), "--out", str(out)]
         done = subprocess.run(words, check=False, text=True, capture_output=True)
-        said = done.stdout + done.stderr
-        say(said.rstrip())
+        say((done.stdout + done.stderr).rstrip())
         if done.returncode == 0:
             return
-        rest = [update for update in updates if not re.search(rf"{re.escape(str(update))}(?!\d)", said)]
+        rest = [update for update in updates if not re.search(rf"{re.escape(str(update))}(?!\d)", done.stderr)]
         if len(rest) == len(updates) or len(rest) < config["min-sites"]:
             raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}")
         say(f"left out: {', '.join(update.name for update in updates if update not in rest)}")
