@@ -68,14 +68,19 @@ class Bench:
     def log(self, name):
         return (self.work / f"{name}.log").read_text(errors="replace")
 
-    def superlink(self):
+    def superlink(self, *options):
         keys = self.work / "keys"
+        options = options or ("--enable-supernode-auth", "--database", self.work / "superlink.db")
         process = self.start("superlink", "flower-superlink", "--host", "127.0.0.1", "--port", self.port,
             "--ssl-ca-certfile", keys / "ca.pem", "--ssl-certfile", keys / "server.pem", "--ssl-keyfile", keys / "server.key",
-            "--enable-supernode-auth", "--database", self.work / "superlink.db",
-            "--disable-runtime-dependency-installation")  # fmt: skip
+            "--disable-runtime-dependency-installation", *options)  # fmt: skip
         wait_for("the SuperLink", lambda: self.is_up(process))
         return process
+
+    def restarted(self, superlink, *options):
+        os.killpg(superlink.pid, signal.SIGKILL)
+        superlink.wait()
+        return self.superlink(*options)
 
     def is_up(self, process):
         expect(process.poll() is None, f"the SuperLink ended\n{self.log('superlink')}")
@@ -300,6 +305,18 @@ def restarted_superlink(bench, superlink, nodes):
     return superlink
 
 
+def forgotten(bench, superlink):
+    say("a SuperLink without authentication of nodes, which forgets them when it ends")
+    # It has its nodes in memory unless it is told of a database; it is told of a log here, which is of no consequence.
+    in_memory = ("--log-file", bench.work / "superlink-in-memory.log")
+    superlink = bench.restarted(superlink, *in_memory)
+    newcomer = bench.client("newcomer", key=bench.work / "keys/stranger.key")
+    wait_for("the node", lambda: "node " in bench.log("newcomer"))
+    bench.restarted(superlink, *in_memory)
+    wait_for("the node again", lambda: "had forgotten node" in bench.log("newcomer"))
+    expect(newcomer.poll() is None, bench.log("newcomer"))
+
+
 def main():
     work, node = Path(sys.argv[1]).resolve(), sys.argv[2:]
     node[0] = str(Path(node[0]).resolve())
@@ -325,6 +342,7 @@ def main():
         superlink = restarted_superlink(bench, superlink, nodes)
         replayed(bench)
         negative(bench)
+        forgotten(bench, superlink)
     finally:
         for process in bench.started:
             if process.poll() is None:
