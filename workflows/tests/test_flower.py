@@ -88,10 +88,11 @@ class Bench:
             return tried.connect_ex(("127.0.0.1", self.port)) == 0
 
     def client(self, name, key=None, roots=None, before=(), slow=False, update=None):
-        """A node of a key; what comes before its command runs it. A slow one takes seconds for a task, as training does."""
+        """A node of a key; what comes before its command runs it. A slow one takes longer for a task than the SuperLink
+        keeps a connection, as training does."""
         keys = self.work / "keys"
         key, roots = key or keys / f"{name}.key", roots or keys / "ca.pem"
-        options = ["--heartbeat-s", HEARTBEAT, *(["--work-s", "4"] if slow else [])] if self.is_echo else []
+        options = ["--heartbeat-s", HEARTBEAT, *(["--work-s", "6"] if slow else [])] if self.is_echo else []
         node = [*self.node[:-1], update] if update else self.node
         return self.start(name, *before, *node, *options, "--superlink", self.url, "--root-certificates", roots, "--key", key,
             "--state", self.work / f"state-{name}")  # fmt: skip
@@ -249,6 +250,8 @@ def killed_node(bench, nodes):
     wait_for("two rounds", lambda: newest(bench) == begun + 2)
     wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
     expect("NODE_UNAVAILABLE" not in bench.said(run) and "failed" not in bench.said(run), bench.said(run))
+
+    expect("trying again" not in bench.log("one") + bench.log("two"), bench.log("two"))
 
     say("a node that dies and stays away for longer than the server waits: the round goes on without it, and later ones with it")
     begun = newest(bench)

@@ -25,6 +25,8 @@ pub(crate) const FLOWER: &str = "1.42.0";
 const PROTOBUF: &str = "application/protobuf";
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection may be idle and be used again. Flower's server closes it after 5 s, which is seen only when it is used.
+const IDLE: Duration = Duration::from_secs(3);
 /// How long it may take for an answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 /// How long it may take for an object to come or go: 5 MiB at a bit more than 20 KB/s.
@@ -101,6 +103,7 @@ impl Client {
             .user_agent(concat!("invar/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
             .https_only(!insecure);
         if let Some(path) = roots {
             builder = builder.tls_built_in_root_certs(false);
