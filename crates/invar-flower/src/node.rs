@@ -219,7 +219,10 @@ impl Node {
                     progress.message(&format!("message {id} is over: {}", refusal.detail));
                     self.remember(None)?;
                 }
-                Err(failure) => return Err(self.error(failure)),
+                Err(failure) => {
+                    self.left = Some(pulled);
+                    return Err(self.error(failure));
+                }
             }
         }
     }
@@ -421,7 +424,7 @@ impl Node {
         if let Some(left) = left {
             progress.message(&format!("message {} was for another node", left.metadata.message_id));
         }
-        self.remember(self.left.clone().as_ref())
+        self.state.as_mut().map_or(Ok(()), |state| state.set_node(self.id))
     }
 
     /// Whether the server knows the node under the number that it had before. By a heartbeat it is there again.
@@ -506,7 +509,7 @@ impl Node {
     }
 
     fn remember(&mut self, pulled: Option<&Pulled>) -> Result<(), Error> {
-        self.state.as_mut().map_or(Ok(()), |state| state.remember(self.id, pulled))
+        self.state.as_mut().map_or(Ok(()), |state| state.set_pulled(pulled))
     }
 
     fn error(&self, failure: Failure) -> Error {
@@ -526,7 +529,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         // A beat after this would bring the node back.
         self.heart.stop();
-        if self.id != 0 {
+        if self.has_joined {
             let request = DeactivateNodeRequest { node_id: self.id };
             let _: Result<DeactivateNodeResponse, _> =
                 self.client.ask("deactivate-node", &request, heart::PATIENCE, &invar_dataset::NoProgress);

@@ -77,14 +77,30 @@ impl State {
         Some(Pulled { metadata, pulled_at: held.pulled_at })
     }
 
+    /// Remembers the number of the node. What another one has not answered is forgotten.
+    ///
     /// # Errors
     /// [`Error::File`].
-    pub(crate) fn remember(&mut self, node: u64, pulled: Option<&Pulled>) -> Result<(), Error> {
-        self.held.node = node;
+    pub(crate) fn set_node(&mut self, node: u64) -> Result<(), Error> {
+        if self.held.node != node {
+            self.held = Held { node, message: None, ..self.held.clone() };
+        }
+        self.write()
+    }
+
+    /// Remembers a message until it is answered, or that it is.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn set_pulled(&mut self, pulled: Option<&Pulled>) -> Result<(), Error> {
         self.held.message = pulled.map(|pulled| HeldMessage {
             metadata: BASE64.encode(pulled.metadata.encode_to_vec()),
             pulled_at: pulled.pulled_at,
         });
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), Error> {
         let json = serde_json::to_vec(&self.held).expect("a JSON value has string keys");
         atomic::write(&self.file, &json).map_err(|source| Error::File { path: self.file.clone(), source })
     }

@@ -682,6 +682,33 @@ fn a_server_that_forgot_the_node_is_joined_again() {
 }
 
 #[test]
+fn a_message_is_remembered_until_it_is_answered() {
+    let records = small_records();
+    let mut link = Link::of(&records);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.json");
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (seen, at) = (Arc::clone(&held), file.clone());
+    let address = server(move |path, body| {
+        if path == "push-messages" {
+            let mut seen = seen.lock().unwrap();
+            seen.push(std::fs::read_to_string(&at).unwrap().contains("\"metadata\""));
+            // It is not known, then it is, under the same number.
+            if seen.len() == 1 {
+                return Answer(401, "", vec![]);
+            }
+        }
+        link.answer(path, body)
+    });
+    let options = Options { state: Some(directory.path().into()), ..options(&address) };
+    let mut node = Node::connect(options, &NoProgress).unwrap();
+    let task = node.next(&NoProgress).unwrap().unwrap();
+    node.reply(&task, Ok(records), &NoProgress).unwrap();
+    assert_eq!(*held.lock().unwrap(), [true, true]);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("\"metadata\""));
+}
+
+#[test]
 fn patience_can_have_an_end() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
