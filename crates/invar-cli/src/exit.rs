@@ -64,6 +64,7 @@ const FAULTS: &[ClassOf] = &[
     class_of::<ClusterError>,
     class_of::<ReportError>,
     class_of::<invar_federation::Error>,
+    class_of::<invar_flower::Error>,
     class_of::<io::Error>,
 ];
 

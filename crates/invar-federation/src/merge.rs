@@ -309,7 +309,7 @@ mod tests {
             (&first.model, first.velocity.as_ref().unwrap()),
             (&weights(&[2.0, 2.0, 1.0]), &weights(&[1.0, 0.0, -2.0]))
         );
-        let again = Global { facts: before.facts.clone(), ..first };
+        let again = Global { facts: before.facts.clone(), bank: Bank::default(), ..first };
         let second = merged(&again, vec![update(&again, "a", 1, &[2.0, 3.0, 1.0])]).global;
         // v = 0.5 (1, 0, -2) + (0, 1, 0).
         assert_eq!(second.velocity.unwrap(), weights(&[0.5, 1.0, -1.0]));
@@ -342,8 +342,10 @@ mod tests {
             let error = refused(&before, change);
             assert!(error.contains("update-bad: update of site bad: ") && error.contains(reason), "{reason}: {error}");
         }
-        let error = refused(&before, |u| u.facts.site = "good".into());
-        assert!(error.contains("has sent update-") && error.contains("already"), "{error}");
+        let [one, mut other] = [(); 2].map(|()| update(&before, "good", 1, &[2.0, 3.0, 4.0]));
+        other.0 = "zzz".into();
+        let error = merged(&before, vec![other, one]).refused[0].to_string();
+        assert!(error.contains("zzz: update of site good: the site has sent update-good already"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("invar-dataset", &[]),
     ("invar-bases", &["invar-dataset"]),
     ("invar-contigs", &["invar-bases", "invar-dataset"]),
+    ("invar-flower", &["invar-dataset"]),
     ("invar-graphs", &["invar-dataset"]),
     ("invar-micrographs", &["invar-dataset"]),
     ("invar-reads", &["invar-bases", "invar-dataset"]),
@@ -34,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "invar-dataset",
             "invar-embeddings",
             "invar-federation",
+            "invar-flower",
             "invar-graphs",
             "invar-micrographs",
             "invar-reads",
@@ -57,6 +59,7 @@ const WITHOUT_TORCH: &[&str] = &[
     "invar-cluster",
     "invar-report",
     "invar-store",
+    "invar-flower",
     "invar-cli",
     "invar-python",
 ];

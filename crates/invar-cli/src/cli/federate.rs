@@ -20,6 +20,8 @@ pub enum Federate {
     Merge(FederateMerge),
     /// Train at several sites in one process, for papers and tests
     Simulate(FederateSimulate),
+    /// Join a Flower SuperLink as a node, and do the steps that it asks for
+    Client(FederateClient),
     /// Measure how well samples that were trained on can be told from others by what a site sends
     Membership(FederateMembership),
 }
@@ -32,6 +34,7 @@ impl Federate {
             Self::Step(args) => Some(&args.out),
             Self::Merge(args) => Some(&args.out),
             Self::Simulate(args) => Some(&args.out),
+            Self::Client(args) => Some(&args.state),
             Self::Membership(_) => None,
         }
     }
@@ -43,6 +46,7 @@ impl Federate {
             Self::Step(args) => args.data.iter().chain([&args.global]).cloned().collect(),
             Self::Merge(args) => args.updates.iter().chain([&args.global]).cloned().collect(),
             Self::Simulate(args) => args.data.clone(),
+            Self::Client(args) => args.data.clone(),
             Self::Membership(args) => args.members.iter().chain(&args.others).cloned().collect(),
         }
     }
@@ -153,6 +157,47 @@ pub struct FederateSimulate {
     /// Each site has this share of the samples that the one before it uses
     #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
     pub uneven: f64,
+    /// Override a key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `invar federate client`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ssh-keygen -t ecdsa -b 384 -N '' -f lab-1
+  invar federate client reads/federated --data data --site lab-1 --state state --key lab-1 \\
+      --superlink https://server.example:8000 --root-certificates ca.pem
+Connections go out only. The public key, lab-1.pub, is what the server's people register (`flwr supernode register`). What waits for
+an answer survives a restart: of this program, if it is there again within a minute, and of the SuperLink. The server app is in
+workflows/flower.")]
+pub struct FederateClient {
+    /// A recipe file, or the name of a built-in one: the one that the global model was made with
+    pub recipe: String,
+    /// Dataset directory; several are combined into one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// Address of the SuperLink
+    #[arg(long, value_name = "URL")]
+    pub superlink: String,
+    /// PEM file of the authorities whose certificates are trusted, and no others [default: those of the system]
+    #[arg(long, value_name = "PEM")]
+    pub root_certificates: Option<PathBuf>,
+    /// File of the node's private key, on the curve P-384, as `ssh-keygen` or openssl make it
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// Directory of what the site keeps from round to round
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Name of the site, unlike that of any other [default: site- and the first digits of a digest of the data]
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<String>,
+    /// Take an address without TLS: anybody on the way can read and change everything
+    #[arg(long)]
+    pub insecure: bool,
+    /// List what each update holds, byte by byte
+    #[arg(long)]
+    pub explain_update: bool,
     /// Override a key of the recipe
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -1,5 +1,6 @@
 //! `invar federate`: one model, trained at several sites.
 
+mod client;
 mod membership;
 mod simulate;
 mod site;
@@ -34,6 +35,7 @@ pub fn run(command: &Federate, common: &Common, ui: &Ui) -> Result<Summary> {
     match command {
         Federate::Init(args) => init(args, common, ui),
         Federate::Step(args) => step(args, common, ui),
+        Federate::Client(args) => client::run(args, common, ui),
         Federate::Simulate(args) => simulate::run(args, common, ui),
         Federate::Membership(args) => membership::run(args, common, ui),
         Federate::Merge(_) => unreachable!("it needs no networks"),

@@ -1,0 +1,17 @@
+#!/usr/bin/env python3
+"""Stands for `invar federate merge UPDATE... --global GLOBAL --out OUT` in test_flower.py: the files of GLOBAL, and how many updates."""
+
+import shutil
+import sys
+from pathlib import Path
+
+words = sys.argv[3:]
+updates, state, out = words[: words.index("--global")], words[words.index("--global") + 1], words[words.index("--out") + 1]
+for update in updates:
+    if "bad" in (Path(update) / "update.json").read_text():
+        sys.exit(f"error: {update}: expected an update, found a bad one")
+partial = Path(f"{out}.partial")
+shutil.copytree(state, partial)
+(partial / "global.json").write_text(f"of {len(updates)} updates")
+partial.rename(out)
+print(f"{len(updates)} updates merged")
