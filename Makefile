@@ -116,11 +116,11 @@ endif
 # Flower in an environment of its own: its packages do not go with those of Snakemake. The nodes are those of the example.
 FLOWER_WORK ?= $(abspath $(TARGET_DIR))/test-flower
 
-test-flower: .venv/flower/bin/flwr
-	$(CARGO) build --package invar-flower --example echo_node $(CHECKED)
+test-flower: libtorch .venv/flower/bin/flwr
+	$(CARGO) build --workspace --bins --example echo_node $(CHECKED)
 	rm -rf $(FLOWER_WORK)
 	FLOWER=$(CURDIR)/.venv/flower $(PYTHON) workflows/tests/test_flower.py $(FLOWER_WORK) $(TARGET_DIR)/release/examples/echo_node \
-	  $(FLOWER_WORK)/update
+	  $(TARGET_DIR)/release/invar
 	rm -rf $(FLOWER_WORK)
 
 .venv/flower/bin/flwr: workflows/flower/requirements.txt

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """A federation of two nodes on a real SuperLink of Flower, with TLS and node authentication, and what goes wrong with it.
 
-workflows/tests/test_flower.py WORK NODE...    WORK is a directory that is not there; NODE the command of a node, after which come
-                                               --superlink, --root-certificates, --key and --state:
-                                               `target/release/examples/echo_node WORK/update`, or
-                                               `invar federate client RECIPE --data DATA`; started by `make test-flower`
+workflows/tests/test_flower.py WORK ECHO INVAR    WORK is a directory that is not there, ECHO the example echo_node of the crate
+                                                  invar-flower, INVAR the program; started by `make test-flower`
 
+What is said between machines is tested with the example, whose updates stand for any; training with `invar federate client`.
 Everything listens on 127.0.0.1. FLOWER is the environment with what workflows/flower/requirements.txt names; without it, one is made.
 """
 
+import gzip
 import json
 import os
 import shutil
@@ -28,12 +28,11 @@ HEARTBEAT = 10
 class Bench:
     """A directory with a SuperLink, and processes that end with it."""
 
-    def __init__(self, work, node):
-        self.work, self.node, self.started = work, node, []
+    def __init__(self, work, echo, invar):
+        self.work, self.echo, self.invar, self.started = work, echo, invar, []
         self.flower = Path(os.environ["FLOWER"]) if "FLOWER" in os.environ else work / "flower"
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
-        self.is_echo = Path(node[0]).name == "echo_node"
 
     def environment(self):
         changes = {
@@ -92,9 +91,12 @@ class Bench:
         keeps a connection, as training does."""
         keys = self.work / "keys"
         key, roots = key or keys / f"{name}.key", roots or keys / "ca.pem"
-        options = ["--heartbeat-s", HEARTBEAT, *(["--work-s", "6"] if slow else [])] if self.is_echo else []
-        node = [*self.node[:-1], update] if update else self.node
-        return self.start(name, *before, *node, *options, "--superlink", self.url, "--root-certificates", roots, "--key", key,
+        slowly = ["--work-s", "6"] if slow else []
+        words = [self.echo, update or self.work / "update", "--heartbeat-s", HEARTBEAT, *slowly]
+        return self.node(name, *before, *words, roots=roots, key=key)
+
+    def node(self, name, *words, roots, key):
+        return self.start(name, *words, "--superlink", self.url, "--root-certificates", roots, "--key", key,
             "--state", self.work / f"state-{name}")  # fmt: skip
 
     def go(self, **config):
@@ -172,10 +174,9 @@ def files(bench):
         (state / name).write_text(f"{name} of round 0")
     for name in ("update.json", "weights.safetensors", "keys.parquet"):
         (update / name).write_text(name)
-    if bench.is_echo:
-        invar = bench.work / "bin/invar"
-        shutil.copy(ROOT / "workflows/tests/invar_stub.py", invar)
-        invar.chmod(0o755)
+    invar = bench.work / "bin/invar"
+    shutil.copy(ROOT / "workflows/tests/invar_stub.py", invar)
+    invar.chmod(0o755)
 
 
 def refused(bench, name, told, **changes):
@@ -315,16 +316,66 @@ def forgotten(bench, superlink):
     superlink = bench.restarted(superlink, *in_memory)
     newcomer = bench.client("newcomer", key=bench.work / "keys/stranger.key")
     wait_for("the node", lambda: "node " in bench.log("newcomer"))
-    bench.restarted(superlink, *in_memory)
+    superlink = bench.restarted(superlink, *in_memory)
     wait_for("the node again", lambda: "had forgotten node" in bench.log("newcomer"))
     expect(newcomer.poll() is None, bench.log("newcomer"))
+    return superlink
+
+
+def trained(bench):
+    say("four rounds of two sites that train; one dies in the middle of its steps, the SuperLink between two rounds")
+    invar, work, keys = bench.invar, bench.work, bench.work / "keys"
+    settings = {"federation.rounds": 4, "federation.local_steps": 40, "federation.keys": 16, "train.batch_size": 32,
+        "encoder.hidden": [64], "encoder.dim": 16, "source.view.ks": [4]}  # fmt: skip
+    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    reads = ROOT / "test-data/reads/mock-community/reads.fastq.gz"
+    lines = gzip.open(reads, "rt").read().splitlines(keepends=True)
+    for number, site in enumerate(("one", "two")):
+        part = work / f"{site}.fastq"
+        part.write_text("".join("".join(lines[at : at + 4]) for at in range(4 * number, len(lines), 8)))
+        bench.run(invar, "ingest", "reads", part, "--out", work / f"data-{site}", "-q")
+    places = ["--data", work / "data-one", "--data", work / "data-two"]
+    bench.run(invar, "federate", "simulate", "reads/federated", *places, "--out", work / "simulated", "-q", *sets)
+    rounds = work / "trained"
+    rounds.mkdir()
+    bench.run(invar, "federate", "init", "reads/federated", "--data", work / "data-one", "--out", rounds / "0000", "-q", *sets)
+    superlink = bench.superlink("--enable-supernode-auth", "--database", work / "trained.db")
+    for name in ("one", "two"):
+        bench.run("flwr", "supernode", "register", keys / f"{name}.key.pub", "test")
+
+    def site(number, name):
+        words = [invar, "federate", "client", "reads/federated", "--data", work / f"data-{name}", "--site", f"site-{number}", *sets]
+        return bench.node(f"site-{name}", *words, key=keys / f"{name}.key", roots=keys / "ca.pem")
+
+    def done():
+        return max(int(path.parent.name) for path in rounds.glob("*/global.json") if path.parent.name.isdigit())
+
+    sites = {name: site(number, name) for number, name in enumerate(("one", "two"), 1)}
+    wait_for("both sites", lambda: all("node " in bench.log(f"site-{name}") for name in sites))
+    config = {"rounds-dir": rounds, "num-rounds": 2, "min-sites": 2, "deadline-s": 300, "invar": invar}
+    run = bench.go(**config)
+    wait_for("the steps of the first round", lambda: "round 1: begun" in bench.log("site-one"))
+    sites["one"].kill()
+    sites["one"].wait()
+    expect(done() == 0, "the round was over before the site could be killed")
+    sites["one"] = site(1, "one")
+    wait_for("two rounds", lambda: done() == 2)
+    wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+    superlink = bench.restarted(superlink, "--enable-supernode-auth", "--database", work / "trained.db")
+    run = bench.go(**(config | {"num-rounds": 4}))
+    wait_for("the other rounds", lambda: done() == 4)
+    wait_for("the end of the run", lambda: bench.status(run) == "finished:completed")
+    for file in ("model.safetensors", "bank.parquet"):
+        same = (rounds / "0004" / file).read_bytes() == (work / "simulated" / file).read_bytes()
+        expect(same, f"{file} is not that of the same rounds in one process\n{bench.said(run)}")
+    os.killpg(superlink.pid, signal.SIGKILL)
+    superlink.wait()
 
 
 def main():
-    work, node = Path(sys.argv[1]).resolve(), sys.argv[2:]
-    node[0] = str(Path(node[0]).resolve())
+    work, echo, invar = (Path(word).resolve() for word in sys.argv[1:4])
     work.mkdir(parents=True)
-    bench = Bench(work, node)
+    bench = Bench(work, echo, invar)
     try:
         if not bench.flower.exists():
             venv.create(bench.flower, with_pip=True)
@@ -340,12 +391,12 @@ def main():
             bench.run("flwr", "supernode", "register", work / f"keys/{name}.key.pub", "test")
         nodes = rounds(bench)
         nodes = killed_node(bench, nodes)
-        if bench.is_echo:
-            bad_answers(bench, nodes)
+        bad_answers(bench, nodes)
         superlink = restarted_superlink(bench, superlink, nodes)
         replayed(bench)
         negative(bench)
-        forgotten(bench, superlink)
+        os.killpg(forgotten(bench, superlink).pid, signal.SIGKILL)
+        trained(bench)
     finally:
         for process in bench.started:
             if process.poll() is None:
