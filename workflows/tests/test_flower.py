@@ -20,6 +20,8 @@ import time
 import venv
 from pathlib import Path
 
+from waiting import expect, say, wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "workflows/flower"
 HEARTBEAT = 10
@@ -115,26 +117,6 @@ class Bench:
             return None
         runs = json.loads(done.stdout[done.stdout.index("{") :])["runs"]
         return next((found["status"] for found in runs if str(found["run-id"]) == str(run)), None)
-
-
-def say(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def expect(condition, text):
-    if not condition:
-        sys.exit(f"FAILED: {text}")
-
-
-def wait_for(what, condition, seconds=180):
-    """Something that has to come; the limit is only there so that a broken test ends."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    sys.exit(f"FAILED: {what} did not come in {seconds} s")
 
 
 def free_port():

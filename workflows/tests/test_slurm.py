@@ -15,6 +15,8 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+from waiting import expect, say, wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "workflows/tests/cluster.sh"
 RECIPE = ["reads/quickstart"]
@@ -112,26 +114,6 @@ class Bench:
     def stages(self, name):
         files = sorted((self.work / name / "stages").rglob("*.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-def say(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def expect(condition, text):
-    if not condition:
-        sys.exit(f"FAILED: {text}")
-
-
-def wait_for(what, condition, seconds=180):
-    """Something that has to come; the limit is only there so that a broken test ends."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    sys.exit(f"FAILED: {what} did not come in {seconds} s")
 
 
 def samples(work, number=3):

@@ -49,7 +49,7 @@ pub use global::{Contribution, Global, GlobalFacts, Refusal};
 pub use merge::{Merge, mean_age, merge};
 pub use settings::{BatchNorms, FederationConfig, PrivacyConfig};
 pub use update::{PrivacySpent, Update, UpdateFacts};
-pub use weights::{Weights, digest};
+pub use weights::{Tensors, Weights, digest};
 
 /// Version of the two directories' formats.
 pub const VERSION: u32 = 1;

@@ -176,3 +176,76 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
     }
     serde_json::from_value(value).map_err(of_other)
 }
+
+#[cfg(test)]
+mod tests {
+    use invar_dataset::{Fault, FaultClass};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(directory: &Path) -> Update {
+        let weights = Weights {
+            tensors: [("trunk.w".to_owned(), (vec![2, 2], vec![0.5, -1.0, 2.0, 0.25]))].into(),
+            header: "{\"encoder\": 1}".into(),
+        };
+        let mut keys = Bank::default();
+        (0..3).for_each(|id| keys.push(id, "a", 2, &[0.6, 0.8]));
+        let facts = UpdateFacts {
+            version: VERSION,
+            tool_version: "0".into(),
+            site: "a".into(),
+            round: 2,
+            recipe: "r".into(),
+            global: "g".into(),
+            rows: 5,
+            steps: 1,
+            loss: 0.1 + 0.2,
+            norm: 1.0,
+            keys: 0,
+            weights_sha256: String::new(),
+            keys_sha256: None,
+            privacy: None,
+        };
+        let mut update = Update { facts, weights, keys };
+        update.write(directory).unwrap();
+        update
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let update = written(dir.path());
+        assert_eq!(Update::read(dir.path()).unwrap(), update);
+        assert_eq!(update.files().len(), 3);
+        // Of a later version, that is what is said, whatever else differs.
+        let path = dir.path().join(Update::FACTS);
+        fs::write(&path, r#"{"version": 2, "sites": []}"#).unwrap();
+        let error = Update::read(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("update.json: version: expected 1, found 2"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+        #[test]
+        fn damage_to_any_file_is_bad_input_that_names_it(file in 0usize..3, at: prop::sample::Index, bit in 0u8..8, cut: bool) {
+            let dir = tempfile::tempdir().unwrap();
+            let update = written(dir.path());
+            let name = [Update::FACTS, Update::WEIGHTS, Update::KEYS][file];
+            let path = dir.path().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
+            fs::write(&path, &bytes).unwrap();
+            match Update::read(dir.path()) {
+                // Another number or name in the JSON is one that the site might have written.
+                Ok(read) => prop_assert!(name == Update::FACTS && !cut && read.weights == update.weights),
+                Err(error) => {
+                    prop_assert_eq!(error.class(), FaultClass::BadInput, "{}", error);
+                    // A digest in the JSON that is damaged is one that its file does not have.
+                    prop_assert!(error.to_string().contains(name) || name == Update::FACTS, "{}", error);
+                }
+            }
+        }
+    }
+}

@@ -13,11 +13,14 @@ use crate::Error;
 /// The key of the model's description in the file's metadata, as in every file of weights of Invar.
 const STATE: &str = "state";
 
+/// Shape and values, row-major, by name.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// Named tensors of single precision, and the description of the model that they are of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
-    /// Shape and values, row-major, by name.
-    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    /// The tensors.
+    pub tensors: Tensors,
     /// What a model file says of itself, JSON; not interpreted here.
     pub header: String,
 }

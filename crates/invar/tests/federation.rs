@@ -424,3 +424,32 @@ fn who_was_trained_on_can_be_asked() {
     let other = ["federate", "membership", RECIPE, "--update", "u", "--global", "1", "--members", "a", "--others", "b"];
     assert!(fails(&bench, 3, &other, &[]).contains("began with model"));
 }
+
+#[test]
+fn batch_norms_are_refused_or_stay_at_their_site() {
+    let bench = Bench::new();
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test-data/micrographs/polycrystals/images");
+    bench.ok(&["ingest", "micrographs", images.to_str().unwrap(), "--tiles", "64", "--out", "tiles"]);
+    let of = |norm: &'static str, kept: &'static str| {
+        let norm = ["--set", norm, "--set", kept, "--set", "train.batch_size=8", "--set", "federation.local_steps=1"];
+        [&norm[..], &["--set", "federation.keys=4", "--set", "encoder.scales=1", "--set", "source.view.size_px=32"]]
+            .concat()
+    };
+    let init = ["federate", "init", "micrographs/federated", "--data", "tiles", "--out"];
+    let refused = [&init[..], &["x"], &of("encoder.norm=\"batch\"", "federation.batch_norms=\"refuse\"")].concat();
+    let error = bench.fails(2, &refused);
+    assert!(error.contains("norm and ") && error.contains("encoder.norm = \"group\""), "{error}");
+    bench.ok(&[&init[..], &["group"], &of("encoder.norm=\"group\"", "federation.batch_norms=\"refuse\"")].concat());
+    let local = of("encoder.norm=\"batch\"", "federation.batch_norms=\"local\"");
+    bench.ok(&[&init[..], &["0"], &local].concat());
+    let step =
+        ["federate", "step", "micrographs/federated", "--data", "tiles", "--global", "0", "--state", "s", "--out", "u"];
+    bench.ok(&[&step[..], &local].concat());
+    let is_norm = |(name, _): &(String, Vec<u8>)| name.contains(".norm.");
+    let parts = |file: &str| -> (Vec<_>, Vec<_>) { tensors(&bench.path(file)).into_iter().partition(is_norm) };
+    let ((before, others_before), (sent, others_sent)) = (parts("0/model.safetensors"), parts("u/weights.safetensors"));
+    assert!(!before.is_empty() && before == sent && others_before != others_sent);
+    let (kept, _) = parts("s/round-00001.safetensors");
+    let kept: Vec<_> = kept.into_iter().filter(|(name, _)| name.starts_with("trunk.")).collect();
+    assert!(kept.len() == sent.len() && kept != sent);
+}

@@ -14,7 +14,8 @@ use std::{
 
 use support::Bench;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
+    "federate",
     "finetune",
     "predict",
     "bins",
@@ -106,6 +107,8 @@ fn every_command_has_a_manual_page_and_pages_of_others_are_left_alone() {
     expected.insert("invar.1".to_owned());
     let domains = ["reads", "contigs", "micrographs", "graph", "grain-graph"];
     expected.extend(domains.map(|domain| format!("invar-ingest-{domain}.1")));
+    let of_sites = ["init", "step", "merge", "simulate", "client", "membership"];
+    expected.extend(of_sites.map(|command| format!("invar-federate-{command}.1")));
     assert_eq!(pages, expected);
 
     bench.write("share/man1/ls.1", "of another");

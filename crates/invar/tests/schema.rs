@@ -96,6 +96,18 @@ fn the_columns_of_reads_and_clusters_are_those_of_the_page() {
 }
 
 #[test]
+fn the_columns_of_a_bank_are_those_of_the_page() {
+    let bench = Bench::new();
+    bench.write("reads.fastq", fastq(3, 20, 2500));
+    bench.ok(&["ingest", "reads", "reads.fastq", "--out", "data"]);
+    let small = ["--set", "encoder.hidden=[16]", "--set", "encoder.dim=8", "--set", "source.view.ks=[3]"];
+    let short = ["--set", "federation.rounds=1", "--set", "federation.local_steps=1", "--data", "data"];
+    bench.ok(&[&["federate", "simulate", "reads/federated", "--out", "run"], &small[..], &short[..]].concat());
+    let pages = documented();
+    assert_eq!(written(&bench.path("run/bank.parquet"), &pages["BANK"]), pages["BANK"]);
+}
+
+#[test]
 fn the_columns_of_contigs_are_those_of_the_page() {
     let bench = Bench::new();
     let letters = |number: usize| "ACGTTGCAAC".repeat(100 + number);

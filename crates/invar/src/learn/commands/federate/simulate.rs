@@ -123,8 +123,8 @@ pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary>
         let line = line_of(&next, bank, &lost.iter().map(|&site| names[site].as_str()).collect::<Vec<_>>(), args.stale);
         simulation.keep(&mut next)?;
         simulation.log(round, &line)?;
-        let present = states.iter().enumerate().filter(|(number, _)| !lost.contains(number));
-        present.map(|(_, state)| state.tidy(round)).collect::<Result<()>>()?;
+        let mut present = states.iter().enumerate().filter(|(number, _)| !lost.contains(number));
+        present.try_for_each(|(_, state)| state.tidy(round))?;
         bar.advance(1);
         bar.message(&in_words(&next));
         ui.detail(&format!("round {round}: {}", in_words(&next)));

@@ -19,8 +19,8 @@ use invar_dataset::{
 };
 use invar_embeddings::Bank;
 use invar_federation::{
-    BatchNorms, FederationConfig, Global, GlobalFacts, PrivacySpent, Update, UpdateFacts, VERSION, Weights, digest,
-    for_site, privacy,
+    BatchNorms, FederationConfig, Global, GlobalFacts, PrivacySpent, Tensors, Update, UpdateFacts, VERSION, Weights,
+    digest, for_site, privacy,
 };
 use invar_train::{
     Model, Observer, Others, Place, StepMetrics, Steps, TrainConfig, Trainer, TrainingJob, ValidationMetrics,
@@ -346,8 +346,8 @@ fn is_shared(name: &str) -> bool {
 }
 
 /// The tensors of the model.
-fn shared(tensors: &HashMap<String, Tensor>) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
-    let mut all = BTreeMap::new();
+fn shared(tensors: &HashMap<String, Tensor>) -> Result<Tensors> {
+    let mut all = Tensors::new();
     for (name, tensor) in tensors.iter().filter(|(name, _)| is_shared(name)) {
         if tensor.kind() != Kind::Float {
             let found = tensor.kind();
