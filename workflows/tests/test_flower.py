@@ -311,7 +311,8 @@ def trained(bench):
         "encoder.hidden": [64], "encoder.dim": 16, "source.view.ks": [4]}  # fmt: skip
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     reads = ROOT / "test-data/reads/mock-community/reads.fastq.gz"
-    lines = gzip.open(reads, "rt").read().splitlines(keepends=True)
+    with gzip.open(reads, "rt") as file:
+        lines = file.read().splitlines(keepends=True)
     for number, site in enumerate(("one", "two")):
         part = work / f"{site}.fastq"
         part.write_text("".join("".join(lines[at : at + 4]) for at in range(4 * number, len(lines), 8)))

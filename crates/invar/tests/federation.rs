@@ -431,9 +431,8 @@ fn batch_norms_are_refused_or_stay_at_their_site() {
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test-data/micrographs/polycrystals/images");
     bench.ok(&["ingest", "micrographs", images.to_str().unwrap(), "--tiles", "64", "--out", "tiles"]);
     let of = |norm: &'static str, kept: &'static str| {
-        let norm = ["--set", norm, "--set", kept, "--set", "train.batch_size=8", "--set", "federation.local_steps=1"];
-        [&norm[..], &["--set", "federation.keys=4", "--set", "encoder.scales=1", "--set", "source.view.size_px=32"]]
-            .concat()
+        let few = ["--set", "train.batch_size=8", "--set", "federation.local_steps=1", "--set", "federation.keys=4"];
+        [&["--set", norm, "--set", kept], &few[..]].concat()
     };
     let init = ["federate", "init", "micrographs/federated", "--data", "tiles", "--out"];
     let refused = [&init[..], &["x"], &of("encoder.norm=\"batch\"", "federation.batch_norms=\"refuse\"")].concat();
