@@ -116,6 +116,7 @@ def main():
     parser.add_argument("source")
     parser.add_argument("work")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--only", nargs="*", help="only these ways")
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
@@ -132,7 +133,7 @@ def main():
         found.setdefault(way, {}).setdefault(seed, []).append((ari, nearest))
         print(f"  seed {seed} {way}: ARI {ari:.3f}, 1-NN {nearest:.3f}", flush=True)
 
-    for seed in range(1, args.seeds + 1):
+    for seed in range(args.first, args.first + args.seeds):
         work = Path(args.work) / f"{args.domain}-{seed}"
         work.mkdir(parents=True, exist_ok=True)
         sets = {"reads": reads, "surfaces": surfaces}[args.domain](args.source, work, seed)
