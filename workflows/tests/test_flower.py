@@ -101,6 +101,13 @@ class Bench:
         return self.start(name, *words, "--superlink", self.url, "--root-certificates", roots, "--key", key,
             "--state", self.work / f"state-{name}")  # fmt: skip
 
+    def end(self):
+        """Ends every process."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
     def go(self, **config):
         """Starts a run; its number."""
         text = " ".join(f"{key}={json.dumps(str(value) if isinstance(value, Path) else value)}" for key, value in config.items())
@@ -298,14 +305,14 @@ def forgotten(bench, superlink):
     superlink = bench.restarted(superlink, *in_memory)
     newcomer = bench.client("newcomer", key=bench.work / "keys/stranger.key")
     wait_for("the node", lambda: "node " in bench.log("newcomer"))
-    superlink = bench.restarted(superlink, *in_memory)
+    bench.restarted(superlink, *in_memory)
     wait_for("the node again", lambda: "had forgotten node" in bench.log("newcomer"))
     expect(newcomer.poll() is None, bench.log("newcomer"))
-    return superlink
 
 
 def trained(bench):
     say("four rounds of two sites that train; one dies in the middle of its steps, the SuperLink between two rounds")
+    bench.end()  # the nodes of before have the same keys
     invar, work, keys = bench.invar, bench.work, bench.work / "keys"
     settings = {"federation.rounds": 4, "federation.local_steps": 40, "federation.keys": 16, "train.batch_size": 32,
         "encoder.hidden": [64], "encoder.dim": 16, "source.view.ks": [4]}  # fmt: skip
@@ -334,7 +341,7 @@ def trained(bench):
         return max(int(path.parent.name) for path in rounds.glob("*/global.json") if path.parent.name.isdigit())
 
     sites = {name: site(number, name) for number, name in enumerate(("one", "two"), 1)}
-    wait_for("both sites", lambda: all("node " in bench.log(f"site-{name}") for name in sites))
+    wait_for("both sites", lambda: all(f"of {bench.url}, site" in bench.log(f"site-{name}") for name in sites))
     config = {"rounds-dir": rounds, "num-rounds": 2, "min-sites": 2, "deadline-s": 300, "invar": invar}
     run = bench.go(**config)
     wait_for("the steps of the first round", lambda: "round 1: begun" in bench.log("site-one"))
@@ -378,12 +385,10 @@ def main():
         superlink = restarted_superlink(bench, superlink, nodes)
         replayed(bench)
         negative(bench)
-        os.killpg(forgotten(bench, superlink).pid, signal.SIGKILL)
+        forgotten(bench, superlink)
         trained(bench)
     finally:
-        for process in bench.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        bench.end()
     say("done")
 
 
