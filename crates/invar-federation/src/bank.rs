@@ -34,6 +34,12 @@ pub fn for_site(bank: &Bank, site: &str, round: u32, max_age: u32) -> Bank {
     of_others
 }
 
+/// How many rounds old the keys of a bank are in a round, on the mean; `None` if there are none.
+pub fn mean_age(bank: &Bank, round: u32) -> Option<f64> {
+    let ages = bank.rounds.iter().map(|made| f64::from(round.saturating_sub(*made)));
+    (!bank.is_empty()).then(|| ages.sum::<f64>() / bank.len() as f64)
+}
+
 fn append(to: &mut Bank, from: &Bank, is_wanted: impl Fn(usize) -> bool) {
     for key in (0..from.len()).filter(|&key| is_wanted(key)) {
         to.push(from.key_ids[key], &from.sites[key], from.rounds[key], from.key(key));

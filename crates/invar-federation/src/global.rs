@@ -154,6 +154,9 @@ impl Global {
         let path = directory.join(Self::MODEL);
         let (model, found) = Weights::read(&path)?;
         same(&path, &facts.model_sha256, &found)?;
+        if let Some((name, value)) = model.first_non_finite() {
+            return Err(Error::corrupt(&path, &format!("tensor {name}"), "finite numbers", value));
+        }
         let bank = match &facts.bank_sha256 {
             None => Bank::default(),
             Some(expected) => {
@@ -177,8 +180,16 @@ impl Global {
     /// Only what it says of itself.
     ///
     /// # Errors
-    /// If there is no `global.json`, or it is damaged or of another version.
+    /// If there is no `global.json`, or it is damaged or of another version, or of a round or settings that cannot be.
     pub fn read_facts(directory: &Path) -> Result<GlobalFacts, Error> {
-        read_json(&directory.join(Self::FACTS))
+        let path = directory.join(Self::FACTS);
+        let facts: GlobalFacts = read_json(&path)?;
+        let of_settings = |error: Error| Error::corrupt(&path, "federation", "settings in their range", error);
+        facts.federation.check().map_err(of_settings)?;
+        let (round, rounds) = (facts.round, facts.federation.rounds);
+        if round > rounds || rounds == u32::MAX {
+            return Err(Error::corrupt(&path, "round", format!("at most {rounds}"), round));
+        }
+        Ok(facts)
     }
 }

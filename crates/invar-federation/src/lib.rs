@@ -43,10 +43,10 @@ mod settings;
 mod update;
 mod weights;
 
-pub use bank::{for_site, merged};
+pub use bank::{for_site, mean_age, merged};
 pub use error::Error;
 pub use global::{Contribution, Global, GlobalFacts, Refusal};
-pub use merge::{Merge, mean_age, merge};
+pub use merge::{Merge, merge};
 pub use settings::{BatchNorms, FederationConfig, PrivacyConfig};
 pub use update::{PrivacySpent, Update, UpdateFacts};
 pub use weights::{Tensors, Weights, digest};

@@ -2,8 +2,6 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use invar_embeddings::Bank;
-
 use crate::{Contribution, Error, Global, GlobalFacts, PrivacySpent, Refusal, Update, Weights, bank};
 
 /// A change of the weights so many times as long as the weights themselves, or as the median of the sites' changes, is no
@@ -70,8 +68,8 @@ pub fn merge(
     if taken.is_empty() {
         return Err(refused.pop().filter(|_| num_given == 1).unwrap_or(Error::NothingLeft { refused: num_given }));
     }
-    let rows: u64 = taken.iter().map(|(_, update, ..)| update.facts.rows).sum();
-    let shares: Vec<f64> = taken.iter().map(|(_, update, ..)| update.facts.rows as f64 / rows as f64).collect();
+    let rows: f64 = taken.iter().map(|(_, update, ..)| update.facts.rows as f64).sum();
+    let shares: Vec<f64> = taken.iter().map(|(_, update, ..)| update.facts.rows as f64 / rows).collect();
     let all: Vec<&Weights> = taken.iter().map(|(_, update, ..)| &update.weights).collect();
     let average = Weights::combined(&all, |values| {
         values.zip(&shares).map(|(value, share)| f64::from(value) * share).sum::<f64>() as f32
@@ -207,14 +205,9 @@ fn with_momentum(global: &Global, average: Weights) -> (Weights, Option<Weights>
     (model, Some(velocity))
 }
 
-/// The keys of a bank, by what a site would be told of them: the mean of their ages in a round, and how many there are.
-pub fn mean_age(bank: &Bank, round: u32) -> Option<f64> {
-    let ages = bank.rounds.iter().map(|made| f64::from(round.saturating_sub(*made)));
-    (!bank.is_empty()).then(|| ages.sum::<f64>() / bank.len() as f64)
-}
-
 #[cfg(test)]
 mod tests {
+    use invar_embeddings::Bank;
     use proptest::prelude::*;
 
     use super::*;

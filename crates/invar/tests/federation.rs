@@ -147,6 +147,13 @@ fn sites_apart_are_sites_in_one_process() {
     assert_eq!(tree_digest(&bench.path("run")), before);
     let error = fails(&bench, 2, &words, &["--stale", "2"]);
     assert!(error.contains("holds another simulation"), "{error}");
+    // With --force it goes when the other one is whole; what somebody else wrote stays.
+    bench.write("run/states/site-1/notes.txt", "mine");
+    run(&bench, &words, &["--stale", "2", "--force"]);
+    let after = tree_digest(&bench.path("run"));
+    assert_ne!(after[Path::new("model.safetensors")], before[Path::new("model.safetensors")]);
+    assert_eq!(after[Path::new("states/site-1/notes.txt")], b"mine");
+    assert!(after.keys().all(|file| !file.starts_with(".invar-next")));
 }
 
 #[test]
@@ -380,7 +387,7 @@ fn recipes_and_data_that_do_not_fit_are_refused() {
     run(&bench, &["federate", "step", RECIPE, "--data", "b", "--global", "wide-0", "--out", "wide"], &wide);
     let bank =
         ["federate", "step", RECIPE, "--data", "a", "--global", "0", "--out", "v", "--bank", "wide/keys.parquet"];
-    let error = fails(&bench, 2, &bank, &[]);
+    let error = fails(&bench, 3, &bank, &[]);
     assert!(error.contains("the bank must be keys of 8 numbers, got Float [5, 9]"), "{error}");
     let error = fails(
         &bench,

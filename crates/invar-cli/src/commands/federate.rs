@@ -117,6 +117,7 @@ pub fn described(directory: &Path, global: &Global) -> Summary {
             counted(global.bank.len() as u64, "key")
         );
     }
+    text += &format!("\n  recipe {}", facts.recipe);
     for site in &facts.merged {
         text += &format!(
             "\n  {}: {} rows ({:.1} %), loss {:.4}, change {:.4}, {:.4} from the average, {} bytes",

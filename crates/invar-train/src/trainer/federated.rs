@@ -1,16 +1,9 @@
 //! A trainer as one of several sites, which exchange weights and keys between rounds of steps.
 
-use std::sync::Arc;
-
-use invar_dataset::{PairSource, order::BatchOrder};
+use invar_dataset::order::BatchOrder;
 
 use super::{Trainer, chunk_pairs};
-use crate::{
-    Error, Others,
-    feed::{Feed, Plan},
-    memory::guarded,
-    step::host_rows,
-};
+use crate::{Error, Others, feed::draw, memory::guarded, step::host_rows};
 
 impl Trainer {
     /// Number of samples it trains on: those not held out.
@@ -45,17 +38,21 @@ impl Trainer {
         }
         guarded(&self.recipe.train, "making keys", || {
             let config = &self.recipe.train;
-            let order = BatchOrder::new(self.training.len(), number.max(2), seed)?;
-            let whole = Plan::whole(order, seed, 0..1, config.view_workers, self.step.device());
-            let chunk_pairs = chunk_pairs(config, whole.rows.len().min(config.batch_size), self.step.side_by_side());
-            let training: Arc<dyn PairSource> = Arc::clone(&self.training);
-            let mut feed = Feed::start(&training, &Plan { chunk_pairs, ..whole });
-            let (chunks, _) = feed.next().unwrap_or(Err(Error::Worker))?;
-            let views = self.step.keys(&chunks)?;
-            let width = views.first().map_or(0, |view| view.size()[1] as usize);
-            let mut keys = views.iter().map(host_rows).collect::<Result<Vec<_>, _>>()?;
-            keys.iter_mut().for_each(|view| view.truncate(number * width));
-            Ok((keys, width))
+            let chosen = BatchOrder::new(self.training.len(), number.max(2), seed)?.batch(0);
+            let chosen = &chosen[..number.min(chosen.len())];
+            let (mut views, mut width): (Vec<Vec<f32>>, _) = (vec![], 0);
+            // As many in memory as in training.
+            for some in chosen.chunks(config.batch_size) {
+                let chunks = some.chunks(chunk_pairs(config, some.len(), self.step.side_by_side()).max(1));
+                let chunks = chunks.map(|chunk| draw(&*self.training, chunk, seed)).collect::<Result<Vec<_>, _>>()?;
+                let keys = self.step.keys(&chunks)?;
+                views.resize_with(keys.len(), Vec::new);
+                for (view, keys) in views.iter_mut().zip(&keys) {
+                    width = keys.size()[1] as usize;
+                    view.extend(host_rows(keys)?);
+                }
+            }
+            Ok((views, width))
         })
     }
 }

@@ -89,7 +89,8 @@ impl Client<'_> {
         fs::create_dir(&from)?;
         for name in Global::files() {
             if let Some(file) = files.get(&*name.to_string_lossy()) {
-                fs::write(from.join(&name), file.bytes()?)?;
+                let path = from.join(&name);
+                fs::write(&path, file.bytes()?).with_context(|| path.display().to_string())?;
             }
         }
         let global = Global::read(&from)?;

@@ -13,7 +13,7 @@ use invar_cli::{
     exit::{Interrupted, Usage},
     ui::{DONE_BEFORE, Summary, Ui, thousands},
 };
-use invar_dataset::{Progress, atomic, lock::Lock, order::Permutation, path, seed};
+use invar_dataset::{Progress, Replacement, atomic, lock::Lock, manifest::Manifest, order::Permutation, seed};
 use invar_embeddings::Bank;
 use invar_federation::{Global, Merge, Update, mean_age, merge};
 use serde_json::{Value, json};
@@ -27,14 +27,17 @@ use crate::recipe::Recipe;
 /// The directory of a simulation.
 ///
 /// ```text
-/// simulation.json    recipe, data and settings
+/// simulation.json    recipe, digests of the data, settings
 /// rounds/00003/      GLOBAL after round 3
 /// states/SITE/       what each site keeps
 /// rounds.jsonl       a line for each round
 /// recipe.toml ...    GLOBAL after the last round: the end marker, global.json, is written last
 /// ```
-struct Simulation<'a> {
-    out: &'a Path,
+struct Simulation {
+    /// Where it works.
+    out: PathBuf,
+    /// The directory that it will be moved to, where another simulation is.
+    replaces: Option<(Replacement, PathBuf)>,
     _lock: Lock,
 }
 
@@ -65,12 +68,16 @@ pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary>
     let names: Vec<String> = (0..args.data.len()).map(|number| format!("site-{}", number + 1)).collect();
     let named = |data: &PathBuf| Site::named(&recipe, std::slice::from_ref(data), Some("site"));
     args.data.iter().try_for_each(|data| named(data).map(|_| ()))?;
+    let digests = |data: &PathBuf| -> Result<Vec<String>> {
+        Ok(Manifest::read(data)?.shards.into_iter().map(|shard| shard.sha256).collect())
+    };
     let settings = json!({
-        "recipe": recipe.to_toml(), "data": args.data.iter().map(|data| path::text(data)).collect::<Vec<_>>(),
+        "recipe": recipe.to_toml(), "data": args.data.iter().map(digests).collect::<Result<Vec<_>>>()?,
         "stale": args.stale, "lost": args.lost, "uneven": args.uneven,
     });
     let simulation = Simulation::hold(&args.out, &settings, common)?;
-    if Global::is_at(&args.out) {
+    if Global::is_at(&simulation.out) {
+        simulation.finish()?;
         let mut summary = described(&args.out, &Global::read(&args.out)?);
         summary.text += &format!(", {DONE_BEFORE}");
         summary.json["done_before"] = true.into();
@@ -84,8 +91,10 @@ pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary>
         })
         .collect::<Result<_>>()?;
     let place = super::place(common, ui)?;
-    let states: Vec<State> =
-        sites.iter().map(|site| State::hold(&args.out.join(STATES).join(&site.name), site)).collect::<Result<_>>()?;
+    let states: Vec<State> = sites
+        .iter()
+        .map(|site| State::hold(&simulation.out.join(STATES).join(&site.name), site))
+        .collect::<Result<_>>()?;
     let mut globals: BTreeMap<u32, Global> = simulation.rounds(args.stale)?;
     if globals.is_empty() {
         let mut global = sites[0].begin(&place, ui)?;
@@ -106,7 +115,7 @@ pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary>
         let bank = round.checked_sub(args.stale).and_then(|of| globals.get(&of)).map_or(&none, |global| &global.bank);
         let (mut updates, mut bytes) = (vec![], vec![]);
         for (number, site) in sites.iter().enumerate().filter(|(number, _)| !lost.contains(number)) {
-            let scratch = args.out.join(UPDATE);
+            let scratch = simulation.out.join(UPDATE);
             let mut update = site.step(global, bank, Some(&states[number]), &place, &muted)?;
             // Through files, as between machines.
             let clear = || fs::remove_dir_all(&scratch).or_else(gone);
@@ -134,7 +143,8 @@ pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary>
     }
     drop(bar);
     let Some((_, mut last)) = globals.pop_last() else { bail!("no round was done") };
-    last.write(&args.out)?;
+    last.write(&simulation.out)?;
+    simulation.finish()?;
     let mut summary = described(&args.out, &last);
     let sent: u64 = last.facts.merged.iter().map(|site| site.bytes).sum();
     summary.text += &format!(
@@ -181,53 +191,78 @@ fn in_words(global: &Global) -> String {
     format!("loss {:.3}, sites {:.3} from their average", mean(|site| site.loss), mean(|site| site.divergence))
 }
 
+/// The files of a simulation, by their paths inside its directory.
+fn written(out: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Global::files().into_iter().chain([LOG.into(), SETTINGS.into()]).collect();
+    for (directory, is_ours) in [(ROUNDS, is_of_global as fn(&str) -> bool), (STATES, State::is_file)] {
+        for inner in names(&out.join(directory))? {
+            let inner = Path::new(directory).join(inner);
+            files.extend(names(&out.join(&inner))?.iter().filter(|name| is_ours(name)).map(|name| inner.join(name)));
+        }
+    }
+    files.retain(|file| out.join(file).is_file());
+    Ok(files)
+}
+
+fn is_of_global(name: &str) -> bool {
+    Global::files().iter().any(|file| file == Path::new(name))
+}
+
+/// Names in a directory; none if it is not there, or is a file.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(vec![]),
+        Err(error) => gone(error).map(|()| vec![]),
+    }
+}
+
 fn gone(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-impl<'a> Simulation<'a> {
-    /// Holds the directory: an empty one, or one of the same simulation.
-    fn hold(out: &'a Path, settings: &Value, common: &Common) -> Result<Self> {
+impl Simulation {
+    /// Holds the directory: an empty one, or one of the same simulation. Another one stays as it is until this one is done.
+    fn hold(out: &Path, settings: &Value, common: &Common) -> Result<Self> {
         let at = || out.display().to_string();
         let refuse = |reason: String| Err(Usage(format!("{}: {reason}", at())).into());
         if out.exists() && !out.is_dir() {
             return refuse("exists already and is no directory".into());
         }
         let lock = Lock::directory(out).with_context(at)?;
-        let simulation = Self { out, _lock: lock };
-        let path = out.join(SETTINGS);
-        match fs::read(&path) {
-            Ok(text) => {
-                let found: Value = serde_json::from_slice(&text).unwrap_or_default();
-                if found == *settings {
-                    return Ok(simulation);
+        let replacement = Replacement::of(out);
+        replacement.recover(Path::new(Global::FACTS)).with_context(at)?;
+        let of_settings = |directory: &Path| -> Option<Value> {
+            serde_json::from_slice(&fs::read(directory.join(SETTINGS)).ok()?).ok()
+        };
+        let is_own = |directory: &Path| of_settings(directory).as_ref() == Some(settings);
+        let replacement = match of_settings(out) {
+            Some(found) if found == *settings => None,
+            Some(_) if common.force => Some(replacement),
+            Some(_) => return refuse("holds another simulation (--force replaces it)".into()),
+            None => match replacement.entries().with_context(at)?.first() {
+                None => None,
+                Some(other) => {
+                    let name = other.file_name().unwrap_or_default().display();
+                    return refuse(format!("holds {name}, which no simulation wrote: choose another"));
                 }
-                if !common.force {
-                    return refuse("holds another simulation (--force replaces it)".into());
-                }
-                simulation.clear().with_context(at)?;
+            },
+        };
+        let at_work = replacement.as_ref().map_or(out, Replacement::path).to_owned();
+        if !is_own(&at_work) {
+            if let Some(replacement) = &replacement {
+                replacement.begin().with_context(at)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(other) = fs::read_dir(out).with_context(at)?.flatten().next() {
-                    let name = other.file_name();
-                    return refuse(format!("holds {}, which no simulation wrote: choose another", name.display()));
-                }
-            }
-            Err(error) => return Err(error).with_context(at),
+            atomic::write(at_work.join(SETTINGS), &serde_json::to_vec_pretty(settings)?).with_context(at)?;
         }
-        atomic::write(&path, &serde_json::to_vec_pretty(settings)?).with_context(at)?;
-        Ok(simulation)
+        Ok(Self { out: at_work, replaces: replacement.map(|replacement| (replacement, out.to_owned())), _lock: lock })
     }
 
-    /// Removes what a simulation wrote.
-    fn clear(&self) -> io::Result<()> {
-        for directory in [ROUNDS, STATES, UPDATE] {
-            fs::remove_dir_all(self.out.join(directory)).or_else(gone)?;
-        }
-        for file in Global::files().into_iter().chain([LOG.into()]) {
-            fs::remove_file(self.out.join(file)).or_else(gone)?;
-        }
-        Ok(())
+    /// Puts the simulation in the place of the one that it replaces.
+    fn finish(&self) -> Result<()> {
+        let Some((replacement, out)) = &self.replaces else { return Ok(()) };
+        let committed = written(out).and_then(|old| replacement.commit(&old, Path::new(Global::FACTS)));
+        committed.with_context(|| out.display().to_string())
     }
 
     fn round(&self, round: u32) -> PathBuf {

@@ -98,7 +98,10 @@ impl<S> Site<S> {
     }
 
     /// A digest of everything in the recipe that weights and keys depend on. How many threads a site has is its own matter.
-    fn recipe_hash(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// If the model that training starts from cannot be read.
+    pub fn recipe_hash(&self) -> Result<String> {
         let mut fixed = self.job.fixes_weights()?;
         if let Some(train) = fixed["train"].as_object_mut() {
             // The weights that training starts from are those of the global model.
@@ -174,23 +177,27 @@ impl Site<Source> {
         let watch = Losses { inner: Watch::new(ui), sum: Mutex::default() };
         let mut trainer = self.trainer_of(&global.model, state, round, place, scratch.path(), &watch)?;
         let others = for_site(bank, &self.name, round, federation.max_age);
-        trainer.meet(Others { keys: tensor_of(&others)?, proximal: federation.proximal })?;
+        let others = Others { keys: tensor_of(&others)?, proximal: federation.proximal };
+        trainer.meet(others).map_err(|error| BadInput(error.to_string()))?;
         trainer.run(federation.steps_before(round) + federation.local_steps, &watch)?;
         let tensors = trainer.tensors();
         let local = self.kept(&tensors);
-        let mut after = shared(&tensors)?;
-        // What stays here leaves as it came.
-        for name in &local {
-            if let (Some(own), Some(of_all)) = (after.get_mut(name), global.model.tensors.get(name)) {
-                own.clone_from(of_all);
-            }
-        }
         let header = with_steps(&global.model.header, federation.steps_before(round + 1))?;
-        let mut weights = Weights { tensors: after, header };
+        let mut weights = Weights { tensors: shared(&tensors)?, header };
+        // What stays here leaves as it came: it is no part of the change, and has no noise.
+        let withhold = |weights: &mut Weights| {
+            for name in &local {
+                if let (Some(own), Some(of_all)) = (weights.tensors.get_mut(name), global.model.tensors.get(name)) {
+                    own.clone_from(of_all);
+                }
+            }
+        };
+        withhold(&mut weights);
         let (steps, loss) = watch.mean();
         let spent = match (&federation.privacy, state) {
             (Some(config), Some(state)) => {
                 weights = privacy::privatize(config, &global.model, &weights)?;
+                withhold(&mut weights);
                 let ledger = state.made(round, config.noise_multiplier)?;
                 let epsilon = ledger.epsilon(config.delta);
                 Some(PrivacySpent {

@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use invar_cli::exit::Usage;
+use invar_cli::exit::{BadInput, Usage};
 use invar_dataset::lock::Lock;
 use invar_federation::privacy::Ledger;
 use invar_train::checkpoint;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::site::Site;
@@ -18,13 +19,20 @@ use super::site::Site;
 /// The directory of a site.
 ///
 /// ```text
-/// site.json                      whose it is
+/// site.json                      whose it is, and of which recipe
 /// round-00003.safetensors        its optimizer, and its batch norms where they stay, after round 3
 /// updates.json                   the updates with noise that it has made
 /// ```
 pub struct State {
     directory: PathBuf,
     _lock: Lock,
+}
+
+/// What `site.json` says.
+#[derive(Serialize, Deserialize)]
+struct Owner {
+    site: String,
+    recipe: String,
 }
 
 const SITE: &str = "site.json";
@@ -36,29 +44,39 @@ impl State {
     /// Holds the directory of a site; makes it if it is not there.
     ///
     /// # Errors
-    /// If it is that of another site, or holds what Invar did not write.
+    /// If it is that of another site or recipe, or holds what Invar did not write.
     pub fn hold<S>(directory: &Path, site: &Site<S>) -> Result<Self> {
         let at = || directory.display().to_string();
         let lock = Lock::directory(directory).with_context(at)?;
         let path = directory.join(SITE);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                let found: String = serde_json::from_str(&text).unwrap_or(text);
-                if found != site.name {
-                    let reason = format!("is the state of site {found}, not of {}", site.name);
-                    return Err(Usage(format!("{}: {reason}", at())).into());
+        let own = Owner { site: site.name.clone(), recipe: site.recipe_hash()? };
+        let refuse = |reason: String| Err(Usage(format!("{}: {reason}", at())).into());
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let found: Owner =
+                    serde_json::from_slice(&bytes).map_err(|error| BadInput(format!("{}: {error}", path.display())))?;
+                if found.site != own.site {
+                    return refuse(format!("is the state of site {}, not of {}", found.site, own.site));
+                }
+                if found.recipe != own.recipe {
+                    return refuse(format!("is a state of recipe {}, this one is {}", found.recipe, own.recipe));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(other) = fs::read_dir(directory).with_context(at)?.flatten().next() {
-                    let reason = format!("holds {}, which no site wrote: choose another", other.file_name().display());
-                    return Err(Usage(format!("{}: {reason}", at())).into());
+                    let other = other.file_name();
+                    return refuse(format!("holds {}, which no site wrote: choose another", other.display()));
                 }
-                invar_dataset::atomic::write(&path, &serde_json::to_vec(&site.name)?).with_context(at)?;
+                invar_dataset::atomic::write(&path, &serde_json::to_vec(&own)?).with_context(at)?;
             }
             Err(error) => return Err(error).with_context(at),
         }
         Ok(Self { directory: directory.into(), _lock: lock })
+    }
+
+    /// Whether a file has a name of one in such a directory.
+    pub fn is_file(name: &str) -> bool {
+        name == SITE || name == UPDATES || (name.starts_with(ROUND) && name.ends_with(ENDING))
     }
 
     /// What was kept before a round: after the last one before it that the site took part in.
