@@ -20,6 +20,7 @@ mod http;
 mod key;
 mod node;
 mod object;
+mod options;
 mod records;
 mod state;
 
@@ -31,8 +32,9 @@ mod proto {
 
 pub use array::{Array, Elements};
 pub use error::Error;
-pub use node::{Node, Options, Task};
+pub use node::{Node, Task};
 pub use object::{Limits, ObjectId};
+pub use options::Options;
 pub use records::{ConfigValue, Metric, Records};
 
 #[cfg(test)]

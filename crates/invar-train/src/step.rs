@@ -1,5 +1,6 @@
 mod asked;
 mod contrastive;
+mod figures;
 mod others;
 mod relations;
 
@@ -13,7 +14,7 @@ use tch::{Device, Tensor};
 use crate::{Error, HeldOut};
 
 pub use contrastive::ContrastiveStep;
-pub(crate) use contrastive::host_rows;
+pub(crate) use figures::host_rows;
 pub use others::Others;
 
 /// One optimizer step and everything it changes: towers, loss, optimizer. The loop around it knows none of them.

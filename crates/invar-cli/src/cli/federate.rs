@@ -43,13 +43,40 @@ impl Federate {
     pub fn inputs(&self) -> Vec<PathBuf> {
         match self {
             Self::Init(args) => args.data.clone(),
-            Self::Step(args) => args.data.iter().chain([&args.global]).cloned().collect(),
+            Self::Step(args) => args.own.data.iter().chain([&args.global]).cloned().collect(),
             Self::Merge(args) => args.updates.iter().chain([&args.global]).cloned().collect(),
             Self::Simulate(args) => args.data.clone(),
-            Self::Client(args) => args.data.clone(),
+            Self::Client(args) => args.own.data.clone(),
             Self::Membership(args) => args.members.iter().chain(&args.others).cloned().collect(),
         }
     }
+}
+
+/// The recipe that all sites train.
+#[derive(Args, Debug)]
+pub struct FederateRecipe {
+    /// A recipe file, or the name of a built-in one: the same at all sites
+    pub recipe: String,
+    /// Override a key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// A site, and what it trains on.
+#[derive(Args, Debug)]
+pub struct FederateSite {
+    /// The recipe.
+    #[command(flatten)]
+    pub recipe: FederateRecipe,
+    /// Dataset directory; several are combined into one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+    /// Name of the site, unlike that of any other [default: site- and the first digits of a digest of the data]
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<String>,
+    /// List what an update holds, byte by byte
+    #[arg(long)]
+    pub explain_update: bool,
 }
 
 /// `invar federate init`
@@ -59,17 +86,15 @@ impl Federate {
   invar federate init mine.toml --data data --out rounds/0 --set federation.rounds=50
 The weights are drawn from the recipe's seed. Of the data only the shape of a view is used: those of any site will do.")]
 pub struct FederateInit {
-    /// A recipe file, or the name of a built-in one
-    pub recipe: String,
+    /// The recipe.
+    #[command(flatten)]
+    pub recipe: FederateRecipe,
     /// Dataset directory; several are combined into one
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
     /// The directory of the global model to create
     #[arg(long, value_name = "GLOBAL")]
     pub out: PathBuf,
-    /// Override a key of the recipe
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
 }
 
 /// `invar federate step`
@@ -80,32 +105,21 @@ pub struct FederateInit {
 The state is what a site keeps for itself from round to round: its optimizer, its batch norms where federation.batch_norms is
 local, and how often it has sent an update with noise. Without it the optimizer begins anew in each round.")]
 pub struct FederateStep {
-    /// A recipe file, or the name of a built-in one: the one that the global model was made with
-    pub recipe: String,
-    /// Dataset directory; several are combined into one
-    #[arg(long, required = true, value_name = "DATA")]
-    pub data: Vec<PathBuf>,
+    /// What the site trains, and on what.
+    #[command(flatten)]
+    pub own: FederateSite,
     /// The global model of the round before
     #[arg(long, value_name = "GLOBAL")]
     pub global: PathBuf,
     /// Keys of all sites [default: those of GLOBAL]
     #[arg(long, value_name = "BANK")]
     pub bank: Option<PathBuf>,
-    /// Name of the site, unlike that of any other [default: site- and the first digits of a digest of the data]
-    #[arg(long, value_name = "NAME")]
-    pub site: Option<String>,
     /// Directory of what the site keeps from round to round
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// The directory of the update to create
     #[arg(long, value_name = "UPDATE")]
     pub out: PathBuf,
-    /// List what the update holds, byte by byte
-    #[arg(long)]
-    pub explain_update: bool,
-    /// Override a key of the recipe
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
 }
 
 /// `invar federate merge`
@@ -140,8 +154,9 @@ pub struct FederateMerge {
 Each --data is a site. RUN is the global model after the last round, with rounds.jsonl, a line for each round; it is a model like
 others: `invar embed --model` takes it. A run that was interrupted goes on after the last round that was done.")]
 pub struct FederateSimulate {
-    /// A recipe file, or the name of a built-in one
-    pub recipe: String,
+    /// The recipe.
+    #[command(flatten)]
+    pub recipe: FederateRecipe,
     /// Dataset directory of a site
     #[arg(long, required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
@@ -157,9 +172,6 @@ pub struct FederateSimulate {
     /// Each site has this share of the samples that the one before it uses
     #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
     pub uneven: f64,
-    /// Override a key of the recipe
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
 }
 
 /// `invar federate client`
@@ -172,11 +184,9 @@ Connections go out only. The public key, lab-1.pub, is what the server's people 
 an answer survives a restart: of this program, if it is there again within a minute, and of the SuperLink. The server app is in
 workflows/flower.")]
 pub struct FederateClient {
-    /// A recipe file, or the name of a built-in one: the one that the global model was made with
-    pub recipe: String,
-    /// Dataset directory; several are combined into one
-    #[arg(long, required = true, value_name = "DATA")]
-    pub data: Vec<PathBuf>,
+    /// What the site trains, and on what.
+    #[command(flatten)]
+    pub own: FederateSite,
     /// Address of the SuperLink
     #[arg(long, value_name = "URL")]
     pub superlink: String,
@@ -189,18 +199,9 @@ pub struct FederateClient {
     /// Directory of what the site keeps from round to round
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
-    /// Name of the site, unlike that of any other [default: site- and the first digits of a digest of the data]
-    #[arg(long, value_name = "NAME")]
-    pub site: Option<String>,
     /// Take an address without TLS: anybody on the way can read and change everything
     #[arg(long)]
     pub insecure: bool,
-    /// List what each update holds, byte by byte
-    #[arg(long)]
-    pub explain_update: bool,
-    /// Override a key of the recipe
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
 }
 
 /// `invar federate membership`
@@ -212,8 +213,9 @@ much lower is the loss of the sample's own pair under the update's weights than 
 sample to the nearest of the update's keys? The area under the ROC curve of each says how well the two kinds are told apart: 0.5
 is not at all, 1 is perfectly.")]
 pub struct FederateMembership {
-    /// The recipe that the update was made with
-    pub recipe: String,
+    /// The recipe that the update was made with.
+    #[command(flatten)]
+    pub recipe: FederateRecipe,
     /// What a site sent
     #[arg(long, value_name = "UPDATE")]
     pub update: PathBuf,
@@ -229,7 +231,4 @@ pub struct FederateMembership {
     /// Number of samples of each kind
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub samples: usize,
-    /// Override a key of the recipe
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use invar_cli::{
-    cli::{Common, Federate, FederateInit, FederateStep},
+    cli::{Common, Federate, FederateInit, FederateRecipe, FederateStep},
     commands::{
         federate::{GLOBALS, described, described_update},
         listed::Listed,
@@ -42,9 +42,14 @@ pub fn run(command: &Federate, common: &Common, ui: &Ui) -> Result<Summary> {
     }
 }
 
+/// The recipe that a command names.
+fn recipe_of(args: &FederateRecipe, common: &Common) -> Result<Recipe> {
+    Recipe::load(&args.recipe, &args.set, common.seed)
+}
+
 /// `invar federate init`
 fn init(args: &FederateInit, common: &Common, ui: &Ui) -> Result<Summary> {
-    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    let recipe = recipe_of(&args.recipe, common)?;
     let out = GLOBALS.hold(&args.out, common)?;
     let site = Site::open(&recipe, &args.data, None, 1.0, ui)?;
     let mut global = site.begin(&place(common, ui)?, ui)?;
@@ -54,9 +59,9 @@ fn init(args: &FederateInit, common: &Common, ui: &Ui) -> Result<Summary> {
 
 /// `invar federate step`
 fn step(args: &FederateStep, common: &Common, ui: &Ui) -> Result<Summary> {
-    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    let recipe = recipe_of(&args.own.recipe, common)?;
     let global = Global::read(&args.global)?;
-    let site = Site::named(&recipe, &args.data, args.site.as_deref())?;
+    let site = Site::named(&recipe, &args.own.data, args.own.site.as_deref())?;
     site.check(&global)?;
     if let Some(done) = done_before(args, &site, &global)? {
         return Ok(done);
@@ -64,14 +69,14 @@ fn step(args: &FederateStep, common: &Common, ui: &Ui) -> Result<Summary> {
     let out = UPDATES.hold(&args.out, common)?;
     let bank = args.bank.as_deref().map(Bank::read).transpose()?;
     let state = args.state.as_deref().map(|directory| State::hold(directory, &site)).transpose()?;
-    let site = site.with_data(&args.data, 1.0, ui)?;
+    let site = site.with_data(&args.own.data, 1.0, ui)?;
     let bank = bank.as_ref().unwrap_or(&global.bank);
     let mut update = site.step(&global, bank, state.as_ref(), &place(common, ui)?, ui)?;
     out.write(|directory| Ok(update.write(directory)?))?;
     if let Some(state) = &state {
         state.tidy(update.facts.round)?;
     }
-    described_update(&args.out, &update, args.explain_update)
+    described_update(&args.out, &update, args.own.explain_update)
 }
 
 /// The summary of an update that was made already.
@@ -82,7 +87,7 @@ fn done_before(args: &FederateStep, site: &Site, global: &Global) -> Result<Opti
     if !same || *round != global.facts.round + 1 {
         return Ok(None);
     }
-    let mut summary = described_update(&args.out, &Update::read(&args.out)?, args.explain_update)?;
+    let mut summary = described_update(&args.out, &Update::read(&args.out)?, args.own.explain_update)?;
     summary.text += &format!(", {DONE_BEFORE}");
     summary.json["done_before"] = true.into();
     Ok(Some(summary))

@@ -19,7 +19,6 @@ use super::{
     site::{Site, Source},
     state::State,
 };
-use crate::recipe::Recipe;
 
 /// The records of a task and of its answer, as in workflows/flower.
 const GLOBAL: &str = "global";
@@ -30,14 +29,14 @@ const MESSAGES: &str = "flower";
 
 /// `invar federate client`
 pub fn run(args: &FederateClient, common: &Common, ui: &Ui) -> Result<Summary> {
-    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
-    let site = Site::named(&recipe, &args.data, args.site.as_deref())?;
+    let recipe = super::recipe_of(&args.own.recipe, common)?;
+    let site = Site::named(&recipe, &args.own.data, args.own.site.as_deref())?;
     let state = State::hold(&args.state, &site)?;
     let client = Client {
-        site: site.with_data(&args.data, 1.0, ui)?,
+        site: site.with_data(&args.own.data, 1.0, ui)?,
         state,
         place: super::place(common, ui)?,
-        explain: args.explain_update,
+        explain: args.own.explain_update,
         ui,
     };
     let words = Words { ui, bar: ui.bar("wait", Unit::Items) };

@@ -17,14 +17,13 @@ use super::{
     super::train::Watch,
     site::{Site, Source},
 };
-use crate::recipe::Recipe;
 
 /// `invar federate membership`
 pub fn run(args: &FederateMembership, common: &Common, ui: &Ui) -> Result<Summary> {
     if args.samples < 2 {
         return Err(Usage(format!("--samples must be at least 2, got {}", args.samples)).into());
     }
-    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    let recipe = super::recipe_of(&args.recipe, common)?;
     let (global, update) = (Global::read(&args.global)?, Update::read(&args.update)?);
     if update.facts.global != global.facts.model_sha256 {
         let (from, is) = (&update.facts.global, &global.facts.model_sha256);

@@ -22,7 +22,6 @@ use super::{
     site::{Site, Source},
     state::State,
 };
-use crate::recipe::Recipe;
 
 /// The directory of a simulation.
 ///
@@ -49,7 +48,7 @@ const UPDATE: &str = ".update";
 
 /// `invar federate simulate`
 pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary> {
-    let recipe = Recipe::load(&args.recipe, &args.set, common.seed)?;
+    let recipe = super::recipe_of(&args.recipe, common)?;
     for (name, value) in [("--lost", args.lost), ("--uneven", args.uneven)] {
         let is_right = if name == "--lost" { (0.0..1.0).contains(&value) } else { value > 0.0 && value <= 1.0 };
         if !is_right {
