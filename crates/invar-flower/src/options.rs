@@ -13,7 +13,7 @@ pub struct Options {
     pub key: PathBuf,
     /// Whether `http://` will do.
     pub insecure: bool,
-    /// A directory in which the node remembers what it has not answered; see [`Node::next`].
+    /// A directory in which the node remembers what it has not answered; see [`Node::next`](crate::Node::next).
     pub state: Option<PathBuf>,
     /// The server counts a node as gone from which it has heard nothing for two of these. 10 s to 30 min.
     pub heartbeat: Duration,
