@@ -107,6 +107,21 @@ fn score(reads: &ReadDataset, overlaps: &Overlaps, path: &str) -> Result<(), Box
         largest.entry(species).or_default().push(overlaps.members(component).len());
     }
     println!("purity of components {:.5}", pure as f64 / overlaps.num_joined().max(1) as f64);
+    let species_of = |component: u32| {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for &read in overlaps.members(component) {
+            *counts.entry(&truth[read as usize].species).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(species, _)| species)
+    };
+    let (mut probable, mut right) = (0, 0);
+    for component in (0..overlaps.num_components() as u32).filter(|&c| overlaps.probable_genome(c) != c) {
+        let genome = species_of(overlaps.probable_genome(component));
+        let members = overlaps.members(component);
+        probable += members.len();
+        right += members.iter().filter(|&&read| truth[read as usize].species == genome).count();
+    }
+    println!("{probable} reads of components that probably belong to the genome of another, {right} rightly");
     let large = (0..overlaps.num_components() as u32).take_while(|&c| overlaps.members(c).len() >= LARGE);
     for component in large {
         let mut genomes: BTreeMap<&str, usize> = BTreeMap::new();

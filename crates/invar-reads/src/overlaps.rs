@@ -53,6 +53,11 @@ pub use stored::KeptOverlaps;
 const MAX_NEIGHBOURS: usize = 32;
 /// One in this many k-mers is used if reads are long; about this many per read if they are short.
 const MAX_EVERY: u32 = 16;
+/// The same where few k-mers are without an error, and how many times more there may be.
+const MAX_EVERY_OF_FEW: u32 = 4;
+const TIMES_OF_FEW: usize = 2;
+/// The error rate of such reads if no overlaps tell it.
+const USUAL_RATE_OF_FEW: f64 = 0.12;
 const KMERS_OF_READ: f64 = 256.0;
 /// Usual fraction of shared k-mers below which shorter k-mers are tried: 8 % of errors, with 16 bases.
 const FEW_SHARED: f64 = 0.07;
@@ -62,9 +67,9 @@ const BYTES_OF_KMER: u64 = 32;
 /// How overlaps are searched for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverlapsConfig {
-    /// Maximum number of k-mers in all sketches together, at 32 bytes each during the search. Beyond that, fewer k-mers
-    /// of each read are used, down to one in 64, and then only every second (third, ...) read: the others have no
-    /// overlaps.
+    /// Maximum number of k-mers in all sketches together, at 32 bytes each during the search, and twice as many where
+    /// few are without an error. Beyond that, fewer k-mers of each read are used, down to one in 64, and then only every
+    /// second (third, ...) read: the others have no overlaps.
     pub max_kmers: usize,
 }
 
@@ -105,11 +110,12 @@ impl Overlaps {
         for read in 0..reads.len() {
             num_bases += reads.sequence(read)?.len() as u64;
         }
-        let mut found = Found::new(reads, sampling(reads.len(), num_bases, MAX_K, MAX_EVERY, config))?;
+        let mut found = Found::new(reads, sampling(reads.len(), num_bases, MAX_K, MAX_EVERY, config), 1.0)?;
         if found.usual_share.is_none_or(|share| share < FEW_SHARED) {
             // More errors, or no overlaps.
-            let k = short_k(num_bases);
-            let other = Found::new(reads, sampling(reads.len(), num_bases, k, MAX_EVERY / 2, config))?;
+            let sampling = sampling_of_few(reads.len(), num_bases, config);
+            let rate = found.usual_share.map_or(USUAL_RATE_OF_FEW, |share| error_rate(share, MAX_K));
+            let other = Found::new(reads, sampling, (1.0 - rate).powi(sampling.k as i32))?;
             if other.num_joined() > found.num_joined() {
                 found = other;
             }
@@ -183,10 +189,10 @@ impl Overlaps {
     /// Memory that [`Overlaps::find`] needs for the given number of reads and bases, in bytes: an upper bound, except
     /// if every read overlaps hundreds of others.
     pub fn memory_bytes(num_reads: usize, num_bases: u64, config: &OverlapsConfig) -> u64 {
-        let sampling = sampling(num_reads, num_bases, MAX_K, MAX_EVERY / 2, config);
+        let sampling = sampling_of_few(num_reads, num_bases, config);
         let num_kmers = num_bases / u64::from(sampling.every) / sampling.every_read as u64;
         num_kmers * BYTES_OF_KMER
-            + homology::MAX_BYTES.min(num_bases * 2)
+            + homology::MAX_BYTES.min(num_bases * homology::BYTES_OF_BASE)
             + num_reads as u64 * 4 * MAX_NEIGHBOURS as u64
     }
 
@@ -241,7 +247,7 @@ impl Overlaps {
     }
 
     /// Number of reads, including this one, that cover a base of this read, averaged over its bases: 1 if it is alone.
-    /// Overlaps shorter than a tenth of the read are not detected, so it is a few per cent too low.
+    /// What too short overlaps hide is added, as if reads were of one length and began anywhere.
     pub fn depth(&self, read: usize) -> f32 {
         self.depths[read]
     }
@@ -325,6 +331,12 @@ fn one_of(reads: &[u32], accept: impl Fn(usize) -> bool, rng: &mut Rng) -> Optio
     })
 }
 
+/// Which k-mers to use where few are without an error: more, and shorter ones.
+fn sampling_of_few(num_reads: usize, num_bases: u64, config: &OverlapsConfig) -> Sampling {
+    let more = OverlapsConfig { max_kmers: config.max_kmers.saturating_mul(TIMES_OF_FEW) };
+    sampling(num_reads, num_bases, short_k(num_bases), MAX_EVERY_OF_FEW, &more)
+}
+
 /// Which k-mers to use: more if reads are short, fewer if there would be too many.
 fn sampling(num_reads: usize, num_bases: u64, k: u32, max_every: u32, config: &OverlapsConfig) -> Sampling {
     let max_kmers = config.max_kmers.max(1) as u64;
@@ -355,9 +367,10 @@ struct Found {
 }
 
 impl Found {
-    fn new(reads: &dyn Reads, sampling: Sampling) -> Result<Self, DatasetError> {
+    /// `intact` is the fraction of k-mers that is at least without an error.
+    fn new(reads: &dyn Reads, sampling: Sampling, intact: f64) -> Result<Self, DatasetError> {
         let shared = SharedKmers::new(Sketches::new(reads, sampling)?);
-        let Matches { mut matches, sought_below } = Matches::new(&shared);
+        let Matches { mut matches, sought_below } = Matches::new(&shared, intact);
         let lengths = &shared.sketches.lengths;
         let Some(rule) = Rule::new(&matches, lengths) else {
             let (graph, depths) = (OverlapGraph::new(&[], lengths), vec![1.0; lengths.len()]);
@@ -373,7 +386,9 @@ impl Found {
         let depth = |read: usize| match sought_below[read] {
             u32::MAX => {
                 let covered: u64 = graph.of(read).iter().map(|n| u64::from(n.end - n.start)).sum();
-                1.0 + covered as f32 / lengths[read].max(1) as f32
+                1.0 + covered as f32
+                    / lengths[read].max(1) as f32
+                    / rule.share_found(lengths[read], sampling.k, sampling.every)
             }
             _ => 1.0 + matches::sharing(&shared, read) / rule.usual_share as f32,
         };

@@ -23,19 +23,23 @@ const MAX_DEPTHS: f64 = 8.0;
 /// Bases per k-mer: long enough that none is in two genomes by chance.
 pub(super) const K: u32 = 20;
 /// Largest error rate at which sister species are recognised by their k-mers.
-pub(super) const MAX_ERROR_RATE: f64 = 0.08;
+pub(super) const MAX_ERROR_RATE: f64 = 0.115;
+/// Up to this error rate [`KMERS_OF_READ`] are enough.
+const LOW_ERROR_RATE: f64 = 0.05;
 /// Minimum number of reads of a component to be considered.
 const MIN_READS: usize = 25;
-/// Approximate number of k-mers used per read.
+/// Approximate number of k-mers used per read, and how many times more at most where few are without an error.
 const KMERS_OF_READ: f64 = 1250.0;
+const MOST_TIMES: f64 = 8.0;
 /// Maximum distance in bases between two k-mers used.
 const MAX_EVERY: u64 = 8;
 /// To which coverage the k-mers of a genome are kept.
-const KEPT_DEPTH: f64 = 2.0;
+const KEPT_DEPTH: f64 = 2.5;
 /// Maximum number of k-mers kept, 8 bytes each.
 const MAX_KEPT: usize = 1 << 25;
-/// Bytes for those, twice while they are combined.
-pub(super) const MAX_BYTES: u64 = 16 * MAX_KEPT as u64;
+/// Bytes for those, twice while they are combined, and for each base if all are used.
+pub(super) const BYTES_OF_BASE: u64 = 16;
+pub(super) const MAX_BYTES: u64 = BYTES_OF_BASE * MAX_KEPT as u64;
 /// Minimum number of a read's k-mers in the other component, for half of the sampled reads, if the two are homologous.
 pub(super) const MIN_SHARED: u32 = 2;
 /// Maximum fraction of the sampled reads with one such k-mer, if the two are certainly not homologous.
@@ -111,7 +115,7 @@ impl Homology {
         if large < 2 {
             return Ok(Self::default());
         }
-        let every = sampling(reads, members, search)?;
+        let every = sampling(reads, members, error_rate, search)?;
         let kept = Kept::new(reads, members, depths, every)?;
         let of_component = |component: usize| {
             let all = members[component];
@@ -137,7 +141,7 @@ impl Homology {
         };
         let sampled = (0..large).into_par_iter().map(of_component).collect::<Result<_, DatasetError>>()?;
         let depths = members.iter().map(|all| mean_depth(all, depths)).collect();
-        Ok(Self { sampled, depths, kept_depth: kept.depth, intact: (1.0 - error_rate).powi(K as i32) })
+        Ok(Self { sampled, depths, kept_depth: kept.depth, intact: intact(error_rate) })
     }
 
     /// The sampled reads of each component.
@@ -148,7 +152,7 @@ impl Homology {
     /// The fraction of the k-mers of a read that is found in what covers the same stretch, this many times or more often
     /// than k-mers are kept: neither has an error, and the stretch is covered.
     pub fn of_same(&self, depth: f64) -> f64 {
-        self.intact * (1.0 - (-self.kept_depth.min(depth) * self.intact).exp())
+        of_same(self.intact, self.kept_depth.min(depth))
     }
 
     /// The relationship of two sets of components, each ascending.
@@ -216,18 +220,31 @@ struct Seen {
     strains: usize,
 }
 
+/// The probability that a k-mer of a read has no error.
+fn intact(error_rate: f64) -> f64 {
+    (1.0 - error_rate).powi(K as i32)
+}
+
+/// The probability that it is found in reads that cover the same stretch `depth` times.
+fn of_same(intact: f64, depth: f64) -> f64 {
+    intact * (1.0 - (-depth * intact).exp())
+}
+
 fn mean_depth(reads: &[u32], depths: &[f32]) -> f64 {
     reads.iter().map(|&read| f64::from(depths[read as usize])).sum::<f64>() / reads.len() as f64
 }
 
-/// One in how many k-mers is used: fewer are skipped if reads are short.
-fn sampling(reads: &dyn Reads, members: &[&[u32]], search: Search) -> Result<u64, DatasetError> {
+/// One in how many k-mers is used: fewer are skipped if reads are short, or few of their k-mers are without an error.
+fn sampling(reads: &dyn Reads, members: &[&[u32]], error_rate: f64, search: Search) -> Result<u64, DatasetError> {
     let (mut num_bases, mut num_reads) = (0u64, 0u64);
     for &read in members.iter().flat_map(|all| all.iter().take(search.sampled)) {
         num_bases += reads.sequence(read as usize)?.len() as u64;
         num_reads += 1;
     }
-    Ok(((num_bases as f64 / num_reads.max(1) as f64 / KMERS_OF_READ) as u64).clamp(1, MAX_EVERY))
+    let found = |rate: f64| of_same(intact(rate), KEPT_DEPTH);
+    let times = (found(LOW_ERROR_RATE) / found(error_rate)).clamp(1.0, MOST_TIMES);
+    let every = num_bases as f64 / num_reads.max(1) as f64 / (times * KMERS_OF_READ);
+    Ok((every as u64).clamp(1, MAX_EVERY))
 }
 
 /// K-mers of the components.

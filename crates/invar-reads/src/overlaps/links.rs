@@ -35,8 +35,8 @@ const MAX_DEPTHS: f64 = 1.4;
 /// How much further away a sister species must be than the genome that a component joins.
 const CLEARLY: f64 = 1.5;
 /// Variance along a genome above which its composition is informative, as a fraction of that of counts of independent
-/// bases if they did not overlap: for random sequences it was 0.3 to 0.83.
-const MIN_STRUCTURE: f64 = 0.87;
+/// bases if they did not overlap: for random sequences it was 0.3 to 0.75.
+const MIN_STRUCTURE: f64 = 0.79;
 /// Canonical 4-mers.
 const TETRAMERS: usize = 136;
 

@@ -8,14 +8,16 @@ use rayon::prelude::*;
 
 use super::{
     shared::{REPEATED, SharedKmers},
-    sketch::{Sketches, Spot},
+    sketch::{MAX_K, Sketches, Spot},
 };
 
 /// If more reads share a k-mer, only the first ones are used, which are the same for all k-mers of a locus: a random
 /// choice that still covers it many times.
 pub(super) const FIRST: usize = 32;
-/// Shared k-mers used per read; if there are more, those with the smallest hashes.
+/// Shared k-mers used per read, most of which are shared by chance if k-mers are short; if there are more, those with the
+/// smallest hashes.
 const MAX_HITS: usize = 2_048;
+const MAX_HITS_OF_SHORT: usize = 8_192;
 /// Minimum number of shared k-mers in a match.
 pub(super) const MIN_HITS: usize = 4;
 /// Maximum distance of a k-mer from a diagonal due to insertions and deletions: this many bases, plus this fraction of
@@ -73,12 +75,12 @@ pub(super) struct Matches {
 }
 
 impl Matches {
-    /// Finds them.
-    pub fn new(shared: &SharedKmers) -> Self {
+    /// Finds them, if at least the given fraction of the k-mers of a read is without an error.
+    pub fn new(shared: &SharedKmers, intact: f64) -> Self {
         let num_reads = shared.sketches.num_reads();
         let (found, sought_below): (Vec<Vec<Match>>, Vec<u32>) = (0..num_reads)
             .into_par_iter()
-            .map_init(|| Finder::new(num_reads), |finder, read| finder.matches_of(shared, read as u32))
+            .map_init(|| Finder::new(num_reads), |finder, read| finder.matches_of(shared, intact, read as u32))
             .unzip();
         Self { matches: found.concat(), sought_below }
     }
@@ -124,10 +126,11 @@ impl Finder {
     }
 
     /// The matches of a read with those of smaller indices, and up to where these were compared.
-    fn matches_of(&mut self, shared: &SharedKmers, read: u32) -> (Vec<Match>, u32) {
+    fn matches_of(&mut self, shared: &SharedKmers, intact: f64, read: u32) -> (Vec<Match>, u32) {
         let sketches = &shared.sketches;
         let own = sketches.range(read as usize);
         let (hashes, spots) = (&sketches.hashes[own.clone()], &sketches.spots[own.clone()]);
+        let half = (intact * own.len() as f64 / 2.0) as usize;
         // For each k-mer that others share: its index in the read, and the places used.
         let mut lists: Vec<(usize, &[(u32, Spot)])> = Vec::new();
         let mut ends = Vec::new();
@@ -138,9 +141,11 @@ impl Finder {
                 lists.push((number, &list[..list.len().min(FIRST)]));
             }
         }
-        let middle = ends.len() / 2;
+        // K-mers with an error are shared by few reads, and by chance.
+        let middle = half.min(ends.len() / 2);
         let sought_below = if ends.is_empty() { u32::MAX } else { *ends.select_nth_unstable(middle).1 };
-        let limit = limit(hashes, &lists);
+        let most = if sketches.k < MAX_K { MAX_HITS_OF_SHORT } else { MAX_HITS };
+        let limit = limit(hashes, &lists, most);
         lists.retain_mut(|(number, list)| {
             *list = &list[..list.partition_point(|(other, _)| *other < read)];
             hashes[*number] <= limit && !list.is_empty()
@@ -227,9 +232,9 @@ impl Finder {
     }
 }
 
-/// The largest hash of a read's k-mers to use, so that they have at most [`MAX_HITS`] places.
-fn limit(hashes: &[u32], lists: &[(usize, &[(u32, Spot)])]) -> u32 {
-    if lists.iter().map(|(_, list)| list.len()).sum::<usize>() <= MAX_HITS {
+/// The largest hash of a read's k-mers to use, so that they have at most this many places.
+fn limit(hashes: &[u32], lists: &[(usize, &[(u32, Spot)])], most: usize) -> u32 {
+    if lists.iter().map(|(_, list)| list.len()).sum::<usize>() <= most {
         return u32::MAX;
     }
     let mut by_hash: Vec<(u32, usize)> = lists.iter().map(|(number, list)| (hashes[*number], list.len())).collect();
@@ -237,7 +242,7 @@ fn limit(hashes: &[u32], lists: &[(usize, &[(u32, Spot)])]) -> u32 {
     let mut hits = 0;
     let beyond = by_hash.iter().position(|&(_, places)| {
         hits += places;
-        hits > MAX_HITS
+        hits > most
     });
     by_hash[beyond.unwrap_or(by_hash.len()).max(1) - 1].0
 }

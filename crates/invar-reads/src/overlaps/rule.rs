@@ -24,6 +24,10 @@ const MIN_LENGTH_SHARE: f64 = 0.1;
 /// Number of shared k-mers that an overlap would usually have, for fewer to mean that the reads are unlike.
 const ENOUGH: f64 = 20.0;
 const UNLIKE_DEVIATIONS: f64 = 1.0;
+/// Lengths of overlaps at which it is asked how likely they are found, and the least of what is found: below that, how much
+/// is missing is not known.
+const STEPS: u32 = 32;
+const LEAST_FOUND: f64 = 0.1;
 /// How often the usual fraction is recomputed from the overlaps that it selects.
 const ROUNDS: usize = 5;
 
@@ -89,12 +93,45 @@ impl Rule {
         longest_end(m, lengths, self.usual_share)
     }
 
-    fn has_usual_share(&self, num_shared: u16, num_expected: u16) -> bool {
-        let usual = self.usual_share * f64::from(num_expected);
-        let sister = SISTER_RELATIVE * usual;
-        let least = (MIN_RELATIVE * usual).max(sister + DEVIATIONS * sister.sqrt());
-        usize::from(num_shared) >= MIN_HITS && f64::from(num_shared) >= least
+    /// The fraction of the bases of a read, covered by reads of its length that begin anywhere, that the overlaps found
+    /// cover: of a short overlap too few shared k-mers are used, one in `every`.
+    pub fn share_found(&self, length: u32, k: u32, every: u32) -> f32 {
+        // Shared k-mers come in clumps, where a stretch has no error: variance over mean of their number.
+        let intact = self.usual_share.powf(1.0 / f64::from(k));
+        let clumped: f64 = (1..k).map(|apart| intact.powi(apart as i32) - self.usual_share).sum();
+        let dispersion = 1.0 + 2.0 * clumped / f64::from(every);
+        let (mut all, mut found) = (0.0, 0.0);
+        for step in 0..STEPS {
+            let share = (f64::from(step) + 0.5) / f64::from(STEPS);
+            let usual = self.usual_share * share * f64::from(length) / f64::from(every);
+            all += share;
+            if share >= MIN_LENGTH_SHARE {
+                found += share * at_least((least_shared(usual) / dispersion).ceil() as u32, usual / dispersion);
+            }
+        }
+        (found / all).max(LEAST_FOUND) as f32
     }
+
+    fn has_usual_share(&self, num_shared: u16, num_expected: u16) -> bool {
+        f64::from(num_shared) >= least_shared(self.usual_share * f64::from(num_expected))
+    }
+}
+
+/// How many k-mers an overlap must share that usually shares this many.
+fn least_shared(usual: f64) -> f64 {
+    let sister = SISTER_RELATIVE * usual;
+    (MIN_RELATIVE * usual).max(sister + DEVIATIONS * sister.sqrt()).max(MIN_HITS as f64)
+}
+
+/// The probability that a number of Poisson's distribution with this mean is at least `least`.
+fn at_least(least: u32, mean: f64) -> f64 {
+    let mut term = (-mean).exp();
+    let mut below = 0.0;
+    for number in 0..least {
+        below += term;
+        term *= mean / f64::from(number + 1);
+    }
+    (1.0 - below).max(0.0)
 }
 
 /// Length of the overlap, on the read where it is shorter.

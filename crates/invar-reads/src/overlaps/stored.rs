@@ -31,7 +31,7 @@ const FILE_NAME: &str = "overlaps.bin";
 const MAGIC: &[u8; 8] = b"INVAROVL";
 /// Version of this layout, and of the rules by which overlaps are found: overlaps of another version are recomputed. A
 /// test shows when it has to change.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 const HEADER_BYTES: usize = 56 + DIGEST_BYTES;
 const DIGEST_BYTES: usize = 32;
 

@@ -7,7 +7,8 @@ fn before_and_after(sample: &Sample) -> [Overlaps; 2] {
     let reads = reads(&sample.sequences);
     let num_bases = sample.sequences.iter().map(|read| read.len() as u64).sum();
     let config = OverlapsConfig::default();
-    let found = || Found::new(&reads, sampling(sample.sequences.len(), num_bases, MAX_K, MAX_EVERY, &config)).unwrap();
+    let found =
+        || Found::new(&reads, sampling(sample.sequences.len(), num_bases, MAX_K, MAX_EVERY, &config), 1.0).unwrap();
     [found(), found().cut(&reads).unwrap()].map(|found| found.overlaps(&reads))
 }
 
