@@ -155,3 +155,28 @@ fn is_dovetail(m: &Match, lengths: &[u32], share: f64) -> bool {
     f64::from(overlap_bp(m, lengths)) >= MIN_LENGTH_SHARE * shorter
         && m.unmatched(lengths).iter().all(|&end| f64::from(end) <= most)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Values by SciPy.
+    #[test]
+    fn the_upper_tail_of_poisson_is_right() {
+        for (least, mean, expected) in
+            [(0, 3.0, 1.0), (3, 2.0, 0.323_323_58), (12, 11.0, 0.420_733_1), (100, 119.0, 0.965_947)]
+        {
+            let found = at_least(least, mean);
+            assert!((found - expected).abs() < 1e-3 * expected, "{least} {mean}: {found} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn more_kmers_find_more_and_without_errors_only_the_shortest_overlaps_are_missed() {
+        let shares = [16, 4].map(|every| Rule { usual_share: 0.03 }.share_found(10_000, 14, every));
+        assert!(LEAST_FOUND as f32 <= shares[0] && shares[0] < shares[1] && shares[1] < 1.0, "{shares:?}");
+        // A tenth of the length is a hundredth of the bases.
+        let found = Rule { usual_share: 1.0 }.share_found(10_000, 16, 16);
+        assert!((found - 0.99).abs() < 0.005, "{found}");
+    }
+}
