@@ -367,7 +367,7 @@ struct Found {
 }
 
 impl Found {
-    /// `intact` is the fraction of k-mers that is at least without an error.
+    /// `intact` is the expected fraction of k-mers without an error, 1 if nothing is known of it.
     fn new(reads: &dyn Reads, sampling: Sampling, intact: f64) -> Result<Self, DatasetError> {
         let shared = SharedKmers::new(Sketches::new(reads, sampling)?);
         let Matches { mut matches, sought_below } = Matches::new(&shared, intact);

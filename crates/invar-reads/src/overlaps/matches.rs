@@ -75,7 +75,7 @@ pub(super) struct Matches {
 }
 
 impl Matches {
-    /// Finds them, if at least the given fraction of the k-mers of a read is without an error.
+    /// Finds them. `intact` is the expected fraction of k-mers without an error, 1 if nothing is known of it.
     pub fn new(shared: &SharedKmers, intact: f64) -> Self {
         let num_reads = shared.sketches.num_reads();
         let (found, sought_below): (Vec<Vec<Match>>, Vec<u32>) = (0..num_reads)
