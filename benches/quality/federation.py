@@ -106,7 +106,7 @@ def surfaces(images, work, seed):
     for place in [*(place for place, _, _ in places), test]:
         data.append(work / place.name.replace("images", "data"))
         if not data[-1].exists():
-            invar("ingest", "micrographs", place, "--segment", "whole-image", "--out", data[-1], "-q")
+            invar("ingest", "micrographs", place, "--whole-image", "--out", data[-1], "-q")
     return data[:-1], data[-1], truth, "class"
 
 
