@@ -136,20 +136,20 @@ impl Remote {
                 self.inputs([Some(&mut args.embeddings)].into_iter().chain(others))?;
             }
             Command::Gallery(args) => {
-                self.inputs([Some(&mut args.clusters)])?;
+                self.inputs([Some(&mut args.of.clusters)])?;
                 self.output(&mut args.out, force, false)?;
             }
             Command::Paint(args) => {
                 on_a_disk(&args.out)?;
-                self.inputs([Some(&mut args.clusters)])?;
+                self.inputs([Some(&mut args.of.clusters)])?;
             }
             Command::Extract(args) => {
                 on_a_disk(&args.out)?;
-                self.inputs([Some(&mut args.clusters)])?;
+                self.inputs([Some(&mut args.of.clusters)])?;
             }
             Command::Bins(args) => {
                 on_a_disk(&args.out)?;
-                self.inputs([Some(&mut args.clusters)])?;
+                self.inputs([Some(&mut args.of.clusters)])?;
             }
             Command::Query(args) => {
                 let num_files = args.files_and_sql.len().saturating_sub(1);

@@ -154,6 +154,10 @@ fn sites_apart_are_sites_in_one_process() {
     assert_ne!(after[Path::new("model.safetensors")], before[Path::new("model.safetensors")]);
     assert_eq!(after[Path::new("states/site-1/notes.txt")], b"mine");
     assert!(after.keys().all(|file| !file.starts_with(".invar-next")));
+    // Damaged settings are no others' file.
+    bench.write("run/simulation.json", "{");
+    let error = fails(&bench, 3, &words, &[]);
+    assert!(error.contains("run/simulation.json: "), "{error}");
 }
 
 #[test]

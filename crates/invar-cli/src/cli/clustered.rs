@@ -6,6 +6,24 @@ use clap::Args;
 
 use super::path_or_url;
 
+/// Clusters, and the samples that are in them.
+#[derive(Args, Debug)]
+pub struct Clusters {
+    /// Clusters, as written by `invar cluster`
+    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
+    pub clusters: PathBuf,
+    /// The dataset directory that contains their samples; several are combined into one
+    #[arg(long, required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+}
+
+impl Clusters {
+    /// All that is read.
+    pub fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.data.iter().chain([&self.clusters])
+    }
+}
+
 /// `invar gallery`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -13,12 +31,9 @@ use super::path_or_url;
   invar gallery clusters.parquet --data data --out gallery.png --each 10 --cell 64
 Under each picture: the width of the window.")]
 pub struct Gallery {
-    /// Clusters of grains, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
-    pub clusters: PathBuf,
-    /// The dataset directory that contains the grains; several are combined into one
-    #[arg(long, required = true, value_name = "DATA")]
-    pub data: Vec<PathBuf>,
+    /// What it is made of.
+    #[command(flatten)]
+    pub of: Clusters,
     /// The picture to write
     #[arg(long, value_name = "PNG", value_parser = path_or_url())]
     pub out: PathBuf,
@@ -38,12 +53,9 @@ Writes for each image NAME.png, the clusters over the image with a legend, and N
 napari opens: cluster + 1, and 0 for background and noise. With --force what was painted before is replaced, and nothing
 else in the directory.")]
 pub struct Paint {
-    /// Clusters of grains, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
-    pub clusters: PathBuf,
-    /// The dataset directory that contains the grains; several are combined into one
-    #[arg(long, required = true, value_name = "DATA")]
-    pub data: Vec<PathBuf>,
+    /// What it is made of.
+    #[command(flatten)]
+    pub of: Clusters,
     /// The directory to create
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -88,12 +100,9 @@ to the current directory, as they were at the ingest.
 Of grains: group_000_IMAGE_LABEL.tif and so on, the window of a grain with its pixels as they came, and IMAGE_labels.tif, a map
 of 32-bit labels, those of grains.parquet, of the grains that were cut out. invar paint and invar gallery show them.")]
 pub struct Extract {
-    /// Clusters of reads or grains, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
-    pub clusters: PathBuf,
-    /// The dataset directory that contains them; several are combined into one
-    #[arg(long, required = true, value_name = "DATA")]
-    pub data: Vec<PathBuf>,
+    /// What it is made of.
+    #[command(flatten)]
+    pub of: Clusters,
     /// The directory to create
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -112,12 +121,9 @@ Writes bin_000.fa and so on, by falling size; bins.tsv, a line for each: contigs
 purity estimate, the mean `probability` of its bases in CLUSTERS; and contig2bin.tsv, contig and bin without a header, which
 DAS Tool takes.")]
 pub struct Bins {
-    /// Clusters of contigs, as written by `invar cluster`
-    #[arg(value_name = "CLUSTERS", value_parser = path_or_url())]
-    pub clusters: PathBuf,
-    /// The dataset directory that contains the contigs; several are combined into one
-    #[arg(long, required = true, value_name = "DATA")]
-    pub data: Vec<PathBuf>,
+    /// What it is made of.
+    #[command(flatten)]
+    pub of: Clusters,
     /// The directory to create
     #[arg(long, value_name = "BINS")]
     pub out: PathBuf,

@@ -45,8 +45,8 @@ struct Bin {
 /// `invar bins`
 pub fn run(args: &Bins, common: &Common, ui: &Ui) -> Result<Summary> {
     let out = BINNED.hold(&args.out, common)?;
-    let table = ClusterTable::read(&args.clusters)?;
-    let dataset = ContigDataset::open(&args.data)?;
+    let table = ClusterTable::read(&args.of.clusters)?;
+    let dataset = ContigDataset::open(&args.of.data)?;
     let bins = bins(&table, &dataset, args)?;
     out.write(|out| write(&bins, &dataset, out, ui))?;
     let binned: u64 = bins.iter().map(|bin| bin.bases).sum();
@@ -101,7 +101,7 @@ fn name(number: usize) -> String {
 
 /// The clusters of enough bases, the largest first.
 fn bins(table: &ClusterTable, dataset: &ContigDataset, args: &Bins) -> Result<Vec<Bin>> {
-    let path = &args.clusters;
+    let path = &args.of.clusters;
     let Some(keys) = &table.keys else {
         let reason = "it has no column `key` to find the contigs by: cluster again";
         return Err(BadInput(format!("{}: {reason}", path.display())).into());

@@ -30,12 +30,12 @@ const MARGIN_PX: u32 = 12;
 
 /// `invar gallery`
 pub fn run(args: &Gallery, common: &Common, _: &Ui) -> Result<Summary> {
-    output::check_file(&args.out, common, &[&args.clusters])?;
+    output::check_file(&args.out, common, &[&args.of.clusters])?;
     if !(16..=1024).contains(&args.cell) || !(1..=100).contains(&args.each) {
         return Err(Usage("--cell: expected 16 to 1024 pixels; --each: expected 1 to 100 grains".into()).into());
     }
     let file = AtomicFile::create(&args.out).with_context(|| args.out.display().to_string())?;
-    let clustered = Clustered::open(&args.clusters, &args.data)?;
+    let clustered = Clustered::open(&args.of.clusters, &args.of.data)?;
     let picture = sheet(&clustered, args.each, args.cell);
     picture.write_png_to(file)?;
     let num_clusters = clustered.sizes.len();

@@ -33,7 +33,7 @@ pub fn run(args: &Paint, common: &Common, ui: &Ui) -> Result<Summary> {
         return Err(Usage(format!("--max-side {}: expected at least 16 pixels", args.max_side)).into());
     }
     let out = PAINTED.hold(&args.out, common)?;
-    let clustered = Clustered::open(&args.clusters, &args.data)?;
+    let clustered = Clustered::open(&args.of.clusters, &args.of.data)?;
     let num_images = out.write(|out| paint_all(&clustered, out, args.max_side, ui))?;
     let text = format!(
         "{}: {} with {}; NAME.png for viewing, NAME.tif with cluster + 1 in every pixel (0 is noise \

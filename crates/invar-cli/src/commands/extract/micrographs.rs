@@ -26,7 +26,7 @@ const NAMED: usize = 20;
 
 /// Writes all files into `out`, one image at a time, so that only one is in memory.
 pub fn write(args: &Extract, out: &Path, ui: &Ui) -> Result<Extracted> {
-    let clustered = Clustered::open(&args.clusters, &args.data)?;
+    let clustered = Clustered::open(&args.of.clusters, &args.of.data)?;
     let dataset = &clustered.dataset;
     let is_wanted = |cluster: i32| args.cluster.is_empty() || args.cluster.contains(&cluster);
     let bar = ui.bar("extract", Unit::Items);

@@ -41,7 +41,7 @@ pub fn write(table: &ClusterTable, args: &Extract, out: &Path, ui: &Ui) -> Resul
     }
     let num_others = reads.clusters.iter().filter(|cluster| cluster.is_none()).count() as u64;
     if num_others > 0 {
-        text += &format!("\n  {} reads of the data are not in {}", thousands(num_others), args.clusters.display());
+        text += &format!("\n  {} reads of the data are not in {}", thousands(num_others), args.of.clusters.display());
     }
     let listed: Vec<_> = files.iter().map(|(name, reads)| json!({"file": name, "reads": reads})).collect();
     let json = json!({"num_reads": num_reads, "files": listed, "num_not_clustered": num_others});
@@ -64,19 +64,19 @@ impl Clusters {
     fn open(table: &ClusterTable, args: &Extract) -> Result<Self> {
         let mut directories = vec![];
         let mut first = 0;
-        for directory in &args.data {
+        for directory in &args.of.data {
             directories.push((directory.clone(), first));
             first += usize::try_from(Manifest::read(directory)?.num_rows())?;
         }
-        let dataset = ReadDataset::open(&args.data)?;
+        let dataset = ReadDataset::open(&args.of.data)?;
         let Some(keys) = &table.keys else {
             let reason =
-                format!("{}: it has no column `key` to find the reads by: cluster again", args.clusters.display());
+                format!("{}: it has no column `key` to find the reads by: cluster again", args.of.clusters.display());
             return Err(BadInput(reason).into());
         };
         let by_key: HashMap<u64, usize> = (0..Reads::len(&dataset)).map(|read| (dataset.key(read), read)).collect();
         let name = |read| Ok(dataset.name(read)?.to_owned());
-        let rows = samples_of_keys(&table.ids, keys, &by_key, name, "read", &args.clusters)?;
+        let rows = samples_of_keys(&table.ids, keys, &by_key, name, "read", &args.of.clusters)?;
         let mut clusters = vec![None; Reads::len(&dataset)];
         rows.into_iter().zip(&table.clusters).for_each(|(row, &cluster)| clusters[row] = Some(cluster));
         Ok(Self { dataset, clusters, directories })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use invar_cli::{
-    cli::{Common, Gallery, Paint},
+    cli::{Clusters, Common, Gallery, Paint},
     commands::{gallery, paint},
     result_dir::ResultDir,
     ui::Ui,
@@ -20,12 +20,13 @@ use crate::recipe::Recipe;
 /// If the dataset cannot be read or a picture cannot be written.
 pub fn draw(recipe: &Recipe, results: &ResultDir, common: &Common, ui: &Ui) -> Result<Vec<(&'static str, PathBuf)>> {
     let common = Common { force: true, ..common.clone() };
-    let (data, clusters) = (vec![results.data()], results.clusters());
+    let data = vec![results.data()];
+    let of = || Clusters { clusters: results.clusters(), data: data.clone() };
     let (pairs, sheet, painted) = (results.views(), results.gallery(), results.painted());
     views::draw(recipe, &data, &pairs, VIEWS, ui)?;
-    let request = Gallery { clusters: clusters.clone(), data: data.clone(), out: sheet.clone(), each: 6, cell: 96 };
+    let request = Gallery { of: of(), out: sheet.clone(), each: 6, cell: 96 };
     gallery::run(&request, &common, ui)?;
-    let request = Paint { clusters, data, out: painted.clone(), max_side: 4096 };
+    let request = Paint { of: of(), out: painted.clone(), max_side: 4096 };
     paint::run(&request, &common, ui)?;
     Ok(vec![("pairs", pairs), ("gallery", sheet), ("painted", painted)])
 }

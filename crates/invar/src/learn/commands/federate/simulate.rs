@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use invar_cli::{
     cli::{Common, FederateSimulate},
     commands::federate::{described, size_of},
-    exit::{Interrupted, Usage},
+    exit::{BadInput, Interrupted, Usage},
     ui::{DONE_BEFORE, Summary, Ui, thousands},
 };
 use invar_dataset::{Progress, Replacement, atomic, lock::Lock, manifest::Manifest, order::Permutation, seed};
@@ -216,6 +216,16 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     }
 }
 
+/// The settings of the simulation in a directory; `None` if there are none.
+fn settings_at(directory: &Path) -> Result<Option<Value>> {
+    let path = directory.join(SETTINGS);
+    let at = || path.display().to_string();
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).map_err(|error| BadInput(format!("{}: {error}", at())))?)),
+        Err(error) => gone(error).with_context(at).map(|()| None),
+    }
+}
+
 fn gone(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
@@ -231,11 +241,7 @@ impl Simulation {
         let lock = Lock::directory(out).with_context(at)?;
         let replacement = Replacement::of(out);
         replacement.recover(Path::new(Global::FACTS)).with_context(at)?;
-        let of_settings = |directory: &Path| -> Option<Value> {
-            serde_json::from_slice(&fs::read(directory.join(SETTINGS)).ok()?).ok()
-        };
-        let is_own = |directory: &Path| of_settings(directory).as_ref() == Some(settings);
-        let replacement = match of_settings(out) {
+        let replacement = match settings_at(out)? {
             Some(found) if found == *settings => None,
             Some(_) if common.force => Some(replacement),
             Some(_) => return refuse("holds another simulation (--force replaces it)".into()),
@@ -248,7 +254,7 @@ impl Simulation {
             },
         };
         let at_work = replacement.as_ref().map_or(out, Replacement::path).to_owned();
-        if !is_own(&at_work) {
+        if settings_at(&at_work)?.as_ref() != Some(settings) {
             if let Some(replacement) = &replacement {
                 replacement.begin().with_context(at)?;
             }
