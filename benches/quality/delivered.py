@@ -81,7 +81,7 @@ def genomes_of(genomes, out, cut):
             (out / path.name).symlink_to(path.resolve())
     codes = max(Genome(genomes / cut).codes, key=len)
     middle = len(codes) * 2 // 3
-    letters = np.append(BASES, ord("N"))[np.minimum(codes, 4)]
+    letters = np.append(BASES, np.uint8(ord("N")))[np.minimum(codes, 4)]
     with gzip.open(out / cut, "wb") as file:
         for header, piece in ((b">one\n", letters[: middle - 10_000]), (b">two\n", letters[middle + 10_000 :])):
             file.write(header + piece.tobytes() + b"\n")

@@ -56,11 +56,12 @@ class Genome:
         starts = np.array([max(0, len(c) - length_bp + 1) for c in self.codes], dtype=np.float64)
         if starts.sum() == 0:
             sys.exit(f"{self.file}: no sequence of {length_bp} bp")
-        while True:
+        for _ in range(100_000):
             sequence = int(rng.choice(len(starts), p=starts / starts.sum()))
             start = int(rng.integers(int(starts[sequence])))
             if self.codes[sequence][start : start + length_bp].max() < 4:
                 return sequence, start
+        sys.exit(f"{self.file}: hardly a stretch of {length_bp} bp without unknown bases")
 
 
 def add_errors(rng, template, substitution, insertion, deletion):
