@@ -135,6 +135,38 @@ fn enough_labels_are_held_out_to_measure_by() {
 }
 
 #[test]
+fn info_tells_what_was_learned_and_from_which_model() {
+    let bench = bench();
+    let learned =
+        finetune(&bench, "finetune/full", "tuned", &[&SHORT[..], &["--set", "labels.threshold=0.7"]].concat());
+    let told = bench.json(&["info", "tuned", "--json"]);
+    for key in ["columns", "grouped_by", "threshold", "classifier"] {
+        assert_eq!(told["labels"][key], learned["labels"][key], "{key}");
+    }
+    assert_eq!((&told["kind"], &told["recipe"]["train"]["warm_start"]), (&"run".into(), &"run".into()));
+    assert_eq!(told["harmony"], learned["harmony"]);
+    let model = bench.json(&["info", "run", "--json"]);
+    assert!(model["labels"].is_null(), "{model}");
+    let model = &model["model_sha256"].as_str().unwrap()[..12];
+    let text = bench.ok(&["info", "tuned"]);
+    for line in [
+        format!("began with the weights of run, model {model}..."),
+        "genome: 3 labels, learned from 9 samples: genome 0 3, genome 1 3, genome 2 3".into(),
+        "none held out".into(),
+        "probabilities: calibrated by the cross-validation".into(),
+        "`invar predict` abstains from what is less probable than 0.7".into(),
+    ] {
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+    // Of one that was ended, what goes on with it; of one that is damaged, the file.
+    fs::remove_file(bench.path("tuned/summary.json")).unwrap();
+    fs::remove_file(bench.path("tuned/classifier.safetensors")).unwrap();
+    assert!(bench.ok(&["info", "tuned"]).contains("not finished (the same `invar finetune` continues it)"));
+    bench.write("tuned/classifier.safetensors", "no tensors");
+    assert!(bench.fails(3, &["info", "tuned"]).contains("tuned/classifier.safetensors"));
+}
+
+#[test]
 fn several_columns_are_learned_together() {
     let bench = Bench::trained();
     let rows: String = (0..12).map(|i| format!("r{i:04}\tgenome {}\t{}\n", i % 3, ["even", "odd"][i % 2])).collect();

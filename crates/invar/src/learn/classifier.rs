@@ -3,7 +3,10 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
-use invar_cli::exit::BadInput;
+use invar_cli::{
+    exit::BadInput,
+    ui::{counted, thousands},
+};
 use invar_cluster::logistic::softmax;
 use invar_nn::Features;
 use invar_train::checkpoint;
@@ -190,6 +193,35 @@ impl Classifier {
     }
 }
 
+impl Column {
+    /// The labels that `counts` has most of, in words.
+    pub fn most_frequent(&self, counts: &[u64]) -> String {
+        const LISTED: usize = 5;
+        let mut order: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
+        order.sort_by(|&a, &b| counts[b].cmp(&counts[a]).then(a.cmp(&b)));
+        let listed =
+            order.iter().take(LISTED).map(|&class| format!("{} {}", self.classes[class], thousands(counts[class])));
+        let more = order.len().saturating_sub(LISTED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        listed.collect::<Vec<_>>().join(", ") + &more
+    }
+
+    /// By what its probabilities were calibrated, in words.
+    pub fn calibration(&self) -> String {
+        let temperature = self.temperature;
+        match (&self.held_out, &self.before) {
+            (Some(held_out), _) => {
+                let samples = counted(held_out.num_samples as u64, "held-out sample");
+                format!("calibrated on {samples}, temperature {temperature:.2}")
+            }
+            (None, Some(_)) if temperature != 1.0 => {
+                format!("calibrated by the cross-validation, temperature {temperature:.2}")
+            }
+            _ => "not calibrated".to_owned(),
+        }
+    }
+}
+
 impl Prediction {
     /// From the logits of all classes.
     pub fn of(logits: &[f64], temperature: f64) -> Self {
@@ -278,6 +310,20 @@ mod tests {
         assert_eq!(Classifier::read(&path).unwrap().predict(&[3.0, 1.0])[0], found);
         std::fs::write(&path, &std::fs::read(&path).unwrap()[..100]).unwrap();
         assert!(Classifier::read(&path).is_err());
+    }
+
+    #[test]
+    fn a_column_says_its_labels_and_how_it_was_calibrated() {
+        let mut column = about(&[7]).columns.remove(0);
+        assert_eq!(column.most_frequent(&[0, 1200, 3, 3, 1, 1, 1]), "1 1,200, 2 3, 3 3, 4 1, 5 1 and 1 more");
+        assert_eq!(column.calibration(), "not calibrated");
+        column.before = Some(Measured { num_samples: 9, accuracy: 1.0, calibration_error: 0.0 });
+        assert_eq!(column.calibration(), "calibrated by the cross-validation, temperature 2.00");
+        column.held_out = Some(Measured { num_samples: 1, accuracy: 1.0, calibration_error: 0.0 });
+        assert_eq!(column.calibration(), "calibrated on 1 held-out sample, temperature 2.00");
+        // As where only other columns have samples held out.
+        (column.held_out, column.temperature) = (None, 1.0);
+        assert_eq!(column.calibration(), "not calibrated");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use invar_cli::{
     cli::{Common, Finetune},
     confusion,
     exit::Usage,
-    ui::{Summary, Ui, Unit, thousands},
+    ui::{Summary, Ui, Unit, counted, thousands},
 };
 use invar_cluster::calibration::{temperature, temperature_for};
 use invar_dataset::{Chosen, RunDir, atomic, path, seed::Stream};
@@ -97,15 +97,25 @@ pub fn run(args: &Finetune, common: &Common, ui: &Ui) -> Result<Summary> {
         // Another process writes.
         return Ok(summary);
     }
+    describe(&run, &mut summary)?;
+    summary.json["labels"]["num_held_out"] = labelled.num_held_out().into();
+    Ok(summary)
+}
+
+/// Adds what was learned to the summary of a run that has a classifier.
+///
+/// # Errors
+/// If the classifier is missing or damaged.
+pub fn describe(run: &RunDir, summary: &mut Summary) -> Result<()> {
     let about = Classifier::read(&run.classifier())?.about;
-    let conflict = Conflict::read(&run)?;
-    summary.text += &in_words(&about, &run, conflict.as_ref());
+    let conflict = Conflict::read(run)?;
+    summary.text += &in_words(&about, run, conflict.as_ref());
     summary.json["labels"] = json!({
-        "columns": about.columns, "grouped_by": about.grouped_by, "num_held_out": labelled.num_held_out(),
-        "threshold": settings.threshold, "classifier": path::text(&run.classifier()),
+        "columns": about.columns, "grouped_by": about.grouped_by, "threshold": about.threshold,
+        "classifier": path::text(&run.classifier()),
     });
     summary.json["harmony"] = json!(conflict);
-    Ok(summary)
+    Ok(())
 }
 
 /// How embeddings of some samples are made.
@@ -374,10 +384,16 @@ fn in_words(about: &About, run: &RunDir, conflict: Option<&Conflict>) -> String 
         |measured: &Measured| format!("{:.3} right of {}", measured.accuracy, thousands(measured.num_samples as u64));
     let mut text = String::new();
     for column in &about.columns {
-        text += &format!("\n  {}: {} labels", column.name, column.classes.len());
+        let learned = counted(column.counts.iter().sum(), "sample");
+        text += &format!(
+            "\n  {}: {} labels, learned from {learned}: {}",
+            column.name,
+            column.classes.len(),
+            column.most_frequent(&column.counts)
+        );
         if let Some(before) = &column.before {
             text += &format!(
-                "; a probe of the model as it was, cross-validated by {}: {}",
+                "\n    a probe of the model as it was, cross-validated by {}: {}",
                 about.grouped_by,
                 right(before)
             );
@@ -393,7 +409,9 @@ fn in_words(about: &About, run: &RunDir, conflict: Option<&Conflict>) -> String 
             }
             _ => text += "\n    none held out: how well it does is not measured",
         }
+        text += &format!("\n    probabilities: {}", column.calibration());
     }
+    text += &format!("\n  `invar predict` abstains from what is less probable than {}", about.threshold);
     if let Some(conflict) = conflict {
         text += &format!("\n  {}", conflict.in_words());
     }

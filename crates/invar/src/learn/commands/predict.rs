@@ -112,7 +112,7 @@ pub fn run(args: &Predict, common: &Common, ui: &Ui) -> Result<Summary> {
     let (mut text, mut of_columns, mut matrices) = (String::new(), vec![], vec![]);
     for (number, (column, (counts, abstained))) in about.columns.iter().zip(&tally.counts).enumerate() {
         let share = 100.0 * *abstained as f64 / num_rows.max(1) as f64;
-        text += &format!("\n  {}: {}", column.name, most_frequent(column, counts));
+        text += &format!("\n  {}: {}", column.name, column.most_frequent(counts));
         text += &format!("\n    {share:.1} % abstained: less probable than {threshold}");
         let counted = column.classes.iter().cloned().zip(counts.iter().map(|&count| Value::from(count)));
         let counted: serde_json::Map<_, _> = counted.collect();
@@ -286,16 +286,4 @@ impl Compared {
         let predicted = self.predictions.iter().map(|prediction| prediction.classes[0]);
         Matrix::new(title, &column.classes, self.classes.iter().map(|&class| class as usize).zip(predicted))
     }
-}
-
-/// The most frequent labels.
-fn most_frequent(column: &classifier::Column, counts: &[u64]) -> String {
-    const LISTED: usize = 5;
-    let mut order: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
-    order.sort_by(|&a, &b| counts[b].cmp(&counts[a]).then(a.cmp(&b)));
-    let listed =
-        order.iter().take(LISTED).map(|&class| format!("{} {}", column.classes[class], thousands(counts[class])));
-    let more = order.len().saturating_sub(LISTED);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    listed.collect::<Vec<_>>().join(", ") + &more
 }

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use self::output::{Output, Stored};
+use super::finetune;
 use crate::{recipe::Recipe, source::Datasets};
 
 /// Options of `invar train` besides recipe, data and place.
@@ -198,9 +199,10 @@ pub fn describe(path: &Path) -> Result<Summary> {
         Some(done) => describe_summary(path, &done, None),
         None => Summary {
             text: format!(
-                "{}: a run of {}, not finished (the same `invar train` continues it)",
+                "{}: a run of {}, not finished (the same `invar {}` continues it)",
                 path.display(),
-                recipe.name
+                recipe.name,
+                if recipe.labels.is_some() { "finetune" } else { "train" }
             ),
             json: json!({"finished": false}),
         },
@@ -208,9 +210,19 @@ pub fn describe(path: &Path) -> Result<Summary> {
     let mut json = state.json;
     json["kind"] = Value::from("run");
     json["recipe"] = serde_json::to_value(&recipe)?;
-    let text =
+    let mut text =
         format!("{}\n  recipe {}, encoder {}, seed {}", state.text, recipe.name, recipe.encoder.name(), recipe.seed);
-    Ok(Summary { text, json })
+    if let Some(from) = &recipe.train.warm_start {
+        text += &format!("\n  began with the weights of {}", from.display());
+        if let Some(sha256) = json["fixed_by"]["train"]["warm_start"].as_str() {
+            text += &format!(", model {}...", &sha256[..12.min(sha256.len())]);
+        }
+    }
+    let mut summary = Summary { text, json };
+    if run.classifier().is_file() {
+        finetune::describe(&run, &mut summary)?;
+    }
+    Ok(summary)
 }
 
 /// The device that the user asked for; prints which it is.
