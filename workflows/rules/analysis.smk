@@ -114,6 +114,7 @@ rule stages:
     input:
         f"{OUT}/report.html",
         f"{OUT}/bins" if DOMAIN == "contigs" else [],
+        PREDICTIONS,
     output:
         report(f"{OUT}/stages.tsv", category="Report"),
     log:

@@ -88,17 +88,26 @@ DATASETS = expand("{out}/datasets/{sample}", out=OUT, sample=SAMPLES)
 DATA = options(word for dataset in DATASETS for word in ("--data", dataset))
 
 
+# Labels of some samples, those that predictions are compared with, and what is predicted; empty where nobody has any.
+LABELS = config.get("labels", {})
+TRUTH = [LABELS["truth"]] if "truth" in LABELS else []
+PREDICTIONS = f"{OUT}/predictions.parquet" if LABELS else []
+
+
+def gpus(number):
+    """What a job asks Slurm for where it wants GPUs."""
+    # The tasks are counted by `tasks` alone.
+    return {"gpu": number, "tasks_per_gpu": 0} if number > 0 else {}
+
+
 # What a job of several processes asks Slurm for: nothing of this is asked for one.
-TRAIN_RESOURCES = {}
+TRAIN_RESOURCES = gpus(config["train"]["gpus"])
 if config["train"]["processes"] > 1:
     TRAIN_RESOURCES |= {
         "tasks": config["train"]["processes"],
         "nodes": config["train"]["nodes"],
         "mpi": config["train"]["launcher"][0],
     }
-if config["train"]["gpus"] > 0:
-    # The tasks are counted by `tasks` alone.
-    TRAIN_RESOURCES |= {"gpu": config["train"]["gpus"], "tasks_per_gpu": 0}
 
 
 wildcard_constraints:

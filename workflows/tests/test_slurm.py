@@ -147,19 +147,32 @@ def processes(word):
 def to_the_end(bench):
     say("the workflow through Slurm, and the same on one machine")
     # By the profile; a test cannot wait for its usual pauses.
-    bench.run(*bench.on_slurm("slurm", 40), "--profile", ROOT / "workflows/profiles/slurm")
-    bench.run(*bench.snakemake("local", 40))
+    truth = str(ROOT / "test-data/reads/mock-community/truth.tsv")
+    labels = {"table": truth, "truth": truth, "threads": 1, "mem_mb": 1000, "set": {"train.steps": 10}}
+    labels = {"labels": labels, "predict": {"threads": 1, "mem_mb": 1000}}
+    bench.run(*bench.on_slurm("slurm", 40, **labels), "--profile", ROOT / "workflows/profiles/slurm")
+    bench.run(*bench.snakemake("local", 40, **labels))
     expect(bench.digests("slurm") == bench.digests("local"), "other bytes through Slurm than on one machine")
     lines = bench.stages("slurm")
     expect(
-        sorted({line["stage"] for line in lines}) == ["cluster", "embed", "evaluate", "ingest", "report", "train"],
+        sorted({line["stage"] for line in lines})
+        == ["cluster", "embed", "evaluate", "finetune", "ingest", "predict", "report", "train"],
         lines,
     )
     expect(all(line["status"] == "done" and line["peak_memory_bytes"] > 0 for line in lines), lines)
     table = (bench.work / "slurm/stages.tsv").read_text().splitlines()
     expect(len(table) == 1 + len(lines), table)
-    bench.run(*bench.on_slurm("slurm", 40), "--report", bench.work / "report.html")
-    expect("clusters.svg" in (bench.work / "report.html").read_text(), "the report lacks the plot")
+    bench.run(*bench.on_slurm("slurm", 40, **labels), "--report", bench.work / "report.html")
+    report = (bench.work / "report.html").read_text()
+    expect("clusters.svg" in report, "the report lacks the plot")
+    expect("held_out/confusion.svg" in report and "slurm/confusion.svg" in report, "the report lacks what is taken for what")
+    predicted = [
+        bench.run(bench.invar, "query", bench.work / name / "predictions.parquet", "SELECT * FROM self", "--format", "csv").stdout
+        for name in ["slurm", "local"]
+    ]
+    expect(predicted[0] == predicted[1] and len(predicted[0].splitlines()) == 4001, "other predictions through Slurm")
+    summary = json.loads((bench.work / "slurm/predictions.json").read_text())
+    expect(summary["columns"][0]["measured"]["num_samples"] == 4000, summary)
     rows = bench.run(bench.invar, "query", bench.work / "slurm/embeddings",
         "SELECT sample, depth_um, COUNT(*) AS n FROM embeddings GROUP BY sample, depth_um ORDER BY sample",
         "--format", "csv").stdout.splitlines()  # fmt: skip
