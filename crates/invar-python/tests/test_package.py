@@ -141,8 +141,9 @@ def test_types() -> None:
 
 
 def test_all_that_is_public_is_described() -> None:
-    for name in invar.__all__:
-        assert (getattr(invar, name).__doc__ or "").strip(), name
+    for module in (invar, invar.federate):
+        for name in module.__all__:
+            assert (getattr(module, name).__doc__ or "").strip(), name
 
 
 def test_the_examples_of_the_page_run(tmp_path: Path) -> None:

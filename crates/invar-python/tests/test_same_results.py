@@ -1,5 +1,6 @@
 """What the module gives is what the program gives, byte for byte; neighbours are checked against all pairs."""
 
+import gzip
 import json
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import invar
 import numpy as np
 import pytest
-from conftest import IMAGES, MIN_LENGTH, SHORT, TRUTH, inside
+from conftest import IMAGES, MIN_LENGTH, READS, SHORT, TRUTH, inside
 
 
 def run(program: str, *arguments: object) -> str:
@@ -55,6 +56,64 @@ def test_finetune_and_predict(program: str, made: Path, tmp_path: Path) -> None:
         assert len(invar.predict(tuned, data="data", threshold=0.9)) == len(ours)
         with pytest.raises(invar.BadInput, match="at least two different labels"):
             invar.finetune("finetune/probe", model="run", data="data", labels=dict.fromkeys(labels, "one"), out="bad")
+
+
+#: Two rounds of a narrow network.
+FEDERATED = {
+    "federation.rounds": 2,
+    "federation.local_steps": 2,
+    "federation.keys": 5,
+    "train.batch_size": 8,
+    "encoder.hidden": [16],
+    "encoder.dim": 8,
+    "source.view.ks": [3],
+}
+
+
+@pytest.fixture
+def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[invar.Dataset]:
+    """The current directory: with data of two sites, other reads at each."""
+    monkeypatch.chdir(tmp_path)
+    lines = gzip.decompress(READS.read_bytes()).splitlines(keepends=True)
+    made = []
+    for number, site in enumerate("ab"):
+        Path(f"{site}.fastq").write_bytes(b"".join(lines[160 * number : 160 * (number + 1)]))
+        made.append(invar.ingest("reads", f"{site}.fastq", out=site))
+    return made
+
+
+def test_sites_in_one_process_and_apart(program: str, sites: list[invar.Dataset]) -> None:
+    recipe, common = "reads/federated", {"set": FEDERATED, "device": "cpu", "threads": 2}
+    sets = [f"--set={key}={json.dumps(value)}" for key, value in FEDERATED.items()]
+    words = ["--data", "a", "--data", "b", "--out", "theirs"]
+    run(program, "federate", "simulate", recipe, *words, *sets, "--device", "cpu")
+    events: list[dict] = []
+    ours = invar.federate.simulate(recipe, data=sites, out="ours", on_event=events.append, **common)
+    assert files(Path("ours")) == files(Path("theirs"))
+    assert (ours.facts["round"], [line["round"] for line in ours.rounds]) == (2, [1, 2])
+    assert events[-1]["event"] == "progress" and events[-1]["done"] == 2
+    # The same rounds, step by step: the names and the states of the sites are those of a simulation.
+    last = invar.federate.init(recipe, data=sites[0], out="0", **common)
+    for number in (1, 2):
+        updates = []
+        for site, data in enumerate(sites, 1):
+            given = {"site": f"site-{site}", "state": f"state-{site}", "out": f"update-{number}-{site}"}
+            updates.append(invar.federate.step(recipe, data=data, global_=last, **given, **common))
+        assert [update.facts["site"] for update in updates] == ["site-1", "site-2"]
+        before, last = last, invar.federate.merge(updates, global_=last, out=str(number))
+    for file in ("model.safetensors", "bank.parquet", "global.json"):
+        assert Path("2", file).read_bytes() == Path("ours", file).read_bytes(), file
+    assert len(invar.embed(last, data=sites, out="embeddings", device="cpu")) == 80
+    # It began with the model of the round before.
+    with pytest.raises(invar.BadInput, match="site-1"):
+        invar.federate.merge(updates[0], global_=last, out="3")
+    words = ["--update", updates[0].path, "--global", before.path, "--members", "a", "--others", "b", "--samples", 20]
+    told = json.loads(run(program, "federate", "membership", recipe, *words, *sets, "--device", "cpu", "--json"))
+    asked = {"update": updates[0], "global_": before, "members": sites[0], "others": sites[1], "samples": 20}
+    assert invar.federate.membership(recipe, **asked, **common) == told
+    with pytest.raises(invar.Usage, match="^key\n  because: No such file"):
+        address = {"superlink": "http://127.0.0.1:9", "key": "key", "state": "state"}
+        invar.federate.client(recipe, data=sites[0], **address, **common)
 
 
 @pytest.mark.parametrize(

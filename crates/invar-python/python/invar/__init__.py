@@ -11,6 +11,7 @@ The interpreter's lock is released while a function works, and Ctrl-C stops it. 
 processes by "spawn"): threads are not inherited.
 """
 
+from . import federate
 from ._analysis import Neighbors, neighbors, project, search
 from ._clusters import Clusters, assign, cluster
 from ._errors import BadInput, Error, Failed, Internal, InvarWarning, NotInstalled, Usage, WrongTorch
@@ -39,6 +40,7 @@ __all__ = [
     "cluster",
     "embed",
     "evaluate",
+    "federate",
     "finetune",
     "ingest",
     "label_features",

@@ -17,8 +17,8 @@ from ._tables import Embeddings, Table, options_of
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-class Dataset(os.PathLike[str]):
-    """Samples, as :func:`ingest` wrote them."""
+class Directory(os.PathLike[str]):
+    """A directory that a command wrote."""
 
     def __init__(self, path: str | os.PathLike[str], summary: dict[str, Any] | None = None) -> None:
         #: The directory.
@@ -28,37 +28,35 @@ class Dataset(os.PathLike[str]):
 
     def __fspath__(self) -> str:
         return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    def _object(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        return found
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        with (self.path / name).open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+
+class Dataset(Directory):
+    """Samples, as :func:`ingest` wrote them."""
 
     @property
     def manifest(self) -> dict[str, Any]:
         """Inputs with their checksums and counts, shards, parameters."""
-        manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        return manifest
-
-    def __repr__(self) -> str:
-        return f"Dataset({str(self.path)!r})"
+        return self._object("manifest.json")
 
 
-class Run(os.PathLike[str]):
+class Run(Directory):
     """A trained model, as :func:`train` wrote it."""
-
-    def __init__(self, path: str | os.PathLike[str], summary: dict[str, Any] | None = None) -> None:
-        #: The directory.
-        self.path = Path(path)
-        #: What the command line prints with ``--json``.
-        self.summary = summary or {}
-
-    def __fspath__(self) -> str:
-        return str(self.path)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The curves: a dict an event, ``step``, ``validation`` or ``warning``. ``polars.DataFrame`` takes them."""
-        with (self.path / "metrics.jsonl").open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-
-    def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return self._lines("metrics.jsonl")
 
 
 def ingest(
@@ -83,7 +81,7 @@ def ingest(
     :raises BadInput: a file is damaged; file, record and both values are named
     """
     given = {"out": out, "sample_sheet": sample_sheet, "threads": threads, "force": force, **options}
-    return Dataset(out, call(["ingest", domain], _listed(inputs), on_event=on_event, **given))
+    return Dataset(out, call(["ingest", domain], listed(inputs), on_event=on_event, **given))
 
 
 def train(
@@ -111,7 +109,7 @@ def train(
         :class:`ProgressBar` shows them
     :raises NotInstalled: the package ``invar-learn`` is not there
     """
-    given = {"data": _listed(data), "out": out, "set": set, "labels": labels, "seed": seed, "device": device}
+    given = {"data": listed(data), "out": out, "set": set, "labels": labels, "seed": seed, "device": device}
     given.update({"threads": threads, "force": force, **options})
     return Run(out, call(["train"], [recipe], on_event=on_event, **given))
 
@@ -145,7 +143,7 @@ def finetune(
     work = Work()
     if isinstance(labels, Mapping):
         labels = _written(labels, label_column if isinstance(label_column, str) else "label", work)
-    given = {"model": model, "data": _listed(data), "labels": labels, "out": out, "set": set, "seed": seed}
+    given = {"model": model, "data": listed(data), "labels": labels, "out": out, "set": set, "seed": seed}
     given.update({"device": device, "threads": threads, "force": force, **options})
     return Run(out, call(["finetune"], [recipe], on_event=on_event, label_column=label_column, **given))
 
@@ -174,7 +172,7 @@ def predict(
     """
     work = Work()
     out = work.file("predictions.parquet") if out is None else out
-    given = {"model": model, "data": _listed(data), "out": out, "threshold": threshold, "device": device}
+    given = {"model": model, "data": listed(data), "out": out, "threshold": threshold, "device": device}
     call(["predict"], on_event=on_event, **given, threads=threads, force=force, **options)
     return Table(out, work=work)
 
@@ -199,7 +197,7 @@ def embed(
         ``invar embed --help``
     :raises NotInstalled: the package ``invar-learn`` is not there
     """
-    given = {"model": model, "data": _listed(data), "out": out, "device": device, "threads": threads, "force": force}
+    given = {"model": model, "data": listed(data), "out": out, "device": device, "threads": threads, "force": force}
     call(["embed"], on_event=on_event, **given, **options)
     written = named(out)
     if isinstance(written, str) and not written.lower().endswith((".parquet", "/")):
@@ -224,7 +222,7 @@ def run(
     :param inputs: instrument files
     :param out: the directory that all results go to: ``data``, ``run``, ``embeddings``, ``clusters.parquet``, ``report.html``, ...
     """
-    given = {"input": _listed(inputs), "out": out, "set": set, "threads": threads, "force": force, **options}
+    given = {"input": listed(inputs), "out": out, "set": set, "threads": threads, "force": force, **options}
     return call(["run"], [recipe], on_event=on_event, **given)
 
 
@@ -275,7 +273,8 @@ def report(
     return named(out)
 
 
-def _listed(paths: Paths) -> list[Any]:
+def listed(paths: Paths) -> list[Any]:
+    """The paths, which may be one."""
     return [paths] if is_path(paths) else list(paths)  # type: ignore[arg-type]
 
 
