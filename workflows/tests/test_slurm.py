@@ -165,11 +165,11 @@ def to_the_end(bench):
     bench.run(*bench.on_slurm("slurm", 40, **labels), "--report", bench.work / "report.html")
     report = (bench.work / "report.html").read_text()
     expect("clusters.svg" in report, "the report lacks the plot")
-    expect("held_out/confusion.svg" in report and "slurm/confusion.svg" in report, "the report lacks what is taken for what")
-    predicted = [
-        bench.run(bench.invar, "query", bench.work / name / "predictions.parquet", "SELECT * FROM self", "--format", "csv").stdout
-        for name in ["slurm", "local"]
-    ]
+    pictures = [name in report for name in ("held_out/confusion.svg", "slurm/confusion.svg")]
+    expect(pictures == [True, True], f"the report lacks which labels are taken for which: {pictures}")
+    tables = [bench.work / name / "predictions.parquet" for name in ("slurm", "local")]
+    query = ["SELECT * FROM self", "--format", "csv"]
+    predicted = [bench.run(bench.invar, "query", table, *query).stdout for table in tables]
     expect(predicted[0] == predicted[1] and len(predicted[0].splitlines()) == 4001, "other predictions through Slurm")
     summary = json.loads((bench.work / "slurm/predictions.json").read_text())
     expect(summary["columns"][0]["measured"]["num_samples"] == 4000, summary)
