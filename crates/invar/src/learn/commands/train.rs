@@ -313,8 +313,9 @@ impl Progress for Watch<'_> {
 
 impl Observer for Watch<'_> {
     fn step(&self, metrics: &StepMetrics) {
-        let accuracy = metrics.metrics.get("accuracy").copied().unwrap_or(f64::NAN);
-        let text = format!("loss {:.3}, in-batch accuracy {accuracy:.3}", metrics.loss);
+        // Of several losses each has its own.
+        let accuracy = metrics.metrics.get("accuracy").map(|accuracy| format!(", in-batch accuracy {accuracy:.3}"));
+        let text = format!("loss {:.3}{}", metrics.loss, accuracy.unwrap_or_default());
         self.bar.message(&text);
         self.ui.event(|| json!(Event::Step(metrics.clone())));
         let mut said = self.said.lock().expect("no thread panics while it holds this");
