@@ -278,6 +278,11 @@ def changed_input(bench):
     file.write_bytes(whole)
     bench.run(*words)
     expect(manifest.read_bytes() == before, "the same input made another dataset")
+    say("settings that a finished training refuses, twice")
+    for _ in range(2):
+        done = bench.run(*bench.snakemake("changed", 11, samples=str(sheet)), check=False)
+        log = (bench.work / "changed/logs/train.txt").read_text()
+        expect(done.returncode != 0 and "train.steps" in log, f"{done.stdout}\n{log}")
 
 
 def full_disk(bench):
