@@ -11,6 +11,7 @@ mod derivatives;
 mod distance;
 mod gradient;
 mod grains;
+mod junctions;
 pub(crate) mod learned;
 mod merge;
 mod otsu;
@@ -225,7 +226,11 @@ impl Window {
 
     /// The central square of at most `side_px`, or what exists of it.
     fn middle(image: ImageRef<'_>, side_px: usize) -> Self {
-        let [rows, columns] = [image.height, image.width].map(|len| {
+        Self::middle_of(image.width, image.height, side_px)
+    }
+
+    fn middle_of(width: usize, height: usize, side_px: usize) -> Self {
+        let [rows, columns] = [height, width].map(|len| {
             let side = len.min(side_px);
             let first = (len - side) / 2;
             first..first + side
@@ -272,6 +277,13 @@ impl Plane {
             sum.values.iter_mut().for_each(|v| *v *= scale);
         }
         sum
+    }
+
+    /// The central square of at most `side_px`, or what exists of it.
+    fn middle(&self, side_px: usize) -> Self {
+        let Window { rows, columns } = Window::middle_of(self.width, self.height, side_px);
+        let row = |row: usize| &self.values[row * self.width..][columns.clone()];
+        Self { width: columns.len(), height: rows.len(), values: rows.flat_map(row).copied().collect() }
     }
 
     /// Smallest and largest value; `(0, 0)` if there is none.

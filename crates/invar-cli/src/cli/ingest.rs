@@ -156,7 +156,7 @@ impl From<QualityEncoding> for invar_reads::QualityEncoding {
 /// How grains are found in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Segment {
-    /// Chosen for each image, and reported: particles, lines or steps
+    /// Chosen for each image, and reported: particles, lines, steps between two phases, or what a network marks
     Auto,
     /// Grains separated by lines, dark or bright, as left by etching
     Lines,

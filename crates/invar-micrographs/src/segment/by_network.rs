@@ -9,7 +9,7 @@ use super::{
 
 /// The network sees lines of at least this sigma as two boundaries, since it was trained on lines of at most 5 pixels.
 const TOO_WIDE_PX: f32 = 4.0;
-const MOST_HALVINGS: u32 = 4;
+pub(super) const MOST_HALVINGS: u32 = 4;
 
 /// How often to halve a picture for lines of a given sigma.
 pub(super) fn halvings(line_sigma_px: f32) -> u32 {
@@ -90,14 +90,14 @@ fn enlarged(plane: &Plane, times: usize, width: usize, height: usize) -> Vec<f32
     values
 }
 
-/// Mean of `values` along the boundaries: of the greater of each two pixels that face each other across one. `None` if
-/// there are none.
-pub(super) fn mean_along(labels: &[u32], width: usize, values: &[f32]) -> Option<f64> {
+/// Mean of the values of pixels along the boundaries: of the greater of each two that face each other across one. `None`
+/// if there are none.
+pub(super) fn mean_along(labels: &[u32], width: usize, value: impl Fn(usize) -> f64) -> Option<f64> {
     let (mut sum, mut pairs) = (0.0, 0u64);
     for here in 0..labels.len() {
         let left = (!here.is_multiple_of(width)).then(|| here - 1);
         for other in left.into_iter().chain(here.checked_sub(width)).filter(|&other| labels[other] != labels[here]) {
-            sum += f64::from(values[here].max(values[other]));
+            sum += value(here).max(value(other));
             pairs += 1;
         }
     }
@@ -142,8 +142,9 @@ mod tests {
     #[test]
     fn the_mean_is_taken_where_labels_change() {
         // 1 1 2 over 1 1 2: two pairs, the greater of each.
-        let found = mean_along(&[1, 1, 2, 1, 1, 2], 3, &[9.0, 0.5, 0.7, 9.0, 0.3, 0.1]);
+        let values = [9.0, 0.5, 0.7, 9.0, 0.3, 0.1];
+        let found = mean_along(&[1, 1, 2, 1, 1, 2], 3, |pixel| values[pixel]);
         assert!((found.unwrap() - 0.5).abs() < 1e-6);
-        assert_eq!(mean_along(&[1, 1], 2, &[1.0, 1.0]), None);
+        assert_eq!(mean_along(&[1, 1], 2, |_| 1.0), None);
     }
 }

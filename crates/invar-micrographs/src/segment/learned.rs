@@ -48,7 +48,6 @@ pub struct Layer {
 ///
 /// A U-Net of convolutions followed by ReLU, two per level of resolution, on the way down and up again; the last one,
 /// of 1 x 1, gives logits.
-/// logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BoundaryNetwork {
     channels: Vec<usize>,

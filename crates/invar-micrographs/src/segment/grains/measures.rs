@@ -65,6 +65,46 @@ pub(super) fn local_spread(plane: &Plane) -> f32 {
     percentile(away.clone(), 0.99) - percentile(away, 0.01)
 }
 
+/// The fraction of the variance from which a surface of second order is light that falls unevenly: it explains at most
+/// 0.47 of that of micrographs of particles.
+const LIGHT: f64 = 0.6;
+
+/// The picture without light that falls on it unevenly: without the surface of second order that is nearest to it.
+/// `None` if that explains little of the variance.
+fn without_light(plane: &Plane) -> Option<Plane> {
+    let (width, height) = (plane.width, plane.height);
+    // Values of the polynomials of first and second order along one side: they are orthogonal to each other.
+    let along = |len: usize| -> Vec<[f64; 2]> {
+        let at = |i: usize| 2.0 * (i as f64 + 0.5) / len as f64 - 1.0;
+        let mean = (0..len).map(|i| at(i).powi(2)).sum::<f64>() / len as f64;
+        (0..len).map(|i| [at(i), at(i).powi(2) - mean]).collect()
+    };
+    let (down, right) = (along(height), along(width));
+    let terms = |row: usize, column: usize| {
+        let ([y, yy], [x, xx]) = (down[row], right[column]);
+        [x, y, x * y, xx, yy]
+    };
+    let mean = plane.values.iter().map(|&value| f64::from(value)).sum::<f64>() / plane.values.len().max(1) as f64;
+    let (mut variance, mut products, mut squares) = (0.0, [0.0; 5], [0.0; 5]);
+    for (i, &value) in plane.values.iter().enumerate() {
+        let away = f64::from(value) - mean;
+        variance += away * away;
+        for ((term, product), square) in terms(i / width, i % width).iter().zip(&mut products).zip(&mut squares) {
+            *product += term * away;
+            *square += term * term;
+        }
+    }
+    let explained: f64 = products.iter().zip(squares).filter(|(_, square)| *square > 0.0).map(|(p, s)| p * p / s).sum();
+    (explained >= LIGHT * variance && variance > 0.0).then(|| {
+        let light = |i: usize| -> f64 {
+            let terms = terms(i / width, i % width).into_iter().zip(products).zip(squares);
+            terms.filter(|(_, square)| *square > 0.0).map(|((term, product), square)| term * product / square).sum()
+        };
+        let values = plane.values.iter().enumerate().map(|(i, &value)| (f64::from(value) - light(i)) as f32).collect();
+        Plane { width, height, values }
+    })
+}
+
 /// Two grey levels, and the shape of the rarer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TwoLevels {
@@ -87,8 +127,11 @@ pub(super) struct TwoLevels {
 }
 
 impl TwoLevels {
-    /// `None` for a picture of a single value.
+    /// Light that falls on the picture unevenly, and is most of what there is, is left out. `None` for a picture of a
+    /// single value.
     pub fn of(plane: &Plane, line_sigma_px: f32) -> Option<Self> {
+        let even = without_light(plane);
+        let plane = even.as_ref().unwrap_or(plane);
         let (width, height) = (plane.width, plane.height);
         let mut blurred = plane.clone();
         denoise::gaussian(&mut blurred, 1.0);

@@ -118,14 +118,14 @@ fn is_near(found: usize, made: usize) -> bool {
 }
 
 #[test]
-fn dark_lines_bright_lines_and_steps_are_told_apart_and_give_the_grains() {
+fn dark_lines_bright_lines_and_what_a_network_marks_are_told_apart_and_give_the_grains() {
     let grains = Grains::new();
     let (steps, pieces) = grains.steps(0.05);
     let num_pieces = pieces.iter().max().copied().unwrap();
     let cases = [
         (grains.lines(0.8, 0.1, 0.1), &grains.of, grains.count, GrainKind::DarkLines),
         (grains.lines(0.2, 0.9, 0.1), &grains.of, grains.count, GrainKind::BrightLines),
-        (steps, &pieces, num_pieces, GrainKind::Steps),
+        (steps, &pieces, num_pieces, GrainKind::Learned),
     ];
     for (pixels, made, expected, kind) in cases {
         let (labels, facts) = run(&pixels, SIZE, &GrainsConfig::default());
@@ -133,7 +133,7 @@ fn dark_lines_bright_lines_and_steps_are_told_apart_and_give_the_grains() {
         assert!(agreement(&labels, made) > 0.9, "{kind:?}: {} {facts:?}", agreement(&labels, made));
         // Pieces of one grey that touch at little more than a corner may be separated there.
         let is_right =
-            is_near(count(&labels), expected) || kind == GrainKind::Steps && count(&labels).abs_diff(expected) <= 8;
+            is_near(count(&labels), expected) || kind == GrainKind::Learned && count(&labels).abs_diff(expected) <= 8;
         assert!(is_right, "{kind:?}: {} of {expected} grains, {facts:?}", count(&labels));
         assert!(facts.doubts.is_empty(), "{facts:?}");
         let [over, here, times] = facts.intercepts_px.map(|length| length.unwrap());
@@ -178,10 +178,13 @@ fn colour_parts_grains_that_are_equally_bright() {
     let (other, _) = grains.steps(0.0);
     let pixels: Vec<f32> =
         steps.iter().copied().chain(other.iter().map(|value| 1.0 - value)).chain(vec![0.5; steps.len()]).collect();
-    let (labels, facts) = of_channels(&pixels, SIZE, 3, &GrainsConfig::default());
     let num_pieces = pieces.iter().max().copied().unwrap();
-    assert_eq!(facts.kind, GrainKind::Steps);
-    assert!(count(&labels).abs_diff(num_pieces) <= 8 && agreement(&labels, &pieces) > 0.9, "{facts:?}");
+    let steps = GrainsConfig { landscape: GrainLandscape::Steps, ..GrainsConfig::default() };
+    for (config, kind) in [(GrainsConfig::default(), GrainKind::Learned), (steps, GrainKind::Steps)] {
+        let (labels, facts) = of_channels(&pixels, SIZE, 3, &config);
+        assert_eq!(facts.kind, kind);
+        assert!(count(&labels).abs_diff(num_pieces) <= 8 && agreement(&labels, &pieces) > 0.9, "{facts:?}");
+    }
 }
 
 /// Strips as high as a grain, and some that leave a single row at the end.
@@ -249,6 +252,52 @@ fn a_picture_of_wide_lines_is_reduced_for_the_network() {
     assert!(!run(&large, 4 * SIZE, &asked).1.reason.contains("reduced"));
 }
 
+/// Bands that branch: neither phase is particles, and steps are sharp.
+#[test]
+fn two_phases_are_parted_by_steps() {
+    let phase = |i: usize| {
+        let [y, x] = [i / SIZE, i % SIZE].map(|at| at as f32);
+        (x / 7.0 + 2.0 * (y / 19.0).sin() + (x / 31.0 + y / 23.0).cos()).sin() > 0.0
+    };
+    let values: Vec<f32> = (0..SIZE * SIZE).map(|i| f32::from(u8::from(phase(i))) + 0.2 * random(i, 3)).collect();
+    let (labels, facts) = run(&values, SIZE, &GrainsConfig::default());
+    assert_eq!(facts.kind, GrainKind::Steps, "{facts:?}");
+    let made: Vec<usize> = (0..SIZE * SIZE).map(|i| usize::from(phase(i))).collect();
+    assert!(agreement(&labels, &made) > 0.9, "{} {facts:?}", agreement(&labels, &made));
+}
+
+/// Otsu's threshold would part the bright side from the dark one, in compact pieces on one ground.
+#[test]
+fn light_that_falls_off_by_more_than_all_else_makes_no_particles() {
+    let grains = Grains::new();
+    let mut pixels = grains.lines(0.8, 0.1, 0.1);
+    let fall = |i: usize| 4.0 * (i % SIZE) as f32 / SIZE as f32 + 2.0 * ((i / SIZE) as f32 / SIZE as f32 - 0.5).powi(2);
+    pixels.iter_mut().enumerate().for_each(|(i, value)| *value = (0.4 * *value + fall(i)).clamp(1.0, 3.5));
+    let (labels, facts) = run(&pixels, SIZE, &GrainsConfig::default());
+    assert!(!matches!(facts.kind, GrainKind::DarkParticles | GrainKind::BrightParticles), "{facts:?}");
+    assert!(count(&labels) > grains.count / 3 || !facts.doubts.is_empty(), "{} {facts:?}", count(&labels));
+}
+
+/// Straight dark lines from edge to edge on a surface with a little noise.
+#[test]
+fn scratches_that_cross_are_said() {
+    let mut values: Vec<f32> = (0..SIZE * SIZE).map(|i| 0.7 + 0.05 * random(i, 5)).collect();
+    for scratch in 0..14 {
+        let (angle, away) = (std::f32::consts::PI * random(scratch, 11), SIZE as f32 * (random(scratch, 12) - 0.5));
+        for (i, value) in values.iter_mut().enumerate() {
+            let [y, x] = [i / SIZE, i % SIZE].map(|at| at as f32 - SIZE as f32 / 2.0);
+            if (x * angle.cos() + y * angle.sin() - away).abs() < 1.2 {
+                *value = 0.2;
+            }
+        }
+    }
+    for config in [GrainsConfig::default(), learned()] {
+        let (_, facts) = run(&values, SIZE, &config);
+        let crossed = facts.doubts.iter().any(|doubt| matches!(doubt, Doubt::Crossings { .. }));
+        assert!(crossed, "{facts:?}");
+    }
+}
+
 #[test]
 fn what_has_no_grains_is_said() {
     let noise: Vec<f32> = (0..200 * 200).map(|i| random(i, 5)).collect();
@@ -274,7 +323,16 @@ fn what_has_no_grains_is_said() {
             assert!(labels.iter().all(|&label| label > 0), "{name}");
         }
     }
-    assert_eq!(run(&blank, 200, &GrainsConfig::default()).1.doubts, [Doubt::Nothing]);
+    for config in [GrainsConfig::default(), learned()] {
+        let (labels, facts) = run(&blank, 200, &config);
+        assert_eq!((facts.doubts, count(&labels)), (vec![Doubt::Nothing], 1));
+    }
+    // Bands from edge to edge close nothing.
+    let bands: Vec<f32> = (0..200 * 200).map(|i| (i / 200 / 20 % 2) as f32).collect();
+    for landscape in [GrainLandscape::Auto, GrainLandscape::Steps, GrainLandscape::Learned] {
+        let facts = run(&bands, 200, &GrainsConfig { landscape, ..GrainsConfig::default() }).1;
+        assert!(facts.doubts.contains(&Doubt::FewClosed { grains: 0 }), "{facts:?}");
+    }
 }
 
 #[test]
