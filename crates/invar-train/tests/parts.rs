@@ -248,9 +248,10 @@ fn a_step_from_outside_is_resumed_to_the_same_bytes() {
     resumed.run(60, &NoProgress).unwrap();
     let (expected, found) = (uninterrupted.tensors(), resumed.tensors());
     assert_eq!(expected.len(), found.len());
-    for (name, tensor) in &expected {
-        assert_eq!(tensor, &found[name], "{name}");
-    }
+    let away = |name: &String| (&expected[name] - &found[name]).abs().max().double_value(&[]);
+    let different: BTreeMap<&String, f64> =
+        expected.keys().filter(|&name| expected[name] != found[name]).map(|name| (name, away(name))).collect();
+    assert!(different.is_empty(), "{} of {} differ, by: {different:?}", different.len(), expected.len());
     for beginning in ["trunk.", "critic.", "optimizer.exp_avg.trunk.", "critic_optimizer.exp_avg.critic.", "ema.trunk."]
     {
         let mut own = found.iter().filter(|(name, _)| name.starts_with(beginning));

@@ -11,7 +11,9 @@ use self::choice::Choice;
 use super::{
     Plane, Polarity, Window,
     boundary_graph::HeightOf,
-    by_network, denoise, junctions::{Junctions, junctions}, particles, refusal, ridge, strips,
+    by_network, denoise,
+    junctions::{Junctions, junctions},
+    particles, refusal, ridge, strips,
     weakest::{MOVED, Merging, Rules, Stop},
 };
 use crate::{Error, ImageRef, LabelMap, Levels, PixelSize, PixelSizeSource, Region, TestLines};

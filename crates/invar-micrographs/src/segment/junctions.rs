@@ -71,10 +71,8 @@ fn corners(labels: &[u32], width: usize, rows: &Range<usize>, columns: &Range<us
             let at = row * width + column;
             let labels = [labels[at], labels[at + 1], labels[at + width], labels[at + width + 1]];
             let [a, b, c, d] = labels;
-            let distinct = 1
-                + usize::from(b != a)
-                + usize::from(c != a && c != b)
-                + usize::from(d != a && d != b && d != c);
+            let distinct =
+                1 + usize::from(b != a) + usize::from(c != a && c != b) + usize::from(d != a && d != b && d != c);
             if distinct >= 3 {
                 found.push(Corner { row, column, labels });
             }

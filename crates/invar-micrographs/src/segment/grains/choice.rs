@@ -155,11 +155,7 @@ fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
     Choice { kind, sigma_px: lines.sigma_px, halvings: 0, reason }
 }
 
-fn by_measures<I: Iterator<Item = Plane>>(
-    middle: &Plane,
-    channels: impl Fn() -> I,
-    config: &GrainsConfig,
-) -> Choice {
+fn by_measures<I: Iterator<Item = Plane>>(middle: &Plane, channels: impl Fn() -> I, config: &GrainsConfig) -> Choice {
     let lines = Lines::of(middle, config.sigma_px, |dark, bright| (dark - bright).abs());
     let levels = TwoLevels::of(middle, lines.sigma_px);
     if let Some(levels) = levels.filter(are_particles) {

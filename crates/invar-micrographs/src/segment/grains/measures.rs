@@ -234,3 +234,47 @@ pub(super) fn percentile(mut values: Vec<f32>, share: f64) -> f32 {
     let rank = (share * (values.len() - 1) as f64).round() as usize;
     *values.select_nth_unstable_by(rank, f32::total_cmp).1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bright squares on a dark ground.
+    fn squares(width: usize, height: usize) -> Plane {
+        let inside = |at: usize| at % 24 >= 9;
+        let value = |i: usize| f32::from(u8::from(inside(i / width) && inside(i % width)));
+        Plane { width, height, values: (0..width * height).map(value).collect() }
+    }
+
+    fn lit(plane: &Plane, light: impl Fn(f32, f32) -> f32) -> Plane {
+        let Plane { width, height, .. } = *plane;
+        let at = |i: usize| ((i / width) as f32 / height as f32, (i % width) as f32 / width as f32);
+        let values = plane.values.iter().enumerate().map(|(i, value)| value + light(at(i).0, at(i).1)).collect();
+        Plane { width, height, values }
+    }
+
+    #[test]
+    fn light_stronger_than_all_else_changes_no_figure_of_two_levels() {
+        let squares = squares(240, 192);
+        assert!(without_light(&squares).is_none());
+        let even = TwoLevels::of(&squares, 1.0).unwrap();
+        assert!(even.explained > 0.8 && even.ground > 0.99 && even.pieces >= 50, "{even:?}");
+        for light in [|_: f32, x: f32| 8.0 * x, |y: f32, x: f32| 12.0 * ((y - 0.4) * (y - 0.4) + x * y)] {
+            let found = TwoLevels::of(&lit(&squares, light), 1.0).unwrap();
+            assert!(found.explained > even.explained - 0.02, "{found:?} {even:?}");
+            assert_eq!((found.pieces, found.rarer_is_dark), (even.pieces, even.rarer_is_dark));
+        }
+        // Less light than there is else stays.
+        assert!(without_light(&lit(&squares, |_, x| 0.5 * x)).is_none());
+    }
+
+    #[test]
+    fn small_and_uniform_pictures_have_no_light() {
+        for (width, height) in [(0, 0), (1, 1), (1, 9), (9, 1)] {
+            let plane = Plane { width, height, values: vec![0.3; width * height] };
+            assert!(without_light(&plane).is_none());
+        }
+        let slope = Plane { width: 3, height: 1, values: vec![0.0, 1.0, 2.0] };
+        assert!(without_light(&slope).unwrap().values.iter().all(|value| (value - 1.0).abs() < 1e-6));
+    }
+}

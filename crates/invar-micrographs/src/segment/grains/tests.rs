@@ -266,18 +266,6 @@ fn two_phases_are_parted_by_steps() {
     assert!(agreement(&labels, &made) > 0.9, "{} {facts:?}", agreement(&labels, &made));
 }
 
-/// Otsu's threshold would part the bright side from the dark one, in compact pieces on one ground.
-#[test]
-fn light_that_falls_off_by_more_than_all_else_makes_no_particles() {
-    let grains = Grains::new();
-    let mut pixels = grains.lines(0.8, 0.1, 0.1);
-    let fall = |i: usize| 4.0 * (i % SIZE) as f32 / SIZE as f32 + 2.0 * ((i / SIZE) as f32 / SIZE as f32 - 0.5).powi(2);
-    pixels.iter_mut().enumerate().for_each(|(i, value)| *value = (0.4 * *value + fall(i)).clamp(1.0, 3.5));
-    let (labels, facts) = run(&pixels, SIZE, &GrainsConfig::default());
-    assert!(!matches!(facts.kind, GrainKind::DarkParticles | GrainKind::BrightParticles), "{facts:?}");
-    assert!(count(&labels) > grains.count / 3 || !facts.doubts.is_empty(), "{} {facts:?}", count(&labels));
-}
-
 /// Straight dark lines from edge to edge on a surface with a little noise.
 #[test]
 fn scratches_that_cross_are_said() {
