@@ -3,8 +3,10 @@
 use std::{
     ffi::{c_char, c_int},
     marker::PhantomData,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, Once, PoisonError},
 };
+
+use tch::{Device, Kind, Tensor};
 
 use crate::{Error, error::check};
 
@@ -21,6 +23,7 @@ pub struct Threads {
 impl Threads {
     /// Sets the number of threads, at least 1.
     pub fn set(num_threads: usize) -> Self {
+        settle_functions();
         let before = tch::get_num_threads();
         tch::set_num_threads(c_int::try_from(num_threads.max(1)).unwrap_or(c_int::MAX));
         Self { before, not_send: PhantomData }
@@ -31,6 +34,44 @@ impl Drop for Threads {
     fn drop(&mut self) {
         tch::set_num_threads(self.before);
     }
+}
+
+/// Calls each elementary function once, on one thread, before several call it at the same time.
+///
+/// MKL, which computes them on x86, looks for the code that suits the processor when a function is first called. Threads
+/// that make this call together may get code of low accuracy for it, in the oneMKL of LibTorch 2.11 (PyTorch issue
+/// 188792): then the same seed does not give the same weights.
+fn settle_functions() {
+    static DONE: Once = Once::new();
+    const FUNCTIONS: [fn(&Tensor) -> Tensor; 19] = [
+        Tensor::acos,
+        Tensor::asin,
+        Tensor::atan,
+        Tensor::cos,
+        Tensor::erf,
+        Tensor::erfc,
+        Tensor::erfinv,
+        Tensor::exp,
+        Tensor::expm1,
+        Tensor::lgamma,
+        Tensor::log,
+        Tensor::log10,
+        Tensor::log1p,
+        Tensor::log2,
+        Tensor::rsqrt,
+        Tensor::sin,
+        Tensor::sqrt,
+        Tensor::tan,
+        Tensor::tanh,
+    ];
+    DONE.call_once(|| {
+        for kind in [Kind::Float, Kind::Double] {
+            let x = Tensor::full([1], 0.5, (kind, Device::Cpu));
+            for function in FUNCTIONS {
+                let _ = function(&x);
+            }
+        }
+    });
 }
 
 /// Makes the threads inside LibTorch's operations sleep instead of spin while they wait for one another, if together
@@ -74,7 +115,6 @@ unsafe extern "C" {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind, Tensor};
 
     #[test]
     fn the_number_of_threads_is_put_back() {

@@ -31,8 +31,8 @@ pub(super) fn junctions(labels: &[u32], width: usize, reach_px: usize) -> Juncti
     for (number, corner) in corners.iter().enumerate() {
         // Corners come row by row.
         let above = corners[..number].partition_point(|other| other.row + within < corner.row);
-        for other in above..number {
-            if corners[other].column.abs_diff(corner.column) <= within {
+        for (other, earlier) in (above..).zip(&corners[above..number]) {
+            if earlier.column.abs_diff(corner.column) <= within {
                 clusters.join(other, number);
             }
         }
