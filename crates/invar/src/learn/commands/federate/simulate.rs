@@ -129,8 +129,9 @@ pub fn run(args: &FederateSimulate, common: &Common, ui: &Ui) -> Result<Summary>
             return Err(refused.into());
         }
         let line = line_of(&next, bank, &lost.iter().map(|&site| names[site].as_str()).collect::<Vec<_>>(), args.stale);
-        simulation.keep(&mut next)?;
+        // The round itself last: what is killed before it is there does the round again, line and all.
         simulation.log(round, &line)?;
+        simulation.keep(&mut next)?;
         let mut present = states.iter().enumerate().filter(|(number, _)| !lost.contains(number));
         present.try_for_each(|(_, state)| state.tidy(round))?;
         bar.advance(1);
