@@ -188,10 +188,11 @@ pub(crate) fn edges(map: &LabelMap) -> HashMap<(u32, u32), u64> {
 
 /// Disjoint sets (Tarjan 1975), represented by their first members.
 #[derive(Default)]
-struct Union(Vec<u32>);
+pub(crate) struct Union(Vec<u32>);
 
 impl Union {
-    fn add(&mut self) {
+    /// A member more, which is a set of its own.
+    pub fn add(&mut self) {
         self.0.push(self.0.len() as u32);
     }
 
@@ -203,13 +204,13 @@ impl Union {
         member
     }
 
-    fn join(&mut self, a: usize, b: usize) {
+    pub fn join(&mut self, a: usize, b: usize) {
         let (a, b) = (self.leader(a), self.leader(b));
         self.0[a.max(b)] = a.min(b) as u32;
     }
 
     /// The index of each member's set, by first member.
-    fn numbers(mut self) -> Vec<u32> {
+    pub fn numbers(mut self) -> Vec<u32> {
         let mut numbers = vec![0; self.0.len()];
         let mut next = 0;
         for member in 0..self.0.len() {

@@ -279,13 +279,6 @@ impl Plane {
         sum
     }
 
-    /// The central square of at most `side_px`, or what exists of it.
-    fn middle(&self, side_px: usize) -> Self {
-        let Window { rows, columns } = Window::middle_of(self.width, self.height, side_px);
-        let row = |row: usize| &self.values[row * self.width..][columns.clone()];
-        Self { width: columns.len(), height: rows.len(), values: rows.flat_map(row).copied().collect() }
-    }
-
     /// Smallest and largest value; `(0, 0)` if there is none.
     fn range(&self) -> (f32, f32) {
         let (low, high) =

@@ -302,8 +302,9 @@ fn segment_by(
     config: &GrainsConfig,
 ) -> Result<(Vec<u32>, GrainFacts), Error> {
     let grey = |window: &Window| Plane::grey(image, levels, window);
-    let middle = Window::middle(image, measures::MIDDLE_PX);
-    let choice = choice::choose(&grey(&middle), || each_channel(image, levels, &middle), config);
+    let middle = |side_px: usize| Window::middle(image, side_px);
+    let channels = |side_px: usize| each_channel(image, levels, middle(side_px));
+    let choice = choice::choose(&grey(&middle(measures::MIDDLE_PX)), channels, config);
     let sigma_px = choice.sigma_px;
     let whole = Window::whole(image);
     let reach = ridge::reach_px(sigma_px);
@@ -316,20 +317,10 @@ fn segment_by(
             denoise::gaussian(&mut plane, sigma_px);
             let min_size_px = config.min_size_px.unwrap_or(LEAST_PARTICLE_PX);
             let labels = particles::segment(&plane, choice.kind == GrainKind::DarkParticles, min_size_px);
-            let facts = GrainFacts {
-                kind: choice.kind,
-                reason: choice.reason,
-                sigma_px,
-                threshold: None,
-                exponent: None,
-                intercepts_px: [None; 3],
-                probability: None,
-                doubts: Vec::new(),
-            };
-            (labels, facts)
+            (labels, facts_without_boundaries(choice, Vec::new()))
         }
         GrainKind::Steps => {
-            let steps = |window: &Window| ridge::steps(each_channel(image, levels, window), sigma_px);
+            let steps = |window: &Window| ridge::steps(each_channel(image, levels, window.clone()), sigma_px);
             parted(by_strips(&steps), strips, &choice, config)
         }
         GrainKind::DarkLines | GrainKind::BrightLines => {
@@ -337,44 +328,47 @@ fn segment_by(
             let lines = |window: &Window| ridge::lines(&grey(window), are_dark, sigma_px);
             parted(by_strips(&lines), strips, &choice, config)
         }
-        GrainKind::Learned => {
-            // If channels differ, their mean may be a uniform grey where colours separate grains.
-            let values = by_network::greatest(each_channel(image, levels, &whole), choice.halvings);
-            // What is kept while regions merge should be small.
-            let rounded: Vec<u8> = values.iter().map(|p| (255.0 * p).round() as u8).collect();
-            let squared = values.into_iter().map(|p| p * p).collect();
-            let plane = Plane { width: image.width, height: image.height, values: squared };
-            let (mut labels, mut facts) = parted(plane, strips, &choice, config);
-            let probability = |pixel: usize| f64::from(rounded[pixel]) / 255.0;
-            facts.probability = by_network::mean_along(&labels, image.width, probability);
-            match facts.probability {
-                Some(sure) if sure < IMPOSSIBLE => {
-                    labels.fill(1);
-                    facts = GrainFacts {
-                        reason: choice.reason,
-                        threshold: None,
-                        exponent: None,
-                        intercepts_px: [None; 3],
-                        probability: None,
-                        doubts: vec![Doubt::Nothing],
-                        ..facts
-                    };
-                }
-                Some(sure) => {
-                    facts.reason = format!("{}; the network is {:.0} % sure of them", facts.reason, 100.0 * sure);
-                    if sure < SURE && !facts.doubts.contains(&Doubt::Nothing) {
-                        facts.doubts.push(Doubt::Unsure { probability: sure });
-                    }
-                }
-                None => {}
-            }
-            (labels, facts)
-        }
+        GrainKind::Learned => marked_by_network(image, levels, strips, choice, config),
     })
 }
 
-fn each_channel(image: ImageRef<'_>, levels: Levels, window: &Window) -> impl Iterator<Item = Plane> {
-    (0..image.channels).map(move |channel| Plane::channel(image, levels, channel, window))
+/// Of particles, and of a picture that nothing parts.
+fn facts_without_boundaries(choice: Choice, doubts: Vec<Doubt>) -> GrainFacts {
+    let Choice { kind, reason, sigma_px, .. } = choice;
+    let intercepts_px = [None; 3];
+    GrainFacts { kind, reason, sigma_px, threshold: None, exponent: None, intercepts_px, probability: None, doubts }
+}
+
+fn marked_by_network(
+    image: ImageRef<'_>,
+    levels: Levels,
+    strips: &[Range<usize>],
+    choice: Choice,
+    config: &GrainsConfig,
+) -> (Vec<u32>, GrainFacts) {
+    // If channels differ, their mean may be a uniform grey where colours separate grains.
+    let values = by_network::greatest(each_channel(image, levels, Window::whole(image)), choice.halvings);
+    // What is kept while regions merge should be small.
+    let rounded: Vec<u8> = values.iter().map(|p| (255.0 * p).round() as u8).collect();
+    let squared = values.into_iter().map(|p| p * p).collect();
+    let plane = Plane { width: image.width, height: image.height, values: squared };
+    let (mut labels, mut facts) = parted(plane, strips, &choice, config);
+    let probability = |pixel: usize| f64::from(rounded[pixel]) / 255.0;
+    let Some(sure) = by_network::mean_along(&labels, image.width, probability) else { return (labels, facts) };
+    if sure < IMPOSSIBLE {
+        labels.fill(1);
+        return (labels, facts_without_boundaries(choice, vec![Doubt::Nothing]));
+    }
+    facts.probability = Some(sure);
+    facts.reason = format!("{}; the network is {:.0} % sure of them", facts.reason, 100.0 * sure);
+    if sure < SURE && !facts.doubts.contains(&Doubt::Nothing) {
+        facts.doubts.push(Doubt::Unsure { probability: sure });
+    }
+    (labels, facts)
+}
+
+fn each_channel(image: ImageRef<'_>, levels: Levels, window: Window) -> impl Iterator<Item = Plane> {
+    (0..image.channels).map(move |channel| Plane::channel(image, levels, channel, &window))
 }
 
 /// The grains from a map of strength.

@@ -2,12 +2,16 @@
 
 :func:`simulate` is all rounds in this process, for papers and tests. Apart, the sites begin with the model of :func:`init`; in
 each round every site does a :func:`step`, and :func:`merge` makes the next model of what they send.
+
+Where a function takes a recipe it takes ``set``, ``seed``, ``device`` and ``threads`` as :func:`invar.train` does, and ``force`` where it
+writes a directory; other options are the command's: ``invar federate step --help``. All but :func:`merge` are done by ``invar-learn``,
+and raise :class:`invar.NotInstalled` without it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ._command import call
@@ -49,25 +53,17 @@ def simulate(
     *,
     data: Paths,
     out: str | os.PathLike[str],
-    set: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    force: bool = False,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Simulation:
-    """Trains at several sites in one process, by ``invar-learn``. One that was interrupted continues when it is called again.
+    """Trains at several sites in one process. One that was interrupted continues when it is called again.
 
     :param recipe: a file, or the name of a built-in recipe: ``reads/federated``
     :param data: what ``invar.ingest`` returned, each a site
     :param out: the directory to create or continue
-    :param set: keys of the recipe: ``{"federation.rounds": 50}``
-    :param options: ``stale=10``, ``lost=0.25``, ``uneven=0.5``: see ``invar federate simulate --help``
-    :raises NotInstalled: the package ``invar-learn`` is not there
+    :param options: ``stale=10``, ``lost=0.25``, ``uneven=0.5``, ``set={"federation.rounds": 50}``
     """
-    given: dict[str, Any] = {"data": listed(data), "out": out, "set": set, "seed": seed, "device": device}
-    given.update({"threads": threads, "force": force, **options})
+    given = {"data": listed(data), "out": out, **options}
     return Simulation(out, call(["federate", "simulate"], [recipe], on_event=on_event, **given))
 
 
@@ -76,24 +72,16 @@ def init(
     *,
     data: Paths,
     out: str | os.PathLike[str],
-    set: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    force: bool = False,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Global:
-    """Makes the model that all sites begin with, by ``invar-learn``: its weights are drawn from the seed.
+    """Makes the model that all sites begin with: its weights are drawn from the seed.
 
     :param recipe: a file, or the name of a built-in recipe: the same at all sites
     :param data: those of any site: only the shape of a view is used
     :param out: the directory to create
-    :raises NotInstalled: the package ``invar-learn`` is not there
     """
-    given: dict[str, Any] = {"data": listed(data), "out": out, "set": set, "seed": seed, "device": device}
-    given.update({"threads": threads, "force": force, **options})
-    return Global(out, call(["federate", "init"], [recipe], on_event=on_event, **given))
+    return Global(out, call(["federate", "init"], [recipe], on_event=on_event, data=listed(data), out=out, **options))
 
 
 def step(
@@ -104,15 +92,10 @@ def step(
     out: str | os.PathLike[str],
     site: str | None = None,
     state: str | os.PathLike[str] | None = None,
-    set: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    force: bool = False,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Update:
-    """Trains at a site for the steps of a round, by ``invar-learn``.
+    """Trains at a site for the steps of a round.
 
     :param recipe: a file, or the name of a built-in recipe: the same at all sites
     :param data: the site's own; several are used together
@@ -120,11 +103,9 @@ def step(
     :param out: the directory of the update to create
     :param site: its name, unlike that of any other [default: of a digest of the data]
     :param state: a directory of what the site keeps from round to round, its optimizer above all
-    :param options: ``bank="bank.parquet"``: see ``invar federate step --help``
-    :raises NotInstalled: the package ``invar-learn`` is not there
+    :param options: ``bank="bank.parquet"``
     """
-    given: dict[str, Any] = {"data": listed(data), "global": global_, "out": out, "site": site, "state": state}
-    given.update({"set": set, "seed": seed, "device": device, "threads": threads, "force": force, **options})
+    given = {"data": listed(data), "global": global_, "out": out, "site": site, "state": state, **options}
     return Update(out, call(["federate", "step"], [recipe], on_event=on_event, **given))
 
 
@@ -134,8 +115,6 @@ def merge(
     global_: Global | str | os.PathLike[str],
     out: str | os.PathLike[str],
     skip_refused: bool = False,
-    threads: int | None = None,
-    force: bool = False,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Global:
@@ -147,8 +126,7 @@ def merge(
     :param skip_refused: go on without updates that cannot be merged; ``summary["left_out"]`` has the reasons
     :raises BadInput: an update is of another recipe, round or model, or damaged; site and both values are named
     """
-    given: dict[str, Any] = {"global": global_, "out": out, "skip_refused": skip_refused, "threads": threads}
-    given.update({"force": force, **options})
+    given = {"global": global_, "out": out, "skip_refused": skip_refused, **options}
     return Global(out, call(["federate", "merge"], listed(updates), on_event=on_event, **given))
 
 
@@ -160,14 +138,10 @@ def membership(
     members: Paths,
     others: Paths,
     samples: int | None = None,
-    set: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Measures how well samples that a site trained on can be told from others by what it sends, by ``invar-learn``.
+    """Measures how well samples that a site trained on can be told from others by what it sends.
 
     :param update: what the site sent
     :param global_: the model that it began with
@@ -175,11 +149,9 @@ def membership(
     :param others: data like them that it did not train on
     :param samples: number of samples of each kind [default: 1000]
     :return: ``auc_update`` and ``auc_bank``, areas under the ROC curve: 0.5 is chance; ``auc_bank`` is None without keys
-    :raises NotInstalled: the package ``invar-learn`` is not there
     """
-    given: dict[str, Any] = {"update": update, "global": global_, "members": listed(members), "others": listed(others)}
-    given.update({"samples": samples, "set": set, "seed": seed, "device": device, "threads": threads, **options})
-    return call(["federate", "membership"], [recipe], on_event=on_event, **given)
+    given = {"update": update, "global": global_, "members": listed(members), "others": listed(others), **options}
+    return call(["federate", "membership"], [recipe], on_event=on_event, samples=samples, **given)
 
 
 def client(
@@ -190,22 +162,15 @@ def client(
     key: str | os.PathLike[str],
     state: str | os.PathLike[str],
     site: str | None = None,
-    set: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Joins a Flower SuperLink as a node and does the steps that it asks for, by ``invar-learn``, until it is interrupted
-    (Ctrl-C) or refused.
+    """Joins a Flower SuperLink as a node and does the steps that it asks for, until it is interrupted (Ctrl-C) or refused.
 
     :param superlink: its address
     :param key: the file of the node's private key, as ``ssh-keygen -t ecdsa -b 384`` makes it
     :param state: a directory of what the site keeps from round to round
-    :param options: ``root_certificates="ca.pem"``, ``insecure=True``: see ``invar federate client --help``
-    :raises NotInstalled: the package ``invar-learn`` is not there
+    :param options: ``root_certificates="ca.pem"``, ``insecure=True``
     """
-    given: dict[str, Any] = {"data": listed(data), "superlink": superlink, "key": key, "state": state, "site": site}
-    given.update({"set": set, "seed": seed, "device": device, "threads": threads, **options})
+    given = {"data": listed(data), "superlink": superlink, "key": key, "state": state, "site": site, **options}
     return call(["federate", "client"], [recipe], on_event=on_event, **given)

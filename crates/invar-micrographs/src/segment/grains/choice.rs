@@ -41,10 +41,11 @@ pub(super) struct Choice {
     pub reason: String,
 }
 
-/// Decides from the middle of the grey picture, of its `channels` if they matter, and the user's settings.
+/// Decides from the middle of the grey picture, from the central square of its `channels` of a given side if they matter,
+/// and from the user's settings.
 pub(super) fn choose<I: Iterator<Item = Plane>>(
     middle: &Plane,
-    channels: impl Fn() -> I,
+    channels: impl Fn(usize) -> I,
     config: &GrainsConfig,
 ) -> Choice {
     match config.landscape {
@@ -69,8 +70,8 @@ pub(super) fn choose<I: Iterator<Item = Plane>>(
     }
 }
 
-fn as_steps<I: Iterator<Item = Plane>>(why: &str, channels: impl Fn() -> I, config: &GrainsConfig) -> Choice {
-    let measured = || measures::step_sigma_px(&channels().collect::<Vec<_>>());
+fn as_steps<I: Iterator<Item = Plane>>(why: &str, channels: impl Fn(usize) -> I, config: &GrainsConfig) -> Choice {
+    let measured = || measures::step_sigma_px(&channels(measures::MIDDLE_PX).collect::<Vec<_>>());
     let sigma_px = config.sigma_px.unwrap_or_else(measured);
     Choice { kind: GrainKind::Steps, sigma_px, halvings: 0, reason: format!("{why} (sigma {sigma_px} pixels)") }
 }
@@ -78,12 +79,12 @@ fn as_steps<I: Iterator<Item = Plane>>(why: &str, channels: impl Fn() -> I, conf
 /// The network, for the reason `why`: for lines of the sigma that is given, else at the scale at which it is surest.
 fn as_network_marks<I: Iterator<Item = Plane>>(
     why: impl std::fmt::Display,
-    channels: impl Fn() -> I,
+    channels: impl Fn(usize) -> I,
     config: &GrainsConfig,
 ) -> Choice {
     let (halvings, because) = match config.sigma_px {
         Some(sigma_px) => (by_network::halvings(sigma_px), format!("for lines of sigma {sigma_px} pixels")),
-        None => (surest_halvings(channels().collect()), "where it is surest".into()),
+        None => (surest_halvings(channels), "where it is surest".into()),
     };
     let scale = match halvings {
         0 => String::new(),
@@ -94,19 +95,18 @@ fn as_network_marks<I: Iterator<Item = Plane>>(
 }
 
 /// How often to halve a picture for the network to be surest of the boundaries that it marks: it knows lines of at most
-/// 5 pixels. Tried on the middle of the channels, which is at most a quarter of a large picture.
-fn surest_halvings(channels: Vec<Plane>) -> u32 {
-    let side_px = |plane: &Plane| (plane.width.min(plane.height) / 2).max(TRIED_PX);
-    let mut planes: Vec<Plane> = channels.iter().map(|plane| plane.middle(side_px(plane))).collect();
+/// 5 pixels. Each scale is tried on as many pixels of the middle, so that a large picture costs little more.
+fn surest_halvings<I: Iterator<Item = Plane>>(channels: impl Fn(usize) -> I) -> u32 {
+    let halved = |plane: Plane, halvings: u32| (0..halvings).fold(plane, |plane, _| by_network::halved(&plane));
     let (mut surest, mut best) = (0, f64::NEG_INFINITY);
     for halvings in 0..=by_network::MOST_HALVINGS {
+        let planes: Vec<Plane> = channels(TRIED_PX << halvings).map(|plane| halved(plane, halvings)).collect();
+        if halvings > 0 && planes.iter().any(|plane| plane.width.min(plane.height) < SMALLEST_PX) {
+            break;
+        }
         let sure = sureness(&planes) - SURER * f64::from(halvings);
         if sure > best {
             (surest, best) = (halvings, sure);
-        }
-        planes = planes.iter().map(by_network::halved).collect();
-        if planes.iter().any(|plane| plane.width.min(plane.height) < SMALLEST_PX) {
-            break;
         }
     }
     surest
@@ -123,8 +123,9 @@ fn sureness(channels: &[Plane]) -> f64 {
     by_network::mean_along(&labels, width, |pixel| f64::from(values[pixel])).unwrap_or(0.0)
 }
 
-/// At least so many pixels of each side are tried, unless the picture has fewer; no smaller picture is halved.
+/// Side of the central square, after halving, that the network is tried on.
 const TRIED_PX: usize = 512;
+/// Least side of a picture after halving.
 const SMALLEST_PX: usize = 96;
 /// How much surer the network must be for each time that the picture is halved. Of 0, 2, 3, 4, 5 and 6 per cent, 0 and 2
 /// gave the best grains of synthetic pictures as they are, and two and four times as large, 4 those of micrographs.
@@ -155,7 +156,11 @@ fn lines_as_asked(middle: &Plane, config: &GrainsConfig) -> Choice {
     Choice { kind, sigma_px: lines.sigma_px, halvings: 0, reason }
 }
 
-fn by_measures<I: Iterator<Item = Plane>>(middle: &Plane, channels: impl Fn() -> I, config: &GrainsConfig) -> Choice {
+fn by_measures<I: Iterator<Item = Plane>>(
+    middle: &Plane,
+    channels: impl Fn(usize) -> I,
+    config: &GrainsConfig,
+) -> Choice {
     let lines = Lines::of(middle, config.sigma_px, |dark, bright| (dark - bright).abs());
     let levels = TwoLevels::of(middle, lines.sigma_px);
     if let Some(levels) = levels.filter(are_particles) {

@@ -215,7 +215,7 @@ pub fn describe(path: &Path) -> Result<Summary> {
     if let Some(from) = &recipe.train.warm_start {
         text += &format!("\n  began with the weights of {}", from.display());
         if let Some(sha256) = json["fixed_by"]["train"]["warm_start"].as_str() {
-            text += &format!(", model {}...", &sha256[..12.min(sha256.len())]);
+            text += &format!(", model {}...", sha256.get(..12).unwrap_or(sha256));
         }
     }
     let mut summary = Summary { text, json };
